@@ -1,0 +1,23 @@
+//! Sans-IO machines that turn a lossy, sequenced live feed into a stream that nobody misses a
+//! message of.
+//!
+//! Everything here is deterministic: no sockets, no clock, no threads, no randomness, no hash order.
+//! A driver turns sockets into events and commands into datagrams; see [`Machine`] for the contract
+//! and [`Receiver`](receiver::Receiver) for the machine that most people come for.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "arbitrary")]
+extern crate std;
+
+pub mod machine;
+pub mod receiver;
+pub mod session;
+pub mod time;
+pub mod wire;
+
+pub use machine::Machine;
+pub use session::Session;
+pub use time::{Duration, Instant};

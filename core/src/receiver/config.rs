@@ -1,0 +1,210 @@
+//! What a receiver is made from, and what it refuses to be made from.
+
+use core::net::SocketAddr;
+
+use super::event::{LineId, ServerId};
+use crate::{Duration, Session};
+
+/// Where delivery begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// At this number, from 1. What went by before the first packet is asked for.
+    At(u64),
+    /// At the first packet that is believed.
+    Live,
+}
+
+/// In which order messages are delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// In sequence, exactly once; what arrives ahead of a gap is held.
+    Ordered,
+    /// At once, exactly once; gaps are told as they open and close.
+    Arrival,
+}
+
+/// What happens after a loss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnLoss {
+    /// Delivery goes on behind it.
+    Skip,
+    /// Delivery stops until [`Event::Advance`](super::Event::Advance).
+    Halt,
+}
+
+/// Whose answers are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AcceptAnswers {
+    /// Those that come from the address of a configured server.
+    Configured,
+    /// Any, for servers that answer from another address than they are asked at. Only what is being
+    /// asked for is taken out of them.
+    Any,
+}
+
+/// The configuration of a [`Receiver`](super::Receiver). All durations are positive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The session to receive; `None` takes the first that is believed.
+    pub session: Option<Session>,
+    /// Whether other sessions are followed when they take the place of the current one. Otherwise
+    /// they are dropped and counted.
+    pub follow: bool,
+    /// Where delivery begins in the first session. Sessions that are followed begin at 1.
+    pub start: Start,
+    /// In which order messages are delivered.
+    pub delivery: Delivery,
+    /// What happens after a loss.
+    pub on_loss: OnLoss,
+    /// The lines that exist from the start.
+    pub lines: alloc::vec::Vec<LineId>,
+    /// The servers that exist from the start.
+    pub servers: alloc::vec::Vec<(ServerId, SocketAddr)>,
+    /// Whose answers are taken.
+    pub accept_answers: AcceptAnswers,
+
+    /// A gap is asked for when every line that is up brought this many packets after passing it:
+    /// 1 to 64.
+    pub reorder_packets: u8,
+    /// A gap is asked for at the latest this long after it opened.
+    pub reorder_delay: Duration,
+    /// How far the measured lag between lines may raise `reorder_delay`; not less than it.
+    pub max_reorder_delay: Duration,
+    /// A line is down after this long without a packet.
+    pub line_timeout: Duration,
+
+    /// The most messages that one request asks for: 1 to 65,534.
+    pub max_request: u16,
+    /// The most requests under way to one server: 1 to 64.
+    pub max_in_flight: u8,
+    /// How long the first requests to a server wait for an answer, before round trips are measured.
+    pub initial_request_timeout: Duration,
+    /// The least that a request waits for an answer.
+    pub min_request_timeout: Duration,
+    /// The longest that a request waits for an answer.
+    pub max_request_timeout: Duration,
+    /// The longest rest after unanswered requests; eight request timeouts where that is less.
+    pub max_backoff: Duration,
+
+    /// A range is lost when neither its opening nor the last useful answer in its session is
+    /// younger than this.
+    pub give_up: Duration,
+    /// A range is lost when it went unanswered this often by servers that answered other ranges:
+    /// 1 to 255.
+    pub max_attempts: u8,
+    /// A range is lost this long after its opening, whatever happens.
+    pub max_stall: Option<Duration>,
+
+    /// The most bytes kept ahead of a gap, charged by what they keep alive: from 131,072.
+    pub max_held_bytes: usize,
+    /// The most pieces of packets kept ahead of a gap: 16 to 2^24.
+    pub max_held_packets: usize,
+    /// The most gaps open at once: 16 to 2^20.
+    pub max_gaps: usize,
+
+    /// A packet further than this beyond the highest believed number must be confirmed.
+    pub max_jump: u64,
+    /// How many consistent packets confirm a candidate: 1 to 8.
+    pub believe_after: u8,
+    /// How long the old place must bring no progress before a candidate takes its place.
+    pub quiet: Duration,
+    /// How long a session is repaired after another took its place.
+    pub session_grace: Duration,
+    /// When all lines were silent this long, a server is asked for what comes next.
+    pub probe_after: Duration,
+
+    /// Seeds the jitter of backoffs.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    /// Ordered delivery of the first session from message 1, without lines or servers.
+    fn default() -> Self {
+        Self {
+            session: None,
+            follow: false,
+            start: Start::At(1),
+            delivery: Delivery::Ordered,
+            on_loss: OnLoss::Skip,
+            lines: alloc::vec::Vec::new(),
+            servers: alloc::vec::Vec::new(),
+            accept_answers: AcceptAnswers::Configured,
+            reorder_packets: 3,
+            reorder_delay: Duration::from_millis(2),
+            max_reorder_delay: Duration::from_millis(20),
+            line_timeout: Duration::from_secs(3),
+            max_request: crate::wire::mold::MAX_COUNT,
+            max_in_flight: 16,
+            initial_request_timeout: Duration::from_millis(100),
+            min_request_timeout: Duration::from_millis(10),
+            max_request_timeout: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(1),
+            give_up: Duration::from_secs(5),
+            max_attempts: 8,
+            max_stall: None,
+            max_held_bytes: 64 << 20,
+            max_held_packets: 1 << 17,
+            max_gaps: 1 << 14,
+            max_jump: 1 << 20,
+            believe_after: 3,
+            quiet: Duration::from_millis(50),
+            session_grace: Duration::from_secs(5),
+            probe_after: Duration::from_secs(3),
+            seed: 0,
+        }
+    }
+}
+
+/// Where a receiver stands: what it takes to go on from there with another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// The current session.
+    pub session: Session,
+    /// The next number to deliver (2^64-1 stands for 2^64 too).
+    pub next: u64,
+}
+
+impl Config {
+    /// This configuration, going on from a checkpoint.
+    #[must_use]
+    pub fn resume(mut self, checkpoint: Checkpoint) -> Self {
+        self.session = Some(checkpoint.session);
+        self.start = Start::At(checkpoint.next);
+        self
+    }
+}
+
+/// How an embedding program can misuse a receiver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// An event before the commands of the last one were drained.
+    #[error("commands of the last event are not drained yet")]
+    Undrained,
+    /// A configured value leaves its range.
+    #[error("{field} is {value}; it must be {range}")]
+    Config {
+        /// The field of [`Config`].
+        field: &'static str,
+        /// Its value; durations in nanoseconds.
+        value: u64,
+        /// What it must be.
+        range: &'static str,
+    },
+    /// A number past [`LineId::MAX`].
+    #[error("line {} does not exist; the last is {}", .0.0, LineId::MAX.0)]
+    Line(LineId),
+    /// A number past [`ServerId::MAX`].
+    #[error("server {} does not exist; the last is {}", .0.0, ServerId::MAX.0)]
+    Server(ServerId),
+    /// Two servers cannot have one address: answers are told apart by it.
+    #[error("server {} has the address {address} already", .server.0)]
+    AddressTaken {
+        /// Who has it.
+        server: ServerId,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Message numbers start at 1.
+    #[error("message numbers start at 1")]
+    SequenceZero,
+}

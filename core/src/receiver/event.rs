@@ -1,0 +1,236 @@
+//! What a receiver takes and gives.
+
+use bytes::Bytes;
+use core::fmt;
+use core::net::SocketAddr;
+
+use crate::wire::mold::{self, Messages};
+use crate::{Duration, Instant, Session};
+
+/// One copy of the feed (A, B, …), numbered by the embedding program: 0 to [`LineId::MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LineId(pub u8);
+
+impl LineId {
+    /// The highest line number.
+    pub const MAX: Self = Self(31);
+}
+
+/// A re-request server, numbered by the embedding program: 0 to [`ServerId::MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerId(pub u8);
+
+impl ServerId {
+    /// The highest server number.
+    pub const MAX: Self = Self(31);
+}
+
+/// Where a datagram came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A line, on a socket that nothing else is sent to.
+    Line(LineId),
+    /// A line's socket from which requests are sent as well, so that answers may arrive on it; with
+    /// the sender's address. What a configured server sends to it within a range that it was asked
+    /// for is an answer, everything else is the line.
+    LineFrom(LineId, SocketAddr),
+    /// A socket that only requests are sent from; with the sender's address.
+    Peer(SocketAddr),
+}
+
+/// A datagram as it came, owned.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// Where it came from.
+    pub source: Source,
+    /// All of it.
+    pub bytes: Bytes,
+    /// How many bytes of memory `bytes` keeps alive: its own length for a buffer of its own, the
+    /// whole buffer's size for a slice of a larger one. Counted as at least the length.
+    pub pinned: usize,
+    /// When it arrived: the kernel's time where the driver has it, else the time of the call.
+    pub arrival: Instant,
+}
+
+/// What a receiver takes.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A datagram came.
+    Datagram(Datagram),
+    /// A line exists from now on. Known already: nothing happens.
+    AddLine(LineId),
+    /// A line is gone. Unknown: nothing happens.
+    RemoveLine(LineId),
+    /// A server can be asked at this address from now on; a server that is known moves there.
+    AddServer(ServerId, SocketAddr),
+    /// A server is gone; what it was asked is asked elsewhere. Unknown: nothing happens.
+    RemoveServer(ServerId),
+    /// Go on at message `next` of the current session: what lies before it is no longer wanted and
+    /// not counted as lost. Ends a halt. Not past what was delivered: only ends the halt.
+    Advance {
+        /// The next message to deliver, from 1.
+        next: u64,
+    },
+}
+
+/// Who brought a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// A line.
+    Line(LineId),
+    /// The answer of a configured server.
+    Server(ServerId),
+    /// An answer from elsewhere (`accept_answers = Any`).
+    Unknown,
+}
+
+/// Consecutive messages, delivered once.
+///
+/// `B` is `&[u8]` out of [`Receiver::receive`](super::Receiver::receive) and [`Bytes`] out of
+/// commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Batch<B> {
+    /// The session.
+    pub session: Session,
+    /// Number of the first message.
+    pub first: u64,
+    /// How many, from 1.
+    pub count: u16,
+    /// The datagram, or what was retained of it.
+    pub bytes: B,
+    /// Where the first message's length field lies in `bytes`.
+    pub offset: usize,
+    /// When its datagram arrived.
+    pub arrival: Instant,
+    /// Who brought it.
+    pub origin: Origin,
+    /// Whether it closes a gap: it came by an answer, or by a line after the gap was seen.
+    pub repaired: bool,
+}
+
+impl<B: AsRef<[u8]>> Batch<B> {
+    /// The messages with their numbers.
+    #[inline]
+    pub fn messages(&self) -> Messages<'_> {
+        let bytes = self.bytes.as_ref();
+        Messages::new(self.first, self.count, bytes.get(self.offset..).unwrap_or_default())
+    }
+
+    /// Number of the last message.
+    #[inline]
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.first + (self.count as u64 - 1)
+    }
+}
+
+impl<B> fmt::Debug for Batch<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("session", &self.session)
+            .field("first", &self.first)
+            .field("count", &self.count)
+            .field("arrival", &self.arrival)
+            .field("origin", &self.origin)
+            .field("repaired", &self.repaired)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a session was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionEnd {
+    /// Its sender said that it ended.
+    Ended,
+    /// Another session took its place ([`Config::follow`](super::Config::follow)).
+    Superseded,
+}
+
+/// What a receiver wants done, or tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Deliver these messages.
+    Batch(Batch<Bytes>),
+    /// Send these 20 bytes ([`mold::Request::to_bytes`]) to a server.
+    Request {
+        /// Whom.
+        server: ServerId,
+        /// Its address now.
+        to: SocketAddr,
+        /// What is asked.
+        request: mold::Request,
+    },
+    /// A session began: by the configuration, or because it is believed.
+    SessionStarted {
+        /// The session.
+        session: Session,
+        /// The first number that will be delivered or told as lost.
+        next: u64,
+    },
+    /// A session is over: everything before its end was delivered or told as lost.
+    SessionEnded {
+        /// The session.
+        session: Session,
+        /// One past its last number (2^64-1 stands for 2^64 too).
+        next: u64,
+        /// Why.
+        reason: SessionEnd,
+    },
+    /// Messages `first..=last` exist and are not held.
+    GapOpened {
+        /// The session.
+        session: Session,
+        /// First missing number.
+        first: u64,
+        /// Last missing number.
+        last: u64,
+    },
+    /// Nothing of a gap is missing any more, and nothing of it was lost.
+    GapFilled {
+        /// The session.
+        session: Session,
+        /// As opened.
+        first: u64,
+        /// As opened, or less where the far end was put off for want of memory.
+        last: u64,
+        /// Messages that lines brought.
+        by_lines: u64,
+        /// Messages that answers brought.
+        by_answers: u64,
+        /// How long it was open.
+        after: Duration,
+    },
+    /// Messages `first..=last` are given up and will never be delivered.
+    Lost {
+        /// The session.
+        session: Session,
+        /// First lost number.
+        first: u64,
+        /// Last lost number.
+        last: u64,
+    },
+    /// Delivery has stopped after a loss ([`OnLoss::Halt`](super::OnLoss::Halt)) until
+    /// [`Event::Advance`].
+    Halted {
+        /// The session.
+        session: Session,
+        /// The number after the loss.
+        next: u64,
+    },
+    /// A line brought a packet, for the first time or after it was down.
+    LineUp(LineId),
+    /// A line brought nothing for `line_timeout`.
+    LineDown(LineId),
+    /// A line keeps sending numbers far below what it sent before, in the same session: its sender
+    /// probably started over. Told once an episode, never followed.
+    SequenceRegressed {
+        /// The line.
+        line: LineId,
+        /// The session.
+        session: Session,
+        /// The highest number it had sent.
+        highest: u64,
+        /// What it sends now.
+        seen: u64,
+    },
+}

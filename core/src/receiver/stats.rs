@@ -1,0 +1,103 @@
+//! What a receiver counts.
+
+use crate::Duration;
+
+/// What a receiver counted since it was made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Messages told as lost.
+    pub lost: u64,
+    /// Gaps opened.
+    pub gaps: u64,
+    /// Gaps of which lines brought every message.
+    pub gaps_filled_by_line: u64,
+    /// Gaps that are filled, some of it by answers.
+    pub gaps_filled_by_request: u64,
+    /// Requests sent, the probes among them.
+    pub requests: u64,
+    /// Messages asked for, each as often as it was asked for.
+    pub requested_messages: u64,
+    /// Requests that no longer matter because lines filled what was asked.
+    pub requests_cancelled: u64,
+    /// Requests that were not answered in time.
+    pub requests_timed_out: u64,
+    /// Answers that brought something new.
+    pub useful_answers: u64,
+    /// Datagrams from addresses that are no configured server.
+    pub unknown_peer: u64,
+    /// Datagrams of lines that do not exist.
+    pub unknown_line: u64,
+    /// Answers in a session that is not received.
+    pub foreign_answers: u64,
+    /// Answers that are no packet, or have bytes behind their last block.
+    pub malformed_answers: u64,
+    /// Heartbeats among answers, ends too.
+    pub empty_answers: u64,
+    /// Packets whose session is not ASCII; they are received all the same.
+    pub session_not_ascii: u64,
+    /// Packets of sessions that ended before.
+    pub ended_session: u64,
+    /// Packets dropped, to be asked for later, because `max_held_bytes` or `max_held_packets` was
+    /// reached.
+    pub put_off_for_memory: u64,
+    /// Packets dropped, to be asked for later, because `max_gaps` was reached.
+    pub put_off_for_gaps: u64,
+    /// Packets that put forward a candidate which was not believed then.
+    pub unbelieved: u64,
+    /// Ends of session that contradicted messages believed to exist, and those revoked by data.
+    pub ends_refused: u64,
+    /// Messages copied into blocks of the receiver's own.
+    pub copied_packets: u64,
+    /// Blocks allocated for that.
+    pub blocks_allocated: u64,
+}
+
+/// What a receiver counted of one line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LineStats {
+    /// Whether it brought a packet within `line_timeout`.
+    pub up: bool,
+    /// Packets of the received sessions, heartbeats included.
+    pub packets: u64,
+    /// Messages that it brought first.
+    pub messages_first: u64,
+    /// Messages that were there already.
+    pub duplicates: u64,
+    /// Messages that came after they were told as lost.
+    pub late: u64,
+    /// Datagrams that are no packet: dropped whole.
+    pub malformed: u64,
+    /// Packets with bytes behind their last block: received without them.
+    pub trailing: u64,
+    /// Packets of other sessions: dropped.
+    pub foreign: u64,
+    /// How long it is behind the line that brings a message first: smoothed.
+    pub lag: Duration,
+    /// The longest that it was behind.
+    pub max_lag: Duration,
+}
+
+/// What a receiver counted and measured of one server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ServerStats {
+    /// Requests sent to it.
+    pub requests: u64,
+    /// Requests that it did not answer in time.
+    pub timeouts: u64,
+    /// Answers that brought something new.
+    pub useful_answers: u64,
+    /// Messages that it brought first.
+    pub messages_first: u64,
+    /// Messages that were there already.
+    pub duplicates: u64,
+    /// Requests under way.
+    pub in_flight: u8,
+    /// Requests that may be under way.
+    pub window: u8,
+    /// How many messages it is asked for at once.
+    pub answer_size: u16,
+    /// The smoothed round trip; zero before the first.
+    pub round_trip: Duration,
+}
