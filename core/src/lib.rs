@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod machine;
+pub mod ranges;
 pub mod receiver;
 pub mod session;
 pub mod time;
