@@ -1,1 +1,15 @@
-//! What the tests share.
+//! What tests, fuzz targets and benchmarks share: models, a simulated network, a counting allocator,
+//! and ways to find shared data or a network of one's own.
+
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code, reason = "an allocator is unsafe by its nature")]
+pub mod alloc;
+pub mod data;
+pub mod model;
+pub mod namespace;
+pub mod skip;
+
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;

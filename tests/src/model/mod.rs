@@ -1,0 +1,1 @@
+//! Naive models of the machines: short enough to be believed by reading them.
