@@ -39,10 +39,11 @@ impl Session {
         self.0.trim_ascii_end()
     }
 
-    /// Whether every byte is ASCII, as the specification asks.
+    /// Whether every byte is printable ASCII (0x20 to 0x7E), as names are. An id that is padded with
+    /// zeros is not, and is another id than the one padded with spaces.
     #[must_use]
-    pub const fn is_ascii(&self) -> bool {
-        self.0.is_ascii()
+    pub fn is_ascii(&self) -> bool {
+        self.0.iter().all(|byte| matches!(byte, b' '..=b'~'))
     }
 }
 
@@ -82,6 +83,12 @@ mod tests {
     fn bytes_that_are_not_printable_are_escaped() {
         let session = Session::new(*b"A\xff\x00BCDEFGH");
         assert_eq!(format!("{session}"), "A\\xff\\x00BCDEFGH");
-        assert!(!session.is_ascii());
+    }
+
+    #[test]
+    fn only_printable_bytes_are_taken_for_a_name() {
+        assert!(Session::new(*b"   SESS42 ").is_ascii());
+        assert!(!Session::new(*b"SESSION\xe9  ").is_ascii());
+        assert!(!Session::new(*b"SESS\0\0\0\0\0\0").is_ascii());
     }
 }

@@ -1,7 +1,14 @@
-//! MoldUDP64: the downstream packet (§1 of the wire digest), the request packet (§2), and writers.
+//! MoldUDP64 1.00: views over the Downstream Packet and the Request Packet, and writers for both.
 //!
-//! One check proves a packet's header and blocks; iteration after it cannot fail. All integers are
-//! big-endian and unsigned.
+//! One check proves a packet's header and blocks; iteration after it cannot fail. Nothing here
+//! allocates, panics, or knows of any packet but the one at hand. All integers are big-endian and
+//! unsigned.
+//!
+//! ```text
+//! session: 10 bytes | sequence: u64 | count: u16 | count × (length: u16, payload: length bytes)
+//! ```
+
+use core::iter::FusedIterator;
 
 use crate::Session;
 
@@ -9,21 +16,25 @@ use crate::Session;
 pub const HEADER_LEN: usize = 20;
 /// Bytes of the length in front of each message.
 pub const LENGTH_LEN: usize = 2;
-/// The count that says heartbeat.
+/// The count that says heartbeat (MoldUDP64 1.00, Heartbeats).
 pub const HEARTBEAT: u16 = 0;
-/// The count that says end of session.
+/// The count that says end of session (MoldUDP64 1.00, End of Session). In a request it says 65,535
+/// messages, like any other number.
 pub const END_OF_SESSION: u16 = 0xFFFF;
-/// The most messages that one packet can hold, and that one request can ask for.
+/// The most messages that one packet can hold: one more would say end of session.
 pub const MAX_COUNT: u16 = 0xFFFE;
 /// The largest UDP payload over IPv4.
 pub const MAX_DATAGRAM: usize = 65_507;
 /// The largest message that fits a packet of [`MAX_DATAGRAM`] bytes.
 pub const MAX_MESSAGE: usize = MAX_DATAGRAM - HEADER_LEN - LENGTH_LEN;
 
+const SEQUENCE_AT: usize = Session::LEN;
+const COUNT_AT: usize = SEQUENCE_AT + size_of::<u64>();
+
 /// Why a datagram is no packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
-    /// Shorter than the header, or a request of other than 20 bytes.
+    /// Shorter than the header, or a request that is longer.
     #[error("{len} bytes where the header takes 20")]
     Header {
         /// Bytes there were.
@@ -40,7 +51,7 @@ pub enum Malformed {
     /// Sequence numbers start at 1.
     #[error("sequence number 0")]
     SequenceZero,
-    /// The last message's number would be past 2^64-1.
+    /// The last message's number would be past 2^64-1, the last that there is.
     #[error("{count} messages from {sequence} pass the last sequence number")]
     SequenceOverflow {
         /// Number of the first message.
@@ -53,7 +64,10 @@ pub enum Malformed {
     CountZero,
 }
 
-/// The header of a downstream packet, or of a request.
+/// The 20 bytes at the head of a downstream packet (MoldUDP64 1.00, Downstream Packet), which are
+/// also the whole of a request.
+///
+/// Any 20 bytes are a header; [`Packet`] and [`Request`] tell whether one makes sense.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     /// The session.
@@ -85,9 +99,9 @@ impl Header {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        bytes[..10].copy_from_slice(self.session.as_bytes());
-        bytes[10..18].copy_from_slice(&self.sequence.to_be_bytes());
-        bytes[18..].copy_from_slice(&self.count.to_be_bytes());
+        bytes[..SEQUENCE_AT].copy_from_slice(self.session.as_bytes());
+        bytes[SEQUENCE_AT..COUNT_AT].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[COUNT_AT..].copy_from_slice(&self.count.to_be_bytes());
         bytes
     }
 
@@ -100,6 +114,23 @@ impl Header {
             END_OF_SESSION => Kind::EndOfSession,
             _ => Kind::Data,
         }
+    }
+
+    /// How many messages follow: 0 in heartbeats and ends, else 1 to [`MAX_COUNT`].
+    #[inline]
+    #[must_use]
+    pub const fn messages(&self) -> u16 {
+        match self.count {
+            END_OF_SESSION => 0,
+            count => count,
+        }
+    }
+
+    /// The number to expect after this packet; `None` when it would be past 2^64-1.
+    #[inline]
+    #[must_use]
+    pub const fn next(&self) -> Option<u64> {
+        self.sequence.checked_add(self.messages() as u64)
     }
 }
 
@@ -125,7 +156,9 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Checks a datagram.
     ///
-    /// Bytes behind the last block are tolerated and told by [`Packet::trailing`].
+    /// Bytes behind the last block are tolerated and told by [`Packet::trailing`]; a session may be
+    /// any ten bytes. Of several defects the one that stands first in [`Malformed`]'s order of
+    /// header, numbers, blocks is told.
     ///
     /// # Errors
     /// Says what makes it no packet.
@@ -135,27 +168,27 @@ impl<'a> Packet<'a> {
         Self::with_header(header, datagram)
     }
 
-    /// Checks the rest of a datagram whose header has been read.
+    /// Checks the rest of a datagram whose header has been read from it.
     ///
     /// # Errors
     /// As [`Packet::new_checked`].
     #[inline]
     pub fn with_header(header: Header, datagram: &'a [u8]) -> Result<Self, Malformed> {
-        let Header { sequence, count, .. } = header;
-        if sequence == 0 {
+        if header.sequence == 0 {
             return Err(Malformed::SequenceZero);
         }
         let body = datagram.get(HEADER_LEN..).unwrap_or_default();
-        let mut rest = body;
-        if header.kind() == Kind::Data {
-            if sequence.checked_add(u64::from(count) - 1).is_none() {
-                return Err(Malformed::SequenceOverflow { sequence, count });
-            }
-            for block in 0..count {
-                rest = split_block(rest).ok_or(Malformed::Block { block, count })?.1;
-            }
+        let count = header.messages();
+        let Some(above_first) = count.checked_sub(1) else {
+            return Ok(Self { header, blocks: &[], trailing: body.len() });
+        };
+        if header.sequence.checked_add(u64::from(above_first)).is_none() {
+            return Err(Malformed::SequenceOverflow { sequence: header.sequence, count });
         }
-        Ok(Self { header, blocks: &body[..body.len() - rest.len()], trailing: rest.len() })
+        match blocks_len(body, count).and_then(|len| body.split_at_checked(len)) {
+            Some((blocks, trailing)) => Ok(Self { header, blocks, trailing: trailing.len() }),
+            None => Err(first_broken_block(body, count)),
+        }
     }
 
     /// The header.
@@ -183,19 +216,19 @@ impl<'a> Packet<'a> {
     #[inline]
     #[must_use]
     pub const fn messages(&self) -> Messages<'a> {
-        let count = match self.header.kind() {
-            Kind::Data => self.header.count,
-            _ => 0,
-        };
-        Messages::new(self.header.sequence, count, self.blocks)
+        Messages::new(self.header.sequence, self.header.messages(), self.blocks)
     }
 }
 
-/// Walks over checked message blocks: numbers and payloads.
+/// Walks over message blocks: numbers and payloads.
+///
+/// Over the blocks of a [`Packet`] it gives exactly `count` messages. Over bytes that nobody checked
+/// it gives the complete leading ones, and never reads past the end.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
     sequence: u64,
-    remaining: u16,
+    // Never above 65,535; the machine's own width saves an instruction a message.
+    remaining: u32,
     blocks: &'a [u8],
 }
 
@@ -204,7 +237,21 @@ impl<'a> Messages<'a> {
     #[inline]
     #[must_use]
     pub const fn new(sequence: u64, count: u16, blocks: &'a [u8]) -> Self {
-        Self { sequence, remaining: count, blocks }
+        Self { sequence, remaining: count as u32, blocks }
+    }
+
+    /// The number of the next message, if there is one.
+    #[inline]
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How many messages were not walked over yet; fewer come where blocks end early.
+    #[inline]
+    #[must_use]
+    pub const fn remaining(&self) -> u16 {
+        self.remaining as u16
     }
 
     /// The bytes of what was not walked over yet.
@@ -212,6 +259,34 @@ impl<'a> Messages<'a> {
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.blocks
+    }
+
+    /// Walks over the next `count` messages without looking at them, or over all where there are
+    /// fewer, and returns the bytes of their blocks. Cheaper than taking them one by one.
+    #[inline]
+    pub fn pass(&mut self, count: u16) -> &'a [u8] {
+        let count = u32::from(count).min(self.remaining);
+        let len = match count {
+            0 => Some(0),
+            _ => blocks_len(self.blocks, count as u16),
+        };
+        match len.and_then(|len| self.blocks.split_at_checked(len)) {
+            Some((passed, rest)) => {
+                self.sequence = self.sequence.wrapping_add(u64::from(count));
+                self.remaining -= count;
+                self.blocks = rest;
+                passed
+            }
+            None => self.pass_what_is_whole(),
+        }
+    }
+
+    #[cold]
+    fn pass_what_is_whole(&mut self) -> &'a [u8] {
+        let all = self.blocks;
+        self.by_ref().for_each(drop);
+        self.remaining = 0;
+        &all[..all.len() - self.blocks.len()]
     }
 }
 
@@ -223,16 +298,25 @@ impl<'a> Iterator for Messages<'a> {
         self.remaining = self.remaining.checked_sub(1)?;
         let (message, rest) = split_block(self.blocks)?;
         let sequence = self.sequence;
+        // Only the number after the last message of a session can wrap, and it is never given.
         self.sequence = sequence.wrapping_add(1);
         self.blocks = rest;
         Some((sequence, message))
     }
 
     #[inline]
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        self.pass(u16::try_from(n).unwrap_or(u16::MAX));
+        self.next()
+    }
+
+    #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(usize::from(self.remaining)))
+        (0, Some(usize::from(self.remaining())))
     }
 }
+
+impl FusedIterator for Messages<'_> {}
 
 /// The first message of `blocks`, and what lies behind it.
 #[inline]
@@ -241,16 +325,48 @@ fn split_block(blocks: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
-/// A request for `count` messages from `sequence` on (§2 of the wire digest).
+/// How many bytes the first `count` blocks take, `count` being 1 or more; `None` when they are not
+/// all there.
 ///
-/// The same 20 bytes as a header with no blocks: only the direction tells them apart.
+/// This runs for each message of a feed. It compares once a block: that a payload ends within the
+/// bytes is seen when the next length is read, and after the last block. The compiler knows then
+/// that both bytes of a length are there, and drops its own checks.
+#[inline]
+fn blocks_len(blocks: &[u8], count: u16) -> Option<usize> {
+    let last_length = blocks.len().checked_sub(LENGTH_LEN)?;
+    let mut at = 0;
+    for _ in 0..count {
+        if at > last_length {
+            return None;
+        }
+        at += LENGTH_LEN + usize::from(u16::from_be_bytes([blocks[at], blocks[at + 1]]));
+    }
+    (at <= blocks.len()).then_some(at)
+}
+
+/// Tells which of `count` blocks is the first that is not whole.
+#[cold]
+fn first_broken_block(blocks: &[u8], count: u16) -> Malformed {
+    let mut rest = blocks;
+    let mut block = 0;
+    while let Some((_, behind)) = split_block(rest) {
+        rest = behind;
+        block += 1;
+    }
+    Malformed::Block { block, count }
+}
+
+/// A request for `count` messages from `sequence` on (MoldUDP64 1.00, Request Packet).
+///
+/// The same 20 bytes as a header without blocks: only the direction tells them apart, so never take
+/// both from one socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
     /// The session asked for.
     pub session: Session,
     /// First wanted message, from 1.
     pub sequence: u64,
-    /// How many are wanted, from 1.
+    /// How many are wanted, from 1; 65,535 has no special meaning.
     pub count: u16,
 }
 
@@ -258,7 +374,7 @@ impl Request {
     /// Reads a request: exactly 20 bytes.
     ///
     /// # Errors
-    /// Another length, number 0, or no messages wanted.
+    /// Another length, number 0, no messages wanted, or some past the last number there is.
     pub fn new_checked(datagram: &[u8]) -> Result<Self, Malformed> {
         let malformed = Malformed::Header { len: datagram.len() };
         let header = match datagram.len() {
@@ -268,7 +384,12 @@ impl Request {
         match header {
             Header { sequence: 0, .. } => Err(Malformed::SequenceZero),
             Header { count: 0, .. } => Err(Malformed::CountZero),
-            Header { session, sequence, count } => Ok(Self { session, sequence, count }),
+            Header { session, sequence, count } => {
+                match sequence.checked_add(u64::from(count) - 1) {
+                    Some(_last) => Ok(Self { session, sequence, count }),
+                    None => Err(Malformed::SequenceOverflow { sequence, count }),
+                }
+            }
         }
     }
 
@@ -281,37 +402,45 @@ impl Request {
 }
 
 /// Writes a data packet into a buffer, message by message.
+///
+/// What it has written is a heartbeat as long as nothing was pushed, and a packet of as many messages
+/// as were pushed after that. Heartbeats and ends are written with [`Header::to_bytes`].
 #[derive(Debug)]
 pub struct PacketWriter<'a> {
     buffer: &'a mut [u8],
     len: usize,
     count: u16,
+    // As many as leave each message a number.
+    max_count: u16,
 }
 
 impl<'a> PacketWriter<'a> {
-    /// An empty packet whose first message will be number `sequence`. `None` when the buffer has no
-    /// room for a header.
+    /// An empty packet whose first message will be number `sequence`, from 1. `None` when the buffer
+    /// has no room for a header.
     #[must_use]
     pub fn new(buffer: &'a mut [u8], session: Session, sequence: u64) -> Option<Self> {
         let header = Header { session, sequence, count: 0 };
         buffer.first_chunk_mut::<HEADER_LEN>()?.copy_from_slice(&header.to_bytes());
-        Some(Self { buffer, len: HEADER_LEN, count: 0 })
+        let above_first = u16::try_from(u64::MAX - sequence).unwrap_or(u16::MAX);
+        let max_count = above_first.saturating_add(1).min(MAX_COUNT);
+        Some(Self { buffer, len: HEADER_LEN, count: 0, max_count })
     }
 
-    /// Appends a message; `false`, and nothing changed, when it does not fit.
+    /// Appends a message; `false`, and nothing changed, when the buffer has no room for it, the packet
+    /// has [`MAX_COUNT`] messages, or the numbers are used up.
     #[must_use]
     pub fn push(&mut self, message: &[u8]) -> bool {
+        if self.count == self.max_count {
+            return false;
+        }
         let Ok(length) = u16::try_from(message.len()) else { return false };
         let end = self.len + LENGTH_LEN + message.len();
         let Some(room) = self.buffer.get_mut(self.len..end) else { return false };
-        if self.count == MAX_COUNT {
-            return false;
-        }
         room[..LENGTH_LEN].copy_from_slice(&length.to_be_bytes());
         room[LENGTH_LEN..].copy_from_slice(message);
         self.len = end;
         self.count += 1;
-        self.buffer[18..HEADER_LEN].copy_from_slice(&self.count.to_be_bytes());
+        self.buffer[COUNT_AT..HEADER_LEN].copy_from_slice(&self.count.to_be_bytes());
         true
     }
 
@@ -327,4 +456,13 @@ impl<'a> PacketWriter<'a> {
     pub const fn len(&self) -> usize {
         self.len
     }
+
+    /// The packet so far.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
 }
+
+#[cfg(test)]
+mod tests;
