@@ -15,10 +15,14 @@ extern crate std;
 #[allow(dead_code, reason = "the machines that retain payload come next")]
 mod blocks;
 pub mod machine;
+pub mod publisher;
 pub mod ranges;
+pub mod rate;
 pub mod receiver;
+pub mod retransmitter;
 pub mod session;
 pub mod time;
+pub mod transmitter;
 pub mod wire;
 
 pub use machine::Machine;

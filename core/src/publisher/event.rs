@@ -1,0 +1,133 @@
+//! What a publisher is made from, takes, gives and counts.
+
+use bytes::Bytes;
+use core::net::SocketAddr;
+
+use crate::retransmitter::{self, LookUpId};
+use crate::{Session, transmitter};
+
+/// The configuration of a [`Publisher`](super::Publisher).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The session that messages are sent in. `None`: only captured packets are republished.
+    pub transmitter: Option<transmitter::Config>,
+    /// How requests are answered. A session that is sent is known to it from the start.
+    pub retransmitter: retransmitter::Config,
+}
+
+impl Config {
+    /// A session with every default.
+    #[must_use]
+    pub fn new(session: Session) -> Self {
+        Self {
+            transmitter: Some(transmitter::Config::new(session)),
+            retransmitter: retransmitter::Config::default(),
+        }
+    }
+
+    /// No session of its own: only captured packets are republished.
+    #[must_use]
+    pub fn republishing() -> Self {
+        Self { transmitter: None, retransmitter: retransmitter::Config::default() }
+    }
+}
+
+/// What a publisher takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<'a> {
+    /// The next message of the session, as [`transmitter::Event::Message`].
+    Message(&'a [u8]),
+    /// Send what there is, full or not.
+    Flush,
+    /// The session ends here: send what there is, then say so for a while. A publisher without a
+    /// session of its own ends the one that it republished last, unless it ended by itself.
+    End,
+    /// A captured packet is sent as it is, in its own session and under its own numbers, and serves
+    /// requests.
+    Republish(Bytes),
+    /// The messages of a captured packet serve requests, as [`retransmitter::Event::Store`]; nothing
+    /// is sent.
+    Store {
+        /// The whole packet.
+        packet: &'a [u8],
+    },
+    /// A datagram came to the socket that takes requests, and to nothing else.
+    Request {
+        /// Whom the answer goes to.
+        from: SocketAddr,
+        /// All of it.
+        datagram: &'a [u8],
+    },
+    /// The archive has what a look-up asked for, as [`retransmitter::Event::Found`].
+    Found {
+        /// The look-up.
+        id: LookUpId,
+        /// A downstream packet of the session that holds the first wanted message.
+        packet: &'a [u8],
+    },
+    /// The archive has nothing of what a look-up asked for, or failed.
+    NotFound {
+        /// The look-up.
+        id: LookUpId,
+    },
+}
+
+/// What a publisher wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Send this packet on every line.
+    Send {
+        /// The whole datagram, one for all lines.
+        bytes: Bytes,
+    },
+    /// Send this packet to one requester, from the socket that its request came to.
+    Answer {
+        /// Whom.
+        to: SocketAddr,
+        /// The whole datagram.
+        bytes: Bytes,
+    },
+    /// Look messages up in the archive, then say [`Event::Found`] or [`Event::NotFound`].
+    LookUp {
+        /// Names the look-up in the answer.
+        id: LookUpId,
+        /// The session.
+        session: Session,
+        /// The first wanted message.
+        first: u64,
+        /// How many are wanted, from 1. No more than fit one answer are of use.
+        count: u16,
+    },
+}
+
+/// What a publisher counted since it was made, beside what its two machines count:
+/// [`Publisher::transmitter`](super::Publisher::transmitter) and
+/// [`Publisher::retransmitter`](super::Publisher::retransmitter).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Packets given for the lines: data, heartbeats, ends, and republished ones.
+    pub sent: u64,
+    /// Captured packets republished.
+    pub republished: u64,
+    /// Messages in those.
+    pub republished_messages: u64,
+    /// Captured packets that are no packets: not republished.
+    pub republish_malformed: u64,
+}
+
+/// How an embedding program can misuse a publisher.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// An event before the commands of the last one were drained.
+    #[error("commands of the last event are not drained yet")]
+    Undrained,
+    /// A message for a publisher without a session of its own.
+    #[error("this publisher has no session of its own: it only republishes")]
+    NoSession,
+    /// The sending side refuses.
+    #[error(transparent)]
+    Transmitter(#[from] transmitter::Error),
+    /// The answering side refuses.
+    #[error(transparent)]
+    Retransmitter(#[from] retransmitter::Error),
+}

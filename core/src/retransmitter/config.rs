@@ -1,0 +1,125 @@
+//! What a retransmitter is made from, and how it can be misused.
+
+use super::history;
+use crate::rate::Rate;
+use crate::wire::mold::MAX_DATAGRAM;
+use crate::{Duration, Session};
+
+/// The configuration of a [`Retransmitter`](super::Retransmitter).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// A session that is known before anything of it is stored, and stays known.
+    pub session: Option<Session>,
+    /// The most sessions known at once; one more takes the place of the one that was stored into
+    /// least lately: 1 to 255.
+    pub max_sessions: usize,
+    /// The largest answer, as [`transmitter::Config::mtu`](crate::transmitter::Config::mtu): 64 to
+    /// 65,507. A first wanted message that does not fit is answered alone in a larger one.
+    pub mtu: usize,
+    /// The most bytes that the history of all sessions takes, its index included: from 262,144.
+    /// Blocks of 64 KiB are allocated as they are needed. The oldest stored go first.
+    pub history_bytes: usize,
+    /// Whether an archive answers [`Command::LookUp`](super::Command::LookUp). Otherwise requests for
+    /// what the history does not hold are declined.
+    pub archive: bool,
+    /// The most look-ups under way: 1 to 65,536.
+    pub max_look_ups: usize,
+    /// The most requesters that wait for look-ups, in all: 1 to 65,536.
+    pub max_waiting: usize,
+    /// A look-up that was not answered for this long is given up. Positive.
+    pub look_up_timeout: Duration,
+    /// How fast one IP address is answered.
+    pub address_rate: Rate,
+    /// How fast all together are answered.
+    pub total_rate: Rate,
+    /// The most addresses whose rate is remembered; the one answered least lately is forgotten, and
+    /// starts afresh: 1 to 65,536.
+    pub max_addresses: usize,
+    /// Recycled answers, of `mtu` bytes each: 1 to 65,536. When all are held outside, further
+    /// ones are allocated and counted.
+    pub ring: usize,
+}
+
+impl Default for Config {
+    /// 64 MiB of history (1.5 million messages of 40 bytes), no archive, packets for a 1500-byte link,
+    /// and rates that let a receiver on the same host catch up at full speed: 512 MiB/s for each
+    /// address and 1 GiB/s in all, after bursts of an eighth of a second's worth. On an open network
+    /// set them to what the link bears.
+    fn default() -> Self {
+        Self {
+            session: None,
+            max_sessions: 4,
+            mtu: 1472,
+            history_bytes: 64 << 20,
+            archive: false,
+            max_look_ups: 64,
+            max_waiting: 1024,
+            look_up_timeout: Duration::from_secs(5),
+            address_rate: Rate { bytes_per_second: 512 << 20, burst: 64 << 20 },
+            total_rate: Rate { bytes_per_second: 1 << 30, burst: 128 << 20 },
+            max_addresses: 1024,
+            ring: 256,
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let timeout = u64::try_from(self.look_up_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let few = "1 to 65,536";
+        let rules = [
+            ("max_sessions", self.max_sessions as u64, 1, 255, "1 to 255"),
+            ("mtu", self.mtu as u64, 64, MAX_DATAGRAM as u64, "64 to 65,507"),
+            (
+                "history_bytes",
+                self.history_bytes as u64,
+                history::LEAST_BYTES as u64,
+                history::MOST_BYTES as u64,
+                "262,144 to 2^47",
+            ),
+            ("max_look_ups", self.max_look_ups as u64, 1, 65_536, few),
+            ("max_waiting", self.max_waiting as u64, 1, 65_536, few),
+            ("look_up_timeout", timeout, 1, u64::MAX, "positive"),
+            (
+                "address_rate.bytes_per_second",
+                self.address_rate.bytes_per_second,
+                1,
+                u64::MAX,
+                "positive",
+            ),
+            (
+                "total_rate.bytes_per_second",
+                self.total_rate.bytes_per_second,
+                1,
+                u64::MAX,
+                "positive",
+            ),
+            ("max_addresses", self.max_addresses as u64, 1, 65_536, few),
+            ("ring", self.ring as u64, 1, 65_536, few),
+        ];
+        for (field, value, least, most, range) in rules {
+            if !(least..=most).contains(&value) {
+                return Err(Error::Config { field, value, range });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an embedding program can misuse a retransmitter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// An event before the commands of the last one were drained.
+    #[error("commands of the last event are not drained yet")]
+    Undrained,
+    /// A configured value leaves its range.
+    #[error("{field} is {value}; it must be {range}")]
+    Config {
+        /// The field of [`Config`].
+        field: &'static str,
+        /// Its value; durations in nanoseconds.
+        value: u64,
+        /// What it must be.
+        range: &'static str,
+    },
+}
