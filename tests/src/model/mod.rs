@@ -1,5 +1,6 @@
 //! Naive models of the machines: short enough to be believed by reading them.
 
+pub mod mold;
 pub mod ranges;
 
 /// How many random cases a model test plays: `GAPLESS_CASES`, or `default` where it says nothing.
