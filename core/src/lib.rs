@@ -20,6 +20,7 @@ pub mod ranges;
 pub mod rate;
 pub mod receiver;
 pub mod retransmitter;
+mod ring;
 pub mod session;
 pub mod time;
 pub mod transmitter;

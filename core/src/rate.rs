@@ -4,7 +4,6 @@
 
 use crate::{Duration, Instant};
 
-#[allow(dead_code, reason = "the machines that count bytes come next")]
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// A byte rate: a bucket of `burst` bytes that fills at `bytes_per_second`.
@@ -18,7 +17,6 @@ pub struct Rate {
 
 impl Rate {
     /// How long `bytes` take at this rate, rounded up.
-    #[allow(dead_code, reason = "the machines that count bytes come next")]
     fn time(self, bytes: u64) -> Duration {
         let rate = u128::from(self.bytes_per_second.max(1));
         let nanos = (u128::from(bytes) * NANOS_PER_SECOND).div_ceil(rate);
@@ -29,13 +27,11 @@ impl Rate {
 /// A bucket of some [`Rate`]. It opens while it is not overdrawn, and may be overdrawn once, so what
 /// passes in any time `t` is at most `burst + bytes_per_second * t` and one datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(dead_code, reason = "the machines that count bytes come next")]
 pub(crate) struct Bucket {
     /// When it is full again.
     full: Instant,
 }
 
-#[allow(dead_code, reason = "the machines that count bytes come next")]
 impl Bucket {
     /// When it is not overdrawn any more.
     pub(crate) fn opens(self, rate: Rate) -> Instant {
