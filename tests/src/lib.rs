@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod data;
 pub mod model;
 pub mod namespace;
+pub mod sim;
 pub mod skip;
 
 #[cfg(test)]
