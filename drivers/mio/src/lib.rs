@@ -1,1 +1,56 @@
-//! The mio driver.
+//! UDP sockets around the machines of [`gapless_core`], on mio: an adaptor between datagrams,
+//! commands, timers and the clock. It decides nothing about the protocol.
+//!
+//! * [`ReceiverDriver`] reads the lines of a feed and the answers to its requests, and delivers to a
+//!   [`Sink`].
+//! * [`PublisherDriver`] sends a feed on its lines and answers requests.
+//! * [`Address`] says where a line lives: `127.0.0.1:5000`, `239.1.1.1:5000@eth0`.
+//!
+//! Both drivers have a `turn(timeout)` for people with a loop of their own, a `run` for those
+//! without, and can be registered with somebody else's mio loop (`with_registry`).
+//!
+//! # Reading and writing
+//!
+//! On Linux one system call (`recvmmsg`, `sendmmsg`) moves up to 64 datagrams, into and out of buffers
+//! that are allocated once. quinn-udp does not serve here: its reading switches GRO on, which glues
+//! datagrams together under one arrival time, and it tells neither the kernel's arrival times nor
+//! its drops; its sending batches only datagrams of one size to one place, which packets of a feed
+//! are not, and it forbids fragmentation, which large packets need. So the few calls are made here,
+//! in one module, the only one with `unsafe`.
+//!
+//! A datagram is read into a slot as large as any datagram can be, so none is cut; slots are
+//! virtual memory, and one page of each is touched by packets of a usual MTU. The machine takes
+//! datagrams where they lie, and what it holds back it copies, so slots are free again at once.
+
+#![deny(unsafe_code)]
+
+mod address;
+mod clock;
+mod error;
+mod inbound;
+mod outbox;
+mod publisher;
+mod readiness;
+mod receiver;
+mod socket;
+mod stats;
+mod sys;
+
+pub use address::{Address, AddressError, Interface};
+pub use clock::Clock;
+pub use error::Error;
+pub use publisher::{Clear, PublisherConfig, PublisherDriver, SentLine, Tap};
+pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};
+pub use stats::{ReadStats, SendStats};
+
+/// The longest sleep of a `run` before it asks again whether to stop.
+const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What became of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Turn {
+    /// Datagrams that were read.
+    pub datagrams: usize,
+    /// Whether there is more to read: the next turn will not wait.
+    pub more: bool,
+}

@@ -1,0 +1,149 @@
+//! Sockets that are read, and whose the datagrams on them are: a line's, or a peer's.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use gapless_core::receiver::{LineId, Source};
+
+use crate::socket::{Socket, Wishes};
+use crate::stats::ReadStats;
+use crate::sys::{BATCH, Destination, ReceiveBatch, Received};
+use crate::{Address, Error};
+
+/// So many errors of one socket without a datagram in between mean that it is broken: what comes
+/// back from the network is told once each.
+const MOST_ERRORS: u32 = 64;
+
+/// A socket that is read.
+pub(crate) struct Inbound {
+    pub(crate) socket: Socket,
+    pub(crate) role: Role,
+    /// Whether it may hold more.
+    pub(crate) ready: bool,
+    pub(crate) stats: ReadStats,
+    errors_in_row: u32,
+}
+
+/// What comes in on a socket.
+pub(crate) enum Role {
+    /// Requests, or answers to requests.
+    Peers,
+    /// One line.
+    Line(LineId),
+    /// Several lines, each a group on an interface.
+    Groups(Vec<(Destination, LineId)>),
+}
+
+impl Inbound {
+    /// The socket of one line, or of several that [`by_socket`] put together.
+    pub(crate) fn for_lines(lines: &[(LineId, Address)], wishes: Wishes) -> Result<Self, Error> {
+        let addresses: Vec<&Address> = lines.iter().map(|(_, address)| address).collect();
+        let first = addresses[0];
+        let failed = |(action, source)| Error::Line { action, address: first.clone(), source };
+        if let [(line, address)] = lines {
+            let socket = Socket::for_line(address, wishes).map_err(failed)?;
+            return Ok(Self::new(socket, Role::Line(*line)));
+        }
+        let (socket, interfaces) = Socket::for_groups(&addresses, wishes).map_err(failed)?;
+        let groups = lines.iter().zip(interfaces).map(|((line, address), interface)| {
+            (Destination { address: address.destination().ip(), interface }, *line)
+        });
+        Ok(Self::new(socket, Role::Groups(groups.collect())))
+    }
+
+    /// The socket that requests and answers come and go on.
+    pub(crate) fn for_peers(local: SocketAddr, wishes: Wishes) -> Result<Self, Error> {
+        let socket = Socket::for_requests(local, wishes)
+            .map_err(|(action, source)| Error::Requests { action, address: local, source })?;
+        Ok(Self::new(socket, Role::Peers))
+    }
+
+    fn new(socket: Socket, role: Role) -> Self {
+        Self { socket, role, ready: false, stats: ReadStats::default(), errors_in_row: 0 }
+    }
+
+    /// Reads once. A socket that gave less than it was asked for is empty: what comes later makes
+    /// it ready again.
+    pub(crate) fn receive(&mut self, slots: &mut ReceiveBatch) -> Result<usize, Error> {
+        self.stats.reads += 1;
+        match slots.receive(self.socket.as_fd()) {
+            Ok(count) => {
+                self.stats.datagrams += count as u64;
+                self.ready = count == BATCH;
+                self.errors_in_row = 0;
+                Ok(count)
+            }
+            Err(error) => self.failed(error).map(|()| 0),
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, source: io::Error) -> Result<(), Error> {
+        match source.kind() {
+            ErrorKind::WouldBlock => self.ready = false,
+            ErrorKind::Interrupted => {}
+            // An ICMP message about an earlier request, most likely: told once, then there may be
+            // more to read.
+            _ => {
+                self.stats.errors += 1;
+                self.errors_in_row += 1;
+                if self.errors_in_row > MOST_ERRORS {
+                    return Err(Error::Read { local: self.socket.local(), source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a datagram came from, for the machine; `None` for what is dropped here, and counted.
+    #[inline]
+    pub(crate) fn source(&mut self, datagram: &Received<'_>) -> Option<Source> {
+        self.stats.bytes += datagram.bytes.len() as u64;
+        if datagram.cut {
+            self.stats.cut += 1;
+            return None;
+        }
+        match &self.role {
+            Role::Line(line) => Some(Source::Line(*line)),
+            Role::Peers => datagram.from.map(Source::Peer),
+            Role::Groups(groups) => {
+                let line = groups.iter().find(|(group, _)| datagram.to == Some(*group));
+                if line.is_none() {
+                    self.stats.stray += 1;
+                }
+                line.map(|(_, line)| Source::Line(*line))
+            }
+        }
+    }
+}
+
+/// Puts lines together that one socket serves: with `share`, groups of one port and family of any
+/// sender. Those of one sender only cannot share: a socket tells groups apart, not senders.
+pub(crate) fn by_socket(
+    lines: Vec<(LineId, Address)>,
+    share: bool,
+) -> Result<Vec<Vec<(LineId, Address)>>, Error> {
+    let mut sockets: Vec<Vec<(LineId, Address)>> = Vec::new();
+    for (line, address) in lines {
+        let port = address.destination().port();
+        if port != 0 && sockets.iter().flatten().any(|(_, known)| *known == address) {
+            return Err(Error::LineTwice { address });
+        }
+        let shares = |other: &Address| {
+            let any_sender =
+                |address: &Address| address.interface().is_some() && address.source().is_none();
+            let (a, b) = (address.destination(), other.destination());
+            share
+                && any_sender(&address)
+                && any_sender(other)
+                && a.port() == b.port()
+                && a.is_ipv4() == b.is_ipv4()
+        };
+        match sockets.iter_mut().find(|lines| lines.iter().all(|(_, other)| shares(other))) {
+            Some(lines) => lines.push((line, address)),
+            None => sockets.push(vec![(line, address)]),
+        }
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,97 @@
+//! What a receiving driver is made from, where it delivers, and what it reports of its lines.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gapless_core::receiver::{self, Batch, Command, LineId, LineStats};
+
+use crate::socket::Wishes;
+use crate::stats::ReadStats;
+use crate::{Address, Clock};
+
+/// The configuration of a [`ReceiverDriver`].
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// The machine. Its `lines` and `servers` are replaced by the ones here.
+    pub receiver: receiver::Config,
+    /// The lines, numbered from 0 in this order: at most 32.
+    pub lines: Vec<Address>,
+    /// The re-request servers, numbered from 0 in this order: at most 32.
+    pub servers: Vec<SocketAddr>,
+    /// The local address that requests are sent from, for servers of its family. `None`: the
+    /// system chooses.
+    pub requests_from: Option<SocketAddr>,
+    /// The receive buffer asked for, of every socket, in bytes of datagrams and their bookkeeping.
+    /// Zero leaves the system's default. What was granted is in [`LineReport::receive_buffer`].
+    pub receive_buffer: usize,
+    /// Whether arrivals are told by the kernel's clock, where it tells them: else a datagram
+    /// arrived when it was read.
+    pub kernel_times: bool,
+    /// How long a turn reads the sockets over and over before it sleeps. The kernel is asked to poll
+    /// the network device for as long, where it may. `None`: it sleeps at once.
+    pub busy_poll: Option<Duration>,
+    /// Whether groups of one port and family, of any sender, share a socket, so that one system
+    /// call reads them all. Otherwise every line has a socket (and a receive buffer) of its own.
+    pub share_sockets: bool,
+    /// The clock; copies of one clock make the times of several drivers comparable.
+    pub clock: Clock,
+}
+
+impl Default for ReceiverConfig {
+    /// No lines and servers, 8 MiB of receive buffer, kernel times, no busy polling, a socket for
+    /// every line.
+    fn default() -> Self {
+        Self {
+            receiver: receiver::Config::default(),
+            lines: Vec::new(),
+            servers: Vec::new(),
+            requests_from: None,
+            receive_buffer: 8 << 20,
+            kernel_times: true,
+            busy_poll: None,
+            share_sockets: false,
+            clock: Clock::new(),
+        }
+    }
+}
+
+impl ReceiverConfig {
+    pub(super) const fn wishes(&self) -> Wishes {
+        Wishes {
+            receive_buffer: self.receive_buffer,
+            kernel_times: self.kernel_times,
+            busy_poll: self.busy_poll,
+        }
+    }
+}
+
+/// Where a driver delivers.
+pub trait Sink {
+    /// Consecutive messages, delivered once. They lie in a slot that is used again afterwards.
+    fn batch(&mut self, batch: Batch<&[u8]>);
+
+    /// Everything else that the machine tells: sessions, gaps, losses, lines. Never
+    /// [`Command::Batch`] or [`Command::Request`].
+    fn notice(&mut self, notice: Command);
+}
+
+/// A line as the driver sees it.
+#[derive(Clone, Debug)]
+pub struct LineReport {
+    /// The line.
+    pub line: LineId,
+    /// Where it comes from.
+    pub address: Address,
+    /// What its socket is bound to.
+    pub local: SocketAddr,
+    /// What the machine counted of it.
+    pub stats: LineStats,
+    /// What was read from its socket. With `share_sockets` all lines of a socket tell the same,
+    /// here and below.
+    pub read: ReadStats,
+    /// Datagrams that the kernel dropped on its socket, most often because its buffer was full.
+    /// Zero where the system does not tell.
+    pub kernel_drops: u64,
+    /// The receive buffer that was granted, in bytes as they were asked for.
+    pub receive_buffer: usize,
+}

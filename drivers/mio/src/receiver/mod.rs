@@ -1,0 +1,453 @@
+//! The sockets and the clock around a [`Receiver`]: reads lines and answers in batches, feeds the
+//! machine by direct calls on the slots they lie in, sends its requests, keeps its time.
+
+mod config;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gapless_core::receiver::{Batch, Command, Event, LineId, Receiver, ServerId};
+use gapless_core::wire::mold;
+use gapless_core::{Instant, Machine};
+use mio::{Registry, Token};
+
+pub use config::{LineReport, ReceiverConfig, Sink};
+
+use crate::clock::WallClock;
+use crate::inbound::{self, Inbound, Role};
+use crate::outbox::Outbox;
+use crate::readiness::{Readiness, shorter};
+use crate::socket::unspecified;
+use crate::stats::{ReadStats, SendStats};
+use crate::sys::{ReceiveBatch, SendBatch};
+use crate::{Address, Error, TICK, Turn};
+
+/// How often a turn goes around the sockets that have more: with 64 datagrams each time, at most
+/// 1024 of each socket.
+const ROUNDS: usize = 16;
+
+/// The first index of lines; below are the sockets for requests, IPv4 and IPv6.
+const FIRST_LINE: usize = 2;
+
+/// A feed's receiving side on sockets.
+///
+/// Call [`turn`](Self::turn) over and over, or [`run`](Self::run). In a mio loop of one's own, make
+/// it [`with_registry`](Self::with_registry), hand it its events by [`ready`](Self::ready), wait no
+/// longer than [`timeout`](Self::timeout), and call `turn`, which then never waits.
+pub struct ReceiverDriver {
+    machine: Receiver,
+    config: ReceiverConfig,
+    wall: WallClock,
+    readiness: Readiness,
+    /// By token: requests over IPv4, over IPv6, then lines by number.
+    sockets: Vec<Option<Inbound>>,
+    lines: Vec<Line>,
+    line_slots: ReceiveBatch,
+    answer_slots: ReceiveBatch,
+    requests: Requests,
+}
+
+struct Line {
+    id: LineId,
+    address: Address,
+    /// Index of its socket.
+    socket: usize,
+}
+
+/// Requests on their way out, by family.
+struct Requests {
+    outboxes: [Outbox<[u8; mold::HEADER_LEN]>; 2],
+    batch: SendBatch,
+}
+
+impl ReceiverDriver {
+    /// How many tokens a driver uses, from the first one given to
+    /// [`with_registry`](Self::with_registry).
+    pub const TOKENS: usize = FIRST_LINE + LineId::MAX.0 as usize + 1;
+
+    /// Opens the sockets, joins the groups, and waits by a poll of its own.
+    ///
+    /// # Errors
+    /// A socket cannot be had as it is asked for, or the configuration contradicts itself.
+    pub fn new(config: ReceiverConfig) -> Result<Self, Error> {
+        Self::with_readiness(config, Readiness::own().map_err(Error::Poll)?)
+    }
+
+    /// As [`new`](Self::new), in somebody's own loop: sockets are registered for
+    /// [`TOKENS`](Self::TOKENS) tokens from `first`.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn with_registry(
+        config: ReceiverConfig,
+        registry: &Registry,
+        first: Token,
+    ) -> Result<Self, Error> {
+        let readiness = Readiness::shared(registry, first).map_err(Error::Poll)?;
+        Self::with_readiness(config, readiness)
+    }
+
+    fn with_readiness(mut config: ReceiverConfig, readiness: Readiness) -> Result<Self, Error> {
+        let lines = ids("lines", config.lines.len(), LineId::MAX.0)?.map(LineId);
+        let servers = ids("servers", config.servers.len(), ServerId::MAX.0)?.map(ServerId);
+        config.receiver.lines = lines.clone().collect();
+        config.receiver.servers = servers.zip(config.servers.iter().copied()).collect();
+        let mut driver = Self {
+            machine: Receiver::new(config.receiver.clone())?,
+            wall: WallClock::new(config.clock),
+            readiness,
+            sockets: Vec::new(),
+            lines: Vec::new(),
+            line_slots: ReceiveBatch::new(false),
+            answer_slots: ReceiveBatch::new(true),
+            requests: Requests { outboxes: Default::default(), batch: SendBatch::new() },
+            config,
+        };
+        driver.sockets.resize_with(Self::TOKENS, || None);
+        let lines = lines.zip(driver.config.lines.iter().cloned()).collect();
+        for lines in inbound::by_socket(lines, driver.config.share_sockets)? {
+            driver.open_lines(lines)?;
+        }
+        for server in driver.config.servers.clone() {
+            driver.open_requests(server)?;
+        }
+        Ok(driver)
+    }
+
+    /// Gives sockets, timers and machine their turn: waits at most `timeout` (`None`: as long as it
+    /// takes) for the first datagram or timer, takes what has come, up to some thousand datagrams,
+    /// and sends what the machine asks.
+    ///
+    /// # Errors
+    /// Waiting or reading fails for good. Single failures are counted.
+    pub fn turn(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> Result<Turn, Error> {
+        self.expire(sink)?;
+        let mut turn = Turn::default();
+        if let Some(time) = self.config.busy_poll {
+            turn.datagrams = self.spin(timeout.map_or(time, |timeout| timeout.min(time)), sink)?;
+        }
+        let timeout = match turn.datagrams {
+            0 => shorter(timeout, self.timeout()),
+            _ => Some(Duration::ZERO),
+        };
+        let Self { readiness, sockets, .. } = self;
+        readiness.wait(timeout, |index| mark_ready(sockets, index)).map_err(Error::Poll)?;
+        for _ in 0..ROUNDS {
+            self.expire(sink)?;
+            if !self.has_ready_sockets() {
+                break;
+            }
+            for index in 0..self.sockets.len() {
+                if self.sockets[index].as_ref().is_some_and(|inbound| inbound.ready) {
+                    turn.datagrams += self.read(index, sink)?;
+                }
+            }
+        }
+        turn.more = self.has_ready_sockets();
+        Ok(turn)
+    }
+
+    /// Turns until `until` says so, which is asked after every turn and at least ten times a second.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn run<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        mut until: impl FnMut(&mut Self, &mut S) -> bool,
+    ) -> Result<(), Error> {
+        while !until(self, sink) {
+            self.turn(Some(TICK), sink)?;
+        }
+        Ok(())
+    }
+
+    /// How long the driver may be left alone if no socket becomes ready: zero when there is
+    /// something to do, `None` for ever.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        if self.has_ready_sockets() {
+            return Some(Duration::ZERO);
+        }
+        self.machine.poll_timeout().map(|at| at.since(self.now()))
+    }
+
+    /// Notes an event of somebody's own loop; whether it was one of the driver's.
+    pub fn ready(&mut self, token: Token) -> bool {
+        match self.readiness.index(token) {
+            Some(index) if index < Self::TOKENS => {
+                mark_ready(&mut self.sockets, index);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Hands the machine an event that did not come from a socket. Lines are added by
+    /// [`add_line`](Self::add_line).
+    ///
+    /// # Errors
+    /// The machine refuses it, or a new server's address family has no socket yet and gets none.
+    pub fn handle(&mut self, event: Event, sink: &mut impl Sink) -> Result<(), Error> {
+        if let Event::AddServer(_, address) = event {
+            self.open_requests(address)?;
+        }
+        self.machine.handle(self.now(), event)?;
+        self.drain(sink);
+        self.send_requests();
+        Ok(())
+    }
+
+    /// Receives from one line more, on a socket of its own.
+    ///
+    /// # Errors
+    /// The number is taken, or the socket cannot be had.
+    pub fn add_line(
+        &mut self,
+        line: LineId,
+        address: Address,
+        sink: &mut impl Sink,
+    ) -> Result<(), Error> {
+        if self.lines.iter().any(|known| known.id == line) {
+            return Err(Error::LineExists(line));
+        }
+        self.handle(Event::AddLine(line), sink)?;
+        self.open_lines(vec![(line, address)])
+    }
+
+    /// Receives from a line no more. Unknown: nothing happens.
+    ///
+    /// # Errors
+    /// The machine refuses the number.
+    pub fn remove_line(&mut self, line: LineId, sink: &mut impl Sink) -> Result<(), Error> {
+        if let Some(at) = self.lines.iter().position(|known| known.id == line) {
+            let Line { socket: index, .. } = self.lines.swap_remove(at);
+            if self.lines.iter().all(|other| other.socket != index) {
+                if let Some(inbound) = self.sockets[index].take() {
+                    // Closing it would do the same; an error here changes nothing.
+                    let _ = self.readiness.deregister(&inbound.socket);
+                }
+            } else if let Some(Inbound { role: Role::Groups(groups), .. }) =
+                &mut self.sockets[index]
+            {
+                groups.retain(|(_, of)| *of != line);
+            }
+        }
+        self.handle(Event::RemoveLine(line), sink)
+    }
+
+    /// The machine.
+    #[must_use]
+    pub const fn receiver(&self) -> &Receiver {
+        &self.machine
+    }
+
+    /// The time that the machine is told.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.config.clock.now()
+    }
+
+    /// The lines, in the order of their adding. Asks the kernel for its counters.
+    pub fn lines(&mut self) -> Vec<LineReport> {
+        let Self { machine, sockets, lines, .. } = self;
+        let mut reports = Vec::with_capacity(lines.len());
+        for line in lines {
+            let Some(inbound) = &mut sockets[line.socket] else { continue };
+            reports.push(LineReport {
+                line: line.id,
+                address: line.address.clone(),
+                local: inbound.socket.local(),
+                stats: machine.line(line.id).unwrap_or_default(),
+                read: inbound.stats,
+                kernel_drops: inbound.socket.kernel_drops(),
+                receive_buffer: inbound.socket.receive_buffer(),
+            });
+        }
+        reports
+    }
+
+    /// What was read from the sockets that answers come to.
+    #[must_use]
+    pub fn answers_read(&self) -> ReadStats {
+        let mut sum = ReadStats::default();
+        for inbound in self.sockets[..FIRST_LINE].iter().flatten() {
+            sum += inbound.stats;
+        }
+        sum
+    }
+
+    /// What was sent to servers.
+    #[must_use]
+    pub fn requests_sent(&self) -> SendStats {
+        let [mut sum, ipv6] =
+            [&self.requests.outboxes[0], &self.requests.outboxes[1]].map(|o| o.stats);
+        sum += ipv6;
+        sum
+    }
+
+    /// The local addresses that requests are sent from, one for each address family in use.
+    pub fn requests_from(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets[..FIRST_LINE].iter().flatten().map(|inbound| inbound.socket.local())
+    }
+
+    /// Reads one socket once, and hands on what came.
+    fn read(&mut self, index: usize, sink: &mut impl Sink) -> Result<usize, Error> {
+        let Self { machine, config, wall, sockets, line_slots, answer_slots, requests, .. } = self;
+        let Some(inbound) = &mut sockets[index] else { return Ok(0) };
+        let slots = match inbound.role {
+            Role::Peers => answer_slots,
+            Role::Line(_) | Role::Groups(_) => line_slots,
+        };
+        let count = inbound.receive(slots)?;
+        let now = config.clock.now();
+        wall.refresh(now);
+        for datagram in (0..count).map(|index| slots.get(index)) {
+            let Some(source) = inbound.source(&datagram) else { continue };
+            let arrival = datagram.wall_nanos.map_or(now, |time| wall.to_core(time, now));
+            if let Some(batch) = machine.receive_stamped(now, arrival, source, datagram.bytes) {
+                sink.batch(batch);
+            }
+            if machine.has_commands() {
+                drain(machine, requests, sink);
+            }
+        }
+        self.send_requests();
+        Ok(count)
+    }
+
+    /// Reads all sockets over and over, until something comes, a timer is due, or `time` is over.
+    fn spin(&mut self, time: Duration, sink: &mut impl Sink) -> Result<usize, Error> {
+        let until = self.now() + time;
+        loop {
+            let mut datagrams = 0;
+            for index in 0..self.sockets.len() {
+                datagrams += self.read(index, sink)?;
+            }
+            let now = self.now();
+            let is_due = self.machine.poll_timeout().is_some_and(|at| at <= now);
+            if datagrams > 0 || is_due || now >= until {
+                return Ok(datagrams);
+            }
+        }
+    }
+
+    /// Lets the machine's timers run out that are due.
+    fn expire(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
+        let Some(at) = self.machine.poll_timeout() else { return Ok(()) };
+        let now = self.now();
+        if at <= now {
+            self.machine.handle_timeout(now)?;
+            self.drain(sink);
+            self.send_requests();
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, sink: &mut impl Sink) {
+        drain(&mut self.machine, &mut self.requests, sink);
+    }
+
+    fn send_requests(&mut self) {
+        let Requests { outboxes, batch } = &mut self.requests;
+        for (outbox, inbound) in outboxes.iter_mut().zip(&self.sockets) {
+            if outbox.is_empty() {
+                continue;
+            }
+            match inbound {
+                // A request that is dropped is asked again: no patience.
+                Some(inbound) => outbox.flush(&inbound.socket, batch, Duration::ZERO),
+                None => outbox.discard(),
+            }
+        }
+    }
+
+    fn has_ready_sockets(&self) -> bool {
+        self.sockets.iter().flatten().any(|inbound| inbound.ready)
+    }
+
+    /// Opens the socket that these lines, one or several, come in on.
+    fn open_lines(&mut self, lines: Vec<(LineId, Address)>) -> Result<(), Error> {
+        let Some(&(first, _)) = lines.first() else { return Ok(()) };
+        let index = FIRST_LINE + usize::from(first.0);
+        let inbound = Inbound::for_lines(&lines, self.config.wishes())?;
+        self.register(inbound, index)?;
+        self.lines.extend(lines.into_iter().map(|(id, address)| Line {
+            id,
+            address,
+            socket: index,
+        }));
+        Ok(())
+    }
+
+    /// Opens the socket that a server's address family is asked from, unless it is there.
+    fn open_requests(&mut self, server: SocketAddr) -> Result<(), Error> {
+        let index = usize::from(server.is_ipv6());
+        if self.sockets[index].is_some() {
+            return Ok(());
+        }
+        let local = match self.config.requests_from {
+            Some(local) if local.is_ipv4() == server.is_ipv4() => local,
+            _ => unspecified(server.is_ipv4(), 0),
+        };
+        let inbound = Inbound::for_peers(local, self.config.wishes())?;
+        self.register(inbound, index)
+    }
+
+    fn register(&mut self, inbound: Inbound, index: usize) -> Result<(), Error> {
+        self.readiness.register(&inbound.socket, index).map_err(Error::Poll)?;
+        self.sockets[index] = Some(inbound);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ReceiverDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceiverDriver")
+            .field("config", &self.config)
+            .field("machine", &self.machine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes the machine's commands until there are none.
+fn drain(machine: &mut Receiver, requests: &mut Requests, sink: &mut impl Sink) {
+    while let Some(command) = machine.poll_command() {
+        match command {
+            Command::Batch(batch) => sink.batch(Batch {
+                session: batch.session,
+                first: batch.first,
+                count: batch.count,
+                bytes: &batch.bytes,
+                offset: batch.offset,
+                arrival: batch.arrival,
+                origin: batch.origin,
+                repaired: batch.repaired,
+            }),
+            Command::Request { to, request, .. } => {
+                requests.outboxes[usize::from(to.is_ipv6())].push(request.to_bytes(), to);
+            }
+            notice => sink.notice(notice),
+        }
+    }
+}
+
+fn mark_ready(sockets: &mut [Option<Inbound>], index: usize) {
+    if let Some(Some(inbound)) = sockets.get_mut(index) {
+        inbound.ready = true;
+    }
+}
+
+/// `given` numbers from 0, where there may be as many.
+fn ids(
+    what: &'static str,
+    given: usize,
+    last: u8,
+) -> Result<impl Iterator<Item = u8> + Clone, Error> {
+    let most = usize::from(last) + 1;
+    match given <= most {
+        true => Ok((0..=last).take(given)),
+        false => Err(Error::TooMany { what, given, most }),
+    }
+}

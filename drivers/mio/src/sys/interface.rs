@@ -1,0 +1,85 @@
+//! Network interfaces: the index behind a name or an address.
+
+use std::ffi::CString;
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::ptr;
+
+use libc::c_int;
+use socket2::{SockAddr, SockAddrStorage};
+
+/// The index of the interface of this name.
+pub(crate) fn interface_named(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: a C string that lives longer than the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// The index of the interface that has this address.
+pub(crate) fn interface_with(address: IpAddr) -> io::Result<u32> {
+    let mut list = ptr::null_mut();
+    // SAFETY: `list` is a place for a pointer, which the call fills on success.
+    if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut index = 0;
+    let mut next = list.cast_const();
+    // SAFETY: until it is freed here, the list is a chain of valid entries that ends with a null
+    // pointer; an address in it is null, or as long as its family says; names are C strings.
+    unsafe {
+        while let Some(entry) = next.as_ref() {
+            if ip_address(entry.ifa_addr) == Some(address) {
+                index = libc::if_nametoindex(entry.ifa_name);
+                break;
+            }
+            next = entry.ifa_next;
+        }
+        libc::freeifaddrs(list);
+    }
+    match index {
+        0 => Err(io::Error::new(io::ErrorKind::NotFound, "no interface has this address")),
+        index => Ok(index),
+    }
+}
+
+/// The IP address behind a pointer out of `getifaddrs`.
+///
+/// # Safety
+/// The pointer is null, or points to a socket address as long as its family says.
+unsafe fn ip_address(address: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: by the contract.
+    let length = match c_int::from(unsafe { address.as_ref() }?.sa_family) {
+        libc::AF_INET => mem::size_of::<libc::sockaddr_in>(),
+        libc::AF_INET6 => mem::size_of::<libc::sockaddr_in6>(),
+        _ => return None,
+    };
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: by the contract `length` bytes lie there, and the storage has room for any address;
+    // after the copy it holds a valid address of that length.
+    let address = unsafe {
+        ptr::copy_nonoverlapping(address.cast::<u8>(), (&raw mut storage).cast::<u8>(), length);
+        SockAddr::new(storage, length as libc::socklen_t)
+    };
+    address.as_socket().map(|address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_found_by_its_address() {
+        assert_ne!(interface_with("127.0.0.1".parse().unwrap()).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_no_interface_is_called_or_has_is_an_error() {
+        assert!(interface_named("no-such-if").is_err());
+        assert!(interface_named("with\0zero").is_err());
+        assert!(interface_with("192.0.2.1".parse().unwrap()).is_err());
+    }
+}
