@@ -1,0 +1,130 @@
+//! How many instructions a packet costs: by the wire format alone, through a receiver, and as a copy
+//! that another line brought before. Ends with a failure when a goal is missed.
+//!
+//! `cargo bench -p gapless-tests --bench instructions` needs valgrind, and gungraun-runner in the
+//! version of gungraun in `Cargo.lock`. The counts do not depend on how busy the machine is.
+
+mod measured;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+/// Set for the copy of this program that gungraun takes over.
+const INNER: &str = "GAPLESS_INSTRUCTIONS_INNER";
+
+/// What is promised at 35 messages a packet, as a multiple of the floor.
+const MAX_RATIO: f64 = 1.25;
+/// What is promised at one message a packet, in instructions above the floor.
+const MAX_ABOVE_FLOOR: f64 = 150.0;
+/// What a copy from another line may cost.
+const MAX_DUPLICATE: f64 = 150.0;
+
+fn main() -> ExitCode {
+    let counted_by_valgrind = env::args().nth(1).is_some_and(|arg| arg == "--gungraun-run");
+    if counted_by_valgrind || env::var_os(INNER).is_some() {
+        measured::run();
+        return ExitCode::SUCCESS;
+    }
+    match count().and_then(|counts| Table::new(&counts)) {
+        Ok(table) => table.print(),
+        Err(why) => {
+            eprintln!("no instructions counted: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Instructions a packet, by function and case.
+type Counts = BTreeMap<(String, String), f64>;
+
+fn count() -> Result<Counts, String> {
+    let this = env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(this)
+        .args(env::args_os().skip(1))
+        .env(INNER, "1")
+        .env("GUNGRAUN_OUTPUT_FORMAT", "json")
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err("gungraun failed; it needs valgrind, and gungraun-runner (cargo install \
+                    --locked gungraun-runner) in the version of gungraun in Cargo.lock"
+            .to_owned());
+    }
+    let rows = String::from_utf8_lossy(&output.stdout);
+    rows.lines().filter(|row| row.starts_with('{')).map(count_of).collect()
+}
+
+/// One line of gungraun's summary.
+fn count_of(row: &str) -> Result<((String, String), f64), String> {
+    let row: Value = serde_json::from_str(row).map_err(|error| error.to_string())?;
+    let text = |field: &str| row[field].as_str().map(str::to_owned);
+    let instructions = row.pointer("/profiles/0/data/total/metrics/Ir/values/new");
+    match (text("function_name"), text("id"), instructions.and_then(Value::as_f64)) {
+        (Some(function), Some(id), Some(instructions)) => {
+            Ok(((function, id), instructions / measured::PACKETS as f64))
+        }
+        _ => Err(format!("this line of gungraun's summary is not understood: {row}")),
+    }
+}
+
+/// What a packet costs at one number of messages.
+struct Column {
+    floor: f64,
+    receiver: f64,
+    duplicate: f64,
+}
+
+struct Table {
+    one: Column,
+    thirty_five: Column,
+}
+
+impl Table {
+    fn new(counts: &Counts) -> Result<Self, String> {
+        let column = |id: &str| {
+            let count = |function: &str| {
+                let key = (function.to_owned(), id.to_owned());
+                counts.get(&key).copied().ok_or(format!("{function} was not run for {id}"))
+            };
+            let receiver = count("one_line")?;
+            Ok::<_, String>(Column {
+                floor: count("floor")?,
+                receiver,
+                // Between packets that are new, as copies come.
+                duplicate: count("two_lines")? - receiver,
+            })
+        };
+        Ok(Self { one: column("one")?, thirty_five: column("thirty_five")? })
+    }
+
+    fn print(&self) -> ExitCode {
+        let Self { one, thirty_five: many } = self;
+        let row = |name, one: f64, many: f64| println!("{name:<32}{one:>10.0}{many:>12.0}");
+        println!("{:<32}{:>10}{:>12}", "instructions a packet", "1 message", "35 messages");
+        row("floor: check and walk", one.floor, many.floor);
+        row("receiver, one line", one.receiver, many.receiver);
+        row("copy from line B", one.duplicate, many.duplicate);
+        println!();
+
+        let above_floor = one.receiver - one.floor;
+        let goals = [
+            goal("receiver / floor at 35", many.receiver / many.floor, MAX_RATIO, 3),
+            goal("receiver - floor at 1", above_floor, MAX_ABOVE_FLOOR, 0),
+            goal("copy at 1", one.duplicate, MAX_DUPLICATE, 0),
+            goal("copy at 35", many.duplicate, MAX_DUPLICATE, 0),
+        ];
+        if goals.iter().all(|reached| *reached) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Prints one goal, and says whether it is reached.
+fn goal(name: &str, value: f64, limit: f64, decimals: usize) -> bool {
+    let reached = value <= limit;
+    let verdict = if reached { "reached" } else { "MISSED" };
+    println!("{name:<32}{value:>10.decimals$}   goal ≤ {limit:<6}{verdict}");
+    reached
+}

@@ -1,0 +1,184 @@
+//! What is counted: runs of packets through the bare wire format and through a receiver, each with
+//! the same consumer. Setting up, warming up and checking afterwards lie outside the count.
+//!
+//! The attributes of gungraun take no doc comments.
+
+use std::hint::black_box;
+
+use gapless_core::receiver::{Command, Config, LineId, Receiver, Source, Start};
+use gapless_core::wire::mold::{HEADER_LEN, Messages, Packet, PacketWriter};
+use gapless_core::{Duration, Instant, Machine, Session};
+use gungraun::prelude::*;
+
+/// Packets that are counted in one run.
+pub(crate) const PACKETS: u64 = 1_000;
+/// Packets that go by before, so that a receiver is sure of its session, lines and blocks.
+const WARM_UP: u64 = 200;
+/// Bytes of each message: an ITCH order with its price.
+const MESSAGE: usize = 36;
+
+const SESSION: Session = Session::new(*b"INSTRUCTNS");
+const LINE_A: Source = Source::Line(LineId(0));
+const LINE_B: Source = Source::Line(LineId(1));
+/// Between two packets of a line.
+const PACE: Duration = Duration::from_micros(10);
+/// How far line B is behind line A.
+const LAG: Duration = Duration::from_micros(3);
+
+/// What the consumer makes of the messages: something small that looks at each of them.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Tally {
+    messages: u64,
+    /// Of numbers, lengths and first bytes.
+    sum: u64,
+}
+
+impl Tally {
+    #[inline(always)]
+    fn add(&mut self, messages: Messages<'_>) {
+        let Self { messages: mut seen, mut sum } = *self;
+        for (sequence, message) in messages {
+            let first = message.first().map_or(0, |first| u64::from(*first));
+            seen += 1;
+            sum = sum.wrapping_add(sequence).wrapping_add(message.len() as u64 + first);
+        }
+        *self = black_box(Self { messages: seen, sum });
+    }
+}
+
+/// `packets` datagrams of so many messages each, from number `first` on.
+fn feed(first: u64, packets: u64, messages: u16) -> Vec<Vec<u8>> {
+    let len = HEADER_LEN + usize::from(messages) * (2 + MESSAGE);
+    let packet = |index: u64| {
+        let sequence = first + index * u64::from(messages);
+        let mut buffer = vec![0; len];
+        let mut writer = PacketWriter::new(&mut buffer, SESSION, sequence).unwrap();
+        for number in sequence..sequence + u64::from(messages) {
+            assert!(writer.push(&[number as u8; MESSAGE]));
+        }
+        buffer
+    };
+    (0..packets).map(packet).collect()
+}
+
+fn counted_feed(messages: u16) -> Vec<Vec<u8>> {
+    feed(1 + WARM_UP * u64::from(messages), PACKETS, messages)
+}
+
+/// A receiver of two lines in the middle of a feed, with nothing left to say.
+struct Warm {
+    receiver: Receiver,
+    now: Instant,
+    feed: Vec<Vec<u8>>,
+}
+
+fn warm(messages: u16) -> Warm {
+    let receiver = Receiver::new(Config {
+        session: Some(SESSION),
+        start: Start::At(1),
+        lines: vec![LineId(0), LineId(1)],
+        ..Config::default()
+    });
+    let mut warm = Warm {
+        receiver: receiver.unwrap(),
+        now: Instant::from_millis(1),
+        feed: feed(1, WARM_UP, messages),
+    };
+    let mut tally = Tally::default();
+    both_lines(&mut warm, &mut tally);
+    assert_eq!(tally.messages, WARM_UP * u64::from(messages), "the receiver does not deliver");
+    warm.feed = counted_feed(messages);
+    warm
+}
+
+/// Takes a datagram and consumes whatever the receiver then has to give.
+#[inline(always)]
+fn receive(
+    receiver: &mut Receiver,
+    now: Instant,
+    source: Source,
+    datagram: &[u8],
+    tally: &mut Tally,
+) {
+    if let Some(batch) = receiver.receive(now, source, datagram) {
+        tally.add(batch.messages());
+    }
+    if receiver.has_commands() {
+        while let Some(command) = receiver.poll_command() {
+            if let Command::Batch(batch) = command {
+                tally.add(batch.messages());
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn both_lines(warm: &mut Warm, tally: &mut Tally) {
+    for datagram in &warm.feed {
+        warm.now = warm.now + PACE;
+        receive(&mut warm.receiver, warm.now, LINE_A, datagram, tally);
+        receive(&mut warm.receiver, warm.now + LAG, LINE_B, datagram, tally);
+    }
+}
+
+/// The end of a counted run: what it worked on, and what the consumer saw.
+fn check((warm, tally): (Warm, Tally)) {
+    check_tally((warm.feed, tally));
+    let [a, b] = [LineId(0), LineId(1)].map(|line| warm.receiver.line(line).unwrap());
+    assert_eq!(a.messages_first, warm.receiver.stats().delivered);
+    assert!(b.packets == WARM_UP || b.packets == WARM_UP + PACKETS);
+    assert_eq!(b.messages_first, 0);
+}
+
+fn check_tally((feed, tally): (Vec<Vec<u8>>, Tally)) {
+    let mut expected = Tally::default();
+    for datagram in &feed {
+        expected.add(Packet::new_checked(datagram).unwrap().messages());
+    }
+    assert_eq!(tally, expected);
+}
+
+// The least that anybody does: check each packet, walk over its blocks.
+#[library_benchmark(setup = counted_feed, teardown = check_tally)]
+#[bench::one(1)]
+#[bench::thirty_five(35)]
+fn floor(feed: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Tally) {
+    let mut tally = Tally::default();
+    for datagram in &feed {
+        if let Ok(packet) = Packet::new_checked(black_box(datagram)) {
+            tally.add(packet.messages());
+        }
+    }
+    (feed, tally)
+}
+
+// The same through a receiver, from one of its two lines.
+#[library_benchmark(setup = warm, teardown = check)]
+#[bench::one(1)]
+#[bench::thirty_five(35)]
+fn one_line(mut warm: Warm) -> (Warm, Tally) {
+    let mut tally = Tally::default();
+    for datagram in &warm.feed {
+        warm.now = warm.now + PACE;
+        receive(&mut warm.receiver, warm.now, LINE_A, black_box(datagram), &mut tally);
+    }
+    (warm, tally)
+}
+
+// And with line B bringing a copy of each packet shortly after line A.
+#[library_benchmark(setup = warm, teardown = check)]
+#[bench::one(1)]
+#[bench::thirty_five(35)]
+fn two_lines(mut warm: Warm) -> (Warm, Tally) {
+    let mut tally = Tally::default();
+    both_lines(&mut warm, &mut tally);
+    (warm, tally)
+}
+
+library_benchmark_group!(name = packets, benchmarks = [floor, one_line, two_lines]);
+gungraun::main!(library_benchmark_groups = packets);
+
+/// Hands over to gungraun, which has its own idea of arguments.
+pub(crate) fn run() {
+    main();
+}
