@@ -10,6 +10,9 @@ use crate::{Duration, Session};
 pub struct Config {
     /// A session that is known before anything of it is stored, and stays known.
     pub session: Option<Session>,
+    /// Messages of `session` up to this number were sent before, though the history begins without
+    /// them: requests for them may be looked up. Zero: there were none.
+    pub sent_before: u64,
     /// The most sessions known at once; one more takes the place of the one that was stored into
     /// least lately: 1 to 255.
     pub max_sessions: usize,
@@ -17,7 +20,9 @@ pub struct Config {
     /// 65,507. A first wanted message that does not fit is answered alone in a larger one.
     pub mtu: usize,
     /// The most bytes that the history of all sessions takes, its index included: from 262,144.
-    /// Blocks of 64 KiB are allocated as they are needed. The oldest stored go first.
+    /// Blocks of 64 KiB are allocated as they are needed, the index (3%) at once. What was stored
+    /// first goes first. Messages stored out of order take more of the index, of which there is one
+    /// entry for each KiB.
     pub history_bytes: usize,
     /// Whether an archive answers [`Command::LookUp`](super::Command::LookUp). Otherwise requests for
     /// what the history does not hold are declined.
@@ -48,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             session: None,
+            sent_before: 0,
             max_sessions: 4,
             mtu: 1472,
             history_bytes: 64 << 20,

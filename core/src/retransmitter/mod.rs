@@ -1,29 +1,204 @@
 //! The re-request server of a MoldUDP64 feed.
 //!
 //! A [`Retransmitter`] remembers what was sent, within limits, and answers requests for it, one packet
-//! for each. What it does not remember it may have looked up in an archive.
+//! for each. What it does not remember it may have looked up in an archive. It never answers faster
+//! than it may, so it is of little use to those who want others flooded.
 
+mod answer;
 mod config;
 mod event;
 mod history;
+mod limits;
+mod look_ups;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, Error};
 pub use event::{Command, Event, LookUpId};
 pub use stats::Stats;
 
+use core::net::SocketAddr;
+
+use answer::{Answer, Answers, Wanted};
+use history::{History, Slot};
+use limits::{Limits, Over};
+use look_ups::{Asked, LookUps};
+
+use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
+
+/// What the last event asks of the outside.
+#[derive(Debug)]
+enum Pending {
+    Nothing,
+    /// One thing.
+    One(Command),
+    /// What the archive found, for each who waits for it.
+    Found {
+        id: LookUpId,
+        answer: Answer,
+    },
+}
 
 /// Answers requests out of a bounded history, and never faster than it may.
 #[derive(Debug)]
 pub struct Retransmitter {
+    archive: bool,
+    now: Instant,
+    drained: bool,
+    history: History,
+    answers: Answers,
+    limits: Limits,
+    look_ups: LookUps,
+    pending: Pending,
     stats: Stats,
 }
 
 impl Retransmitter {
     /// The ranges `first..=last` of a session that the history holds, in ascending order.
-    pub fn ranges(&self, _session: Session) -> impl Iterator<Item = (u64, u64)> + '_ {
-        core::iter::empty()
+    pub fn ranges(&self, session: Session) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let slot = self.history.slot(session);
+        slot.into_iter().flat_map(|slot| self.history.ranges(slot))
+    }
+
+    fn request(&mut self, from: SocketAddr, datagram: &[u8]) {
+        self.stats.requests += 1;
+        let request = match Request::new_checked(datagram) {
+            Ok(request) => request,
+            Err(Malformed::SequenceZero) => return self.stats.sequence_zero += 1,
+            Err(Malformed::CountZero) => return self.stats.count_zero += 1,
+            Err(Malformed::SequenceOverflow { .. }) => return self.stats.out_of_range += 1,
+            Err(_) => return self.stats.malformed += 1,
+        };
+        let Some(slot) = self.history.slot(request.session) else {
+            return self.stats.other_session += 1;
+        };
+        if request.sequence > self.history.newest(slot) {
+            return self.stats.out_of_range += 1;
+        }
+        if !self.admit(from) {
+            return;
+        }
+        let Request { session, sequence: first, count } = request;
+        let wanted = Wanted { session, first, count: count.min(MAX_COUNT) };
+        let history = &self.history;
+        match self.answers.build(wanted, |next| history.messages_from(slot, next)) {
+            Some(answer) => {
+                self.stats.answered += 1;
+                self.stats.answers_allocated += u64::from(answer.allocated);
+                self.pending = Pending::One(self.answer(from, &answer));
+            }
+            None => self.look_up(from, slot, wanted),
+        }
+    }
+
+    /// Counts an answer against the rates.
+    fn answer(&mut self, to: SocketAddr, answer: &Answer) -> Command {
+        self.limits.charge(self.now, to.ip(), answer.bytes.len());
+        self.stats.answered_messages += u64::from(answer.count);
+        self.stats.answered_bytes += answer.bytes.len() as u64;
+        Command::Answer { to, bytes: answer.bytes.clone() }
+    }
+
+    /// Whether a request may be answered now; counted when not.
+    fn admit(&mut self, from: SocketAddr) -> bool {
+        match self.limits.admit(self.now, from.ip()) {
+            Ok(()) => return true,
+            Err(Over::Address) => self.stats.over_address_rate += 1,
+            Err(Over::Total) => self.stats.over_total_rate += 1,
+        }
+        false
+    }
+
+    /// The history does not hold the first wanted message.
+    fn look_up(&mut self, from: SocketAddr, slot: Slot, wanted: Wanted) {
+        if !self.archive {
+            return self.stats.declined += 1;
+        }
+        let Wanted { session, first, count } = wanted;
+        let count = self.history.missing(slot, first, count);
+        match self.look_ups.ask(self.now, Wanted { session, first, count }, from) {
+            Asked::New(id) => {
+                self.stats.look_ups += 1;
+                self.pending = Pending::One(Command::LookUp { id, session, first, count });
+            }
+            Asked::Shared => {}
+            Asked::Again => self.stats.repeated += 1,
+            Asked::Full => self.stats.look_ups_full += 1,
+        }
+    }
+
+    fn store(&mut self, packet: &[u8]) {
+        if packet.len() > MAX_DATAGRAM {
+            return self.stats.store_too_large += 1;
+        }
+        match Packet::new_checked(packet) {
+            Ok(packet) => self.history.store(&packet, &mut self.stats),
+            Err(_) => self.stats.store_malformed += 1,
+        }
+    }
+
+    fn found(&mut self, id: LookUpId, packet: &[u8]) {
+        let Some(wanted) = self.look_ups.answered(id) else {
+            return self.stats.look_ups_unknown += 1;
+        };
+        let packet = Packet::new_checked(packet).ok();
+        let answer =
+            packet.filter(|packet| packet.header().session == wanted.session).and_then(|packet| {
+                let sequence = packet.header().sequence;
+                self.answers.build(wanted, |next| {
+                    let mut messages = packet.messages();
+                    let skipped = u16::try_from(next.checked_sub(sequence)?).ok()?;
+                    messages.pass(skipped);
+                    (messages.remaining() > 0).then_some(messages)
+                })
+            });
+        match answer {
+            Some(answer) => {
+                self.stats.answers_allocated += u64::from(answer.allocated);
+                self.pending = Pending::Found { id, answer };
+            }
+            None => {
+                self.stats.look_ups_malformed += 1;
+                self.stats.not_found += self.look_ups.dismiss(id);
+            }
+        }
+    }
+
+    fn not_found(&mut self, id: LookUpId) {
+        match self.look_ups.answered(id) {
+            Some(_) => self.stats.not_found += self.look_ups.dismiss(id),
+            None => self.stats.look_ups_unknown += 1,
+        }
+    }
+
+    /// The answer for the next who waited for what was found and may be answered.
+    fn found_for_next(&mut self, id: LookUpId, answer: &Answer) -> Option<Command> {
+        while let Some(to) = self.look_ups.next_waiting(id) {
+            if self.admit(to) {
+                self.stats.answered_by_archive += 1;
+                return Some(self.answer(to, answer));
+            }
+        }
+        None
+    }
+
+    /// Accepts what happens at `now`, which is never before what happened last.
+    fn advance(&mut self, now: Instant) -> Result<(), Error> {
+        if !self.drained {
+            return Err(Error::Undrained);
+        }
+        self.now = self.now.max(now);
+        self.drained = false;
+        self.stats.look_ups_timed_out += self.look_ups.expire(self.now);
+        Ok(())
+    }
+
+    /// Brings the counters up to date that the parts keep.
+    fn gather(&mut self) {
+        self.stats.waiting = self.look_ups.waiting() as u64;
+        self.stats.evicted_addresses = self.limits.evicted;
     }
 }
 
@@ -36,22 +211,59 @@ impl Machine for Retransmitter {
 
     fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
-        Ok(Self { stats: Stats::default() })
+        let mut history = History::new(config.history_bytes, config.max_sessions);
+        if let Some(session) = config.session {
+            history.pin(session, config.sent_before);
+        }
+        Ok(Self {
+            archive: config.archive,
+            now: Instant::ZERO,
+            drained: true,
+            history,
+            answers: Answers::new(config.ring, config.mtu),
+            limits: Limits::new(&config),
+            look_ups: LookUps::new(&config),
+            pending: Pending::Nothing,
+            stats: Stats::default(),
+        })
     }
 
-    fn handle(&mut self, _now: Instant, _event: Event<'_>) -> Result<(), Error> {
+    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+        self.advance(now)?;
+        match event {
+            Event::Request { from, datagram } => self.request(from, datagram),
+            Event::Store { packet } => self.store(packet),
+            Event::Found { id, packet } => self.found(id, packet),
+            Event::NotFound { id } => self.not_found(id),
+        }
+        self.gather();
         Ok(())
     }
 
     fn poll_command(&mut self) -> Option<Command> {
-        None
+        let command = match core::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Nothing => None,
+            Pending::One(command) => Some(command),
+            Pending::Found { id, answer } => {
+                let command = self.found_for_next(id, &answer);
+                if command.is_some() {
+                    self.pending = Pending::Found { id, answer };
+                }
+                self.gather();
+                command
+            }
+        };
+        self.drained = command.is_none();
+        command
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.look_ups.deadline()
     }
 
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), Error> {
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.advance(now)?;
+        self.gather();
         Ok(())
     }
 
@@ -60,10 +272,13 @@ impl Machine for Retransmitter {
     }
 
     fn memory_used(&self) -> usize {
-        0
+        self.history.memory_used()
+            + self.answers.memory_used()
+            + self.limits.memory_used()
+            + self.look_ups.memory_used()
     }
 
     fn lent(&self) -> usize {
-        0
+        self.answers.lent()
     }
 }

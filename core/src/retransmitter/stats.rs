@@ -25,7 +25,7 @@ pub struct Stats {
     pub count_zero: u64,
     /// Requests of a session that is not known.
     pub other_session: u64,
-    /// Requests for what lies behind the newest message stored.
+    /// Requests for what lies behind the newest message stored, or reaches past the last number.
     pub out_of_range: u64,
     /// Requests for what the history does not hold and no archive can be asked for.
     pub declined: u64,
@@ -56,8 +56,10 @@ pub struct Stats {
     pub stored_again: u64,
     /// Packets to be stored that are no packets.
     pub store_malformed: u64,
-    /// Messages that fit no answer over UDP, not stored.
+    /// Packets to be stored that are larger than UDP carries: not stored.
     pub store_too_large: u64,
+    /// Packets to be stored of a session that found no place beside the configured one.
+    pub store_no_session: u64,
     /// Messages that left the history to make room.
     pub evicted_messages: u64,
     /// Sessions forgotten to make room for another.

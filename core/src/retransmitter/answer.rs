@@ -1,0 +1,103 @@
+//! Answers: whole messages from the wanted one on, as many as fit one packet, in recycled blocks.
+
+use bytes::{Bytes, BytesMut};
+
+use super::history::front;
+use crate::Session;
+use crate::ring::Ring;
+use crate::wire::mold::{HEADER_LEN, Header, MAX_COUNT, MAX_DATAGRAM, Messages};
+
+/// Which messages an answer is to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Wanted {
+    pub(super) session: Session,
+    pub(super) first: u64,
+    /// From 1.
+    pub(super) count: u16,
+}
+
+/// Builds answers.
+#[derive(Debug)]
+pub(super) struct Answers {
+    ring: Ring,
+    mtu: usize,
+}
+
+/// An answer that was built.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) bytes: Bytes,
+    /// Messages in it, from 1.
+    pub(super) count: u16,
+    /// Whether it is no block of the ring.
+    pub(super) allocated: bool,
+}
+
+impl Answers {
+    pub(super) fn new(blocks: usize, mtu: usize) -> Self {
+        Self { ring: Ring::new(blocks, mtu), mtu }
+    }
+
+    pub(super) const fn memory_used(&self) -> usize {
+        self.ring.memory_used()
+    }
+
+    pub(super) const fn lent(&self) -> usize {
+        self.ring.lent()
+    }
+
+    /// An answer out of what `from` gives: messages that lie together from a number on. `None` when
+    /// the first wanted one is not there, or fits no datagram.
+    pub(super) fn build<'a>(
+        &mut self,
+        wanted: Wanted,
+        from: impl Fn(u64) -> Option<Messages<'a>>,
+    ) -> Option<Answer> {
+        let (_, first) = front(&mut from(wanted.first)?, 1, MAX_DATAGRAM - HEADER_LEN);
+        if first.is_empty() {
+            return None;
+        }
+        let alone = HEADER_LEN + first.len();
+        if alone > self.mtu {
+            let mut block = BytesMut::with_capacity(alone);
+            let count = fill(&mut block, Wanted { count: 1, ..wanted }, alone, from);
+            return Some(Answer { bytes: block.freeze(), count, allocated: true });
+        }
+        if let Some(block) = self.ring.open() {
+            let count = fill(block, wanted, self.mtu, from);
+            self.ring.close();
+            return self.ring.send().map(|bytes| Answer { bytes, count, allocated: false });
+        }
+        let mut block = BytesMut::with_capacity(self.mtu);
+        let count = fill(&mut block, wanted, self.mtu, from);
+        Some(Answer { bytes: block.freeze(), count, allocated: true })
+    }
+}
+
+/// Writes a packet of at most `size` bytes; says how many messages it holds.
+fn fill<'a>(
+    block: &mut BytesMut,
+    wanted: Wanted,
+    size: usize,
+    from: impl Fn(u64) -> Option<Messages<'a>>,
+) -> u16 {
+    let Wanted { session, first, count } = wanted;
+    block.extend_from_slice(&[0; HEADER_LEN]);
+    let mut held = 0;
+    let mut next = Some(first);
+    while let Some(mut messages) = next.and_then(&from) {
+        let left = count.min(MAX_COUNT) - held;
+        let (taken, blocks) = front(&mut messages, left, size - block.len());
+        if taken == 0 {
+            break;
+        }
+        block.extend_from_slice(blocks);
+        held += taken;
+        next = first.checked_add(u64::from(held));
+    }
+    let header = Header { session, sequence: first, count: held };
+    if let Some(head) = block.first_chunk_mut() {
+        *head = header.to_bytes();
+    }
+    held
+}
