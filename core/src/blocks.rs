@@ -69,6 +69,11 @@ impl Blocks {
         (self.table.len() - self.vacant.len()) * self.block_cost()
     }
 
+    /// Bytes of the blocks that hold something, or are being filled.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.block_bytes() - self.idle.len() * self.block_cost()
+    }
+
     /// What one block takes in all.
     pub(crate) const fn block_cost(&self) -> usize {
         self.size + OVERHEAD

@@ -12,7 +12,6 @@ extern crate alloc;
 #[cfg(feature = "arbitrary")]
 extern crate std;
 
-#[allow(dead_code, reason = "the machines that retain payload come next")]
 mod blocks;
 pub mod machine;
 pub mod publisher;

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::event::{LineId, ServerId};
+use crate::wire::mold::MAX_COUNT;
 use crate::{Duration, Session};
 
 /// Where delivery begins.
@@ -133,14 +134,14 @@ impl Default for Config {
             reorder_delay: Duration::from_millis(2),
             max_reorder_delay: Duration::from_millis(20),
             line_timeout: Duration::from_secs(3),
-            max_request: crate::wire::mold::MAX_COUNT,
+            max_request: MAX_COUNT,
             max_in_flight: 16,
             initial_request_timeout: Duration::from_millis(100),
             min_request_timeout: Duration::from_millis(10),
             max_request_timeout: Duration::from_millis(500),
             max_backoff: Duration::from_secs(1),
             give_up: Duration::from_secs(5),
-            max_attempts: 8,
+            max_attempts: 24,
             max_stall: None,
             max_held_bytes: 64 << 20,
             max_held_packets: 1 << 17,
@@ -165,6 +166,56 @@ pub struct Checkpoint {
 }
 
 impl Config {
+    /// Whether every value lies in its range.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let within = |field, value: u64, (least, most): (u64, u64), range| {
+            let fits = (least..=most).contains(&value);
+            if fits { Ok(()) } else { Err(Error::Config { field, value, range }) }
+        };
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let start = if let Start::At(number) = self.start { number } else { 1 };
+        within("start", start, (1, u64::MAX), "from 1")?;
+        within("reorder_packets", self.reorder_packets.into(), (1, 64), "1 to 64")?;
+        within("max_request", self.max_request.into(), (1, MAX_COUNT.into()), "1 to 65,534")?;
+        within("max_in_flight", self.max_in_flight.into(), (1, 64), "1 to 64")?;
+        within("max_attempts", self.max_attempts.into(), (1, 255), "1 to 255")?;
+        let held = self.max_held_bytes as u64;
+        within("max_held_bytes", held, (1 << 17, u64::MAX >> 8), "from 131,072")?;
+        within("max_held_packets", self.max_held_packets as u64, (16, 1 << 24), "16 to 2^24")?;
+        within("max_gaps", self.max_gaps as u64, (16, 1 << 20), "16 to 2^20")?;
+        within("max_jump", self.max_jump, (1, u64::MAX), "from 1")?;
+        within("believe_after", self.believe_after.into(), (1, 8), "1 to 8")?;
+        let durations = [
+            ("reorder_delay", self.reorder_delay, Duration::from_nanos(1)),
+            ("max_reorder_delay", self.max_reorder_delay, self.reorder_delay),
+            ("line_timeout", self.line_timeout, Duration::from_nanos(1)),
+            ("min_request_timeout", self.min_request_timeout, Duration::from_nanos(1)),
+            ("initial_request_timeout", self.initial_request_timeout, self.min_request_timeout),
+            ("max_request_timeout", self.max_request_timeout, self.initial_request_timeout),
+            ("max_backoff", self.max_backoff, Duration::from_nanos(1)),
+            ("give_up", self.give_up, Duration::from_nanos(1)),
+            ("max_stall", self.max_stall.unwrap_or(Duration::MAX), Duration::from_nanos(1)),
+            ("quiet", self.quiet, Duration::from_nanos(1)),
+            ("session_grace", self.session_grace, Duration::from_nanos(1)),
+            ("probe_after", self.probe_after, Duration::from_nanos(1)),
+        ];
+        for (field, duration, least) in durations {
+            let range = "positive, and not less than what it bounds from above";
+            within(field, nanos(duration), (nanos(least), u64::MAX), range)?;
+        }
+        for &line in &self.lines {
+            line.check()?;
+        }
+        for (index, &(server, address)) in self.servers.iter().enumerate() {
+            server.check()?;
+            let others = self.servers.iter().take(index);
+            if let Some(&(server, _)) = others.into_iter().find(|(_, other)| *other == address) {
+                return Err(Error::AddressTaken { server, address });
+            }
+        }
+        Ok(())
+    }
+
     /// This configuration, going on from a checkpoint.
     #[must_use]
     pub fn resume(mut self, checkpoint: Checkpoint) -> Self {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::fmt;
 use core::net::SocketAddr;
 
+use super::config::Error;
 use crate::wire::mold::{self, Messages};
 use crate::{Duration, Instant, Session};
 
@@ -12,6 +13,10 @@ use crate::{Duration, Instant, Session};
 pub struct LineId(pub u8);
 
 impl LineId {
+    pub(super) const fn check(self) -> Result<(), Error> {
+        if self.0 <= Self::MAX.0 { Ok(()) } else { Err(Error::Line(self)) }
+    }
+
     /// The highest line number.
     pub const MAX: Self = Self(31);
 }
@@ -21,6 +26,10 @@ impl LineId {
 pub struct ServerId(pub u8);
 
 impl ServerId {
+    pub(super) const fn check(self) -> Result<(), Error> {
+        if self.0 <= Self::MAX.0 { Ok(()) } else { Err(Error::Server(self)) }
+    }
+
     /// The highest server number.
     pub const MAX: Self = Self(31);
 }

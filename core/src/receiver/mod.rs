@@ -2,29 +2,95 @@
 //!
 //! A [`Receiver`] takes datagrams and gives batches in order, requests for what is missing, and word
 //! of what is lost. It holds what arrived ahead of a gap, within limits, and nothing else.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `input` | what a datagram is: in order, a copy, ahead, an answer, a claim |
+//! | `sessions` | when a claim is believed, and how sessions begin, follow each other and end |
+//! | `space` | one session: what is settled, held and missing |
+//! | `gaps`, `held`, `store` | the missing ranges; the runs ahead of them; their memory |
+//! | `repair`, `server` | whom to ask for what, and when |
+//! | `line` | which lines are up, how far they got, how far they lag |
 
+mod candidate;
 mod config;
 mod event;
+mod gaps;
+mod held;
+mod input;
+mod line;
+mod repair;
+mod server;
+mod sessions;
+mod space;
 mod stats;
+mod store;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{AcceptAnswers, Checkpoint, Config, Delivery, Error, OnLoss, Start};
 pub use event::{Batch, Command, Datagram, Event, LineId, Origin, ServerId, SessionEnd, Source};
 pub use stats::{LineStats, ServerStats, Stats};
 
-use crate::{Instant, Machine};
+use candidate::Candidate;
+use line::Lines;
+use repair::Repair;
+use server::Servers;
+use sessions::Ended;
+use space::Space;
+use store::{Payload, Store};
+
+use crate::{Instant, Machine, Session};
 
 /// Receives one feed from several lines, and repairs it.
+///
+/// Two ways in: [`Event::Datagram`] with owned bytes, and [`Receiver::receive`] on borrowed ones.
+/// Both do the same; only what is delivered at once is borrowed too with the second.
+///
+/// # Memory
+/// Everything but payload is allocated by [`Machine::new`]. What is held ahead of a gap is bounded by
+/// [`Config::max_held_bytes`], charged by what it keeps alive; [`Receiver::memory_bound`] is the sum.
+/// When a limit is reached, what lies furthest from the next number is dropped and asked for later:
+/// nothing is ever lost for want of memory, as long as somebody can be asked.
 #[derive(Debug)]
 pub struct Receiver {
+    config: Config,
+    now: Instant,
+    /// Commands may be waiting: no event before they are drained.
+    undrained: bool,
+    /// Nothing but packets in order and copies can be taken without a second look.
+    calm: bool,
+    /// The current session, and the one that follows it.
+    spaces: [Space; 2],
+    /// A session that is not believed yet: the first one, or the next.
+    newcomer: Option<Candidate>,
+    ended: Ended,
+    /// Delivery has stopped after a loss; whether that was told.
+    halted: Option<Halt>,
+    store: Store,
+    lines: Lines,
+    servers: Servers,
+    repair: Repair,
     stats: Stats,
+    /// Bytes that were allocated at construction.
+    table_bytes: usize,
+}
+
+/// Delivery stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Halt {
+    ToTell,
+    Told,
 }
 
 impl Receiver {
     /// Takes a datagram that is only borrowed, and returns the messages at its front that are next in
     /// order, borrowed too. What must be held of it is copied. Then [`Machine::poll_command`] gives
-    /// whatever else there is.
+    /// whatever else there is, if [`Receiver::has_commands`].
     ///
     /// Never refused: before a drain it holds all of the datagram and returns `None`.
+    #[inline]
     pub fn receive<'a>(
         &mut self,
         now: Instant,
@@ -35,39 +101,140 @@ impl Receiver {
     }
 
     /// [`Receiver::receive`] for a datagram that arrived (by the kernel's clock) at `arrival`.
+    #[inline]
     pub fn receive_stamped<'a>(
         &mut self,
-        _now: Instant,
-        _arrival: Instant,
-        _source: Source,
-        _datagram: &'a [u8],
+        now: Instant,
+        arrival: Instant,
+        source: Source,
+        datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
-        None
+        self.now = self.now.max(now);
+        match self.receive_calm(arrival, source, datagram) {
+            input::Calm::Taken(batch) => batch,
+            input::Calm::Look => {
+                let extent = self.take_datagram(arrival, source, Payload::Borrowed(datagram));
+                extent.map(|(session, extent)| Batch {
+                    session,
+                    first: extent.first,
+                    count: (extent.last - extent.first + 1) as u16,
+                    bytes: datagram,
+                    offset: extent.offset,
+                    arrival,
+                    origin: extent.origin,
+                    repaired: extent.repaired,
+                })
+            }
+        }
     }
 
-    /// Whether [`Machine::poll_command`] has something: for loops that take datagrams by
+    /// Whether [`Machine::poll_command`] may have something: for loops that take datagrams by
     /// [`Receiver::receive`] and want to skip an empty drain.
+    #[inline]
     #[must_use]
-    pub fn has_commands(&self) -> bool {
-        false
+    pub const fn has_commands(&self) -> bool {
+        self.undrained
     }
 
-    /// Where it stands; `None` before a session is believed.
+    /// Where it stands; `None` before a session is believed, and after it ended.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        None
+        let space = &self.spaces[0];
+        space.active.then(|| Checkpoint { session: space.session, next: space.next() })
     }
 
     /// The counters of a line; `None` when it does not exist.
     #[must_use]
-    pub fn line(&self, _line: LineId) -> Option<LineStats> {
-        None
+    pub fn line(&self, line: LineId) -> Option<LineStats> {
+        self.lines.get(line).map(|line| line.stats)
     }
 
     /// The counters of a server; `None` when it does not exist.
     #[must_use]
-    pub fn server(&self, _server: ServerId) -> Option<ServerStats> {
-        None
+    pub fn server(&self, server: ServerId) -> Option<ServerStats> {
+        self.servers.get(server).map(|server| server.stats)
+    }
+
+    /// The most bytes that [`Machine::memory_used`] will ever tell, but for the datagram that is
+    /// being drained.
+    #[must_use]
+    pub fn memory_bound(&self) -> usize {
+        self.table_bytes + self.config.max_held_bytes
+    }
+
+    /// Lets time pass: what is over is over before the event is looked at.
+    fn pass_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.store.look();
+        self.lines.expire(self.now, self.config.line_timeout);
+        self.expire_requests();
+        self.consider_claims();
+    }
+
+    /// Whether the next datagram may take the short way.
+    fn find_calm(&mut self) {
+        let space = &self.spaces[0];
+        self.calm = !self.undrained
+            && space.active
+            && space.jump.is_none()
+            && space.ending.is_none()
+            && space.end.is_none()
+            && space.closing.is_none()
+            && !space.has_lost()
+            && self.newcomer.is_none()
+            && self.halted.is_none();
+    }
+
+    fn poll_line(&mut self) -> Option<Command> {
+        let up = self.lines.tell_up.trailing_zeros();
+        if up < u32::BITS {
+            self.lines.tell_up &= self.lines.tell_up - 1;
+            return Some(Command::LineUp(LineId(up as u8)));
+        }
+        let down = self.lines.tell_down.trailing_zeros();
+        if down < u32::BITS {
+            self.lines.tell_down &= self.lines.tell_down - 1;
+            return Some(Command::LineDown(LineId(down as u8)));
+        }
+        let session = self.spaces[0].session;
+        let mut lines = self.lines.iter_mut().filter(|(_, line)| line.has_regression());
+        let (line, regressed) = lines.next()?;
+        let (highest, seen) = regressed.take_regression()?;
+        Some(Command::SequenceRegressed { line, session, highest, seen })
+    }
+
+    /// What a session has to tell and to deliver.
+    fn poll_space(&mut self, index: usize) -> Option<Command> {
+        let Self { spaces, store, stats, config, .. } = self;
+        let space = &mut spaces[index];
+        if !space.active {
+            return None;
+        }
+        if space.announce {
+            space.announce = false;
+            return Some(Command::SessionStarted { session: space.session, next: space.next() });
+        }
+        if let Some(command) = space.gaps.poll(space.session, stats) {
+            return Some(command);
+        }
+        match self.halted {
+            _ if index > 0 && config.delivery == Delivery::Ordered => return None,
+            Some(Halt::Told) => return None,
+            Some(Halt::ToTell) => {
+                self.halted = Some(Halt::Told);
+                return Some(Command::Halted { session: space.session, next: space.next() });
+            }
+            None => {}
+        }
+        if let Some(batch) = space.deliver(store, config.delivery) {
+            stats.delivered += u64::from(batch.count);
+            return Some(Command::Batch(batch));
+        }
+        let lost = space.lose(self.now, config, stats)?;
+        if config.on_loss == OnLoss::Halt {
+            self.halted = Some(Halt::ToTell);
+        }
+        Some(lost)
     }
 }
 
@@ -78,23 +245,120 @@ impl Machine for Receiver {
     type Stats = Stats;
     type Error = Error;
 
-    fn new(_config: Config) -> Result<Self, Error> {
-        Ok(Self { stats: Stats::default() })
+    fn new(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let mut lines = Lines::new();
+        for &line in &config.lines {
+            lines.add(Instant::ZERO, line);
+        }
+        let mut servers = Servers::new(&config);
+        for &(server, address) in &config.servers {
+            servers.add(server, address, &config);
+        }
+        let successor = if config.follow {
+            Space::new(&config)
+        } else {
+            Space::new(&Config { max_gaps: 0, delivery: Delivery::Arrival, ..Config::default() })
+        };
+        let spaces = [Space::new(&config), successor];
+        let store = Store::new(config.max_held_bytes, config.max_held_packets);
+        let table_bytes = lines.table_bytes()
+            + servers.table_bytes()
+            + store.table_bytes()
+            + spaces.iter().map(Space::table_bytes).sum::<usize>()
+            + config.lines.capacity() * size_of::<LineId>()
+            + config.servers.capacity() * size_of::<(ServerId, core::net::SocketAddr)>();
+        let mut receiver = Self {
+            now: Instant::ZERO,
+            undrained: false,
+            calm: false,
+            spaces,
+            newcomer: None,
+            ended: Ended::default(),
+            halted: None,
+            store,
+            lines,
+            servers,
+            repair: Repair::default(),
+            stats: Stats::default(),
+            table_bytes,
+            config,
+        };
+        receiver.start_known_session();
+        Ok(receiver)
     }
 
-    fn handle(&mut self, _now: Instant, _event: Event) -> Result<(), Error> {
+    fn handle(&mut self, now: Instant, event: Event) -> Result<(), Error> {
+        if self.undrained {
+            return Err(Error::Undrained);
+        }
+        self.check_event(&event)?;
+        match event {
+            Event::Datagram(Datagram { source, bytes, pinned, arrival }) => {
+                self.now = self.now.max(now);
+                let pinned = pinned.max(bytes.len());
+                self.take_datagram(arrival, source, Payload::Owned(bytes, pinned));
+                return Ok(());
+            }
+            Event::AddLine(line) => self.lines.add(self.now.max(now), line),
+            Event::RemoveLine(line) => self.lines.remove(line),
+            Event::AddServer(server, address) => self.servers.add(server, address, &self.config),
+            Event::RemoveServer(server) => self.servers.remove(server),
+            Event::Advance { next } => self.advance(next),
+        }
+        self.repair.look_again();
+        self.undrained = true;
+        self.pass_time(now);
         Ok(())
     }
 
     fn poll_command(&mut self) -> Option<Command> {
-        None
+        if !self.undrained {
+            return None;
+        }
+        loop {
+            if let Some(command) = self.poll_line() {
+                return Some(command);
+            }
+            for index in 0..2 {
+                if let Some(command) = self.poll_space(index) {
+                    return Some(command);
+                }
+            }
+            if let Some(command) = self.close_session() {
+                return Some(command);
+            }
+            let (now, store) = (self.now, &self.store);
+            if self.spaces.iter_mut().any(|space| space.take_up(now, store)) {
+                self.repair.look_again();
+                continue;
+            }
+            if let Some(command) = self.poll_request() {
+                return Some(command);
+            }
+            self.undrained = false;
+            self.find_calm();
+            return None;
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let deadlines = [
+            self.lines.deadline(self.config.line_timeout),
+            self.servers.deadline(),
+            self.claims_deadline(),
+            self.repair_deadline(),
+            self.loss_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), Error> {
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.undrained {
+            return Err(Error::Undrained);
+        }
+        self.undrained = true;
+        self.pass_time(now);
         Ok(())
     }
 
@@ -103,10 +367,13 @@ impl Machine for Receiver {
     }
 
     fn memory_used(&self) -> usize {
-        0
+        self.table_bytes + self.store.payload_bytes()
     }
 
     fn lent(&self) -> usize {
-        0
+        self.store.lent()
     }
 }
+
+/// The session of a batch that is returned at once, and where its messages lie.
+type Direct = Option<(Session, store::Extent)>;

@@ -1,0 +1,218 @@
+//! What one datagram alone does not prove: a first number, a far jump, an end, another session.
+//!
+//! Such a claim is a candidate until enough consistent packets stand for it. A packet that
+//! contradicts it takes one of them away, and at none takes its place (a majority vote), so forged
+//! packets between honest ones win nothing.
+
+use super::store::List;
+use crate::{Duration, Instant, Session};
+
+/// A claim, and what stands for it.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) session: Session,
+    /// The first number it spoke of; earlier ones are not part of it.
+    pub(super) first: u64,
+    /// The highest number it spoke of.
+    pub(super) high: u64,
+    /// Its packets so far, in the order of their coming.
+    pub(super) pieces: List,
+    /// Consistent packets, less those that contradicted.
+    votes: u8,
+    /// When its first packet came, or the old place last moved.
+    since: Instant,
+    /// Whether a server was asked about it.
+    pub(super) probed: bool,
+    /// Whether a configured server answered for it.
+    pub(super) confirmed: bool,
+}
+
+/// What a packet means to a candidate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Vote {
+    /// It stands for it.
+    For,
+    /// It does not belong to it.
+    Against,
+    /// It has taken its place.
+    Replaced,
+}
+
+impl Candidate {
+    /// A claim that numbers up to `last`, from `first` on, exist.
+    pub(super) fn new(now: Instant, session: Session, first: u64, last: u64) -> Self {
+        Self {
+            session,
+            first,
+            high: last,
+            pieces: List::EMPTY,
+            votes: 1,
+            since: now,
+            probed: false,
+            confirmed: false,
+        }
+    }
+
+    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends.
+    ///
+    /// After [`Vote::Replaced`] the caller drops the pieces that there were before.
+    pub(super) fn vote(
+        &mut self,
+        now: Instant,
+        session: Session,
+        (first, last): (u64, u64),
+        max_jump: u64,
+    ) -> Vote {
+        let near = last.abs_diff(self.high) <= max_jump && first >= self.first;
+        if session == self.session && near {
+            self.votes = self.votes.saturating_add(1);
+            self.high = self.high.max(last);
+            return Vote::For;
+        }
+        self.votes -= 1;
+        if self.votes > 0 {
+            return Vote::Against;
+        }
+        let pieces = self.pieces;
+        *self = Self { pieces, ..Self::new(now, session, first, last) };
+        Vote::Replaced
+    }
+
+    /// Whether a range that a configured server answered lies within it.
+    pub(super) fn is_answered_by(&self, session: Session, first: u64, last: u64) -> bool {
+        session == self.session && first <= self.high && last >= self.first
+    }
+
+    /// Whether it is believed: by a server's answer, or by its packets, when the old place has been
+    /// quiet. No `quiet` where there is no old place.
+    pub(super) fn is_believed(&self, now: Instant, after: u8, quiet: Option<Duration>) -> bool {
+        self.confirmed || self.deadline(after, quiet).is_some_and(|deadline| deadline <= now)
+    }
+
+    /// When it will be believed if nothing happens before.
+    pub(super) fn deadline(&self, after: u8, quiet: Option<Duration>) -> Option<Instant> {
+        (self.votes >= after).then(|| self.since + quiet.unwrap_or_default())
+    }
+}
+
+/// The claim that a session has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// Its last number.
+    pub(super) last: u64,
+    votes: u8,
+    since: Instant,
+}
+
+impl Ending {
+    pub(super) const fn new(now: Instant, last: u64) -> Self {
+        Self { last, votes: 1, since: now }
+    }
+
+    /// Lets a further end vote.
+    pub(super) fn vote(&mut self, now: Instant, last: u64) {
+        if last == self.last {
+            self.votes = self.votes.saturating_add(1);
+        } else if self.votes > 1 {
+            self.votes -= 1;
+        } else {
+            *self = Self::new(now, last);
+        }
+    }
+
+    /// The feed moved on below it.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// When it will be believed if nothing happens before.
+    pub(super) fn deadline(&self, after: u8, quiet: Duration) -> Option<Instant> {
+        (self.votes >= after).then(|| self.since + quiet)
+    }
+}
+
+/// How far at least so many datagrams say that the feed got.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vouched {
+    /// The highest numbers that datagrams reached, the highest first.
+    highest: [u64; Self::MOST],
+}
+
+impl Vouched {
+    /// The most datagrams that may be asked for.
+    pub(super) const MOST: usize = 8;
+
+    pub(super) const fn new(reached: u64) -> Self {
+        Self { highest: [reached; Self::MOST] }
+    }
+
+    /// A datagram reached `last`.
+    #[inline]
+    pub(super) fn reach(&mut self, last: u64) {
+        let position = self.highest.iter().position(|highest| *highest <= last);
+        if let Some(position) = position {
+            self.highest[position..].rotate_right(1);
+            self.highest[position] = last;
+        }
+    }
+
+    /// What `datagrams` of them reached or passed: 1 to [`Vouched::MOST`].
+    pub(super) fn by(&self, datagrams: u8) -> u64 {
+        let index = usize::from(datagrams).clamp(1, Self::MOST) - 1;
+        self.highest[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Session = Session::new(*b"OURS      ");
+    const FORGED: Session = Session::new(*b"FORGED    ");
+    const QUIET: Option<Duration> = Some(Duration::from_millis(50));
+
+    #[test]
+    fn three_consistent_packets_and_quiet_make_belief() {
+        let mut candidate = Candidate::new(Instant::ZERO, OURS, 100, 101);
+        for last in [102, 103] {
+            assert!(!candidate.is_believed(Instant::from_millis(60), 3, QUIET));
+            assert_eq!(candidate.vote(Instant::ZERO, OURS, (last, last), 1000), Vote::For);
+        }
+        assert_eq!(candidate.deadline(3, QUIET), Some(Instant::from_millis(50)));
+        assert!(candidate.is_believed(Instant::from_millis(50), 3, QUIET));
+        assert!(candidate.is_believed(Instant::ZERO, 3, None));
+    }
+
+    #[test]
+    fn a_forged_first_packet_gives_way_to_the_honest_ones() {
+        let mut candidate = Candidate::new(Instant::ZERO, FORGED, 1 << 60, 1 << 60);
+        assert_eq!(candidate.vote(Instant::ZERO, OURS, (5, 5), 1000), Vote::Replaced);
+        assert_eq!(candidate.vote(Instant::ZERO, OURS, (6, 6), 1000), Vote::For);
+        assert_eq!(candidate.vote(Instant::ZERO, FORGED, (7, 7), 1000), Vote::Against);
+        assert_eq!((candidate.session, candidate.first), (OURS, 5));
+    }
+
+    #[test]
+    fn a_number_is_vouched_for_when_so_many_datagrams_reached_it() {
+        let mut vouched = Vouched::new(10);
+        vouched.reach(1000);
+        vouched.reach(12);
+        assert_eq!((vouched.by(1), vouched.by(2), vouched.by(3)), (1000, 12, 10));
+        vouched.reach(13);
+        vouched.reach(11);
+        assert_eq!(vouched.by(3), 12);
+    }
+
+    #[test]
+    fn ends_that_contradict_each_other_are_not_believed() {
+        let mut ending = Ending::new(Instant::ZERO, 50);
+        ending.vote(Instant::ZERO, 60);
+        assert_eq!(ending.last, 60);
+        ending.vote(Instant::ZERO, 60);
+        ending.vote(Instant::ZERO, 50);
+        assert_eq!(ending.deadline(3, Duration::ZERO), None);
+        ending.vote(Instant::ZERO, 60);
+        ending.vote(Instant::ZERO, 60);
+        assert_eq!(ending.deadline(3, Duration::ZERO), Some(Instant::ZERO));
+    }
+}

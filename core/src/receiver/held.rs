@@ -1,0 +1,157 @@
+//! What one session holds ahead of a gap: runs of pieces, in sequence.
+//!
+//! Between two runs something is missing. A piece joins the run before or behind it, so a gap that
+//! closes hangs two lists together and copies nothing.
+
+use alloc::collections::VecDeque;
+use bytes::Bytes;
+
+use super::event::Batch;
+use super::store::{End, Extent, List, Payload, Piece, Store};
+use crate::Session;
+
+/// Pieces that lie together in sequence.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    first: u64,
+    last: u64,
+    pieces: List,
+}
+
+/// The runs in ascending order.
+#[derive(Debug)]
+pub(super) struct Held {
+    runs: VecDeque<Run>,
+}
+
+impl Held {
+    /// With room for `runs` runs: one more than there can be ranges missing.
+    pub(super) fn with_capacity(runs: usize) -> Self {
+        Self { runs: VecDeque::with_capacity(runs) }
+    }
+
+    pub(super) fn table_bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<Run>()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Number of the first message of the piece that lies furthest out.
+    pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
+        self.runs.back().and_then(|run| store.back(&run.pieces)).map(|piece| piece.first)
+    }
+
+    /// Holds a piece that overlaps nothing held.
+    pub(super) fn insert(
+        &mut self,
+        store: &mut Store,
+        payload: Payload<'_>,
+        extent: &Extent,
+        passing: bool,
+    ) -> bool {
+        let Extent { first, last, .. } = *extent;
+        let index = match self.runs.back() {
+            Some(run) if run.last < first => self.runs.len(),
+            _ => self.runs.partition_point(|run| run.last < first),
+        };
+        let joins = |run: &Run| run.last.checked_add(1) == Some(first);
+        if let Some(run) = index.checked_sub(1).and_then(|before| self.runs.get_mut(before))
+            && joins(run)
+        {
+            if !store.keep(payload, extent, passing, &mut run.pieces, End::Back) {
+                return false;
+            }
+            run.last = last;
+            self.join(store, index - 1);
+        } else if let Some(run) = self.runs.get_mut(index)
+            && last.checked_add(1) == Some(run.first)
+        {
+            if !store.keep(payload, extent, passing, &mut run.pieces, End::Front) {
+                return false;
+            }
+            run.first = first;
+        } else {
+            let mut pieces = List::EMPTY;
+            if self.runs.len() == self.runs.capacity()
+                || !store.keep(payload, extent, passing, &mut pieces, End::Back)
+            {
+                return false;
+            }
+            self.runs.insert(index, Run { first, last, pieces });
+        }
+        true
+    }
+
+    /// Gives out the piece that starts at `next`.
+    pub(super) fn deliver(
+        &mut self,
+        store: &mut Store,
+        session: Session,
+        next: u64,
+    ) -> Option<Batch<Bytes>> {
+        let run = self.runs.front_mut().filter(|run| run.first == next)?;
+        let batch = store.deliver(&mut run.pieces, session)?;
+        if run.pieces.is_empty() {
+            self.runs.pop_front();
+        } else {
+            run.first = batch.last() + 1;
+        }
+        Some(batch)
+    }
+
+    /// Drops the piece that lies furthest out, and returns it.
+    pub(super) fn drop_furthest(&mut self, store: &mut Store) -> Option<Piece> {
+        let run = self.runs.back_mut()?;
+        let piece = store.pop_back(&mut run.pieces)?;
+        if run.pieces.is_empty() {
+            self.runs.pop_back();
+        } else {
+            run.last = piece.first - 1;
+        }
+        Some(piece)
+    }
+
+    /// Drops every message before `next`.
+    pub(super) fn skip_to(&mut self, store: &mut Store, next: u64) {
+        while let Some(run) = self.runs.front_mut() {
+            if run.last < next {
+                store.clear(&mut run.pieces);
+                self.runs.pop_front();
+                continue;
+            }
+            while let Some(piece) = store.front(&run.pieces) {
+                if piece.last >= next {
+                    break;
+                }
+                store.pop_front(&mut run.pieces);
+            }
+            if run.first < next {
+                store.trim_front(&run.pieces, next);
+                run.first = next;
+            }
+            return;
+        }
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self, store: &mut Store) {
+        while let Some(mut run) = self.runs.pop_front() {
+            store.clear(&mut run.pieces);
+        }
+    }
+
+    /// Hangs the run behind `index` on to it when nothing lies between.
+    fn join(&mut self, store: &mut Store, index: usize) {
+        let Some((&run, &behind)) = self.runs.get(index).zip(self.runs.get(index + 1)) else {
+            return;
+        };
+        if run.last.checked_add(1) == Some(behind.first) {
+            let joined = &mut self.runs[index];
+            store.append(&mut joined.pieces, behind.pieces);
+            joined.last = behind.last;
+            self.runs.remove(index + 1);
+        }
+    }
+}

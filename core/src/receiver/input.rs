@@ -1,0 +1,377 @@
+//! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
+
+use super::event::{Batch, LineId, Origin, ServerId, Source};
+use super::gaps::Filler;
+use super::space::{BLOCKS_AT, Incoming, ingest};
+use super::store::Payload;
+use super::{AcceptAnswers, Delivery, Direct, Receiver, line};
+use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Packet};
+use crate::{Instant, Session};
+
+/// What the short way made of a datagram.
+pub(super) enum Calm<'a> {
+    Taken(Option<Batch<&'a [u8]>>),
+    /// It needs a second look.
+    Look,
+}
+
+impl Receiver {
+    /// The short way, for what nearly every datagram is: the next messages in order, or copies of
+    /// messages that were delivered. Anything else is left untouched.
+    #[inline]
+    pub(super) fn receive_calm<'a>(
+        &mut self,
+        arrival: Instant,
+        source: Source,
+        datagram: &'a [u8],
+    ) -> Calm<'a> {
+        let Source::Line(id) = source else { return Calm::Look };
+        let Some(header) = Header::read(datagram) else { return Calm::Look };
+        let space = &mut self.spaces[0];
+        if !self.calm || header.session != space.session || !space.is_clean() {
+            return Calm::Look;
+        }
+        let Some(above_first) = header.messages().checked_sub(1) else { return Calm::Look };
+        let Some(last) = header.sequence.checked_add(u64::from(above_first)) else {
+            return Calm::Look;
+        };
+        let wants_sample = self.lines.wants_sample(id);
+        let Some(line) = self.lines.get_mut(id) else { return Calm::Look };
+        if !line.stats.up {
+            return Calm::Look;
+        }
+        if header.sequence.wrapping_sub(1) == space.settled {
+            let Ok(packet) = Packet::with_header(header, datagram) else { return Calm::Look };
+            space.settled = last;
+            space.tracked = last;
+            space.believed = last;
+            self.stats.delivered += u64::from(header.count);
+            line.heard = self.now;
+            line.stats.packets += 1;
+            line.stats.messages_first += u64::from(header.count);
+            line.stats.trailing += u64::from(packet.trailing() > 0);
+            line.reach(self.now, last, self.config.quiet);
+            if wants_sample {
+                self.lines.start_sample(id, last, arrival);
+            }
+            return Calm::Taken(Some(Batch {
+                session: header.session,
+                first: header.sequence,
+                count: header.count,
+                bytes: datagram,
+                offset: HEADER_LEN,
+                arrival,
+                origin: Origin::Line(id),
+                repaired: false,
+            }));
+        }
+        // A copy is not walked over: too short a one for its count is no packet, that is all.
+        let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
+        if last > space.settled || header.sequence == 0 || datagram.len() < least {
+            return Calm::Look;
+        }
+        line.heard = self.now;
+        line.stats.packets += 1;
+        line.stats.duplicates += u64::from(header.count);
+        line.reach(self.now, last, self.config.quiet);
+        if line.has_regression() {
+            self.undrained = true;
+            self.calm = false;
+        }
+        if self.lines.awaited & line::bit(id) != 0 {
+            self.lines.take_sample(id, header.sequence, last, arrival);
+        }
+        Calm::Taken(None)
+    }
+
+    /// The long way, for any datagram. What is delivered at once is told, if the payload is only
+    /// borrowed; everything else is left to the drain.
+    pub(super) fn take_datagram(
+        &mut self,
+        arrival: Instant,
+        source: Source,
+        payload: Payload<'_>,
+    ) -> Direct {
+        let drained = !self.undrained;
+        self.undrained = true;
+        self.calm = false;
+        self.pass_time(self.now);
+        match source {
+            Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
+            Source::LineFrom(line, peer) => match self.servers.at(peer) {
+                Some(server) if self.is_answer(server, payload.bytes()) => {
+                    self.take_from_server(arrival, Some(server), payload, drained)
+                }
+                _ => self.take_from_line(arrival, line, payload, drained),
+            },
+            Source::Peer(peer) => match (self.servers.at(peer), self.config.accept_answers) {
+                (None, AcceptAnswers::Configured) => {
+                    self.stats.unknown_peer += 1;
+                    None
+                }
+                (server, _) => self.take_from_server(arrival, server, payload, drained),
+            },
+        }
+    }
+
+    /// Whether what a server sent to a line's socket is an answer: it lies in a range that the
+    /// server was asked for.
+    fn is_answer(&self, server: ServerId, datagram: &[u8]) -> bool {
+        let Some(header) = Header::read(datagram) else { return false };
+        let last = header.sequence.saturating_add(u64::from(header.messages().max(1)) - 1);
+        header.kind() == Kind::Data
+            && self.servers.was_asked(server, header.session, header.sequence, last)
+    }
+
+    fn take_from_line(
+        &mut self,
+        arrival: Instant,
+        id: LineId,
+        payload: Payload<'_>,
+        drained: bool,
+    ) -> Direct {
+        let Some(line) = self.lines.get_mut(id) else {
+            self.stats.unknown_line += 1;
+            return None;
+        };
+        let Ok(packet) = Packet::new_checked(payload.bytes()) else {
+            line.stats.malformed += 1;
+            return None;
+        };
+        let header = *packet.header();
+        line.stats.trailing += u64::from(packet.trailing() > 0 && header.kind() == Kind::Data);
+        self.stats.session_not_ascii += u64::from(!header.session.is_ascii());
+        let Some(index) = self.space_of(header.session) else {
+            self.take_from_stranger(arrival, id, header, payload);
+            return None;
+        };
+        let line = self.lines.get_mut(id)?;
+        line.stats.packets += 1;
+        self.lines.heard(self.now, id);
+        // Heartbeats and ends speak of what lies before their number.
+        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        if self.is_jump(index, header, last) {
+            self.vote_jump(index, arrival, id, header, last, payload);
+            return None;
+        }
+        self.note_line(index, id, header, last);
+        if header.kind() != Kind::Data {
+            self.note_edge(index, header, last);
+            return None;
+        }
+        let incoming = Incoming {
+            base: header.sequence,
+            first: header.sequence,
+            last,
+            offset: BLOCKS_AT,
+            origin: Origin::Line(id),
+            arrival,
+            by: Filler::Line,
+        };
+        let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
+        self.count_line(index, id, &incoming, fresh);
+        direct
+    }
+
+    /// What a packet says about its line and the edge of the feed.
+    fn note_line(&mut self, index: usize, id: LineId, header: Header, last: u64) {
+        let space = &mut self.spaces[index];
+        let was_clean = space.is_clean();
+        // Nothing to vouch for while nothing is missing: an honest next packet keeps it so.
+        let in_order = header.sequence.wrapping_sub(1) == space.settled;
+        let moves_on = last > space.believed;
+        let alive = moves_on || (header.kind() == Kind::Heartbeat && last == space.believed);
+        if alive && let Some(mut jump) = space.jump.take() {
+            self.store.clear(&mut jump.pieces);
+            self.stats.unbelieved += 1;
+        }
+        if moves_on && let Some(ending) = &mut space.ending {
+            if last > ending.last && header.kind() != Kind::EndOfSession {
+                space.ending = None;
+                self.stats.ends_refused += 1;
+            } else {
+                ending.restart(self.now);
+            }
+        }
+        if space.end.is_some_and(|end| last > end) && header.kind() != Kind::EndOfSession {
+            space.end = None;
+            space.ending = None;
+            self.stats.ends_refused += 1;
+        }
+        if !was_clean || !in_order {
+            space.vouch(last);
+        }
+        if index == 0 && alive {
+            self.disturb_newcomer();
+        }
+        let quiet = self.config.quiet;
+        if was_clean && !in_order && index == 0 {
+            self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
+        }
+        if let Some(line) = self.lines.get_mut(id)
+            && index == 0
+        {
+            line.reach(self.now, last, quiet);
+            line.push_mark(last, usize::from(self.config.reorder_packets));
+        }
+        self.note_passed(index);
+    }
+
+    /// What a heartbeat or an end says: everything up to `last` exists.
+    fn note_edge(&mut self, index: usize, header: Header, last: u64) {
+        let now = self.now;
+        let space = &mut self.spaces[index];
+        if header.kind() == Kind::EndOfSession {
+            if last < space.believed {
+                self.stats.ends_refused += 1;
+                return;
+            }
+            match &mut space.ending {
+                Some(ending) => ending.vote(now, last),
+                None => space.ending = Some(super::candidate::Ending::new(now, last)),
+            }
+        }
+        space.believed = space.believed.max(last);
+        if self.config.believe_after == 1 || header.kind() == Kind::EndOfSession {
+            self.consider_claims();
+        }
+    }
+
+    /// Takes messages into a space; returns how many were new, and what is delivered at once.
+    pub(super) fn take_in(
+        &mut self,
+        index: usize,
+        packet: &Incoming,
+        payload: Payload<'_>,
+        drained: bool,
+    ) -> (u64, Direct) {
+        let ordered = self.config.delivery == Delivery::Ordered;
+        let delivers = self.halted.is_none() && !(ordered && index > 0);
+        let space = &self.spaces[index];
+        let direct = delivers && drained && !space.announce && !space.has_transit();
+        let Self { spaces, store, stats, config, now, .. } = self;
+        let missing_before = spaces[index].gaps.missing().len();
+        let passes = (delivers, direct);
+        let ingested = ingest(spaces, index, store, stats, *now, config, packet, payload, passes);
+        let space = &spaces[index];
+        stats.blocks_allocated = store.blocks_allocated();
+        stats.copied_packets = store.copied();
+        if space.gaps.missing().len() != missing_before {
+            self.repair.look_again();
+        }
+        if ingested.fresh > 0 && packet.by == Filler::Line {
+            self.cancel_requests(index, packet.first, packet.last);
+        }
+        let session = self.spaces[index].session;
+        if let Some(extent) = &ingested.direct {
+            self.stats.delivered += extent.last - extent.first + 1;
+        }
+        (ingested.fresh, ingested.direct.map(|extent| (session, extent)))
+    }
+
+    /// Counts what a line brought, and measures its lag.
+    fn count_line(&mut self, index: usize, id: LineId, packet: &Incoming, fresh: u64) {
+        let space = &self.spaces[index];
+        let count = packet.last - packet.first + 1;
+        let late = if space.has_lost() && fresh < count {
+            space.count_lost(packet.first, packet.last).min(count - fresh)
+        } else {
+            0
+        };
+        if fresh > 0 && self.lines.wants_sample(id) {
+            self.lines.start_sample(id, packet.last, packet.arrival);
+        } else if fresh == 0 {
+            self.lines.take_sample(id, packet.first, packet.last, packet.arrival);
+        }
+        if let Some(line) = self.lines.get_mut(id) {
+            line.stats.messages_first += fresh;
+            line.stats.late += late;
+            line.stats.duplicates += count - fresh - late;
+        }
+    }
+
+    /// An answer, or what a server sends unasked.
+    fn take_from_server(
+        &mut self,
+        arrival: Instant,
+        server: Option<ServerId>,
+        payload: Payload<'_>,
+        drained: bool,
+    ) -> Direct {
+        let Ok(packet) = Packet::new_checked(payload.bytes()) else {
+            self.stats.malformed_answers += 1;
+            return None;
+        };
+        let header = *packet.header();
+        self.stats.malformed_answers += u64::from(packet.trailing() > 0);
+        if header.kind() != Kind::Data {
+            self.stats.empty_answers += 1;
+            return None;
+        }
+        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        if server.is_some() {
+            self.confirm_claims(header.session, header.sequence, last);
+        }
+        let Some(index) = self.space_of(header.session) else {
+            self.stats.foreign_answers += 1;
+            return None;
+        };
+        let believed = self.spaces[index].believed;
+        let mut incoming = Incoming {
+            base: header.sequence,
+            first: header.sequence,
+            last,
+            offset: BLOCKS_AT,
+            origin: server.map_or(Origin::Unknown, Origin::Server),
+            arrival,
+            by: Filler::Answer,
+        };
+        match server {
+            // What continues the feed is as good as the feed; what lies apart proves nothing.
+            Some(_) if header.sequence > believed.saturating_add(1) => {
+                self.answered(index, server, header.session, (header.sequence, last), 0);
+                return None;
+            }
+            Some(_) => {}
+            None => {
+                let asked = self.servers.asked_for(header.session, header.sequence, last);
+                let Some((from, to)) = asked else {
+                    self.stats.unknown_peer += 1;
+                    return None;
+                };
+                incoming.first = incoming.first.max(from);
+                incoming.last = incoming.last.min(to).min(believed);
+                if incoming.first > incoming.last {
+                    return None;
+                }
+            }
+        }
+        let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
+        self.answered(index, server, header.session, (header.sequence, last), fresh);
+        direct
+    }
+
+    /// Settles the request that an answer belongs to.
+    fn answered(
+        &mut self,
+        index: usize,
+        server: Option<ServerId>,
+        session: Session,
+        range: (u64, u64),
+        fresh: u64,
+    ) {
+        if fresh > 0 {
+            self.stats.useful_answers += 1;
+            self.spaces[index].last_useful = self.now;
+        }
+        if let Some(server) = server {
+            self.servers.answered(self.now, server, session, range, fresh, &self.config);
+        }
+        self.repair.look_again();
+    }
+
+    /// The space of a session that is being received.
+    pub(super) fn space_of(&self, session: Session) -> Option<usize> {
+        self.spaces.iter().position(|space| space.active && space.session == session)
+    }
+}

@@ -1,0 +1,394 @@
+//! What is known of each line: whether it is up, how far it got, how far it is behind the others.
+
+use alloc::vec::Vec;
+
+use super::event::LineId;
+use super::stats::LineStats;
+use crate::{Duration, Instant};
+
+/// The most packets that [`Config::reorder_packets`](super::Config::reorder_packets) may ask for.
+pub(super) const MAX_REORDER: usize = 64;
+/// So many packets in a row below what a line had sent make a regression.
+const REGRESSION: u16 = 16;
+
+/// One copy of the feed.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) present: bool,
+    pub(super) stats: LineStats,
+    /// When its last packet came, by the core's time.
+    pub(super) heard: Instant,
+    /// The highest number that it brought or announced.
+    pub(super) high: u64,
+    /// The highest number after each of its last packets since a gap opened; a ring.
+    marks: [u64; MAX_REORDER],
+    mark: usize,
+    /// Packets in a row below `high`, since when, and the last one's number.
+    below: u16,
+    below_since: Instant,
+    below_at: u64,
+    /// A regression waits to be told, or was.
+    regression: Regression,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Regression {
+    None,
+    ToTell { highest: u64, seen: u64 },
+    Told,
+}
+
+impl Line {
+    const fn absent() -> Self {
+        Self {
+            present: false,
+            stats: LineStats {
+                up: false,
+                packets: 0,
+                messages_first: 0,
+                duplicates: 0,
+                late: 0,
+                malformed: 0,
+                trailing: 0,
+                foreign: 0,
+                lag: Duration::ZERO,
+                max_lag: Duration::ZERO,
+            },
+            heard: Instant::ZERO,
+            high: 0,
+            marks: [0; MAX_REORDER],
+            mark: 0,
+            below: 0,
+            below_since: Instant::ZERO,
+            below_at: 0,
+            regression: Regression::None,
+        }
+    }
+
+    /// Notes how far a packet says that the feed got; told again after `quiet` of going back.
+    #[inline]
+    pub(super) fn reach(&mut self, now: Instant, last: u64, quiet: Duration) {
+        if last >= self.high {
+            self.high = last;
+            self.below = 0;
+            if self.regression == Regression::Told {
+                self.regression = Regression::None;
+            }
+        } else {
+            self.fall_back(now, last, quiet);
+        }
+    }
+
+    fn fall_back(&mut self, now: Instant, last: u64, quiet: Duration) {
+        if self.below == 0 {
+            self.below_since = now;
+        }
+        self.below = self.below.saturating_add(1);
+        self.below_at = last;
+        let sustained = self.below >= REGRESSION && now.since(self.below_since) >= quiet;
+        if sustained && self.regression == Regression::None {
+            self.regression = Regression::ToTell { highest: self.high, seen: last };
+        }
+    }
+
+    /// The regression to tell, once: the highest number there was, and the one seen now.
+    pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
+        let Regression::ToTell { highest, seen } = self.regression else { return None };
+        self.regression = Regression::Told;
+        Some((highest, seen))
+    }
+
+    /// Whether [`Line::take_regression`] has something.
+    pub(super) fn has_regression(&self) -> bool {
+        matches!(self.regression, Regression::ToTell { .. })
+    }
+
+    /// Forgets what it sent: another session begins.
+    pub(super) fn restart(&mut self) {
+        self.high = 0;
+        self.below = 0;
+        self.regression = Regression::None;
+        self.marks = [0; MAX_REORDER];
+    }
+
+    /// A gap opened where there was none: what was passed counts from here.
+    pub(super) fn start_marks(&mut self) {
+        self.marks = [0; MAX_REORDER];
+    }
+
+    /// Notes a packet while gaps are open.
+    pub(super) fn push_mark(&mut self, last: u64, reorder_packets: usize) {
+        let before = (self.mark + reorder_packets - 1) % reorder_packets;
+        self.marks[self.mark] = self.marks[before].max(last);
+        self.mark = (self.mark + 1) % reorder_packets;
+    }
+
+    /// What `reorder_packets` of its packets reached.
+    pub(super) fn passed(&self) -> u64 {
+        self.marks[self.mark]
+    }
+}
+
+/// All lines that there can be, by their numbers.
+#[derive(Debug)]
+pub(super) struct Lines {
+    lines: Vec<Line>,
+    /// Bits of the lines that exist and are up.
+    pub(super) up: u32,
+    /// Bits of the lines to be told as up, and as down.
+    pub(super) tell_up: u32,
+    pub(super) tell_down: u32,
+    /// A number brought first by one line, and the bits of the lines that have not brought it yet.
+    sample: u64,
+    sample_at: Instant,
+    sample_from: u8,
+    pub(super) awaited: u32,
+}
+
+impl Lines {
+    pub(super) fn new() -> Self {
+        let count = usize::from(LineId::MAX.0) + 1;
+        let mut lines = Vec::with_capacity(count);
+        lines.resize_with(count, Line::absent);
+        Self {
+            lines,
+            up: 0,
+            tell_up: 0,
+            tell_down: 0,
+            sample: 0,
+            sample_at: Instant::ZERO,
+            sample_from: 0,
+            awaited: 0,
+        }
+    }
+
+    pub(super) fn table_bytes(&self) -> usize {
+        self.lines.capacity() * size_of::<Line>()
+    }
+
+    /// The line, if it exists.
+    #[inline]
+    pub(super) fn get(&self, id: LineId) -> Option<&Line> {
+        self.lines.get(usize::from(id.0)).filter(|line| line.present)
+    }
+
+    /// The line, if it exists.
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: LineId) -> Option<&mut Line> {
+        self.lines.get_mut(usize::from(id.0)).filter(|line| line.present)
+    }
+
+    /// The lines that exist.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LineId, &Line)> {
+        self.lines.iter().enumerate().filter(|(_, line)| line.present).map(numbered)
+    }
+
+    /// The lines that exist.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LineId, &mut Line)> {
+        self.lines.iter_mut().enumerate().filter(|(_, line)| line.present).map(numbered)
+    }
+
+    pub(super) fn add(&mut self, now: Instant, id: LineId) {
+        let Some(line) = self.lines.get_mut(usize::from(id.0)) else { return };
+        if !line.present {
+            *line = Line { present: true, heard: now, ..Line::absent() };
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: LineId) {
+        if let Some(line) = self.lines.get_mut(usize::from(id.0)) {
+            *line = Line::absent();
+        }
+        let others = !bit(id);
+        self.up &= others;
+        self.awaited &= others;
+        self.tell_up &= others;
+        self.tell_down &= others;
+    }
+
+    /// A packet came by a line.
+    pub(super) fn heard(&mut self, now: Instant, id: LineId) {
+        let Some(line) = self.get_mut(id) else { return };
+        line.heard = now;
+        if !line.stats.up {
+            line.stats.up = true;
+            self.up |= bit(id);
+            self.tell_up |= bit(id);
+            self.tell_down &= !bit(id);
+        }
+    }
+
+    /// Takes lines down that were silent for `timeout`.
+    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
+        let mut down = 0;
+        for (id, line) in self.iter_mut() {
+            if line.stats.up && line.heard + timeout <= now {
+                line.stats.up = false;
+                down |= bit(id);
+            }
+        }
+        self.up &= !down;
+        self.awaited &= !down;
+        self.tell_down |= down;
+        self.tell_up &= !down;
+    }
+
+    /// When the next line goes down if it stays silent.
+    pub(super) fn deadline(&self, timeout: Duration) -> Option<Instant> {
+        let up = self.iter().filter(|(_, line)| line.stats.up);
+        up.map(|(_, line)| line.heard + timeout).min()
+    }
+
+    /// When a line was heard last; the time of its coming where it never was.
+    pub(super) fn last_heard(&self) -> Option<Instant> {
+        self.iter().map(|(_, line)| line.heard).max()
+    }
+
+    /// What every line that is up passed by `reorder_packets`; 0 when none is up.
+    pub(super) fn passed(&self) -> u64 {
+        let up = self.iter().filter(|(_, line)| line.stats.up);
+        up.map(|(_, line)| line.passed()).min().unwrap_or(0)
+    }
+
+    /// The largest smoothed lag of a line that is up.
+    pub(super) fn lag(&self) -> Duration {
+        let up = self.iter().filter(|(_, line)| line.stats.up);
+        up.map(|(_, line)| line.stats.lag).max().unwrap_or(Duration::ZERO)
+    }
+
+    /// Whether a first delivery by this line is to be looked at for the lag.
+    #[inline]
+    pub(super) const fn wants_sample(&self, id: LineId) -> bool {
+        // Every other line that is up has answered for the last sample, or this one owes it.
+        self.awaited & bit(id) != 0 || (self.awaited == 0 && self.up & !bit(id) != 0)
+    }
+
+    /// A line brought `last` first: from now on the others are behind it.
+    #[inline]
+    pub(super) fn start_sample(&mut self, id: LineId, last: u64, arrival: Instant) {
+        // Going past the sampled number without having brought it: it was lost on this line.
+        self.awaited &= !bit(id);
+        if self.awaited == 0 {
+            self.sample = last;
+            self.sample_at = arrival;
+            self.sample_from = id.0;
+            self.awaited = self.up & !bit(id);
+        }
+    }
+
+    /// A line brought copies `first..=last`.
+    #[inline]
+    pub(super) fn take_sample(&mut self, id: LineId, first: u64, last: u64, arrival: Instant) {
+        if self.awaited & bit(id) == 0 || last < self.sample {
+            return;
+        }
+        self.awaited &= !bit(id);
+        if first <= self.sample {
+            let (from, lag) = (LineId(self.sample_from), arrival.since(self.sample_at));
+            if let Some(line) = self.get_mut(id) {
+                line.stats.lag = smooth(line.stats.lag, lag);
+                line.stats.max_lag = line.stats.max_lag.max(lag);
+            }
+            if let Some(ahead) = self.get_mut(from) {
+                ahead.stats.lag = smooth(ahead.stats.lag, Duration::ZERO);
+            }
+        }
+    }
+}
+
+/// The bit of a line in a set of lines.
+#[inline]
+pub(super) const fn bit(id: LineId) -> u32 {
+    1u32.wrapping_shl(id.0 as u32)
+}
+
+fn numbered<T>((index, line): (usize, T)) -> (LineId, T) {
+    (LineId(index as u8), line)
+}
+
+/// Moves an eighth of the way to the sample.
+fn smooth(smoothed: Duration, sample: Duration) -> Duration {
+    let sum = smoothed.saturating_mul(7).saturating_add(sample);
+    sum / 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: LineId = LineId(0);
+    const B: LineId = LineId(1);
+
+    fn two_lines() -> Lines {
+        let mut lines = Lines::new();
+        for id in [A, B] {
+            lines.add(Instant::ZERO, id);
+            lines.heard(Instant::ZERO, id);
+        }
+        lines
+    }
+
+    #[test]
+    fn a_gap_is_passed_when_so_many_packets_reached_beyond_it() {
+        let mut lines = two_lines();
+        for last in [5, 6, 7] {
+            lines.get_mut(A).unwrap().push_mark(last, 3);
+        }
+        assert_eq!(lines.get(A).unwrap().passed(), 5);
+        assert_eq!(lines.passed(), 0, "line B brought nothing yet");
+        for last in [9, 4, 4] {
+            lines.get_mut(B).unwrap().push_mark(last, 3);
+        }
+        assert_eq!(lines.passed(), 5);
+    }
+
+    #[test]
+    fn a_silent_line_goes_down_and_no_longer_holds_the_others_back() {
+        let mut lines = two_lines();
+        for last in [5, 6, 7] {
+            lines.get_mut(A).unwrap().push_mark(last, 3);
+        }
+        lines.heard(Instant::from_millis(2000), A);
+        lines.expire(Instant::from_millis(3000), Duration::from_secs(3));
+        assert_eq!((lines.up, lines.tell_down), (bit(A), bit(B)));
+        assert_eq!(lines.passed(), 5);
+        assert_eq!(lines.deadline(Duration::from_secs(3)), Some(Instant::from_millis(5000)));
+    }
+
+    #[test]
+    fn lag_is_measured_from_the_line_that_was_first() {
+        let mut lines = two_lines();
+        assert!(lines.wants_sample(A));
+        lines.start_sample(A, 10, Instant::from_millis(100));
+        assert!(!lines.wants_sample(A), "the sample is still open");
+        lines.take_sample(B, 8, 12, Instant::from_millis(108));
+        assert_eq!(lines.get(B).unwrap().stats.max_lag, Duration::from_millis(8));
+        assert_eq!(lines.get(B).unwrap().stats.lag, Duration::from_millis(1));
+        assert_eq!(lines.lag(), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_sustained_regression_is_told_once_an_episode() {
+        let mut lines = two_lines();
+        let line = lines.get_mut(A).unwrap();
+        let quiet = Duration::from_millis(50);
+        line.reach(Instant::ZERO, 1000, quiet);
+        for n in 1..40 {
+            line.reach(Instant::from_millis(10 * n), n, quiet);
+        }
+        assert_eq!(line.take_regression(), Some((1000, 16)));
+        line.reach(Instant::from_millis(900), 50, quiet);
+        assert_eq!(line.take_regression(), None);
+    }
+
+    #[test]
+    fn a_late_copy_now_and_then_is_no_regression() {
+        let mut lines = two_lines();
+        let line = lines.get_mut(A).unwrap();
+        for n in 1..1000 {
+            line.reach(Instant::from_millis(10 * n), 100 + n, Duration::from_millis(50));
+            line.reach(Instant::from_millis(10 * n), n, Duration::from_millis(50));
+        }
+        assert_eq!(line.take_regression(), None);
+    }
+}

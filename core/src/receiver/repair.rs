@@ -1,0 +1,301 @@
+//! Whom to ask for what, and when.
+//!
+//! A gap is due when every line that is up has passed it, or after the reordering delay. Of what is
+//! due the lowest is asked for first, by as many requests as the servers' windows allow.
+
+use super::event::{Command, ServerId};
+use super::server::{Servers, bit};
+use super::space::Space;
+use super::{Delivery, Receiver};
+use crate::wire::mold::Request;
+use crate::{Duration, Instant, Session};
+
+/// What is known between two looks at what is missing.
+#[derive(Debug, Default)]
+pub(super) struct Repair {
+    /// Something changed: what is missing must be looked at.
+    look: bool,
+    /// Otherwise not before.
+    deadline: Option<Instant>,
+    /// Nothing further out is asked for until there is room.
+    starved: bool,
+    /// The first time that was seen, and the earliest time of the next probe for a tail.
+    since: Option<Instant>,
+    probe_at: Instant,
+    /// The session that is being left was asked for its tail, in vain.
+    tail_known: bool,
+}
+
+impl Repair {
+    pub(super) fn look_again(&mut self) {
+        self.look = true;
+    }
+
+    /// A session is being left: the end of it must be asked for.
+    pub(super) fn sound_tail(&mut self) {
+        self.tail_known = false;
+        self.probe_at = Instant::ZERO;
+        self.look = true;
+    }
+
+    /// Whether nothing more will be learnt about the tail of the session that is being left.
+    pub(super) fn tail_is_known(&self, servers: &Servers) -> bool {
+        self.tail_known || servers.is_empty()
+    }
+}
+
+/// What the look at a session's missing ranges found.
+enum Found {
+    /// Ask this server for this range; `true` when its answer measures the round trip.
+    Ask(ServerId, (u64, u64), bool),
+    /// Every server has as many requests as it may have.
+    Busy,
+    /// Nothing to ask for before this time.
+    Nothing(Option<Instant>),
+}
+
+impl Receiver {
+    /// Takes note of what every line passed.
+    pub(super) fn note_passed(&mut self, index: usize) {
+        let space = &mut self.spaces[index];
+        if index > 0 || space.gaps.is_empty() {
+            return;
+        }
+        let passed = self.lines.passed();
+        if passed > space.due {
+            space.due = passed;
+            self.repair.look = true;
+        }
+    }
+
+    /// Nothing of these requests matters any more where lines filled the gap.
+    pub(super) fn cancel_requests(&mut self, index: usize, first: u64, last: u64) {
+        let space = &self.spaces[index];
+        let missing = space.gaps.missing();
+        let matters = |first, last| match missing.find(first) {
+            Ok(_) => true,
+            Err(next) => missing.get(next).is_some_and(|range| range.first <= last),
+        };
+        self.stats.requests_cancelled += self.servers.cancel(space.session, first, last, matters);
+    }
+
+    /// Deals with the requests that were not answered by now.
+    pub(super) fn expire_requests(&mut self) {
+        self.repair.since.get_or_insert(self.now);
+        while let Some(unanswered) = self.servers.expire(self.now, &self.config) {
+            self.repair.look = true;
+            let asked = unanswered.asked;
+            self.stats.requests_timed_out += u64::from(!asked.idle);
+            if asked.probe {
+                self.repair.probe_at = self.now + self.config.probe_after;
+                self.repair.tail_known |= self.spaces[0].session == asked.session;
+            } else if asked.idle {
+                continue;
+            } else if let Some(index) = self.space_of(asked.session) {
+                let range = (asked.first, asked.last);
+                self.mark_unanswered(index, asked.server, range, unanswered.answers_others);
+            }
+        }
+    }
+
+    /// Notes on what is still missing of a range that a server left it unanswered.
+    fn mark_unanswered(
+        &mut self,
+        index: usize,
+        server: ServerId,
+        (first, last): (u64, u64),
+        answers_others: bool,
+    ) {
+        let mut from = first;
+        loop {
+            let space = &self.spaces[index];
+            let (Ok(at) | Err(at)) = space.gaps.missing().find(from);
+            let range = space.gaps.missing().get(at).copied();
+            let Some(range) = range.filter(|range| range.first <= last) else { return };
+            let part = (range.first.max(from), range.last.min(last));
+            let mut value = range.value;
+            value.tried |= bit(server);
+            value.retry_at = self.now;
+            if answers_others && space.is_vouched(part.1, &self.config) {
+                value.attempts = value.attempts.saturating_add(1);
+                value.lost |= value.attempts >= self.config.max_attempts;
+            }
+            if !self.servers.any_untried(self.now, value.tried) {
+                value.tried = 0;
+                if answers_others {
+                    let backoff = self.servers.range_backoff(server, &self.config);
+                    value.retry_at = self.now + backoff;
+                }
+            }
+            // Without room for the note the range is asked for again as if for the first time.
+            let _ = self.spaces[index].gaps.mark(part.0, part.1, value);
+            let Some(next) = part.1.checked_add(1).filter(|next| *next <= last) else { return };
+            from = next;
+        }
+    }
+
+    /// The next request to send.
+    pub(super) fn poll_request(&mut self) -> Option<Command> {
+        let now = self.now;
+        if self.repair.starved && self.store.has_room() {
+            self.repair.starved = false;
+            self.repair.look = true;
+        }
+        let rests = self.repair.deadline.is_none_or(|deadline| deadline > now);
+        if self.servers.is_empty() || (!self.repair.look && rests) {
+            return None;
+        }
+        if let Some(request) = self.ask_about_claims() {
+            return Some(request);
+        }
+        let mut deadline = None;
+        for index in 0..2 {
+            match self.find_missing(index) {
+                Found::Ask(server, range, measures) => {
+                    let session = self.spaces[index].session;
+                    return self.ask(server, session, range, false, measures);
+                }
+                Found::Busy => {
+                    deadline = earliest(deadline, self.servers.rest_deadline(now));
+                    break;
+                }
+                Found::Nothing(at) => deadline = earliest(deadline, at),
+            }
+        }
+        match self.tail_probe_at() {
+            Some(at) if at <= now => {
+                if let Some(request) = self.ask_for_tail() {
+                    return Some(request);
+                }
+                deadline = earliest(deadline, self.servers.rest_deadline(now));
+            }
+            at => deadline = earliest(deadline, at),
+        }
+        self.repair.look = false;
+        self.repair.deadline = deadline;
+        None
+    }
+
+    /// When what is missing must be looked at again if nothing happens before.
+    pub(super) fn repair_deadline(&self) -> Option<Instant> {
+        self.repair.deadline.filter(|_| !self.servers.is_empty())
+    }
+
+    /// The lowest missing range that may be asked for now, and whom.
+    fn find_missing(&mut self, index: usize) -> Found {
+        let (now, delay) = (self.now, self.reorder_delay());
+        let Self { spaces, servers, store, config, .. } = self;
+        let space = &mut spaces[index];
+        if !space.active {
+            return Found::Nothing(None);
+        }
+        let mut wait = space.pass_delay(now, delay);
+        let ordered = config.delivery == Delivery::Ordered;
+        let reach = if ordered && !store.has_room() { space.furthest(store) } else { None };
+        for range in space.gaps.missing() {
+            if range.first > space.due {
+                break;
+            }
+            if reach.is_some_and(|reach| range.first > reach) {
+                self.repair.starved = true;
+                break;
+            }
+            let value = range.value;
+            if value.lost {
+                continue;
+            }
+            if value.retry_at > now {
+                wait = earliest(wait, Some(value.retry_at));
+                continue;
+            }
+            let unasked = servers.unasked(space.session, range.first, range.last);
+            let Some((first, last)) = unasked else { continue };
+            let untried = servers.choose(now, value.tried);
+            let Some(server) = untried.or_else(|| servers.choose(now, 0)) else {
+                return Found::Busy;
+            };
+            return Found::Ask(server, (first, last), value.retry_at == Instant::ZERO);
+        }
+        Found::Nothing(wait)
+    }
+
+    fn ask(
+        &mut self,
+        server: ServerId,
+        session: Session,
+        (first, last): (u64, u64),
+        probe: bool,
+        measures: bool,
+    ) -> Option<Command> {
+        let known = self.servers.get(server)?;
+        let most = self.config.max_request.min(known.stats.answer_size).max(1);
+        let last = last.min(first.saturating_add(u64::from(most) - 1));
+        let count = (last - first + 1) as u16;
+        let to = known.address;
+        self.servers.ask(self.now, server, session, (first, last), probe, measures);
+        self.stats.requests += 1;
+        self.stats.requested_messages += u64::from(count);
+        let request = Request { session, sequence: first, count };
+        Some(Command::Request { server, to, request })
+    }
+
+    /// Asks a server for a message that a claim says exists: its answer is believed at once.
+    fn ask_about_claims(&mut self) -> Option<Command> {
+        let server = self.servers.choose(self.now, 0)?;
+        let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
+        let claim = jumps.chain(self.newcomer.as_mut()).find(|claim| !claim.probed)?;
+        claim.probed = true;
+        let (session, number) = (claim.session, claim.high.max(1));
+        self.ask(server, session, (number, number), true, true)
+    }
+
+    /// When a server is to be asked for what comes next: all lines are silent, or the session is
+    /// being left.
+    fn tail_probe_at(&self) -> Option<Instant> {
+        let space = &self.spaces[0];
+        let nothing_comes = space.end.is_some() || space.believed == u64::MAX;
+        if !space.active || nothing_comes || self.servers.is_probing(space.session) {
+            return None;
+        }
+        if space.closing.is_some() {
+            return (!self.repair.tail_known).then_some(self.repair.probe_at);
+        }
+        let heard = self.lines.last_heard().max(self.repair.since)?;
+        Some(self.repair.probe_at.max(heard + self.config.probe_after))
+    }
+
+    fn ask_for_tail(&mut self) -> Option<Command> {
+        let server = self.servers.choose(self.now, 0)?;
+        let space = &self.spaces[0];
+        let (session, first) = (space.session, space.believed + 1);
+        self.ask(server, session, (first, u64::MAX), true, true)
+    }
+
+    /// How long a gap waits for the other lines: the configured delay, or twice the measured lag
+    /// where that is more.
+    fn reorder_delay(&self) -> Duration {
+        let lag = self.lines.lag().saturating_mul(2);
+        lag.max(self.config.reorder_delay).min(self.config.max_reorder_delay)
+    }
+}
+
+impl Space {
+    /// Makes due what has waited for `delay`; returns when the next gap will have.
+    fn pass_delay(&mut self, now: Instant, delay: Duration) -> Option<Instant> {
+        loop {
+            let above = self.due.checked_add(1)?;
+            let (Ok(at) | Err(at)) = self.gaps.missing().find(above);
+            let range = self.gaps.missing().get(at)?;
+            let due_at = self.gaps.opened(range) + delay;
+            if due_at > now {
+                return Some(due_at);
+            }
+            self.due = range.last;
+        }
+    }
+}
+
+/// The earlier of two times, where there are any.
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
+}

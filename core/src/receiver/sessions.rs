@@ -1,0 +1,330 @@
+//! How sessions begin, follow each other and end, and when a claim is believed.
+//!
+//! What one datagram alone does not prove waits as a [`Candidate`] with the packets that belong to
+//! it. Once it is believed, those packets are taken in as if they came now.
+
+use super::candidate::{Candidate, Vote};
+use super::event::{Command, Event, LineId, Origin, SessionEnd};
+use super::gaps::Filler;
+use super::space::{BLOCKS_AT, Incoming, Space};
+use super::store::{End, Extent, List, Payload};
+use super::{Delivery, Error, Receiver, Start};
+use crate::wire::mold::{Header, Kind};
+use crate::{Instant, Session};
+
+/// How many sessions that ended are remembered.
+const REMEMBERED: usize = 8;
+
+/// The last sessions that ended, which never come back.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    sessions: [Option<Session>; REMEMBERED],
+    count: usize,
+}
+
+impl Ended {
+    fn remember(&mut self, session: Session) {
+        self.sessions[self.count % REMEMBERED] = Some(session);
+        self.count += 1;
+    }
+
+    fn contains(&self, session: Session) -> bool {
+        self.sessions.contains(&Some(session))
+    }
+}
+
+impl Receiver {
+    /// Begins the configured session, when its first number is known as well.
+    pub(super) fn start_known_session(&mut self) {
+        if let (Some(session), Start::At(first)) = (self.config.session, self.config.start) {
+            self.spaces[0].start(session, first - 1);
+        }
+    }
+
+    pub(super) fn check_event(&self, event: &Event) -> Result<(), Error> {
+        match *event {
+            Event::Datagram(_) => Ok(()),
+            Event::AddLine(line) | Event::RemoveLine(line) => line.check(),
+            Event::AddServer(server, address) => {
+                server.check()?;
+                match self.servers.at(address) {
+                    Some(other) if other != server => {
+                        Err(Error::AddressTaken { server: other, address })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Event::RemoveServer(server) => server.check(),
+            Event::Advance { next: 0 } => Err(Error::SequenceZero),
+            Event::Advance { .. } => Ok(()),
+        }
+    }
+
+    /// Goes on at `next`.
+    pub(super) fn advance(&mut self, next: u64) {
+        self.halted = None;
+        let space = &mut self.spaces[0];
+        if !space.active {
+            self.config.start = Start::At(next);
+        } else if next - 1 > space.settled {
+            space.skip(&mut self.store, next - 1);
+        }
+    }
+
+    /// A packet of a session that is not received.
+    pub(super) fn take_from_stranger(
+        &mut self,
+        arrival: Instant,
+        id: LineId,
+        header: Header,
+        payload: Payload<'_>,
+    ) {
+        let first = !self.spaces[0].active && self.ended.count == 0;
+        let welcome = match self.config.session {
+            Some(session) if first => header.session == session,
+            _ => first || (self.config.follow && !self.spaces[1].active),
+        };
+        if self.ended.contains(header.session) {
+            self.stats.ended_session += 1;
+        }
+        if !welcome || self.ended.contains(header.session) {
+            if let Some(line) = self.lines.get_mut(id) {
+                line.stats.foreign += 1;
+            }
+            return;
+        }
+        if let Some(line) = self.lines.get_mut(id) {
+            line.stats.packets += 1;
+        }
+        self.lines.heard(self.now, id);
+        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        let newcomer = self.newcomer.take();
+        self.newcomer = Some(self.vote(newcomer, arrival, id, header, last, payload));
+        self.repair.look_again();
+        self.consider_claims();
+    }
+
+    /// Whether a packet lies too far ahead to be believed at once.
+    pub(super) fn is_jump(&self, index: usize, header: Header, last: u64) -> bool {
+        let space = &self.spaces[index];
+        let far = space.believed.saturating_add(self.config.max_jump);
+        let least = if header.kind() == Kind::Data { header.sequence } else { last };
+        least > far
+    }
+
+    /// Lets a packet vote for a jump of a session that is received.
+    pub(super) fn vote_jump(
+        &mut self,
+        index: usize,
+        arrival: Instant,
+        id: LineId,
+        header: Header,
+        last: u64,
+        payload: Payload<'_>,
+    ) {
+        let jump = self.spaces[index].jump.take();
+        let jump = self.vote(jump, arrival, id, header, last, payload);
+        self.spaces[index].jump = Some(jump);
+        self.repair.look_again();
+        self.consider_claims();
+    }
+
+    fn vote(
+        &mut self,
+        candidate: Option<Candidate>,
+        arrival: Instant,
+        id: LineId,
+        header: Header,
+        last: u64,
+        payload: Payload<'_>,
+    ) -> Candidate {
+        let (session, first) = (header.session, header.sequence);
+        let mut candidate = match candidate {
+            None => Candidate::new(self.now, session, first, last),
+            Some(mut candidate) => {
+                let max_jump = self.config.max_jump;
+                match candidate.vote(self.now, session, (first, last), max_jump) {
+                    Vote::For => {}
+                    Vote::Against => {
+                        self.stats.unbelieved += 1;
+                        return candidate;
+                    }
+                    Vote::Replaced => {
+                        self.stats.unbelieved += 1;
+                        self.store.clear(&mut candidate.pieces);
+                    }
+                }
+                candidate
+            }
+        };
+        if header.kind() == Kind::Data {
+            let extent = Extent {
+                first,
+                last,
+                offset: BLOCKS_AT,
+                end: payload.bytes().len(),
+                origin: Origin::Line(id),
+                arrival,
+                repaired: false,
+            };
+            // Without room the packet is dropped; it is asked for once the claim is believed.
+            let len = extent.end - extent.offset;
+            let kept = self.store.has_room()
+                && self.store.reserve(&payload, len, 1, false)
+                && self.store.keep(payload, &extent, false, &mut candidate.pieces, End::Back);
+            self.stats.put_off_for_memory += u64::from(!kept);
+        }
+        candidate
+    }
+
+    /// A server answered: what it answered for exists.
+    pub(super) fn confirm_claims(&mut self, session: Session, first: u64, last: u64) {
+        let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
+        for claim in jumps.chain(self.newcomer.as_mut()) {
+            if claim.is_answered_by(session, first, last) {
+                claim.confirmed = true;
+            }
+        }
+        self.consider_claims();
+    }
+
+    /// The current session moves on: nothing has taken its place.
+    pub(super) fn disturb_newcomer(&mut self) {
+        if let Some(mut newcomer) = self.newcomer.take() {
+            self.store.clear(&mut newcomer.pieces);
+            self.stats.unbelieved += 1;
+        }
+    }
+
+    /// Believes what has been borne out.
+    pub(super) fn consider_claims(&mut self) {
+        let (now, after) = (self.now, self.config.believe_after);
+        let quiet = Some(self.config.quiet);
+        for index in 0..2 {
+            let space = &mut self.spaces[index];
+            let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
+            if let Some(jump) = space.jump.take_if(believed) {
+                space.believed = space.believed.max(jump.high);
+                space.vouched = super::candidate::Vouched::new(jump.first.saturating_sub(1));
+                self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
+                self.take_in_pieces(index, jump.pieces);
+            }
+            let space = &mut self.spaces[index];
+            let ends = space.ending.and_then(|ending| ending.deadline(after, self.config.quiet));
+            if ends.is_some_and(|deadline| deadline <= now) {
+                space.end = space.ending.take().map(|ending| ending.last);
+            }
+        }
+        let quiet = quiet.filter(|_| self.spaces[0].active);
+        let believed = |newcomer: &mut Candidate| newcomer.is_believed(now, after, quiet);
+        if let Some(newcomer) = self.newcomer.take_if(believed) {
+            self.adopt(newcomer);
+        }
+    }
+
+    /// Begins a session that is believed.
+    fn adopt(&mut self, newcomer: Candidate) {
+        let index = usize::from(self.spaces[0].active);
+        let settled = match self.config.start {
+            _ if index > 0 || self.ended.count > 0 => 0,
+            Start::At(first) => first - 1,
+            Start::Live => newcomer.first.saturating_sub(1),
+        };
+        if index > 0 {
+            self.spaces[0].closing = Some(self.now + self.config.session_grace);
+            self.repair.sound_tail();
+        } else {
+            self.lines.iter_mut().for_each(|(_, line)| line.restart());
+        }
+        let space = &mut self.spaces[index];
+        space.start(newcomer.session, settled);
+        space.believed = settled.max(newcomer.high);
+        space.vouched =
+            super::candidate::Vouched::new(settled.max(newcomer.first.saturating_sub(1)));
+        self.take_in_pieces(index, newcomer.pieces);
+    }
+
+    /// Takes in the packets of a claim that is believed.
+    fn take_in_pieces(&mut self, index: usize, mut pieces: List) {
+        while let Some(piece) = self.store.pop_front(&mut pieces) {
+            let Origin::Line(id) = piece.origin else { continue };
+            let (first, last, arrival) = (piece.first, piece.last, piece.arrival);
+            let (payload, offset) = piece.into_payload();
+            let (origin, by) = (Origin::Line(id), Filler::Line);
+            let incoming = Incoming { first, last, base: first, offset, origin, arrival, by };
+            let (fresh, _) = self.take_in(index, &incoming, payload, false);
+            self.spaces[index].vouched.reach(last);
+            if let Some(line) = self.lines.get_mut(id)
+                && index == 0
+            {
+                line.reach(self.now, last, self.config.quiet);
+                line.push_mark(last, usize::from(self.config.reorder_packets));
+            }
+            if let Some(line) = self.lines.get_mut(id) {
+                line.stats.messages_first += fresh;
+                line.stats.duplicates += last - first + 1 - fresh;
+            }
+        }
+        self.note_passed(index);
+        self.repair.look_again();
+    }
+
+    /// When a claim will be believed if nothing happens before.
+    pub(super) fn claims_deadline(&self) -> Option<Instant> {
+        let (after, quiet) = (self.config.believe_after, self.config.quiet);
+        let of_newcomer = self
+            .newcomer
+            .as_ref()
+            .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
+        let of_spaces = self.spaces.iter().flat_map(|space| {
+            let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
+            [jump, space.ending.and_then(|ending| ending.deadline(after, quiet))]
+        });
+        of_spaces.flatten().chain(of_newcomer).min()
+    }
+
+    /// When delivery gives up what it waits for.
+    pub(super) fn loss_deadline(&self) -> Option<Instant> {
+        if self.halted.is_some() {
+            return None;
+        }
+        let waits = match self.config.delivery {
+            Delivery::Ordered => &self.spaces[..1],
+            Delivery::Arrival => &self.spaces[..],
+        };
+        let waits = waits.iter().filter(|space| space.active);
+        let at = |space: &Space| {
+            [space.closing, space.give_up_at(&self.config)].into_iter().flatten().min()
+        };
+        waits.filter_map(at).min()
+    }
+
+    /// Leaves the current session when all of it was delivered or told as lost.
+    pub(super) fn close_session(&mut self) -> Option<Command> {
+        let space = &self.spaces[0];
+        if !space.active || self.halted.is_some() || space.has_transit() {
+            return None;
+        }
+        let reason = if space.end.is_some_and(|end| space.settled >= end) {
+            SessionEnd::Ended
+        } else if let Some(closing) = space.closing {
+            let over = closing <= self.now;
+            if !space.is_clean() || !(over || self.repair.tail_is_known(&self.servers)) {
+                return None;
+            }
+            SessionEnd::Superseded
+        } else {
+            return None;
+        };
+        let (session, next) = (space.session, space.next());
+        self.ended.remember(session);
+        self.servers.forget(session);
+        self.spaces[0].stop(&mut self.store);
+        if self.spaces[1].active {
+            self.spaces.swap(0, 1);
+        }
+        self.lines.iter_mut().for_each(|(_, line)| line.restart());
+        self.repair.look_again();
+        Some(Command::SessionEnded { session, next, reason })
+    }
+}

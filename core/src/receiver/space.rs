@@ -1,0 +1,548 @@
+//! One session's sequence space: what is settled, held, missing, and only known to exist.
+//!
+//! ```text
+//! 1 ........ settled ........ tracked ........ believed
+//!  delivered         held or          put off for
+//!  or lost           missing          want of memory
+//! ```
+//!
+//! Positions are the last number of what they name, so that 2^64-1 is a number like any other.
+
+use bytes::Bytes;
+
+use super::candidate::{Candidate, Ending, Vouched};
+use super::config::{Config, Delivery};
+use super::event::{Batch, Command, Origin};
+use super::gaps::{Filler, Gaps, MissingRange};
+use super::held::Held;
+use super::stats::Stats;
+use super::store::{Extent, List, Payload, Store};
+use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
+use crate::{Instant, Session};
+
+/// Lost ranges that are remembered, to tell late messages from duplicates.
+const REMEMBERED: usize = 8;
+
+/// Consecutive messages of one datagram, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// Number of the first message in the payload, and where its length lies.
+    pub(super) base: u64,
+    pub(super) offset: usize,
+    pub(super) origin: Origin,
+    pub(super) arrival: Instant,
+    pub(super) by: Filler,
+}
+
+/// What came of a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ingested {
+    /// Messages that were not there before.
+    pub(super) fresh: u64,
+    /// What is returned to the caller at once, out of a borrowed datagram.
+    pub(super) direct: Option<Extent>,
+}
+
+/// One session's sequence space.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Whether there is a session.
+    pub(super) active: bool,
+    pub(super) session: Session,
+    pub(super) settled: u64,
+    pub(super) tracked: u64,
+    pub(super) believed: u64,
+    pub(super) vouched: Vouched,
+    pub(super) gaps: Gaps,
+    held: Held,
+    /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
+    transit: List,
+    /// What is missing up to here may be asked for.
+    pub(super) due: u64,
+    /// The last number of a session that has ended.
+    pub(super) end: Option<u64>,
+    pub(super) ending: Option<Ending>,
+    pub(super) jump: Option<Candidate>,
+    /// When an answer last brought something new.
+    pub(super) last_useful: Instant,
+    /// The start waits to be told.
+    pub(super) announce: bool,
+    /// Another session took its place: until when it is repaired.
+    pub(super) closing: Option<Instant>,
+    lost: [(u64, u64); REMEMBERED],
+    lost_count: usize,
+}
+
+/// What a packet would bring.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// The first number that is not settled.
+    first: u64,
+    /// Missing ranges that it fills.
+    inside: usize,
+    /// The first number past everything tracked, if it gets there.
+    above: Option<u64>,
+    /// Whether a gap opens below that number.
+    opens_gap: bool,
+    /// Whether something is missing below.
+    ahead: bool,
+}
+
+impl Space {
+    pub(super) fn new(config: &Config) -> Self {
+        let ranges = Gaps::most_ranges(config.max_gaps);
+        let runs = if config.delivery == Delivery::Ordered { ranges + 1 } else { 0 };
+        Self {
+            active: false,
+            session: Session::new([b' '; Session::LEN]),
+            settled: 0,
+            tracked: 0,
+            believed: 0,
+            vouched: Vouched::new(0),
+            gaps: Gaps::with_capacity(config.max_gaps),
+            held: Held::with_capacity(runs),
+            transit: List::EMPTY,
+            due: 0,
+            end: None,
+            ending: None,
+            jump: None,
+            last_useful: Instant::ZERO,
+            announce: false,
+            closing: None,
+            lost: [(0, 0); REMEMBERED],
+            lost_count: 0,
+        }
+    }
+
+    pub(super) fn table_bytes(&self) -> usize {
+        self.gaps.table_bytes() + self.held.table_bytes()
+    }
+
+    /// Begins a session of which everything up to `settled` is not wanted.
+    pub(super) fn start(&mut self, session: Session, settled: u64) {
+        self.active = true;
+        self.announce = true;
+        self.session = session;
+        self.settled = settled;
+        self.tracked = settled;
+        self.believed = settled;
+        self.due = settled;
+        self.vouched = Vouched::new(settled);
+        self.last_useful = Instant::ZERO;
+    }
+
+    /// Forgets the session.
+    pub(super) fn stop(&mut self, store: &mut Store) {
+        self.active = false;
+        self.announce = false;
+        self.gaps.clear();
+        self.held.clear(store);
+        store.clear(&mut self.transit);
+        if let Some(mut jump) = self.jump.take() {
+            store.clear(&mut jump.pieces);
+        }
+        self.ending = None;
+        self.end = None;
+        self.closing = None;
+        self.lost_count = 0;
+    }
+
+    /// Whether nothing is missing, held or put off.
+    #[inline]
+    pub(super) const fn is_clean(&self) -> bool {
+        self.settled == self.believed
+    }
+
+    /// The next number to deliver; 2^64-1 stands for 2^64 too.
+    pub(super) const fn next(&self) -> u64 {
+        self.settled.saturating_add(1)
+    }
+
+    /// Whether pieces wait to be delivered out of any order.
+    pub(super) const fn has_transit(&self) -> bool {
+        !self.transit.is_empty()
+    }
+
+    /// A datagram of a line says that the feed got to `last`.
+    pub(super) fn vouch(&mut self, last: u64) {
+        if self.is_clean() {
+            self.vouched = Vouched::new(self.settled);
+        }
+        self.vouched.reach(last);
+    }
+
+    /// Remembers what was told as lost.
+    fn remember_lost(&mut self, first: u64, last: u64) {
+        self.lost[self.lost_count % REMEMBERED] = (first, last);
+        self.lost_count += 1;
+    }
+
+    /// Whether anything is remembered as lost.
+    pub(super) const fn has_lost(&self) -> bool {
+        self.lost_count > 0
+    }
+
+    /// How many of `first..=last` are remembered as lost.
+    pub(super) fn count_lost(&self, first: u64, last: u64) -> u64 {
+        let lost = self.lost.iter().take(self.lost_count);
+        let overlap = |&(a, b): &(u64, u64)| {
+            let (low, high) = (a.max(first), b.min(last));
+            if low <= high { high - low + 1 } else { 0 }
+        };
+        lost.map(overlap).sum()
+    }
+
+    fn plan(&self, packet: &Incoming, delivery: Delivery) -> Plan {
+        let first = packet.first.max(self.settled.saturating_add(1));
+        let missing = self.gaps.missing();
+        let inside_last = packet.last.min(self.tracked);
+        let inside = if first <= inside_last {
+            let (Ok(from) | Err(from)) = missing.find(first);
+            let to = match missing.find(inside_last) {
+                Ok(index) => index + 1,
+                Err(index) => index,
+            };
+            to - from
+        } else {
+            0
+        };
+        let above = (packet.last > self.tracked).then(|| first.max(self.tracked + 1));
+        let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
+        let lowest_missing = missing.first().map(|range| range.first);
+        let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
+        Plan { first, inside, above, opens_gap, ahead: ahead && delivery == Delivery::Ordered }
+    }
+
+    /// Drops the piece that lies furthest out; what lies behind it is asked for later.
+    fn put_off_furthest(&mut self, store: &mut Store) {
+        if let Some(piece) = self.held.drop_furthest(store) {
+            self.put_off_from(piece.first);
+        }
+    }
+
+    fn put_off_from(&mut self, first: u64) {
+        self.gaps.put_off(first);
+        self.tracked = first - 1;
+        self.due = self.due.min(self.tracked);
+    }
+
+    /// The first number of the piece that lies furthest out.
+    pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
+        self.held.furthest(store)
+    }
+
+    /// Tracks what was put off, when there is room for it again.
+    pub(super) fn take_up(&mut self, now: Instant, store: &Store) -> bool {
+        let wanted = self.active && self.tracked < self.believed;
+        if !wanted || self.gaps.is_full() || !(self.held.is_empty() || store.has_room()) {
+            return false;
+        }
+        let opened = self.gaps.open(now, self.tracked + 1, self.believed).is_ok();
+        if opened {
+            self.tracked = self.believed;
+        }
+        opened
+    }
+
+    /// Gives out the next piece in order, or the next piece at all.
+    pub(super) fn deliver(
+        &mut self,
+        store: &mut Store,
+        delivery: Delivery,
+    ) -> Option<Batch<Bytes>> {
+        match delivery {
+            Delivery::Arrival => store.deliver(&mut self.transit, self.session),
+            Delivery::Ordered => {
+                let next = self.settled.checked_add(1)?;
+                let batch = self.held.deliver(store, self.session, next)?;
+                self.settled = batch.last();
+                Some(batch)
+            }
+        }
+    }
+
+    /// When the lowest missing range is given up; `None` while nothing is missing or its far side
+    /// is not vouched for.
+    pub(super) fn give_up_at(&self, config: &Config) -> Option<Instant> {
+        let range = self.gaps.missing().first()?;
+        if range.value.lost {
+            return Some(Instant::ZERO);
+        }
+        let opened = self.gaps.opened(range);
+        if let Some(closing) = self.closing {
+            return Some(closing.min(self.give_up_of(range, opened, config).unwrap_or(closing)));
+        }
+        self.give_up_of(range, opened, config)
+    }
+
+    fn give_up_of(
+        &self,
+        range: &MissingRange,
+        opened: Instant,
+        config: &Config,
+    ) -> Option<Instant> {
+        if !self.is_vouched(range.last, config) {
+            return None;
+        }
+        let quiet = opened.max(self.last_useful) + config.give_up;
+        Some(config.max_stall.map_or(quiet, |stall| quiet.min(opened + stall)))
+    }
+
+    /// Whether enough datagrams say that a number exists for it to become lost.
+    pub(super) fn is_vouched(&self, last: u64, config: &Config) -> bool {
+        self.end.is_some() || last <= self.vouched.by(config.believe_after)
+    }
+
+    /// Gives up the lowest missing numbers, if their time has come and delivery is there.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        stats: &mut Stats,
+    ) -> Option<Command> {
+        let session = self.session;
+        let first = self.gaps.missing().first()?.first;
+        if first - 1 != self.settled {
+            return None;
+        }
+        let mut lost = None;
+        while self.give_up_at(config).is_some_and(|at| at <= now) {
+            let next = self.settled.checked_add(1)?;
+            let Some(range) = self.gaps.missing().first().filter(|range| range.first == next)
+            else {
+                break;
+            };
+            let (_, last) = self.gaps.abandon_first(range.last)?;
+            self.settled = last;
+            lost = Some(last);
+        }
+        if config.delivery == Delivery::Arrival {
+            self.settle();
+        }
+        let last = lost?;
+        stats.lost += last - first + 1;
+        self.remember_lost(first, last);
+        Some(Command::Lost { session, first, last })
+    }
+
+    /// Drops everything up to `settled`, which lies ahead, as no longer wanted.
+    pub(super) fn skip(&mut self, store: &mut Store, settled: u64) {
+        while self.gaps.abandon_first(settled).is_some() {}
+        self.held.skip_to(store, settled.saturating_add(1));
+        if settled == u64::MAX {
+            self.held.clear(store);
+        }
+        self.settled = settled;
+        self.tracked = self.tracked.max(settled);
+        self.believed = self.believed.max(settled);
+        if self.held.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// Finds the position up to which nothing is missing: everything there has been delivered.
+    fn settle(&mut self) {
+        let missing = self.gaps.missing().first();
+        self.settled = missing.map_or(self.tracked, |range| range.first - 1);
+    }
+}
+
+/// Takes a packet into the space at `index`: what it brings is delivered, held, or put off.
+///
+/// `passes` says whether what is in order leaves in this drain; `direct` whether the first piece
+/// may be returned at once, borrowed.
+#[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
+pub(super) fn ingest(
+    spaces: &mut [Space; 2],
+    index: usize,
+    store: &mut Store,
+    stats: &mut Stats,
+    now: Instant,
+    config: &Config,
+    packet: &Incoming,
+    payload: Payload<'_>,
+    (passes, direct): (bool, bool),
+) -> Ingested {
+    let mut packet = *packet;
+    let len = payload.bytes().len().saturating_sub(packet.offset);
+    let (plan, passing, direct) = loop {
+        let space = &mut spaces[index];
+        if packet.last <= space.settled {
+            return Ingested::default();
+        }
+        let plan = space.plan(&packet, config.delivery);
+        if plan.inside == 0 && plan.above.is_none() {
+            return Ingested::default();
+        }
+        if plan.opens_gap && space.gaps.is_full() {
+            space.believed = space.believed.max(packet.last);
+            stats.put_off_for_gaps += 1;
+            return Ingested::default();
+        }
+        let passing = passes && !plan.ahead;
+        let direct = direct && passing && matches!(payload, Payload::Borrowed(_));
+        let pieces = plan.inside + usize::from(plan.above.is_some()) - usize::from(direct);
+        match make_room(spaces, index, store, &payload, len, pieces, plan.first, passing) {
+            Room::Enough => break (plan, passing, direct),
+            Room::Evicted => stats.put_off_for_memory += 1,
+            Room::None => {
+                let space = &mut spaces[index];
+                stats.put_off_for_memory += 1;
+                space.believed = space.believed.max(packet.last);
+                let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
+                let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
+                if !passing || piece >= packet.last {
+                    return Ingested::default();
+                }
+                // What is in order leaves at once: its first piece at least; the rest is asked for
+                // later.
+                packet.last = piece;
+            }
+        }
+    };
+    spaces[index].take_in(store, stats, now, config, &packet, payload, &plan, (passing, direct))
+}
+
+/// Whether there is room for what a packet brings.
+enum Room {
+    Enough,
+    /// Something that lay further out was put off: to be planned anew.
+    Evicted,
+    None,
+}
+
+#[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
+fn make_room(
+    spaces: &mut [Space; 2],
+    index: usize,
+    store: &mut Store,
+    payload: &Payload<'_>,
+    len: usize,
+    pieces: usize,
+    first: u64,
+    passing: bool,
+) -> Room {
+    if pieces == 0 || store.reserve(payload, len, pieces, passing) {
+        return Room::Enough;
+    }
+    let Some(furthest) = (0..2).rev().find(|&index| !spaces[index].held.is_empty()) else {
+        return Room::None;
+    };
+    let space = &mut spaces[furthest];
+    let further = space.held.furthest(store).is_some_and(|piece| piece > first);
+    if furthest > index || (furthest == index && further) {
+        space.put_off_furthest(store);
+        return Room::Evicted;
+    }
+    Room::None
+}
+
+impl Space {
+    #[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
+    fn take_in(
+        &mut self,
+        store: &mut Store,
+        stats: &mut Stats,
+        now: Instant,
+        config: &Config,
+        packet: &Incoming,
+        payload: Payload<'_>,
+        plan: &Plan,
+        (passing, direct): (bool, bool),
+    ) -> Ingested {
+        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
+        let mut pieces = plan.inside + usize::from(plan.above.is_some());
+        let mut payload = Some(payload);
+        let mut ingested = Ingested::default();
+        let mut failed: Option<u64> = None;
+        let Self { gaps, held, transit, .. } = self;
+        let mut keep = |first: u64, last: u64, repaired: bool| {
+            pieces -= 1;
+            let Some(whole) = payload.as_ref() else { return };
+            let (offset, end) = walk.find(whole.bytes(), first, last);
+            let Incoming { origin, arrival, .. } = *packet;
+            let extent = Extent { first, last, offset, end, origin, arrival, repaired };
+            ingested.fresh += last - first + 1;
+            if direct && ingested.direct.is_none() {
+                ingested.direct = Some(extent);
+                return;
+            }
+            let part =
+                if pieces == 0 { payload.take() } else { payload.as_ref().map(Payload::share) };
+            let Some(part) = part else { return };
+            let kept = match config.delivery {
+                Delivery::Ordered => held.insert(store, part, &extent, passing),
+                Delivery::Arrival => {
+                    store.keep(part, &extent, passing, transit, super::store::End::Back)
+                }
+            };
+            if !kept && failed.is_none() {
+                failed = Some(first);
+            }
+        };
+        if plan.inside > 0 {
+            let last = packet.last.min(self.tracked);
+            let filled = gaps.fill(now, plan.first, last, packet.by, |f, l| keep(f, l, true));
+            if filled.is_err() {
+                stats.put_off_for_gaps += 1;
+                return Ingested::default();
+            }
+        }
+        if let Some(above) = plan.above {
+            let opened = !plan.opens_gap || gaps.open(now, self.tracked + 1, above - 1).is_ok();
+            if opened {
+                self.tracked = packet.last;
+                keep(above, packet.last, packet.by == Filler::Answer);
+            }
+            self.believed = self.believed.max(packet.last);
+        }
+        if let Some(first) = failed {
+            // Room was reserved, so this does not happen; if it did, nothing would be lost by it.
+            debug_assert!(false, "no room for a piece at {first}");
+            ingested.fresh = 0;
+            while self.held.furthest(store).is_some_and(|piece| piece >= first) {
+                self.held.drop_furthest(store);
+            }
+            self.put_off_from(first);
+        }
+        match config.delivery {
+            Delivery::Arrival => self.settle(),
+            Delivery::Ordered => {
+                if let Some(extent) = &ingested.direct {
+                    self.settled = extent.last;
+                }
+            }
+        }
+        ingested
+    }
+}
+
+/// Goes forward over the messages of a packet.
+struct Walk {
+    sequence: u64,
+    offset: usize,
+}
+
+impl Walk {
+    /// Where the messages `first..=last` begin and end. Later calls ask for later messages.
+    fn find(&mut self, bytes: &[u8], first: u64, last: u64) -> (usize, usize) {
+        self.skip(bytes, first - self.sequence);
+        let offset = self.offset;
+        self.skip(bytes, last - first + 1);
+        (offset, self.offset)
+    }
+
+    fn skip(&mut self, bytes: &[u8], count: u64) {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        let rest = bytes.get(self.offset..).unwrap_or_default();
+        for (_, message) in Messages::new(self.sequence, count, rest) {
+            self.offset += LENGTH_LEN + message.len();
+        }
+        self.sequence = self.sequence.wrapping_add(u64::from(count));
+    }
+}
+
+/// Where the blocks begin in a datagram that came from outside.
+pub(super) const BLOCKS_AT: usize = HEADER_LEN;

@@ -1,0 +1,445 @@
+//! Pieces of packets that a receiver holds, and the memory that they lie in.
+//!
+//! A piece is a run of consecutive messages out of one datagram. Pieces live in a slab and hang on
+//! lists; their bytes are the datagram's own or were copied into a block, whichever keeps less
+//! alive. Both the slab and the bytes are bounded; who must go when they are full, the owner says.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use super::event::{Batch, Origin};
+use crate::blocks::{BlockId, Blocks};
+use crate::wire::mold::MAX_DATAGRAM;
+use crate::{Instant, Session};
+
+/// Bytes of a block: any datagram's messages fit.
+pub(super) const BLOCK_LEN: usize = 1 << 16;
+const _: () = assert!(MAX_DATAGRAM <= BLOCK_LEN);
+
+/// No piece.
+const NONE: u32 = u32::MAX;
+
+/// Consecutive messages out of one datagram.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Number of the first message.
+    pub(super) first: u64,
+    /// Number of the last message.
+    pub(super) last: u64,
+    /// Who brought it.
+    pub(super) origin: Origin,
+    /// When its datagram arrived.
+    pub(super) arrival: Instant,
+    /// Whether it fills a gap.
+    pub(super) repaired: bool,
+    bytes: Bytes,
+    offset: usize,
+    home: Home,
+    previous: u32,
+    next: u32,
+}
+
+/// What a piece's bytes keep alive.
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    /// The outside's buffer, of this many bytes.
+    Reference(usize),
+    /// The same, but on its way out: it does not count against the limit.
+    Passing(usize),
+    /// A block of ours.
+    Block(BlockId),
+}
+
+impl Piece {
+    /// How many messages.
+    pub(super) const fn count(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    /// Its bytes, once it is off its list, and where the first message's length lies in them.
+    pub(super) fn into_payload(self) -> (Payload<'static>, usize) {
+        (Payload::Released(self.bytes), self.offset)
+    }
+
+    /// The piece as it is delivered.
+    fn into_batch(self, session: Session) -> Batch<Bytes> {
+        Batch {
+            session,
+            first: self.first,
+            count: self.count() as u16,
+            bytes: self.bytes,
+            offset: self.offset,
+            arrival: self.arrival,
+            origin: self.origin,
+            repaired: self.repaired,
+        }
+    }
+}
+
+/// A datagram's bytes as they came in.
+#[derive(Debug)]
+pub(super) enum Payload<'a> {
+    /// Lent for the time of a call.
+    Borrowed(&'a [u8]),
+    /// Ours to keep, with how many bytes of memory that keeps alive.
+    Owned(Bytes, usize),
+    /// Out of a block of our own that has been released already.
+    Released(Bytes),
+}
+
+impl<'a> Payload<'a> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes, _) | Self::Released(bytes) => bytes,
+        }
+    }
+
+    /// The same bytes once more, for a datagram that comes apart into several pieces.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Borrowed(bytes) => Self::Borrowed(bytes),
+            Self::Owned(bytes, pinned) => Self::Owned(bytes.clone(), *pinned),
+            Self::Released(bytes) => Self::Released(bytes.clone()),
+        }
+    }
+
+    /// Whether holding `len` bytes of it means copying them.
+    fn is_copied(&self, len: usize) -> bool {
+        match self {
+            Self::Borrowed(_) | Self::Released(_) => true,
+            Self::Owned(_, pinned) => *pinned > 2 * len,
+        }
+    }
+}
+
+/// Where new messages lie in a datagram, and what is known of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// Where the first message's length lies.
+    pub(super) offset: usize,
+    /// Where the last message ends.
+    pub(super) end: usize,
+    pub(super) origin: Origin,
+    pub(super) arrival: Instant,
+    pub(super) repaired: bool,
+}
+
+/// Pieces in an order that the owner chose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl List {
+    pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+/// The slab and the blocks.
+#[derive(Debug)]
+pub(super) struct Store {
+    pieces: Vec<Piece>,
+    free: u32,
+    used: usize,
+    max_pieces: usize,
+    blocks: Blocks,
+    referenced: usize,
+    passing: usize,
+    max_bytes: usize,
+    copied: u64,
+}
+
+impl Store {
+    pub(super) fn new(max_bytes: usize, max_pieces: usize) -> Self {
+        let blocks = Blocks::new(BLOCK_LEN, (max_bytes / BLOCK_LEN).max(1));
+        Self {
+            pieces: Vec::with_capacity(max_pieces),
+            free: NONE,
+            used: 0,
+            max_pieces,
+            blocks,
+            referenced: 0,
+            passing: 0,
+            max_bytes,
+            copied: 0,
+        }
+    }
+
+    /// Bytes allocated for the slab and the tables.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.pieces.capacity() * size_of::<Piece>() + self.blocks.table_bytes()
+    }
+
+    /// Bytes that the limit is about: blocks, and buffers of the outside that are kept alive.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.blocks.block_bytes() + self.referenced
+    }
+
+    /// Held bytes, and what is on its way out.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.held_bytes() + self.passing
+    }
+
+    pub(super) fn lent(&self) -> usize {
+        self.blocks.lent()
+    }
+
+    pub(super) fn blocks_allocated(&self) -> u64 {
+        self.blocks.allocated()
+    }
+
+    pub(super) fn copied(&self) -> u64 {
+        self.copied
+    }
+
+    /// Whether a quarter of both limits is free.
+    pub(super) fn has_room(&self) -> bool {
+        let idle_counts_not = self.blocks.live_bytes() + self.referenced;
+        self.used <= self.max_pieces / 4 * 3 && idle_counts_not <= self.max_bytes / 4 * 3
+    }
+
+    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `passing`
+    /// ones leave within the drain.
+    pub(super) fn reserve(
+        &mut self,
+        payload: &Payload<'_>,
+        len: usize,
+        pieces: usize,
+        passing: bool,
+    ) -> bool {
+        if self.used + pieces > self.max_pieces {
+            return false;
+        }
+        let copied = match *payload {
+            Payload::Borrowed(_) => true,
+            Payload::Owned(..) | Payload::Released(_) if passing => false,
+            Payload::Released(_) => true,
+            // A packet may come apart into several pieces, each of them to be judged by itself.
+            Payload::Owned(..) => pieces > 1 || payload.is_copied(len),
+        };
+        if copied {
+            self.reserve_block(len)
+        } else if passing {
+            true
+        } else {
+            let Payload::Owned(_, pinned) = *payload else { return true };
+            while self.held_bytes() + pinned > self.max_bytes {
+                if !self.blocks.free_idle() {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+
+    fn reserve_block(&mut self, len: usize) -> bool {
+        let affordable = self.held_bytes() + self.blocks.block_cost() <= self.max_bytes;
+        self.blocks.reserve(len, affordable)
+    }
+
+    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list. `false` when
+    /// there is none after all.
+    pub(super) fn keep(
+        &mut self,
+        payload: Payload<'_>,
+        extent: &Extent,
+        passing: bool,
+        list: &mut List,
+        end: End,
+    ) -> bool {
+        if self.used >= self.max_pieces {
+            return false;
+        }
+        let span = extent.end - extent.offset;
+        let copied = payload.is_copied(span);
+        let (bytes, offset, home) = match payload {
+            Payload::Owned(bytes, pinned) if passing => {
+                (bytes, extent.offset, Home::Passing(pinned))
+            }
+            Payload::Released(bytes) if passing => (bytes, extent.offset, Home::Passing(0)),
+            Payload::Owned(bytes, pinned)
+                if !copied && self.held_bytes() + pinned <= self.max_bytes =>
+            {
+                (bytes, extent.offset, Home::Reference(pinned))
+            }
+            payload => {
+                let Some(messages) = payload.bytes().get(extent.offset..extent.end) else {
+                    return false;
+                };
+                if !self.reserve_block(span) {
+                    return false;
+                }
+                let Some((block, bytes)) = self.blocks.copy(messages) else { return false };
+                self.copied += 1;
+                (bytes, 0, Home::Block(block))
+            }
+        };
+        match home {
+            Home::Reference(pinned) => self.referenced += pinned,
+            Home::Passing(pinned) => self.passing += pinned,
+            Home::Block(_) => {}
+        }
+        let Extent { first, last, origin, arrival, repaired, .. } = *extent;
+        let (previous, next) = (NONE, NONE);
+        let piece =
+            Piece { first, last, origin, arrival, repaired, bytes, offset, home, previous, next };
+        let id = self.place(piece);
+        match end {
+            End::Back => self.push_back(list, id),
+            End::Front => self.push_front(list, id),
+        }
+        true
+    }
+
+    /// Gives the first piece of a list out.
+    pub(super) fn deliver(&mut self, list: &mut List, session: Session) -> Option<Batch<Bytes>> {
+        self.pop_front(list).map(|piece| piece.into_batch(session))
+    }
+
+    /// Takes the first piece off a list; what it kept alive no longer counts.
+    pub(super) fn pop_front(&mut self, list: &mut List) -> Option<Piece> {
+        let id = list.head;
+        let next = self.pieces.get(id as usize)?.next;
+        list.head = next;
+        match self.pieces.get_mut(next as usize) {
+            Some(piece) => piece.previous = NONE,
+            None => list.tail = NONE,
+        }
+        Some(self.take(id))
+    }
+
+    /// Takes the last piece off a list.
+    pub(super) fn pop_back(&mut self, list: &mut List) -> Option<Piece> {
+        let id = list.tail;
+        let previous = self.pieces.get(id as usize)?.previous;
+        list.tail = previous;
+        match self.pieces.get_mut(previous as usize) {
+            Some(piece) => piece.next = NONE,
+            None => list.head = NONE,
+        }
+        Some(self.take(id))
+    }
+
+    /// The first piece of a list.
+    pub(super) fn front(&self, list: &List) -> Option<&Piece> {
+        self.pieces.get(list.head as usize)
+    }
+
+    /// The last piece of a list.
+    pub(super) fn back(&self, list: &List) -> Option<&Piece> {
+        self.pieces.get(list.tail as usize)
+    }
+
+    /// Drops every piece of a list.
+    pub(super) fn clear(&mut self, list: &mut List) {
+        while self.pop_front(list).is_some() {}
+    }
+
+    /// Hangs all of `tail` behind `list`.
+    pub(super) fn append(&mut self, list: &mut List, tail: List) {
+        match (self.pieces.get_mut(list.tail as usize), tail.head) {
+            (_, NONE) => {}
+            (None, _) => *list = tail,
+            (Some(last), head) => {
+                last.next = head;
+                if let Some(first) = self.pieces.get_mut(head as usize) {
+                    first.previous = list.tail;
+                }
+                list.tail = tail.tail;
+            }
+        }
+    }
+
+    /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
+    pub(super) fn trim_front(&mut self, list: &List, first: u64) {
+        let Some(piece) = self.pieces.get_mut(list.head as usize) else { return };
+        let mut messages = crate::wire::mold::Messages::new(
+            piece.first,
+            piece.count() as u16,
+            piece.bytes.get(piece.offset..).unwrap_or_default(),
+        );
+        while piece.first < first {
+            let Some((_, message)) = messages.next() else { return };
+            piece.offset += crate::wire::mold::LENGTH_LEN + message.len();
+            piece.first += 1;
+        }
+    }
+
+    /// Sees which lent blocks came back.
+    pub(super) fn look(&mut self) {
+        self.blocks.look();
+    }
+
+    fn place(&mut self, piece: Piece) -> u32 {
+        self.used += 1;
+        let id = self.free;
+        match self.pieces.get_mut(id as usize) {
+            Some(place) => {
+                self.free = place.next;
+                *place = piece;
+                id
+            }
+            None => {
+                self.pieces.push(piece);
+                (self.pieces.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Empties the place of a piece that hangs on no list any more.
+    fn take(&mut self, id: u32) -> Piece {
+        let empty = Piece {
+            first: 0,
+            last: 0,
+            origin: Origin::Unknown,
+            arrival: Instant::ZERO,
+            repaired: false,
+            bytes: Bytes::new(),
+            offset: 0,
+            home: Home::Reference(0),
+            previous: NONE,
+            next: self.free,
+        };
+        let piece = core::mem::replace(&mut self.pieces[id as usize], empty);
+        self.free = id;
+        self.used -= 1;
+        match piece.home {
+            Home::Reference(pinned) => self.referenced -= pinned,
+            Home::Passing(pinned) => self.passing -= pinned,
+            Home::Block(block) => self.blocks.release(block),
+        }
+        piece
+    }
+
+    fn push_back(&mut self, list: &mut List, id: u32) {
+        self.pieces[id as usize].previous = list.tail;
+        match self.pieces.get_mut(list.tail as usize) {
+            Some(last) => last.next = id,
+            None => list.head = id,
+        }
+        list.tail = id;
+    }
+
+    fn push_front(&mut self, list: &mut List, id: u32) {
+        self.pieces[id as usize].next = list.head;
+        match self.pieces.get_mut(list.head as usize) {
+            Some(first) => first.previous = id,
+            None => list.tail = id,
+        }
+        list.head = id;
+    }
+}
+
+/// An end of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Front,
+    Back,
+}
