@@ -4,31 +4,34 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 
 use crate::retransmitter::{self, LookUpId};
-use crate::{Session, transmitter};
+use crate::{Duration, Session, transmitter};
 
 /// The configuration of a [`Publisher`](super::Publisher).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session that messages are sent in. `None`: only captured packets are republished.
     pub transmitter: Option<transmitter::Config>,
-    /// How requests are answered. A session that is sent is known to it from the start.
+    /// How requests are answered. Where it names no session, the one that is sent is known to it from
+    /// the start.
     pub retransmitter: retransmitter::Config,
+    /// How long the end of a republished session is repeated after [`Event::End`]; that of a session
+    /// of its own is repeated as `transmitter` says.
+    pub end_linger: Duration,
 }
 
 impl Config {
     /// A session with every default.
     #[must_use]
     pub fn new(session: Session) -> Self {
-        Self {
-            transmitter: Some(transmitter::Config::new(session)),
-            retransmitter: retransmitter::Config::default(),
-        }
+        let transmitter = transmitter::Config::new(session);
+        Self { transmitter: Some(transmitter), ..Self::republishing() }
     }
 
     /// No session of its own: only captured packets are republished.
     #[must_use]
     pub fn republishing() -> Self {
-        Self { transmitter: None, retransmitter: retransmitter::Config::default() }
+        let retransmitter = retransmitter::Config::default();
+        Self { transmitter: None, retransmitter, end_linger: Duration::from_secs(30) }
     }
 }
 

@@ -1,22 +1,45 @@
 //! All that a feed's source does: a [`Transmitter`] for the lines and a [`Retransmitter`] for whoever
 //! missed something, joined.
 //!
-//! A [`Publisher`] remembers every data packet that it sends, and sends nothing that it did not
-//! remember first. It can also republish captured packets as they are.
+//! A [`Publisher`] remembers every data packet before it gives it to be sent, so whatever a receiver
+//! can know of can be asked for. It can also republish captured packets as they are.
 
 mod event;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Command, Config, Error, Event, Stats};
 
-use crate::retransmitter::Retransmitter;
-use crate::transmitter::Transmitter;
-use crate::{Instant, Machine};
+use bytes::Bytes;
+
+use crate::retransmitter::{self, Retransmitter};
+use crate::transmitter::{self, Transmitter};
+use crate::wire::mold::{Kind, Packet};
+use crate::{Duration, Instant, Machine, Session};
+
+/// The session that was republished last, and how far.
+#[derive(Clone, Copy, Debug)]
+struct Republished {
+    session: Session,
+    /// One past the highest number seen; 2^64-1 stands for 2^64 too.
+    next: u64,
+    /// Whether a packet said that this is the end.
+    ended: bool,
+}
 
 /// A feed's source: lines and re-request server in one.
 #[derive(Debug)]
 pub struct Publisher {
+    now: Instant,
+    drained: bool,
+    /// Sends a session of its own, or the end of the one that was republished.
     transmitter: Option<Transmitter>,
+    own_session: bool,
     retransmitter: Retransmitter,
+    /// A captured packet to be sent.
+    to_republish: Option<Bytes>,
+    republished: Option<Republished>,
+    end_linger: Duration,
     stats: Stats,
 }
 
@@ -24,12 +47,12 @@ impl Publisher {
     /// The sending side; `None` without a session of its own.
     #[must_use]
     pub fn transmitter(&self) -> Option<&Transmitter> {
-        self.transmitter.as_ref()
+        self.transmitter.as_ref().filter(|_| self.own_session)
     }
 
     /// The answering side.
     #[must_use]
-    pub fn retransmitter(&self) -> &Retransmitter {
+    pub const fn retransmitter(&self) -> &Retransmitter {
         &self.retransmitter
     }
 
@@ -37,7 +60,76 @@ impl Publisher {
     /// answered all the same.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        false
+        match &self.transmitter {
+            Some(transmitter) => transmitter.is_finished(),
+            None => self.republished.is_some_and(|republished| republished.ended),
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, event: transmitter::Event<'_>) -> Result<(), Error> {
+        match &mut self.transmitter {
+            Some(transmitter) if self.own_session => Ok(transmitter.handle(now, event)?),
+            _ => Err(Error::NoSession),
+        }
+    }
+
+    fn end(&mut self, now: Instant) -> Result<(), Error> {
+        if self.own_session {
+            return self.transmit(now, transmitter::Event::End);
+        }
+        let Some(Republished { session, next, ended: false }) = self.republished else {
+            return Ok(());
+        };
+        let config = transmitter::Config {
+            first_sequence: next,
+            ring: 2,
+            end_linger: self.end_linger,
+            ..transmitter::Config::new(session)
+        };
+        let mut transmitter = Transmitter::new(config)?;
+        transmitter.handle(now, transmitter::Event::End)?;
+        self.transmitter = Some(transmitter);
+        self.republished = Some(Republished { session, next, ended: true });
+        Ok(())
+    }
+
+    fn republish(&mut self, now: Instant, bytes: Bytes) -> Result<(), Error> {
+        let Ok(packet) = Packet::new_checked(&bytes) else {
+            self.stats.republish_malformed += 1;
+            return Ok(());
+        };
+        self.retransmitter.handle(now, retransmitter::Event::Store { packet: &bytes })?;
+        let header = packet.header();
+        let same = self.republished.filter(|before| before.session == header.session);
+        let next = header.next().unwrap_or(u64::MAX);
+        self.republished = Some(Republished {
+            session: header.session,
+            next: same.map_or(next, |before| before.next.max(next)),
+            ended: header.kind() == Kind::EndOfSession,
+        });
+        self.stats.republished += 1;
+        self.stats.republished_messages += u64::from(header.messages());
+        self.to_republish = Some(bytes);
+        Ok(())
+    }
+
+    /// What the sending side gives next; remembered first.
+    fn sent(&mut self) -> Option<Bytes> {
+        if let Some(bytes) = self.to_republish.take() {
+            return Some(bytes);
+        }
+        let transmitter::Command::Packet { bytes, kind, .. } =
+            self.transmitter.as_mut()?.poll_command()?;
+        if kind == Kind::Data {
+            let stored =
+                self.retransmitter.handle(self.now, retransmitter::Event::Store { packet: &bytes });
+            debug_assert_eq!(
+                stored,
+                Ok(()),
+                "the answering side is drained before the sending side"
+            );
+        }
+        Some(bytes)
     }
 }
 
@@ -49,26 +141,85 @@ impl Machine for Publisher {
     type Error = Error;
 
     fn new(config: Config) -> Result<Self, Error> {
+        let Config { transmitter, mut retransmitter, end_linger } = config;
+        if let (Some(own), None) = (&transmitter, retransmitter.session) {
+            retransmitter.session = Some(own.session);
+            retransmitter.sent_before = own.first_sequence.saturating_sub(1);
+        }
         Ok(Self {
-            transmitter: config.transmitter.map(Transmitter::new).transpose()?,
-            retransmitter: Retransmitter::new(config.retransmitter)?,
+            now: Instant::ZERO,
+            drained: true,
+            own_session: transmitter.is_some(),
+            transmitter: transmitter.map(Transmitter::new).transpose()?,
+            retransmitter: Retransmitter::new(retransmitter)?,
+            to_republish: None,
+            republished: None,
+            end_linger,
             stats: Stats::default(),
         })
     }
 
-    fn handle(&mut self, _now: Instant, _event: Event<'_>) -> Result<(), Error> {
+    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+        use retransmitter::Event as Ask;
+        use transmitter::Event as Tell;
+
+        if !self.drained {
+            return Err(Error::Undrained);
+        }
+        let now = now.max(self.now);
+        match event {
+            Event::Message(message) => self.transmit(now, Tell::Message(message))?,
+            Event::Flush => self.transmit(now, Tell::Flush)?,
+            Event::End => self.end(now)?,
+            Event::Republish(bytes) => self.republish(now, bytes)?,
+            Event::Store { packet } => self.retransmitter.handle(now, Ask::Store { packet })?,
+            Event::Request { from, datagram } => {
+                self.retransmitter.handle(now, Ask::Request { from, datagram })?;
+            }
+            Event::Found { id, packet } => {
+                self.retransmitter.handle(now, Ask::Found { id, packet })?;
+            }
+            Event::NotFound { id } => self.retransmitter.handle(now, Ask::NotFound { id })?,
+        }
+        self.now = now;
+        self.drained = false;
         Ok(())
     }
 
+    /// Answers and look-ups first, then packets for the lines.
     fn poll_command(&mut self) -> Option<Command> {
-        None
+        use retransmitter::Command as Asked;
+
+        let command = match self.retransmitter.poll_command() {
+            Some(Asked::Answer { to, bytes }) => Some(Command::Answer { to, bytes }),
+            Some(Asked::LookUp { id, session, first, count }) => {
+                Some(Command::LookUp { id, session, first, count })
+            }
+            None => self.sent().map(|bytes| {
+                self.stats.sent += 1;
+                Command::Send { bytes }
+            }),
+        };
+        self.drained = command.is_none();
+        command
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let sending = self.transmitter.as_ref().and_then(Machine::poll_timeout);
+        sending.into_iter().chain(self.retransmitter.poll_timeout()).min()
     }
 
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), Error> {
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if !self.drained {
+            return Err(Error::Undrained);
+        }
+        let now = now.max(self.now);
+        if let Some(transmitter) = &mut self.transmitter {
+            transmitter.handle_timeout(now)?;
+        }
+        self.retransmitter.handle_timeout(now)?;
+        self.now = now;
+        self.drained = false;
         Ok(())
     }
 
@@ -77,10 +228,12 @@ impl Machine for Publisher {
     }
 
     fn memory_used(&self) -> usize {
-        0
+        self.transmitter.as_ref().map_or(0, Machine::memory_used)
+            + self.retransmitter.memory_used()
+            + self.to_republish.as_ref().map_or(0, Bytes::len)
     }
 
     fn lent(&self) -> usize {
-        0
+        self.transmitter.as_ref().map_or(0, Machine::lent) + self.retransmitter.lent()
     }
 }
