@@ -147,3 +147,6 @@ pub(crate) fn by_socket(
     }
     Ok(sockets)
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,6 @@ impl<B: AsRef<[u8]>> Outbox<B> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
