@@ -4,6 +4,8 @@
 //! `cargo bench -p gapless-tests --bench instructions` needs valgrind, and gungraun-runner in the
 //! version of gungraun in `Cargo.lock`. The counts do not depend on how busy the machine is.
 
+#[path = "../shared/feed.rs"]
+mod feed;
 mod measured;
 
 use std::collections::BTreeMap;

@@ -6,60 +6,22 @@
 use std::hint::black_box;
 
 use gapless_core::receiver::{Command, Config, LineId, Receiver, Source, Start};
-use gapless_core::wire::mold::{HEADER_LEN, Messages, Packet, PacketWriter};
-use gapless_core::{Duration, Instant, Machine, Session};
+use gapless_core::wire::mold::Packet;
+use gapless_core::{Duration, Instant, Machine};
 use gungraun::prelude::*;
+
+use crate::feed::{SESSION, Tally, feed};
 
 /// Packets that are counted in one run.
 pub(crate) const PACKETS: u64 = 1_000;
 /// Packets that go by before, so that a receiver is sure of its session, lines and blocks.
 const WARM_UP: u64 = 200;
-/// Bytes of each message: an ITCH order with its price.
-const MESSAGE: usize = 36;
-
-const SESSION: Session = Session::new(*b"INSTRUCTNS");
 const LINE_A: Source = Source::Line(LineId(0));
 const LINE_B: Source = Source::Line(LineId(1));
 /// Between two packets of a line.
 const PACE: Duration = Duration::from_micros(10);
 /// How far line B is behind line A.
 const LAG: Duration = Duration::from_micros(3);
-
-/// What the consumer makes of the messages: something small that looks at each of them.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Tally {
-    messages: u64,
-    /// Of numbers, lengths and first bytes.
-    sum: u64,
-}
-
-impl Tally {
-    #[inline(always)]
-    fn add(&mut self, messages: Messages<'_>) {
-        let Self { messages: mut seen, mut sum } = *self;
-        for (sequence, message) in messages {
-            let first = message.first().map_or(0, |first| u64::from(*first));
-            seen += 1;
-            sum = sum.wrapping_add(sequence).wrapping_add(message.len() as u64 + first);
-        }
-        *self = black_box(Self { messages: seen, sum });
-    }
-}
-
-/// `packets` datagrams of so many messages each, from number `first` on.
-fn feed(first: u64, packets: u64, messages: u16) -> Vec<Vec<u8>> {
-    let len = HEADER_LEN + usize::from(messages) * (2 + MESSAGE);
-    let packet = |index: u64| {
-        let sequence = first + index * u64::from(messages);
-        let mut buffer = vec![0; len];
-        let mut writer = PacketWriter::new(&mut buffer, SESSION, sequence).unwrap();
-        for number in sequence..sequence + u64::from(messages) {
-            assert!(writer.push(&[number as u8; MESSAGE]));
-        }
-        buffer
-    };
-    (0..packets).map(packet).collect()
-}
 
 fn counted_feed(messages: u16) -> Vec<Vec<u8>> {
     feed(1 + WARM_UP * u64::from(messages), PACKETS, messages)
