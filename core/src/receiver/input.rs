@@ -18,7 +18,7 @@ pub(super) enum Calm<'a> {
 impl Receiver {
     /// The short way, for what nearly every datagram is: the next messages in order, or copies of
     /// messages that were delivered. Anything else is left untouched.
-    #[inline]
+    #[inline(always)]
     pub(super) fn receive_calm<'a>(
         &mut self,
         arrival: Instant,
@@ -35,7 +35,7 @@ impl Receiver {
         let Some(last) = header.sequence.checked_add(u64::from(above_first)) else {
             return Calm::Look;
         };
-        let wants_sample = self.lines.wants_sample(id);
+        let wants_sample = self.lines.wants_sample(id, arrival);
         let Some(line) = self.lines.get_mut(id) else { return Calm::Look };
         if !line.stats.up {
             return Calm::Look;
@@ -86,6 +86,8 @@ impl Receiver {
 
     /// The long way, for any datagram. What is delivered at once is told, if the payload is only
     /// borrowed; everything else is left to the drain.
+    #[cold]
+    #[inline(never)]
     pub(super) fn take_datagram(
         &mut self,
         arrival: Instant,
@@ -278,7 +280,7 @@ impl Receiver {
         } else {
             0
         };
-        if fresh > 0 && self.lines.wants_sample(id) {
+        if fresh > 0 && self.lines.wants_sample(id, packet.arrival) {
             self.lines.start_sample(id, packet.last, packet.arrival);
         } else if fresh == 0 {
             self.lines.take_sample(id, packet.first, packet.last, packet.arrival);

@@ -8,6 +8,8 @@ use crate::{Duration, Instant};
 
 /// The most packets that [`Config::reorder_packets`](super::Config::reorder_packets) may ask for.
 pub(super) const MAX_REORDER: usize = 64;
+/// Lag is sampled no more often than this.
+const SAMPLE_EVERY: Duration = Duration::from_millis(1);
 /// So many packets in a row below what a line had sent make a regression.
 const REGRESSION: u16 = 16;
 
@@ -15,7 +17,11 @@ const REGRESSION: u16 = 16;
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) present: bool,
+    /// Its counters; the lag is told by [`Line::report`].
     pub(super) stats: LineStats,
+    /// How far it is behind, smoothed, and at most: nanoseconds.
+    lag: u64,
+    max_lag: u64,
     /// When its last packet came, by the core's time.
     pub(super) heard: Instant,
     /// The highest number that it brought or announced.
@@ -54,6 +60,8 @@ impl Line {
                 lag: Duration::ZERO,
                 max_lag: Duration::ZERO,
             },
+            lag: 0,
+            max_lag: 0,
             heard: Instant::ZERO,
             high: 0,
             marks: [0; MAX_REORDER],
@@ -63,6 +71,12 @@ impl Line {
             below_at: 0,
             regression: Regression::None,
         }
+    }
+
+    /// Its counters and what was measured.
+    pub(super) const fn report(&self) -> LineStats {
+        let (lag, max_lag) = (Duration::from_nanos(self.lag), Duration::from_nanos(self.max_lag));
+        LineStats { lag, max_lag, ..self.stats }
     }
 
     /// Notes how far a packet says that the feed got; told again after `quiet` of going back.
@@ -79,6 +93,7 @@ impl Line {
         }
     }
 
+    #[cold]
     fn fall_back(&mut self, now: Instant, last: u64, quiet: Duration) {
         if self.below == 0 {
             self.below_since = now;
@@ -142,6 +157,8 @@ pub(super) struct Lines {
     sample: u64,
     sample_at: Instant,
     sample_from: u8,
+    /// The next sample is not taken before.
+    sample_due: Instant,
     pub(super) awaited: u32,
 }
 
@@ -158,6 +175,7 @@ impl Lines {
             sample: 0,
             sample_at: Instant::ZERO,
             sample_from: 0,
+            sample_due: Instant::ZERO,
             awaited: 0,
         }
     }
@@ -253,22 +271,26 @@ impl Lines {
     /// The largest smoothed lag of a line that is up.
     pub(super) fn lag(&self) -> Duration {
         let up = self.iter().filter(|(_, line)| line.stats.up);
-        up.map(|(_, line)| line.stats.lag).max().unwrap_or(Duration::ZERO)
+        Duration::from_nanos(up.map(|(_, line)| line.lag).max().unwrap_or(0))
     }
 
-    /// Whether a first delivery by this line is to be looked at for the lag.
+    /// Whether a first delivery by this line is to be looked at for the lag: a sample is due and
+    /// every line has answered for the last one, or this one owes it.
     #[inline]
-    pub(super) const fn wants_sample(&self, id: LineId) -> bool {
-        // Every other line that is up has answered for the last sample, or this one owes it.
-        self.awaited & bit(id) != 0 || (self.awaited == 0 && self.up & !bit(id) != 0)
+    pub(super) fn wants_sample(&self, id: LineId, arrival: Instant) -> bool {
+        match self.awaited {
+            0 => arrival >= self.sample_due,
+            awaited => awaited & bit(id) != 0,
+        }
     }
 
     /// A line brought `last` first: from now on the others are behind it.
-    #[inline]
+    #[cold]
     pub(super) fn start_sample(&mut self, id: LineId, last: u64, arrival: Instant) {
         // Going past the sampled number without having brought it: it was lost on this line.
         self.awaited &= !bit(id);
-        if self.awaited == 0 {
+        if self.awaited == 0 && arrival >= self.sample_due {
+            self.sample_due = arrival + SAMPLE_EVERY;
             self.sample = last;
             self.sample_at = arrival;
             self.sample_from = id.0;
@@ -277,20 +299,21 @@ impl Lines {
     }
 
     /// A line brought copies `first..=last`.
-    #[inline]
+    #[cold]
     pub(super) fn take_sample(&mut self, id: LineId, first: u64, last: u64, arrival: Instant) {
         if self.awaited & bit(id) == 0 || last < self.sample {
             return;
         }
         self.awaited &= !bit(id);
         if first <= self.sample {
-            let (from, lag) = (LineId(self.sample_from), arrival.since(self.sample_at));
+            let lag = arrival.as_nanos().saturating_sub(self.sample_at.as_nanos());
+            let from = LineId(self.sample_from);
             if let Some(line) = self.get_mut(id) {
-                line.stats.lag = smooth(line.stats.lag, lag);
-                line.stats.max_lag = line.stats.max_lag.max(lag);
+                line.lag = smooth(line.lag, lag);
+                line.max_lag = line.max_lag.max(lag);
             }
             if let Some(ahead) = self.get_mut(from) {
-                ahead.stats.lag = smooth(ahead.stats.lag, Duration::ZERO);
+                ahead.lag = smooth(ahead.lag, 0);
             }
         }
     }
@@ -307,9 +330,8 @@ fn numbered<T>((index, line): (usize, T)) -> (LineId, T) {
 }
 
 /// Moves an eighth of the way to the sample.
-fn smooth(smoothed: Duration, sample: Duration) -> Duration {
-    let sum = smoothed.saturating_mul(7).saturating_add(sample);
-    sum / 8
+const fn smooth(smoothed: u64, sample: u64) -> u64 {
+    smoothed - smoothed / 8 + sample / 8
 }
 
 #[cfg(test)]
@@ -358,12 +380,12 @@ mod tests {
     #[test]
     fn lag_is_measured_from_the_line_that_was_first() {
         let mut lines = two_lines();
-        assert!(lines.wants_sample(A));
+        assert!(lines.wants_sample(A, Instant::from_millis(100)));
         lines.start_sample(A, 10, Instant::from_millis(100));
-        assert!(!lines.wants_sample(A), "the sample is still open");
+        assert!(!lines.wants_sample(A, Instant::from_millis(100)), "the sample is still open");
         lines.take_sample(B, 8, 12, Instant::from_millis(108));
-        assert_eq!(lines.get(B).unwrap().stats.max_lag, Duration::from_millis(8));
-        assert_eq!(lines.get(B).unwrap().stats.lag, Duration::from_millis(1));
+        assert_eq!(lines.get(B).unwrap().report().max_lag, Duration::from_millis(8));
+        assert_eq!(lines.get(B).unwrap().report().lag, Duration::from_millis(1));
         assert_eq!(lines.lag(), Duration::from_millis(1));
     }
 

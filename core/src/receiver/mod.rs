@@ -34,7 +34,7 @@ pub use event::{Batch, Command, Datagram, Event, LineId, Origin, ServerId, Sessi
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
-use line::Lines;
+use line::{Line, Lines};
 use repair::Repair;
 use server::Servers;
 use sessions::Ended;
@@ -146,7 +146,7 @@ impl Receiver {
     /// The counters of a line; `None` when it does not exist.
     #[must_use]
     pub fn line(&self, line: LineId) -> Option<LineStats> {
-        self.lines.get(line).map(|line| line.stats)
+        self.lines.get(line).map(Line::report)
     }
 
     /// The counters of a server; `None` when it does not exist.
