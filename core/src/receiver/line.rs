@@ -157,6 +157,8 @@ pub(super) struct Lines {
     sample: u64,
     sample_at: Instant,
     sample_from: u8,
+    /// No line goes down before.
+    expire_at: Instant,
     /// The next sample is not taken before.
     sample_due: Instant,
     pub(super) awaited: u32,
@@ -175,6 +177,7 @@ impl Lines {
             sample: 0,
             sample_at: Instant::ZERO,
             sample_from: 0,
+            expire_at: Instant::ZERO,
             sample_due: Instant::ZERO,
             awaited: 0,
         }
@@ -230,6 +233,7 @@ impl Lines {
         line.heard = now;
         if !line.stats.up {
             line.stats.up = true;
+            self.expire_at = Instant::ZERO;
             self.up |= bit(id);
             self.tell_up |= bit(id);
             self.tell_down &= !bit(id);
@@ -238,6 +242,9 @@ impl Lines {
 
     /// Takes lines down that were silent for `timeout`.
     pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
+        if now < self.expire_at {
+            return;
+        }
         let mut down = 0;
         for (id, line) in self.iter_mut() {
             if line.stats.up && line.heard + timeout <= now {
@@ -249,6 +256,8 @@ impl Lines {
         self.awaited &= !down;
         self.tell_down |= down;
         self.tell_up &= !down;
+        // A line that is heard meanwhile goes down later, never earlier.
+        self.expire_at = self.deadline(timeout).unwrap_or(now);
     }
 
     /// When the next line goes down if it stays silent.

@@ -176,6 +176,7 @@ impl Receiver {
         let space = &self.spaces[0];
         self.calm = !self.undrained
             && space.active
+            && space.session.is_ascii()
             && space.jump.is_none()
             && space.ending.is_none()
             && space.end.is_none()
