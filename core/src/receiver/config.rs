@@ -87,7 +87,7 @@ pub struct Config {
     /// The longest rest after unanswered requests; eight request timeouts where that is less.
     pub max_backoff: Duration,
 
-    /// A range is lost when neither its opening nor the last useful answer in its session is
+    /// A range is lost, by a timeout, when neither its opening nor the last useful answer in its session is
     /// younger than this.
     pub give_up: Duration,
     /// A range is lost when it went unanswered this often by servers that answered other ranges:

@@ -96,6 +96,7 @@ impl Receiver {
     ) -> Direct {
         let drained = !self.undrained;
         self.undrained = true;
+        self.timed = false;
         self.calm = false;
         self.pass_time(self.now);
         match source {

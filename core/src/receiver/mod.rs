@@ -59,6 +59,9 @@ pub struct Receiver {
     now: Instant,
     /// Commands may be waiting: no event before they are drained.
     undrained: bool,
+    /// What is being drained is a timeout. Only then is anything given up for its age: a driver that
+    /// was held up reads what came meanwhile before it lets the time pass.
+    timed: bool,
     /// Nothing but packets in order and copies can be taken without a second look.
     calm: bool,
     /// The current session, and the one that follows it.
@@ -231,7 +234,8 @@ impl Receiver {
             stats.delivered += u64::from(batch.count);
             return Some(Command::Batch(batch));
         }
-        let lost = space.lose(self.now, config, stats)?;
+        let now = if self.timed { self.now } else { Instant::ZERO };
+        let lost = space.lose(now, config, stats)?;
         if config.on_loss == OnLoss::Halt {
             self.halted = Some(Halt::ToTell);
         }
@@ -272,6 +276,7 @@ impl Machine for Receiver {
         let mut receiver = Self {
             now: Instant::ZERO,
             undrained: false,
+            timed: false,
             calm: false,
             spaces,
             newcomer: None,
@@ -309,6 +314,7 @@ impl Machine for Receiver {
         }
         self.repair.look_again();
         self.undrained = true;
+        self.timed = false;
         self.pass_time(now);
         Ok(())
     }
@@ -359,6 +365,7 @@ impl Machine for Receiver {
             return Err(Error::Undrained);
         }
         self.undrained = true;
+        self.timed = true;
         self.pass_time(now);
         Ok(())
     }

@@ -222,6 +222,20 @@ fn a_range_is_lost_exactly_when_it_is_given_up() {
 }
 
 #[test]
+fn an_answer_that_was_read_late_still_repairs() {
+    let mut bench = Bench::new(config());
+    for n in [1, 3, 4, 5] {
+        bench.line(0, A, data(n, n));
+    }
+    bench.pass(5);
+    // The program was held up for a minute; the answer waited in the socket's buffer.
+    bench.line(60_000, A, data(6, 6));
+    bench.answer(60_000, data(2, 2));
+    bench.pass(60_001);
+    assert_eq!(bench.delivered, numbers(&[(1, 6)]));
+}
+
+#[test]
 fn a_lone_forged_packet_ahead_makes_nothing_lost() {
     let mut bench = Bench::new(config());
     for n in 1..100 {
