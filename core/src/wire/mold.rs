@@ -266,11 +266,9 @@ impl<'a> Messages<'a> {
     #[inline]
     pub fn pass(&mut self, count: u16) -> &'a [u8] {
         let count = u32::from(count).min(self.remaining);
-        let len = match count {
-            0 => Some(0),
-            _ => blocks_len(self.blocks, count as u16),
-        };
-        match len.and_then(|len| self.blocks.split_at_checked(len)) {
+        match blocks_len(self.blocks, count as u16)
+            .and_then(|len| self.blocks.split_at_checked(len))
+        {
             Some((passed, rest)) => {
                 self.sequence = self.sequence.wrapping_add(u64::from(count));
                 self.remaining -= count;
@@ -325,15 +323,19 @@ fn split_block(blocks: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
-/// How many bytes the first `count` blocks take, `count` being 1 or more; `None` when they are not
-/// all there.
+/// How many bytes the first `count` blocks take; `None` when they are not all there.
 ///
-/// This runs for each message of a feed. It compares once a block: that a payload ends within the
-/// bytes is seen when the next length is read, and after the last block. The compiler knows then
-/// that both bytes of a length are there, and drops its own checks.
+/// This is the check of [`Packet::new_checked`] without the packet, for a loop that has looked at
+/// the header already.
 #[inline]
-fn blocks_len(blocks: &[u8], count: u16) -> Option<usize> {
-    let last_length = blocks.len().checked_sub(LENGTH_LEN)?;
+#[must_use]
+pub fn blocks_len(blocks: &[u8], count: u16) -> Option<usize> {
+    // Runs for each message of a feed, and compares once a block: that a payload ends within the
+    // bytes is seen when the next length is read, and after the last block. The compiler knows then
+    // that both bytes of a length are there, and drops its own checks.
+    let Some(last_length) = blocks.len().checked_sub(LENGTH_LEN) else {
+        return (count == 0).then_some(0);
+    };
     let mut at = 0;
     for _ in 0..count {
         if at > last_length {

@@ -91,6 +91,18 @@ fn the_first_block_that_is_not_whole_is_named() {
 }
 
 #[test]
+fn the_length_of_blocks_is_known_when_all_are_there() {
+    let blocks = b"\0\x01A\0\x02BC";
+    for (count, len) in [(0, Some(0)), (1, Some(3)), (2, Some(7)), (3, None), (u16::MAX, None)] {
+        assert_eq!(blocks_len(blocks, count), len);
+    }
+    for cut in 0..blocks.len() {
+        assert_eq!(blocks_len(&blocks[..cut], 0), Some(0));
+        assert_eq!(blocks_len(&blocks[..cut], 2), None);
+    }
+}
+
+#[test]
 fn the_largest_length_field_reaches_past_a_small_datagram() {
     assert_eq!(
         Packet::new_checked(&datagram(1, 2, b"\xff\xff\0\0")),
