@@ -68,7 +68,8 @@ impl Receiver {
         }
         // A copy is not walked over: too short a one for its count is no packet, that is all.
         let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
-        if last > space.settled || header.sequence == 0 || datagram.len() < least {
+        let is_copy = last <= space.settled && header.sequence > space.lost_until;
+        if !is_copy || datagram.len() < least {
             return Calm::Look;
         }
         line.heard = self.now;
@@ -277,7 +278,7 @@ impl Receiver {
     fn count_line(&mut self, index: usize, id: LineId, packet: &Incoming, fresh: u64) {
         let space = &self.spaces[index];
         let count = packet.last - packet.first + 1;
-        let late = if space.has_lost() && fresh < count {
+        let late = if packet.first <= space.lost_until && fresh < count {
             space.count_lost(packet.first, packet.last).min(count - fresh)
         } else {
             0

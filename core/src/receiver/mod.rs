@@ -184,7 +184,6 @@ impl Receiver {
             && space.ending.is_none()
             && space.end.is_none()
             && space.closing.is_none()
-            && !space.has_lost()
             && self.newcomer.is_none()
             && self.halted.is_none();
     }

@@ -63,8 +63,10 @@ impl Receiver {
         }
         let passed = self.lines.passed();
         if passed > space.due {
+            let (Ok(at) | Err(at)) = space.gaps.missing().find(space.due + 1);
+            let next = space.gaps.missing().get(at);
+            self.repair.look |= next.is_some_and(|range| range.first <= passed);
             space.due = passed;
-            self.repair.look = true;
         }
     }
 

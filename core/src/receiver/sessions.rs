@@ -64,9 +64,13 @@ impl Receiver {
     pub(super) fn advance(&mut self, next: u64) {
         self.halted = None;
         let space = &mut self.spaces[0];
-        if !space.active {
+        if !space.active && self.ended.count == 0 {
             self.config.start = Start::At(next);
-        } else if next - 1 > space.settled {
+            self.start_known_session();
+            if self.spaces[0].active {
+                self.disturb_newcomer();
+            }
+        } else if space.active && next - 1 > space.settled {
             space.skip(&mut self.store, next - 1);
         }
     }

@@ -73,6 +73,8 @@ pub(super) struct Space {
     pub(super) closing: Option<Instant>,
     lost: [(u64, u64); REMEMBERED],
     lost_count: usize,
+    /// The highest number that is remembered as lost; 0 without any.
+    pub(super) lost_until: u64,
 }
 
 /// What a packet would bring.
@@ -113,6 +115,7 @@ impl Space {
             closing: None,
             lost: [(0, 0); REMEMBERED],
             lost_count: 0,
+            lost_until: 0,
         }
     }
 
@@ -147,6 +150,7 @@ impl Space {
         self.end = None;
         self.closing = None;
         self.lost_count = 0;
+        self.lost_until = 0;
     }
 
     /// Whether nothing is missing, held or put off.
@@ -177,11 +181,7 @@ impl Space {
     fn remember_lost(&mut self, first: u64, last: u64) {
         self.lost[self.lost_count % REMEMBERED] = (first, last);
         self.lost_count += 1;
-    }
-
-    /// Whether anything is remembered as lost.
-    pub(super) const fn has_lost(&self) -> bool {
-        self.lost_count > 0
+        self.lost_until = last;
     }
 
     /// How many of `first..=last` are remembered as lost.

@@ -240,8 +240,16 @@ impl Store {
     }
 
     fn reserve_block(&mut self, len: usize) -> bool {
-        let affordable = self.held_bytes() + self.blocks.block_cost() <= self.max_bytes;
-        self.blocks.reserve(len, affordable)
+        loop {
+            let affordable = self.held_bytes() + self.blocks.block_cost() <= self.max_bytes;
+            if self.blocks.reserve(len, affordable) {
+                return true;
+            }
+            // What is idle and did not come back belongs to the outside.
+            if !self.blocks.free_idle() {
+                return false;
+            }
+        }
     }
 
     /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list. `false` when
