@@ -1,0 +1,284 @@
+//! `gapless demo`: a feed on two bad lines over loopback, received complete and compared byte by
+//! byte.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use gapless_core::receiver::{self, Batch, Event, ServerId};
+use gapless_core::{Machine, Session, transmitter};
+use gapless_mio::{Address, ReceiverConfig, ReceiverDriver};
+use serde::Serialize;
+
+use crate::args::Demo;
+use crate::failure::{Failure, Outcome};
+use crate::feed::Feed;
+use crate::input::{self, First, Messages, Next};
+use crate::progress::Progress;
+use crate::publish::{Network, Pacing, Publication};
+use crate::stop::Stop;
+use crate::summary::{self, Counters, End, Published, Received, Table};
+use crate::tally::{Consumer, Ledger, line_name};
+
+/// Messages of the feed that is made on the spot.
+const MESSAGES: u64 = 200_000;
+/// How long nothing may come before it is called off.
+const IDLE: Duration = Duration::from_secs(15);
+const TICK: Duration = Duration::from_millis(20);
+/// The session's name.
+const SESSION: &[u8] = b"DEMO";
+/// Packets fit a link of 1500 bytes.
+const MTU: usize = 1472;
+
+/// Shows it.
+///
+/// # Errors
+/// A file or a socket failed.
+pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
+    let mut published_messages = messages(args)?;
+    let comparison = Comparison::new(messages(args)?);
+    let session = Session::from_name(SESSION).unwrap_or(Session::new([b' '; Session::LEN]));
+
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let line = Address::unicast(any_port).map_err(|error| Failure::usage(error.to_string()))?;
+    let receiver =
+        receiver::Config { session: Some(session), seed: args.seed, ..receiver::Config::default() };
+    let lines = vec![line; 2];
+    let mut driver =
+        ReceiverDriver::new(ReceiverConfig { receiver, lines, ..ReceiverConfig::default() })?;
+    let to =
+        driver.lines().iter().map(|line| Address::unicast(line.local)).collect::<Result<_, _>>();
+    let network = Network {
+        to: to.map_err(|error| Failure::usage(error.to_string()))?,
+        requests: any_port,
+        mtu: MTU,
+        odds: args.odds(),
+        answer_loss: 0.0,
+        seed: args.seed,
+    };
+    // The publisher stays until everything is received.
+    let done = Stop::default();
+    let own = transmitter::Config::new(session);
+    let mut publication = Publication::new(network, Some(own), 1, &done)?;
+    let mut ledger = Ledger::new(comparison, false);
+    if let Some(server) = publication.requests_address() {
+        driver.handle(Event::AddServer(ServerId(0), server), &mut ledger)?;
+    }
+    let started = Instant::now();
+    let (end, published) = thread::scope(|scope| {
+        let publishing = scope.spawn(move || {
+            publication.messages(&mut *published_messages, &mut Pacing::new(None))?;
+            publication.end(Duration::MAX)?;
+            Ok::<_, Failure>(publication.published().pop())
+        });
+        let end = receive(args, &mut driver, &mut ledger, stop, &publishing);
+        done.ask();
+        let published = publishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, Failure>((end?, published?))
+    })?;
+
+    let elapsed = started.elapsed();
+    let lines = driver.lines();
+    let now = Counters::new(driver.receiver().stats(), &lines);
+    let before = Counters::default();
+    let received = Received::new(ledger.take_oldest(), end, elapsed, &now, &before);
+    let shown = Shown {
+        complete: ledger.consumer.different.is_none()
+            && published.as_ref().is_some_and(|published| {
+                end == End::Ended && received.delivered == published.messages
+            }),
+        first_difference: ledger.consumer.different,
+        received,
+        published,
+    };
+    for complaint in shown.complaints() {
+        eprintln!("{complaint}");
+    }
+    summary::print(&if args.json { summary::json(&shown) } else { shown.table() })?;
+    Ok(match (shown.complete, end) {
+        (true, _) => Outcome::Complete,
+        (false, End::TimedOut) => Outcome::TimedOut,
+        (false, _) => Outcome::Lost,
+    })
+}
+
+/// What is published, from the beginning.
+fn messages(args: &Demo) -> Result<Box<dyn Messages>, Failure> {
+    let Some(path) = &args.input else {
+        return Ok(Box::new(Feed::new(args.seed, args.messages.unwrap_or(MESSAGES))));
+    };
+    let of = file(path)?;
+    Ok(match args.messages {
+        Some(left) => Box::new(First { left, of }),
+        None => of,
+    })
+}
+
+fn file(path: &Path) -> Result<Box<dyn Messages>, Failure> {
+    if path.exists() && !path.is_file() || input::is_standard(path) {
+        return Err(Failure::usage(format!("--input {}: is read twice", path.display()))
+            .advise("put it into a file first"));
+    }
+    input::binaryfile(path)
+}
+
+/// Receives until the session ends, or the publisher does.
+fn receive<T>(
+    args: &Demo,
+    driver: &mut ReceiverDriver,
+    ledger: &mut Ledger<Comparison>,
+    stop: &Stop,
+    publishing: &ScopedJoinHandle<'_, T>,
+) -> Result<End, Failure> {
+    let total = args.input.is_none().then(|| args.messages.unwrap_or(MESSAGES));
+    let mut progress = Progress::new(total);
+    let mut last_heard = Instant::now();
+    let end = loop {
+        let turn = driver.turn(Some(TICK), ledger)?;
+        if let Some(failure) = ledger.take_failure() {
+            return Err(failure);
+        }
+        if turn.datagrams > 0 {
+            last_heard = Instant::now();
+        }
+        if ledger.oldest_ended() {
+            break End::Ended;
+        }
+        // Before it is told to end, the publisher only ends when it fails.
+        if stop.is_asked() || publishing.is_finished() {
+            break End::Interrupted;
+        }
+        if last_heard.elapsed() > IDLE {
+            break End::TimedOut;
+        }
+        if let Some(tally) = ledger.oldest() {
+            progress.show(tally.delivered, || format!("messages, {} gaps", tally.gaps));
+        }
+    };
+    progress.clear();
+    Ok(end)
+}
+
+/// Compares what is delivered with what was published.
+struct Comparison {
+    expected: Box<dyn Messages>,
+    /// The number of the message in `message`; 0 before the first.
+    number: u64,
+    message: Vec<u8>,
+    /// The first message that is not what was published.
+    different: Option<u64>,
+}
+
+impl Comparison {
+    fn new(expected: Box<dyn Messages>) -> Self {
+        Self { expected, number: 0, message: Vec::new(), different: None }
+    }
+
+    /// Whether message `number` is `message`. Numbers only grow; what is left out is skipped.
+    fn is_same(&mut self, number: u64, message: &[u8]) -> Result<bool, Failure> {
+        while self.number < number {
+            if self.expected.next(&mut self.message)? != Next::Message {
+                return Ok(false);
+            }
+            self.number += 1;
+        }
+        Ok(self.number == number && self.message == message)
+    }
+}
+
+impl Consumer for Comparison {
+    fn begin(&mut self, _session: Session, _next: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure> {
+        for (number, message) in batch.messages() {
+            if !self.is_same(number, message)? {
+                self.different.get_or_insert(number);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the demo showed.
+#[derive(Serialize)]
+struct Shown {
+    /// Whether every message came, as it was published.
+    complete: bool,
+    /// The first message that came otherwise.
+    first_difference: Option<u64>,
+    #[serde(flatten)]
+    received: Received,
+    published: Option<Published>,
+}
+
+impl Shown {
+    fn complaints(&self) -> Vec<String> {
+        let mut complaints = self.received.complaints();
+        if let Some(number) = self.first_difference {
+            complaints.push(format!("different: message {number} is not what was published"));
+        }
+        complaints
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::default();
+        let Self { received, .. } = self;
+        let sent = self.published.as_ref().map_or(0, |published| published.messages);
+        let verdict = if self.complete { "complete, every byte equal" } else { "NOT complete" };
+        table.row("messages", format!("{} of {sent} delivered: {verdict}", received.delivered));
+        let published = self.published.iter().flat_map(|published| &published.lines);
+        for (number, (sent, came)) in published.zip(&received.lines).enumerate() {
+            let mut words = sent.words();
+            if came.kernel_drops > 0 {
+                words.push_str(&format!(", {} dropped by the kernel", came.kernel_drops));
+            }
+            table.row(&format!("line {}", line_name(number)), words);
+        }
+        received.repair_rows(&mut table);
+        table.row("speed", summary::speed(received.delivered, received.elapsed_seconds));
+        table.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison() -> Comparison {
+        Comparison::new(Box::new(Feed::new(1, 10)))
+    }
+
+    fn message(number: usize) -> Vec<u8> {
+        let (mut feed, mut message) = (Feed::new(1, 10), Vec::new());
+        for _ in 0..number {
+            feed.next(&mut message).unwrap();
+        }
+        message
+    }
+
+    #[test]
+    fn what_was_published_is_the_same() {
+        let mut comparison = comparison();
+        assert!(
+            (1..=10).all(|number| comparison.is_same(number, &message(number as usize)).unwrap())
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_is_skipped() {
+        let mut comparison = comparison();
+        assert!(comparison.is_same(4, &message(4)).unwrap());
+        assert!(comparison.is_same(9, &message(9)).unwrap());
+    }
+
+    #[test]
+    fn another_message_a_repeated_one_or_one_too_many_is_different() {
+        let mut comparison = comparison();
+        assert!(!comparison.is_same(2, &message(3)).unwrap());
+        assert!(!comparison.is_same(1, &message(1)).unwrap());
+        assert!(!comparison.is_same(11, &message(10)).unwrap());
+    }
+}

@@ -1,0 +1,114 @@
+//! How the program ends: its exit codes, and errors that say what went wrong, where, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What the program's exit code says. Documented in `--help`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// Nothing is missing.
+    Complete,
+    /// Something was lost; standard error names it.
+    Lost,
+    /// The command line makes no sense.
+    Usage,
+    /// A time limit passed before the end.
+    TimedOut,
+    /// A file, a socket or an input could not be read or written.
+    Io,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Complete => 0,
+            Outcome::Lost => 1,
+            Outcome::Usage => 2,
+            Outcome::TimedOut => 3,
+            Outcome::Io => 4,
+        })
+    }
+}
+
+/// An error that ends the program.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) outcome: Outcome,
+    what: String,
+    advice: Option<String>,
+}
+
+impl Failure {
+    /// The command line asks for something that cannot be.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Usage, what: what.into(), advice: None }
+    }
+
+    /// Reading or writing `place` failed.
+    pub(crate) fn io(doing: &str, place: impl fmt::Display, error: &io::Error) -> Self {
+        Self {
+            outcome: Outcome::Io,
+            what: format!("cannot {doing} {place}: {error}"),
+            advice: None,
+        }
+    }
+
+    /// Reading or writing a file failed.
+    pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
+        Self::io(doing, path.display(), error)
+    }
+
+    /// What was read is not what it should be.
+    pub(crate) fn content(what: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Io, what: what.into(), advice: None }
+    }
+
+    /// The same, with a word on what to do about it.
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+impl From<gapless_mio::Error> for Failure {
+    fn from(error: gapless_mio::Error) -> Self {
+        use gapless_mio::Error;
+        let (outcome, advice) = match &error {
+            Error::Line { source, .. } | Error::Requests { source, .. } => {
+                (Outcome::Io, address_advice(source))
+            }
+            Error::Poll(_) | Error::Read { .. } => (Outcome::Io, None),
+            Error::LineTwice { .. }
+            | Error::LineExists(_)
+            | Error::TooMany { .. }
+            | Error::Receiver(_)
+            | Error::Publisher(_) => (Outcome::Usage, None),
+        };
+        Self { outcome, what: error.to_string(), advice: advice.map(str::to_owned) }
+    }
+}
+
+/// What to do when an address cannot be had.
+fn address_advice(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Some("another program has that port: choose another, or 0"),
+        io::ErrorKind::AddrNotAvailable => {
+            Some("no interface of this machine has that address; see `ip address`")
+        }
+        io::ErrorKind::PermissionDenied => Some("ports below 1024 are for privileged programs"),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n  {advice}"),
+            None => Ok(()),
+        }
+    }
+}

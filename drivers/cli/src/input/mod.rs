@@ -1,0 +1,131 @@
+//! What is published: messages out of files, standard input, captures, or nowhere.
+
+mod binaryfile;
+pub(crate) mod flow;
+mod lines;
+pub(crate) mod pcap;
+mod piped;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// The name that stands for standard input and standard output.
+pub(crate) const STANDARD: &str = "-";
+
+/// What a source of messages has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// A message.
+    Message,
+    /// Nothing yet: somebody is still writing it.
+    NotYet,
+    /// Nothing more.
+    End,
+}
+
+/// A source of messages, in order.
+pub(crate) trait Messages: Send {
+    /// Puts the next message into `message`, in place of what is there. What is there otherwise is
+    /// of no use.
+    ///
+    /// # Errors
+    /// The input cannot be read, or is not what it should be.
+    fn next(&mut self, message: &mut Vec<u8>) -> Result<Next, Failure>;
+}
+
+/// The messages of a binaryfile, as [`ahead`].
+///
+/// # Errors
+/// The input cannot be opened.
+pub(crate) fn binaryfile(path: &Path) -> Result<Box<dyn Messages>, Failure> {
+    Ok(ahead(path, binaryfile::Binaryfile::new(open(path)?, name(path))))
+}
+
+/// The lines of a text, as [`ahead`].
+///
+/// # Errors
+/// The input cannot be opened.
+pub(crate) fn lines(path: &Path) -> Result<Box<dyn Messages>, Failure> {
+    Ok(ahead(path, lines::Lines::new(open(path)?, name(path))))
+}
+
+/// What may make its reader wait (standard input, a pipe) is read by a thread, so that the feed's
+/// heartbeats and answers do not wait with it.
+fn ahead(path: &Path, messages: impl Messages + 'static) -> Box<dyn Messages> {
+    if is_standard(path) || !path.is_file() {
+        return Box::new(piped::Piped::new(Box::new(messages)));
+    }
+    Box::new(messages)
+}
+
+/// What errors call an input.
+fn name(path: &Path) -> String {
+    if is_standard(path) { "standard input".into() } else { path.display().to_string() }
+}
+
+/// The first so many of some messages.
+pub(crate) struct First {
+    /// How many are left.
+    pub(crate) left: u64,
+    /// Of these.
+    pub(crate) of: Box<dyn Messages>,
+}
+
+impl Messages for First {
+    fn next(&mut self, message: &mut Vec<u8>) -> Result<Next, Failure> {
+        if self.left == 0 {
+            return Ok(Next::End);
+        }
+        let next = self.of.next(message)?;
+        self.left -= u64::from(next == Next::Message);
+        Ok(next)
+    }
+}
+
+/// Opens a file, or standard input, for reading piece by piece.
+///
+/// # Errors
+/// There is no such file, or it may not be read.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
+    if is_standard(path) {
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())));
+    }
+    let file = File::open(path).map_err(|error| {
+        let failure = Failure::file("open", path, &error);
+        match error.kind() {
+            io::ErrorKind::NotFound => failure.advise("name a file that exists, or `-`"),
+            _ => failure,
+        }
+    })?;
+    if path.is_dir() {
+        return Err(Failure::content(format!("cannot read {}: it is a folder", path.display()))
+            .advise("name a file, or `-` for standard input"));
+    }
+    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}
+
+/// Whether a path stands for standard input or output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == STANDARD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let Err(failure) = open(Path::new("no/such/file")) else { panic!("opened") };
+        assert!(failure.to_string().contains("cannot open no/such/file"), "{failure}");
+    }
+
+    #[test]
+    fn a_folder_is_no_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(failure) = open(folder.path()) else { panic!("opened") };
+        assert!(failure.to_string().contains("it is a folder"), "{failure}");
+    }
+}

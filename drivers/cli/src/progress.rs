@@ -1,0 +1,60 @@
+//! How far it is, on a terminal only; and words on standard error that do not tear it apart.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A line on standard error that changes; nothing where standard error is no terminal.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    drawn: Option<Instant>,
+}
+
+impl Progress {
+    /// How often it is drawn.
+    const PERIOD: Duration = Duration::from_millis(100);
+
+    /// Towards `total`, or without an end in sight.
+    pub(crate) fn new(total: Option<u64>) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
+        } else {
+            ProgressBar::hidden()
+        };
+        let template = match total {
+            Some(_) => "{bar:30} {human_pos} of {human_len} {msg}",
+            None => "{spinner} {human_pos} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { bar, drawn: None }
+    }
+
+    /// Shows where it is, not more often than is of use.
+    pub(crate) fn show<T: Into<Cow<'static, str>>>(
+        &mut self,
+        position: u64,
+        message: impl FnOnce() -> T,
+    ) {
+        let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= Self::PERIOD);
+        if due && !self.bar.is_hidden() {
+            self.drawn = Some(Instant::now());
+            self.bar.set_position(position);
+            self.bar.set_message(message());
+        }
+    }
+
+    /// Says something on standard error.
+    pub(crate) fn tell(&self, line: impl fmt::Display) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Makes room for the result.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

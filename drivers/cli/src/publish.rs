@@ -1,0 +1,408 @@
+//! `gapless publish`: a file as a feed, on bad lines if wanted, with answers for whoever misses
+//! something.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gapless_core::wire::mold::Packet;
+use gapless_core::{Machine, publisher, retransmitter, transmitter};
+use gapless_mio::{Address, PublisherConfig, PublisherDriver};
+
+use crate::args::{Format, Publish};
+use crate::failure::{Failure, Outcome};
+use crate::impair::Odds;
+use crate::input::flow::{Recording, Survey, elsewhere};
+use crate::input::pcap::Datagram;
+use crate::input::{self, Messages, Next};
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::stop::Stop;
+use crate::summary::{self, Published, PublishedLine};
+use crate::tap::BadNetwork;
+
+/// The longest that nothing is looked at: Ctrl-C.
+const TICK: Duration = Duration::from_millis(50);
+/// How long to wait for an input that has nothing yet.
+const INPUT_TICK: Duration = Duration::from_millis(1);
+/// The most messages between two looks at the sockets.
+const MOST_AT_ONCE: u64 = 4096;
+/// Messages a second when nothing is said.
+const MESSAGES_EACH_SECOND: u64 = 500_000;
+/// Packets a second when nothing is said: more overruns a receiver that is busy otherwise.
+const PACKETS_EACH_SECOND: u64 = 40_000;
+/// The most memory for answers.
+const HISTORY_BYTES: usize = 1 << 30;
+/// How far ends of session are apart, at first less.
+const END_INTERVAL: Duration = Duration::from_millis(250);
+/// Longer than anybody lingers.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Publishes as the command line says.
+///
+/// # Errors
+/// A file or a socket failed, or the command line makes no sense.
+pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
+    args.check()?;
+    let network = Network {
+        to: args.to.clone(),
+        requests: args.requests,
+        mtu: args.mtu as usize,
+        odds: args.odds(),
+        answer_loss: args.answer_loss.get(),
+        seed: args.seed,
+    };
+    let mut publication = match args.format() {
+        Format::Pcap => publish_capture(args, network, stop)?,
+        format => publish_messages(args, format, network, stop)?,
+    };
+    publication.end(args.linger)?;
+    publication.progress.clear();
+    for published in publication.published() {
+        let text = if args.json { summary::json(&published) } else { published.table() };
+        summary::print(&text)?;
+    }
+    Ok(Outcome::Complete)
+}
+
+fn publish_messages<'a>(
+    args: &Publish,
+    format: Format,
+    network: Network,
+    stop: &'a Stop,
+) -> Result<Publication<'a>, Failure> {
+    let open = || match format {
+        Format::Lines => input::lines(&args.input),
+        _ => input::binaryfile(&args.input),
+    };
+    let mut messages = open()?;
+    let Some(session) = args.session else {
+        return Err(Failure::usage("a session needs a name").advise("add --session NAME"));
+    };
+    let own = transmitter::Config {
+        first_sequence: args.first_sequence.unwrap_or(1),
+        ..transmitter::Config::new(session)
+    };
+    let mut publication = Publication::new(network, Some(own), 1, stop)?;
+    publication.tell_port();
+    let mut pacing = Pacing::new(args.rate);
+    publication.messages(&mut *messages, &mut pacing)?;
+    for _ in 1..args.repeat {
+        publication.messages(&mut *open()?, &mut pacing)?;
+    }
+    Ok(publication)
+}
+
+fn publish_capture<'a>(
+    args: &Publish,
+    network: Network,
+    stop: &'a Stop,
+) -> Result<Publication<'a>, Failure> {
+    let recording = Recording::new(&args.input)?;
+    let survey = Survey::new(&recording)?;
+    let warning = survey.skipped.matters().then(|| format!("warning: skipped {}", survey.skipped));
+    let (to, flow) = survey.choose(&recording.name, args.flow)?;
+    let mut publication = Publication::new(network, None, flow.sessions.len(), stop)?;
+    if let Some(warning) = warning {
+        publication.progress.tell(warning);
+    }
+    if args.session.is_some() {
+        publication.progress.tell("note: --session is ignored, a capture keeps its own sessions");
+    }
+    elsewhere(&recording, to, &flow, |packet| Ok(publication.driver.store(packet)?))?;
+    publication.tell_port();
+    publication.capture(&recording, to, args.rate)?;
+    Ok(publication)
+}
+
+/// Where a feed goes, and how bad the way is.
+pub(crate) struct Network {
+    /// The lines.
+    pub(crate) to: Vec<Address>,
+    /// Where requests are answered.
+    pub(crate) requests: SocketAddr,
+    /// The largest payload.
+    pub(crate) mtu: usize,
+    /// What happens to packets on the lines.
+    pub(crate) odds: Odds,
+    /// The share of answers that get lost.
+    pub(crate) answer_loss: f64,
+    /// Seeds the dice.
+    pub(crate) seed: u64,
+}
+
+/// How fast messages leave: never more than so many messages, nor so many packets a second.
+pub(crate) struct Pacing {
+    origin: Instant,
+    messages: Pace,
+    packets: Option<Pace>,
+}
+
+impl Pacing {
+    /// `rate` messages a second, or what a receiver on the same machine keeps up with.
+    pub(crate) fn new(rate: Option<u64>) -> Self {
+        let start = Duration::ZERO;
+        let packets = match rate {
+            Some(_) => None,
+            None => Some(Pace::new(PACKETS_EACH_SECOND, start)),
+        };
+        let messages = Pace::new(rate.unwrap_or(MESSAGES_EACH_SECOND), start);
+        Self { origin: Instant::now(), messages, packets }
+    }
+
+    /// How many messages may leave now, if they take no more than this many packets.
+    fn due(&mut self) -> (u64, u64) {
+        let now = self.origin.elapsed();
+        let packets = self.packets.as_mut().map_or(u64::MAX, |packets| packets.due(now));
+        (self.messages.due(now), packets)
+    }
+
+    fn take(&mut self, messages: u64, packets: u64) {
+        self.messages.take(messages);
+        if let Some(pace) = &mut self.packets {
+            pace.take(packets);
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let now = self.origin.elapsed();
+        let packets = self.packets.map_or(Duration::ZERO, |packets| packets.wait(now));
+        self.messages.wait(now).max(packets)
+    }
+}
+
+/// Publishing, under way.
+pub(crate) struct Publication<'a> {
+    driver: PublisherDriver<BadNetwork>,
+    stop: &'a Stop,
+    progress: Progress,
+    port_chosen: bool,
+    started: Instant,
+    messages: u64,
+}
+
+impl<'a> Publication<'a> {
+    /// A feed with a session of its own, or one that republishes `sessions` others.
+    ///
+    /// # Errors
+    /// A socket cannot be had, or the configuration leaves its ranges.
+    pub(crate) fn new(
+        network: Network,
+        own: Option<transmitter::Config>,
+        sessions: usize,
+        stop: &'a Stop,
+    ) -> Result<Self, Failure> {
+        let mtu = network.mtu;
+        let publisher = publisher::Config {
+            transmitter: own.map(|own| transmitter::Config {
+                mtu,
+                end_interval: END_INTERVAL,
+                end_linger: FOR_EVER,
+                ..own
+            }),
+            retransmitter: retransmitter::Config {
+                mtu,
+                max_sessions: sessions.clamp(1, 255),
+                history_bytes: HISTORY_BYTES,
+                ..retransmitter::Config::default()
+            },
+            end_linger: FOR_EVER,
+        };
+        let Network { to, requests, odds, answer_loss, seed, .. } = network;
+        let tap = BadNetwork::new(to.len(), odds, answer_loss, seed);
+        let requests = Some(requests);
+        let config = PublisherConfig { lines: to, requests, ..PublisherConfig::new(publisher) };
+        Ok(Self {
+            driver: PublisherDriver::with_tap(config, tap)?,
+            stop,
+            progress: Progress::new(None),
+            port_chosen: requests.is_some_and(|requests| requests.port() == 0),
+            started: Instant::now(),
+            messages: 0,
+        })
+    }
+
+    /// Where requests are answered.
+    pub(crate) fn requests_address(&self) -> Option<SocketAddr> {
+        self.driver.requests_address()
+    }
+
+    /// Says where requests are answered when the system chose the port.
+    fn tell_port(&self) {
+        if let (true, Some(local)) = (self.port_chosen, self.requests_address()) {
+            self.progress.tell(format_args!("requests on {local}"));
+        }
+    }
+
+    /// Publishes messages until there are no more, or somebody wants an end.
+    ///
+    /// # Errors
+    /// They cannot be read, or one fits no packet.
+    pub(crate) fn messages(
+        &mut self,
+        source: &mut dyn Messages,
+        pacing: &mut Pacing,
+    ) -> Result<(), Failure> {
+        let mut message = Vec::new();
+        while !self.stop.is_asked() {
+            let (messages, packets) = pacing.due();
+            let sent = self.driver.publisher().stats().sent;
+            let (mut taken, mut wait) = (0, None);
+            while taken < messages.min(MOST_AT_ONCE)
+                && self.driver.publisher().stats().sent - sent < packets
+            {
+                match source.next(&mut message)? {
+                    Next::Message => self.publish(&message)?,
+                    Next::NotYet => {
+                        wait = Some(INPUT_TICK);
+                        break;
+                    }
+                    Next::End => return Ok(()),
+                }
+                taken += 1;
+            }
+            pacing.take(taken, self.driver.publisher().stats().sent - sent);
+            self.driver.turn(Some(wait.unwrap_or_else(|| pacing.wait()).min(TICK)))?;
+            self.progress.show(self.messages, || "messages published");
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, message: &[u8]) -> Result<(), Failure> {
+        loop {
+            match self.driver.publish(message) {
+                Ok(()) => {
+                    self.messages += 1;
+                    return Ok(());
+                }
+                Err(error) if error.is_full() => {
+                    self.driver.turn(Some(INPUT_TICK))?;
+                }
+                Err(gapless_mio::Error::Publisher(publisher::Error::Transmitter(
+                    transmitter::Error::TooLarge { len, max },
+                ))) => {
+                    return Err(Failure::content(format!(
+                        "message {} of the input has {len} bytes, the largest that fits a packet \
+                         has {max}",
+                        self.messages + 1
+                    ))
+                    .advise("raise --mtu, at most to 65507; or see --format"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Republishes the packets of a capture that went to `to`: so many messages a second, or as
+    /// they were captured.
+    fn capture(
+        &mut self,
+        recording: &Recording,
+        to: SocketAddr,
+        rate: Option<u64>,
+    ) -> Result<(), Failure> {
+        let mut capture = recording.read()?;
+        let mut pace = rate.map(|rate| Pace::new(rate, self.started.elapsed()));
+        let mut datagram = Datagram::default();
+        let mut began = None;
+        while !self.stop.is_asked() && capture.next(&mut datagram)? {
+            let Ok(packet) = Packet::new_checked(&datagram.payload) else { continue };
+            if datagram.to != to {
+                continue;
+            }
+            let messages = packet.messages().count() as u64;
+            match &mut pace {
+                Some(pace) => {
+                    self.wait_for(pace)?;
+                    pace.take(messages);
+                }
+                None => {
+                    let (origin, first) = *began.get_or_insert((Instant::now(), datagram.time));
+                    self.wait_until(origin + datagram.time.saturating_sub(first))?;
+                }
+            }
+            self.driver.republish(Bytes::from(std::mem::take(&mut datagram.payload)))?;
+            self.messages += messages;
+            self.progress.show(self.messages, || "messages published");
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, pace: &mut Pace) -> Result<(), Failure> {
+        while pace.due(self.started.elapsed()) == 0 && !self.stop.is_asked() {
+            self.driver.turn(Some(pace.wait(self.started.elapsed()).min(TICK)))?;
+        }
+        Ok(())
+    }
+
+    fn wait_until(&mut self, time: Instant) -> Result<(), Failure> {
+        while !self.stop.is_asked() {
+            let left = time.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.driver.turn(Some(left.min(TICK)))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the session, then answers requests until none came for `linger`, or somebody wants an
+    /// end.
+    ///
+    /// # Errors
+    /// A socket failed.
+    pub(crate) fn end(&mut self, linger: Duration) -> Result<(), Failure> {
+        self.driver.end()?;
+        let (mut requests, mut last) = (self.requests(), Instant::now());
+        loop {
+            let left = linger.saturating_sub(last.elapsed());
+            if left.is_zero() || self.stop.is_asked() {
+                return Ok(());
+            }
+            self.driver.turn(Some(left.min(TICK)))?;
+            if self.requests() != requests {
+                (requests, last) = (self.requests(), Instant::now());
+            }
+            self.progress.show(self.messages, || {
+                format!("messages published; answering requests, {requests} so far")
+            });
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.driver.publisher().retransmitter().stats().requests
+    }
+
+    /// What became of each session. Requests and failures of sending are those of all.
+    pub(crate) fn published(&self) -> Vec<Published> {
+        let answered = self.driver.publisher().retransmitter().stats();
+        let network = self.driver.tap();
+        let failures: Vec<u64> =
+            self.driver.lines().iter().map(|line| line.stats.dropped()).collect();
+        let sessions = network.sessions().iter();
+        sessions
+            .map(|(session, book)| Published {
+                session: session.to_string(),
+                first_sequence: book.first(),
+                next_sequence: book.next,
+                messages: book.numbers.messages(),
+                packets: book.packets,
+                lines: network
+                    .lines(*session)
+                    .into_iter()
+                    .zip(&failures)
+                    .map(|(line, failures)| PublishedLine {
+                        sent: line.sent,
+                        dropped_packets: line.dropped_packets,
+                        dropped: line.dropped,
+                        send_failures: *failures,
+                    })
+                    .collect(),
+                requests: answered.requests,
+                answered_messages: answered.answered_messages,
+                answers_dropped: network.answers_dropped(),
+                elapsed_seconds: self.started.elapsed().as_secs_f64(),
+            })
+            .collect()
+    }
+}

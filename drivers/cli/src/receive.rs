@@ -1,0 +1,298 @@
+//! `gapless receive`: a feed into files, complete.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use gapless_core::receiver::{self, Batch, Checkpoint, SessionEnd, Start};
+use gapless_core::{Machine, Session};
+use gapless_mio::{ReceiverConfig, ReceiverDriver};
+
+use crate::args::{Delivery, OnLoss, Receive};
+use crate::failure::{Failure, Outcome};
+use crate::output::{Output, of_session};
+use crate::progress::Progress;
+use crate::resume::{State, StateFile};
+use crate::stop::Stop;
+use crate::summary::{self, Counters, End, Received};
+use crate::tally::{Consumer, Ledger, Tally, line_name};
+use crate::values::Begin;
+
+/// The longest that nothing is looked at: limits of time, Ctrl-C.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often a state is kept.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Receives as the command line says.
+///
+/// # Errors
+/// A file or a socket failed, or the command line makes no sense.
+pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
+    args.check()?;
+    let state_file = args.resume.as_deref().map(StateFile::open).transpose()?;
+    let state = state_file.as_ref().and_then(StateFile::state);
+    let config = config(args, state)?;
+    let mut driver = ReceiverDriver::new(config)?;
+    let progress = Progress::new(None);
+    tell_ports(args, &mut driver, &progress);
+    let files = Files::new(args, state)?;
+    Reception {
+        args,
+        stop,
+        driver,
+        ledger: Ledger::new(files, args.on_loss == OnLoss::Halt),
+        state_file,
+        progress,
+        started: Instant::now(),
+        last_heard: Instant::now(),
+        last_kept: Instant::now(),
+        counted: Counters::default(),
+        summed_up: 0,
+        lost: false,
+    }
+    .run()
+}
+
+fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failure> {
+    let mut receiver = receiver::Config {
+        session: args.session,
+        follow: args.follow,
+        start: match args.begin() {
+            Begin::Number(number) => Start::At(number),
+            Begin::Start => Start::At(1),
+            Begin::Live => Start::Live,
+        },
+        delivery: match args.delivery {
+            Delivery::Ordered => receiver::Delivery::Ordered,
+            Delivery::Arrival => receiver::Delivery::Arrival,
+        },
+        on_loss: match args.on_loss {
+            OnLoss::Skip => receiver::OnLoss::Skip,
+            OnLoss::Halt => receiver::OnLoss::Halt,
+        },
+        give_up: args.give_up(),
+        // Receivers of one feed should not all back off in step.
+        seed: u64::from(std::process::id()),
+        ..receiver::Config::default()
+    };
+    if let Some(State { session, next, .. }) = state {
+        if args.session.is_some_and(|wanted| wanted != session) {
+            return Err(Failure::usage(format!(
+                "--resume goes on with session {session}, --session names another"
+            ))
+            .advise("leave out --session, or remove the --resume file to begin anew"));
+        }
+        receiver = receiver.resume(Checkpoint { session, next });
+    }
+    Ok(ReceiverConfig {
+        receiver,
+        lines: args.line.clone(),
+        servers: args.requests.clone(),
+        ..ReceiverConfig::default()
+    })
+}
+
+/// Says which port a line has that was to take a free one.
+fn tell_ports(args: &Receive, driver: &mut ReceiverDriver, progress: &Progress) {
+    for (number, line) in driver.lines().iter().enumerate() {
+        if args.line.get(number).is_some_and(|address| address.destination().port() == 0) {
+            progress.tell(format_args!("line {} on {}", line_name(number), line.local));
+        }
+    }
+}
+
+/// Receiving, under way.
+struct Reception<'a> {
+    args: &'a Receive,
+    stop: &'a Stop,
+    driver: ReceiverDriver,
+    ledger: Ledger<Files>,
+    state_file: Option<StateFile>,
+    progress: Progress,
+    started: Instant,
+    last_heard: Instant,
+    last_kept: Instant,
+    /// Where the counters stood when the last session was summed up.
+    counted: Counters,
+    /// Sessions summed up.
+    summed_up: u64,
+    /// Whether one of them lacks something.
+    lost: bool,
+}
+
+impl Reception<'_> {
+    fn run(mut self) -> Result<Outcome, Failure> {
+        let end = loop {
+            if let Some(end) = self.turn()? {
+                break end;
+            }
+        };
+        self.keep()?;
+        let rest = self.ledger.take_all();
+        // Whoever follows sessions and hears no more after the last one was not cut short.
+        let cut_short = end == End::TimedOut && (self.summed_up == 0 || !rest.is_empty());
+        if self.summed_up == 0 && rest.is_empty() {
+            self.sum_up(None, end)?;
+        }
+        for tally in rest {
+            self.sum_up(Some(tally), end)?;
+        }
+        Ok(if cut_short {
+            let limit = if self.is_over_time() { "--max-time" } else { "--timeout" };
+            self.progress.tell(format_args!("timed out: {limit} is over, the session is not"));
+            Outcome::TimedOut
+        } else if self.lost {
+            Outcome::Lost
+        } else {
+            Outcome::Complete
+        })
+    }
+
+    /// One turn of the driver, and what follows from it; how receiving ended, if it did.
+    fn turn(&mut self) -> Result<Option<End>, Failure> {
+        let turn = self.driver.turn(Some(TICK), &mut self.ledger)?;
+        if let Some(failure) = self.ledger.take_failure() {
+            return Err(failure);
+        }
+        if turn.datagrams > 0 {
+            self.last_heard = Instant::now();
+        }
+        if !turn.more {
+            self.ledger.consumer.flush()?;
+        }
+        if self.last_kept.elapsed() >= KEEP_EVERY {
+            self.keep()?;
+        }
+        for note in self.ledger.take_notes() {
+            self.progress.tell(note);
+        }
+        self.show();
+        while self.ledger.oldest_ended() {
+            self.keep()?;
+            if let Some(tally) = self.ledger.take_oldest() {
+                self.sum_up(Some(tally), End::Ended)?;
+            }
+            if !self.args.follow {
+                return Ok(Some(End::Ended));
+            }
+        }
+        Ok(if self.ledger.halted {
+            Some(End::Halted)
+        } else if self.stop.is_asked() {
+            Some(End::Interrupted)
+        } else if self.is_over_time() || self.is_idle() {
+            Some(End::TimedOut)
+        } else {
+            None
+        })
+    }
+
+    fn is_over_time(&self) -> bool {
+        self.args.max_time.is_some_and(|limit| self.started.elapsed() >= limit)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.args.timeout.is_some_and(|limit| self.last_heard.elapsed() >= limit)
+    }
+
+    fn show(&mut self) {
+        let Some(tally) = self.ledger.oldest() else { return };
+        self.progress.show(tally.delivered, || {
+            let filled = tally.gaps_filled_by_line + tally.gaps_filled_by_request;
+            let lost = tally.lost.messages();
+            format!("messages of {}; {filled} gaps filled, {lost} messages lost", tally.session)
+        });
+    }
+
+    /// Flushes the output and keeps the state that goes with it.
+    fn keep(&mut self) -> Result<(), Failure> {
+        self.last_kept = Instant::now();
+        let output_bytes = self.ledger.consumer.flush()?;
+        if let (Some(file), Some(tally)) = (&mut self.state_file, self.ledger.oldest()) {
+            file.keep(State { session: tally.session, next: tally.next, output_bytes })?;
+        }
+        Ok(())
+    }
+
+    /// Prints what became of a session.
+    fn sum_up(&mut self, tally: Option<Tally>, end: End) -> Result<(), Failure> {
+        let elapsed = tally.as_ref().map_or(self.started, |tally| tally.started).elapsed();
+        let end = match tally.as_ref().and_then(|tally| tally.end) {
+            Some(SessionEnd::Ended) => End::Ended,
+            Some(SessionEnd::Superseded) => End::Superseded,
+            None => end,
+        };
+        let lines = self.driver.lines();
+        let now = Counters::new(self.driver.receiver().stats(), &lines);
+        let received = Received::new(tally, end, elapsed, &now, &self.counted);
+        self.counted = now;
+        self.summed_up += 1;
+        self.lost |= received.lost > 0 || !received.missing_ranges.is_empty();
+        self.progress.clear();
+        for complaint in received.complaints() {
+            self.progress.tell(complaint);
+        }
+        let text = if self.args.json { summary::json(&received) } else { received.table() };
+        if self.args.to_standard_output() {
+            self.progress.tell(text.trim_end());
+            return Ok(());
+        }
+        summary::print(&text)
+    }
+}
+
+/// Where messages go: nowhere, to one file, or to one for each session.
+struct Files {
+    path: Option<PathBuf>,
+    each_session: bool,
+    /// What a resumed session has to go on from.
+    resumed: Option<State>,
+    output: Option<Output>,
+}
+
+impl Files {
+    fn new(args: &Receive, resumed: Option<State>) -> Result<Self, Failure> {
+        let mut files = Self {
+            path: args.output.clone(),
+            each_session: args.follow && !args.to_standard_output(),
+            resumed,
+            output: None,
+        };
+        if !files.each_session {
+            files.open(None)?;
+        }
+        Ok(files)
+    }
+
+    /// Opens the output of a session, or of all. What is resumed is added to, once.
+    fn open(&mut self, session: Option<Session>) -> Result<(), Failure> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let path = session.map_or(path.clone(), |session| of_session(path, session));
+        let resumed = self.resumed.filter(|state| session.is_none_or(|of| of == state.session));
+        self.output = Some(match resumed {
+            Some(State { output_bytes, .. }) => Output::resume(&path, output_bytes)?,
+            None => Output::create(&path)?,
+        });
+        self.resumed = None;
+        Ok(())
+    }
+
+    /// Hands everything to the system, and says how long the output is.
+    fn flush(&mut self) -> Result<u64, Failure> {
+        self.output.as_mut().map_or(Ok(0), Output::flush)
+    }
+}
+
+impl Consumer for Files {
+    fn begin(&mut self, session: Session, _next: u64) -> Result<(), Failure> {
+        if self.each_session {
+            self.flush()?;
+            self.open(Some(session))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure> {
+        self.output.as_mut().map_or(Ok(()), |output| output.write(batch))
+    }
+}

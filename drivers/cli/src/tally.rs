@@ -1,0 +1,359 @@
+//! What becomes of each session that is received: counted while it comes, by session.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use gapless_core::Session;
+use gapless_core::receiver::{Batch, Command, SessionEnd};
+use gapless_mio::Sink;
+use hdrhistogram::Histogram;
+
+use crate::failure::Failure;
+use crate::ranges::Ranges;
+
+/// Who is given what is delivered.
+pub(crate) trait Consumer {
+    /// A session begins at message `next`.
+    ///
+    /// # Errors
+    /// Ends the program.
+    fn begin(&mut self, session: Session, next: u64) -> Result<(), Failure>;
+
+    /// Messages, each once.
+    ///
+    /// # Errors
+    /// Ends the program.
+    fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure>;
+}
+
+/// What became of one session.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) session: Session,
+    /// Where it began.
+    pub(crate) first: u64,
+    /// One past what was delivered or lost; with delivery on arrival, of the highest.
+    pub(crate) next: u64,
+    pub(crate) delivered: u64,
+    pub(crate) lost: Ranges,
+    pub(crate) gaps: u64,
+    pub(crate) gaps_filled_by_line: u64,
+    pub(crate) gaps_filled_by_request: u64,
+    /// Gaps that are open, first numbers to last, as they were opened or lost in part.
+    open: BTreeMap<u64, u64>,
+    /// How it ended, if it did.
+    pub(crate) end: Option<SessionEnd>,
+    /// How long filled gaps were open, in microseconds.
+    pub(crate) repair_time: Histogram<u64>,
+    pub(crate) started: Instant,
+}
+
+impl Tally {
+    /// The longest repair that is told apart from longer ones.
+    const LONGEST: Duration = Duration::from_secs(3600);
+
+    fn new(session: Session, next: u64) -> Self {
+        let longest = Self::LONGEST.as_micros() as u64;
+        Self {
+            session,
+            first: next,
+            next,
+            delivered: 0,
+            lost: Ranges::default(),
+            gaps: 0,
+            gaps_filled_by_line: 0,
+            gaps_filled_by_request: 0,
+            open: BTreeMap::new(),
+            end: None,
+            repair_time: Histogram::new_with_bounds(1, longest, 3)
+                .expect("bounds and precision are constants in range"),
+            started: Instant::now(),
+        }
+    }
+
+    /// What is missing: ranges that are neither delivered nor lost.
+    pub(crate) fn missing(&self) -> Ranges {
+        let mut missing = Ranges::default();
+        for (&first, &last) in &self.open {
+            missing.insert(first, last);
+        }
+        missing
+    }
+
+    /// Takes `first..=last` out of the gaps that are open.
+    fn close(&mut self, first: u64, last: u64) {
+        let Some((&open_first, &open_last)) = self.open.range(..=first).next_back() else { return };
+        if open_last < first {
+            return;
+        }
+        self.open.remove(&open_first);
+        if open_first < first {
+            self.open.insert(open_first, first - 1);
+        }
+        if last < open_last {
+            self.open.insert(last + 1, open_last);
+        }
+    }
+}
+
+/// The driver's sink: keeps a [`Tally`] of every session, and hands messages on.
+pub(crate) struct Ledger<C> {
+    pub(crate) consumer: C,
+    /// At most two at once: the one that ends, and the one that follows.
+    tallies: VecDeque<Tally>,
+    /// Delivery stopped behind a loss.
+    pub(crate) halted: bool,
+    halt_on_loss: bool,
+    failure: Option<Failure>,
+    notes: Vec<String>,
+}
+
+impl<C: Consumer> Ledger<C> {
+    /// An empty one. `halt_on_loss` says that numbers behind a loss are not reached.
+    pub(crate) fn new(consumer: C, halt_on_loss: bool) -> Self {
+        Self {
+            consumer,
+            tallies: VecDeque::new(),
+            halted: false,
+            halt_on_loss,
+            failure: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The session that is received now: of two, the one that ends.
+    pub(crate) fn oldest(&self) -> Option<&Tally> {
+        self.tallies.front()
+    }
+
+    /// Whether that one ended.
+    pub(crate) fn oldest_ended(&self) -> bool {
+        self.oldest().is_some_and(|tally| tally.end.is_some())
+    }
+
+    /// Takes it out.
+    pub(crate) fn take_oldest(&mut self) -> Option<Tally> {
+        self.tallies.pop_front()
+    }
+
+    /// Takes out every session.
+    pub(crate) fn take_all(&mut self) -> VecDeque<Tally> {
+        std::mem::take(&mut self.tallies)
+    }
+
+    /// What ended the program, if something did.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
+    }
+
+    /// What somebody should be told.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn of(&mut self, session: Session) -> Option<&mut Tally> {
+        self.tallies.iter_mut().rev().find(|tally| tally.session == session)
+    }
+
+    fn note_failure(&mut self, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            self.failure.get_or_insert(failure);
+        }
+    }
+}
+
+impl<C: Consumer> Sink for Ledger<C> {
+    fn batch(&mut self, batch: Batch<&[u8]>) {
+        if self.failure.is_some() {
+            return;
+        }
+        let result = self.consumer.take(&batch);
+        self.note_failure(result);
+        if let Some(tally) = self.of(batch.session) {
+            tally.delivered += u64::from(batch.count);
+            tally.next = tally.next.max(batch.last().saturating_add(1));
+        }
+    }
+
+    fn notice(&mut self, notice: Command) {
+        match notice {
+            Command::SessionStarted { session, next } => {
+                self.tallies.push_back(Tally::new(session, next));
+                let result = self.consumer.begin(session, next);
+                self.note_failure(result);
+            }
+            Command::SessionEnded { session, next, reason } => {
+                let halted = self.halted;
+                if let Some(tally) = self.of(session) {
+                    tally.end = Some(reason);
+                    if !halted {
+                        tally.next = tally.next.max(next);
+                    }
+                }
+            }
+            Command::GapOpened { session, first, last } => {
+                if let Some(tally) = self.of(session) {
+                    tally.gaps += 1;
+                    tally.open.insert(first, last);
+                }
+            }
+            Command::GapFilled { session, first, by_answers, after, .. } => {
+                if let Some(tally) = self.of(session) {
+                    match by_answers {
+                        0 => tally.gaps_filled_by_line += 1,
+                        _ => tally.gaps_filled_by_request += 1,
+                    }
+                    let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+                    tally.repair_time.saturating_record(micros);
+                    tally.open.remove(&first);
+                }
+            }
+            Command::Lost { session, first, last } => {
+                let reached = !self.halt_on_loss;
+                if let Some(tally) = self.of(session) {
+                    tally.lost.insert(first, last);
+                    tally.close(first, last);
+                    if reached {
+                        tally.next = tally.next.max(last.saturating_add(1));
+                    }
+                }
+            }
+            Command::Halted { .. } => self.halted = true,
+            Command::SequenceRegressed { line, session, highest, seen } => {
+                self.notes.push(format!(
+                    "warning: line {} sends message {seen} of session {session} after {highest}: \
+                     its sender probably started over, in the same session",
+                    line_name(usize::from(line.0))
+                ));
+            }
+            Command::LineUp(_)
+            | Command::LineDown(_)
+            | Command::Batch(_)
+            | Command::Request { .. } => {}
+        }
+    }
+}
+
+/// A, B, … Z, and numbers behind that.
+pub(crate) fn line_name(number: usize) -> String {
+    match u8::try_from(number) {
+        Ok(number @ 0..26) => char::from(b'A' + number).to_string(),
+        _ => (number + 1).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gapless_core::receiver::{LineId, Origin};
+
+    const SESSION: Session = Session::new(*b"S         ");
+
+    #[derive(Default)]
+    struct Taken(Vec<u64>);
+
+    impl Consumer for Taken {
+        fn begin(&mut self, _session: Session, _next: u64) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure> {
+            self.0.push(batch.first);
+            match batch.first {
+                13 => Err(Failure::content("thirteen")),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn batch(first: u64, count: u16) -> Batch<&'static [u8]> {
+        Batch {
+            session: SESSION,
+            first,
+            count,
+            bytes: &[],
+            offset: 0,
+            arrival: gapless_core::Instant::ZERO,
+            origin: Origin::Line(LineId(0)),
+            repaired: false,
+        }
+    }
+
+    fn ledger(halt_on_loss: bool) -> Ledger<Taken> {
+        let mut ledger = Ledger::new(Taken::default(), halt_on_loss);
+        ledger.notice(Command::SessionStarted { session: SESSION, next: 1 });
+        ledger
+    }
+
+    fn filled(first: u64, last: u64, by_answers: u64) -> Command {
+        let after = Duration::from_millis(2);
+        Command::GapFilled { session: SESSION, first, last, by_lines: 1, by_answers, after }
+    }
+
+    #[test]
+    fn gaps_are_told_apart_by_who_filled_them() {
+        let mut ledger = ledger(false);
+        for first in [5, 10, 15] {
+            ledger.notice(Command::GapOpened { session: SESSION, first, last: first + 1 });
+        }
+        ledger.notice(filled(5, 6, 0));
+        ledger.notice(filled(10, 11, 2));
+        let tally = ledger.oldest().unwrap();
+        assert_eq!((tally.gaps_filled_by_line, tally.gaps_filled_by_request), (1, 1));
+        assert_eq!((tally.gaps, tally.missing().as_slice()), (3, &[(15, 16)][..]));
+        assert_eq!(tally.repair_time.max(), 2_000);
+    }
+
+    #[test]
+    fn what_is_lost_of_a_gap_is_not_missing_any_more() {
+        let mut ledger = ledger(false);
+        ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
+        ledger.notice(Command::Lost { session: SESSION, first: 8, last: 10 });
+        assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 7), (11, 20)]);
+    }
+
+    #[test]
+    fn the_next_number_lies_behind_what_was_delivered_or_lost() {
+        let mut ledger = ledger(false);
+        ledger.batch(batch(1, 4));
+        ledger.notice(Command::Lost { session: SESSION, first: 5, last: 9 });
+        let tally = ledger.oldest().unwrap();
+        assert_eq!((tally.next, tally.delivered, tally.lost.messages()), (10, 4, 5));
+    }
+
+    #[test]
+    fn after_a_halt_the_next_number_is_the_first_one_lost() {
+        let mut ledger = ledger(true);
+        ledger.batch(batch(1, 4));
+        ledger.notice(Command::Lost { session: SESSION, first: 5, last: 9 });
+        ledger.notice(Command::Halted { session: SESSION, next: 10 });
+        assert!(ledger.halted);
+        assert_eq!(ledger.oldest().unwrap().next, 5);
+    }
+
+    #[test]
+    fn nothing_is_handed_on_after_a_failure() {
+        let mut ledger = ledger(false);
+        for first in [12, 13, 14] {
+            ledger.batch(batch(first, 1));
+        }
+        assert!(ledger.take_failure().is_some());
+        assert_eq!(ledger.consumer.0, [12, 13]);
+    }
+
+    #[test]
+    fn sessions_are_taken_out_as_they_end() {
+        let mut ledger = ledger(false);
+        assert!(!ledger.oldest_ended());
+        let reason = SessionEnd::Ended;
+        ledger.notice(Command::SessionEnded { session: SESSION, next: 1, reason });
+        assert!(ledger.oldest_ended());
+        assert_eq!(ledger.take_oldest().unwrap().end, Some(reason));
+        assert!(ledger.oldest().is_none());
+    }
+
+    #[test]
+    fn lines_are_letters_as_far_as_letters_go() {
+        assert_eq!([0, 25, 26, 31].map(line_name), ["A", "Z", "27", "32"]);
+    }
+}
