@@ -193,6 +193,8 @@ impl ReceiverDriver {
         if let Event::AddServer(_, address) = event {
             self.open_requests(address)?;
         }
+        // A new machine has a session to tell of, where it was configured with one.
+        self.drain(sink);
         self.machine.handle(self.now(), event)?;
         self.drain(sink);
         self.send_requests();
@@ -335,9 +337,11 @@ impl ReceiverDriver {
 
     /// Lets the machine's timers run out that are due.
     fn expire(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
-        let Some(at) = self.machine.poll_timeout() else { return Ok(()) };
+        if self.machine.has_commands() {
+            self.drain(sink);
+        }
         let now = self.now();
-        if at <= now {
+        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
             self.machine.handle_timeout(now)?;
             self.drain(sink);
             self.send_requests();
