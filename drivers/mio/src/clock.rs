@@ -35,6 +35,20 @@ impl Default for Clock {
     }
 }
 
+/// Whose clock tells when a datagram arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Arrivals {
+    /// The driver's: a datagram arrived when it was read.
+    Read,
+    /// The kernel's, of every datagram as long as the driver keeps up. While a backlog of more than
+    /// a batch is worked off, the last of each batch stands for the batch, for telling each costs
+    /// the kernel a sixth of what reading it costs. As `Read` where the kernel does not tell.
+    #[default]
+    Kernel,
+    /// The kernel's, of every datagram, in a backlog too. As `Read` where the kernel does not tell.
+    KernelEach,
+}
+
 /// Brings wall-clock times of the kernel onto a [`Clock`].
 ///
 /// The distance between the two clocks is measured once a second, so a step of the wall clock is

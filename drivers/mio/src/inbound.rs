@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 
 use gapless_core::receiver::{LineId, Source};
 
+use crate::clock::Arrivals;
 use crate::socket::{Socket, Wishes};
 use crate::stats::ReadStats;
-use crate::sys::{BATCH, Destination, ReceiveBatch, Received};
+use crate::sys::{self, BATCH, Destination, ReceiveBatch, Received};
 use crate::{Address, Error};
 
 /// So many errors of one socket without a datagram in between mean that it is broken: what comes
@@ -22,6 +23,11 @@ pub(crate) struct Inbound {
     /// Whether it may hold more.
     pub(crate) ready: bool,
     pub(crate) stats: ReadStats,
+    arrivals: Arrivals,
+    /// More than a batch waited, so the kernel tells arrivals by batch.
+    backlog: bool,
+    /// When the last datagram of the batch arrived, in nanoseconds since 1970, if told by batch.
+    batch_arrival: Option<u64>,
     errors_in_row: u32,
 }
 
@@ -43,24 +49,33 @@ impl Inbound {
         let failed = |(action, source)| Error::Line { action, address: first.clone(), source };
         if let [(line, address)] = lines {
             let socket = Socket::for_line(address, wishes).map_err(failed)?;
-            return Ok(Self::new(socket, Role::Line(*line)));
+            return Ok(Self::new(socket, Role::Line(*line), wishes));
         }
         let (socket, interfaces) = Socket::for_groups(&addresses, wishes).map_err(failed)?;
         let groups = lines.iter().zip(interfaces).map(|((line, address), interface)| {
             (Destination { address: address.destination().ip(), interface }, *line)
         });
-        Ok(Self::new(socket, Role::Groups(groups.collect())))
+        Ok(Self::new(socket, Role::Groups(groups.collect()), wishes))
     }
 
     /// The socket that requests and answers come and go on.
     pub(crate) fn for_peers(local: SocketAddr, wishes: Wishes) -> Result<Self, Error> {
         let socket = Socket::for_requests(local, wishes)
             .map_err(|(action, source)| Error::Requests { action, address: local, source })?;
-        Ok(Self::new(socket, Role::Peers))
+        Ok(Self::new(socket, Role::Peers, wishes))
     }
 
-    fn new(socket: Socket, role: Role) -> Self {
-        Self { socket, role, ready: false, stats: ReadStats::default(), errors_in_row: 0 }
+    fn new(socket: Socket, role: Role, wishes: Wishes) -> Self {
+        Self {
+            socket,
+            role,
+            ready: false,
+            stats: ReadStats::default(),
+            arrivals: wishes.arrivals,
+            backlog: false,
+            batch_arrival: None,
+            errors_in_row: 0,
+        }
     }
 
     /// Reads once. A socket that gave less than it was asked for is empty: what comes later makes
@@ -72,16 +87,45 @@ impl Inbound {
                 self.stats.datagrams += count as u64;
                 self.ready = count == BATCH;
                 self.errors_in_row = 0;
+                self.follow_backlog();
                 Ok(count)
             }
             Err(error) => self.failed(error).map(|()| 0),
         }
     }
 
+    /// Has arrivals told by batch as long as more than a batch waits.
+    fn follow_backlog(&mut self) {
+        self.batch_arrival = None;
+        if self.arrivals != Arrivals::Kernel {
+            return;
+        }
+        if self.backlog {
+            self.stats.clock_calls += 1;
+            self.batch_arrival = sys::last_arrival(self.socket.as_fd());
+        }
+        if self.ready != self.backlog {
+            self.stats.clock_calls += 1;
+            // Where it is refused, nothing has changed.
+            if sys::tell_arrivals(self.socket.as_fd(), !self.ready).is_ok() {
+                self.backlog = self.ready;
+            }
+        }
+    }
+
+    /// When a datagram of the last batch arrived, in nanoseconds since 1970, where the kernel tells.
+    #[inline]
+    pub(crate) fn arrival(&self, datagram: &Received<'_>) -> Option<u64> {
+        datagram.wall_nanos.or(self.batch_arrival)
+    }
+
     #[cold]
     fn failed(&mut self, source: io::Error) -> Result<(), Error> {
         match source.kind() {
-            ErrorKind::WouldBlock => self.ready = false,
+            ErrorKind::WouldBlock => {
+                self.ready = false;
+                self.follow_backlog();
+            }
             ErrorKind::Interrupted => {}
             // An ICMP message about an earlier request, most likely: told once, then there may be
             // more to read.

@@ -37,7 +37,7 @@ mod stats;
 mod sys;
 
 pub use address::{Address, AddressError, Interface};
-pub use clock::Clock;
+pub use clock::{Arrivals, Clock};
 pub use error::Error;
 pub use publisher::{Clear, PublisherConfig, PublisherDriver, SentLine, Tap};
 pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};

@@ -12,6 +12,7 @@ use gapless_core::receiver::Source;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
 
+use crate::clock::Arrivals;
 use crate::inbound::Inbound;
 use crate::outbox::Outbox;
 use crate::readiness::{Readiness, shorter};
@@ -190,8 +191,11 @@ impl<T: Tap> PublisherDriver<T> {
                 .map_err(|(action, source)| line_error(action, &address, source))?;
             lines.push(Line { address, socket, outbox: Outbox::default() });
         }
-        let wishes =
-            Wishes { receive_buffer: config.receive_buffer, kernel_times: false, busy_poll: None };
+        let wishes = Wishes {
+            receive_buffer: config.receive_buffer,
+            arrivals: Arrivals::Read,
+            busy_poll: None,
+        };
         let requests = match config.requests {
             Some(local) => {
                 let inbound = Inbound::for_peers(local, wishes)?;

@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
 
 use crate::address::{Address, Interface, Multicast};
+use crate::clock::Arrivals;
 use crate::sys;
 
 /// What a step of opening a socket is called in an error.
@@ -21,8 +22,8 @@ pub(crate) type Step = &'static str;
 pub(crate) struct Wishes {
     /// Bytes; zero leaves the system's default.
     pub(crate) receive_buffer: usize,
-    /// Whether the kernel tells when datagrams arrived, where it can.
-    pub(crate) kernel_times: bool,
+    /// Whose clock tells when datagrams arrived.
+    pub(crate) arrivals: Arrivals,
     /// Whether the kernel polls the device, where it can and may.
     pub(crate) busy_poll: Option<Duration>,
 }
@@ -96,7 +97,7 @@ impl Socket {
     /// A socket to send a line from. `hops` counts for multicast only.
     pub(crate) fn to_line(line: &Address, hops: u32) -> Result<Self, (Step, io::Error)> {
         let ipv4 = line.destination().is_ipv4();
-        let wishes = Wishes { receive_buffer: 0, kernel_times: false, busy_poll: None };
+        let wishes = Wishes { receive_buffer: 0, arrivals: Arrivals::Read, busy_poll: None };
         let socket = open(ipv4, wishes)?;
         if let Some(Multicast { interface, .. }) = line.group() {
             let index = index_of(interface).map_err(step("find the interface of"))?;
@@ -190,9 +191,9 @@ fn open(ipv4: bool, wishes: Wishes) -> Result<socket2::Socket, (Step, io::Error)
         ask_for_receive_buffer(&socket, wishes.receive_buffer)
             .map_err(step("size the receive buffer of"))?;
     }
-    if wishes.kernel_times {
+    if wishes.arrivals != Arrivals::Read {
         // Where the kernel does not tell, the time of reading stands in.
-        let _ = sys::enable_kernel_times(socket.as_fd());
+        let _ = sys::tell_arrivals(socket.as_fd(), true);
     }
     if let Some(time) = wishes.busy_poll {
         // Raising it takes a right that few programs have; the driver spins by itself too.

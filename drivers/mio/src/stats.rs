@@ -7,6 +7,8 @@ use std::ops::AddAssign;
 pub struct ReadStats {
     /// System calls that read, those that found nothing included.
     pub reads: u64,
+    /// System calls about arrival times.
+    pub clock_calls: u64,
     /// Datagrams read.
     pub datagrams: u64,
     /// Bytes of those datagrams.
@@ -22,6 +24,7 @@ pub struct ReadStats {
 impl AddAssign for ReadStats {
     fn add_assign(&mut self, other: Self) {
         self.reads += other.reads;
+        self.clock_calls += other.clock_calls;
         self.datagrams += other.datagrams;
         self.bytes += other.bytes;
         self.cut += other.cut;

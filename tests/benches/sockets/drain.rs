@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gapless_core::receiver::{self, Batch, Command, Start};
 use gapless_core::wire::mold::Packet;
-use gapless_mio::{ReceiverConfig, ReceiverDriver, Sink};
+use gapless_mio::{Arrivals, ReceiverConfig, ReceiverDriver, Sink};
 
 use crate::bare::BareLoop;
 use crate::feed::{SESSION, Tally, feed};
@@ -22,7 +22,7 @@ const MOST_PACKETS: u64 = 2_000;
 const BUFFER: usize = 16 << 20;
 
 /// How many ways of draining a socket are compared, and which of them the goal is for.
-const WAYS: usize = 4;
+const WAYS: usize = 5;
 const DRIVER: usize = 2;
 
 /// One way of draining a socket.
@@ -82,7 +82,7 @@ impl Sink for Tally {
 }
 
 impl Driver {
-    fn new(kernel_times: bool) -> Self {
+    fn new(arrivals: Arrivals) -> Self {
         let config = ReceiverConfig {
             receiver: receiver::Config {
                 session: Some(SESSION),
@@ -91,7 +91,7 @@ impl Driver {
             },
             lines: vec!["127.0.0.1:0".parse().unwrap()],
             receive_buffer: BUFFER,
-            kernel_times,
+            arrivals,
             ..ReceiverConfig::default()
         };
         Self(ReceiverDriver::new(config).unwrap(), Tally::default())
@@ -115,6 +115,7 @@ pub(crate) fn table() -> ExitCode {
         "bare loop",
         "bare loop, kernel times",
         "gapless-mio and receiver",
+        "gapless-mio, kernel times of each",
         "gapless-mio, no kernel times",
     ];
     for (row, name) in names.iter().enumerate() {
@@ -130,11 +131,12 @@ pub(crate) fn table() -> ExitCode {
     if reached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays all rounds at so many messages a packet: bare loop and driver, each without and with the
-/// kernel's arrival times.
+/// Plays all rounds at so many messages a packet: the bare loop without and with the kernel's arrival
+/// times, and the driver as it is by default, with the times of each datagram, and without.
 fn measure(messages: u16) -> [Outcome; WAYS] {
-    let mut driver = Driver::new(true);
-    let mut plain = Driver::new(false);
+    let mut driver = Driver::new(Arrivals::Kernel);
+    let mut each = Driver::new(Arrivals::KernelEach);
+    let mut plain = Driver::new(Arrivals::Read);
     let buffer = driver.receive_buffer();
     let mut bare = Bare::new(buffer, false);
     let mut timed = Bare::new(buffer, true);
@@ -151,13 +153,14 @@ fn measure(messages: u16) -> [Outcome; WAYS] {
                 0 => &mut bare,
                 1 => &mut timed,
                 DRIVER => &mut driver,
+                3 => &mut each,
                 _ => &mut plain,
             };
             times[which].push(drained_in(drain, &sender, &feed).as_nanos() as f64);
         }
     }
     let times = times.map(|times| times[WARM_UP..].to_vec());
-    [0, 1, DRIVER, 3].map(|which| Outcome {
+    [0, 1, DRIVER, 3, 4].map(|which| Outcome {
         nanos: median(times[which].clone()) / packets as f64,
         ratio: median(times[which].iter().zip(&times[0]).map(|(a, b)| a / b).collect()),
     })

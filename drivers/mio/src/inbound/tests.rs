@@ -11,7 +11,8 @@ use crate::Clock;
 use crate::clock::WallClock;
 use crate::sys::SendBatch;
 
-const WISHES: Wishes = Wishes { receive_buffer: 1 << 20, kernel_times: true, busy_poll: None };
+const WISHES: Wishes =
+    Wishes { receive_buffer: 1 << 20, arrivals: Arrivals::KernelEach, busy_poll: None };
 
 fn line(address: &str) -> Inbound {
     lines(&[address])
@@ -139,6 +140,36 @@ fn the_kernel_tells_arrivals_between_sending_and_reading() {
     assert!(arrivals.is_sorted());
     assert!(arrivals[0] + slack >= before, "{arrivals:?} before {before:?}");
     assert!(arrivals[2] <= after + slack, "{arrivals:?} after {after:?}");
+}
+
+#[test]
+fn in_a_backlog_the_last_of_a_batch_stands_for_the_batch() {
+    let address: Address = "127.0.0.1:0".parse().unwrap();
+    let wishes = Wishes { arrivals: Arrivals::Kernel, ..WISHES };
+    let mut inbound = Inbound::for_lines(&[(LineId(0), address)], wishes).unwrap();
+    let sender = sender("127.0.0.1:0");
+    let mut slots = ReceiveBatch::new(false);
+    for _ in 0..2 {
+        for _ in 0..2 * BATCH + 1 {
+            sender.send_to(b"datagram", inbound.socket.local()).unwrap();
+        }
+        let mut arrivals = Vec::new();
+        for (whole, each) in [(BATCH, true), (BATCH, false), (1, false)] {
+            let count = inbound.receive(&mut slots).unwrap();
+            assert_eq!(count, whole);
+            for index in 0..count {
+                let datagram = slots.get(index);
+                assert_eq!(datagram.wall_nanos.is_some(), each);
+                arrivals.push(inbound.arrival(&datagram).unwrap());
+            }
+        }
+        assert!(arrivals.is_sorted());
+        assert!(arrivals[0] < arrivals[BATCH - 1]);
+        assert!(arrivals[BATCH - 1] < arrivals[BATCH]);
+        assert_eq!(arrivals[BATCH], arrivals[2 * BATCH - 1]);
+        assert!(arrivals[BATCH] < arrivals[2 * BATCH]);
+    }
+    assert_eq!(inbound.stats.clock_calls, 2 * 4);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use gapless_core::receiver::{self, Batch, Command, LineId, LineStats};
 
 use crate::socket::Wishes;
 use crate::stats::ReadStats;
-use crate::{Address, Clock};
+use crate::{Address, Arrivals, Clock};
 
 /// The configuration of a [`ReceiverDriver`].
 #[derive(Clone, Debug)]
@@ -24,9 +24,8 @@ pub struct ReceiverConfig {
     /// The receive buffer asked for, of every socket, in bytes of datagrams and their bookkeeping.
     /// Zero leaves the system's default. What was granted is in [`LineReport::receive_buffer`].
     pub receive_buffer: usize,
-    /// Whether arrivals are told by the kernel's clock, where it tells them: else a datagram
-    /// arrived when it was read.
-    pub kernel_times: bool,
+    /// Whose clock tells when a datagram arrived.
+    pub arrivals: Arrivals,
     /// How long a turn reads the sockets over and over before it sleeps. The kernel is asked to poll
     /// the network device for as long, where it may. `None`: it sleeps at once.
     pub busy_poll: Option<Duration>,
@@ -38,8 +37,8 @@ pub struct ReceiverConfig {
 }
 
 impl Default for ReceiverConfig {
-    /// No lines and servers, 8 MiB of receive buffer, kernel times, no busy polling, a socket for
-    /// every line.
+    /// No lines and servers, 8 MiB of receive buffer, the kernel's arrival times, no busy polling, a
+    /// socket for every line.
     fn default() -> Self {
         Self {
             receiver: receiver::Config::default(),
@@ -47,7 +46,7 @@ impl Default for ReceiverConfig {
             servers: Vec::new(),
             requests_from: None,
             receive_buffer: 8 << 20,
-            kernel_times: true,
+            arrivals: Arrivals::Kernel,
             busy_poll: None,
             share_sockets: false,
             clock: Clock::new(),
@@ -59,7 +58,7 @@ impl ReceiverConfig {
     pub(super) const fn wishes(&self) -> Wishes {
         Wishes {
             receive_buffer: self.receive_buffer,
-            kernel_times: self.kernel_times,
+            arrivals: self.arrivals,
             busy_poll: self.busy_poll,
         }
     }

@@ -307,7 +307,7 @@ impl ReceiverDriver {
         wall.refresh(now);
         for datagram in (0..count).map(|index| slots.get(index)) {
             let Some(source) = inbound.source(&datagram) else { continue };
-            let arrival = datagram.wall_nanos.map_or(now, |time| wall.to_core(time, now));
+            let arrival = inbound.arrival(&datagram).map_or(now, |time| wall.to_core(time, now));
             if let Some(batch) = machine.receive_stamped(now, arrival, source, datagram.bytes) {
                 sink.batch(batch);
             }

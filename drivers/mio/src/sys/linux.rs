@@ -27,6 +27,9 @@ const CONTROL: usize = 80;
 /// `struct sockaddr_in6`; IPv4 needs 16.
 const NAME: usize = 28;
 
+/// Asks for the arrival time of the last datagram; `SIOCGSTAMPNS_OLD` of `asm-generic/sockios.h`.
+const SIOCGSTAMPNS: u32 = 0x8907;
+
 /// The counters of a socket's memory; `SO_MEMINFO` and `SK_MEMINFO_DROPS` of `linux/sock_diag.h`.
 const SO_MEMINFO: c_int = 55;
 const MEMINFO_DROPS: usize = 8;
@@ -197,9 +200,19 @@ impl SendBatch {
     }
 }
 
-/// Asks for the kernel's arrival time of every datagram.
-pub(crate) fn enable_kernel_times(socket: BorrowedFd<'_>) -> io::Result<()> {
-    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1_i32)
+/// Whether the kernel tells the arrival time with every datagram. Once it did, it goes on noting
+/// arrivals, for [`last_arrival`].
+pub(crate) fn tell_arrivals(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &c_int::from(on))
+}
+
+/// When the datagram that was read last arrived, in nanoseconds since 1970.
+pub(crate) fn last_arrival(socket: BorrowedFd<'_>) -> Option<u64> {
+    // `tv_sec`, then `tv_nsec`: a `timespec`, as bytes.
+    let mut time = [0_u8; mem::size_of::<libc::timespec>()];
+    // SAFETY: the kernel writes one `timespec`, for which there is room.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS as _, time.as_mut_ptr()) };
+    if result == 0 { read_time(&time) } else { None }
 }
 
 /// Asks for the destination address of every datagram.

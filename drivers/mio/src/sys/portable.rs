@@ -77,8 +77,12 @@ impl SendBatch {
 
 pub(crate) const RECEIVE_BUFFER_FACTOR: usize = 1;
 
-pub(crate) fn enable_kernel_times(_: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn tell_arrivals(_: BorrowedFd<'_>, _on: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn last_arrival(_: BorrowedFd<'_>) -> Option<u64> {
+    None
 }
 
 pub(crate) fn enable_destinations(_: BorrowedFd<'_>, _ipv4: bool) -> io::Result<()> {
