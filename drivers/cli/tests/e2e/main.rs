@@ -1,0 +1,12 @@
+//! The program end to end: `gapless` in processes of their own, over loopback.
+//!
+//! Ports are taken from the system. Nothing is measured; every wait has a bound far beyond what is
+//! needed.
+
+mod capture;
+mod demo;
+mod endings;
+mod program;
+mod repair;
+mod sessions;
+mod streams;

@@ -1,0 +1,273 @@
+//! Runs the program and reads what it says.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `gapless`.
+pub(crate) struct Program {
+    child: Child,
+    /// Its standard error, line by line.
+    errors: Receiver<String>,
+    /// Lines of it that were read.
+    said: Vec<String>,
+    /// Its standard output, in the end.
+    output: Option<thread::JoinHandle<Vec<u8>>>,
+}
+
+/// How a `gapless` ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) errors: String,
+}
+
+impl Program {
+    /// Starts it.
+    pub(crate) fn start<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let arguments: Vec<String> =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gapless"))
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, errors) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+        });
+        let mut stdout = child.stdout.take().unwrap();
+        let output = thread::spawn(move || {
+            let mut output = Vec::new();
+            stdout.read_to_end(&mut output).unwrap();
+            output
+        });
+        Self { child, errors, said: Vec::new(), output: Some(output) }
+    }
+
+    /// The address in a line of standard error that begins with `words`.
+    pub(crate) fn address(&mut self, words: &str) -> SocketAddr {
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+                panic!("no `{words}` on standard error; it said: {:?}", self.said)
+            });
+            let address = line.strip_prefix(words).map(|address| address.trim().parse().unwrap());
+            self.said.push(line);
+            if let Some(address) = address {
+                return address;
+            }
+        }
+    }
+
+    /// Writes to its standard input.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.child.stdin.take();
+    }
+
+    /// What Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    }
+
+    /// Ends it without a chance to clean up.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> Ended {
+        self.child.stdin.take();
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    panic!("still running; it said: {:?}", self.said)
+                }
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let output = self.output.take().unwrap().join().unwrap();
+        let mut errors = std::mem::take(&mut self.said);
+        errors.extend(self.errors.iter());
+        Ended { code: status.code(), output, errors: errors.join("\n") }
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub(crate) fn stop(self) -> Ended {
+        self.interrupt();
+        self.wait()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The only JSON object that it printed.
+    pub(crate) fn json(&self) -> Value {
+        let mut objects = self.objects();
+        assert_eq!(objects.len(), 1, "{}", self.errors);
+        objects.remove(0)
+    }
+
+    /// The JSON objects that it printed, one a line.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        let text = str::from_utf8(&self.output).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn assert_code(&self, code: i32) {
+        let output = String::from_utf8_lossy(&self.output[..self.output.len().min(2_000)]);
+        assert_eq!(self.code, Some(code), "it said: {}\n{output}", self.errors);
+    }
+}
+
+/// Runs it to its end.
+pub(crate) fn gapless(line: &str) -> Ended {
+    Program::start(line.split_whitespace()).wait()
+}
+
+/// A folder with a feed in it.
+pub(crate) struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).into_os_string().into_string().unwrap()
+    }
+
+    /// A binaryfile of `count` messages of 0 to 79 bytes.
+    pub(crate) fn feed(&self, name: &str, count: u32) -> String {
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            let message = format!("{number}:{}", "x".repeat((number * 7 % 71) as usize));
+            let message = if number % 97 == 5 { String::new() } else { message };
+            bytes.extend((message.len() as u16).to_be_bytes());
+            bytes.extend(message.as_bytes());
+        }
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    /// Asserts that two files are equal, without printing them.
+    #[track_caller]
+    pub(crate) fn assert_same(&self, one: &str, other: &str) {
+        let (one_bytes, other_bytes) = (self.read(one), self.read(other));
+        assert!(
+            one_bytes == other_bytes,
+            "{one} ({} bytes) and {other} ({} bytes) differ",
+            one_bytes.len(),
+            other_bytes.len()
+        );
+    }
+
+    /// Waits until a file has so many bytes.
+    pub(crate) fn wait_for_length(&self, name: &str, bytes: u64) {
+        let path = PathBuf::from(self.path(name));
+        wait_until(|| fs::metadata(&path).is_ok_and(|metadata| metadata.len() >= bytes));
+    }
+}
+
+/// Waits for something that must come.
+#[track_caller]
+pub(crate) fn wait_until(mut come: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !come() {
+        assert!(Instant::now() < deadline, "it never came");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A port of the system's choice, held until its user is about to take it.
+pub(crate) struct Port(UdpSocket);
+
+impl Port {
+    pub(crate) fn new() -> Self {
+        Self(UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// Lets go of it.
+    pub(crate) fn free(self) -> SocketAddr {
+        self.address()
+    }
+}
+
+/// Starts a receiver with `lines` lines, and tells where they are.
+pub(crate) fn receiver(lines: usize, arguments: &str) -> (Program, Vec<SocketAddr>) {
+    let flags = "--line 127.0.0.1:0 ".repeat(lines);
+    let mut program =
+        Program::start(format!("receive --json {flags}{arguments}").split_whitespace());
+    let names = ["line A on", "line B on", "line C on"];
+    let addresses = names[..lines].iter().map(|name| program.address(name)).collect();
+    (program, addresses)
+}
+
+/// Starts a publisher that sends to these lines, until it is stopped if it is not said how long it
+/// stays.
+pub(crate) fn publisher(to: &[SocketAddr], requests: SocketAddr, arguments: &str) -> Program {
+    let to: String = to.iter().map(|line| format!("--to {line} ")).collect();
+    let linger = if arguments.contains("--linger") { "" } else { "--linger 60" };
+    let line = format!("publish --json {linger} {to}--requests {requests} {arguments}");
+    Program::start(line.split_whitespace())
+}
+
+/// The ranges in a field of a JSON object.
+pub(crate) fn ranges(value: &Value) -> Vec<(u64, u64)> {
+    let ranges = value.as_array().unwrap().iter();
+    ranges.map(|range| (range[0].as_u64().unwrap(), range[1].as_u64().unwrap())).collect()
+}
+
+/// A file shared beside the checkout; `None`, and said so, where there is none.
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let skipped = format!("skipped: {} is not there", path.display());
+    assert!(std::env::var_os("GAPLESS_NO_SKIP").is_none(), "{skipped}");
+    println!("{skipped}");
+    None
+}
