@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use gapless_core::Instant;
 use gapless_core::receiver::{LineId, Source};
 
 use crate::clock::Arrivals;
@@ -22,6 +23,8 @@ pub(crate) struct Inbound {
     pub(crate) role: Role,
     /// Whether it may hold more.
     pub(crate) ready: bool,
+    /// What came before this was read, as far as the kernel told arrivals.
+    pub(crate) read_up_to: Instant,
     pub(crate) stats: ReadStats,
     arrivals: Arrivals,
     /// More than a batch waited, so the kernel tells arrivals by batch.
@@ -70,6 +73,7 @@ impl Inbound {
             socket,
             role,
             ready: false,
+            read_up_to: Instant::ZERO,
             stats: ReadStats::default(),
             arrivals: wishes.arrivals,
             backlog: false,
@@ -162,6 +166,11 @@ impl Inbound {
     }
 }
 
+/// Whether two lines could not be told apart. Port 0 becomes a port of its own.
+pub(crate) fn is_same_line(a: &Address, b: &Address) -> bool {
+    a == b && a.destination().port() != 0
+}
+
 /// Puts lines together that one socket serves: with `share`, groups of one port and family of any
 /// sender. Those of one sender only cannot share: a socket tells groups apart, not senders.
 pub(crate) fn by_socket(
@@ -170,8 +179,7 @@ pub(crate) fn by_socket(
 ) -> Result<Vec<Vec<(LineId, Address)>>, Error> {
     let mut sockets: Vec<Vec<(LineId, Address)>> = Vec::new();
     for (line, address) in lines {
-        let port = address.destination().port();
-        if port != 0 && sockets.iter().flatten().any(|(_, known)| *known == address) {
+        if sockets.iter().flatten().any(|(_, known)| is_same_line(known, &address)) {
             return Err(Error::LineTwice { address });
         }
         let shares = |other: &Address| {

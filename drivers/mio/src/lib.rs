@@ -9,6 +9,36 @@
 //! Both drivers have a `turn(timeout)` for people with a loop of their own, a `run` for those
 //! without, and can be registered with somebody else's mio loop (`with_registry`).
 //!
+//! ```no_run
+//! use gapless_core::receiver::{Batch, Command};
+//! use gapless_mio::{ReceiverConfig, ReceiverDriver, Sink};
+//!
+//! struct Print;
+//!
+//! impl Sink for Print {
+//!     fn batch(&mut self, batch: Batch<&[u8]>) {
+//!         for (number, message) in batch.messages() {
+//!             println!("{number}: {} bytes", message.len());
+//!         }
+//!     }
+//!
+//!     fn notice(&mut self, notice: Command) {
+//!         eprintln!("{notice:?}");
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut driver = ReceiverDriver::new(ReceiverConfig {
+//!     lines: vec!["239.1.1.1:5000@eth0".parse()?, "239.1.2.1:5000@eth1".parse()?],
+//!     servers: vec!["10.0.0.9:6000".parse()?],
+//!     ..ReceiverConfig::default()
+//! })?;
+//! loop {
+//!     driver.turn(None, &mut Print)?;
+//! }
+//! # }
+//! ```
+//!
 //! # Reading and writing
 //!
 //! On Linux one system call (`recvmmsg`, `sendmmsg`) moves up to 64 datagrams, into and out of buffers

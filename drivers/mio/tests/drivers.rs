@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gapless_core::receiver::{self, Batch, Command, Event, LineId, ServerId};
-use gapless_core::wire::mold::{HEARTBEAT, Header};
+use gapless_core::wire::mold::{HEARTBEAT, Header, PacketWriter};
 use gapless_core::{Machine, Session, publisher, transmitter};
 use gapless_mio::{
-    Address, Error, PublisherConfig, PublisherDriver, ReceiverConfig, ReceiverDriver, Sink, Tap,
+    Address, Arrivals, Error, PublisherConfig, PublisherDriver, ReceiverConfig, ReceiverDriver,
+    Sink, Tap,
 };
 use gapless_tests::in_namespace;
 use mio::{Events, Poll, Token};
@@ -365,6 +366,75 @@ fn lines_are_added_and_removed_while_running() {
     assert_eq!(receiver.receiver().line(line), None);
     receiver.add_line(line, address("127.0.0.1:0"), &mut collected).unwrap();
     assert_eq!(receiver.lines().len(), 1);
+}
+
+#[test]
+fn a_line_that_cannot_be_had_is_not_added() {
+    let mut receiver = ReceiverDriver::new(receiving(&[])).unwrap();
+    let mut collected = Collected::default();
+    let nowhere = address("239.1.1.1:5000@no-such-if");
+    let failed = receiver.add_line(LineId(1), nowhere, &mut collected);
+    assert!(matches!(failed, Err(Error::Line { .. })));
+    assert_eq!(receiver.receiver().line(LineId(1)), None);
+    assert!(receiver.lines().is_empty());
+}
+
+#[test]
+fn lines_that_share_a_socket_come_and_go_one_by_one() {
+    in_namespace!();
+    let lines = ["239.1.1.1:5000@lo", "239.1.1.2:5000@lo"];
+    let config = ReceiverConfig { share_sockets: true, ..receiving(&lines) };
+    let mut receiver = ReceiverDriver::new(config).unwrap();
+    let mut collected = Collected::default();
+    let twice = receiver.add_line(LineId(2), address(lines[1]), &mut collected);
+    assert!(matches!(twice, Err(Error::LineTwice { .. })));
+    receiver.remove_line(LineId(0), &mut collected).unwrap();
+    // Takes the number that the shared socket was opened for.
+    receiver.add_line(LineId(0), address("239.1.1.3:5000@lo"), &mut collected).unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for group in ["239.1.1.1", "239.1.1.2", "239.1.1.3"] {
+        sender.send_to(&heartbeat(), (group, 5000)).unwrap();
+    }
+    receiver.turn(NONE, &mut collected).unwrap();
+    let [second, first] = receiver.lines().try_into().unwrap();
+    assert_eq!((second.line, second.stats.packets, second.read.stray), (LineId(1), 1, 1));
+    assert_eq!((first.line, first.stats.packets, first.read.stray), (LineId(0), 1, 0));
+}
+
+/// A packet of one message.
+fn packet(number: u64) -> Vec<u8> {
+    let mut buffer = [0; 64];
+    let mut writer = PacketWriter::new(&mut buffer, session(), number).unwrap();
+    assert!(writer.push(&message(number % 32)));
+    let length = writer.len();
+    buffer[..length].to_vec()
+}
+
+#[test]
+fn what_waits_in_a_socket_is_read_before_it_is_given_up() {
+    for arrivals in [Arrivals::Read, Arrivals::Kernel, Arrivals::KernelEach] {
+        let mut config = ReceiverConfig { arrivals, ..receiving(&["127.0.0.1:0"]) };
+        config.receiver.session = Some(session());
+        config.receiver.give_up = MILLISECOND;
+        let mut receiver = ReceiverDriver::new(config).unwrap();
+        let mut collected = Collected::default();
+        let to = receiver.lines()[0].local;
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let send = |number| sender.send_to(&packet(number), to).unwrap();
+        // More than a turn reads, all before the deadline, but for what the kernel's clock tells;
+        // and what is missing comes last.
+        for number in (1..=1).chain(3..=1500) {
+            send(number);
+        }
+        send(2);
+        receiver.turn(NONE, &mut collected).unwrap();
+        assert_eq!(collected.messages.len(), 1);
+        std::thread::sleep(2 * MILLISECOND);
+        while receiver.turn(NONE, &mut collected).unwrap().more {}
+        receiver.turn(NONE, &mut collected).unwrap();
+        assert_eq!(receiver.receiver().stats().lost, 0, "{arrivals:?}");
+        assert_eq!(collected.messages.len(), 1500);
+    }
 }
 
 #[test]

@@ -377,7 +377,10 @@ fn groups_of_ipv6_are_kept_apart_by_group_and_by_interface() {
         let addresses = [&*addresses[0], &addresses[1], &addresses[2]];
         let mut apart = addresses.map(line);
         let mut shared = lines(&addresses);
-        for (number, address) in addresses.iter().enumerate() {
+        // Joined by another socket of this machine, on the same port.
+        let other = format!("[{group}::13]:5000@left");
+        let _other = line(&other);
+        for (number, address) in addresses.iter().chain([&&*other]).enumerate() {
             let address: Address = address.parse().unwrap();
             let sender = Socket::to_line(&address, 1).unwrap();
             let datagram = [number as u8];
@@ -389,6 +392,7 @@ fn groups_of_ipv6_are_kept_apart_by_group_and_by_interface() {
         }
         let told: Vec<_> = (0..3).map(|n| (Source::Line(LineId(n)), vec![n])).collect();
         assert_eq!(read_all(&mut shared), told);
+        assert_eq!(shared.stats.stray, 0);
     }
 }
 

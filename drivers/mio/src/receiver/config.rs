@@ -9,7 +9,7 @@ use crate::socket::Wishes;
 use crate::stats::ReadStats;
 use crate::{Address, Arrivals, Clock};
 
-/// The configuration of a [`ReceiverDriver`].
+/// The configuration of a [`ReceiverDriver`](crate::ReceiverDriver).
 #[derive(Clone, Debug)]
 pub struct ReceiverConfig {
     /// The machine. Its `lines` and `servers` are replaced by the ones here.

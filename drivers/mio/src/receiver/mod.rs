@@ -27,6 +27,10 @@ use crate::{Address, Error, TICK, Turn};
 /// 1024 of each socket.
 const ROUNDS: usize = 16;
 
+/// How many rounds of reading a due timer waits at most: with 64 datagrams each, enough to empty a
+/// receive buffer of 48 MiB.
+const MOST_PUT_OFF: u32 = 1024;
+
 /// The first index of lines; below are the sockets for requests, IPv4 and IPv6.
 const FIRST_LINE: usize = 2;
 
@@ -46,6 +50,8 @@ pub struct ReceiverDriver {
     line_slots: ReceiveBatch,
     answer_slots: ReceiveBatch,
     requests: Requests,
+    /// For how many rounds a due timer has waited.
+    put_off: u32,
 }
 
 struct Line {
@@ -102,6 +108,7 @@ impl ReceiverDriver {
             line_slots: ReceiveBatch::new(false),
             answer_slots: ReceiveBatch::new(true),
             requests: Requests { outboxes: Default::default(), batch: SendBatch::new() },
+            put_off: 0,
             config,
         };
         driver.sockets.resize_with(Self::TOKENS, || None);
@@ -122,7 +129,9 @@ impl ReceiverDriver {
     /// # Errors
     /// Waiting or reading fails for good. Single failures are counted.
     pub fn turn(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> Result<Turn, Error> {
-        self.expire(sink)?;
+        if self.machine.has_commands() {
+            self.drain(sink);
+        }
         let mut turn = Turn::default();
         if let Some(time) = self.config.busy_poll {
             turn.datagrams = self.spin(timeout.map_or(time, |timeout| timeout.min(time)), sink)?;
@@ -131,10 +140,13 @@ impl ReceiverDriver {
             0 => shorter(timeout, self.timeout()),
             _ => Some(Duration::ZERO),
         };
-        let Self { readiness, sockets, .. } = self;
-        readiness.wait(timeout, |index| mark_ready(sockets, index)).map_err(Error::Poll)?;
+        self.wait(timeout)?;
+        let looked = self.now();
+        if self.is_due(looked) {
+            self.wait(Some(Duration::ZERO))?;
+        }
         for _ in 0..ROUNDS {
-            self.expire(sink)?;
+            self.expire(looked, sink)?;
             if !self.has_ready_sockets() {
                 break;
             }
@@ -204,7 +216,8 @@ impl ReceiverDriver {
     /// Receives from one line more, on a socket of its own.
     ///
     /// # Errors
-    /// The number is taken, or the socket cannot be had.
+    /// The number is taken, the address is another line's, or the socket cannot be had. Nothing has
+    /// changed then.
     pub fn add_line(
         &mut self,
         line: LineId,
@@ -214,11 +227,19 @@ impl ReceiverDriver {
         if self.lines.iter().any(|known| known.id == line) {
             return Err(Error::LineExists(line));
         }
+        if self.lines.iter().any(|known| inbound::is_same_line(&known.address, &address)) {
+            return Err(Error::LineTwice { address });
+        }
         self.handle(Event::AddLine(line), sink)?;
-        self.open_lines(vec![(line, address)])
+        let opened = self.open_lines(vec![(line, address)]);
+        if opened.is_err() {
+            self.handle(Event::RemoveLine(line), sink)?;
+        }
+        opened
     }
 
-    /// Receives from a line no more. Unknown: nothing happens.
+    /// Receives from a line no more. Unknown: nothing happens. A group that shares its socket with
+    /// others is left when the last of them is removed; until then it is counted as stray.
     ///
     /// # Errors
     /// The machine refuses the number.
@@ -307,7 +328,14 @@ impl ReceiverDriver {
         wall.refresh(now);
         for datagram in (0..count).map(|index| slots.get(index)) {
             let Some(source) = inbound.source(&datagram) else { continue };
-            let arrival = inbound.arrival(&datagram).map_or(now, |time| wall.to_core(time, now));
+            let arrival = match inbound.arrival(&datagram) {
+                Some(time) => {
+                    let arrival = wall.to_core(time, now);
+                    inbound.read_up_to = arrival;
+                    arrival
+                }
+                None => now,
+            };
             if let Some(batch) = machine.receive_stamped(now, arrival, source, datagram.bytes) {
                 sink.batch(batch);
             }
@@ -328,24 +356,36 @@ impl ReceiverDriver {
                 datagrams += self.read(index, sink)?;
             }
             let now = self.now();
-            let is_due = self.machine.poll_timeout().is_some_and(|at| at <= now);
-            if datagrams > 0 || is_due || now >= until {
+            if datagrams > 0 || self.is_due(now) || now >= until {
                 return Ok(datagrams);
             }
         }
     }
 
-    /// Lets the machine's timers run out that are due.
-    fn expire(&mut self, sink: &mut impl Sink) -> Result<(), Error> {
-        if self.machine.has_commands() {
-            self.drain(sink);
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        let Self { readiness, sockets, .. } = self;
+        readiness.wait(timeout, |index| mark_ready(sockets, index)).map_err(Error::Poll)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.machine.poll_timeout().is_some_and(|at| at <= now)
+    }
+
+    /// Lets the machine's timers run out that were due when the sockets were `looked` at, once
+    /// everything is read that came before: a program that was held up must not give up what waits
+    /// in its sockets. Under a load that never ends timers are late, but not for ever.
+    fn expire(&mut self, looked: Instant, sink: &mut impl Sink) -> Result<(), Error> {
+        let due = self.machine.poll_timeout().filter(|at| *at <= looked);
+        let Some(at) = due else { return Ok(()) };
+        let is_read = |inbound: &Inbound| !inbound.ready || inbound.read_up_to >= at;
+        if !self.sockets.iter().flatten().all(is_read) && self.put_off < MOST_PUT_OFF {
+            self.put_off += 1;
+            return Ok(());
         }
-        let now = self.now();
-        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
-            self.machine.handle_timeout(now)?;
-            self.drain(sink);
-            self.send_requests();
-        }
+        self.put_off = 0;
+        self.machine.handle_timeout(self.now())?;
+        self.drain(sink);
+        self.send_requests();
         Ok(())
     }
 
@@ -373,8 +413,9 @@ impl ReceiverDriver {
 
     /// Opens the socket that these lines, one or several, come in on.
     fn open_lines(&mut self, lines: Vec<(LineId, Address)>) -> Result<(), Error> {
-        let Some(&(first, _)) = lines.first() else { return Ok(()) };
-        let index = FIRST_LINE + usize::from(first.0);
+        // There are as many places as numbers of lines.
+        let free = (FIRST_LINE..Self::TOKENS).find(|&index| self.sockets[index].is_none());
+        let index = free.unwrap_or(Self::TOKENS - 1);
         let inbound = Inbound::for_lines(&lines, self.config.wishes())?;
         self.register(inbound, index)?;
         self.lines.extend(lines.into_iter().map(|(id, address)| Line {
