@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gapless_core::wire::mold::Packet;
+use gapless_core::wire::mold::{Kind, Packet};
 use gapless_core::{Machine, publisher, retransmitter, transmitter};
 use gapless_mio::{Address, PublisherConfig, PublisherDriver};
 
@@ -31,8 +31,8 @@ const MOST_AT_ONCE: u64 = 4096;
 const MESSAGES_EACH_SECOND: u64 = 500_000;
 /// Packets a second when nothing is said: more overruns a receiver that is busy otherwise.
 const PACKETS_EACH_SECOND: u64 = 40_000;
-/// The most memory for answers.
-const HISTORY_BYTES: usize = 1 << 30;
+/// The most memory for answers: some twelve million messages of 40 bytes.
+const HISTORY_BYTES: usize = 512 << 20;
 /// How far ends of session are apart, at first less.
 const END_INTERVAL: Duration = Duration::from_millis(250);
 /// Longer than anybody lingers.
@@ -179,6 +179,9 @@ pub(crate) struct Publication<'a> {
     port_chosen: bool,
     started: Instant,
     messages: u64,
+    /// The end of session that a capture ends with: it is told over and over, as one of our own
+    /// would be, for those who missed it or come later.
+    captured_end: Option<Bytes>,
 }
 
 impl<'a> Publication<'a> {
@@ -219,6 +222,7 @@ impl<'a> Publication<'a> {
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,
+            captured_end: None,
         })
     }
 
@@ -310,7 +314,8 @@ impl<'a> Publication<'a> {
             if datagram.to != to {
                 continue;
             }
-            let messages = packet.messages().count() as u64;
+            let messages = u64::from(packet.header().messages());
+            let is_end = packet.header().kind() == Kind::EndOfSession;
             match &mut pace {
                 Some(pace) => {
                     self.wait_for(pace)?;
@@ -321,7 +326,9 @@ impl<'a> Publication<'a> {
                     self.wait_until(origin + datagram.time.saturating_sub(first))?;
                 }
             }
-            self.driver.republish(Bytes::from(std::mem::take(&mut datagram.payload)))?;
+            let bytes = Bytes::from(std::mem::take(&mut datagram.payload));
+            self.captured_end = is_end.then(|| bytes.clone());
+            self.driver.republish(bytes)?;
             self.messages += messages;
             self.progress.show(self.messages, || "messages published");
         }
@@ -354,10 +361,16 @@ impl<'a> Publication<'a> {
     pub(crate) fn end(&mut self, linger: Duration) -> Result<(), Failure> {
         self.driver.end()?;
         let (mut requests, mut last) = (self.requests(), Instant::now());
+        let mut told = Instant::now();
         loop {
             let left = linger.saturating_sub(last.elapsed());
             if left.is_zero() || self.stop.is_asked() {
                 return Ok(());
+            }
+            if let Some(end) = self.captured_end.as_ref().filter(|_| told.elapsed() >= END_INTERVAL)
+            {
+                self.driver.republish(end.clone())?;
+                told = Instant::now();
             }
             self.driver.turn(Some(left.min(TICK)))?;
             if self.requests() != requests {

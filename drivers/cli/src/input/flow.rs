@@ -63,16 +63,17 @@ impl Flow {
     fn count(&mut self, packet: &Packet<'_>) {
         self.packets += 1;
         let header = packet.header();
+        let numbers = self.sessions.entry(header.session).or_default();
         if header.kind() == Kind::Data {
             let last = header.sequence + (u64::from(header.count) - 1);
-            self.sessions.entry(header.session).or_default().insert(header.sequence, last);
+            numbers.insert(header.sequence, last);
         }
     }
 
-    /// Whether every message of a packet went this way.
-    fn has(&self, packet: &Packet<'_>) -> bool {
+    /// Whether a packet holds messages of a session of this flow that did not go this way.
+    fn lacks(&self, packet: &Packet<'_>) -> bool {
         let numbers = self.sessions.get(&packet.header().session);
-        packet.messages().all(|(number, _)| numbers.is_some_and(|seen| seen.contains(number)))
+        numbers.is_some_and(|seen| packet.messages().any(|(number, _)| !seen.contains(number)))
     }
 
     /// How many messages there are.
@@ -147,7 +148,7 @@ impl Survey {
     }
 }
 
-/// Gives `take` every packet that did not go to `flow` and holds messages that the flow lacks:
+/// Gives `take` every packet that did not go to `to` and holds messages that the flow to there lacks:
 /// answers to requests, and what only another line brought.
 ///
 /// # Errors
@@ -162,12 +163,105 @@ pub(crate) fn elsewhere(
     let mut datagram = Datagram::default();
     while capture.next(&mut datagram)? {
         let payload = &datagram.payload;
-        let lacking = datagram.to != to
-            && Packet::new_checked(payload)
-                .is_ok_and(|packet| packet.header().kind() == Kind::Data && !flow.has(&packet));
-        if lacking {
+        let elsewhere = datagram.to != to;
+        if elsewhere && Packet::new_checked(payload).is_ok_and(|packet| flow.lacks(&packet)) {
             take(payload)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::pcap::tests::pcap;
+    use etherparse::PacketBuilder;
+    use gapless_core::wire::mold::Header;
+    use std::io::Write;
+    use std::net::IpAddr;
+
+    const FEED: &str = "10.0.0.1:5000";
+    const ELSEWHERE: &str = "10.0.0.2:6000";
+
+    /// A frame of raw IP to `to` with `count` empty messages from `sequence` on.
+    fn frame(to: &str, session: &[u8; 10], sequence: u64, count: u16) -> Vec<u8> {
+        let to: SocketAddr = to.parse().unwrap();
+        let IpAddr::V4(ip) = to.ip() else { panic!() };
+        let header = Header { session: Session::new(*session), sequence, count };
+        let mut payload = header.to_bytes().to_vec();
+        payload.resize(payload.len() + 2 * usize::from(count), 0);
+        let mut bytes = Vec::new();
+        PacketBuilder::ipv4([10, 0, 0, 9], ip.octets(), 1)
+            .udp(1, to.port())
+            .write(&mut bytes, &payload)
+            .unwrap();
+        bytes
+    }
+
+    /// Three packets of a feed that lacks message 4, and what went elsewhere.
+    fn recording(elsewhere: &[Vec<u8>]) -> Recording {
+        let session = b"FEED      ";
+        let feed = [(1, 2), (3, 1), (5, 2)];
+        let feed = feed.map(|(sequence, count)| frame(FEED, session, sequence, count));
+        let mut copy = NamedTempFile::new().unwrap();
+        copy.write_all(&pcap(101, &[elsewhere, &feed].concat())).unwrap();
+        Recording { name: "x.pcap".into(), path: copy.path().to_owned(), _copy: Some(copy) }
+    }
+
+    fn chosen(recording: &Recording, wanted: Option<&str>) -> Result<(SocketAddr, Flow), Failure> {
+        let wanted = wanted.map(|wanted| wanted.parse().unwrap());
+        Survey::new(recording).unwrap().choose("x.pcap", wanted)
+    }
+
+    /// The first numbers of the packets that are found elsewhere.
+    fn found(recording: &Recording) -> Vec<u64> {
+        let (to, flow) = chosen(recording, Some(FEED)).unwrap();
+        let mut found = Vec::new();
+        elsewhere(recording, to, &flow, |packet| {
+            found.push(Packet::new_checked(packet).unwrap().header().sequence);
+            Ok(())
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn the_flow_with_most_packets_is_chosen_unless_one_is_named() {
+        let recording = recording(&[frame(ELSEWHERE, b"FEED      ", 4, 1)]);
+        let (to, flow) = chosen(&recording, None).unwrap();
+        assert_eq!(to, FEED.parse().unwrap());
+        assert_eq!((flow.packets, flow.messages()), (3, 5));
+        let (to, flow) = chosen(&recording, Some(ELSEWHERE)).unwrap();
+        assert_eq!(to, ELSEWHERE.parse().unwrap());
+        assert_eq!((flow.packets, flow.messages()), (1, 1));
+    }
+
+    #[test]
+    fn a_flow_that_is_not_there_is_refused_and_those_that_are_there_are_listed() {
+        let Err(failure) = chosen(&recording(&[]), Some("10.0.0.3:1")) else { panic!("chosen") };
+        assert!(failure.to_string().contains("10.0.0.1:5000 (3 packets, 5 messages)"), "{failure}");
+    }
+
+    #[test]
+    fn only_what_the_flow_lacks_is_found_elsewhere() {
+        let session = b"FEED      ";
+        let other = [(4, 1), (2, 1), (6, 2)];
+        let other = other.map(|(sequence, count)| frame(ELSEWHERE, session, sequence, count));
+        assert_eq!(found(&recording(&other)), [4, 6]);
+    }
+
+    #[test]
+    fn sessions_of_other_feeds_are_not_found() {
+        assert!(found(&recording(&[frame(ELSEWHERE, b"OTHER     ", 4, 1)])).is_empty());
+    }
+
+    #[test]
+    fn a_capture_without_a_feed_has_nothing_to_publish() {
+        let mut copy = NamedTempFile::new().unwrap();
+        copy.write_all(&pcap(101, &[])).unwrap();
+        let path = copy.path().to_owned();
+        let empty = Recording { name: "x.pcap".into(), path, _copy: Some(copy) };
+        let Err(failure) = chosen(&empty, None) else { panic!("chosen") };
+        assert!(failure.to_string().contains("x.pcap has nothing to publish"), "{failure}");
+    }
 }

@@ -329,7 +329,7 @@ fn udp<'a>(packet: &SlicedPacket<'a>) -> Option<(SocketAddr, &'a [u8])> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use etherparse::PacketBuilder;
     use std::io::Cursor;
@@ -350,7 +350,7 @@ mod tests {
     }
 
     /// A pcap file (little-endian, microseconds) with frames of one link.
-    fn pcap(link: u32, frames: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn pcap(link: u32, frames: &[Vec<u8>]) -> Vec<u8> {
         let mut file = Vec::new();
         for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, link] {
             file.extend(u32::to_le_bytes(word));

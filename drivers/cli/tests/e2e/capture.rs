@@ -31,6 +31,22 @@ fn a_capture_is_received_complete_with_the_answers_found_in_it() {
     assert!(published["answered_messages"].as_u64() >= Some(240));
 }
 
+/// The capture's own ends of session are told over and over, as those of other feeds.
+#[test]
+fn whoever_comes_after_a_capture_gets_all_of_it() {
+    let Some(capture) = shared("moldudp64-itch50.pcap") else { return };
+    let (requests, late) = (Port::new(), Port::new());
+    let flags = format!("--requests {}", requests.address());
+    let (first, to) = receiver(1, &flags);
+    let arguments = format!("--input {} --rate 50000", capture.display());
+    let publish = publisher(&[to[0], late.address()], requests.free(), &arguments);
+    first.wait().assert_code(0);
+    let late = crate::program::gapless(&format!("receive --line {} {flags} --json", late.free()));
+    late.assert_code(0);
+    assert_eq!(late.json()["delivered"], 12_012);
+    publish.stop().assert_code(0);
+}
+
 #[test]
 fn a_flow_that_is_not_in_the_capture_is_refused_and_those_in_it_are_listed() {
     let Some(capture) = shared("moldudp64-itch50.pcap") else { return };
