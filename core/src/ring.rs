@@ -42,9 +42,14 @@ impl Ring {
         self.blocks.len()
     }
 
+    /// The bytes that a ring of `blocks` blocks of `block_len` bytes takes.
+    pub(crate) const fn bytes(blocks: usize, block_len: usize) -> usize {
+        blocks * (size_of::<BytesMut>() + block_len + SHARED)
+    }
+
     /// The bytes that it takes.
     pub(crate) const fn memory_used(&self) -> usize {
-        self.blocks.capacity() * size_of::<BytesMut>() + self.len() * (self.block_len + SHARED)
+        Self::bytes(self.len(), self.block_len)
     }
 
     /// Bytes of blocks that were sent and not seen to come back.

@@ -27,12 +27,31 @@ impl Config {
         Self { transmitter: Some(transmitter), ..Self::republishing() }
     }
 
+    /// The most bytes that a publisher with this configuration ever takes, bookkeeping included, beside
+    /// a captured packet that is being republished.
+    #[must_use]
+    pub fn memory_limit(&self) -> usize {
+        let end =
+            transmitter::Config { ring: 2, ..transmitter::Config::new(Session::new([0; 10])) };
+        self.transmitter.as_ref().unwrap_or(&end).memory_limit() + self.retransmitter.memory_limit()
+    }
+
     /// No session of its own: only captured packets are republished.
     #[must_use]
     pub fn republishing() -> Self {
         let retransmitter = retransmitter::Config::default();
         Self { transmitter: None, retransmitter, end_linger: Duration::from_secs(30) }
     }
+}
+
+/// What sends the end of a republished session before message `next`.
+pub(super) fn republished_end(
+    session: Session,
+    next: u64,
+    end_linger: Duration,
+) -> transmitter::Config {
+    let config = transmitter::Config::new(session);
+    transmitter::Config { first_sequence: next, ring: 2, end_linger, ..config }
 }
 
 /// What a publisher takes.

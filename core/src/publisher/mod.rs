@@ -80,12 +80,7 @@ impl Publisher {
         let Some(Republished { session, next, ended: false }) = self.republished else {
             return Ok(());
         };
-        let config = transmitter::Config {
-            first_sequence: next,
-            ring: 2,
-            end_linger: self.end_linger,
-            ..transmitter::Config::new(session)
-        };
+        let config = event::republished_end(session, next, self.end_linger);
         let mut transmitter = Transmitter::new(config)?;
         transmitter.handle(now, transmitter::Event::End)?;
         self.transmitter = Some(transmitter);

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::history::front;
 use crate::Session;
-use crate::ring::Ring;
+use crate::ring::{Ring, SHARED};
 use crate::wire::mold::{HEADER_LEN, Header, MAX_COUNT, MAX_DATAGRAM, Messages};
 
 /// Which messages an answer is to hold.
@@ -29,8 +29,8 @@ pub(super) struct Answer {
     pub(super) bytes: Bytes,
     /// Messages in it, from 1.
     pub(super) count: u16,
-    /// Whether it is no block of the ring.
-    pub(super) allocated: bool,
+    /// Bytes allocated for it; 0 for a block of the ring.
+    pub(super) allocated: usize,
 }
 
 impl Answers {
@@ -59,19 +59,22 @@ impl Answers {
         }
         let alone = HEADER_LEN + first.len();
         if alone > self.mtu {
-            let mut block = BytesMut::with_capacity(alone);
-            let count = fill(&mut block, Wanted { count: 1, ..wanted }, alone, from);
-            return Some(Answer { bytes: block.freeze(), count, allocated: true });
+            return Some(allocate(Wanted { count: 1, ..wanted }, alone, from));
         }
         if let Some(block) = self.ring.open() {
             let count = fill(block, wanted, self.mtu, from);
             self.ring.close();
-            return self.ring.send().map(|bytes| Answer { bytes, count, allocated: false });
+            return self.ring.send().map(|bytes| Answer { bytes, count, allocated: 0 });
         }
-        let mut block = BytesMut::with_capacity(self.mtu);
-        let count = fill(&mut block, wanted, self.mtu, from);
-        Some(Answer { bytes: block.freeze(), count, allocated: true })
+        Some(allocate(wanted, self.mtu, from))
     }
+}
+
+/// An answer of at most `size` bytes in a block of its own.
+fn allocate<'a>(wanted: Wanted, size: usize, from: impl Fn(u64) -> Option<Messages<'a>>) -> Answer {
+    let mut block = BytesMut::with_capacity(size);
+    let count = fill(&mut block, wanted, size, from);
+    Answer { bytes: block.freeze(), count, allocated: size + SHARED }
 }
 
 /// Writes a packet of at most `size` bytes; says how many messages it holds.

@@ -1,7 +1,10 @@
 //! What a retransmitter is made from, and how it can be misused.
 
 use super::history;
+use super::limits::Limits;
+use super::look_ups::LookUps;
 use crate::rate::Rate;
+use crate::ring::{Ring, SHARED};
 use crate::wire::mold::MAX_DATAGRAM;
 use crate::{Duration, Session};
 
@@ -70,6 +73,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The most bytes that a retransmitter with this configuration ever takes, bookkeeping included.
+    #[must_use]
+    pub const fn memory_limit(&self) -> usize {
+        let largest_answer = MAX_DATAGRAM + SHARED;
+        self.history_bytes
+            + Ring::bytes(self.ring, self.mtu)
+            + largest_answer
+            + Limits::bytes(self.max_addresses)
+            + LookUps::bytes(self.max_look_ups, self.max_waiting)
+    }
+
     pub(super) fn check(&self) -> Result<(), Error> {
         let timeout = u64::try_from(self.look_up_timeout.as_nanos()).unwrap_or(u64::MAX);
         let few = "1 to 65,536";

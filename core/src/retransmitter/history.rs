@@ -228,8 +228,7 @@ impl History {
         while count > 0 {
             let extended = self.extended(slot, first);
             if extended.is_none() && self.index.len() == self.max_segments {
-                self.evict(stats);
-                continue;
+                self.forget_first(stats);
             }
             let most = extended.map_or(SEGMENT, |at| SEGMENT - self.index[at].count());
             let (block, room) = self.current();
@@ -289,17 +288,24 @@ impl History {
     /// Forgets what lies in the oldest block.
     fn evict(&mut self, stats: &mut Stats) {
         let block = self.oldest % self.blocks.len();
-        while let Some(&key) = self.order.front() {
-            let Ok(at) = self.index.binary_search_by_key(&key, Segment::key) else { break };
-            if self.index[at].block as usize != block {
-                break;
-            }
-            stats.evicted_messages += u64::from(self.index[at].count());
-            self.index.remove(at);
-            self.order.pop_front();
+        while self.first_stored().is_some_and(|at| self.index[at].block as usize == block) {
+            self.forget_first(stats);
         }
         self.blocks[block].clear();
         self.oldest += 1;
+    }
+
+    /// Where in the index the segment lies that was stored first.
+    fn first_stored(&self) -> Option<usize> {
+        self.index.binary_search_by_key(self.order.front()?, Segment::key).ok()
+    }
+
+    /// Forgets the segment that was stored first; its bytes stay until their block is evicted.
+    fn forget_first(&mut self, stats: &mut Stats) {
+        let Some(at) = self.first_stored() else { return };
+        stats.evicted_messages += u64::from(self.index[at].count());
+        self.index.remove(at);
+        self.order.pop_front();
     }
 
     /// The place of a session, made if need be.
@@ -323,7 +329,6 @@ impl History {
         let of_it = self.index.iter().filter(|segment| segment.slot == slot);
         stats.evicted_messages += of_it.map(|segment| u64::from(segment.count())).sum::<u64>();
         stats.evicted_sessions += 1;
-        self.tail = None;
         self.index.retain(|segment| segment.slot != slot);
         self.order.retain(|&(of, _)| of != slot);
     }

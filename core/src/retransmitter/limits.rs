@@ -49,8 +49,13 @@ impl Limits {
         }
     }
 
+    /// The bytes that buckets for so many addresses take.
+    pub(super) const fn bytes(max_addresses: usize) -> usize {
+        max_addresses * size_of::<Address>()
+    }
+
     pub(super) const fn memory_used(&self) -> usize {
-        self.addresses.capacity() * size_of::<Address>()
+        Self::bytes(self.addresses.capacity())
     }
 
     /// Whether an answer may go to an address now.

@@ -55,9 +55,13 @@ impl LookUps {
         }
     }
 
+    /// The bytes that so many look-ups and requesters take.
+    pub(super) const fn bytes(max_look_ups: usize, max_waiting: usize) -> usize {
+        max_look_ups * size_of::<LookUp>() + max_waiting * size_of::<(LookUpId, SocketAddr)>()
+    }
+
     pub(super) fn memory_used(&self) -> usize {
-        self.under_way.capacity() * size_of::<LookUp>()
-            + self.waiting.capacity() * size_of::<(LookUpId, SocketAddr)>()
+        Self::bytes(self.under_way.capacity(), self.waiting.capacity())
     }
 
     /// How many requesters wait.

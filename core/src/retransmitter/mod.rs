@@ -32,13 +32,10 @@ use crate::{Instant, Machine, Session};
 #[derive(Debug)]
 enum Pending {
     Nothing,
-    /// One thing.
-    One(Command),
+    LookUp(LookUpId, Wanted),
+    Answer(SocketAddr, Answer),
     /// What the archive found, for each who waits for it.
-    Found {
-        id: LookUpId,
-        answer: Answer,
-    },
+    Found(LookUpId, Answer),
 }
 
 /// Answers requests out of a bounded history, and never faster than it may.
@@ -86,8 +83,8 @@ impl Retransmitter {
         match self.answers.build(wanted, |next| history.messages_from(slot, next)) {
             Some(answer) => {
                 self.stats.answered += 1;
-                self.stats.answers_allocated += u64::from(answer.allocated);
-                self.pending = Pending::One(self.answer(from, &answer));
+                self.stats.answers_allocated += u64::from(answer.allocated > 0);
+                self.pending = Pending::Answer(from, answer);
             }
             None => self.look_up(from, slot, wanted),
         }
@@ -117,11 +114,11 @@ impl Retransmitter {
             return self.stats.declined += 1;
         }
         let Wanted { session, first, count } = wanted;
-        let count = self.history.missing(slot, first, count);
-        match self.look_ups.ask(self.now, Wanted { session, first, count }, from) {
+        let wanted = Wanted { session, first, count: self.history.missing(slot, first, count) };
+        match self.look_ups.ask(self.now, wanted, from) {
             Asked::New(id) => {
                 self.stats.look_ups += 1;
-                self.pending = Pending::One(Command::LookUp { id, session, first, count });
+                self.pending = Pending::LookUp(id, wanted);
             }
             Asked::Shared => {}
             Asked::Again => self.stats.repeated += 1,
@@ -156,8 +153,8 @@ impl Retransmitter {
             });
         match answer {
             Some(answer) => {
-                self.stats.answers_allocated += u64::from(answer.allocated);
-                self.pending = Pending::Found { id, answer };
+                self.stats.answers_allocated += u64::from(answer.allocated > 0);
+                self.pending = Pending::Found(id, answer);
             }
             None => {
                 self.stats.look_ups_malformed += 1;
@@ -243,16 +240,19 @@ impl Machine for Retransmitter {
     fn poll_command(&mut self) -> Option<Command> {
         let command = match core::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Nothing => None,
-            Pending::One(command) => Some(command),
-            Pending::Found { id, answer } => {
+            Pending::LookUp(id, Wanted { session, first, count }) => {
+                Some(Command::LookUp { id, session, first, count })
+            }
+            Pending::Answer(to, answer) => Some(self.answer(to, &answer)),
+            Pending::Found(id, answer) => {
                 let command = self.found_for_next(id, &answer);
                 if command.is_some() {
-                    self.pending = Pending::Found { id, answer };
+                    self.pending = Pending::Found(id, answer);
                 }
-                self.gather();
                 command
             }
         };
+        self.gather();
         self.drained = command.is_none();
         command
     }
@@ -272,7 +272,12 @@ impl Machine for Retransmitter {
     }
 
     fn memory_used(&self) -> usize {
-        self.history.memory_used()
+        let pending = match &self.pending {
+            Pending::Nothing | Pending::LookUp(..) => 0,
+            Pending::Answer(_, answer) | Pending::Found(_, answer) => answer.allocated,
+        };
+        pending
+            + self.history.memory_used()
             + self.answers.memory_used()
             + self.limits.memory_used()
             + self.look_ups.memory_used()

@@ -1,6 +1,8 @@
 //! What a transmitter is made from, and how it can be misused.
 
+use super::CONTROL_RING;
 use crate::rate::Rate;
+use crate::ring::Ring;
 use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_DATAGRAM};
 use crate::{Duration, Session};
 
@@ -56,6 +58,13 @@ impl Config {
     #[must_use]
     pub const fn max_message(&self) -> usize {
         self.mtu.saturating_sub(HEADER_LEN + LENGTH_LEN)
+    }
+
+    /// The bytes that a transmitter with this configuration takes, bookkeeping included: all of them
+    /// from construction on.
+    #[must_use]
+    pub const fn memory_limit(&self) -> usize {
+        Ring::bytes(self.ring, self.mtu) + Ring::bytes(CONTROL_RING, HEADER_LEN)
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {

@@ -73,7 +73,6 @@ impl<B: AsRef<[u8]>> Outbox<B> {
                     let own = self.count(&error);
                     retries += 1;
                     if own || retries > RETRIES {
-                        self.stats.other_errors += u64::from(!own);
                         self.queue.pop_front();
                         retries = 0;
                     }

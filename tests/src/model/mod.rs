@@ -1,7 +1,10 @@
 //! Naive models of the machines: short enough to be believed by reading them.
 
+pub mod memory;
 pub mod mold;
 pub mod ranges;
+pub mod retransmitter;
+pub mod transmitter;
 
 /// How many random cases a model test plays: `GAPLESS_CASES`, or `default` where it says nothing.
 #[must_use]

@@ -1,0 +1,43 @@
+//! What a machine says of its memory, held against what the counting allocator saw.
+
+use crate::alloc;
+
+/// The bytes that a machine has allocated. Watches only where `alloc::Counting` is installed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ledger {
+    allocated: isize,
+    watches: bool,
+}
+
+impl Ledger {
+    /// Nothing is allocated yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it looks at the thread's counters")]
+    pub fn new() -> Self {
+        let before = alloc::allocations();
+        drop(std::hint::black_box(Box::new(0_u8)));
+        Self { allocated: 0, watches: before != alloc::allocations() }
+    }
+
+    /// Does something of which every allocation is the machine's.
+    pub fn during<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let before = alloc::live();
+        let result = work();
+        self.allocated += alloc::live() - before;
+        result
+    }
+
+    /// Holds `used` against the memory rule. Nothing outside may hold a slice of the machine's.
+    ///
+    /// # Panics
+    /// The rule is broken.
+    pub fn check(&self, used: usize, limit: usize) {
+        assert!(used <= limit, "{used} bytes are used where {limit} may be");
+        if self.watches {
+            let allocated = usize::try_from(self.allocated).unwrap();
+            assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+            let most = allocated + allocated / 20 + (16 << 10);
+            assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! A retransmitter beside its model.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::ops::RangeInclusive;
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use gapless_core::retransmitter::{Command, Error, Event, LookUpId, Retransmitter, Stats};
+use gapless_core::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Request};
+use gapless_core::{Duration, Instant, Machine, Session};
+
+use super::case::SESSIONS;
+use super::{Case, Fate, Held, LookUp, Model, Op, Wanted, message, packet};
+use crate::model::memory::Ledger;
+
+/// Entries of the index that a history of 256 KiB has, and blocks that it has at least.
+const SEGMENTS: usize = 256;
+const BLOCKS: usize = 3;
+const BLOCK: usize = 64 << 10;
+
+pub(super) struct Play {
+    retransmitter: Retransmitter,
+    model: Model,
+    base: u64,
+    ledger: Ledger,
+    /// What is held, as it came.
+    arrivals: VecDeque<(Session, u64)>,
+    /// How far each session was fed.
+    fed: [u64; SESSIONS.len()],
+    /// Whether messages left for another reason than that the blocks were full.
+    crowded: bool,
+    holds: bool,
+    outside: Vec<(Bytes, Vec<u8>)>,
+}
+
+impl Play {
+    pub(super) fn new(case: &Case) -> Self {
+        let mut ledger = Ledger::new();
+        let config = case.config.clone();
+        let retransmitter = ledger.during(|| Retransmitter::new(config).unwrap());
+        Self {
+            retransmitter,
+            model: Model::new(case),
+            base: case.base,
+            ledger,
+            arrivals: VecDeque::new(),
+            fed: [case.base; SESSIONS.len()],
+            crowded: false,
+            holds: false,
+            outside: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, ops: &[Op]) {
+        for op in ops {
+            self.step(*op);
+            self.check();
+        }
+        self.step(Op::Hold(false));
+        self.check();
+    }
+
+    fn step(&mut self, op: Op) {
+        let later = |micros: u32| self.model.now + Duration::from_micros(micros.into());
+        match op {
+            Op::Feed { session, packets, count } => {
+                self.store(session, self.fed[usize::from(session)], packets, count);
+            }
+            Op::Store { session, first, count } => {
+                self.store(session, self.base + u64::from(first), 1, count);
+            }
+            Op::StoreNothing(what) => self.store_nothing(what),
+            Op::Request { peer, session, first, count } => {
+                self.request(peer, session, self.base + u64::from(first), count);
+            }
+            Op::RequestBack { peer, session, back, count } => {
+                let first = self.fed[usize::from(session)].saturating_sub(back.into());
+                self.request(peer, session, first, count);
+            }
+            Op::Nonsense(len) => self.nonsense(len),
+            Op::Found { nth, before, count } => self.found(nth, before, count),
+            Op::NotFound(nth) => self.not_found(nth),
+            Op::Wait(micros) => self.wait(later(micros)),
+            Op::Timeout => {
+                if let Some(at) = self.retransmitter.poll_timeout() {
+                    self.wait(at);
+                    assert!(self.retransmitter.poll_timeout().is_none_or(|next| next > at));
+                }
+            }
+            Op::Hold(holds) => {
+                self.holds = holds;
+                for (bytes, copy) in self.outside.drain(..) {
+                    assert_eq!(bytes[..], copy[..], "an answer held outside was written to");
+                    self.ledger.during(|| drop(bytes));
+                }
+            }
+        }
+    }
+
+    /// Gives an event, and returns what is said to it.
+    fn say(&mut self, event: Event<'_>) -> Vec<Command> {
+        let now = self.model.now;
+        self.ledger.during(|| self.retransmitter.handle(now, event)).unwrap();
+        self.check_memory();
+        let again = self.retransmitter.handle(now, Event::NotFound { id: LookUpId(u64::MAX) });
+        assert_eq!(again, Err(Error::Undrained));
+        let mut commands = Vec::new();
+        while let Some(command) = self.ledger.during(|| self.retransmitter.poll_command()) {
+            commands.push(match command {
+                Command::Answer { to, bytes } => Command::Answer { to, bytes: self.take(bytes) },
+                look_up => look_up,
+            });
+        }
+        commands
+    }
+
+    /// Takes an answer out of the machine's memory, unless it is to be held there.
+    fn take(&mut self, bytes: Bytes) -> Bytes {
+        let copy = Bytes::copy_from_slice(&bytes);
+        if self.holds {
+            self.outside.push((bytes, copy.to_vec()));
+        } else {
+            self.ledger.during(|| drop(bytes));
+        }
+        copy
+    }
+
+    fn wait(&mut self, now: Instant) {
+        self.model.time_passes(now);
+        self.ledger.during(|| self.retransmitter.handle_timeout(now)).unwrap();
+        assert_eq!(self.ledger.during(|| self.retransmitter.poll_command()), None);
+    }
+
+    fn check_memory(&self) {
+        let used = self.retransmitter.memory_used();
+        if self.outside.is_empty() {
+            self.ledger.check(used, self.model.config.memory_limit());
+        }
+        assert!(used <= self.model.config.memory_limit());
+    }
+
+    fn check(&mut self) {
+        self.check_memory();
+        assert_eq!(self.retransmitter.poll_timeout(), self.model.timeout());
+        let stats = *self.retransmitter.stats();
+        let waiting: usize = self.model.look_ups.iter().map(|look_up| look_up.waiting.len()).sum();
+        self.model.stats = Stats {
+            waiting: waiting as u64,
+            // What depends on how memory is laid out is checked where it happens.
+            stored_messages: stats.stored_messages,
+            stored_again: stats.stored_again,
+            evicted_messages: stats.evicted_messages,
+            answers_allocated: stats.answers_allocated,
+            ..self.model.stats
+        };
+        assert_eq!(stats, self.model.stats);
+        let dropped = stats.malformed
+            + stats.sequence_zero
+            + stats.count_zero
+            + stats.other_session
+            + stats.out_of_range
+            + stats.declined
+            + stats.not_found
+            + stats.look_ups_timed_out
+            + stats.look_ups_full
+            + stats.repeated
+            + stats.over_address_rate
+            + stats.over_total_rate;
+        let all = stats.answered + stats.answered_by_archive + stats.waiting + dropped;
+        assert_eq!(stats.requests, all, "each request ends up in one counter");
+    }
+
+    /// Stores packets one behind the other.
+    fn store(&mut self, session: u8, first: u64, packets: u8, count: u8) {
+        let fed = &mut self.fed[usize::from(session)];
+        let session = SESSIONS[usize::from(session)];
+        let numbers = u64::from(packets) * u64::from(count);
+        let Some(last) = first.checked_add(numbers - 1) else { return };
+        *fed = (*fed).max(last.saturating_add(1));
+        let before = *self.retransmitter.stats();
+        let (forgotten, placed) = self.model.stored(session, last);
+        for packet_first in (first..=last).step_by(count.into()) {
+            let packet = packet(session, packet_first, count.into(), self.model.largest);
+            assert!(packet.len() <= MAX_DATAGRAM);
+            assert_eq!(self.say(Event::Store { packet: &packet }), []);
+        }
+        if !placed {
+            self.model.stats.store_no_session += u64::from(packets);
+        }
+        let stats = self.retransmitter.stats();
+        let stored = stats.stored_messages - before.stored_messages;
+        let again = stats.stored_again - before.stored_again;
+        assert_eq!(stored + again, if placed { numbers } else { 0 });
+        if let Some(forgotten) = forgotten {
+            self.model.stats.evicted_sessions += 1;
+            self.arrivals.retain(|&(of, _)| of != forgotten);
+            self.crowded = true;
+        }
+        if placed {
+            self.look(session, first..=last, stored);
+            let newest = last - (u64::from(count) - 1);
+            let is_held = |at| self.model.held.contains(session, at);
+            assert!(again > 0 || (newest..=last).all(is_held), "the newest packet is held");
+        }
+    }
+
+    /// Sees what is held after `numbers` were stored, `stored` of them anew, and whether that may be
+    /// so.
+    fn look(&mut self, session: Session, numbers: RangeInclusive<u64>, stored: u64) {
+        let mut held = Held::default();
+        for known in &self.model.sessions {
+            let ranges = self.retransmitter.ranges(known.session);
+            held.0.extend(ranges.map(|(first, last)| ((known.session, first), last)));
+        }
+        let stats = self.retransmitter.stats();
+        assert_eq!(held.count(), stats.stored_messages - stats.evicted_messages);
+
+        let is_held = |&(of, at): &(Session, u64)| held.contains(of, at);
+        let is_stored = |&(of, at): &(Session, u64)| of == session && numbers.contains(&at);
+        let others = self.arrivals.iter().filter(|arrival| !is_stored(arrival));
+        let evicted = self.arrivals.iter().any(|arrival| !is_held(arrival));
+        assert!(others.skip_while(|at| !is_held(at)).all(is_held), "what came first goes first");
+
+        // Some may have left and come anew meanwhile: those that came first of what was held.
+        let known = self.arrivals.iter().filter(|arrival| is_stored(arrival)).count() as u64;
+        let mut anew = (known + stored).saturating_sub(numbers.clone().count() as u64);
+        self.arrivals.retain(|arrival| {
+            let moves = is_stored(arrival) && is_held(arrival) && anew > 0;
+            anew -= u64::from(moves);
+            is_held(arrival) && !moves
+        });
+        let staying: BTreeSet<_> =
+            self.arrivals.iter().copied().filter(|arrival| is_stored(arrival)).collect();
+        let came = numbers.map(|at| (session, at)).filter(|at| !staying.contains(at));
+        self.arrivals.extend(came.filter(is_held));
+        assert_eq!(self.arrivals.len() as u64, held.count(), "held, but never stored");
+        self.model.held = held;
+        if evicted {
+            self.check_room();
+        }
+    }
+
+    /// Some have left: there was no room for more.
+    fn check_room(&mut self) {
+        let largest = self.model.largest;
+        let len = |&(session, at): &(Session, u64)| LENGTH_LEN + message(session, at, largest).0;
+        let bytes: usize = self.arrivals.iter().map(len).sum();
+        let follows = |(a, b): &(&(Session, u64), &(Session, u64))| a.0 == b.0 && a.1 + 1 == b.1;
+        let pairs = self.arrivals.iter().zip(self.arrivals.iter().skip(1));
+        let runs = self.arrivals.len() - pairs.filter(follows).count();
+        let segments = runs + self.arrivals.len() / 256 + BLOCKS + 2;
+        self.crowded |= segments >= SEGMENTS / 2;
+        let full = (BLOCKS - 1) * (BLOCK - LENGTH_LEN - largest);
+        assert!(self.crowded || bytes >= full, "only {bytes} bytes are left in {runs} runs");
+    }
+
+    fn store_nothing(&mut self, what: u8) {
+        let heartbeat = packet(SESSIONS[2], 9, 0, 0);
+        let large = [0; MAX_DATAGRAM + 1];
+        let bytes = match what {
+            0 => &heartbeat[..],
+            1 => &heartbeat[..19],
+            _ => &large[..],
+        };
+        self.model.stats.store_malformed += u64::from(what == 1);
+        self.model.stats.store_too_large += u64::from(what == 2);
+        assert_eq!(self.say(Event::Store { packet: bytes }), []);
+    }
+
+    fn request(&mut self, peer: u8, session: u8, first: u64, count: u16) {
+        let from = address(peer);
+        let session = SESSIONS[usize::from(session)];
+        let request = Request { session, sequence: first, count }.to_bytes();
+        let wanted = Wanted { session, first, count };
+        let stats = &mut self.model.stats;
+        stats.requests += 1;
+        let mut fate = Fate::Silence;
+        if first == 0 {
+            stats.sequence_zero += 1;
+        } else if count == 0 {
+            stats.count_zero += 1;
+        } else if first.checked_add(u64::from(count) - 1).is_none() {
+            stats.out_of_range += 1;
+        } else {
+            fate = self.model.asked(from, wanted);
+        }
+        let expected = match fate {
+            Fate::Answered(messages) => {
+                let bytes = self.model.packet(wanted, messages).into();
+                vec![Command::Answer { to: from, bytes }]
+            }
+            Fate::LookUp(id, Wanted { session, first, count }) => {
+                vec![Command::LookUp { id, session, first, count }]
+            }
+            Fate::Silence => vec![],
+        };
+        assert_eq!(self.say(Event::Request { from, datagram: &request }), expected);
+    }
+
+    fn nonsense(&mut self, len: u8) {
+        self.model.stats.requests += 1;
+        match len {
+            20 => self.model.stats.sequence_zero += 1,
+            _ => self.model.stats.malformed += 1,
+        }
+        let (from, datagram) = (address(0), vec![0; len.into()]);
+        assert_eq!(self.say(Event::Request { from, datagram: &datagram }), []);
+    }
+
+    fn found(&mut self, nth: u8, before: u8, count: u8) {
+        let unknown = || Wanted { session: SESSIONS[0], first: 1, count: 1 };
+        let look_up = self.model.look_ups.get(usize::from(nth)).cloned();
+        let wanted = look_up.as_ref().map_or_else(unknown, |look_up| look_up.wanted);
+        let first = wanted.first.saturating_sub(before.into()).max(1);
+        let Some(last) = first.checked_add(u64::from(count) - 1) else { return };
+        let packet = packet(wanted.session, first, count.into(), self.model.largest);
+        let Some(LookUp { id, waiting, .. }) = look_up else {
+            self.model.stats.look_ups_unknown += 1;
+            let id = LookUpId(u64::MAX);
+            assert_eq!(self.say(Event::Found { id, packet: &packet }), []);
+            return;
+        };
+        self.model.look_ups.remove(nth.into());
+        let fitting = self.model.fitting(wanted, |at| at <= last);
+        let mut expected = Vec::new();
+        if fitting == 0 {
+            self.model.stats.look_ups_malformed += 1;
+            self.model.stats.not_found += waiting.len() as u64;
+        } else {
+            for to in waiting {
+                if !self.model.admits(to) {
+                    continue;
+                }
+                self.model.answered(to, wanted, fitting);
+                self.model.stats.answered_by_archive += 1;
+                let bytes = self.model.packet(wanted, fitting).into();
+                expected.push(Command::Answer { to, bytes });
+            }
+        }
+        assert_eq!(self.say(Event::Found { id, packet: &packet }), expected);
+    }
+
+    fn not_found(&mut self, nth: u8) {
+        let mut id = LookUpId(u64::MAX);
+        if usize::from(nth) < self.model.look_ups.len() {
+            let look_up = self.model.look_ups.remove(nth.into());
+            self.model.stats.not_found += look_up.waiting.len() as u64;
+            id = look_up.id;
+        } else {
+            self.model.stats.look_ups_unknown += 1;
+        }
+        assert_eq!(self.say(Event::NotFound { id }), []);
+    }
+}
+
+/// Peers 0 and 1 share an address, of which peer 1 uses the IPv6 form.
+fn address(peer: u8) -> SocketAddr {
+    let ip = Ipv4Addr::new(192, 0, 2, peer.max(1));
+    let ip = if peer == 1 { IpAddr::from(ip.to_ipv6_mapped()) } else { IpAddr::from(ip) };
+    SocketAddr::new(ip, 4000 + u16::from(peer))
+}
