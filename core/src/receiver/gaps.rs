@@ -22,7 +22,9 @@ pub(super) struct Missing {
     pub(super) tried: u32,
     /// Not asked again before.
     pub(super) retry_at: Instant,
-    /// How often servers left it unanswered that answered other ranges.
+    /// How often a server left it unanswered.
+    pub(super) in_vain: u8,
+    /// How often of that the server answered other ranges meanwhile.
     pub(super) attempts: u8,
     /// Given up: told as lost when delivery gets there.
     pub(super) lost: bool,
@@ -140,8 +142,14 @@ impl Gaps {
         };
         self.open += 1;
         self.queue(id);
-        let value =
-            Missing { gap: id, tried: 0, retry_at: Instant::ZERO, attempts: 0, lost: false };
+        let value = Missing {
+            gap: id,
+            tried: 0,
+            retry_at: Instant::ZERO,
+            in_vain: 0,
+            attempts: 0,
+            lost: false,
+        };
         self.missing.push_back(Range { first, last, value })
     }
 

@@ -253,7 +253,7 @@ impl Receiver {
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
         let space = &self.spaces[index];
-        let direct = delivers && drained && !space.announce && !space.has_transit();
+        let direct = delivers && drained && space.announce.is_none() && !space.has_transit();
         let Self { spaces, store, stats, config, now, .. } = self;
         let missing_before = spaces[index].gaps.missing().len();
         let passes = (delivers, direct);
@@ -299,7 +299,7 @@ impl Receiver {
     fn take_from_server(
         &mut self,
         arrival: Instant,
-        server: Option<ServerId>,
+        mut server: Option<ServerId>,
         payload: Payload<'_>,
         drained: bool,
     ) -> Direct {
@@ -340,7 +340,7 @@ impl Receiver {
             Some(_) => {}
             None => {
                 let asked = self.servers.asked_for(header.session, header.sequence, last);
-                let Some((from, to)) = asked else {
+                let Some((asked, (from, to))) = asked else {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
@@ -349,6 +349,8 @@ impl Receiver {
                 if incoming.first > incoming.last {
                     return None;
                 }
+                // Whoever sends it, it is the answer of the server that was asked.
+                server = Some(asked);
             }
         }
         let (fresh, direct) = self.take_in(index, &incoming, payload, drained);

@@ -213,9 +213,8 @@ impl Receiver {
         if !space.active {
             return None;
         }
-        if space.announce {
-            space.announce = false;
-            return Some(Command::SessionStarted { session: space.session, next: space.next() });
+        if let Some(next) = space.announce.take() {
+            return Some(Command::SessionStarted { session: space.session, next });
         }
         if let Some(command) = space.gaps.poll(space.session, stats) {
             return Some(command);

@@ -19,6 +19,9 @@ pub(super) struct Repair {
     deadline: Option<Instant>,
     /// Nothing further out is asked for until there is room.
     starved: bool,
+    /// The lowest range was asked for last, again or of a silent server. The servers may lack just
+    /// that, so the next request is for another.
+    insisted: bool,
     /// The first time that was seen, and the earliest time of the next probe for a tail.
     since: Option<Instant>,
     probe_at: Instant,
@@ -118,16 +121,15 @@ impl Receiver {
             let mut value = range.value;
             value.tried |= bit(server);
             value.retry_at = self.now;
+            value.in_vain = value.in_vain.saturating_add(1);
             if answers_others && space.is_vouched(part.1, &self.config) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.config.max_attempts;
             }
             if !self.servers.any_untried(self.now, value.tried) {
                 value.tried = 0;
-                if answers_others {
-                    let backoff = self.servers.range_backoff(server, &self.config);
-                    value.retry_at = self.now + backoff;
-                }
+                let backoff = self.servers.range_backoff(server, value.in_vain, &self.config);
+                value.retry_at = self.now + backoff;
             }
             // Without room for the note the range is asked for again as if for the first time.
             let _ = self.spaces[index].gaps.mark(part.0, part.1, value);
@@ -194,6 +196,8 @@ impl Receiver {
         let mut wait = space.pass_delay(now, delay);
         let ordered = config.delivery == Delivery::Ordered;
         let reach = if ordered && !store.has_room() { space.furthest(store) } else { None };
+        let mut other: Option<(u8, Found)> = None;
+        let mut others = 0;
         for range in space.gaps.missing() {
             if range.first > space.due {
                 break;
@@ -216,7 +220,24 @@ impl Receiver {
             let Some(server) = untried.or_else(|| servers.choose(now, 0)) else {
                 return Found::Busy;
             };
-            return Found::Ask(server, (first, last), value.retry_at == Instant::ZERO);
+            let ask = Found::Ask(server, (first, last), value.retry_at == Instant::ZERO);
+            if !self.repair.insisted {
+                self.repair.insisted = value.in_vain > 0 || servers.is_silent(server);
+                return ask;
+            }
+            // Of those that were asked for least often any, or a stretch that nobody has would be
+            // walked through from its end.
+            let least = other.as_ref().map_or(u8::MAX, |(least, _)| *least);
+            others =
+                if value.in_vain < least { 1 } else { others + u64::from(value.in_vain == least) };
+            if value.in_vain < least || (value.in_vain == least && servers.one_in(others)) {
+                other = Some((value.in_vain, ask));
+            }
+        }
+        if let Some((_, Found::Ask(server, (first, last), measures))) = other {
+            self.repair.insisted = false;
+            let first = servers.anywhere(server, first, last);
+            return Found::Ask(server, (first, last), measures);
         }
         Found::Nothing(wait)
     }

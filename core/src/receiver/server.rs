@@ -39,7 +39,7 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unanswered {
     pub(super) asked: Asked,
-    /// The server answered other requests meanwhile.
+    /// The server answered others since it was sent, or just before.
     pub(super) answers_others: bool,
 }
 
@@ -117,7 +117,8 @@ impl Server {
         *size = (*size).clamp(1, max_request.min(MAX_COUNT));
     }
 
-    /// Learns from a measured round trip (RFC 6298 § 2, with the bounds of the configuration).
+    /// Learns from a measured round trip (RFC 6298 § 2, with the bounds of the configuration, and with
+    /// half a round trip to spare where they hardly vary).
     fn learn_round_trip(&mut self, sample: Duration, config: &Config) {
         let smoothed = &mut self.stats.round_trip;
         if *smoothed == Duration::ZERO {
@@ -128,13 +129,15 @@ impl Server {
             self.variance = (self.variance.saturating_mul(3).saturating_add(deviation)) / 4;
             *smoothed = (smoothed.saturating_mul(7).saturating_add(sample)) / 8;
         }
-        let timeout = smoothed.saturating_add(self.variance.saturating_mul(4));
+        let spare = self.variance.saturating_mul(4).max(*smoothed / 2);
+        let timeout = smoothed.saturating_add(spare);
         self.timeout = timeout.max(config.min_request_timeout).min(config.max_request_timeout);
     }
 
-    /// The rest after silence: doubled by each round of it, at most eight timeouts and `max_backoff`.
-    fn backoff(&self, config: &Config, jitter: &mut Jitter) -> Duration {
-        let doubled = self.timeout.saturating_mul(1 << self.silent.saturating_sub(1).min(3));
+    /// The rest after so many times in vain: doubled by each, at most eight timeouts and
+    /// `max_backoff`.
+    fn backoff(&self, in_vain: u32, config: &Config, jitter: &mut Jitter) -> Duration {
+        let doubled = self.timeout.saturating_mul(1 << in_vain.saturating_sub(1).min(3));
         jitter.shorten(doubled.min(config.max_backoff))
     }
 }
@@ -204,6 +207,24 @@ impl Servers {
         untried.min_by_key(|server| (server.silent > 0, server.stats.in_flight)).map(|s| s.id)
     }
 
+    /// Whether a server left the last request unanswered.
+    pub(super) fn is_silent(&self, id: ServerId) -> bool {
+        self.get(id).is_some_and(|server| server.silent > 0)
+    }
+
+    /// Where to begin asking a server for a range of which it may lack the front: anywhere, when
+    /// one answer does not hold it all.
+    pub(super) fn anywhere(&mut self, id: ServerId, first: u64, last: u64) -> u64 {
+        let answer = self.get(id).map_or(0, |server| u64::from(server.stats.answer_size));
+        let width = last - first;
+        if width < answer { first } else { first + self.jitter.any() % width }
+    }
+
+    /// Chance, by the seed: once in so many times.
+    pub(super) fn one_in(&mut self, times: u64) -> bool {
+        self.jitter.any().is_multiple_of(times)
+    }
+
     /// Whether a server that is not one of `tried` is not resting.
     pub(super) fn any_untried(&self, now: Instant, tried: u32) -> bool {
         let mut awake = self.servers.iter().filter(|server| server.rest_until <= now);
@@ -265,11 +286,17 @@ impl Servers {
         Some((first, last))
     }
 
-    /// Whether any request under way, of any server, overlaps `first..=last`; returns its range.
-    pub(super) fn asked_for(&self, session: Session, first: u64, last: u64) -> Option<(u64, u64)> {
+    /// A request under way that overlaps `first..=last`: whom it asks, and for what.
+    pub(super) fn asked_for(
+        &self,
+        session: Session,
+        first: u64,
+        last: u64,
+    ) -> Option<(ServerId, (u64, u64))> {
         let overlaps =
             |asked: &&Asked| asked.session == session && asked.first <= last && first <= asked.last;
-        self.asked.iter().find(overlaps).map(|asked| (asked.first, asked.last))
+        let asked = self.asked.iter().filter(overlaps).min_by_key(|asked| asked.idle)?;
+        Some((asked.server, (asked.first, asked.last)))
     }
 
     /// Whether this server has a request under way that overlaps `first..=last`.
@@ -371,14 +398,14 @@ impl Servers {
         let mut answers_others = false;
         if let Some(server) = server {
             server.stats.in_flight = server.stats.in_flight.saturating_sub(1);
-            answers_others = server.answered.is_some_and(|answered| answered > asked.sent);
+            answers_others = server.answered.is_some_and(|answered| answered >= asked.sent);
             if !asked.idle && !asked.probe {
                 server.stats.timeouts += 1;
                 server.stats.window = (server.stats.window / 2).max(1);
                 if !answers_others && (server.silent == 0 || asked.sent >= server.silent_since) {
                     server.silent += 1;
                     server.silent_since = now;
-                    let backoff = server.backoff(config, &mut self.jitter);
+                    let backoff = server.backoff(server.silent, config, &mut self.jitter);
                     server.rest_until = now + backoff;
                     server.timeout = server.timeout.saturating_mul(2);
                     server.timeout = server.timeout.min(config.max_request_timeout);
@@ -390,10 +417,10 @@ impl Servers {
     }
 
     /// The rest of a range that all servers left unanswered.
-    pub(super) fn range_backoff(&mut self, id: ServerId, config: &Config) -> Duration {
+    pub(super) fn range_backoff(&mut self, id: ServerId, in_vain: u8, config: &Config) -> Duration {
         let Self { servers, jitter, .. } = self;
         let server = servers.iter().find(|server| server.id == id);
-        server.map_or(config.max_backoff, |server| server.backoff(config, jitter))
+        server.map_or(config.max_backoff, |server| server.backoff(in_vain.into(), config, jitter))
     }
 
     /// The earliest deadline of a request.
@@ -429,12 +456,16 @@ pub(super) const fn bit(id: ServerId) -> u32 {
 pub(super) struct Jitter(u64);
 
 impl Jitter {
-    /// Between half of a duration and all of it.
-    fn shorten(&mut self, duration: Duration) -> Duration {
+    fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let part = (mixed ^ (mixed >> 31)) >> 54;
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Between half of a duration and all of it.
+    fn shorten(&mut self, duration: Duration) -> Duration {
+        let part = self.any() >> 54;
         let half = duration / 2;
         half + half.saturating_mul(part as u32) / 1023
     }

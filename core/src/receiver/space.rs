@@ -67,8 +67,8 @@ pub(super) struct Space {
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
     pub(super) last_useful: Instant,
-    /// The start waits to be told.
-    pub(super) announce: bool,
+    /// The start waits to be told, with the first number that is wanted.
+    pub(super) announce: Option<u64>,
     /// Another session took its place: until when it is repaired.
     pub(super) closing: Option<Instant>,
     lost: [(u64, u64); REMEMBERED],
@@ -111,7 +111,7 @@ impl Space {
             ending: None,
             jump: None,
             last_useful: Instant::ZERO,
-            announce: false,
+            announce: None,
             closing: None,
             lost: [(0, 0); REMEMBERED],
             lost_count: 0,
@@ -126,7 +126,7 @@ impl Space {
     /// Begins a session of which everything up to `settled` is not wanted.
     pub(super) fn start(&mut self, session: Session, settled: u64) {
         self.active = true;
-        self.announce = true;
+        self.announce = Some(settled.saturating_add(1));
         self.session = session;
         self.settled = settled;
         self.tracked = settled;
@@ -139,7 +139,7 @@ impl Space {
     /// Forgets the session.
     pub(super) fn stop(&mut self, store: &mut Store) {
         self.active = false;
-        self.announce = false;
+        self.announce = None;
         self.gaps.clear();
         self.held.clear(store);
         store.clear(&mut self.transit);
