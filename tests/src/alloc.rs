@@ -104,6 +104,14 @@ pub fn allocations() -> u64 {
     COUNTERS.with(|counters| counters.allocations.get())
 }
 
+/// Whether [`Counting`] is the global allocator.
+#[must_use]
+pub fn counts() -> bool {
+    let before = allocations();
+    drop(std::hint::black_box(Box::new(0_u8)));
+    before != allocations()
+}
+
 /// What a piece of work did to this thread's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Measured {
@@ -120,10 +128,7 @@ pub struct Measured {
 /// # Panics
 /// When [`Counting`] is not the global allocator: nothing would ever be counted.
 pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Measured) {
-    let allocations_before = allocations();
-    drop(std::hint::black_box(Box::new(0_u8)));
-    assert_ne!(allocations_before, allocations(), "alloc::Counting is not the global allocator");
-
+    assert!(counts(), "alloc::Counting is not the global allocator");
     let (live_before, peak_before, allocations_before) = (live(), peak(), allocations());
     COUNTERS.with(|counters| counters.peak.set(live_before));
     let result = work();

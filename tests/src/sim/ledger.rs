@@ -187,7 +187,8 @@ impl Ledger {
             Command::GapFilled { session, first, last, by_lines, by_answers, .. } => {
                 let opened = self.gaps.remove(&(session, first));
                 assert!(opened.is_some_and(|opened| opened >= last), "filled, never opened");
-                assert_eq!(by_lines + by_answers, last - first + 1, "filled by whom?");
+                // What was put off for want of memory was brought too, and dropped.
+                assert!(by_lines + by_answers > last - first, "filled by whom?");
             }
             _ => {}
         }

@@ -12,8 +12,8 @@ use gapless_core::wire::mold::Packet;
 use gapless_core::{Instant, Machine, Session};
 
 use super::ledger::Ledger;
-use super::setup::memory_bound;
 use super::world::{Node, Outbox};
+use crate::alloc;
 
 /// How datagrams are handed to the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +38,8 @@ pub struct Listener {
     address: SocketAddr,
     lines: Vec<(SocketAddr, LineId)>,
     born: Instant,
+    /// Bytes that the receiver allocated or was given and did not free.
+    allocated: isize,
     /// The numbers of each session that arrived, by whatever way.
     heard: BTreeMap<Session, BTreeSet<u64>>,
 }
@@ -55,9 +57,19 @@ impl Listener {
         address: SocketAddr,
         lines: Vec<(SocketAddr, LineId)>,
     ) -> Self {
-        let receiver = Receiver::new(config.clone()).expect("a plan's configuration is valid");
+        let (receiver, allocated) = made(&config);
         let ledger = Ledger::new(config.delivery);
-        Self { receiver, ledger, config, way, address, lines, born: now, heard: BTreeMap::new() }
+        Self {
+            receiver,
+            ledger,
+            config,
+            way,
+            address,
+            lines,
+            born: now,
+            allocated,
+            heard: BTreeMap::new(),
+        }
     }
 
     /// Stops the receiver and goes on with a new one from its checkpoint.
@@ -70,7 +82,7 @@ impl Listener {
         assert_eq!(next, self.ledger.next(session), "the checkpoint is where delivery stands");
         self.ledger.resumes(session);
         self.config = self.config.clone().resume(checkpoint);
-        self.receiver = Receiver::new(self.config.clone()).expect("a checkpoint is valid");
+        (self.receiver, self.allocated) = made(&self.config);
     }
 
     /// Gives the receiver an event of the embedding program's own.
@@ -78,25 +90,47 @@ impl Listener {
     /// # Panics
     /// When it is refused.
     pub fn event(&mut self, now: Instant, event: Event, out: &mut Outbox) {
-        self.receiver.handle(now, event).expect("it was drained");
+        self.charged(|receiver| receiver.handle(now, event)).expect("it was drained");
         self.drain(now, out);
+    }
+
+    /// Does something with the receiver, and charges it with what that allocates.
+    fn charged<T>(&mut self, call: impl FnOnce(&mut Receiver) -> T) -> T {
+        let before = alloc::live();
+        let result = call(&mut self.receiver);
+        self.allocated += alloc::live() - before;
+        result
     }
 
     /// Takes all commands and checks where that leaves the receiver.
     fn drain(&mut self, now: Instant, out: &mut Outbox) {
         let promised = self.receiver.has_commands();
         let mut taken = 0_u32;
-        while let Some(command) = self.receiver.poll_command() {
+        while let Some(command) = self.charged(Receiver::poll_command) {
             taken += 1;
             assert!(taken < 1_000_000, "the commands do not end");
             if let Command::Request { to, request, .. } = &command {
                 out.send(self.address, *to, Bytes::copy_from_slice(&request.to_bytes()));
             }
             self.ledger.command(now, &command);
+            self.charged(|_| drop(command));
         }
         assert!(promised || taken == 0, "commands where has_commands said there are none");
-        let (used, bound) = (self.receiver.memory_used(), memory_bound(&self.config));
+        self.assert_memory();
+    }
+
+    /// Checks that the receiver knows what it uses, and that this is within its bound. Nobody holds a
+    /// slice of it.
+    fn assert_memory(&self) {
+        let (used, bound) = (self.receiver.memory_used(), self.receiver.memory_bound());
         assert!(used <= bound, "{used} bytes used where {bound} are the limit");
+        if !alloc::counts() {
+            return;
+        }
+        let allocated = usize::try_from(self.allocated).expect("frees no more than it was given");
+        assert!(allocated <= used, "{allocated} bytes allocated, {used} told");
+        let most = allocated + allocated / 20 + 16_384;
+        assert!(used <= most, "{used} bytes told, {allocated} allocated");
     }
 
     /// Whether a message arrived, by whatever way.
@@ -142,24 +176,26 @@ impl Node for Listener {
         let source = line.map_or(Source::Peer(from), |&(_, line)| Source::Line(line));
         match self.way {
             Way::Borrowed => {
-                if let Some(batch) = self.receiver.receive(now, source, bytes) {
+                let batch = self.charged(|receiver| receiver.receive(now, source, bytes));
+                if let Some(batch) = batch {
                     self.ledger.batch(now, &batch);
                 }
             }
             Way::Owned | Way::Pinning => {
-                let (bytes, pinned) = match self.way {
-                    Way::Pinning => in_a_larger_buffer(bytes),
-                    _ => (bytes.clone(), bytes.len()),
-                };
-                let datagram = Datagram { source, bytes, pinned, arrival: now };
-                self.receiver.handle(now, Event::Datagram(datagram)).expect("it was drained");
+                let way = self.way;
+                let given = self.charged(|receiver| {
+                    let (bytes, pinned) = owned(bytes, way);
+                    let datagram = Datagram { source, bytes, pinned, arrival: now };
+                    receiver.handle(now, Event::Datagram(datagram))
+                });
+                given.expect("it was drained");
             }
         }
         self.drain(now, out);
     }
 
     fn wake(&mut self, now: Instant, out: &mut Outbox) {
-        self.receiver.handle_timeout(now).expect("it was drained");
+        self.charged(|receiver| receiver.handle_timeout(now)).expect("it was drained");
         self.drain(now, out);
         let next = self.receiver.poll_timeout();
         assert!(next.is_none_or(|next| next > now), "it wants to be woken at {next:?} again");
@@ -170,9 +206,25 @@ impl Node for Listener {
     }
 }
 
-fn in_a_larger_buffer(datagram: &Bytes) -> (Bytes, usize) {
-    let mut buffer = vec![0; datagram.len() * 4];
-    buffer[..datagram.len()].copy_from_slice(datagram);
-    let pinned = buffer.len();
+/// A receiver, and what it allocated.
+fn made(config: &Config) -> (Receiver, isize) {
+    let before = alloc::live();
+    let receiver = Receiver::new(config.clone()).expect("a plan's configuration is valid");
+    (receiver, alloc::live() - before)
+}
+
+/// What [`Bytes`] allocates to count who holds a buffer, once it is more than one.
+const HOLDERS: usize = 24;
+
+/// A datagram in a buffer of its own, or at the front of one that is four times as large; and the
+/// bytes that it keeps alive.
+fn owned(datagram: &[u8], way: Way) -> (Bytes, usize) {
+    if way != Way::Pinning {
+        return (Bytes::copy_from_slice(datagram), datagram.len());
+    }
+    let mut buffer = Vec::with_capacity(datagram.len() * 4);
+    buffer.extend_from_slice(datagram);
+    buffer.resize(datagram.len() * 4, 0);
+    let pinned = buffer.len() + HOLDERS;
     (Bytes::from(buffer).slice(..datagram.len()), pinned)
 }

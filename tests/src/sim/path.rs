@@ -41,8 +41,8 @@ pub struct Path {
     pub loss: Chance,
     /// Datagrams with which a burst of losses begins.
     pub burst: Chance,
-    /// How many datagrams a burst takes at most.
-    pub burst_length: u64,
+    /// How long a burst lasts at most.
+    pub burst_length: Duration,
     /// Datagrams that arrive twice.
     pub duplicate: Chance,
     /// Datagrams that are overtaken by others.
@@ -61,7 +61,7 @@ impl Default for Path {
             jitter: Duration::ZERO,
             loss: Chance::NEVER,
             burst: Chance::NEVER,
-            burst_length: 0,
+            burst_length: Duration::ZERO,
             duplicate: Chance::NEVER,
             reorder: Chance::NEVER,
             reorder_by: Duration::ZERO,
@@ -81,7 +81,7 @@ impl Path {
             jitter: random.span(Duration::ZERO..=Duration::from_millis(1)),
             loss: up_to(random, most),
             burst: up_to(random, Chance(most.0 / 10)),
-            burst_length: random.within(1..=30),
+            burst_length: random.span(Duration::ZERO..=Duration::from_millis(20)),
             duplicate: up_to(random, Chance::percent(5)),
             reorder: up_to(random, Chance::percent(5)),
             reorder_by: random.span(Duration::from_micros(10)..=Duration::from_millis(5)),
@@ -107,13 +107,13 @@ impl Path {
 pub(super) struct Passage {
     pub(super) path: Path,
     random: Random,
-    burst_left: u64,
+    burst_until: Instant,
     last_arrival: Instant,
 }
 
 impl Passage {
     pub(super) const fn new(path: Path, random: Random) -> Self {
-        Self { path, random, burst_left: 0, last_arrival: Instant::ZERO }
+        Self { path, random, burst_until: Instant::ZERO, last_arrival: Instant::ZERO }
     }
 
     /// When the copies of a datagram that is sent now arrive.
@@ -126,10 +126,9 @@ impl Passage {
 
     fn loses(&mut self, now: Instant) -> bool {
         if self.random.happens(self.path.burst) {
-            self.burst_left = self.random.within(1..=self.path.burst_length.max(1));
+            self.burst_until = now + self.random.span(Duration::ZERO..=self.path.burst_length);
         }
-        let in_burst = self.burst_left > 0;
-        self.burst_left = self.burst_left.saturating_sub(1);
+        let in_burst = now < self.burst_until;
         let alone = self.random.happens(self.path.loss);
         in_burst || alone || self.path.down.iter().any(|times| times.contains(&now))
     }
@@ -173,8 +172,9 @@ mod tests {
 
     #[test]
     fn a_burst_takes_several_in_a_row() {
-        let path = Path { burst: Chance::percent(1), burst_length: 10, ..Path::default() };
-        let arrivals = arrivals(path);
+        let burst_length = Duration::from_micros(20);
+        let burst = Chance::percent(1);
+        let arrivals = arrivals(Path { burst, burst_length, ..Path::default() });
         let lost = arrivals.iter().filter(|copies| copies.is_empty()).count();
         let in_a_row = arrivals.windows(2).filter(|two| two.iter().all(Vec::is_empty)).count();
         assert!(in_a_row * 2 > lost, "{in_a_row} of {lost}");

@@ -191,8 +191,3 @@ impl Stage {
         }
     }
 }
-
-/// The most bytes that a receiver may use.
-pub(super) fn memory_bound(config: &Config) -> usize {
-    config.max_held_bytes + 256 * (config.max_held_packets + config.max_gaps) + (1 << 20)
-}
