@@ -53,50 +53,56 @@ impl Answers {
         wanted: Wanted,
         from: impl Fn(u64) -> Option<Messages<'a>>,
     ) -> Option<Answer> {
-        let (_, first) = front(&mut from(wanted.first)?, 1, MAX_DATAGRAM - HEADER_LEN);
+        let messages = from(wanted.first)?;
+        let (_, first) = front(&mut messages.clone(), 1, MAX_DATAGRAM - HEADER_LEN);
         if first.is_empty() {
             return None;
         }
         let alone = HEADER_LEN + first.len();
         if alone > self.mtu {
-            return Some(allocate(Wanted { count: 1, ..wanted }, alone, from));
+            return Some(allocate(Wanted { count: 1, ..wanted }, alone, messages, from));
         }
         if let Some(block) = self.ring.open() {
-            let count = fill(block, wanted, self.mtu, from);
+            let count = fill(block, wanted, self.mtu, messages, from);
             self.ring.close();
             return self.ring.send().map(|bytes| Answer { bytes, count, allocated: 0 });
         }
-        Some(allocate(wanted, self.mtu, from))
+        Some(allocate(wanted, self.mtu, messages, from))
     }
 }
 
 /// An answer of at most `size` bytes in a block of its own.
-fn allocate<'a>(wanted: Wanted, size: usize, from: impl Fn(u64) -> Option<Messages<'a>>) -> Answer {
+fn allocate<'a>(
+    wanted: Wanted,
+    size: usize,
+    messages: Messages<'a>,
+    from: impl Fn(u64) -> Option<Messages<'a>>,
+) -> Answer {
     let mut block = BytesMut::with_capacity(size);
-    let count = fill(&mut block, wanted, size, from);
+    let count = fill(&mut block, wanted, size, messages, from);
     Answer { bytes: block.freeze(), count, allocated: size + SHARED }
 }
 
-/// Writes a packet of at most `size` bytes; says how many messages it holds.
+/// Writes a packet of at most `size` bytes that begins with `messages`; says how many it holds.
 fn fill<'a>(
     block: &mut BytesMut,
     wanted: Wanted,
     size: usize,
+    messages: Messages<'a>,
     from: impl Fn(u64) -> Option<Messages<'a>>,
 ) -> u16 {
     let Wanted { session, first, count } = wanted;
     block.extend_from_slice(&[0; HEADER_LEN]);
     let mut held = 0;
-    let mut next = Some(first);
-    while let Some(mut messages) = next.and_then(&from) {
+    let mut here = Some(messages);
+    while let Some(mut messages) = here {
         let left = count.min(MAX_COUNT) - held;
         let (taken, blocks) = front(&mut messages, left, size - block.len());
-        if taken == 0 {
-            break;
-        }
         block.extend_from_slice(blocks);
         held += taken;
-        next = first.checked_add(u64::from(held));
+        let next = first.checked_add(u64::from(held));
+        let full = messages.remaining() > 0 || taken == left;
+        here = next.filter(|_| !full).and_then(&from);
     }
     let header = Header { session, sequence: first, count: held };
     if let Some(head) = block.first_chunk_mut() {

@@ -339,15 +339,15 @@ impl History {
 pub(super) fn front<'a>(messages: &mut Messages<'a>, count: u16, room: usize) -> (u16, &'a [u8]) {
     let blocks = messages.rest();
     let (mut taken, mut bytes) = (0, 0);
-    let mut ahead = messages.clone();
-    while taken < count {
-        let Some((_, message)) = ahead.next() else { break };
+    for (_, message) in messages.clone().take(count.into()) {
         let end = bytes + LENGTH_LEN + message.len();
         if end > room {
             break;
         }
         (taken, bytes) = (taken + 1, end);
-        *messages = ahead.clone();
     }
-    (taken, &blocks[..bytes])
+    let (front, rest) = blocks.split_at(bytes);
+    let next = messages.sequence().wrapping_add(u64::from(taken));
+    *messages = Messages::new(next, messages.remaining() - taken, rest);
+    (taken, front)
 }

@@ -37,8 +37,8 @@ pub enum Op {
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=40)? {
-            0 => Self::End,
-            1..=3 => Self::Flush,
+            0 if u.ratio(1, 10)? => Self::End,
+            0..=3 => Self::Flush,
             4..=7 => Self::Wait(u.int_in_range(0..=3_000)?),
             8 => Self::Wait(u.int_in_range(0..=3_000_000)?),
             9..=14 => Self::Timeout,
