@@ -3,6 +3,27 @@
 //!
 //! A [`Publisher`] remembers every data packet before it gives it to be sent, so whatever a receiver
 //! can know of can be asked for. It can also republish captured packets as they are.
+//!
+//! ```
+//! use gapless_core::publisher::{Command, Config, Event, Publisher};
+//! use gapless_core::{Instant, Machine, Session};
+//!
+//! let session = Session::from_name(b"FEED").unwrap();
+//! let mut publisher = Publisher::new(Config::new(session))?;
+//! let now = Instant::from_millis(0); // nanoseconds of a clock of your own
+//! for event in [Event::Message(b"first"), Event::Message(b"second"), Event::End] {
+//!     publisher.handle(now, event)?;
+//!     while let Some(command) = publisher.poll_command() {
+//!         match command {
+//!             Command::Send { bytes } => println!("{} bytes for every line", bytes.len()),
+//!             Command::Answer { to, bytes } => println!("{} bytes for {to}", bytes.len()),
+//!             Command::LookUp { .. } => unreachable!("there is no archive"),
+//!         }
+//!     }
+//! }
+//! assert!(publisher.poll_timeout().is_some(), "the end is repeated for a while");
+//! # Ok::<(), gapless_core::publisher::Error>(())
+//! ```
 
 mod event;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod memory;
 pub mod mold;
+pub mod publisher;
 pub mod ranges;
 pub mod retransmitter;
 pub mod transmitter;
