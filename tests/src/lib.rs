@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod data;
 pub mod model;
 pub mod namespace;
+pub mod program;
 pub mod sim;
 pub mod skip;
 
