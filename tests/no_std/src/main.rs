@@ -12,7 +12,8 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use gapless_core::receiver::{Config, LineId, Receiver, Source};
+use gapless_core::receiver::{Command, Config, LineId, Receiver, Source};
+use gapless_core::wire::mold::Messages;
 use gapless_core::{Instant, Machine};
 
 const ARENA_LEN: usize = 64 << 20;
@@ -71,11 +72,19 @@ extern "C" fn main() -> i32 {
 fn receives_a_packet() -> bool {
     let config = Config { lines: vec![LineId(0)], believe_after: 1, ..Config::default() };
     let Ok(mut receiver) = Receiver::new(config) else { return false };
-    while receiver.poll_command().is_some() {}
     let packet = b"NOSTD     \0\0\0\0\0\0\0\x01\0\x01\0\x05hello";
-    let arrival = Instant::from_millis(1);
-    match receiver.receive(arrival, Source::Line(LineId(0)), packet) {
-        Some(batch) => batch.messages().eq([(1, &b"hello"[..])]),
-        None => false,
+    let now = Instant::from_millis(1);
+    let mut received = receiver
+        .receive(now, Source::Line(LineId(0)), packet)
+        .is_some_and(|batch| is_hello(batch.messages()));
+    while let Some(command) = receiver.poll_command() {
+        if let Command::Batch(batch) = command {
+            received |= is_hello(batch.messages());
+        }
     }
+    received
+}
+
+fn is_hello(messages: Messages<'_>) -> bool {
+    messages.eq([(1, &b"hello"[..])])
 }
