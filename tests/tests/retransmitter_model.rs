@@ -1,5 +1,5 @@
 //! `Retransmitter` against its naive model, on random events. `GAPLESS_CASES` says how many cases
-//! (200 unless told).
+//! (100 unless told).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::alloc::Counting;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 static ALLOCATOR: Counting = Counting;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(200)))]
+    #![proptest_config(ProptestConfig::with_cases(cases(100)))]
 
     #[test]
     fn a_retransmitter_does_what_its_model_does(

@@ -31,6 +31,15 @@ pub enum Op {
         /// Its messages.
         count: u8,
     },
+    /// So many packets of one message each, with a hole behind each.
+    Strays {
+        /// The session.
+        session: u8,
+        /// The first number.
+        first: u16,
+        /// How many.
+        packets: u8,
+    },
     /// A packet of no messages, a truncated one, or one larger than UDP carries.
     StoreNothing(u8),
     /// A request.
@@ -87,10 +96,11 @@ impl<'a> Arbitrary<'a> for Op {
         Ok(match u.int_in_range(0..=40)? {
             0..=8 => Self::Feed {
                 session,
-                packets: u.int_in_range(1..=40)?,
+                packets: u.int_in_range(1..=12)?,
                 count: u.int_in_range(1..=60)?,
             },
-            9..=13 => Self::Store { session, first, count: u.int_in_range(1..=80)? },
+            9 => Self::Strays { session, first, packets: u.int_in_range(1..=250)? },
+            10..=13 => Self::Store { session, first, count: u.int_in_range(1..=80)? },
             14 => Self::StoreNothing(u.int_in_range(0..=2)?),
             15..=19 => Self::Request { peer, session, first, count },
             20..=27 => Self::RequestBack { peer, session, back: first, count },

@@ -69,6 +69,11 @@ impl Play {
             Op::Store { session, first, count } => {
                 self.store(session, self.base + u64::from(first), 1, count);
             }
+            Op::Strays { session, first, packets } => {
+                for stray in 0..u64::from(packets) {
+                    self.store(session, self.base + u64::from(first) + 2 * stray, 1, 1);
+                }
+            }
             Op::StoreNothing(what) => self.store_nothing(what),
             Op::Request { peer, session, first, count } => {
                 self.request(peer, session, self.base + u64::from(first), count);
@@ -197,42 +202,50 @@ impl Play {
             self.crowded = true;
         }
         if placed {
-            self.look(session, first..=last, stored);
+            self.look(session, first..=last, &before);
             let newest = last - (u64::from(count) - 1);
             let is_held = |at| self.model.held.contains(session, at);
             assert!(again > 0 || (newest..=last).all(is_held), "the newest packet is held");
         }
     }
 
-    /// Sees what is held after `numbers` were stored, `stored` of them anew, and whether that may be
-    /// so.
-    fn look(&mut self, session: Session, numbers: RangeInclusive<u64>, stored: u64) {
+    /// Sees what is held after `numbers` were stored, when the counters were `before`, and whether
+    /// that may be so.
+    fn look(&mut self, session: Session, numbers: RangeInclusive<u64>, before: &Stats) {
         let mut held = Held::default();
         for known in &self.model.sessions {
             let ranges = self.retransmitter.ranges(known.session);
             held.0.extend(ranges.map(|(first, last)| ((known.session, first), last)));
         }
         let stats = self.retransmitter.stats();
+        let stored = stats.stored_messages - before.stored_messages;
         assert_eq!(held.count(), stats.stored_messages - stats.evicted_messages);
+        assert!(held.0.len() <= SEGMENTS, "more pieces than the index has room for");
 
         let is_held = |&(of, at): &(Session, u64)| held.contains(of, at);
         let is_stored = |&(of, at): &(Session, u64)| of == session && numbers.contains(&at);
-        let others = self.arrivals.iter().filter(|arrival| !is_stored(arrival));
-        let evicted = self.arrivals.iter().any(|arrival| !is_held(arrival));
-        assert!(others.skip_while(|at| !is_held(at)).all(is_held), "what came first goes first");
-
-        // Some may have left and come anew meanwhile: those that came first of what was held.
-        let known = self.arrivals.iter().filter(|arrival| is_stored(arrival)).count() as u64;
-        let mut anew = (known + stored).saturating_sub(numbers.clone().count() as u64);
-        self.arrivals.retain(|arrival| {
-            let moves = is_stored(arrival) && is_held(arrival) && anew > 0;
-            anew -= u64::from(moves);
-            is_held(arrival) && !moves
-        });
-        let staying: BTreeSet<_> =
-            self.arrivals.iter().copied().filter(|arrival| is_stored(arrival)).collect();
-        let came = numbers.map(|at| (session, at)).filter(|at| !staying.contains(at));
-        self.arrivals.extend(came.filter(is_held));
+        let evicted = stats.evicted_messages > before.evicted_messages;
+        let came = numbers.clone().map(|at| (session, at)).filter(is_held);
+        if evicted {
+            let others = self.arrivals.iter().filter(|arrival| !is_stored(arrival));
+            assert!(
+                others.skip_while(|at| !is_held(at)).all(is_held),
+                "what came first goes first"
+            );
+            // Some may have left and come anew meanwhile: those that came first of what was held.
+            let known = self.arrivals.iter().filter(|arrival| is_stored(arrival)).count() as u64;
+            let mut anew = (known + stored).saturating_sub(numbers.clone().count() as u64);
+            self.arrivals.retain(|arrival| {
+                let moves = is_stored(arrival) && is_held(arrival) && anew > 0;
+                anew -= u64::from(moves);
+                is_held(arrival) && !moves
+            });
+            let staying = self.arrivals.iter().copied().filter(|arrival| is_stored(arrival));
+            let staying: BTreeSet<_> = staying.collect();
+            self.arrivals.extend(came.filter(|at| !staying.contains(at)));
+        } else {
+            self.arrivals.extend(came.filter(|&(of, at)| !self.model.held.contains(of, at)));
+        }
         assert_eq!(self.arrivals.len() as u64, held.count(), "held, but never stored");
         self.model.held = held;
         if evicted {
