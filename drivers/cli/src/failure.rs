@@ -93,6 +93,11 @@ impl From<gapless_mio::Error> for Failure {
 
 /// What to do when an address cannot be had.
 fn address_advice(error: &io::Error) -> Option<&'static str> {
+    /// "No such device", and "no such device or address": no interface of that name.
+    const NO_INTERFACE: [i32; 2] = [19, 6];
+    if error.raw_os_error().is_some_and(|code| NO_INTERFACE.contains(&code)) {
+        return Some("no interface has that name, address or index; see `ip address`");
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => Some("another program has that port: choose another, or 0"),
         io::ErrorKind::AddrNotAvailable => {

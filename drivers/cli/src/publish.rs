@@ -99,7 +99,7 @@ fn publish_capture<'a>(
     stop: &'a Stop,
 ) -> Result<Publication<'a>, Failure> {
     let recording = Recording::new(&args.input)?;
-    let survey = Survey::new(&recording)?;
+    let survey = Survey::new(&recording, stop)?;
     let warning = survey.skipped.matters().then(|| format!("warning: skipped {}", survey.skipped));
     let (to, flow) = survey.choose(&recording.name, args.flow)?;
     let mut publication = Publication::new(network, None, flow.sessions.len(), stop)?;
@@ -109,7 +109,7 @@ fn publish_capture<'a>(
     if args.session.is_some() {
         publication.progress.tell("note: --session is ignored, a capture keeps its own sessions");
     }
-    elsewhere(&recording, to, &flow, |packet| Ok(publication.driver.store(packet)?))?;
+    elsewhere(&recording, to, &flow, stop, |packet| Ok(publication.driver.store(packet)?))?;
     publication.tell_port();
     publication.capture(&recording, to, args.rate)?;
     Ok(publication)

@@ -101,16 +101,16 @@ impl Counters {
         let nothing = ReceivedLine::default();
         let befores = before.lines.iter().chain(std::iter::repeat(&nothing));
         let line = |(now, before): (&ReceivedLine, &ReceivedLine)| ReceivedLine {
-            packets: now.packets - before.packets,
-            messages_first: now.messages_first - before.messages_first,
-            duplicates: now.duplicates - before.duplicates,
-            late: now.late - before.late,
-            malformed: now.malformed - before.malformed,
-            kernel_drops: now.kernel_drops - before.kernel_drops,
+            packets: now.packets.saturating_sub(before.packets),
+            messages_first: now.messages_first.saturating_sub(before.messages_first),
+            duplicates: now.duplicates.saturating_sub(before.duplicates),
+            late: now.late.saturating_sub(before.late),
+            malformed: now.malformed.saturating_sub(before.malformed),
+            kernel_drops: now.kernel_drops.saturating_sub(before.kernel_drops),
         };
         Self {
-            requests: self.requests - before.requests,
-            requested_messages: self.requested_messages - before.requested_messages,
+            requests: self.requests.saturating_sub(before.requests),
+            requested_messages: self.requested_messages.saturating_sub(before.requested_messages),
             lines: self.lines.iter().zip(befores).map(line).collect(),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) struct Tally {
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
-    /// Gaps that are open, first numbers to last, as they were opened or lost in part.
+    /// What is left of gaps that are open, first numbers to last.
     open: BTreeMap<u64, u64>,
     /// How it ended, if it did.
     pub(crate) end: Option<SessionEnd>,
@@ -82,16 +82,18 @@ impl Tally {
 
     /// Takes `first..=last` out of the gaps that are open.
     fn close(&mut self, first: u64, last: u64) {
-        let Some((&open_first, &open_last)) = self.open.range(..=first).next_back() else { return };
-        if open_last < first {
-            return;
-        }
-        self.open.remove(&open_first);
-        if open_first < first {
-            self.open.insert(open_first, first - 1);
-        }
-        if last < open_last {
-            self.open.insert(last + 1, open_last);
+        while let Some((&open_first, &open_last)) = self.open.range(..=last).next_back() {
+            if open_last < first {
+                break;
+            }
+            self.open.remove(&open_first);
+            if last < open_last {
+                self.open.insert(last + 1, open_last);
+            }
+            if open_first < first {
+                self.open.insert(open_first, first - 1);
+                break;
+            }
         }
     }
 }
@@ -172,6 +174,9 @@ impl<C: Consumer> Sink for Ledger<C> {
         if let Some(tally) = self.of(batch.session) {
             tally.delivered += u64::from(batch.count);
             tally.next = tally.next.max(batch.last().saturating_add(1));
+            if batch.repaired {
+                tally.close(batch.first, batch.last());
+            }
         }
     }
 
@@ -197,7 +202,7 @@ impl<C: Consumer> Sink for Ledger<C> {
                     tally.open.insert(first, last);
                 }
             }
-            Command::GapFilled { session, first, by_answers, after, .. } => {
+            Command::GapFilled { session, first, last, by_answers, after, .. } => {
                 if let Some(tally) = self.of(session) {
                     match by_answers {
                         0 => tally.gaps_filled_by_line += 1,
@@ -205,7 +210,7 @@ impl<C: Consumer> Sink for Ledger<C> {
                     }
                     let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
                     tally.repair_time.saturating_record(micros);
-                    tally.open.remove(&first);
+                    tally.close(first, last);
                 }
             }
             Command::Lost { session, first, last } => {
@@ -302,6 +307,16 @@ mod tests {
         assert_eq!((tally.gaps_filled_by_line, tally.gaps_filled_by_request), (1, 1));
         assert_eq!((tally.gaps, tally.missing().as_slice()), (3, &[(15, 16)][..]));
         assert_eq!(tally.repair_time.max(), 2_000);
+    }
+
+    #[test]
+    fn what_came_of_a_gap_is_not_missing_any_more() {
+        let mut ledger = ledger(false);
+        for (first, last) in [(5, 8), (9, 12), (20, 21)] {
+            ledger.notice(Command::GapOpened { session: SESSION, first, last });
+        }
+        ledger.batch(Batch { repaired: true, ..batch(7, 4) });
+        assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 6), (11, 12), (20, 21)]);
     }
 
     #[test]

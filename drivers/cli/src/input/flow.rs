@@ -15,6 +15,7 @@ use super::pcap::{Capture, Datagram, Skipped};
 use super::{is_standard, name, open};
 use crate::failure::Failure;
 use crate::ranges::Ranges;
+use crate::stop::Stop;
 
 /// A capture that can be read again: a file, or a copy of standard input.
 pub(crate) struct Recording {
@@ -90,15 +91,15 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Reads a capture from beginning to end.
+    /// Reads a capture from beginning to end, or until somebody wants an end.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(crate) fn new(recording: &Recording) -> Result<Self, Failure> {
+    pub(crate) fn new(recording: &Recording, stop: &Stop) -> Result<Self, Failure> {
         let mut capture = recording.read()?;
         let mut flows = BTreeMap::<SocketAddr, Flow>::new();
         let mut datagram = Datagram::default();
-        while capture.next(&mut datagram)? {
+        while !stop.is_asked() && capture.next(&mut datagram)? {
             if let Ok(packet) = Packet::new_checked(&datagram.payload) {
                 flows.entry(datagram.to).or_default().count(&packet);
             }
@@ -149,7 +150,7 @@ impl Survey {
 }
 
 /// Gives `take` every packet that did not go to `to` and holds messages that the flow to there lacks:
-/// answers to requests, and what only another line brought.
+/// answers to requests, and what only another line brought. Ends early when somebody wants an end.
 ///
 /// # Errors
 /// The capture cannot be read, or `take` fails.
@@ -157,11 +158,12 @@ pub(crate) fn elsewhere(
     recording: &Recording,
     to: SocketAddr,
     flow: &Flow,
+    stop: &Stop,
     mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut capture = recording.read()?;
     let mut datagram = Datagram::default();
-    while capture.next(&mut datagram)? {
+    while !stop.is_asked() && capture.next(&mut datagram)? {
         let payload = &datagram.payload;
         let elsewhere = datagram.to != to;
         if elsewhere && Packet::new_checked(payload).is_ok_and(|packet| flow.lacks(&packet)) {
@@ -210,14 +212,14 @@ mod tests {
 
     fn chosen(recording: &Recording, wanted: Option<&str>) -> Result<(SocketAddr, Flow), Failure> {
         let wanted = wanted.map(|wanted| wanted.parse().unwrap());
-        Survey::new(recording).unwrap().choose("x.pcap", wanted)
+        Survey::new(recording, &Stop::default()).unwrap().choose("x.pcap", wanted)
     }
 
     /// The first numbers of the packets that are found elsewhere.
     fn found(recording: &Recording) -> Vec<u64> {
         let (to, flow) = chosen(recording, Some(FEED)).unwrap();
         let mut found = Vec::new();
-        elsewhere(recording, to, &flow, |packet| {
+        elsewhere(recording, to, &flow, &Stop::default(), |packet| {
             found.push(Packet::new_checked(packet).unwrap().header().sequence);
             Ok(())
         })
