@@ -56,6 +56,9 @@ fn drain(receiver: &mut Receiver, ledger: &mut Ledger, now: Instant) -> Vec<(u64
 
 /// Noise of one of several kinds; none of it is a packet that continues the honest feed.
 fn noise(random: &mut Random, honest: Session) -> Vec<u8> {
+    if random.happens(Chance::percent(5)) {
+        return packet(session("FOREIGN"), random.within(1..=1 << 60), 1);
+    }
     let mut bytes: Vec<u8> = (0..random.within(0..=120)).map(|_| random.any() as u8).collect();
     let sessions = [honest, session("FOREIGN"), Session::new([random.any() as u8; 10])];
     let counts = [0, 1, random.within(0..=0xFFFF) as u16, 0xFFFF];
