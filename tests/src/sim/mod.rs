@@ -14,6 +14,7 @@ mod program;
 mod random;
 mod server;
 mod setup;
+mod station;
 mod stranger;
 mod world;
 
@@ -27,6 +28,7 @@ pub use server::{Server, ServerPlan};
 pub use setup::{
     Setup, Stage, feed_address, line_address, listener_address, server_address, session,
 };
+pub use station::{Schedule, Station};
 pub use stranger::Stranger;
 pub use world::{Node, NodeId, Outbox, World};
 

@@ -1,0 +1,108 @@
+//! A publisher in the simulated network: it is given a message at a time, sends on every line, and
+//! answers at its server's address.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use gapless_core::publisher::{Command, Config, Event, Publisher};
+use gapless_core::{Duration, Instant, Machine, Session};
+
+use super::program::message;
+use super::random::Random;
+use super::world::{Node, Outbox};
+
+/// What a publisher is given.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The session that the publisher is configured for.
+    pub session: Session,
+    /// How many messages; then the session ends.
+    pub messages: u64,
+    /// The longest time between two.
+    pub interval: Duration,
+}
+
+/// A node that publishes a feed.
+#[derive(Debug)]
+pub struct Station {
+    /// The machine.
+    pub publisher: Publisher,
+    schedule: Schedule,
+    random: Random,
+    address: SocketAddr,
+    lines: Vec<SocketAddr>,
+    next: u64,
+    next_at: Instant,
+}
+
+impl Station {
+    /// A publisher that sends from, and is asked at, an address.
+    ///
+    /// # Panics
+    /// When the configuration is refused.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        schedule: Schedule,
+        random: Random,
+        address: SocketAddr,
+        lines: Vec<SocketAddr>,
+    ) -> Self {
+        let publisher = Publisher::new(config).expect("a plan's configuration is valid");
+        let next_at = Instant::from_millis(1);
+        Self { publisher, schedule, random, address, lines, next: 1, next_at }
+    }
+
+    /// Gives the next message, or the end; what is refused for want of room is tried again.
+    fn give(&mut self, now: Instant) {
+        let Schedule { session, messages, interval } = self.schedule;
+        let next = message(session, self.next);
+        let ends = self.next > messages;
+        let event = if ends { Event::End } else { Event::Message(&next) };
+        let taken = self.publisher.handle(now, event).is_ok();
+        self.next += u64::from(taken);
+        let pause = self.random.span(Duration::ZERO..=interval);
+        self.next_at = if ends && taken { Instant::FAR } else { now + pause };
+    }
+
+    fn drain(&mut self, out: &mut Outbox) {
+        while let Some(command) = self.publisher.poll_command() {
+            match command {
+                Command::Send { bytes } => {
+                    self.lines.iter().for_each(|&to| out.send(self.address, to, bytes.clone()));
+                }
+                Command::Answer { to, bytes } => out.send(self.address, to, bytes),
+                Command::LookUp { .. } => panic!("a look-up, and there is no archive"),
+            }
+        }
+    }
+}
+
+impl Node for Station {
+    fn arrive(
+        &mut self,
+        now: Instant,
+        _at: SocketAddr,
+        from: SocketAddr,
+        bytes: &Bytes,
+        out: &mut Outbox,
+    ) {
+        let request = Event::Request { from, datagram: bytes };
+        self.publisher.handle(now, request).expect("it was drained");
+        self.drain(out);
+    }
+
+    fn wake(&mut self, now: Instant, out: &mut Outbox) {
+        if self.next_at <= now {
+            self.give(now);
+        } else {
+            self.publisher.handle_timeout(now).expect("it was drained");
+        }
+        self.drain(out);
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let timeout = self.publisher.poll_timeout().unwrap_or(Instant::FAR);
+        Some(timeout.min(self.next_at)).filter(|&at| at < Instant::FAR)
+    }
+}
