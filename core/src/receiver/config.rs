@@ -136,7 +136,7 @@ impl Default for Config {
             line_timeout: Duration::from_secs(3),
             max_request: MAX_COUNT,
             max_in_flight: 16,
-            initial_request_timeout: Duration::from_millis(100),
+            initial_request_timeout: Duration::from_millis(50),
             min_request_timeout: Duration::from_millis(10),
             max_request_timeout: Duration::from_millis(500),
             max_backoff: Duration::from_secs(1),

@@ -4,7 +4,7 @@
 //! due the lowest is asked for first, by as many requests as the servers' windows allow.
 
 use super::event::{Command, ServerId};
-use super::server::{Servers, bit};
+use super::server::{Purpose, Servers, bit};
 use super::space::Space;
 use super::{Delivery, Receiver};
 use crate::wire::mold::Request;
@@ -49,8 +49,8 @@ impl Repair {
 
 /// What the look at a session's missing ranges found.
 enum Found {
-    /// Ask this server for this range; `true` when its answer measures the round trip.
-    Ask(ServerId, (u64, u64), bool),
+    /// Ask this server for this range.
+    Ask(ServerId, (u64, u64), Purpose),
     /// Every server has as many requests as it may have.
     Busy,
     /// Nothing to ask for before this time.
@@ -91,7 +91,7 @@ impl Receiver {
             self.repair.look = true;
             let asked = unanswered.asked;
             self.stats.requests_timed_out += u64::from(!asked.idle);
-            if asked.probe {
+            if asked.is_probe() {
                 self.repair.probe_at = self.now + self.config.probe_after;
                 self.repair.tail_known |= self.spaces[0].session == asked.session;
             } else if asked.idle {
@@ -155,9 +155,9 @@ impl Receiver {
         let mut deadline = None;
         for index in 0..2 {
             match self.find_missing(index) {
-                Found::Ask(server, range, measures) => {
+                Found::Ask(server, range, purpose) => {
                     let session = self.spaces[index].session;
-                    return self.ask(server, session, range, false, measures);
+                    return self.ask(server, session, range, purpose);
                 }
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
@@ -220,7 +220,9 @@ impl Receiver {
             let Some(server) = untried.or_else(|| servers.choose(now, 0)) else {
                 return Found::Busy;
             };
-            let ask = Found::Ask(server, (first, last), value.retry_at == Instant::ZERO);
+            let first_time = value.retry_at == Instant::ZERO;
+            let purpose = if first_time { Purpose::First } else { Purpose::Again };
+            let ask = Found::Ask(server, (first, last), purpose);
             if !self.repair.insisted {
                 self.repair.insisted = value.in_vain > 0 || servers.is_silent(server);
                 return ask;
@@ -234,10 +236,10 @@ impl Receiver {
                 other = Some((value.in_vain, ask));
             }
         }
-        if let Some((_, Found::Ask(server, (first, last), measures))) = other {
+        if let Some((_, Found::Ask(server, (first, last), purpose))) = other {
             self.repair.insisted = false;
             let first = servers.anywhere(server, first, last);
-            return Found::Ask(server, (first, last), measures);
+            return Found::Ask(server, (first, last), purpose);
         }
         Found::Nothing(wait)
     }
@@ -247,15 +249,15 @@ impl Receiver {
         server: ServerId,
         session: Session,
         (first, last): (u64, u64),
-        probe: bool,
-        measures: bool,
+        purpose: Purpose,
     ) -> Option<Command> {
         let known = self.servers.get(server)?;
         let most = self.config.max_request.min(known.stats.answer_size).max(1);
         let last = last.min(first.saturating_add(u64::from(most) - 1));
         let count = (last - first + 1) as u16;
         let to = known.address;
-        self.servers.ask(self.now, server, session, (first, last), probe, measures);
+        let Self { servers, config, now, .. } = self;
+        servers.ask(*now, server, session, (first, last), purpose, config);
         self.stats.requests += 1;
         self.stats.requested_messages += u64::from(count);
         let request = Request { session, sequence: first, count };
@@ -269,7 +271,7 @@ impl Receiver {
         let claim = jumps.chain(self.newcomer.as_mut()).find(|claim| !claim.probed)?;
         claim.probed = true;
         let (session, number) = (claim.session, claim.high.max(1));
-        self.ask(server, session, (number, number), true, true)
+        self.ask(server, session, (number, number), Purpose::Probe)
     }
 
     /// When a server is to be asked for what comes next: all lines are silent, or the session is
@@ -291,7 +293,7 @@ impl Receiver {
         let server = self.servers.choose(self.now, 0)?;
         let space = &self.spaces[0];
         let (session, first) = (space.session, space.believed + 1);
-        self.ask(server, session, (first, u64::MAX), true, true)
+        self.ask(server, session, (first, u64::MAX), Purpose::Probe)
     }
 
     /// How long a gap waits for the other lines: the configured delay, or twice the measured lag

@@ -29,10 +29,24 @@ pub(super) struct Asked {
     deadline: Instant,
     /// Nothing is asked for any more; the slot is kept until the deadline.
     pub(super) idle: bool,
-    /// It asks for what may not exist: silence says nothing about the server.
-    pub(super) probe: bool,
-    /// The first time that this server is asked for this range: its answer measures the round trip.
-    measures: bool,
+    pub(super) purpose: Purpose,
+}
+
+impl Asked {
+    pub(super) fn is_probe(&self) -> bool {
+        self.purpose == Purpose::Probe
+    }
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// A missing range that nobody was asked for before: the answer measures the round trip.
+    First,
+    /// A missing range once more: the answer may be to an earlier request.
+    Again,
+    /// What may not exist: silence says nothing about the server.
+    Probe,
 }
 
 /// How a request ended that was not answered in time.
@@ -49,7 +63,7 @@ pub(super) struct Server {
     pub(super) id: ServerId,
     pub(super) address: SocketAddr,
     pub(super) stats: ServerStats,
-    /// The request timeout, doubled by silence.
+    /// The request timeout, as measured; silence doubles it until there is an answer again.
     timeout: Duration,
     variance: Duration,
     /// When it last answered, or was last silent.
@@ -132,6 +146,13 @@ impl Server {
         let spare = self.variance.saturating_mul(4).max(*smoothed / 2);
         let timeout = smoothed.saturating_add(spare);
         self.timeout = timeout.max(config.min_request_timeout).min(config.max_request_timeout);
+    }
+
+    /// How long the next request waits for its answer: doubled by each round of silence, so that a
+    /// round trip that has grown is found.
+    fn patience(&self, config: &Config) -> Duration {
+        let doubled = self.timeout.saturating_mul(1 << self.silent.min(16));
+        doubled.min(config.max_request_timeout)
     }
 
     /// The rest after so many times in vain: doubled by each, at most eight timeouts and
@@ -233,7 +254,7 @@ impl Servers {
 
     /// Whether something of a session is being asked that may not exist.
     pub(super) fn is_probing(&self, session: Session) -> bool {
-        let probes = |asked: &Asked| asked.probe && !asked.idle && asked.session == session;
+        let probes = |asked: &Asked| asked.is_probe() && !asked.idle && asked.session == session;
         self.asked.iter().any(probes)
     }
 
@@ -250,25 +271,15 @@ impl Servers {
         id: ServerId,
         session: Session,
         (first, last): (u64, u64),
-        probe: bool,
-        measures: bool,
+        purpose: Purpose,
+        config: &Config,
     ) {
         let Some(server) = self.get_mut(id) else { return };
         server.stats.in_flight += 1;
         server.stats.requests += 1;
-        let deadline = now + server.timeout;
-        let (sent, idle) = (now, false);
-        self.asked.push(Asked {
-            server: id,
-            session,
-            first,
-            last,
-            sent,
-            deadline,
-            idle,
-            probe,
-            measures,
-        });
+        let deadline = now + server.patience(config);
+        let (server, sent, idle) = (id, now, false);
+        self.asked.push(Asked { server, session, first, last, sent, deadline, idle, purpose });
         self.deadline = Some(self.deadline.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
@@ -341,10 +352,10 @@ impl Servers {
             server.stats.window = server.stats.window.saturating_add(1).min(config.max_in_flight);
         }
         let Some(asked) = matched else { return };
-        if asked.measures && first <= asked.first {
+        if asked.purpose != Purpose::Again && first <= asked.first {
             server.learn_round_trip(now.since(asked.sent), config);
         }
-        if first <= asked.first && !asked.probe {
+        if first <= asked.first && !asked.is_probe() {
             let carried = last - asked.first + 1;
             server.learn_size(carried, asked.last - asked.first + 1, config.max_request);
         }
@@ -369,7 +380,7 @@ impl Servers {
         let mut cancelled = 0;
         for asked in &mut self.asked {
             let overlaps = asked.session == session && asked.first <= last && first <= asked.last;
-            if overlaps && !asked.idle && !asked.probe && !matters(asked.first, asked.last) {
+            if overlaps && !asked.idle && !asked.is_probe() && !matters(asked.first, asked.last) {
                 asked.idle = true;
                 cancelled += 1;
             }
@@ -399,7 +410,7 @@ impl Servers {
         if let Some(server) = server {
             server.stats.in_flight = server.stats.in_flight.saturating_sub(1);
             answers_others = server.answered.is_some_and(|answered| answered >= asked.sent);
-            if !asked.idle && !asked.probe {
+            if !asked.idle && !asked.is_probe() {
                 server.stats.timeouts += 1;
                 server.stats.window = (server.stats.window / 2).max(1);
                 if !answers_others && (server.silent == 0 || asked.sent >= server.silent_since) {
@@ -407,8 +418,6 @@ impl Servers {
                     server.silent_since = now;
                     let backoff = server.backoff(server.silent, config, &mut self.jitter);
                     server.rest_until = now + backoff;
-                    server.timeout = server.timeout.saturating_mul(2);
-                    server.timeout = server.timeout.min(config.max_request_timeout);
                 }
             }
         }
