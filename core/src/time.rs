@@ -68,7 +68,8 @@ impl fmt::Debug for Instant {
     }
 }
 
-const fn nanos(duration: Duration) -> u64 {
+/// Nanoseconds of a duration, saturating.
+pub(crate) const fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 

@@ -3,6 +3,8 @@
 use core::net::SocketAddr;
 
 use super::event::{LineId, ServerId};
+use crate::limits::{OutOfRange, within};
+use crate::time::nanos;
 use crate::wire::mold::MAX_COUNT;
 use crate::{Duration, Session};
 
@@ -168,23 +170,18 @@ pub struct Checkpoint {
 impl Config {
     /// Whether every value lies in its range.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let within = |field, value: u64, (least, most): (u64, u64), range| {
-            let fits = (least..=most).contains(&value);
-            if fits { Ok(()) } else { Err(Error::Config { field, value, range }) }
-        };
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let start = if let Start::At(number) = self.start { number } else { 1 };
-        within("start", start, (1, u64::MAX), "from 1")?;
-        within("reorder_packets", self.reorder_packets.into(), (1, 64), "1 to 64")?;
-        within("max_request", self.max_request.into(), (1, MAX_COUNT.into()), "1 to 65,534")?;
-        within("max_in_flight", self.max_in_flight.into(), (1, 64), "1 to 64")?;
-        within("max_attempts", self.max_attempts.into(), (1, 255), "1 to 255")?;
+        within("start", start, 1..=u64::MAX, "from 1")?;
+        within("reorder_packets", self.reorder_packets.into(), 1..=64, "1 to 64")?;
+        within("max_request", self.max_request.into(), 1..=MAX_COUNT.into(), "1 to 65,534")?;
+        within("max_in_flight", self.max_in_flight.into(), 1..=64, "1 to 64")?;
+        within("max_attempts", self.max_attempts.into(), 1..=255, "1 to 255")?;
         let held = self.max_held_bytes as u64;
-        within("max_held_bytes", held, (1 << 17, u64::MAX >> 8), "from 131,072")?;
-        within("max_held_packets", self.max_held_packets as u64, (16, 1 << 24), "16 to 2^24")?;
-        within("max_gaps", self.max_gaps as u64, (16, 1 << 20), "16 to 2^20")?;
-        within("max_jump", self.max_jump, (1, u64::MAX), "from 1")?;
-        within("believe_after", self.believe_after.into(), (1, 8), "1 to 8")?;
+        within("max_held_bytes", held, 1 << 17..=u64::MAX >> 8, "from 131,072")?;
+        within("max_held_packets", self.max_held_packets as u64, 16..=1 << 24, "16 to 2^24")?;
+        within("max_gaps", self.max_gaps as u64, 16..=1 << 20, "16 to 2^20")?;
+        within("max_jump", self.max_jump, 1..=u64::MAX, "from 1")?;
+        within("believe_after", self.believe_after.into(), 1..=8, "1 to 8")?;
         let durations = [
             ("reorder_delay", self.reorder_delay, Duration::from_nanos(1)),
             ("max_reorder_delay", self.max_reorder_delay, self.reorder_delay),
@@ -201,7 +198,7 @@ impl Config {
         ];
         for (field, duration, least) in durations {
             let range = "positive, and not less than what it bounds from above";
-            within(field, nanos(duration), (nanos(least), u64::MAX), range)?;
+            within(field, nanos(duration), nanos(least)..=u64::MAX, range)?;
         }
         for &line in &self.lines {
             line.check()?;
@@ -232,15 +229,8 @@ pub enum Error {
     #[error("commands of the last event are not drained yet")]
     Undrained,
     /// A configured value leaves its range.
-    #[error("{field} is {value}; it must be {range}")]
-    Config {
-        /// The field of [`Config`].
-        field: &'static str,
-        /// Its value; durations in nanoseconds.
-        value: u64,
-        /// What it must be.
-        range: &'static str,
-    },
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
     /// A number past [`LineId::MAX`].
     #[error("line {} does not exist; the last is {}", .0.0, LineId::MAX.0)]
     Line(LineId),

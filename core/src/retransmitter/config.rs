@@ -3,8 +3,10 @@
 use super::history;
 use super::limits::Limits;
 use super::look_ups::LookUps;
+use crate::limits::{OutOfRange, positive, within};
 use crate::rate::Rate;
 use crate::ring::{Ring, SHARED};
+use crate::time::nanos;
 use crate::wire::mold::MAX_DATAGRAM;
 use crate::{Duration, Session};
 
@@ -22,7 +24,7 @@ pub struct Config {
     /// The largest answer, as [`transmitter::Config::mtu`](crate::transmitter::Config::mtu): 64 to
     /// 65,507. A first wanted message that does not fit is answered alone in a larger one.
     pub mtu: usize,
-    /// The most bytes that the history of all sessions takes, its index included: from 262,144.
+    /// The most bytes that the history of all sessions takes, its index included: 262,144 to 2^47.
     /// Blocks of 64 KiB are allocated as they are needed, the index (3%) at once. What was stored
     /// first goes first. Messages stored out of order take more of the index, of which there is one
     /// entry for each KiB.
@@ -84,45 +86,19 @@ impl Config {
             + LookUps::bytes(self.max_look_ups, self.max_waiting)
     }
 
-    pub(super) fn check(&self) -> Result<(), Error> {
-        let timeout = u64::try_from(self.look_up_timeout.as_nanos()).unwrap_or(u64::MAX);
-        let few = "1 to 65,536";
-        let rules = [
-            ("max_sessions", self.max_sessions as u64, 1, 255, "1 to 255"),
-            ("mtu", self.mtu as u64, 64, MAX_DATAGRAM as u64, "64 to 65,507"),
-            (
-                "history_bytes",
-                self.history_bytes as u64,
-                history::LEAST_BYTES as u64,
-                history::MOST_BYTES as u64,
-                "262,144 to 2^47",
-            ),
-            ("max_look_ups", self.max_look_ups as u64, 1, 65_536, few),
-            ("max_waiting", self.max_waiting as u64, 1, 65_536, few),
-            ("look_up_timeout", timeout, 1, u64::MAX, "positive"),
-            (
-                "address_rate.bytes_per_second",
-                self.address_rate.bytes_per_second,
-                1,
-                u64::MAX,
-                "positive",
-            ),
-            (
-                "total_rate.bytes_per_second",
-                self.total_rate.bytes_per_second,
-                1,
-                u64::MAX,
-                "positive",
-            ),
-            ("max_addresses", self.max_addresses as u64, 1, 65_536, few),
-            ("ring", self.ring as u64, 1, 65_536, few),
-        ];
-        for (field, value, least, most, range) in rules {
-            if !(least..=most).contains(&value) {
-                return Err(Error::Config { field, value, range });
-            }
-        }
-        Ok(())
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
+        let few = |field, value: usize| within(field, value as u64, 1..=65_536, "1 to 65,536");
+        let history = history::LEAST_BYTES as u64..=history::MOST_BYTES;
+        within("max_sessions", self.max_sessions as u64, 1..=255, "1 to 255")?;
+        within("mtu", self.mtu as u64, 64..=MAX_DATAGRAM as u64, "64 to 65,507")?;
+        within("history_bytes", self.history_bytes as u64, history, "262,144 to 2^47")?;
+        few("max_look_ups", self.max_look_ups)?;
+        few("max_waiting", self.max_waiting)?;
+        positive("look_up_timeout", nanos(self.look_up_timeout))?;
+        positive("address_rate.bytes_per_second", self.address_rate.bytes_per_second)?;
+        positive("total_rate.bytes_per_second", self.total_rate.bytes_per_second)?;
+        few("max_addresses", self.max_addresses)?;
+        few("ring", self.ring)
     }
 }
 
@@ -133,13 +109,6 @@ pub enum Error {
     #[error("commands of the last event are not drained yet")]
     Undrained,
     /// A configured value leaves its range.
-    #[error("{field} is {value}; it must be {range}")]
-    Config {
-        /// The field of [`Config`].
-        field: &'static str,
-        /// Its value; durations in nanoseconds.
-        value: u64,
-        /// What it must be.
-        range: &'static str,
-    },
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
 }

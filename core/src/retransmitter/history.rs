@@ -20,7 +20,7 @@ const BYTES_PER_SEGMENT: usize = 1024;
 /// The least that a history can do with: an index and some blocks.
 pub(super) const LEAST_BYTES: usize = 256 << 10;
 /// The most, so that a block's number has 32 bits.
-pub(super) const MOST_BYTES: usize = 1 << 47;
+pub(super) const MOST_BYTES: u64 = 1 << 47;
 
 /// A known session's place in the table of sessions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -1,8 +1,10 @@
 //! What a transmitter is made from, and how it can be misused.
 
 use super::CONTROL_RING;
+use crate::limits::{OutOfRange, positive, within};
 use crate::rate::Rate;
 use crate::ring::Ring;
+use crate::time::nanos;
 use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_DATAGRAM};
 use crate::{Duration, Session};
 
@@ -67,23 +69,13 @@ impl Config {
         Ring::bytes(self.ring, self.mtu) + Ring::bytes(CONTROL_RING, HEADER_LEN)
     }
 
-    pub(super) fn check(&self) -> Result<(), Error> {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let rate = self.pace.map_or(1, |rate| rate.bytes_per_second);
-        let rules = [
-            ("first_sequence", self.first_sequence, 1, u64::MAX, "1 to 2^64-1"),
-            ("mtu", self.mtu as u64, 64, MAX_DATAGRAM as u64, "64 to 65,507"),
-            ("heartbeat_interval", nanos(self.heartbeat_interval), 1, u64::MAX, "positive"),
-            ("end_interval", nanos(self.end_interval), 1, u64::MAX, "positive"),
-            ("pace.bytes_per_second", rate, 1, u64::MAX, "positive"),
-            ("ring", self.ring as u64, 2, 65_536, "2 to 65,536"),
-        ];
-        for (field, value, least, most, range) in rules {
-            if !(least..=most).contains(&value) {
-                return Err(Error::Config { field, value, range });
-            }
-        }
-        Ok(())
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
+        within("first_sequence", self.first_sequence, 1..=u64::MAX, "1 to 2^64-1")?;
+        within("mtu", self.mtu as u64, 64..=MAX_DATAGRAM as u64, "64 to 65,507")?;
+        positive("heartbeat_interval", nanos(self.heartbeat_interval))?;
+        positive("end_interval", nanos(self.end_interval))?;
+        positive("pace.bytes_per_second", self.pace.map_or(1, |pace| pace.bytes_per_second))?;
+        within("ring", self.ring as u64, 2..=65_536, "2 to 65,536")
     }
 }
 
@@ -94,15 +86,8 @@ pub enum Error {
     #[error("commands of the last event are not drained yet")]
     Undrained,
     /// A configured value leaves its range.
-    #[error("{field} is {value}; it must be {range}")]
-    Config {
-        /// The field of [`Config`].
-        field: &'static str,
-        /// Its value; durations in nanoseconds.
-        value: u64,
-        /// What it must be.
-        range: &'static str,
-    },
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
     /// The message fits no packet.
     #[error("a message of {len} bytes fits no packet; the largest has {max}")]
     TooLarge {

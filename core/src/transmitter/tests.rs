@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::Session;
+use crate::limits::OutOfRange;
 use crate::rate::Rate;
 use crate::wire::mold;
 
@@ -244,7 +245,7 @@ fn at_the_end_of_time_nothing_spins() {
 fn a_configuration_out_of_range_is_refused_by_name() {
     let refused = Transmitter::new(Config { mtu: 65_508, ..config() }).unwrap_err();
     let range = "64 to 65,507";
-    assert_eq!(refused, Error::Config { field: "mtu", value: 65_508, range });
+    assert_eq!(refused, Error::Config(OutOfRange { field: "mtu", value: 65_508, range }));
     assert!(Transmitter::new(Config { first_sequence: 0, ..config() }).is_err());
     assert!(Transmitter::new(Config { heartbeat_interval: Duration::ZERO, ..config() }).is_err());
 }

@@ -1,0 +1,51 @@
+//! The ranges that configured values must lie in, and the error that says which one does not.
+
+use core::ops::RangeInclusive;
+
+/// A configured value leaves its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{field} is {value}; it must be {range}")]
+pub struct OutOfRange {
+    /// The field of the configuration.
+    pub field: &'static str,
+    /// Its value; durations in nanoseconds.
+    pub value: u64,
+    /// What it must be.
+    pub range: &'static str,
+}
+
+/// Checks that a configured value lies within its limits, which `range` says in words.
+pub(crate) fn within(
+    field: &'static str,
+    value: u64,
+    limits: RangeInclusive<u64>,
+    range: &'static str,
+) -> Result<(), OutOfRange> {
+    if limits.contains(&value) { Ok(()) } else { Err(OutOfRange { field, value, range }) }
+}
+
+/// Checks that a configured value is not zero.
+pub(crate) fn positive(field: &'static str, value: u64) -> Result<(), OutOfRange> {
+    within(field, value, 1..=u64::MAX, "positive")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn both_ends_of_a_range_lie_in_it() {
+        assert!([2, 5].iter().all(|&value| within("ring", value, 2..=5, "2 to 5").is_ok()));
+        assert!([1, 6].iter().all(|&value| within("ring", value, 2..=5, "2 to 5").is_err()));
+        assert!(positive("end_interval", u64::MAX).is_ok());
+    }
+
+    #[test]
+    fn what_leaves_its_range_is_told_with_its_value_and_the_range() {
+        let refused = within("ring", 6, 2..=5, "2 to 5").unwrap_err();
+        assert_eq!(refused.to_string(), "ring is 6; it must be 2 to 5");
+        let refused = positive("end_interval", 0).unwrap_err();
+        assert_eq!(refused.to_string(), "end_interval is 0; it must be positive");
+    }
+}
