@@ -65,7 +65,14 @@ impl Ring {
     /// Whether a block could be opened, were the open one closed.
     pub(crate) fn has_room(&mut self) -> bool {
         self.look();
-        self.lent + self.closed + usize::from(self.open) < self.len()
+        if self.is_full() {
+            self.look_behind_the_oldest();
+        }
+        !self.is_full()
+    }
+
+    const fn is_full(&self) -> bool {
+        self.lent + self.closed + self.open as usize >= self.len()
     }
 
     /// The open block: whoever writes to it stays within its capacity.
@@ -105,6 +112,22 @@ impl Ring {
             self.oldest = self.place(1);
             self.lent -= 1;
         }
+    }
+
+    /// Takes back every block that nothing outside holds any more, so that one that is held for long
+    /// keeps none but itself. What is still held keeps its order, as the youngest of those lent.
+    fn look_behind_the_oldest(&mut self) {
+        let mut back = self.lent;
+        for ahead in (0..self.lent).rev() {
+            let at = self.place(ahead);
+            if !self.blocks[at].try_reclaim(self.block_len) {
+                back -= 1;
+                let behind = self.place(back);
+                self.blocks.swap(at, behind);
+            }
+        }
+        self.oldest = self.place(back);
+        self.lent -= back;
     }
 
     /// Where the block lies that comes `ahead` blocks after the oldest.
@@ -152,6 +175,37 @@ mod tests {
         drop(copy);
         assert!(write(&mut ring, 3));
         assert_eq!(ring.lent(), 0);
+    }
+
+    #[test]
+    fn a_block_held_for_ever_keeps_none_but_itself() {
+        let mut ring = Ring::new(4, 8);
+        assert!(write(&mut ring, 0));
+        let first = ring.send().unwrap();
+        let mut third = None;
+        for byte in 1..100 {
+            assert!(write(&mut ring, byte), "{byte}");
+            let sent = ring.send().unwrap();
+            assert_eq!(sent[..], [byte; 8]);
+            if byte == 2 {
+                third = Some(sent);
+            }
+        }
+        assert_eq!((&first[..], &third.unwrap()[..]), (&[0; 8][..], &[2; 8][..]));
+    }
+
+    #[test]
+    fn blocks_that_wait_keep_their_order_when_others_come_back_out_of_order() {
+        let mut ring = Ring::new(4, 8);
+        assert!(write(&mut ring, 0) && write(&mut ring, 1));
+        let held = ring.send().unwrap();
+        drop(ring.send().unwrap());
+        assert!((2..=4).all(|byte| write(&mut ring, byte)));
+        assert!(!write(&mut ring, 5));
+        for byte in 2..=4 {
+            assert_eq!(ring.send().unwrap()[..], [byte; 8]);
+        }
+        assert_eq!((&held[..], ring.lent()), (&[0; 8][..], 4 * (8 + SHARED)));
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub enum Op {
     Past(u32),
     /// From now on packets are held outside, or no longer are.
     Hold(bool),
-    /// The packet that was held longest is dropped.
-    DropOne,
+    /// One of the packets held outside is dropped.
+    DropOne(u8),
 }
 
 impl<'a> Arbitrary<'a> for Op {
@@ -45,7 +45,7 @@ impl<'a> Arbitrary<'a> for Op {
             15 => Self::Past(u.arbitrary()?),
             16 => Self::Hold(true),
             17 => Self::Hold(false),
-            18 => Self::DropOne,
+            18 => Self::DropOne(u.arbitrary()?),
             19..=20 => Self::NearlyTooLarge(u.int_in_range(-3..=1)?),
             21..=25 => Self::Message(u.int_in_range(0..=2_000)?),
             _ => Self::Message(u.int_in_range(0..=20)?),
@@ -132,7 +132,7 @@ impl Model {
         self.last_packet.get_or_insert(self.now);
     }
 
-    /// Why a message is refused, when `held` packets of the ring are not back yet.
+    /// Why a message is refused, when `held` packets are held outside.
     fn refuses(&self, len: usize, held: usize) -> Option<Error> {
         let (ring, max) = (self.config.ring, self.config.max_message());
         let waiting = self.closed.len() + usize::from(!self.open.is_empty());
@@ -271,8 +271,8 @@ struct Play {
     model: Model,
     ledger: Ledger,
     holds: bool,
-    /// Packets held outside, what was in them, and how many data packets had left before.
-    held: VecDeque<(Bytes, Vec<u8>, usize)>,
+    /// Packets held outside, and what was in them.
+    held: VecDeque<(Bytes, Vec<u8>)>,
 }
 
 impl Play {
@@ -307,7 +307,12 @@ impl Play {
                 self.holds = holds;
                 self.drop_held(if holds { 0 } else { usize::MAX });
             }
-            Op::DropOne => self.drop_held(1),
+            Op::DropOne(nth) => {
+                if !self.held.is_empty() {
+                    self.held.rotate_left(usize::from(nth) % self.held.len());
+                    self.drop_held(1);
+                }
+            }
         }
     }
 
@@ -326,9 +331,7 @@ impl Play {
     fn message(&mut self, len: usize) {
         let message: Vec<u8> =
             (0..len).map(|at| (self.model.next as u8).wrapping_add(at as u8)).collect();
-        let sent = self.model.sent.len();
-        let oldest_held = self.held.front().map_or(sent, |&(_, _, before)| before);
-        let refused = self.model.refuses(len, sent - oldest_held);
+        let refused = self.model.refuses(len, self.held.len());
         let before = self.standing();
         let now = self.model.now + Duration::from_micros(7);
         let event = Event::Message(&message);
@@ -367,7 +370,7 @@ impl Play {
             assert_eq!(undrained, Err(Error::Undrained));
             if self.holds && kind == Kind::Data {
                 let copy = bytes.to_vec();
-                self.held.push_back((bytes, copy, self.model.sent.len() - 1));
+                self.held.push_back((bytes, copy));
             } else {
                 self.ledger.during(|| drop(bytes));
             }
@@ -394,7 +397,7 @@ impl Play {
     }
 
     fn drop_held(&mut self, most: usize) {
-        for (bytes, copy, _) in self.held.drain(..most.min(self.held.len())) {
+        for (bytes, copy) in self.held.drain(..most.min(self.held.len())) {
             assert_eq!(bytes[..], copy[..], "a packet held outside was written to");
         }
     }
