@@ -38,6 +38,11 @@ impl Bucket {
         self.full - rate.time(rate.burst)
     }
 
+    /// When it is full again.
+    pub(crate) const fn full(self) -> Instant {
+        self.full
+    }
+
     /// Takes `bytes` out.
     pub(crate) fn take(&mut self, now: Instant, rate: Rate, bytes: usize) {
         self.full = self.full.max(now) + rate.time(bytes as u64);

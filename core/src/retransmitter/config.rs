@@ -42,8 +42,8 @@ pub struct Config {
     pub address_rate: Rate,
     /// How fast all together are answered.
     pub total_rate: Rate,
-    /// The most addresses whose rate is remembered; the one answered least lately is forgotten, and
-    /// starts afresh: 1 to 65,536.
+    /// The most addresses whose rate is remembered: 1 to 65,536. For one more, the one that would have
+    /// its whole burst again first is forgotten, and starts afresh.
     pub max_addresses: usize,
     /// Recycled answers, of `mtu` bytes each: 1 to 65,536. When all are held outside, further
     /// ones are allocated and counted.

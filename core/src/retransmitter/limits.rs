@@ -18,8 +18,6 @@ pub(super) enum Over {
 struct Address {
     ip: IpAddr,
     bucket: Bucket,
-    /// Counts charges: when it was charged last.
-    charged: u64,
 }
 
 /// The buckets.
@@ -31,7 +29,6 @@ pub(super) struct Limits {
     /// By address.
     addresses: Vec<Address>,
     max_addresses: usize,
-    charges: u64,
     /// Addresses forgotten to make room for others.
     pub(super) evicted: u64,
 }
@@ -44,7 +41,6 @@ impl Limits {
             total: Bucket::default(),
             addresses: Vec::with_capacity(config.max_addresses),
             max_addresses: config.max_addresses,
-            charges: 0,
             evicted: 0,
         }
     }
@@ -72,19 +68,16 @@ impl Limits {
 
     /// An answer of `bytes` goes to an address.
     pub(super) fn charge(&mut self, now: Instant, ip: IpAddr, bytes: usize) {
-        self.charges += 1;
         self.total.take(now, self.total_rate, bytes);
         let at = match self.place(ip) {
             Ok(at) => at,
             Err(at) if self.addresses.len() < self.max_addresses => self.add(at, ip),
             Err(_) => {
-                self.forget_oldest();
+                self.forget_most_rested();
                 self.add(self.place(ip).unwrap_or_else(|at| at), ip)
             }
         };
-        let address = &mut self.addresses[at];
-        address.charged = self.charges;
-        address.bucket.take(now, self.address_rate, bytes);
+        self.addresses[at].bucket.take(now, self.address_rate, bytes);
     }
 
     fn place(&self, ip: IpAddr) -> Result<usize, usize> {
@@ -93,13 +86,15 @@ impl Limits {
 
     fn add(&mut self, at: usize, ip: IpAddr) -> usize {
         let (ip, bucket) = (ip.to_canonical(), Bucket::default());
-        self.addresses.insert(at, Address { ip, bucket, charged: 0 });
+        self.addresses.insert(at, Address { ip, bucket });
         at
     }
 
-    fn forget_oldest(&mut self) {
-        let ages = self.addresses.iter().enumerate().map(|(at, address)| (address.charged, at));
-        if let Some((_, at)) = ages.min() {
+    /// Forgets the address whose bucket is full again first, which forgives the least: a crowd of
+    /// others pushes none out that was answered more than they.
+    fn forget_most_rested(&mut self) {
+        let full = |(at, address): (usize, &Address)| (address.bucket.full(), at);
+        if let Some((_, at)) = self.addresses.iter().enumerate().map(full).min() {
             self.addresses.remove(at);
             self.evicted += 1;
         }
@@ -145,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_charged_least_lately_is_forgotten() {
+    fn the_address_that_is_rested_first_is_forgotten() {
         let mut limits = limits();
         for last in [1, 2, 3, 1] {
             limits.charge(NOW, ip(last), 110);
@@ -154,6 +149,17 @@ mod tests {
         assert_eq!(limits.admit(NOW, ip(1)), Err(Over::Address));
         assert_eq!(limits.admit(NOW, ip(2)), Ok(()));
         assert_eq!((limits.evicted, limits.addresses.len()), (1, 3));
+    }
+
+    #[test]
+    fn a_crowd_of_addresses_does_not_make_one_over_its_rate_forgotten() {
+        let mut limits = limits();
+        limits.charge(NOW, ip(1), 200);
+        for last in 2..=50 {
+            limits.charge(NOW, ip(last), 10);
+        }
+        assert_eq!(limits.admit(NOW, ip(1)), Err(Over::Address));
+        assert_eq!(limits.evicted, 47);
     }
 
     #[test]

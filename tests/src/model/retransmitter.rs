@@ -105,9 +105,9 @@ struct Model {
     held: Held,
     look_ups: Vec<LookUp>,
     next_id: u64,
-    /// Answers with their time and bytes: in all, and by address, the least lately answered first.
+    /// Answers with their time and bytes: in all, and by address.
     total: Vec<(Instant, usize)>,
-    addresses: Vec<(IpAddr, Vec<(Instant, usize)>)>,
+    addresses: BTreeMap<IpAddr, Vec<(Instant, usize)>>,
     stats: Stats,
 }
 
@@ -127,7 +127,7 @@ impl Model {
             look_ups: Vec::new(),
             next_id: 0,
             total: Vec::new(),
-            addresses: Vec::new(),
+            addresses: BTreeMap::new(),
             stats: Stats::default(),
             config,
         }
@@ -230,23 +230,20 @@ impl Model {
         self.stats.answered_bytes += bytes as u64;
         self.total.push((self.now, bytes));
         let ip = to.ip().to_canonical();
-        let known = self.addresses.iter().position(|&(of, _)| of == ip);
-        let mut address = (ip, Vec::new());
-        if let Some(at) = known {
-            address = self.addresses.remove(at);
-        } else if self.addresses.len() == self.config.max_addresses {
-            self.addresses.remove(0);
+        if !self.addresses.contains_key(&ip) && self.addresses.len() == self.config.max_addresses {
+            let rate = self.config.address_rate;
+            let rested = self.addresses.iter().map(|(&of, sent)| (rested(rate, sent), of)).min();
+            self.addresses.remove(&rested.unwrap().1);
             self.stats.evicted_addresses += 1;
         }
-        address.1.push((self.now, bytes));
-        self.addresses.push(address);
+        self.addresses.entry(ip).or_default().push((self.now, bytes));
     }
 
     /// Whether the rates allow an answer; counted when not.
     fn admits(&mut self, to: SocketAddr) -> bool {
         let ip = to.ip().to_canonical();
-        let address = self.addresses.iter().find(|&&(of, _)| of == ip);
-        if address.is_some_and(|(_, sent)| !within(self.now, self.config.address_rate, sent)) {
+        let address = self.addresses.get(&ip);
+        if address.is_some_and(|sent| !within(self.now, self.config.address_rate, sent)) {
             self.stats.over_address_rate += 1;
             return false;
         }
@@ -260,6 +257,13 @@ impl Model {
     fn timeout(&self) -> Option<Instant> {
         self.look_ups.iter().map(|look_up| look_up.deadline).min()
     }
+}
+
+/// When as much time has passed as all that was sent takes.
+fn rested(rate: Rate, sent: &[(Instant, usize)]) -> Instant {
+    let time =
+        |bytes: usize| Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate.bytes_per_second);
+    sent.iter().fold(Instant::ZERO, |rested, &(at, bytes)| rested.max(at) + time(bytes))
 }
 
 /// Whether no stretch of time up to now saw more bytes than a rate allows.
