@@ -80,7 +80,8 @@ impl Candidate {
 
     /// Whether a range that a configured server answered lies within it.
     pub(super) fn is_answered_by(&self, session: Session, first: u64, last: u64) -> bool {
-        session == self.session && first <= self.high && last >= self.first
+        // A heartbeat's first number is past the highest that it speaks of.
+        session == self.session && first <= self.high && last >= self.first.min(self.high)
     }
 
     /// Whether it is believed: by a server's answer, or by its packets, when the old place has been

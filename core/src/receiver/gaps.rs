@@ -204,6 +204,11 @@ impl Gaps {
                 enqueue(gaps, head, tail, range.value.gap);
             }
         });
+        // What was filled of the last gap may be missing again.
+        let straddling = missing.last_range().map(|range| range.value.gap);
+        if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id as usize)) {
+            gap.last = gap.last.min(first - 1);
+        }
     }
 
     /// Sets what is known of `first..=last`, which lies within one missing range.

@@ -226,6 +226,8 @@ impl Receiver {
     fn note_edge(&mut self, index: usize, header: Header, last: u64) {
         let now = self.now;
         let space = &mut self.spaces[index];
+        // 2^64-1 stands for 2^64 where there is a message of that number.
+        let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
         if header.kind() == Kind::EndOfSession {
             if last < space.believed {
                 self.stats.ends_refused += 1;

@@ -235,7 +235,8 @@ impl Lines {
             line.stats.up = true;
             self.expire_at = Instant::ZERO;
             self.up |= bit(id);
-            self.tell_up |= bit(id);
+            // Down and up again before anybody was told: there is nothing to tell.
+            self.tell_up |= bit(id) & !self.tell_down;
             self.tell_down &= !bit(id);
         }
     }

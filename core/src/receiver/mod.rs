@@ -83,7 +83,7 @@ pub struct Receiver {
 /// Delivery stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Halt {
-    ToTell,
+    ToTell { session: Session, next: u64 },
     Told,
 }
 
@@ -143,7 +143,7 @@ impl Receiver {
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let space = &self.spaces[0];
-        space.active.then(|| Checkpoint { session: space.session, next: space.next() })
+        space.active.then(|| Checkpoint { session: space.session, next: space.next(&self.store) })
     }
 
     /// The counters of a line; `None` when it does not exist.
@@ -222,9 +222,9 @@ impl Receiver {
         match self.halted {
             _ if index > 0 && config.delivery == Delivery::Ordered => return None,
             Some(Halt::Told) => return None,
-            Some(Halt::ToTell) => {
+            Some(Halt::ToTell { session, next }) => {
                 self.halted = Some(Halt::Told);
-                return Some(Command::Halted { session: space.session, next: space.next() });
+                return Some(Command::Halted { session, next });
             }
             None => {}
         }
@@ -233,11 +233,12 @@ impl Receiver {
             return Some(Command::Batch(batch));
         }
         let now = if self.timed { self.now } else { Instant::ZERO };
-        let lost = space.lose(now, config, stats)?;
+        let (first, last) = space.lose(now, config, stats)?;
         if config.on_loss == OnLoss::Halt {
-            self.halted = Some(Halt::ToTell);
+            let (session, next) = (space.session, last.saturating_add(1));
+            self.halted = Some(Halt::ToTell { session, next });
         }
-        Some(lost)
+        Some(Command::Lost { session: space.session, first, last })
     }
 }
 

@@ -70,7 +70,7 @@ impl Receiver {
             if self.spaces[0].active {
                 self.disturb_newcomer();
             }
-        } else if space.active && next - 1 > space.settled {
+        } else if space.active {
             space.skip(&mut self.store, next - 1);
         }
     }
@@ -174,7 +174,7 @@ impl Receiver {
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let kept = self.store.has_room()
-                && self.store.reserve(&payload, len, 1, false)
+                && self.store.reserve(&payload, len, 1, true, false)
                 && self.store.keep(payload, &extent, false, &mut candidate.pieces, End::Back);
             self.stats.put_off_for_memory += u64::from(!kept);
         }
@@ -205,6 +205,11 @@ impl Receiver {
         let (now, after) = (self.now, self.config.believe_after);
         let quiet = Some(self.config.quiet);
         for index in 0..2 {
+            let space = &mut self.spaces[index];
+            let known = space.believed;
+            if let Some(jump) = space.jump.take_if(|jump| jump.high <= known) {
+                self.take_in_pieces(index, jump.pieces);
+            }
             let space = &mut self.spaces[index];
             let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
@@ -320,7 +325,7 @@ impl Receiver {
         } else {
             return None;
         };
-        let (session, next) = (space.session, space.next());
+        let (session, next) = (space.session, space.next(&self.store));
         self.ended.remember(session);
         self.servers.forget(session);
         self.spaces[0].stop(&mut self.store);
@@ -329,6 +334,8 @@ impl Receiver {
         }
         self.lines.iter_mut().for_each(|(_, line)| line.restart());
         self.repair.look_again();
+        // A newcomer no longer waits for the old place to be quiet.
+        self.consider_claims();
         Some(Command::SessionEnded { session, next, reason })
     }
 }

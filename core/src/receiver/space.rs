@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::candidate::{Candidate, Ending, Vouched};
 use super::config::{Config, Delivery};
-use super::event::{Batch, Command, Origin};
+use super::event::{Batch, Origin};
 use super::gaps::{Filler, Gaps, MissingRange};
 use super::held::Held;
 use super::stats::Stats;
@@ -90,6 +90,8 @@ struct Plan {
     opens_gap: bool,
     /// Whether something is missing below.
     ahead: bool,
+    /// Whether it brings all of its messages, in one piece.
+    whole: bool,
 }
 
 impl Space {
@@ -160,8 +162,10 @@ impl Space {
     }
 
     /// The next number to deliver; 2^64-1 stands for 2^64 too.
-    pub(super) const fn next(&self) -> u64 {
-        self.settled.saturating_add(1)
+    pub(super) fn next(&self, store: &Store) -> u64 {
+        let waits = store.iter(&self.transit).map(|piece| piece.first).min();
+        let next = self.settled.saturating_add(1);
+        waits.map_or(next, |first| first.min(next))
     }
 
     /// Whether pieces wait to be delivered out of any order.
@@ -212,7 +216,14 @@ impl Space {
         let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
         let lowest_missing = missing.first().map(|range| range.first);
         let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
-        Plan { first, inside, above, opens_gap, ahead: ahead && delivery == Delivery::Ordered }
+        let ahead = ahead && delivery == Delivery::Ordered;
+        let whole = match above {
+            Some(above) => above == packet.first,
+            None => missing.find(packet.first).is_ok_and(|index| {
+                missing.get(index).is_some_and(|range| range.last >= packet.last)
+            }),
+        };
+        Plan { first, inside, above, opens_gap, ahead, whole }
     }
 
     /// Drops the piece that lies furthest out; what lies behind it is asked for later.
@@ -301,8 +312,7 @@ impl Space {
         now: Instant,
         config: &Config,
         stats: &mut Stats,
-    ) -> Option<Command> {
-        let session = self.session;
+    ) -> Option<(u64, u64)> {
         let first = self.gaps.missing().first()?.first;
         if first - 1 != self.settled {
             return None;
@@ -322,17 +332,24 @@ impl Space {
             self.settle();
         }
         let last = lost?;
-        stats.lost += last - first + 1;
+        stats.lost = stats.lost.saturating_add(last - first + 1);
         self.remember_lost(first, last);
-        Some(Command::Lost { session, first, last })
+        Some((first, last))
     }
 
-    /// Drops everything up to `settled`, which lies ahead, as no longer wanted.
+    /// Drops everything up to `settled` that is not delivered, as no longer wanted.
     pub(super) fn skip(&mut self, store: &mut Store, settled: u64) {
+        match settled.checked_add(1) {
+            Some(next) => store.skip_to(&mut self.transit, next),
+            None => store.clear(&mut self.transit),
+        }
+        if settled <= self.settled {
+            return;
+        }
         while self.gaps.abandon_first(settled).is_some() {}
-        self.held.skip_to(store, settled.saturating_add(1));
-        if settled == u64::MAX {
-            self.held.clear(store);
+        match settled.checked_add(1) {
+            Some(next) => self.held.skip_to(store, next),
+            None => self.held.clear(store),
         }
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
@@ -384,7 +401,7 @@ pub(super) fn ingest(
         let passing = passes && !plan.ahead;
         let direct = direct && passing && matches!(payload, Payload::Borrowed(_));
         let pieces = plan.inside + usize::from(plan.above.is_some()) - usize::from(direct);
-        match make_room(spaces, index, store, &payload, len, pieces, plan.first, passing) {
+        match make_room(spaces, index, store, &payload, len, pieces, &plan, passing) {
             Room::Enough => break (plan, passing, direct),
             Room::Evicted => stats.put_off_for_memory += 1,
             Room::None => {
@@ -421,17 +438,17 @@ fn make_room(
     payload: &Payload<'_>,
     len: usize,
     pieces: usize,
-    first: u64,
+    plan: &Plan,
     passing: bool,
 ) -> Room {
-    if pieces == 0 || store.reserve(payload, len, pieces, passing) {
+    if pieces == 0 || store.reserve(payload, len, pieces, plan.whole, passing) {
         return Room::Enough;
     }
     let Some(furthest) = (0..2).rev().find(|&index| !spaces[index].held.is_empty()) else {
         return Room::None;
     };
     let space = &mut spaces[furthest];
-    let further = space.held.furthest(store).is_some_and(|piece| piece > first);
+    let further = space.held.furthest(store).is_some_and(|piece| piece > plan.first);
     if furthest > index || (furthest == index && further) {
         space.put_off_furthest(store);
         return Room::Evicted;
@@ -448,12 +465,15 @@ impl Space {
         now: Instant,
         config: &Config,
         packet: &Incoming,
-        payload: Payload<'_>,
+        mut payload: Payload<'_>,
         plan: &Plan,
         (passing, direct): (bool, bool),
     ) -> Ingested {
         let mut walk = Walk { sequence: packet.base, offset: packet.offset };
         let mut pieces = plan.inside + usize::from(plan.above.is_some());
+        if pieces > 1 {
+            payload.will_be_shared();
+        }
         let mut payload = Some(payload);
         let mut ingested = Ingested::default();
         let mut failed: Option<u64> = None;

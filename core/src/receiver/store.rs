@@ -16,6 +16,9 @@ use crate::{Instant, Session};
 pub(super) const BLOCK_LEN: usize = 1 << 16;
 const _: () = assert!(MAX_DATAGRAM <= BLOCK_LEN);
 
+/// Bytes that `Bytes` of a single owner allocate when they are shared.
+const SHARED: usize = 3 * size_of::<usize>();
+
 /// No piece.
 const NONE: u32 = u32::MAX;
 
@@ -58,7 +61,11 @@ impl Piece {
 
     /// Its bytes, once it is off its list, and where the first message's length lies in them.
     pub(super) fn into_payload(self) -> (Payload<'static>, usize) {
-        (Payload::Released(self.bytes), self.offset)
+        let payload = match self.home {
+            Home::Reference(pinned) | Home::Passing(pinned) => Payload::Owned(self.bytes, pinned),
+            Home::Block(_) => Payload::Released(self.bytes),
+        };
+        (payload, self.offset)
     }
 
     /// The piece as it is delivered.
@@ -92,6 +99,13 @@ impl<'a> Payload<'a> {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Owned(bytes, _) | Self::Released(bytes) => bytes,
+        }
+    }
+
+    /// Says that pieces will share the bytes: that takes a counter beside them.
+    pub(super) fn will_be_shared(&mut self) {
+        if let Self::Owned(_, pinned) = self {
+            *pinned = pinned.saturating_add(SHARED);
         }
     }
 
@@ -205,13 +219,14 @@ impl Store {
         self.used <= self.max_pieces / 4 * 3 && idle_counts_not <= self.max_bytes / 4 * 3
     }
 
-    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `passing`
-    /// ones leave within the drain.
+    /// Whether `pieces` more pieces, of together at most `len` bytes of this payload, can be kept;
+    /// `passing` ones leave within the drain. `whole` says that it is one piece of just `len` bytes.
     pub(super) fn reserve(
         &mut self,
         payload: &Payload<'_>,
         len: usize,
         pieces: usize,
+        whole: bool,
         passing: bool,
     ) -> bool {
         if self.used + pieces > self.max_pieces {
@@ -221,8 +236,8 @@ impl Store {
             Payload::Borrowed(_) => true,
             Payload::Owned(..) | Payload::Released(_) if passing => false,
             Payload::Released(_) => true,
-            // A packet may come apart into several pieces, each of them to be judged by itself.
-            Payload::Owned(..) => pieces > 1 || payload.is_copied(len),
+            // Of a packet that comes apart each piece is judged by itself.
+            Payload::Owned(..) => !whole || payload.is_copied(len),
         };
         if copied {
             self.reserve_block(len)
@@ -377,6 +392,29 @@ impl Store {
             let Some((_, message)) = messages.next() else { return };
             piece.offset += crate::wire::mold::LENGTH_LEN + message.len();
             piece.first += 1;
+        }
+    }
+
+    /// The pieces of a list.
+    pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
+        core::iter::successors(self.front(list), |piece| self.pieces.get(piece.next as usize))
+    }
+
+    /// Drops every message before `first` from a list in no order.
+    pub(super) fn skip_to(&mut self, list: &mut List, first: u64) {
+        let mut rest = core::mem::replace(list, List::EMPTY);
+        while let Some(piece) = self.front(&rest) {
+            let (id, next) = (rest.head, piece.next);
+            if piece.last < first {
+                self.pop_front(&mut rest);
+                continue;
+            }
+            if piece.first < first {
+                self.trim_front(&rest, first);
+            }
+            rest.head = next;
+            self.pieces[id as usize].next = NONE;
+            self.push_back(list, id);
         }
     }
 
