@@ -6,7 +6,7 @@ use gapless_tests::model::{cases, ranges};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(2_000)))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(2_000)) })]
 
     #[test]
     fn a_range_map_does_what_64_cells_do(bytes in prop::collection::vec(any::<u8>(), 0..512)) {

@@ -4,6 +4,7 @@ pub mod memory;
 pub mod mold;
 pub mod publisher;
 pub mod ranges;
+pub mod receiver;
 pub mod retransmitter;
 pub mod transmitter;
 

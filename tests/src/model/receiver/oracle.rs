@@ -1,0 +1,614 @@
+//! What must be true of everything that a receiver says, whatever it was given. Derived from the
+//! rules, not from the code: it keeps no queues and no timers, only what was said and what came.
+
+use gapless_core::receiver::{
+    Batch, Command, Config, Delivery, Event, LineId, OnLoss, Origin, Receiver, ServerId,
+    SessionEnd, Source, Start, Stats,
+};
+use gapless_core::wire::mold;
+use gapless_core::{Duration, Instant, Machine, Session};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::case::World;
+use super::feed::Feed;
+use super::numbers::Numbers;
+use super::trace::{Said, Step};
+
+/// What is known of one session.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    /// The first number to deliver, once the session was started.
+    start: Option<u64>,
+    ended: bool,
+    delivered: Numbers,
+    lost: Numbers,
+    /// Delivered, lost, or advanced over.
+    settled: Numbers,
+    /// Came in some well-formed packet.
+    given: Numbers,
+    /// Came, and there is no reason not to have kept it.
+    held: Numbers,
+    /// What the latest step adds to that.
+    arrives: Option<(u64, u64)>,
+    /// The highest number that anything spoke of.
+    evidence: u64,
+    /// The highest number that is believed to exist, as far as can be told from outside.
+    believed: u64,
+    /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
+    spoken: BTreeSet<u64>,
+    gaps: Vec<Gap>,
+}
+
+#[derive(Clone, Debug)]
+struct Gap {
+    first: u64,
+    last: u64,
+    opened: Instant,
+    /// How many datagrams of lines came from behind it.
+    vouched: u32,
+    lost: bool,
+    /// Partly advanced over, or put off: only the safe half of the rules holds.
+    cut: bool,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    up: bool,
+    /// When it last brought a packet of the current session, and when anything.
+    packet: Instant,
+    anything: Instant,
+}
+
+/// Checks what a receiver says.
+#[derive(Debug)]
+pub(super) struct Oracle {
+    world: World,
+    config: Config,
+    now: Instant,
+    tracks: BTreeMap<Session, Track>,
+    current: Option<Session>,
+    /// What was started while the current session is still repaired.
+    successor: Option<Session>,
+    sessions_started: u32,
+    halted: bool,
+    lines: BTreeMap<LineId, Line>,
+    servers: BTreeMap<ServerId, SocketAddr>,
+    useful: Instant,
+    asked: Vec<mold::Request>,
+    /// Requests to each server since something may have freed its window.
+    burst: BTreeMap<ServerId, (Instant, u32)>,
+    /// Events that may free the windows of servers.
+    windows_freed: u64,
+    before: Stats,
+    counted: Counted,
+}
+
+/// What the receiver must have counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counted {
+    delivered: u64,
+    lost: u64,
+    gaps: u64,
+    filled: u64,
+    requests: u64,
+    requested: u64,
+}
+
+impl Oracle {
+    pub(super) fn new(world: World, config: &Config) -> Self {
+        Self {
+            world,
+            config: config.clone(),
+            now: Instant::ZERO,
+            tracks: BTreeMap::new(),
+            current: None,
+            successor: None,
+            sessions_started: 0,
+            halted: false,
+            lines: config.lines.iter().map(|line| (*line, Line::default())).collect(),
+            servers: config.servers.iter().copied().collect(),
+            useful: Instant::ZERO,
+            asked: Vec::new(),
+            burst: BTreeMap::new(),
+            windows_freed: 0,
+            before: Stats::default(),
+            counted: Counted::default(),
+        }
+    }
+
+    pub(super) fn address(&self, server: ServerId) -> Option<SocketAddr> {
+        self.servers.get(&server).copied()
+    }
+
+    pub(super) fn has_ended(&self, session: Session) -> bool {
+        self.tracks.get(&session).is_some_and(|track| track.ended)
+    }
+
+    /// Whether everything from the session's start to `last` was delivered.
+    pub(super) fn is_complete(&self, session: Session, last: Option<u64>) -> bool {
+        let Some(track) = self.tracks.get(&session) else { return false };
+        match (track.start, last) {
+            (Some(start), Some(last)) => start > last || track.delivered.covers(start, last),
+            (start, None) => start.is_some(),
+            (None, Some(_)) => false,
+        }
+    }
+
+    /// Whether the session was told to start after a number.
+    pub(super) fn starts_after(&self, session: Session, number: u64) -> bool {
+        self.tracks.get(&session).and_then(|track| track.start).is_some_and(|start| start > number)
+    }
+
+    /// Checks what was said to one step.
+    pub(super) fn check(
+        &mut self,
+        feed: &Feed,
+        receiver: &Receiver,
+        now: Instant,
+        step: &Step,
+        said: &Said,
+    ) {
+        self.now = now;
+        let stats = receiver.stats();
+        if stats.useful_answers > self.before.useful_answers {
+            self.useful = now;
+        }
+        self.take(step, stats);
+        for command in &said.commands {
+            self.hear(feed, command);
+        }
+        for track in self.tracks.values_mut() {
+            if let Some((first, last)) = track.arrives.take() {
+                track.held.add(first, last);
+            }
+        }
+        self.check_gaps(matches!(step, Step::Timeout { .. }));
+        self.check_lines(matches!(step, Step::Timeout { .. }));
+        self.check_counters(receiver, stats);
+        self.check_checkpoint(receiver);
+        if matches!(step, Step::Timeout { .. }) {
+            assert!(said.timeout.is_none_or(|timeout| timeout > now), "it spins: {said:?}");
+        }
+        self.before = stats.clone();
+    }
+
+    /// Notes what a step brings.
+    fn take(&mut self, step: &Step, stats: &Stats) {
+        if !matches!(step, Step::Timeout { .. }) {
+            self.burst.clear();
+        }
+        if self.is_put_off(stats) {
+            for track in self.tracks.values_mut() {
+                track.held = Numbers::default();
+                track.gaps.iter_mut().for_each(|gap| gap.cut = true);
+            }
+        }
+        match step {
+            Step::Datagram { source, bytes, .. } => self.take_datagram(*source, bytes, stats),
+            Step::Timeout { .. } => (),
+            Step::Change(Event::AddLine(line)) => {
+                self.lines.entry(*line).or_default();
+            }
+            Step::Change(Event::RemoveLine(line)) => {
+                self.lines.remove(line);
+            }
+            Step::Change(Event::AddServer(server, address)) => {
+                self.windows_freed += 1;
+                self.servers.insert(*server, *address);
+            }
+            Step::Change(Event::RemoveServer(server)) => {
+                self.windows_freed += 1;
+                self.servers.remove(server);
+            }
+            Step::Change(Event::Advance { next }) => {
+                self.windows_freed += 1;
+                self.advance(*next);
+            }
+            Step::Change(Event::Datagram(_)) => unreachable!("datagrams are steps of their own"),
+        }
+    }
+
+    /// Whether something was dropped for want of memory.
+    fn is_put_off(&self, stats: &Stats) -> bool {
+        stats.put_off_for_memory != self.before.put_off_for_memory
+            || stats.put_off_for_gaps != self.before.put_off_for_gaps
+    }
+
+    fn advance(&mut self, next: u64) {
+        self.halted = false;
+        if self.sessions_started == 0 {
+            self.config.start = Start::At(next);
+        }
+        let Some(track) = self.current.and_then(|session| self.tracks.get_mut(&session)) else {
+            return;
+        };
+        let start = track.start.unwrap_or(next);
+        if start < next {
+            track.settled.add(start, next - 1);
+            track.believed = track.believed.max(next - 1);
+        }
+        for gap in track.gaps.iter_mut().filter(|gap| gap.first < next) {
+            gap.cut = true;
+        }
+        track.gaps.retain(|gap| gap.last >= next);
+    }
+
+    fn take_datagram(&mut self, source: Source, bytes: &[u8], stats: &Stats) {
+        let before = &self.before;
+        let dropped = self.is_put_off(stats)
+            || stats.unbelieved != before.unbelieved
+            || stats.malformed_answers != before.malformed_answers
+            || stats.ends_refused != before.ends_refused;
+        let (line, peer) = match source {
+            Source::Line(line) => (Some(line), None),
+            Source::LineFrom(line, peer) => (Some(line), Some(peer)),
+            Source::Peer(peer) => (None, Some(peer)),
+        };
+        if let Some(line) = line.and_then(|line| self.lines.get_mut(&line)) {
+            line.anything = self.now;
+        }
+        let is_server = peer.is_some_and(|peer| self.servers.values().any(|known| *known == peer));
+        let Some((session, first, last)) = spoken_of(bytes) else { return };
+        let is_line = line.is_some_and(|line| self.lines.contains_key(&line));
+        if !is_line && !is_server && line.is_some() {
+            return;
+        }
+        let is_current = self.current == Some(session) || self.successor == Some(session);
+        if let Some(line) = line.and_then(|line| self.lines.get_mut(&line))
+            && is_current
+            && !is_server
+        {
+            line.packet = self.now;
+        }
+        let track = self.tracks.entry(session).or_default();
+        if first <= last {
+            track.given.add(first, last);
+        }
+        // An answer that continues the feed is as good as the feed.
+        if is_server {
+            track.evidence = track.evidence.max(last);
+        }
+        if line.is_some() {
+            track.spoken.insert(last.max(1));
+            track.evidence = track.evidence.max(last);
+            // What is not believed yet vouches for nothing.
+            let near = first <= track.believed.saturating_add(self.config.max_jump);
+            let vouches = near && is_line && !is_server;
+            for gap in track.gaps.iter_mut().filter(|gap| vouches && gap.last <= last) {
+                gap.vouched += 1;
+            }
+        }
+        if !is_current || first > track.believed.saturating_add(self.config.max_jump) {
+            return;
+        }
+        if is_line && !is_server {
+            track.believed = track.believed.max(last);
+        }
+        // What an answer brings beyond the live edge need not be kept.
+        let kept = last.min(track.believed);
+        let is_heard = is_line || is_server && line.is_none();
+        if is_heard && !dropped && first <= kept {
+            track.arrives = Some((first, kept));
+        }
+    }
+
+    /// Checks one command against all that is known.
+    fn hear(&mut self, feed: &Feed, command: &Command) {
+        match command {
+            Command::Batch(message) => self.hear_message(feed, message),
+            Command::Request { server, to, request } => self.hear_request(*server, *to, request),
+            Command::SessionStarted { session, next } => self.hear_started(*session, *next),
+            Command::SessionEnded { session, next, reason } => {
+                self.hear_ended(feed, *session, *next, *reason);
+            }
+            Command::GapOpened { session, first, last } => {
+                self.hear_gap(*session, *first, *last);
+            }
+            Command::GapFilled { session, first, last, by_lines, by_answers, after } => {
+                let by = by_lines + by_answers;
+                self.hear_filled(*session, (*first, *last), by, *after);
+            }
+            Command::Lost { session, first, last } => self.hear_lost(*session, *first, *last),
+            Command::Halted { session, next } => {
+                assert_eq!(self.config.on_loss, OnLoss::Halt);
+                let lost = &self.tracks[session].lost;
+                let is_last = *next == u64::MAX && lost.covers(*next, *next);
+                assert!(is_last || lost.covers(next - 1, next - 1), "{command:?} after no loss");
+                self.halted = true;
+            }
+            Command::LineUp(line) => {
+                let line = self.lines.get_mut(line).expect("a line that exists");
+                assert!(!line.up && line.anything == self.now, "{command:?}: {line:?}");
+                line.up = true;
+            }
+            Command::LineDown(id) => {
+                let line = self.lines.get_mut(id).expect("a line that exists");
+                let silent = self.now.since(line.packet) >= self.config.line_timeout;
+                assert!(line.up && silent, "{command:?} at {:?}: {line:?}", self.now);
+                line.up = false;
+            }
+            Command::SequenceRegressed { line, highest, seen, .. } => {
+                assert!(seen < highest && self.lines.contains_key(line), "{command:?}");
+            }
+        }
+    }
+
+    /// The session that is delivered: the current one, and without order its successor too.
+    fn open(&mut self, session: Session) -> &mut Track {
+        let ordered = self.config.delivery == Delivery::Ordered;
+        let is_next = !ordered && self.successor == Some(session);
+        assert!(is_next || self.current == Some(session), "{session} is not delivered");
+        self.tracks.get_mut(&session).expect("a session that was started")
+    }
+
+    fn hear_message(&mut self, feed: &Feed, message: &Batch<bytes::Bytes>) {
+        assert!(!self.halted, "{message:?} while halted");
+        let ordered = self.config.delivery == Delivery::Ordered;
+        let now = self.now;
+        let sequence = message.first;
+        let track = self.open(message.session);
+        let start = track.start.expect("a session that was started");
+        assert!(sequence >= start, "{message:?} before the start {start}");
+        assert!(!track.lost.covers(sequence, sequence), "{message:?} was told as lost");
+        assert!(!track.settled.covers(sequence, sequence), "{message:?} twice, or advanced over");
+        assert!(track.given.covers(sequence, sequence), "{message:?} out of nothing");
+        if ordered {
+            let next = track.settled.first_missing(start);
+            assert_eq!(next, Some(sequence), "{message:?} out of order");
+        }
+        track.believed = track.believed.max(sequence);
+        track.delivered.add(sequence, sequence);
+        track.settled.add(sequence, sequence);
+        self.counted.delivered += 1;
+        let payload = feed.payload(message.session, sequence);
+        assert_eq!(message.bytes, payload, "{message:?} is another message");
+        assert!(message.arrival <= now);
+        assert!(message.repaired || !matches!(message.origin, Origin::Server(_)), "{message:?}");
+    }
+
+    fn hear_request(&mut self, server: ServerId, to: SocketAddr, request: &mold::Request) {
+        assert_eq!(self.servers.get(&server), Some(&to), "{request:?} to nobody");
+        assert!((1..=self.config.max_request.min(mold::MAX_COUNT)).contains(&request.count));
+        let first = request.sequence;
+        let last =
+            first.checked_add(u64::from(request.count) - 1).expect("no number past the last");
+        let track = self.tracks.get(&request.session).expect("a session that was heard of");
+        assert!(!track.ended, "{request:?} after the end");
+        assert!(!track.settled.intersects(first, last), "{request:?} for what is settled");
+        let arrives = track.arrives.is_some_and(|(a, b)| a <= last && first <= b);
+        let held = arrives || track.held.intersects(first, last);
+        assert!(!held, "{request:?} for what is held");
+        // What comes next is asked for when all is silent, and what a candidate brought, to confirm it.
+        let is_probe = first > track.believed || first == last && track.spoken.contains(&first);
+        let within = |gap: &Gap| gap.cut || gap.first <= first && last <= gap.last;
+        assert!(is_probe || track.gaps.iter().any(within), "{request:?} outside {:?}", track.gaps);
+        let burst = self.burst.entry(server).or_insert((self.now, 0));
+        if self.now.since(burst.0) >= self.config.min_request_timeout {
+            *burst = (self.now, 0);
+        }
+        burst.1 += 1;
+        assert!(burst.1 <= self.config.max_in_flight.into(), "more requests than the window");
+        self.asked.push(*request);
+        self.counted.requests += 1;
+        self.counted.requested += u64::from(request.count);
+    }
+
+    fn hear_started(&mut self, session: Session, next: u64) {
+        assert_eq!(self.successor, None, "more than two sessions");
+        assert!(self.current.is_none() || self.config.follow, "a session inside a session");
+        self.sessions_started += 1;
+        if self.sessions_started > 1 {
+            assert!(self.config.follow, "another session without follow");
+            assert_eq!(next, 1, "a session that is followed begins at 1");
+        } else {
+            if let Start::At(start) = self.config.start {
+                assert_eq!(next, start);
+            }
+            assert!(self.config.session.is_none_or(|pinned| pinned == session), "not as pinned");
+        }
+        let track = self.tracks.entry(session).or_default();
+        assert_eq!(track.start, None, "a session starts once");
+        track.start = Some(next);
+        track.believed = track.believed.max(next - 1);
+        match self.current {
+            None => self.current = Some(session),
+            Some(_) => self.successor = Some(session),
+        }
+        self.windows_freed += 1;
+    }
+
+    fn hear_ended(&mut self, feed: &Feed, session: Session, next: u64, reason: SessionEnd) {
+        let (world, follow) = (self.world, self.config.follow);
+        let track = self.open(session);
+        let start = track.start.expect("a session that was started");
+        let unsettled = track.settled.first_missing(start);
+        assert!(unsettled.is_none_or(|number| number >= next), "ended before {unsettled:?}");
+        assert!(reason == SessionEnd::Ended || follow, "superseded without follow");
+        if world != World::Hostile {
+            let end = feed.next(0);
+            // A start, or an advance, past the end moves the end.
+            assert!(next == end || next == track.believed + 1, "ended at {next}, not {end}");
+            assert!(next >= end, "ended at {next}, not {end}");
+            assert_eq!(reason, SessionEnd::Ended);
+        }
+        track.ended = true;
+        track.gaps.clear();
+        assert_eq!(self.current, Some(session), "ended before the one before it");
+        self.current = self.successor.take();
+        self.windows_freed += 1;
+    }
+
+    fn hear_gap(&mut self, session: Session, first: u64, last: u64) {
+        let opened = self.now;
+        let vouched = 1;
+        let track = self.tracks.get_mut(&session).expect("a session that was heard of");
+        assert!(!track.ended && first <= last);
+        assert!(track.start.is_none_or(|start| first >= start), "a gap before the start");
+        assert!(last <= track.evidence, "a gap {first}..={last} that nothing speaks of");
+        assert!(!track.settled.intersects(first, last), "a gap in what is settled");
+        assert!(!track.held.intersects(first, last), "a gap {first}..={last} in what is held");
+        // What was put off is opened again.
+        for gap in track.gaps.iter_mut().filter(|gap| gap.cut && gap.last >= first) {
+            gap.last = first - 1;
+        }
+        track.gaps.retain(|gap| gap.first <= gap.last);
+        let overlaps = |gap: &&Gap| !gap.cut && gap.first <= last && first <= gap.last;
+        assert_eq!(track.gaps.iter().find(overlaps).map(|gap| gap.first), None, "a gap twice");
+        track.believed = track.believed.max(last);
+        track.gaps.push(Gap { first, last, opened, vouched, lost: false, cut: false });
+        self.counted.gaps += 1;
+    }
+
+    fn hear_filled(&mut self, session: Session, told: (u64, u64), by: u64, after: Duration) {
+        let (first, last) = told;
+        let now = self.now;
+        let track = self.tracks.get_mut(&session).expect("a session that was heard of");
+        let found = track
+            .gaps
+            .iter()
+            .position(|gap| gap.first == first && (gap.last == last || gap.cut && gap.last > last));
+        let gap = track.gaps.remove(found.expect("only what was opened is filled"));
+        assert!(!gap.lost, "{gap:?} is filled, though some of it was lost");
+        if !gap.cut {
+            assert_eq!(now.since(gap.opened), after);
+            assert!(
+                track.given.covers(first, last),
+                "{gap:?} is filled, though something is missing"
+            );
+            assert_eq!(by, last - first + 1, "who filled {gap:?}");
+        }
+        self.counted.filled += 1;
+    }
+
+    fn hear_lost(&mut self, session: Session, first: u64, last: u64) {
+        assert_ne!(self.world, World::Patient, "lost {first}..={last} with patience");
+        let (now, useful) = (self.now, self.useful);
+        let Config { give_up, max_stall, max_attempts, follow, .. } = self.config;
+        let is_replaced = follow && self.tracks.len() > 1;
+        let asked = |request: &&mold::Request| {
+            request.session == session
+                && request.sequence <= last
+                && first <= request.sequence + u64::from(request.count - 1)
+        };
+        let attempts = self.asked.iter().filter(asked).count();
+        let since_useful = if self.world == World::Hostile { Instant::ZERO } else { useful };
+        let track = self.open(session);
+        assert!(track.start.is_some_and(|start| start <= first) && first <= last);
+        assert!(!track.settled.intersects(first, last), "lost {first}..={last} is settled already");
+        assert!(!track.held.intersects(first, last), "lost {first}..={last} is held");
+        for gap in track.gaps.iter_mut().filter(|gap| gap.first <= last && first <= gap.last) {
+            gap.lost = true;
+            let may = now.since(gap.opened.max(since_useful)) >= give_up
+                || max_stall.is_some_and(|stall| now.since(gap.opened) >= stall)
+                || attempts >= max_attempts.into()
+                || is_replaced
+                || gap.cut;
+            assert!(
+                may,
+                "{first}..={last} of {gap:?} lost too early at {now:?}, useful {useful:?}"
+            );
+        }
+        track.lost.add(first, last);
+        track.settled.add(first, last);
+        self.counted.lost = self.counted.lost.saturating_add((last - first).saturating_add(1));
+    }
+
+    /// Whatever is complete was told so, and after a timeout nothing waits that should be given up.
+    fn check_gaps(&mut self, timed_out: bool) {
+        let (now, useful, halted) = (self.now, self.useful, self.halted);
+        let exact = timed_out && self.world == World::Impatient && !halted;
+        let Config { give_up, believe_after, .. } = self.config;
+        for track in self.tracks.values_mut() {
+            for gap in track.gaps.iter().filter(|gap| !gap.cut && !gap.lost) {
+                let is_complete = track.delivered.covers(gap.first, gap.last);
+                assert!(!is_complete, "{gap:?} is complete and not filled");
+            }
+            let Track { gaps, given, settled, .. } = track;
+            // Those are not told as filled; what came of them may have been dropped again.
+            let is_over = |gap: &Gap| missing(gap, &Numbers::default(), settled).is_none();
+            gaps.retain(|gap| !(gap.cut || gap.lost) || !is_over(gap));
+            let is_due = |gap: &&Gap| {
+                !gap.cut
+                    && gap.vouched > believe_after.into()
+                    && now.since(gap.opened.max(useful)) >= give_up
+            };
+            for gap in gaps.iter().filter(is_due).filter(|_| exact) {
+                let waits = missing(gap, given, settled);
+                assert_eq!(waits, None, "{gap:?} is not given up at {now:?}, useful {useful:?}");
+            }
+        }
+    }
+
+    fn check_lines(&self, timed_out: bool) {
+        for (id, line) in &self.lines {
+            let silent = self.now.since(line.anything) >= self.config.line_timeout;
+            assert!(!(timed_out && line.up && silent), "{id:?} is not told as down: {line:?}");
+        }
+    }
+
+    fn check_counters(&self, receiver: &Receiver, stats: &Stats) {
+        let counted = Counted {
+            delivered: stats.delivered,
+            lost: stats.lost,
+            gaps: stats.gaps,
+            filled: stats.gaps_filled_by_line + stats.gaps_filled_by_request,
+            requests: stats.requests,
+            requested: stats.requested_messages,
+        };
+        assert_eq!(counted, self.counted, "what was said and what was counted");
+        for server in self.servers.keys() {
+            let server = receiver.server(*server).expect("a server that exists");
+            assert!(server.in_flight <= self.config.max_in_flight, "{server:?}");
+            assert!((1..=self.config.max_in_flight).contains(&server.window), "{server:?}");
+            assert!(server.answer_size >= 1, "{server:?}");
+        }
+        let waits = self.now.as_nanos() / self.config.min_request_timeout.as_nanos() as u64;
+        let windows = (waits + 1 + self.windows_freed) * u64::from(self.config.max_in_flight) * 2;
+        let bound = stats.useful_answers + stats.requests_cancelled + windows;
+        assert!(stats.requests <= bound, "{} requests where {bound} may be", stats.requests);
+    }
+
+    fn check_checkpoint(&self, receiver: &Receiver) {
+        let Some(session) = self.current else { return };
+        let track = &self.tracks[&session];
+        let checkpoint = receiver.checkpoint().expect("a current session has a checkpoint");
+        let next = track.settled.first_missing(track.start.unwrap_or(1)).unwrap_or(u64::MAX);
+        assert_eq!((checkpoint.session, checkpoint.next), (session, next), "checkpoint");
+    }
+}
+
+/// A number of a gap that neither came nor was settled.
+fn missing(gap: &Gap, given: &Numbers, settled: &Numbers) -> Option<u64> {
+    let mut number = gap.first;
+    loop {
+        let next = settled.first_missing(given.first_missing(number)?)?;
+        if next > gap.last {
+            return None;
+        }
+        if next == number {
+            return Some(number);
+        }
+        number = next;
+    }
+}
+
+/// The session of a well-formed packet and the numbers `first..=last` that it brings; for heartbeats
+/// and ends `last` is the number before theirs, and below `first`.
+fn spoken_of(bytes: &[u8]) -> Option<(Session, u64, u64)> {
+    let (header, mut rest) = bytes.split_at_checked(20)?;
+    let session = Session::new(header[..10].try_into().ok()?);
+    let first = u64::from_be_bytes(header[10..18].try_into().ok()?);
+    let count = u16::from_be_bytes(header[18..].try_into().ok()?);
+    if first == 0 {
+        return None;
+    }
+    if count == 0 || count == u16::MAX {
+        return Some((session, first, first - 1));
+    }
+    for _ in 0..count {
+        let (length, behind) = rest.split_at_checked(2)?;
+        rest = behind.split_at_checked(usize::from(u16::from_be_bytes([length[0], length[1]])))?.1;
+    }
+    Some((session, first, first.checked_add(u64::from(count) - 1)?))
+}

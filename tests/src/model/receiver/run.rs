@@ -1,0 +1,385 @@
+//! Plays a case: turns what happens into steps, answers the receiver's requests, and lets the oracle
+//! judge every word.
+
+use gapless_core::receiver::{Command, Config, Error, Event, LineId, Receiver, ServerId, Source};
+use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, Request};
+use gapless_core::{Duration, Instant, Machine};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::case::{Case, Data, From, Kind, Misuse, Op, Place, Shape, World, Wrap, address};
+use super::feed::{Feed, IDS, bare};
+use super::oracle::Oracle;
+use super::trace::{Ledger, Said, Step};
+
+/// How long an answer takes once loss has stopped.
+const ROUND_TRIP: Duration = Duration::from_micros(500);
+/// How often lines send heartbeats then.
+const HEARTBEATS: Duration = Duration::from_millis(5);
+/// How long a case waits for a timeout at the most.
+const SOON: Duration = Duration::from_secs(60);
+/// From whom answers come that nobody asked.
+const STRANGER: u8 = 77;
+
+/// A receiver, all that is around it, and what happened.
+pub(super) struct Run<'a> {
+    case: &'a Case,
+    receiver: Receiver,
+    feed: Feed,
+    oracle: Oracle,
+    now: Instant,
+    /// The last requests, the newest last.
+    asked: VecDeque<(ServerId, SocketAddr, Request)>,
+    ledger: Ledger,
+    watches_memory: bool,
+    pub(super) steps: Vec<(Instant, Step, Said)>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(case: &'a Case, watches_memory: bool) -> Self {
+        let mut ledger = Ledger::default();
+        let config = case.config.clone();
+        let receiver = ledger.during(|| Receiver::new(config)).expect("a valid configuration");
+        let mut feed = Feed::new(case.base, case.large);
+        feed.publish(0, case.history.into());
+        let oracle = Oracle::new(case.world, &case.config);
+        let (now, asked) = (Instant::from_millis(1), VecDeque::new());
+        let mut run = Self {
+            case,
+            receiver,
+            feed,
+            oracle,
+            now,
+            asked,
+            ledger,
+            watches_memory,
+            steps: vec![],
+        };
+        run.check_memory();
+        run.step(Step::Timeout { back: false });
+        run
+    }
+
+    /// Takes one step, and lets the oracle hear the answer.
+    fn step(&mut self, step: Step) {
+        // Noted first, for a run that fails in the middle of it.
+        self.steps.push((self.now, step, Said::default()));
+        let Some((now, step, said)) = self.steps.last_mut() else { return };
+        *said = self.case.way.take(&mut self.receiver, &mut self.ledger, *now, step);
+        for command in &said.commands {
+            if let Command::Request { server, to, request } = command {
+                self.asked.push_back((*server, *to, *request));
+            }
+        }
+        self.check_memory();
+        if let Some((now, step, said)) = self.steps.last() {
+            self.oracle.check(&self.feed, &self.receiver, *now, step, said);
+        }
+    }
+
+    /// The memory rule, and the bound that the configuration states.
+    fn check_memory(&self) {
+        let used = self.receiver.memory_used();
+        let bound = self.receiver.memory_bound();
+        assert!(used <= bound, "{used} bytes where {bound} may be");
+        if self.watches_memory {
+            let allocated = self.ledger.allocated();
+            assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+            let most = allocated + allocated / 20 + (16 << 10);
+            assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+        }
+    }
+
+    pub(super) fn op(&mut self, op: &Op) {
+        match op {
+            Op::Data(data) => self.data(data),
+            Op::Comb { line, teeth, hole } => {
+                for _ in 0..*teeth {
+                    let (session, line, lost) = (0, *line, *hole);
+                    self.data(&Data { session, line, back: 0, count: 1, lost, wrap: Wrap::Exact });
+                }
+            }
+            Op::Heartbeat { session, line, back } => {
+                let session = usize::from(*session);
+                let sequence = self.feed.next(session).saturating_sub((*back).into());
+                let sequence = sequence.max(self.feed.base(session));
+                self.line(*line, Wrap::Exact, bare(IDS[session], sequence, HEARTBEAT));
+            }
+            Op::End { session, line } => {
+                let session = usize::from(*session);
+                self.feed.end(session);
+                if self.feed.has_ended(session) {
+                    let end = bare(IDS[session], self.feed.next(session), END_OF_SESSION);
+                    self.line(*line, Wrap::Exact, end);
+                }
+            }
+            Op::Answer { nth, shape, from } => self.answer(*nth, *shape, *from),
+            Op::Forged { session, line, place, kind } => {
+                let bytes = self.forge((*session).into(), *place, *kind);
+                self.line(*line, Wrap::Exact, bytes);
+            }
+            Op::Garbage { line, peer, bytes, long } => {
+                let bytes =
+                    bytes.iter().copied().cycle().take(if *long { 30 } else { 19 }).collect();
+                match peer {
+                    false => self.line(*line, Wrap::Exact, bytes),
+                    true => self.datagram(Source::Peer(address(*line)), bytes, 0),
+                }
+            }
+            Op::Advance { by } => {
+                let next = self.feed.next(0).saturating_add_signed((*by).into()).max(1);
+                self.step(Step::Change(Event::Advance { next }));
+            }
+            Op::AddLine(line) => self.step(Step::Change(Event::AddLine(LineId(*line)))),
+            Op::RemoveLine(line) => self.step(Step::Change(Event::RemoveLine(LineId(*line)))),
+            Op::AddServer { server, port } => self.add_server(ServerId(*server), address(*port)),
+            Op::RemoveServer(server) => {
+                self.step(Step::Change(Event::RemoveServer(ServerId(*server))));
+            }
+            Op::Wait(wait) => self.now = self.now + wait.duration(),
+            Op::Timeout => {
+                let timeout = self.receiver.poll_timeout().map(|timeout| self.now.max(timeout));
+                // Not so far that even the patient give up.
+                if let Some(timeout) = timeout.filter(|at| at.since(self.now) < SOON) {
+                    self.now = timeout;
+                    self.step(Step::Timeout { back: false });
+                }
+            }
+            Op::EarlyTimeout { back } => {
+                let now = self.now;
+                if *back {
+                    // It counts as the newest time that the receiver saw.
+                    self.now = self.steps.last().map_or(now, |(newest, ..)| *newest);
+                }
+                self.step(Step::Timeout { back: *back });
+                self.now = now;
+            }
+            Op::Misuse(misuse) => self.misuse(*misuse),
+        }
+    }
+
+    /// What is refused changes nothing, the time included: later steps are compared with a receiver
+    /// that never saw it.
+    fn misuse(&mut self, misuse: Misuse) {
+        let later = self.now + Duration::from_secs(3_600);
+        let taken = self.case.config.servers.first().map(|_| ServerId(0));
+        let taken = taken.and_then(|server| self.oracle.address(server));
+        let (event, error) = match (misuse, taken) {
+            (Misuse::Line, _) => (Event::AddLine(LineId(32)), Error::Line(LineId(32))),
+            (Misuse::Address, Some(address)) => {
+                let server = ServerId(0);
+                let error = Error::AddressTaken { server, address };
+                (Event::AddServer(ServerId(9), address), error)
+            }
+            (Misuse::Server | Misuse::Address, _) => {
+                let server = ServerId(32);
+                (Event::AddServer(server, address(99)), Error::Server(server))
+            }
+            (Misuse::Zero, _) => (Event::Advance { next: 0 }, Error::SequenceZero),
+        };
+        let before = (self.receiver.stats().clone(), self.receiver.poll_timeout());
+        assert_eq!(self.receiver.handle(later, event), Err(error));
+        assert_eq!((self.receiver.stats().clone(), self.receiver.poll_timeout()), before);
+        assert_eq!(self.receiver.poll_command(), None, "what is refused has no consequences");
+    }
+
+    fn add_server(&mut self, server: ServerId, address: SocketAddr) {
+        let taken = (0..2).map(ServerId).find(|other| self.oracle.address(*other) == Some(address));
+        if taken.is_none_or(|other| other == server) {
+            self.step(Step::Change(Event::AddServer(server, address)));
+        }
+    }
+
+    fn data(&mut self, data: &Data) {
+        let session = usize::from(data.session);
+        self.feed.publish(session, data.lost.into());
+        let first = self.feed.next(session).saturating_sub(data.back.into());
+        let new = u64::from(data.count).saturating_sub(data.back.into());
+        self.feed.publish(session, new);
+        if let Some(packet) = self.feed.packet(session, first, data.count.into()) {
+            self.line(data.line, data.wrap, packet);
+        }
+    }
+
+    fn line(&mut self, line: u8, wrap: Wrap, mut bytes: Vec<u8>) {
+        let line = LineId(line);
+        let mut source = Source::Line(line);
+        let mut pinned = 0;
+        match wrap {
+            Wrap::Exact => {}
+            Wrap::Slice => pinned = 1 << 16,
+            Wrap::Trailing => bytes.extend_from_slice(b"padding"),
+            Wrap::Truncated => bytes.truncate(bytes.len() - 1),
+            Wrap::Shared => source = Source::LineFrom(line, address(STRANGER)),
+        }
+        self.datagram(source, bytes, pinned);
+    }
+
+    fn datagram(&mut self, source: Source, bytes: Vec<u8>, pinned: usize) {
+        let pinned = pinned.max(bytes.len());
+        self.step(Step::Datagram { source, bytes, pinned });
+    }
+
+    fn answer(&mut self, nth: u8, shape: Shape, from: From) {
+        let Some(index) = self.asked.len().checked_sub(1 + usize::from(nth)) else { return };
+        let (_, to, request) = self.asked[index];
+        let Some(session) = IDS.iter().position(|id| *id == request.session) else { return };
+        let (first, count) = (request.sequence, u64::from(request.count).min(40));
+        let bytes = match shape {
+            Shape::Right | Shape::Truncated => self.feed.packet(session, first, count),
+            Shape::Short => self.feed.packet(session, first, count.min(2)),
+            Shape::Repacked => self.feed.packet(session, first.saturating_sub(3), count + 6),
+            Shape::Late => self.feed.packet(session, first.saturating_add(count / 2), count),
+            Shape::Empty => Some(bare(request.session, first, HEARTBEAT)),
+            Shape::Foreign => Some(self.feed.forged(IDS[(session + 1) % IDS.len()], first, count)),
+        };
+        let Some(mut bytes) = bytes else { return };
+        if shape == Shape::Truncated {
+            bytes.truncate(bytes.len() - 1);
+        }
+        let source = match from {
+            // What a server sends to a line of a session that nobody asked for is that line's.
+            From::AskedOnLine if shape != Shape::Foreign || self.case.world == World::Hostile => {
+                Source::LineFrom(LineId(0), to)
+            }
+            From::Asked | From::AskedOnLine => Source::Peer(to),
+            From::Other => Source::Peer(address(1)),
+            From::Unknown => Source::Peer(address(STRANGER)),
+        };
+        self.datagram(source, bytes, 0);
+    }
+
+    fn forge(&self, session: usize, place: Place, kind: Kind) -> Vec<u8> {
+        let next = self.feed.next(session);
+        let sequence = match place {
+            Place::Near(by) => next.saturating_add_signed(by.into()),
+            Place::Far(by) => next.saturating_add(u64::from(by) << 8),
+            Place::Fixed(sequence) => sequence,
+            Place::First => 1,
+            Place::Last(back) => u64::MAX - u64::from(back),
+        };
+        match kind {
+            Kind::Data(count) => {
+                self.feed.forged(IDS[session], sequence.max(1), u64::from(count % 8) + 1)
+            }
+            Kind::Heartbeat => bare(IDS[session], sequence, HEARTBEAT),
+            Kind::End => bare(IDS[session], sequence, END_OF_SESSION),
+        }
+    }
+
+    /// Loss stops: lines send heartbeats, and every request is answered. Then everything arrives, and
+    /// never longer than the rules say goes by without progress.
+    pub(super) fn finish(&mut self) {
+        if self.case.world != World::Patient {
+            return;
+        }
+        self.step(Step::Change(Event::AddLine(LineId(0))));
+        if (0..2).all(|server| self.oracle.address(ServerId(server)).is_none()) {
+            self.add_server(ServerId(0), address(0));
+        }
+        let mut bound = longest_rest(&self.case.config);
+        if !self.case.is_roomy() {
+            // An answer for which there is no room is one in vain.
+            bound += self.case.config.max_request_timeout * 2;
+        }
+        let mut due: VecDeque<(Instant, SocketAddr, Request)> = VecDeque::new();
+        let mut heartbeat = self.now;
+        let mut progress = (self.now, 0);
+        for _ in 0..200_000 {
+            if self.is_finished() {
+                return;
+            }
+            let answer = due.front().map(|(at, ..)| *at);
+            let timeout = self.receiver.poll_timeout();
+            let next = [answer, timeout].into_iter().flatten().fold(heartbeat, Instant::min);
+            self.now = self.now.max(next);
+            self.asked.clear();
+            if answer == Some(next) {
+                let (_, to, request) = due.pop_front().expect("an answer is due");
+                let (first, count) = (request.sequence, u64::from(request.count).min(40));
+                if let Some(bytes) = self.feed.packet(0, first, count) {
+                    self.datagram(Source::Peer(to), bytes, 0);
+                }
+            } else if timeout == Some(next) {
+                self.step(Step::Timeout { back: false });
+            } else {
+                heartbeat = self.now + HEARTBEATS;
+                for line in 0..2 {
+                    self.tail(line);
+                }
+            }
+            let at = self.now + ROUND_TRIP;
+            due.extend(self.asked.iter().map(|(_, to, request)| (at, *to, *request)));
+            let stats = self.receiver.stats();
+            let moved = stats.delivered + stats.useful_answers;
+            if moved != progress.1 {
+                progress = (self.now, moved);
+            }
+            let rest = self.now.since(progress.0);
+            assert!(rest <= bound, "{rest:?} without progress where {bound:?} may be: {stats:?}");
+        }
+        panic!("no end of repairs: {:?}", self.receiver.stats());
+    }
+
+    /// What a line sends when there is nothing new: a heartbeat or the end. That the last number there
+    /// can be is there only a packet can say.
+    fn tail(&mut self, line: u8) {
+        let count = if self.feed.has_ended(0) { END_OF_SESSION } else { HEARTBEAT };
+        self.line(line, Wrap::Exact, bare(IDS[0], self.feed.next(0), count));
+        if self.feed.last(0) == Some(u64::MAX)
+            && let Some(packet) = self.feed.packet(0, u64::MAX, 1)
+        {
+            self.line(line, Wrap::Exact, packet);
+        }
+    }
+
+    /// Whether everything arrived that was published, and the end was told if there is one.
+    fn is_finished(&self) -> bool {
+        let last = self.feed.last(0);
+        let ends = self.feed.has_ended(0) && !self.oracle.starts_after(IDS[0], self.feed.next(0));
+        self.oracle.is_complete(IDS[0], last) && (!ends || self.oracle.has_ended(IDS[0]))
+    }
+
+    /// Without commands drained, events are refused.
+    pub(super) fn check_undrained(&mut self) {
+        let step = Step::Change(Event::AddLine(LineId(30)));
+        let source = Source::Line(LineId(30));
+        self.step(step);
+        let bytes = bytes::Bytes::from(bare(IDS[0], 1, HEARTBEAT));
+        let pinned = bytes.len();
+        let arrival = self.now;
+        let datagram = gapless_core::receiver::Datagram { source, bytes, pinned, arrival };
+        let event = Event::Datagram(datagram);
+        assert_eq!(self.receiver.handle(self.now, event.clone()), Ok(()));
+        assert!(self.receiver.has_commands(), "a line is up");
+        let before = (self.receiver.stats().clone(), self.receiver.memory_used());
+        assert_eq!(self.receiver.handle(self.now, event), Err(Error::Undrained));
+        assert_eq!(self.receiver.handle_timeout(self.now), Err(Error::Undrained));
+        assert_eq!((self.receiver.stats().clone(), self.receiver.memory_used()), before);
+        while self.receiver.poll_command().is_some() {}
+        assert_eq!(self.receiver.handle_timeout(self.now), Ok(()));
+    }
+}
+
+impl Drop for Run<'_> {
+    /// A failing run tells its last steps.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let first = self.steps.len().saturating_sub(40);
+            for (now, step, said) in &self.steps[first..] {
+                eprintln!("{now:?} {step}\n    {:?}, until {:?}", said.commands, said.timeout);
+            }
+        }
+    }
+}
+
+/// Once loss has stopped: twice the capped backoff (or the request timeout, where that is capped
+/// higher) and a round trip, after what is under way has timed out, what may be reordered was waited
+/// for, and candidates are believed.
+fn longest_rest(config: &Config) -> Duration {
+    let believed = config.quiet + HEARTBEATS * u32::from(config.believe_after) * 2;
+    let reordered = config.max_reorder_delay;
+    let on_its_way = config.max_request_timeout;
+    let capped = config.max_backoff.max(config.max_request_timeout);
+    capped * 2 + ROUND_TRIP + on_its_way + reordered + believed
+}
