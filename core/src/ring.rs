@@ -44,7 +44,7 @@ impl Ring {
 
     /// The bytes that a ring of `blocks` blocks of `block_len` bytes takes.
     pub(crate) const fn bytes(blocks: usize, block_len: usize) -> usize {
-        blocks * (size_of::<BytesMut>() + block_len + SHARED)
+        blocks.saturating_mul(block_len.saturating_add(size_of::<BytesMut>() + SHARED))
     }
 
     /// The bytes that it takes.

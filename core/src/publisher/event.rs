@@ -31,9 +31,15 @@ impl Config {
     /// a captured packet that is being republished.
     #[must_use]
     pub fn memory_limit(&self) -> usize {
-        let end =
-            transmitter::Config { ring: 2, ..transmitter::Config::new(Session::new([0; 10])) };
-        self.transmitter.as_ref().unwrap_or(&end).memory_limit() + self.retransmitter.memory_limit()
+        let sending = match &self.transmitter {
+            Some(transmitter) => transmitter.memory_limit(),
+            // The end of one session may still be repeated when that of the next begins to be.
+            None => {
+                let end = republished_end(Session::new([0; 10]), 1, self.end_linger);
+                end.memory_limit().saturating_mul(2)
+            }
+        };
+        sending.saturating_add(self.retransmitter.memory_limit())
     }
 
     /// No session of its own: only captured packets are republished.
@@ -62,7 +68,8 @@ pub enum Event<'a> {
     /// Send what there is, full or not.
     Flush,
     /// The session ends here: send what there is, then say so for a while. A publisher without a
-    /// session of its own ends the one that it republished last, unless it ended by itself.
+    /// session of its own ends the one that it republished last, unless it ended by itself; when more
+    /// of it is republished, it has not ended after all.
     End,
     /// A captured packet is sent as it is, in its own session and under its own numbers, and serves
     /// requests.

@@ -77,14 +77,12 @@ impl Publisher {
         &self.retransmitter
     }
 
-    /// Whether the session has ended and its last end-of-session packet was given. Requests are
-    /// answered all the same.
+    /// Whether the session has ended and its last end-of-session packet was given; without one of its
+    /// own, that which was republished last. Requests are answered all the same.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        match &self.transmitter {
-            Some(transmitter) => transmitter.is_finished(),
-            None => self.republished.is_some_and(|republished| republished.ended),
-        }
+        let ended = self.own_session || self.republished.is_some_and(|session| session.ended);
+        ended && self.transmitter.as_ref().is_none_or(Transmitter::is_finished)
     }
 
     fn transmit(&mut self, now: Instant, event: transmitter::Event<'_>) -> Result<(), Error> {
@@ -123,6 +121,10 @@ impl Publisher {
             next: same.map_or(next, |before| before.next.max(next)),
             ended: header.kind() == Kind::EndOfSession,
         });
+        if !self.own_session && header.kind() != Kind::EndOfSession {
+            // What goes on has not ended after all.
+            self.transmitter.take_if(|ending| ending.session() == header.session);
+        }
         self.stats.republished += 1;
         self.stats.republished_messages += u64::from(header.messages());
         self.to_republish = Some(bytes);

@@ -126,6 +126,51 @@ fn a_republished_session_that_ended_by_itself_is_not_ended_again() {
 }
 
 #[test]
+fn a_session_that_goes_on_after_its_end_is_no_longer_said_to_have_ended() {
+    let mut publisher = Publisher::new(Config::republishing()).unwrap();
+    say(&mut publisher, Event::Republish(packet(feed(), 1, &[b"a"])));
+    assert_eq!(say(&mut publisher, Event::End), [Command::Send { bytes: control(2, 0xFFFF) }]);
+    assert_eq!(say(&mut publisher, Event::Republish(packet(feed(), 2, &[b"b"]))).len(), 1);
+    assert_eq!(publisher.poll_timeout(), None);
+    assert_eq!(say(&mut publisher, Event::End), [Command::Send { bytes: control(3, 0xFFFF) }]);
+}
+
+#[test]
+fn the_end_of_one_session_is_repeated_while_another_is_republished() {
+    let mut publisher = Publisher::new(Config::republishing()).unwrap();
+    say(&mut publisher, Event::Republish(packet(feed(), 1, &[b"a"])));
+    say(&mut publisher, Event::End);
+    let next = packet(Session::new(*b"NEXT      "), 1, &[b"x"]);
+    say(&mut publisher, Event::Republish(next));
+    let repeat = publisher.poll_timeout().unwrap();
+    publisher.handle_timeout(repeat).unwrap();
+    assert_eq!(publisher.poll_command(), Some(Command::Send { bytes: control(2, 0xFFFF) }));
+}
+
+#[test]
+fn a_publisher_is_not_finished_while_a_further_session_goes_on() {
+    let end_linger = Duration::ZERO;
+    let mut publisher = Publisher::new(Config { end_linger, ..Config::republishing() }).unwrap();
+    say(&mut publisher, Event::Republish(packet(feed(), 1, &[b"a"])));
+    say(&mut publisher, Event::End);
+    assert!(publisher.is_finished());
+    let other = Session::new(*b"NEXT      ");
+    say(&mut publisher, Event::Republish(packet(other, 1, &[b"x"])));
+    assert!(!publisher.is_finished());
+    say(&mut publisher, Event::End);
+    assert!(publisher.is_finished());
+}
+
+#[test]
+fn a_limit_beyond_all_memory_is_told_as_such() {
+    let mut config = Config::new(feed());
+    config.transmitter.as_mut().unwrap().ring = usize::MAX;
+    config.retransmitter.history_bytes = usize::MAX;
+    assert_eq!(config.memory_limit(), usize::MAX);
+    assert!(Publisher::new(config).is_err());
+}
+
+#[test]
 fn messages_need_a_session() {
     let mut publisher = Publisher::new(Config::republishing()).unwrap();
     assert_eq!(publisher.handle(NOW, Event::Message(b"one")), Err(Error::NoSession));

@@ -80,10 +80,10 @@ impl Config {
     pub const fn memory_limit(&self) -> usize {
         let largest_answer = MAX_DATAGRAM + SHARED;
         self.history_bytes
-            + Ring::bytes(self.ring, self.mtu)
-            + largest_answer
-            + Limits::bytes(self.max_addresses)
-            + LookUps::bytes(self.max_look_ups, self.max_waiting)
+            .saturating_add(Ring::bytes(self.ring, self.mtu))
+            .saturating_add(largest_answer)
+            .saturating_add(Limits::bytes(self.max_addresses))
+            .saturating_add(LookUps::bytes(self.max_look_ups, self.max_waiting))
     }
 
     pub(super) fn check(&self) -> Result<(), OutOfRange> {

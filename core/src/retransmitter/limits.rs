@@ -47,7 +47,7 @@ impl Limits {
 
     /// The bytes that buckets for so many addresses take.
     pub(super) const fn bytes(max_addresses: usize) -> usize {
-        max_addresses * size_of::<Address>()
+        max_addresses.saturating_mul(size_of::<Address>())
     }
 
     pub(super) const fn memory_used(&self) -> usize {

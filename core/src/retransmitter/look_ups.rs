@@ -57,7 +57,8 @@ impl LookUps {
 
     /// The bytes that so many look-ups and requesters take.
     pub(super) const fn bytes(max_look_ups: usize, max_waiting: usize) -> usize {
-        max_look_ups * size_of::<LookUp>() + max_waiting * size_of::<(LookUpId, SocketAddr)>()
+        let waiting = max_waiting.saturating_mul(size_of::<(LookUpId, SocketAddr)>());
+        max_look_ups.saturating_mul(size_of::<LookUp>()).saturating_add(waiting)
     }
 
     pub(super) fn memory_used(&self) -> usize {

@@ -66,7 +66,7 @@ impl Config {
     /// from construction on.
     #[must_use]
     pub const fn memory_limit(&self) -> usize {
-        Ring::bytes(self.ring, self.mtu) + Ring::bytes(CONTROL_RING, HEADER_LEN)
+        Ring::bytes(self.ring, self.mtu).saturating_add(Ring::bytes(CONTROL_RING, HEADER_LEN))
     }
 
     pub(super) fn check(&self) -> Result<(), OutOfRange> {

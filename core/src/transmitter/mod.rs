@@ -21,7 +21,7 @@ use crate::ring::Ring;
 use crate::wire::mold::{
     END_OF_SESSION, HEADER_LEN, HEARTBEAT, Header, Kind, LENGTH_LEN, MAX_COUNT,
 };
-use crate::{Duration, Instant, Machine};
+use crate::{Duration, Instant, Machine, Session};
 
 /// Blocks for heartbeats and ends.
 const CONTROL_RING: usize = 4;
@@ -68,6 +68,12 @@ pub struct Transmitter {
 }
 
 impl Transmitter {
+    /// The session that messages are numbered in.
+    #[must_use]
+    pub const fn session(&self) -> Session {
+        self.config.session
+    }
+
     /// The number that the next message will have; `None` when numbers are used up.
     #[must_use]
     pub const fn next_sequence(&self) -> Option<u64> {

@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use super::*;
-use crate::Session;
 use crate::limits::OutOfRange;
 use crate::rate::Rate;
 use crate::wire::mold;
