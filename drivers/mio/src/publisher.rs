@@ -122,6 +122,7 @@ struct Outgoing {
     lines: Vec<Line>,
     answers: Outbox<Bytes>,
     look_ups: VecDeque<Command>,
+    max_look_ups: usize,
     batch: SendBatch,
     patience: Duration,
 }
@@ -205,18 +206,19 @@ impl<T: Tap> PublisherDriver<T> {
             None => None,
         };
         Ok(Self {
+            out: Outgoing {
+                lines,
+                answers: Outbox::default(),
+                look_ups: VecDeque::new(),
+                max_look_ups: config.publisher.retransmitter.max_look_ups,
+                batch: SendBatch::new(),
+                patience: config.send_patience,
+            },
             machine: Publisher::new(config.publisher)?,
             clock: config.clock,
             tap,
             readiness,
             requests,
-            out: Outgoing {
-                lines,
-                answers: Outbox::default(),
-                look_ups: VecDeque::new(),
-                batch: SendBatch::new(),
-                patience: config.send_patience,
-            },
         })
     }
 
@@ -224,7 +226,7 @@ impl<T: Tap> PublisherDriver<T> {
     ///
     /// # Errors
     /// The machine refuses the message. When that is only for now ([`Error::is_full`]), packets are
-    /// held back by the pace: give the driver a turn, then try again.
+    /// held back by the pace or by the tap: give the driver a turn, then try again.
     pub fn publish(&mut self, message: &[u8]) -> Result<(), Error> {
         match self.handle(Event::Message(message)) {
             // Packets that wait here hold places of the ring.
@@ -324,7 +326,7 @@ impl<T: Tap> PublisherDriver<T> {
     /// something to do, `None` for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        if self.has_requests() || self.out.lines.iter().any(|line| !line.outbox.is_empty()) {
+        if self.has_requests() || self.out.has_packets() {
             return Some(Duration::ZERO);
         }
         self.machine.poll_timeout().map(|at| at.since(self.now()))
@@ -338,7 +340,8 @@ impl<T: Tap> PublisherDriver<T> {
     }
 
     /// The next look-up for an archive, whose answer goes to [`handle`](Self::handle). There are
-    /// none unless the machine is configured with an archive.
+    /// none unless the machine is configured with an archive. Of those that nobody takes the oldest
+    /// are dropped: the machine gives them up by itself.
     pub fn next_look_up(&mut self) -> Option<Command> {
         self.out.look_ups.pop_front()
     }
@@ -416,6 +419,9 @@ impl<T: Tap> PublisherDriver<T> {
 
     fn drain(&mut self) {
         self.out.drain(&mut self.machine, &mut self.tap);
+        if self.out.answers.is_full_batch() {
+            self.send();
+        }
     }
 
     /// Sends what is collected.
@@ -424,8 +430,11 @@ impl<T: Tap> PublisherDriver<T> {
         for line in lines {
             line.outbox.flush(&line.socket, batch, *patience);
         }
-        if let Some(Requests { inbound, .. }) = &self.requests {
-            answers.flush(&inbound.socket, batch, Duration::ZERO);
+        match &self.requests {
+            Some(Requests { inbound, .. }) => {
+                answers.flush(&inbound.socket, batch, Duration::ZERO);
+            }
+            None => answers.discard(),
         }
     }
 
@@ -442,6 +451,11 @@ impl<T: Tap> PublisherDriver<T> {
 }
 
 impl Outgoing {
+    /// Whether anything waits to be sent.
+    fn has_packets(&self) -> bool {
+        !self.answers.is_empty() || self.lines.iter().any(|line| !line.outbox.is_empty())
+    }
+
     /// Takes the machine's commands until there are none; a line's packets leave when they fill a
     /// system call.
     fn drain(&mut self, machine: &mut Publisher, tap: &mut impl Tap) {
@@ -453,7 +467,12 @@ impl Outgoing {
                         self.answers.push(bytes, to);
                     }
                 }
-                look_up @ Command::LookUp { .. } => self.look_ups.push_back(look_up),
+                look_up @ Command::LookUp { .. } => {
+                    if self.look_ups.len() >= self.max_look_ups {
+                        self.look_ups.pop_front();
+                    }
+                    self.look_ups.push_back(look_up);
+                }
             }
         }
     }

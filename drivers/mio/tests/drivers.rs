@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gapless_core::receiver::{self, Batch, Command, Event, LineId, ServerId};
-use gapless_core::wire::mold::{HEARTBEAT, Header, PacketWriter};
+use gapless_core::retransmitter::LookUpId;
+use gapless_core::wire::mold::{HEARTBEAT, Header, PacketWriter, Request};
 use gapless_core::{Machine, Session, publisher, transmitter};
 use gapless_mio::{
     Address, Arrivals, Error, PublisherConfig, PublisherDriver, ReceiverConfig, ReceiverDriver,
@@ -476,6 +477,78 @@ fn a_message_that_the_pace_holds_back_is_refused_for_now() {
     assert!(error.is_full(), "{error}");
     let too_large = publisher.publish(&[0; 2000]).unwrap_err();
     assert!(!too_large.is_full(), "{too_large}");
+}
+
+/// A publisher of three messages, which has an archive for what came before them.
+fn with_archive(requests: Option<SocketAddr>, first_sequence: u64) -> PublisherDriver {
+    let mut config = publishing([]);
+    config.requests = requests;
+    let transmitter = transmitter::Config { first_sequence, ..transmitter::Config::new(session()) };
+    config.publisher.transmitter = Some(transmitter);
+    config.publisher.retransmitter.archive = true;
+    config.publisher.retransmitter.max_look_ups = 4;
+    let mut publisher = PublisherDriver::new(config).unwrap();
+    for _ in 0..3 {
+        publisher.publish(b"message").unwrap();
+    }
+    publisher.flush().unwrap();
+    publisher
+}
+
+fn ask(publisher: &mut PublisherDriver, from: SocketAddr, sequence: u64) {
+    let datagram = &Request { session: session(), sequence, count: 1 }.to_bytes()[..];
+    publisher.handle(publisher::Event::Request { from, datagram }).unwrap();
+}
+
+#[test]
+fn an_answer_that_waits_to_be_sent_wants_a_turn_at_once() {
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut publisher = with_archive(Some("127.0.0.1:0".parse().unwrap()), 1);
+    assert_ne!(publisher.timeout(), NONE);
+    ask(&mut publisher, client.local_addr().unwrap(), 2);
+    assert_eq!(publisher.timeout(), NONE);
+    publisher.turn(NONE).unwrap();
+    assert_ne!(publisher.timeout(), NONE);
+    assert_eq!(publisher.answers_sent().datagrams, 1);
+}
+
+#[test]
+fn requests_handed_over_without_a_turn_are_answered_all_the_same() {
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut publisher = with_archive(Some("127.0.0.1:0".parse().unwrap()), 1);
+    for _ in 0..100 {
+        ask(&mut publisher, client.local_addr().unwrap(), 2);
+    }
+    assert_eq!(publisher.answers_sent().datagrams, 64);
+}
+
+#[test]
+fn answers_that_no_socket_leads_to_are_dropped_and_counted() {
+    let mut publisher = with_archive(None, 1);
+    for _ in 0..100 {
+        ask(&mut publisher, "127.0.0.1:9".parse().unwrap(), 2);
+    }
+    publisher.turn(NONE).unwrap();
+    assert_eq!(publisher.answers_sent().unreachable, 100);
+    assert_ne!(publisher.timeout(), NONE);
+}
+
+#[test]
+fn look_ups_that_nobody_takes_do_not_pile_up() {
+    let mut publisher = with_archive(None, 1000);
+    for sequence in 1..=100 {
+        ask(&mut publisher, "127.0.0.1:9".parse().unwrap(), sequence);
+        let id = LookUpId(sequence - 1);
+        publisher.handle(publisher::Event::NotFound { id }).unwrap();
+    }
+    let left = std::iter::from_fn(|| publisher.next_look_up());
+    let left: Vec<u64> = left
+        .map(|look_up| match look_up {
+            publisher::Command::LookUp { first, .. } => first,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(left, [97, 98, 99, 100]);
 }
 
 #[test]
