@@ -7,7 +7,7 @@ use gapless_core::receiver::{AcceptAnswers, Delivery, Event, Start};
 use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::alloc::Counting;
 use gapless_tests::sim::{
-    Chance, Ending, Listener, Path, Random, ServerPlan, SessionPlan, Setup, Stage, Way, seeds,
+    Chance, Ending, Listener, Path, Random, ServerPlan, SessionPlan, Setup, Stage, seeds,
     server_address, session,
 };
 
@@ -155,7 +155,6 @@ fn with_the_least_memory_nothing_is_lost_for_want_of_it() {
         setup.config.max_held_bytes = 131_072;
         setup.config.max_held_packets = 16;
         setup.config.max_gaps = 16;
-        setup.way = random.one_of(&[Way::Pinning, Way::Borrowed]);
         setup.sessions[0].messages = 2000;
         runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
     });
