@@ -12,7 +12,7 @@ pub struct Config {
     /// The session that messages are sent in. `None`: only captured packets are republished.
     pub transmitter: Option<transmitter::Config>,
     /// How requests are answered. Where it names no session, the one that is sent is known to it from
-    /// the start.
+    /// the start; where it names another, it needs room for two.
     pub retransmitter: retransmitter::Config,
     /// How long the end of a republished session is repeated after [`Event::End`]; that of a session
     /// of its own is repeated as `transmitter` says.
@@ -140,7 +140,7 @@ pub struct Stats {
     pub republished: u64,
     /// Messages in those.
     pub republished_messages: u64,
-    /// Captured packets that are no packets: not republished.
+    /// Captured packets that are no packets, or larger than UDP carries: not republished.
     pub republish_malformed: u64,
 }
 

@@ -33,9 +33,10 @@ pub use event::{Command, Config, Error, Event, Stats};
 
 use bytes::Bytes;
 
+use crate::limits::within;
 use crate::retransmitter::{self, Retransmitter};
 use crate::transmitter::{self, Transmitter};
-use crate::wire::mold::{Kind, Packet};
+use crate::wire::mold::{Kind, MAX_DATAGRAM, Packet};
 use crate::{Duration, Instant, Machine, Session};
 
 /// The session that was republished last, and how far.
@@ -108,7 +109,8 @@ impl Publisher {
     }
 
     fn republish(&mut self, now: Instant, bytes: Bytes) -> Result<(), Error> {
-        let Ok(packet) = Packet::new_checked(&bytes) else {
+        let fits = bytes.len() <= MAX_DATAGRAM;
+        let Some(packet) = Packet::new_checked(&bytes).ok().filter(|_| fits) else {
             self.stats.republish_malformed += 1;
             return Ok(());
         };
@@ -160,9 +162,18 @@ impl Machine for Publisher {
 
     fn new(config: Config) -> Result<Self, Error> {
         let Config { transmitter, mut retransmitter, end_linger } = config;
-        if let (Some(own), None) = (&transmitter, retransmitter.session) {
-            retransmitter.session = Some(own.session);
-            retransmitter.sent_before = own.first_sequence.saturating_sub(1);
+        match (&transmitter, retransmitter.session) {
+            (Some(own), None) => {
+                retransmitter.session = Some(own.session);
+                retransmitter.sent_before = own.first_sequence.saturating_sub(1);
+            }
+            (Some(own), Some(other)) if other != own.session => {
+                let sessions = retransmitter.max_sessions as u64;
+                let range = "2 to 255 beside a session that is not sent";
+                within("max_sessions", sessions, 2..=255, range)
+                    .map_err(retransmitter::Error::from)?;
+            }
+            _ => {}
         }
         Ok(Self {
             now: Instant::ZERO,

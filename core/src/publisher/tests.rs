@@ -1,11 +1,12 @@
 //! One behaviour of the publisher each.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::retransmitter::LookUpId;
-use crate::wire::mold::{Header, PacketWriter, Request};
+use crate::wire::mold::{Header, MAX_DATAGRAM, PacketWriter, Request};
 
 const NOW: Instant = Instant::from_millis(7);
 
@@ -102,6 +103,30 @@ fn what_is_no_packet_is_not_republished() {
     let mut publisher = Publisher::new(Config::republishing()).unwrap();
     let sent = say(&mut publisher, Event::Republish(Bytes::from_static(b"nonsense")));
     assert_eq!((sent.len(), publisher.stats().republish_malformed), (0, 1));
+}
+
+#[test]
+fn what_is_larger_than_udp_carries_is_not_republished() {
+    let mut publisher = Publisher::new(Config::republishing()).unwrap();
+    let mut large = packet(feed(), 1, &[b"a"]).to_vec();
+    large.resize(MAX_DATAGRAM + 1, 0);
+    assert_eq!(say(&mut publisher, Event::Republish(large.into())), []);
+    assert_eq!(publisher.stats().republish_malformed, 1);
+}
+
+#[test]
+fn what_is_sent_always_finds_a_place_in_the_history() {
+    let mut config = Config::new(feed());
+    config.retransmitter.session = Some(Session::new(*b"OTHER     "));
+    config.retransmitter.max_sessions = 1;
+    let refused = Publisher::new(config.clone()).unwrap_err();
+    let reason = "max_sessions is 1; it must be 2 to 255 beside a session that is not sent";
+    assert_eq!(refused.to_string(), reason);
+    config.retransmitter.max_sessions = 2;
+    let mut publisher = Publisher::new(config).unwrap();
+    say(&mut publisher, Event::Message(b"one"));
+    say(&mut publisher, Event::Flush);
+    assert_eq!(ask(&mut publisher, 1, 1).len(), 1);
 }
 
 #[test]
