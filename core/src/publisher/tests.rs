@@ -77,6 +77,17 @@ fn heartbeats_and_ends_are_sent_and_requests_served_meanwhile() {
 }
 
 #[test]
+fn requests_are_served_after_the_last_end_too() {
+    let mut config = Config::new(feed());
+    config.transmitter.as_mut().unwrap().end_linger = Duration::ZERO;
+    let mut publisher = Publisher::new(config).unwrap();
+    say(&mut publisher, Event::Message(b"one"));
+    say(&mut publisher, Event::End);
+    assert!(publisher.is_finished());
+    assert_eq!(ask(&mut publisher, 1, 1).len(), 1);
+}
+
+#[test]
 fn captured_packets_are_sent_as_they_are_and_serve_requests() {
     let mut publisher = Publisher::new(Config::republishing()).unwrap();
     let other = Session::new(*b"OTHER     ");
