@@ -101,6 +101,11 @@ impl Held {
         Some(batch)
     }
 
+    /// The highest number that is held.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.runs.back().map(|run| run.last)
+    }
+
     /// Drops the piece that lies furthest out, and returns it.
     pub(super) fn drop_furthest(&mut self, store: &mut Store) -> Option<Piece> {
         let run = self.runs.back_mut()?;

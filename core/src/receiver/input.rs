@@ -153,8 +153,10 @@ impl Receiver {
         let line = self.lines.get_mut(id)?;
         line.stats.packets += 1;
         self.lines.heard(self.now, id);
-        // Heartbeats and ends speak of what lies before their number.
-        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        // Heartbeats and ends speak of what lies before their number; but behind the last number there
+        // is none, and senders name that number itself.
+        let is_full = header.sequence == u64::MAX && self.spaces[index].believed == u64::MAX;
+        let last = header.next().filter(|_| !is_full).map_or(u64::MAX, |next| next - 1);
         if self.is_jump(index, header, last) {
             self.vote_jump(index, arrival, id, header, last, payload);
             return None;
@@ -190,11 +192,11 @@ impl Receiver {
             self.store.clear(&mut jump.pieces);
             self.stats.unbelieved += 1;
         }
-        if moves_on && let Some(ending) = &mut space.ending {
+        if let Some(ending) = &mut space.ending {
             if last > ending.last && header.kind() != Kind::EndOfSession {
                 space.ending = None;
                 self.stats.ends_refused += 1;
-            } else {
+            } else if moves_on {
                 ending.restart(self.now);
             }
         }
@@ -229,7 +231,8 @@ impl Receiver {
         // 2^64-1 stands for 2^64 where there is a message of that number.
         let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
         if header.kind() == Kind::EndOfSession {
-            if last < space.believed {
+            // What lies ahead by the word of too few datagrams does not keep a session from ending.
+            if last < space.surely(&self.config) {
                 self.stats.ends_refused += 1;
                 return;
             }

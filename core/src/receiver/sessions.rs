@@ -3,7 +3,7 @@
 //! What one datagram alone does not prove waits as a [`Candidate`] with the packets that belong to
 //! it. Once it is believed, those packets are taken in as if they came now.
 
-use super::candidate::{Candidate, Vote};
+use super::candidate::{Candidate, Ending, Vote};
 use super::event::{Command, Event, LineId, Origin, SessionEnd};
 use super::gaps::Filler;
 use super::space::{BLOCKS_AT, Incoming, Space};
@@ -221,7 +221,10 @@ impl Receiver {
             let space = &mut self.spaces[index];
             let ends = space.ending.and_then(|ending| ending.deadline(after, self.config.quiet));
             if ends.is_some_and(|deadline| deadline <= now) {
-                space.end = space.ending.take().map(|ending| ending.last);
+                if let Some(Ending { last, .. }) = space.ending.take() {
+                    space.end_at(last, &mut self.store);
+                    self.repair.look_again();
+                }
             }
         }
         let quiet = quiet.filter(|_| self.spaces[0].active);

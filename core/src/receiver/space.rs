@@ -239,6 +239,37 @@ impl Space {
         self.due = self.due.min(self.tracked);
     }
 
+    /// The number up to which the session surely reaches: enough datagrams say so, or what came was
+    /// delivered.
+    pub(super) fn surely(&self, config: &Config) -> u64 {
+        let delivered = match config.delivery {
+            Delivery::Ordered => self.settled,
+            Delivery::Arrival => {
+                let missing = self.gaps.missing().iter().rev();
+                missing.fold(self.tracked, |edge, range| match range.last == edge {
+                    true => range.first - 1,
+                    false => edge,
+                })
+            }
+        };
+        self.vouched.by(config.believe_after).max(delivered).min(self.believed)
+    }
+
+    /// The session ends with `last`: what too few datagrams said lies behind it never was.
+    pub(super) fn end_at(&mut self, last: u64, store: &mut Store) {
+        self.end = Some(last);
+        self.believed = last.max(self.settled);
+        if self.tracked <= self.believed {
+            return;
+        }
+        let mut behind = self.believed + 1;
+        while self.held.last().is_some_and(|held| held > self.believed) {
+            let Some(piece) = self.held.drop_furthest(store) else { break };
+            behind = behind.min(piece.first);
+        }
+        self.put_off_from(behind);
+    }
+
     /// The first number of the piece that lies furthest out.
     pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
         self.held.furthest(store)

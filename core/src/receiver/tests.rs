@@ -293,6 +293,54 @@ fn an_end_is_reported_when_everything_before_it_is_there() {
     assert_eq!(bench.delivered, numbers(&[(1, 6)]));
 }
 
+/// What one or two forged packets say lies behind the last message, and how the session ends then.
+#[track_caller]
+fn assert_ends_after(delivery: Delivery, forged: &[Vec<u8>]) {
+    let mut bench = Bench::new(Config { delivery, ..config() });
+    bench.line(0, A, data(1, 3));
+    bench.line(0, A, data(5, 6));
+    for packet in forged {
+        bench.line(2, A, packet.clone());
+    }
+    for millis in 10..13 {
+        bench.line(millis, A, bare(S, 7, END_OF_SESSION));
+    }
+    bench.pass(80);
+    bench.answer(81, data(4, 4));
+    let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
+    assert_eq!(bench.told.last(), Some(&ended), "{forged:?}");
+    bench.delivered.sort_unstable();
+    assert_eq!(bench.delivered, numbers(&[(1, 6)]));
+    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+}
+
+#[test]
+fn a_forged_packet_or_two_past_the_end_do_not_keep_a_session_from_ending() {
+    let heartbeat = |next| bare(S, next, HEARTBEAT);
+    for delivery in [Delivery::Ordered, Delivery::Arrival] {
+        assert_ends_after(delivery, &[heartbeat(8)]);
+        assert_ends_after(delivery, &[heartbeat(1000), heartbeat(1 << 20)]);
+        assert_ends_after(delivery, &[bare(S, 1000, END_OF_SESSION)]);
+    }
+    assert_ends_after(Delivery::Ordered, &[data(8, 8)]);
+    assert_ends_after(Delivery::Ordered, &[data(1000, 1002), data(1004, 1004)]);
+    assert_ends_after(Delivery::Ordered, &[data(6, 9)]);
+}
+
+#[test]
+fn data_past_an_end_that_is_not_believed_yet_takes_it_back() {
+    let mut bench = Bench::new(config());
+    bench.line(0, A, data(1, 3));
+    bench.line(1, A, data(9, 9));
+    for millis in 2..5 {
+        bench.line(millis, A, bare(S, 4, END_OF_SESSION));
+    }
+    bench.line(6, A, data(4, 8));
+    bench.pass(80);
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert_eq!(bench.delivered, numbers(&[(1, 9)]));
+}
+
 #[test]
 fn a_heartbeat_reveals_what_was_lost_at_the_tail() {
     let mut bench = Bench::new(config());
@@ -313,6 +361,18 @@ fn the_last_number_there_is_can_be_delivered() {
     bench.answer(3, data(u64::MAX - 1, u64::MAX - 1));
     assert_eq!(bench.delivered, [u64::MAX - 2, u64::MAX - 1, u64::MAX]);
     bench.pass(100_000);
+}
+
+#[test]
+fn a_session_ends_behind_the_last_number_there_is() {
+    let mut bench = Bench::new(Config { start: Start::At(u64::MAX - 1), ..config() });
+    bench.line(0, A, data(u64::MAX - 1, u64::MAX));
+    for millis in 1..4 {
+        bench.line(millis, A, bare(S, u64::MAX, END_OF_SESSION));
+    }
+    bench.pass(80);
+    let ended = Command::SessionEnded { session: S, next: u64::MAX, reason: SessionEnd::Ended };
+    assert_eq!(bench.told.last(), Some(&ended));
 }
 
 #[test]
