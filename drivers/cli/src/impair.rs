@@ -57,11 +57,12 @@ impl<P: Clone> Dice<P> {
         if doubled {
             send(packet.clone());
         }
-        if delayed {
-            self.held.push_back(Held { packet, behind });
-            return true;
-        }
-        send(packet);
+        let delayed = if delayed {
+            Some(Held { packet, behind })
+        } else {
+            send(packet);
+            None
+        };
         for held in &mut self.held {
             held.behind -= 1;
         }
@@ -70,6 +71,7 @@ impl<P: Clone> Dice<P> {
                 send(held.packet);
             }
         }
+        self.held.extend(delayed);
         true
     }
 }
@@ -131,6 +133,14 @@ mod tests {
             assert!(newest - packet < 40);
         }
         assert!((1_500..2_500).contains(&late), "{late}");
+    }
+
+    #[test]
+    fn where_every_packet_is_delayed_all_of_them_still_come() {
+        let (mut sent, _) = thrown(Odds { reorder: 1.0, ..Odds::default() }, 1, 0, 1_000);
+        assert!(!sent.is_sorted());
+        sent.sort_unstable();
+        assert_eq!(sent, (0..1_000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Output {
     /// # Errors
     /// The file is shorter, or cannot be opened.
     pub(crate) fn resume(path: &Path, bytes: u64) -> Result<Self, Failure> {
-        if is_standard(path) || !path.exists() {
+        // What is no file keeps nothing that could be gone on from: a pipe, /dev/null.
+        if is_standard(path) || !path.is_file() {
             return Self::create(path);
         }
         let failed = |error: io::Error| Failure::file("go on writing", path, &error);
@@ -75,15 +76,17 @@ impl Output {
         self.writer.write_all(blocks).map_err(|error| self.unwritten(&error))
     }
 
-    /// Hands everything to the system, and says how long the output is now.
+    /// Hands everything to the system.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn flush(&mut self) -> Result<u64, Failure> {
-        match self.writer.flush() {
-            Ok(()) => Ok(self.bytes),
-            Err(error) => Err(self.unwritten(&error)),
-        }
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.writer.flush().map_err(|error| self.unwritten(&error))
+    }
+
+    /// How long the output is, what is not yet flushed included.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn unwritten(&self, error: &io::Error) -> Failure {
@@ -134,7 +137,8 @@ mod tests {
         let path = folder.path().join("out.bin");
         let mut output = Output::create(&path).unwrap();
         output.write(&batch(b"old\0\x01A\0\0\0\x01C", 3, 2)).unwrap();
-        assert_eq!(output.flush().unwrap(), 5);
+        output.flush().unwrap();
+        assert_eq!(output.bytes(), 5);
         assert_eq!(std::fs::read(path).unwrap(), b"\0\x01A\0\0");
     }
 
@@ -145,7 +149,8 @@ mod tests {
         std::fs::write(&path, b"\0\x01A\0\x01B").unwrap();
         let mut output = Output::resume(&path, 3).unwrap();
         output.write(&batch(b"\0\x01C", 0, 1)).unwrap();
-        assert_eq!(output.flush().unwrap(), 6);
+        output.flush().unwrap();
+        assert_eq!(output.bytes(), 6);
         assert_eq!(std::fs::read(path).unwrap(), b"\0\x01A\0\x01C");
     }
 

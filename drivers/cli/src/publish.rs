@@ -35,6 +35,8 @@ const PACKETS_EACH_SECOND: u64 = 40_000;
 const HISTORY_BYTES: usize = 512 << 20;
 /// How far ends of session are apart, at first less.
 const END_INTERVAL: Duration = Duration::from_millis(250);
+/// How often an end is told at least, however short the linger: a receiver believes the third.
+const ENDS_TOLD: u64 = 3;
 /// Longer than anybody lingers.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -88,7 +90,11 @@ fn publish_messages<'a>(
     let mut pacing = Pacing::new(args.rate);
     publication.messages(&mut *messages, &mut pacing)?;
     for _ in 1..args.repeat {
+        let before = publication.messages;
         publication.messages(&mut *open()?, &mut pacing)?;
+        if stop.is_asked() || publication.messages == before {
+            break;
+        }
     }
     Ok(publication)
 }
@@ -251,7 +257,7 @@ impl<'a> Publication<'a> {
         while !self.stop.is_asked() {
             let (messages, packets) = pacing.due();
             let sent = self.driver.publisher().stats().sent;
-            let (mut taken, mut wait) = (0, None);
+            let (mut taken, mut wait, mut is_over) = (0, None, false);
             while taken < messages.min(MOST_AT_ONCE)
                 && self.driver.publisher().stats().sent - sent < packets
             {
@@ -261,11 +267,17 @@ impl<'a> Publication<'a> {
                         wait = Some(INPUT_TICK);
                         break;
                     }
-                    Next::End => return Ok(()),
+                    Next::End => {
+                        is_over = true;
+                        break;
+                    }
                 }
                 taken += 1;
             }
             pacing.take(taken, self.driver.publisher().stats().sent - sent);
+            if is_over {
+                break;
+            }
             self.driver.turn(Some(wait.unwrap_or_else(|| pacing.wait()).min(TICK)))?;
             self.progress.show(self.messages, || "messages published");
         }
@@ -364,9 +376,11 @@ impl<'a> Publication<'a> {
         let mut told = Instant::now();
         loop {
             let left = linger.saturating_sub(last.elapsed());
-            if left.is_zero() || self.stop.is_asked() {
+            let leaves = left.is_zero() || self.stop.is_asked();
+            if leaves && self.is_end_told() {
                 return Ok(());
             }
+            let left = if leaves { INPUT_TICK } else { left };
             if let Some(end) = self.captured_end.as_ref().filter(|_| told.elapsed() >= END_INTERVAL)
             {
                 self.driver.republish(end.clone())?;
@@ -380,6 +394,12 @@ impl<'a> Publication<'a> {
                 format!("messages published; answering requests, {requests} so far")
             });
         }
+    }
+
+    /// Whether the end was told as often as it takes to be believed.
+    fn is_end_told(&self) -> bool {
+        let own = self.driver.publisher().transmitter();
+        own.is_none_or(|own| own.stats().ends >= ENDS_TOLD)
     }
 
     fn requests(&self) -> u64 {

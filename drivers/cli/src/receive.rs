@@ -170,6 +170,7 @@ impl Reception<'_> {
         while self.ledger.oldest_ended() {
             self.keep()?;
             if let Some(tally) = self.ledger.take_oldest() {
+                self.ledger.consumer.close(tally.session);
                 self.sum_up(Some(tally), End::Ended)?;
             }
             if !self.args.follow {
@@ -207,9 +208,11 @@ impl Reception<'_> {
     /// Flushes the output and keeps the state that goes with it.
     fn keep(&mut self) -> Result<(), Failure> {
         self.last_kept = Instant::now();
-        let output_bytes = self.ledger.consumer.flush()?;
+        self.ledger.consumer.flush()?;
         if let (Some(file), Some(tally)) = (&mut self.state_file, self.ledger.oldest()) {
-            file.keep(State { session: tally.session, next: tally.next, output_bytes })?;
+            let (session, next) = (tally.session, tally.next);
+            let output_bytes = self.ledger.consumer.bytes(session);
+            file.keep(State { session, next, output_bytes })?;
         }
         Ok(())
     }
@@ -249,7 +252,9 @@ struct Files {
     each_session: bool,
     /// What a resumed session has to go on from.
     resumed: Option<State>,
-    output: Option<Output>,
+    /// The file of all sessions, or those of sessions that have not ended: the last messages of one
+    /// may come after the next has begun.
+    outputs: Vec<(Option<Session>, Output)>,
 }
 
 impl Files {
@@ -258,7 +263,7 @@ impl Files {
             path: args.output.clone(),
             each_session: args.follow && !args.to_standard_output(),
             resumed,
-            output: None,
+            outputs: Vec::new(),
         };
         if !files.each_session {
             files.open(None)?;
@@ -271,30 +276,43 @@ impl Files {
         let Some(path) = &self.path else { return Ok(()) };
         let path = session.map_or(path.clone(), |session| of_session(path, session));
         let resumed = self.resumed.filter(|state| session.is_none_or(|of| of == state.session));
-        self.output = Some(match resumed {
+        let output = match resumed {
             Some(State { output_bytes, .. }) => Output::resume(&path, output_bytes)?,
             None => Output::create(&path)?,
-        });
+        };
+        self.outputs.push((session, output));
         self.resumed = None;
         Ok(())
     }
 
-    /// Hands everything to the system, and says how long the output is.
-    fn flush(&mut self) -> Result<u64, Failure> {
-        self.output.as_mut().map_or(Ok(0), Output::flush)
+    /// The output that messages of a session go to.
+    fn of(&mut self, session: Session) -> Option<&mut Output> {
+        let goes = |of: &Option<Session>| of.is_none_or(|of| of == session);
+        self.outputs.iter_mut().find(|(of, _)| goes(of)).map(|(_, output)| output)
+    }
+
+    /// Hands everything to the system.
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.outputs.iter_mut().try_for_each(|(_, output)| output.flush())
+    }
+
+    /// How long the output of a session is.
+    fn bytes(&mut self, session: Session) -> u64 {
+        self.of(session).map_or(0, |output| output.bytes())
+    }
+
+    /// Closes the file that a session has to itself. It was flushed.
+    fn close(&mut self, session: Session) {
+        self.outputs.retain(|(of, _)| *of != Some(session));
     }
 }
 
 impl Consumer for Files {
     fn begin(&mut self, session: Session, _next: u64) -> Result<(), Failure> {
-        if self.each_session {
-            self.flush()?;
-            self.open(Some(session))?;
-        }
-        Ok(())
+        if self.each_session { self.open(Some(session)) } else { Ok(()) }
     }
 
     fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure> {
-        self.output.as_mut().map_or(Ok(()), |output| output.write(batch))
+        self.of(batch.session).map_or(Ok(()), |output| output.write(batch))
     }
 }

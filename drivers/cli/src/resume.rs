@@ -48,7 +48,13 @@ impl StateFile {
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { path: path.to_owned(), kept: None });
+                let file = Self { path: path.to_owned(), kept: None };
+                // Better to know now than after an hour of receiving.
+                return match file.temporary() {
+                    Ok(_) => Ok(file),
+                    Err(error) => Err(Failure::file("write", path, &error)
+                        .advise("name a file in a folder that may be written")),
+                };
             }
             Err(error) => return Err(Failure::file("read", path, &error)),
         };
@@ -88,12 +94,17 @@ impl StateFile {
         Ok(())
     }
 
-    fn replace(&self, written: &Written) -> io::Result<()> {
+    /// An empty file beside it, to be put in its place or removed again.
+    fn temporary(&self) -> io::Result<NamedTempFile> {
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let mut file = NamedTempFile::new_in(folder)?;
+        NamedTempFile::new_in(folder)
+    }
+
+    fn replace(&self, written: &Written) -> io::Result<()> {
+        let mut file = self.temporary()?;
         serde_json::to_writer(&mut file, written)?;
         file.write_all(b"\n")?;
         file.as_file().sync_data()?;
@@ -121,6 +132,13 @@ mod tests {
     fn without_a_file_nothing_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(StateFile::open(&folder.path().join("state")).unwrap().state(), None);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_noticed_before_anything_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = StateFile::open(&folder.path().join("no/state")).unwrap_err().to_string();
+        assert!(failure.contains("cannot write") && failure.contains("no/state"), "{failure}");
     }
 
     #[test]

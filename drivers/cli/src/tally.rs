@@ -193,6 +193,8 @@ impl<C: Consumer> Sink for Ledger<C> {
                     tally.end = Some(reason);
                     if !halted {
                         tally.next = tally.next.max(next);
+                        // What a stranger spoke of behind the end never was.
+                        tally.close(next, u64::MAX);
                     }
                 }
             }
@@ -325,6 +327,15 @@ mod tests {
         ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
         ledger.notice(Command::Lost { session: SESSION, first: 8, last: 10 });
         assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 7), (11, 20)]);
+    }
+
+    #[test]
+    fn nothing_is_missing_behind_the_end() {
+        let mut ledger = ledger(false);
+        ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
+        let reason = SessionEnd::Ended;
+        ledger.notice(Command::SessionEnded { session: SESSION, next: 5, reason });
+        assert!(ledger.oldest().unwrap().missing().is_empty());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Sessions that follow one another, and sessions that are gone on with.
 
-use crate::program::{Files, Port, gapless, publisher, receiver};
+use std::net::UdpSocket;
+use std::path::Path;
+
+use crate::program::{Files, Port, gapless, publisher, receiver, wait_until};
 
 #[test]
 fn two_sessions_that_follow_one_another_go_to_files_of_their_own() {
@@ -29,6 +32,38 @@ fn two_sessions_that_follow_one_another_go_to_files_of_their_own() {
     let told = |field: &str| objects.iter().map(|object| object[field].clone()).collect::<Vec<_>>();
     assert_eq!(told("session"), ["MON/1", "TUE"]);
     assert_eq!(told("delivered"), [3_000, 5_000]);
+}
+
+/// A packet with one message, which is its number's digit.
+fn packet(session: &[u8; 10], number: u8) -> Vec<u8> {
+    [session, &u64::from(number).to_be_bytes()[..], &[0, 1, 0, 1, b'0' + number]].concat()
+}
+
+#[test]
+fn what_comes_of_a_session_after_the_next_has_begun_goes_to_its_own_file() {
+    let files = Files::new();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (state, output) = (files.path("state"), files.path("out"));
+    let flags = format!(
+        "--requests {} --follow --give-up 60 --resume {state} --output {output}",
+        server.local_addr().unwrap()
+    );
+    let (receive, to) = receiver(1, &flags);
+    let feed = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (one, two) = (b"ONE       ", b"TWO       ");
+    for (session, number) in [(one, 1), (one, 2), (one, 4), (two, 1), (two, 2), (two, 3)] {
+        feed.send_to(&packet(session, number), to[0]).unwrap();
+    }
+    wait_until(|| Path::new(&files.path("out.TWO")).exists());
+    let (_, asks) = server.recv_from(&mut [0; 64]).unwrap();
+    server.send_to(&packet(one, 3), asks).unwrap();
+    files.wait_for_length("out.ONE", 12);
+    receive.stop().assert_code(0);
+    assert_eq!(files.read("out.ONE"), b"\0\x011\0\x012\0\x013\0\x014");
+    assert!(files.read("out.TWO").is_empty());
+    let kept: serde_json::Value = serde_json::from_slice(&files.read("state")).unwrap();
+    assert_eq!((&kept["session"], &kept["next"]), (&"ONE".into(), &5.into()));
+    assert_eq!(kept["output_bytes"], 12);
 }
 
 #[test]
@@ -85,6 +120,34 @@ fn numbers_may_begin_anywhere_and_the_input_may_be_repeated() {
     publish.stop().assert_code(0);
 }
 
+#[test]
+fn an_input_of_a_few_messages_is_repeated_as_fast_as_wanted_until_ctrl_c() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 3);
+    let (receive, to) = receiver(1, &format!("--from start --output {}", files.path("copy.bin")));
+    let arguments = format!("--input {feed} --session FEED --repeat {} --rate 2000", u64::MAX);
+    let publish = publisher(&to, Port::new().free(), &arguments);
+    files.wait_for_length("copy.bin", 20_000);
+    let published = publish.stop();
+    published.assert_code(0);
+    let json = published.json();
+    let most = json["elapsed_seconds"].as_f64().unwrap() * 2_000.0 + 100.0;
+    assert!(json["messages"].as_f64() < Some(most), "{json}");
+    receive.wait().assert_code(0);
+}
+
+#[test]
+fn an_end_is_believed_of_a_publisher_that_does_not_linger() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 100);
+    let (receive, to) = receiver(1, "--from start");
+    let arguments = format!("--input {feed} --session FEED --linger 0");
+    publisher(&to, Port::new().free(), &arguments).wait().assert_code(0);
+    let received = receive.wait();
+    received.assert_code(0);
+    assert_eq!(received.json()["delivered"], 100);
+}
+
 /// Receives a part, ends as `end` does, goes on, and compares the whole.
 fn assert_resumed(end: impl FnOnce(crate::program::Program)) {
     let files = Files::new();
@@ -101,7 +164,7 @@ fn assert_resumed(end: impl FnOnce(crate::program::Program)) {
     let arguments = format!("--input {feed} --session FEED --rate 15000 --loss 5%");
     let publish = publisher(&to, requests.free(), &arguments);
     files.wait_for_length("copy.bin", 100_000);
-    crate::program::wait_until(|| std::path::Path::new(&files.path("state")).exists());
+    wait_until(|| Path::new(&files.path("state")).exists());
     end(receive);
     let part = files.read("copy.bin").len();
     assert!(part < files.read("feed.bin").len(), "it received everything before it was ended");
