@@ -220,11 +220,10 @@ impl Receiver {
             }
             let space = &mut self.spaces[index];
             let ends = space.ending.and_then(|ending| ending.deadline(after, self.config.quiet));
-            if ends.is_some_and(|deadline| deadline <= now) {
-                if let Some(Ending { last, .. }) = space.ending.take() {
-                    space.end_at(last, &mut self.store);
-                    self.repair.look_again();
-                }
+            let over = ends.is_some_and(|deadline| deadline <= now);
+            if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
+                space.end_at(last, &mut self.store);
+                self.repair.look_again();
             }
         }
         let quiet = quiet.filter(|_| self.spaces[0].active);
