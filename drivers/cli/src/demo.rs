@@ -15,7 +15,7 @@ use crate::args::Demo;
 use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::publish::{Network, Pacing, Publication};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Published, Received, Table};
@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     let done = Stop::default();
     let own = transmitter::Config::new(session);
     let mut publication = Publication::new(network, Some(own), 1, &done)?;
+    publication.hide_progress();
     let mut ledger = Ledger::new(comparison, false);
     if let Some(server) = publication.requests_address() {
         driver.handle(Event::AddServer(ServerId(0), server), &mut ledger)?;
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         published,
     };
     for complaint in shown.complaints() {
-        eprintln!("{complaint}");
+        say(complaint);
     }
     summary::print(&if args.json { summary::json(&shown) } else { shown.table() })?;
     Ok(match (shown.complete, end) {

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {
-            eprintln!("{failure}");
+            progress::say(&failure);
             failure.outcome.into()
         }
     }

@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Says a line on standard error. That nobody can hear it is no reason to end.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// A line on standard error that changes; nothing where standard error is no terminal.
 pub(crate) struct Progress {
@@ -34,6 +39,11 @@ impl Progress {
         Self { bar, drawn: None }
     }
 
+    /// One that is never seen.
+    pub(crate) fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), drawn: None }
+    }
+
     /// Shows where it is, not more often than is of use.
     pub(crate) fn show<T: Into<Cow<'static, str>>>(
         &mut self,
@@ -50,7 +60,7 @@ impl Progress {
 
     /// Says something on standard error.
     pub(crate) fn tell(&self, line: impl fmt::Display) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say(&line));
     }
 
     /// Makes room for the result.

@@ -232,6 +232,11 @@ impl<'a> Publication<'a> {
         })
     }
 
+    /// Leaves the terminal to somebody else's progress.
+    pub(crate) fn hide_progress(&mut self) {
+        self.progress = Progress::hidden();
+    }
+
     /// Where requests are answered.
     pub(crate) fn requests_address(&self) -> Option<SocketAddr> {
         self.driver.requests_address()

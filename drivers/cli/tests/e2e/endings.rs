@@ -199,3 +199,15 @@ fn a_table_is_printed_where_no_json_is_asked_for() {
     let table = String::from_utf8(ended.output).unwrap();
     assert!(table.contains("none came"), "{table}");
 }
+
+#[test]
+fn that_nobody_hears_standard_error_changes_no_exit_code() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args(["receive", "--line", "127.0.0.1:0", "--timeout", "0.1"])
+        .stderr(full)
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(!ended.stdout.is_empty());
+}
