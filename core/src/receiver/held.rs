@@ -101,6 +101,11 @@ impl Held {
         Some(batch)
     }
 
+    /// The lowest number that is held.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.runs.front().map(|run| run.first)
+    }
+
     /// The highest number that is held.
     pub(super) fn last(&self) -> Option<u64> {
         self.runs.back().map(|run| run.last)

@@ -258,7 +258,7 @@ impl Receiver {
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
         let space = &self.spaces[index];
-        let direct = delivers && drained && space.announce.is_none() && !space.has_transit();
+        let direct = delivers && drained && space.announce.is_none() && !space.has_waiting();
         let Self { spaces, store, stats, config, now, .. } = self;
         let missing_before = spaces[index].gaps.missing().len();
         let passes = (delivers, direct);

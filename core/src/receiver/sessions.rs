@@ -313,7 +313,7 @@ impl Receiver {
     /// Leaves the current session when all of it was delivered or told as lost.
     pub(super) fn close_session(&mut self) -> Option<Command> {
         let space = &self.spaces[0];
-        if !space.active || self.halted.is_some() || space.has_transit() {
+        if !space.active || self.halted.is_some() || space.has_waiting() {
             return None;
         }
         let reason = if space.end.is_some_and(|end| space.settled >= end) {

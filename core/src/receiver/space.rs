@@ -168,9 +168,9 @@ impl Space {
         waits.map_or(next, |first| first.min(next))
     }
 
-    /// Whether pieces wait to be delivered out of any order.
-    pub(super) const fn has_transit(&self) -> bool {
-        !self.transit.is_empty()
+    /// Whether pieces wait to be delivered in this drain.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.transit.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
     }
 
     /// A datagram of a line says that the feed got to `last`.

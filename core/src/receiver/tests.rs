@@ -265,6 +265,23 @@ fn a_forged_far_jump_and_a_forged_end_change_nothing() {
 }
 
 #[test]
+fn an_answer_that_confirms_a_jump_is_delivered_behind_it() {
+    let mut bench = Bench::new(Config { max_jump: 4, ..config() });
+    bench.line(0, A, data(1, 1));
+    bench.line(0, A, data(20, 20));
+    let next = bench.receiver.handle(at(1), Event::Advance { next: 20 });
+    next.unwrap();
+    bench.drain();
+    let answer = data(20, 22);
+    let direct = bench.receiver.receive(at(2), Source::Peer(address(1)), &answer);
+    if let Some(batch) = direct {
+        bench.take(&batch);
+    }
+    bench.drain();
+    assert_eq!(bench.delivered, [1, 20, 21, 22]);
+}
+
+#[test]
 fn a_jump_is_believed_after_three_packets_and_quiet() {
     let mut bench = Bench::new(config());
     bench.line(0, A, data(1, 1));
