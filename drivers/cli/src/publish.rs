@@ -340,7 +340,7 @@ impl<'a> Publication<'a> {
                 }
                 None => {
                     let (origin, first) = *began.get_or_insert((Instant::now(), datagram.time));
-                    self.wait_until(origin + datagram.time.saturating_sub(first))?;
+                    self.wait_until(after(origin, datagram.time.saturating_sub(first)))?;
                 }
             }
             let bytes = Bytes::from(std::mem::take(&mut datagram.payload));
@@ -442,5 +442,24 @@ impl<'a> Publication<'a> {
                 elapsed_seconds: self.started.elapsed().as_secs_f64(),
             })
             .collect()
+    }
+}
+
+/// The moment so long after another; what a capture says of its times may be any number.
+fn after(origin: Instant, pause: Duration) -> Instant {
+    /// Longer than anybody waits, and short enough for every clock.
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    origin + pause.min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_may_claim_any_time_without_a_panic() {
+        let now = Instant::now();
+        assert!(after(now, Duration::MAX) > now);
+        assert_eq!(after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
 }
