@@ -1,8 +1,8 @@
 //! What the model found in the receiver, each as the shortest trace that shows it.
 
 use gapless_core::receiver::{
-    Checkpoint, Command, Config, Datagram, Delivery, Event, LineId, OnLoss, Receiver, ServerId,
-    SessionEnd, Source, Start,
+    AcceptAnswers, Checkpoint, Command, Config, Datagram, Delivery, Event, LineId, OnLoss,
+    Receiver, ServerId, SessionEnd, Source, Start,
 };
 use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT};
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -193,4 +193,35 @@ fn part_of_a_packet_is_put_off_where_there_is_room_for_neither_a_copy_nor_the_wh
     talk.give(Source::Line(A), packet(OURS, 4, 2, true));
     assert!(talk.receiver.memory_used() <= talk.receiver.memory_bound());
     assert_eq!(talk.receiver.stats().delivered, 0);
+}
+
+#[test]
+fn a_call_returns_nothing_at_once_before_what_it_made_believed() {
+    let config =
+        Config { session: Some(OURS), servers: vec![(ServerId(0), SERVER)], ..Config::default() };
+    let mut talk = Talk::new(Config { max_jump: 4, ..config });
+    talk.line(1, 2);
+    // A claim is held; an answer fills what lies before it, another bears it out and goes beyond.
+    talk.line(9, 4);
+    assert_eq!(delivered(&talk.give(Source::Peer(SERVER), packet(OURS, 3, 6, false))).len(), 6);
+    let answer = packet(OURS, 9, 6, false);
+    let at_once = talk.receiver.receive(talk.now, Source::Peer(SERVER), &answer);
+    assert!(at_once.is_none(), "{at_once:?}");
+    assert_eq!(delivered(&talk.listen()), [9, 10, 11, 12, 13, 14]);
+}
+
+#[test]
+fn what_a_stranger_brings_beyond_what_was_asked_for_takes_no_room() {
+    let accept_answers = AcceptAnswers::Any;
+    let config = Config { session: Some(OURS), accept_answers, ..Config::default() };
+    let servers = vec![(ServerId(0), SERVER)];
+    let mut talk = Talk::new(Config { servers, max_held_bytes: 131_072, ..config });
+    // Held by reference, until a block is no longer affordable.
+    for number in 2..34 {
+        talk.give(Source::Line(A), packet(OURS, number * 2, 1, true));
+    }
+    talk.wait(Duration::from_millis(10));
+    let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9_999);
+    talk.give(Source::Peer(stranger), packet(OURS, 5, 12, true));
+    assert!(talk.receiver.memory_used() <= talk.receiver.memory_bound());
 }

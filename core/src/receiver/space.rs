@@ -217,12 +217,14 @@ impl Space {
         let lowest_missing = missing.first().map(|range| range.first);
         let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
         let ahead = ahead && delivery == Delivery::Ordered;
-        let whole = match above {
-            Some(above) => above == packet.first,
-            None => missing.find(packet.first).is_ok_and(|index| {
-                missing.get(index).is_some_and(|range| range.last >= packet.last)
-            }),
-        };
+        // Of what a stranger brings only the part is taken that was asked for.
+        let whole = packet.origin != Origin::Unknown
+            && match above {
+                Some(above) => above == packet.first,
+                None => missing.find(packet.first).is_ok_and(|index| {
+                    missing.get(index).is_some_and(|range| range.last >= packet.last)
+                }),
+            };
         Plan { first, inside, above, opens_gap, ahead, whole }
     }
 

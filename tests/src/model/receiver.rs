@@ -49,6 +49,7 @@ fn the_same_events_give_the_same_commands(case: &Case, run: &Run<'_>) {
 /// Deliveries, and everything else, are the same in the same order; which of both comes first to one
 /// datagram is not. Where memory is short the ways differ, for calls copy what events keep by
 /// reference; and where a timeout was missed, which calls that have nothing else to do leave alone.
+/// Calls take a copy for one without walking over it, so a broken one keeps its line up.
 fn calls_deliver_what_events_deliver(case: &Case, run: &Run<'_>) {
     if !case.is_roomy() {
         return;
@@ -62,14 +63,15 @@ fn calls_deliver_what_events_deliver(case: &Case, run: &Run<'_>) {
         timeout = said.timeout;
         let other = case.way.other().take(&mut receiver, &mut Ledger::default(), *now, step);
         let (one, other) = (batches_first(said), batches_first(&other));
-        let differs = one.iter().zip(&other).find(|(one, other)| one != other);
+        let mut both = (0..one.len().max(other.len())).map(|at| (one.get(at), other.get(at)));
+        let differs = both.find(|(one, other)| one != other);
         assert_eq!(differs, None, "by {:?} and the other way, at {now:?} {step}", case.way);
-        assert_eq!(one.len(), other.len(), "by {:?} and the other way, {step}", case.way);
     }
 }
 
 fn batches_first(said: &Said) -> Vec<&Command> {
     let is_batch = |command: &&Command| matches!(command, Command::Batch(_));
-    let others = said.commands.iter().filter(|command| !is_batch(command));
+    let is_line = |command: &&Command| matches!(command, Command::LineUp(_) | Command::LineDown(_));
+    let others = said.commands.iter().filter(|command| !is_batch(command) && !is_line(command));
     said.commands.iter().filter(is_batch).chain(others).collect()
 }
