@@ -225,3 +225,14 @@ fn what_a_stranger_brings_beyond_what_was_asked_for_takes_no_room() {
     talk.give(Source::Peer(stranger), packet(OURS, 5, 12, true));
     assert!(talk.receiver.memory_used() <= talk.receiver.memory_bound());
 }
+
+#[test]
+fn an_end_is_not_believed_before_what_was_delivered_meanwhile() {
+    let mut talk = Talk::new(Config { max_jump: 10, ..without_order() });
+    talk.line(1, 2);
+    talk.bare(OURS, 3, END_OF_SESSION);
+    talk.line(101, 1);
+    assert_eq!(delivered(&talk.wait(Duration::from_millis(50))), [101]);
+    assert_eq!(delivered(&talk.line(101, 1)), []);
+    assert_eq!(delivered(&talk.line(3, 98)), (3..101).collect::<Vec<_>>());
+}

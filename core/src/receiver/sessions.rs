@@ -222,8 +222,13 @@ impl Receiver {
             let ends = space.ending.and_then(|ending| ending.deadline(after, self.config.quiet));
             let over = ends.is_some_and(|deadline| deadline <= now);
             if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
-                space.end_at(last, &mut self.store);
-                self.repair.look_again();
+                // Meanwhile a claim beyond it may have been believed, and delivered.
+                if last < space.surely(&self.config) {
+                    self.stats.ends_refused += 1;
+                } else {
+                    space.end_at(last, &mut self.store);
+                    self.repair.look_again();
+                }
             }
         }
         let quiet = quiet.filter(|_| self.spaces[0].active);

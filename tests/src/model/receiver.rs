@@ -11,6 +11,7 @@ mod numbers;
 mod oracle;
 mod run;
 mod trace;
+mod track;
 
 pub use case::{Case, World};
 

@@ -7,50 +7,14 @@ use gapless_core::receiver::{
 };
 use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine, Session};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::case::World;
 use super::feed::Feed;
 use super::numbers::Numbers;
 use super::trace::{Said, Step};
-
-/// What is known of one session.
-#[derive(Debug, Default)]
-pub(super) struct Track {
-    /// The first number to deliver, once the session was started.
-    start: Option<u64>,
-    ended: bool,
-    delivered: Numbers,
-    lost: Numbers,
-    /// Delivered, lost, or advanced over.
-    settled: Numbers,
-    /// Came in some well-formed packet.
-    given: Numbers,
-    /// Came, and there is no reason not to have kept it.
-    held: Numbers,
-    /// What the latest step adds to that.
-    arrives: Option<(u64, u64)>,
-    /// The highest number that anything spoke of.
-    evidence: u64,
-    /// The highest number that is believed to exist, as far as can be told from outside.
-    believed: u64,
-    /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
-    spoken: BTreeSet<u64>,
-    gaps: Vec<Gap>,
-}
-
-#[derive(Clone, Debug)]
-struct Gap {
-    first: u64,
-    last: u64,
-    opened: Instant,
-    /// How many datagrams of lines came from behind it.
-    vouched: u32,
-    lost: bool,
-    /// Partly advanced over, or put off: only the safe half of the rules holds.
-    cut: bool,
-}
+use super::track::{Gap, Track, missing};
 
 #[derive(Debug, Default)]
 struct Line {
@@ -155,6 +119,7 @@ impl Oracle {
             self.useful = now;
         }
         self.take(step, stats);
+        self.cut_ended();
         for command in &said.commands {
             self.hear(feed, command);
         }
@@ -206,6 +171,15 @@ impl Oracle {
                 self.advance(*next);
             }
             Step::Change(Event::Datagram(_)) => unreachable!("datagrams are steps of their own"),
+        }
+    }
+
+    /// An end that contradicts what was spoken of may be believed: then what lies behind it is dropped.
+    fn cut_ended(&mut self) {
+        for track in self.tracks.values_mut() {
+            let Some(end) = track.ends.filter(|end| *end < track.evidence) else { continue };
+            track.held = Numbers::default();
+            track.gaps.iter_mut().filter(|gap| gap.last > end).for_each(|gap| gap.cut = true);
         }
     }
 
@@ -268,6 +242,9 @@ impl Oracle {
         // An answer that continues the feed is as good as the feed.
         if is_server {
             track.evidence = track.evidence.max(last);
+        }
+        if line.is_some() && bytes[18..20] == mold::END_OF_SESSION.to_be_bytes() {
+            track.ends = Some(track.ends.map_or(last, |end| end.min(last)));
         }
         if line.is_some() {
             track.spoken.insert(last.max(1));
@@ -456,7 +433,8 @@ impl Oracle {
         let overlaps = |gap: &&Gap| !gap.cut && gap.first <= last && first <= gap.last;
         assert_eq!(track.gaps.iter().find(overlaps).map(|gap| gap.first), None, "a gap twice");
         track.believed = track.believed.max(last);
-        track.gaps.push(Gap { first, last, opened, vouched, lost: false, cut: false });
+        let cut = track.ends.is_some_and(|end| end < last);
+        track.gaps.push(Gap { first, last, opened, vouched, lost: false, cut });
         self.counted.gaps += 1;
     }
 
@@ -575,21 +553,6 @@ impl Oracle {
         let checkpoint = receiver.checkpoint().expect("a current session has a checkpoint");
         let next = track.settled.first_missing(track.start.unwrap_or(1)).unwrap_or(u64::MAX);
         assert_eq!((checkpoint.session, checkpoint.next), (session, next), "checkpoint");
-    }
-}
-
-/// A number of a gap that neither came nor was settled.
-fn missing(gap: &Gap, given: &Numbers, settled: &Numbers) -> Option<u64> {
-    let mut number = gap.first;
-    loop {
-        let next = settled.first_missing(given.first_missing(number)?)?;
-        if next > gap.last {
-            return None;
-        }
-        if next == number {
-            return Some(number);
-        }
-        number = next;
     }
 }
 

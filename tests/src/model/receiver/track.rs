@@ -1,0 +1,60 @@
+//! What the oracle knows of one session: what came, what was said of it, and which gaps are open.
+
+use gapless_core::Instant;
+use std::collections::BTreeSet;
+
+use super::numbers::Numbers;
+
+/// What is known of one session.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    /// The first number to deliver, once the session was started.
+    pub(super) start: Option<u64>,
+    pub(super) ended: bool,
+    pub(super) delivered: Numbers,
+    pub(super) lost: Numbers,
+    /// Delivered, lost, or advanced over.
+    pub(super) settled: Numbers,
+    /// Came in some well-formed packet.
+    pub(super) given: Numbers,
+    /// Came, and there is no reason not to have kept it.
+    pub(super) held: Numbers,
+    /// What the latest step adds to that.
+    pub(super) arrives: Option<(u64, u64)>,
+    /// The highest number that anything spoke of.
+    pub(super) evidence: u64,
+    /// The highest number that is believed to exist, as far as can be told from outside.
+    pub(super) believed: u64,
+    /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
+    pub(super) spoken: BTreeSet<u64>,
+    pub(super) gaps: Vec<Gap>,
+    /// The lowest number that an end was told after.
+    pub(super) ends: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Gap {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) opened: Instant,
+    /// How many datagrams of lines came from behind it.
+    pub(super) vouched: u32,
+    pub(super) lost: bool,
+    /// Partly advanced over, or put off: only the safe half of the rules holds.
+    pub(super) cut: bool,
+}
+
+/// A number of a gap that neither came nor was settled.
+pub(super) fn missing(gap: &Gap, given: &Numbers, settled: &Numbers) -> Option<u64> {
+    let mut number = gap.first;
+    loop {
+        let next = settled.first_missing(given.first_missing(number)?)?;
+        if next > gap.last {
+            return None;
+        }
+        if next == number {
+            return Some(number);
+        }
+        number = next;
+    }
+}
