@@ -282,6 +282,20 @@ fn an_answer_that_confirms_a_jump_is_delivered_behind_it() {
 }
 
 #[test]
+fn an_end_is_refused_when_a_jump_past_it_is_believed_at_the_same_time() {
+    let (delivery, believe_after) = (Delivery::Arrival, 1);
+    let mut bench = Bench::new(Config { delivery, believe_after, ..config() });
+    bench.line(0, A, data(1, 3));
+    bench.line(2, A, bare(S, 4, END_OF_SESSION));
+    bench.line(2, A, data(1 << 40, 1 << 40));
+    bench.pass(60);
+    assert_eq!(bench.delivered, [1, 2, 3, 1 << 40]);
+    let gap = Command::GapOpened { session: S, first: 4, last: (1 << 40) - 1 };
+    assert!(bench.told.contains(&gap));
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+}
+
+#[test]
 fn a_jump_is_believed_after_three_packets_and_quiet() {
     let mut bench = Bench::new(config());
     bench.line(0, A, data(1, 1));

@@ -60,10 +60,16 @@ fn what_comes_of_a_session_after_the_next_has_begun_goes_to_its_own_file() {
     files.wait_for_length("out.ONE", 12);
     receive.stop().assert_code(0);
     assert_eq!(files.read("out.ONE"), b"\0\x011\0\x012\0\x013\0\x014");
-    assert!(files.read("out.TWO").is_empty());
+    // The second session is delivered once nobody answers for more of the first: before the stop, or
+    // not at all.
+    let second = files.read("out.TWO");
+    assert!(b"\0\x011\0\x012\0\x013".starts_with(&second));
     let kept: serde_json::Value = serde_json::from_slice(&files.read("state")).unwrap();
-    assert_eq!((&kept["session"], &kept["next"]), (&"ONE".into(), &5.into()));
-    assert_eq!(kept["output_bytes"], 12);
+    let at_first = ("ONE".into(), 5.into(), 12.into());
+    let at_second = ("TWO".into(), (second.len() / 3 + 1).into(), second.len().into());
+    let kept = [&kept["session"], &kept["next"], &kept["output_bytes"]].map(Clone::clone);
+    let kept: (serde_json::Value, serde_json::Value, serde_json::Value) = kept.into();
+    assert!(kept == at_first || kept == at_second, "{kept:?}");
 }
 
 #[test]
