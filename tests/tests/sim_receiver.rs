@@ -287,6 +287,7 @@ fn a_live_start_delivers_everything_from_where_it_started() {
         let mut setup = patient(random).line(lossy(random)).line(lossy(random));
         setup.sessions[0].messages = random.within(2000..=4000);
         setup.sessions[0].per_packet = 1;
+        setup.sessions[0].interval = Duration::from_micros(random.within(200..=2000));
         setup.config.start = Start::Live;
         setup.joins = Instant::from_millis(random.within(0..=50));
         let stage = runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
