@@ -41,6 +41,9 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
+    /// What the tables take for each block that there may be.
+    pub(crate) const TABLE_BYTES: usize = size_of::<Option<Block>>() + 2 * size_of::<u32>();
+
     /// A pool of at most `most` blocks of `size` bytes; none is allocated yet.
     pub(crate) fn new(size: usize, most: usize) -> Self {
         let mut vacant = Vec::with_capacity(most);

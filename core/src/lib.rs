@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod blocks;
+pub mod journal;
 pub mod limits;
 pub mod machine;
 pub mod publisher;

@@ -26,6 +26,7 @@
 //! ```
 
 mod event;
+mod journal;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::config::Error;
+use crate::wire::brief::Brief;
 use crate::wire::mold::{self, Messages};
 use crate::{Duration, Instant, Session};
 
@@ -48,7 +49,7 @@ pub enum Source {
 }
 
 /// A datagram as it came, owned.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Datagram {
     /// Where it came from.
     pub source: Source,
@@ -59,6 +60,17 @@ pub struct Datagram {
     pub pinned: usize,
     /// When it arrived: the kernel's time where the driver has it, else the time of the call.
     pub arrival: Instant,
+}
+
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datagram")
+            .field("source", &self.source)
+            .field("bytes", &Brief(&self.bytes))
+            .field("pinned", &self.pinned)
+            .field("arrival", &self.arrival)
+            .finish()
+    }
 }
 
 /// What a receiver takes.

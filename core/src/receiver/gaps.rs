@@ -87,6 +87,11 @@ impl Gaps {
         2 * most
     }
 
+    pub(super) const fn most_table_bytes(most: usize) -> usize {
+        let range = size_of::<crate::ranges::Range<Missing>>();
+        most.saturating_mul(2 * range + size_of::<Gap>())
+    }
+
     pub(super) fn table_bytes(&self) -> usize {
         self.missing.memory_used() + self.gaps.capacity() * size_of::<Gap>()
     }

@@ -25,6 +25,9 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// What a run takes.
+    pub(super) const RUN_BYTES: usize = size_of::<Run>();
+
     /// With room for `runs` runs: one more than there can be ranges missing.
     pub(super) fn with_capacity(runs: usize) -> Self {
         Self { runs: VecDeque::with_capacity(runs) }

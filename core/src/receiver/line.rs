@@ -165,10 +165,13 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    const COUNT: usize = LineId::MAX.0 as usize + 1;
+    /// What the table takes.
+    pub(super) const BYTES: usize = Self::COUNT * size_of::<Line>();
+
     pub(super) fn new() -> Self {
-        let count = usize::from(LineId::MAX.0) + 1;
-        let mut lines = Vec::with_capacity(count);
-        lines.resize_with(count, Line::absent);
+        let mut lines = Vec::with_capacity(Self::COUNT);
+        lines.resize_with(Self::COUNT, Line::absent);
         Self {
             lines,
             up: 0,

@@ -18,6 +18,7 @@ mod event;
 mod gaps;
 mod held;
 mod input;
+mod journal;
 mod line;
 mod repair;
 mod server;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use config::{AcceptAnswers, Checkpoint, Config, Delivery, Error, OnLoss, Start};
 pub use event::{Batch, Command, Datagram, Event, LineId, Origin, ServerId, SessionEnd, Source};
+pub use journal::{Call, Receiving};
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;

@@ -174,11 +174,17 @@ pub(super) struct Servers {
 }
 
 impl Servers {
+    const MOST: usize = ServerId::MAX.0 as usize + 1;
+
+    /// What the tables take.
+    pub(super) const fn most_bytes(max_in_flight: u8) -> usize {
+        Self::MOST * (size_of::<Server>() + max_in_flight as usize * size_of::<Asked>())
+    }
+
     pub(super) fn new(config: &Config) -> Self {
-        let most = usize::from(ServerId::MAX.0) + 1;
         Self {
-            servers: Vec::with_capacity(most),
-            asked: Vec::with_capacity(most * usize::from(config.max_in_flight)),
+            servers: Vec::with_capacity(Self::MOST),
+            asked: Vec::with_capacity(Self::MOST * usize::from(config.max_in_flight)),
             jitter: Jitter(config.seed),
             deadline: None,
         }

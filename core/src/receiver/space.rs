@@ -121,6 +121,12 @@ impl Space {
         }
     }
 
+    /// The bytes that [`Space::table_bytes`] tells with so many gaps.
+    pub(super) const fn most_table_bytes(max_gaps: usize) -> usize {
+        let runs = max_gaps.saturating_mul(2).saturating_add(1);
+        Gaps::most_table_bytes(max_gaps).saturating_add(runs.saturating_mul(Held::RUN_BYTES))
+    }
+
     pub(super) fn table_bytes(&self) -> usize {
         self.gaps.table_bytes() + self.held.table_bytes()
     }

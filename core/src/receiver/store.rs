@@ -186,6 +186,14 @@ impl Store {
         }
     }
 
+    /// The bytes that [`Store::table_bytes`] tells of a store with these limits, or some more.
+    pub(super) const fn most_table_bytes(max_bytes: usize, max_pieces: usize) -> usize {
+        let blocks = max_bytes / BLOCK_LEN + 1;
+        max_pieces
+            .saturating_mul(size_of::<Piece>())
+            .saturating_add(blocks.saturating_mul(Blocks::TABLE_BYTES))
+    }
+
     /// Bytes allocated for the slab and the tables.
     pub(super) fn table_bytes(&self) -> usize {
         self.pieces.capacity() * size_of::<Piece>() + self.blocks.table_bytes()
@@ -245,13 +253,19 @@ impl Store {
             true
         } else {
             let Payload::Owned(_, pinned) = *payload else { return true };
-            while self.held_bytes() + pinned > self.max_bytes {
-                if !self.blocks.free_idle() {
-                    return false;
-                }
-            }
-            true
+            self.make_room(pinned)
         }
+    }
+
+    /// Gives idle blocks up until so many bytes more can be held. So it makes no difference whether
+    /// the outside has dropped what it was given out of them.
+    fn make_room(&mut self, len: usize) -> bool {
+        while self.held_bytes().saturating_add(len) > self.max_bytes {
+            if !self.blocks.free_idle() {
+                return false;
+            }
+        }
+        true
     }
 
     fn reserve_block(&mut self, len: usize) -> bool {
@@ -287,9 +301,7 @@ impl Store {
                 (bytes, extent.offset, Home::Passing(pinned))
             }
             Payload::Released(bytes) if passing => (bytes, extent.offset, Home::Passing(0)),
-            Payload::Owned(bytes, pinned)
-                if !copied && self.held_bytes() + pinned <= self.max_bytes =>
-            {
+            Payload::Owned(bytes, pinned) if !copied && self.make_room(pinned) => {
                 (bytes, extent.offset, Home::Reference(pinned))
             }
             payload => {

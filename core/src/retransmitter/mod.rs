@@ -8,6 +8,7 @@ mod answer;
 mod config;
 mod event;
 mod history;
+mod journal;
 mod limits;
 mod look_ups;
 mod stats;

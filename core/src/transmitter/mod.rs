@@ -6,6 +6,7 @@
 
 mod config;
 mod event;
+mod journal;
 mod stats;
 #[cfg(test)]
 mod tests;

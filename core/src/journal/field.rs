@@ -1,0 +1,459 @@
+//! How values are written: integers little-endian, byte strings behind their length, structs field by
+//! field, enums behind the number of their variant. Nothing is aligned, nothing is optional.
+
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use bytes::Bytes;
+
+use crate::time::nanos;
+use crate::{Duration, Instant, Session};
+
+/// A value that journals hold.
+///
+/// What is encoded and decoded again is equal, so far as a machine can tell: a [`Bytes`] comes back in
+/// a buffer of its own, and a [`Secret`](super::Secret) as its hash.
+pub trait Field<'a>: Sized {
+    /// Writes it.
+    fn encode(&self, out: &mut Encoder<'_>);
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The bytes are no such value.
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed>;
+}
+
+/// Bytes that are no value of the kind that was to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// They end too early.
+    #[error("{wanted} bytes where {left} are left")]
+    Short {
+        /// How many were needed.
+        wanted: usize,
+        /// How many there were.
+        left: usize,
+    },
+    /// A number has no meaning there.
+    #[error("{value} is no {what}")]
+    Unknown {
+        /// What was to be read.
+        what: &'static str,
+        /// What was found.
+        value: u64,
+    },
+    /// Bytes are left over.
+    #[error("{0} bytes left over")]
+    Trailing(usize),
+}
+
+/// Writes values behind one another.
+#[derive(Debug)]
+pub struct Encoder<'a>(pub(super) &'a mut Vec<u8>);
+
+impl<'a> Encoder<'a> {
+    /// Writes behind what there is.
+    #[must_use]
+    pub const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self(out)
+    }
+
+    /// Writes bytes as they are, without their length.
+    #[inline]
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// Reads values that lie behind one another.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder<'a> {
+    bytes: &'a [u8],
+    version: u16,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads what was written in this version of the machine's encoding.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8], version: u16) -> Self {
+        Self { bytes, version }
+    }
+
+    /// The version ([`Journaled::VERSION`](super::Journaled::VERSION)) in which it was written: a field
+    /// that came with a later one is not there.
+    #[must_use]
+    pub const fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The next `count` bytes as they are.
+    ///
+    /// # Errors
+    /// There are fewer.
+    #[inline]
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let short = Malformed::Short { wanted: count, left: self.bytes.len() };
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(short)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// Everything that is left.
+    pub(super) const fn rest(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Checks that everything was read.
+    ///
+    /// # Errors
+    /// Bytes are left over.
+    pub const fn finish(self) -> Result<(), Malformed> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            left => Err(Malformed::Trailing(left)),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let short = Malformed::Short { wanted: N, left: self.bytes.len() };
+        let (taken, rest) = self.bytes.split_first_chunk().ok_or(short)?;
+        self.bytes = rest;
+        Ok(*taken)
+    }
+}
+
+/// Implements [`Field`] for integers.
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl Field<'_> for $type {
+            #[inline]
+            fn encode(&self, out: &mut Encoder<'_>) {
+                out.put(&self.to_le_bytes());
+            }
+
+            #[inline]
+            fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+                input.array().map(Self::from_le_bytes)
+            }
+        }
+    )*};
+}
+
+integers!(u8, u16, u32, u64);
+
+/// Implements [`Field`] for a struct: its fields one after the other.
+macro_rules! fields {
+    ($type:ty { $($field:ident),* $(,)? }) => {
+        impl<'a> $crate::journal::Field<'a> for $type {
+            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $($crate::journal::Field::encode(&self.$field, out);)*
+            }
+
+            fn decode(
+                input: &mut $crate::journal::Decoder<'a>,
+            ) -> Result<Self, $crate::journal::Malformed> {
+                Ok(Self { $($field: $crate::journal::Field::decode(input)?),* })
+            }
+        }
+    };
+}
+pub(crate) use fields;
+
+/// Implements [`Field`] for types that wrap a number.
+macro_rules! numbers {
+    ($($type:ty),*) => {$(
+        impl $crate::journal::Field<'_> for $type {
+            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $crate::journal::Field::encode(&self.0, out);
+            }
+
+            fn decode(
+                input: &mut $crate::journal::Decoder<'_>,
+            ) -> Result<Self, $crate::journal::Malformed> {
+                $crate::journal::Field::decode(input).map(Self)
+            }
+        }
+    )*};
+}
+pub(crate) use numbers;
+
+/// Implements [`Field`] for an enum: the number of its variant in a byte, then the variant's fields.
+macro_rules! variants {
+    ($what:literal, $type:ty {
+        $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
+    }) => {
+        impl<'a> $crate::journal::Field<'a> for $type {
+            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                match self {
+                    $(Self::$variant $(($($part),*))? $({$($field),*})? => {
+                        out.put(&[$number]);
+                        $($($crate::journal::Field::encode($part, out);)*)?
+                        $($($crate::journal::Field::encode($field, out);)*)?
+                    })*
+                }
+            }
+
+            fn decode(
+                input: &mut $crate::journal::Decoder<'a>,
+            ) -> Result<Self, $crate::journal::Malformed> {
+                match <u8 as $crate::journal::Field<'_>>::decode(input)? {
+                    $($number => {
+                        $($(let $part = $crate::journal::Field::decode(input)?;)*)?
+                        $($(let $field = $crate::journal::Field::decode(input)?;)*)?
+                        Ok(Self::$variant $(($($part),*))? $({$($field),*})?)
+                    })*
+                    other => Err($crate::journal::Malformed::Unknown {
+                        what: $what,
+                        value: other.into(),
+                    }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use variants;
+
+impl Field<'_> for bool {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        u8::from(*self).encode(out);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match u8::decode(input)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(Malformed::Unknown { what: "yes or no", value: other.into() }),
+        }
+    }
+}
+
+/// As `u64`, so that journals mean the same everywhere.
+impl Field<'_> for usize {
+    #[inline]
+    fn encode(&self, out: &mut Encoder<'_>) {
+        (*self as u64).encode(out);
+    }
+
+    #[inline]
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let value = u64::decode(input)?;
+        Self::try_from(value).map_err(|_| Malformed::Unknown { what: "size", value })
+    }
+}
+
+/// In nanoseconds; what is longer than 584 years is as long as that.
+impl Field<'_> for Duration {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        nanos(*self).encode(out);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        u64::decode(input).map(Self::from_nanos)
+    }
+}
+
+impl Field<'_> for Instant {
+    #[inline]
+    fn encode(&self, out: &mut Encoder<'_>) {
+        self.as_nanos().encode(out);
+    }
+
+    #[inline]
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        u64::decode(input).map(Self::from_nanos)
+    }
+}
+
+impl Field<'_> for Session {
+    #[inline]
+    fn encode(&self, out: &mut Encoder<'_>) {
+        out.put(self.as_bytes());
+    }
+
+    #[inline]
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        input.array().map(Self::new)
+    }
+}
+
+/// Its length as `u32`, then the bytes.
+///
+/// A longer string is cut; no record is as long as that (see [`super`]).
+impl<'a> Field<'a> for &'a [u8] {
+    #[inline]
+    fn encode(&self, out: &mut Encoder<'_>) {
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        len.encode(out);
+        out.put(&self[..len as usize]);
+    }
+
+    #[inline]
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed> {
+        let len = u32::decode(input)?;
+        input.take(len as usize)
+    }
+}
+
+impl Field<'_> for Bytes {
+    #[inline]
+    fn encode(&self, out: &mut Encoder<'_>) {
+        (&self[..]).encode(out);
+    }
+
+    #[inline]
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        <&[u8]>::decode(input).map(Self::copy_from_slice)
+    }
+}
+
+impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        self.is_some().encode(out);
+        if let Some(value) = self {
+            value.encode(out);
+        }
+    }
+
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed> {
+        if bool::decode(input)? { T::decode(input).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<'a, T: Field<'a>> Field<'a> for Vec<T> {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        (self.len() as u64).encode(out);
+        self.iter().for_each(|item| item.encode(out));
+    }
+
+    /// Grows as items come: a length that is a lie takes no memory.
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed> {
+        let len = u64::decode(input)?;
+        if len > input.bytes.len() as u64 {
+            return Err(Malformed::Unknown { what: "number of items", value: len });
+        }
+        let mut items = Self::new();
+        for _ in 0..len {
+            items.push(T::decode(input)?);
+        }
+        items.shrink_to_fit();
+        Ok(items)
+    }
+}
+
+impl<'a, A: Field<'a>, B: Field<'a>> Field<'a> for (A, B) {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        self.0.encode(out);
+        self.1.encode(out);
+    }
+
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed> {
+        Ok((A::decode(input)?, B::decode(input)?))
+    }
+}
+
+/// 4 or 6, the address, the port; of IPv6 then flow information and scope.
+impl Field<'_> for SocketAddr {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        match self {
+            Self::V4(address) => {
+                4_u8.encode(out);
+                out.put(&address.ip().octets());
+                address.port().encode(out);
+            }
+            Self::V6(address) => {
+                6_u8.encode(out);
+                out.put(&address.ip().octets());
+                address.port().encode(out);
+                address.flowinfo().encode(out);
+                address.scope_id().encode(out);
+            }
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match u8::decode(input)? {
+            4 => {
+                let ip = Ipv4Addr::from(input.array::<4>()?);
+                Ok(Self::new(IpAddr::V4(ip), u16::decode(input)?))
+            }
+            6 => {
+                let ip = Ipv6Addr::from(input.array::<16>()?);
+                let port = u16::decode(input)?;
+                let (flow, scope) = (u32::decode(input)?, u32::decode(input)?);
+                Ok(SocketAddrV6::new(ip, port, flow, scope).into())
+            }
+            other => Err(Malformed::Unknown { what: "address family", value: other.into() }),
+        }
+    }
+}
+
+impl Field<'_> for () {
+    fn encode(&self, _out: &mut Encoder<'_>) {}
+
+    fn decode(_input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(())
+    }
+}
+
+/// There is none: what a machine without direct calls takes by them.
+impl Field<'_> for Infallible {
+    fn encode(&self, _out: &mut Encoder<'_>) {
+        match *self {}
+    }
+
+    fn decode(_input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Err(Malformed::Unknown { what: "direct call of this machine", value: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::fmt::Debug;
+
+    fn round_trip<T: for<'a> Field<'a> + PartialEq + Debug>(value: &T) {
+        let mut bytes = Vec::new();
+        value.encode(&mut Encoder::new(&mut bytes));
+        let mut input = Decoder::new(&bytes, 1);
+        assert_eq!(T::decode(&mut input).as_ref(), Ok(value));
+        assert_eq!(input.finish(), Ok(()));
+        for cut in 0..bytes.len() {
+            let short = T::decode(&mut Decoder::new(&bytes[..cut], 1));
+            assert!(short.is_err(), "{short:?} out of {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_value_comes_back() {
+        round_trip(&(0x12_u8, 0x1234_u16));
+        round_trip(&(u32::MAX, u64::MAX - 1));
+        round_trip(&(true, usize::MAX));
+        round_trip(&(Duration::from_nanos(u64::MAX), Instant::FAR));
+        round_trip(&(Session::new(*b"\0\xFFsession "), Some(7_u8)));
+        round_trip(&(Bytes::from_static(b"payload"), Bytes::new()));
+        round_trip(&alloc::vec![Some(1_u64), None, Some(3)]);
+        let v6: SocketAddr = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 9, 5, 3).into();
+        round_trip(&(SocketAddr::from(([127, 0, 0, 1], 8000)), v6));
+    }
+
+    #[test]
+    fn a_length_that_is_a_lie_takes_no_memory() {
+        let mut bytes = Vec::new();
+        (u64::MAX, 0_u8).encode(&mut Encoder::new(&mut bytes));
+        let items = Vec::<u8>::decode(&mut Decoder::new(&bytes, 1));
+        assert_eq!(items, Err(Malformed::Unknown { what: "number of items", value: u64::MAX }));
+        let long = [0xFF; 8];
+        let read = <&[u8]>::decode(&mut Decoder::new(&long, 1));
+        assert_eq!(read, Err(Malformed::Short { wanted: u32::MAX as usize, left: 4 }));
+    }
+
+    #[test]
+    fn numbers_without_a_meaning_are_refused() {
+        assert!(bool::decode(&mut Decoder::new(&[2], 1)).is_err());
+        assert!(SocketAddr::decode(&mut Decoder::new(&[5; 40], 1)).is_err());
+        assert!(Infallible::decode(&mut Decoder::new(&[0; 4], 1)).is_err());
+        assert_eq!(Decoder::new(&[0; 3], 1).finish(), Err(Malformed::Trailing(3)));
+    }
+}

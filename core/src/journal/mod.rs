@@ -1,0 +1,131 @@
+//! Journals: everything that a machine took, and digests of everything that it gave, so that any run
+//! can be played again, to the byte, by the same code or by changed code.
+//!
+//! * [`Recorder`] wraps any machine and is a machine itself.
+//! * [`Replayer`] reads a journal, makes the machines anew, gives them what was recorded, and names
+//!   the first event after which they do something else.
+//! * [`Journaled`] is what a machine implements to take part.
+//!
+//! ```
+//! use gapless_core::journal::{Recorder, Replayer, recorder};
+//! use gapless_core::publisher::{Config, Event, Publisher};
+//! use gapless_core::{Instant, Machine, Session};
+//!
+//! let mut journal = Vec::new();
+//! let machine = Config::new(Session::from_name(b"FEED").unwrap());
+//! let config = recorder::Config { machine, id: 0, sink: &mut journal, commands: false };
+//! let mut publisher = Recorder::<Publisher, _>::new(config)?;
+//! for message in [b"first", b"other"] {
+//!     publisher.handle(Instant::from_millis(1), Event::Message(message))?;
+//!     while let Some(command) = publisher.poll_command() {
+//!         println!("{command:?}");
+//!     }
+//! }
+//! drop(publisher);
+//!
+//! let mut replayer = Replayer::verifying().knowing::<Publisher>();
+//! replayer.replay(&journal[..], &mut ()).expect("it does the same again");
+//! assert_eq!(replayer.machines().next().unwrap().events, 2);
+//! # Ok::<(), gapless_core::publisher::Error>(())
+//! ```
+//!
+//! # What is in a journal
+//!
+//! The machine's configuration, its events with their times, timeouts, and direct calls. Not what its
+//! commands were, unless that is wished: a running digest over them stands for them. Wall-clock times
+//! and packets of transports are not the core's and not in it. Secrets are not either: a [`Secret`] is
+//! written as its hash.
+//!
+//! # The format, byte by byte (version 1)
+//!
+//! All integers are little-endian. A journal is a row of blocks without anything between them, so
+//! journals can be concatenated when their machines' ids differ, and several machines share a file.
+//!
+//! | block, offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | `GPLJ` |
+//! | 4 | 2 | version of the format: 1 |
+//! | 6 | 2 | id of the machine whose records these are |
+//! | 8 | 4 | number of the block among its machine's, from 0 |
+//! | 12 | 4 | bytes of records: 1 to 1,048,576 |
+//! | 16 | 4 | checksum: the [`Digest`] of two pieces, bytes 0 to 16 and the records |
+//! | 20 | … | records, whole ones |
+//!
+//! A record is its kind in one byte, the length of its body in four, and the body:
+//!
+//! | kind | what | body |
+//! |---|---|---|
+//! | 0 | machine: the first record of its first block, and only that | name (a byte string), version of its encoding (2), configuration |
+//! | 1 | event | time (8), event |
+//! | 2 | timeout | time (8) |
+//! | 3 | direct call | time (8), what it was given |
+//! | 4 | what the call returned, where commands are recorded | the answer |
+//! | 5 | command, where commands are recorded | the command |
+//! | 6 | what followed from the making, event, timeout or call before: digest | commands taken (8), whether until there were no more (1), digest (4) |
+//!
+//! Times are nanoseconds since the driver's origin. A byte string is its length (4) and the bytes; how
+//! other values are written says [`Field`]. A record of kind 6 follows each of kind 0 to 3, unless the
+//! journal ends before. Its digest is the value of one [`Digest`] that is kept over the machine's whole
+//! life: it takes the body of every answer and command as it would be recorded, a piece each, then
+//! for the record of kind 6 a piece of ten bytes: drained or not (1), whether there is a next
+//! timeout (1), when (8; 0 without).
+//!
+//! # Reading
+//!
+//! A reader holds one block. A journal that ends within a block is torn, which is what a crash leaves:
+//! what is whole is replayed. Anything else that is not as it should be is an error with its offset.
+//! A version of this format, and of a machine's encoding, stays readable by later ones.
+
+mod block;
+mod digest;
+mod field;
+mod playback;
+mod record;
+pub mod recorder;
+pub mod replayer;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
+pub use digest::Digest;
+pub use field::{Decoder, Encoder, Field, Malformed};
+pub(crate) use field::{fields, numbers, variants};
+pub use recorder::{Failure, Recorder};
+pub use replayer::{Observer, Replayer};
+
+pub use secret::Secret;
+
+use core::any::Any;
+use core::fmt::Debug;
+
+use crate::{Instant, Machine};
+
+/// A machine that can be recorded and replayed.
+///
+/// Its configuration, events and commands are written by [`Field`]; so is what goes through direct
+/// calls. Everything that its commands depend on must be among them, and nothing else: no address of
+/// memory, no clock, and not whether somebody outside still holds a slice.
+pub trait Journaled:
+    Any + for<'a> Machine<Config: Field<'a>, Event<'a>: Field<'a> + Debug, Command: Field<'a> + Debug>
+{
+    /// What it is called in journals. Never changes.
+    const NAME: &'static str;
+    /// The version of how its configuration, events, calls, answers and commands are written, from 1;
+    /// one more with every change. What was written in an earlier one stays readable
+    /// ([`Decoder::version`]).
+    const VERSION: u16;
+
+    /// What a direct call is given, but for the time; [`Infallible`](core::convert::Infallible) without
+    /// direct calls.
+    type Call<'a>: Field<'a> + Debug;
+    /// What a direct call returns.
+    type Answer<'a>: Field<'a> + Debug;
+
+    /// Makes a direct call.
+    fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a>;
+
+    /// The most bytes that a machine of this configuration takes: a replay makes none that would take
+    /// more than its [limit](Replayer::at_most).
+    fn memory_limit(config: &Self::Config) -> usize;
+}

@@ -1,0 +1,253 @@
+//! One machine in a replay: takes its records, one after the other.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::Journaled;
+use super::digest::Digest;
+use super::field::{Decoder, Encoder, Field};
+use super::record::{self, Kind, Record, Settled};
+use super::replayer::{Difference, Fault, Happening, Observer, Place, Replayed};
+use crate::Instant;
+
+/// How many commands are shown after a difference, at most.
+const SHOWN: u64 = 100;
+
+/// A machine of any kind.
+pub(super) trait Play {
+    fn record(
+        &mut self,
+        id: u16,
+        record: Record<'_>,
+        verifies: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Fault>;
+
+    fn replayed(&self, id: u16) -> Replayed<'_>;
+}
+
+/// A machine and how far it was played.
+pub(super) struct Playback<M> {
+    machine: M,
+    version: u16,
+    digest: Digest,
+    event: u64,
+    now: Instant,
+    first: Option<Instant>,
+    commands: u64,
+    /// Commands taken since the last event, and whether it is settled.
+    taken: u64,
+    settled: bool,
+    /// What the last call returned, as it is written.
+    answer: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl<M: Journaled> Playback<M> {
+    /// Makes a machine from its header, of which the name was read; with what it may take.
+    pub(super) fn make(
+        header: &mut Decoder<'_>,
+        most: usize,
+    ) -> Result<(Box<dyn Play>, usize), Fault> {
+        let version = u16::decode(header)?;
+        if version == 0 || version > M::VERSION {
+            return Err(Fault::Version { name: M::NAME, version, known: M::VERSION });
+        }
+        let mut input = Decoder::new(header.rest(), version);
+        let config = M::Config::decode(&mut input)?;
+        input.finish()?;
+        let bytes = M::memory_limit(&config);
+        if bytes > most {
+            return Err(Fault::TooLarge { bytes, most });
+        }
+        let machine = M::new(config).map_err(|error| Fault::Refused(error.to_string()))?;
+        let playback = Self {
+            machine,
+            version,
+            digest: Digest::new(),
+            event: 0,
+            now: Instant::ZERO,
+            first: None,
+            commands: 0,
+            taken: 0,
+            settled: false,
+            answer: Vec::new(),
+            scratch: Vec::new(),
+        };
+        Ok((Box::new(playback), bytes))
+    }
+
+    const fn place(&self, machine: u16) -> Place {
+        Place { machine, name: M::NAME, event: self.event, now: self.now }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.event += 1;
+        self.now = now;
+        self.first.get_or_insert(now);
+        self.taken = 0;
+        self.settled = false;
+        self.answer.clear();
+    }
+
+    /// The next command, if there is one, taken into the digest; how it is written is in `scratch`.
+    fn command(&mut self, id: u16, observer: &mut dyn Observer) -> bool {
+        let Some(command) = self.machine.poll_command() else { return false };
+        self.scratch.clear();
+        command.encode(&mut Encoder::new(&mut self.scratch));
+        self.digest.update(&self.scratch);
+        self.taken += 1;
+        self.commands += 1;
+        observer.happens(self.place(id), Happening::Command(&command));
+        true
+    }
+
+    fn call(
+        &mut self,
+        id: u16,
+        now: Instant,
+        input: &mut Decoder<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Fault> {
+        let call = M::Call::decode(input)?;
+        input.finish()?;
+        observer.happens(self.place(id), Happening::Call(&call));
+        let answer = self.machine.call(now, call);
+        answer.encode(&mut Encoder::new(&mut self.answer));
+        self.digest.update(&self.answer);
+        observer.happens(self.place(id), Happening::Answer(&answer));
+        Ok(())
+    }
+
+    /// Compares what is recorded with what there is, written as it would be.
+    fn compare<'a, T: Field<'a> + core::fmt::Debug>(
+        &self,
+        id: u16,
+        recorded: &'a [u8],
+        replayed: &[u8],
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Fault> {
+        if recorded == replayed {
+            return Ok(true);
+        }
+        let mut input = Decoder::new(recorded, self.version);
+        let recorded = T::decode(&mut input)?;
+        input.finish()?;
+        observer.happens(self.place(id), Happening::Recorded(&recorded));
+        Ok(false)
+    }
+
+    /// Shows what else the replay gives.
+    fn show_rest(&mut self, id: u16, observer: &mut dyn Observer) {
+        for _ in 0..SHOWN {
+            if !self.command(id, observer) {
+                break;
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        id: u16,
+        settled: Settled,
+        verifies: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Difference> {
+        while (self.taken < settled.commands || settled.drained && !verifies)
+            && self.command(id, observer)
+        {}
+        let replayed = self.taken;
+        if settled.drained && verifies && replayed == settled.commands {
+            self.show_rest(id, observer);
+        }
+        let timeout = self.machine.poll_timeout();
+        let digest = record::settle(&mut self.digest, settled.drained, timeout);
+        self.settled = true;
+        if replayed < settled.commands {
+            Err(Difference::Fewer { recorded: settled.commands, replayed })
+        } else if self.taken > settled.commands {
+            Err(Difference::More { recorded: settled.commands })
+        } else if digest != settled.digest {
+            Err(Difference::Digest { recorded: settled.digest, replayed: digest })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl<M: Journaled> Play for Playback<M> {
+    fn record(
+        &mut self,
+        id: u16,
+        Record { kind, body }: Record<'_>,
+        verifies: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Fault> {
+        let mut input = Decoder::new(body, self.version);
+        let misplaced = Err(Fault::Misplaced { kind: kind.name() });
+        let happens = matches!(kind, Kind::Event | Kind::Timeout | Kind::Call);
+        if happens != self.settled {
+            return misplaced;
+        }
+        let outcome = match kind {
+            Kind::Machine => return misplaced,
+            Kind::Event => {
+                self.begin(Instant::decode(&mut input)?);
+                let event = M::Event::decode(&mut input)?;
+                input.finish()?;
+                observer.happens(self.place(id), Happening::Event(&event));
+                refused(self.machine.handle(self.now, event))
+            }
+            Kind::Timeout => {
+                self.begin(Instant::decode(&mut input)?);
+                input.finish()?;
+                observer.happens(self.place(id), Happening::Timeout);
+                refused(self.machine.handle_timeout(self.now))
+            }
+            Kind::Call => {
+                self.begin(Instant::decode(&mut input)?);
+                self.call(id, self.now, &mut input, observer)?;
+                Ok(())
+            }
+            Kind::Answer => {
+                let same = self.compare::<M::Answer<'_>>(id, body, &self.answer, observer)?;
+                if same { Ok(()) } else { Err(Difference::Command { index: 0 }) }
+            }
+            Kind::Command => {
+                let index = self.taken;
+                let given = self.command(id, observer);
+                let scratch = if given { &self.scratch[..] } else { &[] };
+                let same = self.compare::<M::Command>(id, body, scratch, observer)?;
+                if same { Ok(()) } else { Err(Difference::Command { index }) }
+            }
+            Kind::Settled => {
+                let settled = Settled::decode(&mut input)?;
+                input.finish()?;
+                self.settle(id, settled, verifies, observer)
+            }
+        };
+        match outcome {
+            Err(difference) if verifies => {
+                self.show_rest(id, observer);
+                Err(Fault::Differs { place: self.place(id), difference })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn replayed(&self, id: u16) -> Replayed<'_> {
+        Replayed {
+            place: self.place(id),
+            events: self.event,
+            commands: self.commands,
+            first: self.first,
+            digest: self.digest.value(),
+            machine: &self.machine,
+        }
+    }
+}
+
+fn refused<E: core::error::Error>(result: Result<(), E>) -> Result<(), Difference> {
+    result.map_err(|error| Difference::Refused(error.to_string()))
+}

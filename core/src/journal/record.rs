@@ -1,0 +1,103 @@
+//! Records: what blocks hold. Each is a kind, the length of its body, and the body.
+
+use alloc::vec::Vec;
+
+use super::digest::Digest;
+use super::field::{Decoder, Encoder, Field, Malformed};
+use crate::Instant;
+
+/// What a record is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Machine = 0,
+    Event = 1,
+    Timeout = 2,
+    Call = 3,
+    Answer = 4,
+    Command = 5,
+    Settled = 6,
+}
+
+impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Machine,
+        Self::Event,
+        Self::Timeout,
+        Self::Call,
+        Self::Answer,
+        Self::Command,
+        Self::Settled,
+    ];
+
+    /// What a record is called in errors.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+            Self::Event => "event",
+            Self::Timeout => "timeout",
+            Self::Call => "direct call",
+            Self::Answer => "direct call's answer",
+            Self::Command => "command",
+            Self::Settled => "digest",
+        }
+    }
+}
+
+/// What followed from an event, as far as it was asked for before the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Settled {
+    /// How many commands were taken.
+    pub(super) commands: u64,
+    /// Whether the machine was asked until it had no more.
+    pub(super) drained: bool,
+    /// Of everything up to here.
+    pub(super) digest: u32,
+}
+
+super::field::fields!(Settled { commands, drained, digest });
+
+/// Takes into a digest what follows the commands of an event: whether they were all, and the next
+/// timeout.
+pub(super) fn settle(digest: &mut Digest, drained: bool, timeout: Option<Instant>) -> u32 {
+    let mut end = [0; 10];
+    end[0] = u8::from(drained);
+    end[1] = u8::from(timeout.is_some());
+    end[2..].copy_from_slice(&timeout.unwrap_or_default().as_nanos().to_le_bytes());
+    digest.update(&end);
+    digest.value()
+}
+
+/// One record, as read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a> {
+    pub(super) kind: Kind,
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The first of these records; the others.
+    pub(super) fn split(records: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let mut input = Decoder::new(records, 0);
+        let number = u8::decode(&mut input)?;
+        let unknown = Malformed::Unknown { what: "kind of record", value: number.into() };
+        let kind = *Kind::ALL.get(usize::from(number)).ok_or(unknown)?;
+        let body = <&[u8]>::decode(&mut input)?;
+        Ok((Self { kind, body }, input.rest()))
+    }
+}
+
+/// Appends a record whose body is written by `body`; where that lies.
+pub(super) fn append(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    body: impl FnOnce(&mut Encoder<'_>),
+) -> core::ops::Range<usize> {
+    out.push(kind as u8);
+    let start = out.len() + size_of::<u32>();
+    out.extend_from_slice(&[0; 4]);
+    body(&mut Encoder::new(out));
+    let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+    out[start - 4..start].copy_from_slice(&length.to_le_bytes());
+    start..out.len()
+}

@@ -1,0 +1,46 @@
+//! How a publisher is written in journals.
+
+use core::convert::Infallible;
+
+use super::{Command, Config, Event, Publisher};
+use crate::Instant;
+use crate::journal::{Journaled, fields, variants};
+
+impl AsRef<Self> for Publisher {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl Journaled for Publisher {
+    const NAME: &'static str = "publisher";
+    const VERSION: u16 = 1;
+
+    type Call<'a> = Infallible;
+    type Answer<'a> = ();
+
+    fn call<'a>(&mut self, _now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
+        match call {}
+    }
+
+    fn memory_limit(config: &Config) -> usize {
+        config.memory_limit()
+    }
+}
+
+fields!(Config { transmitter, retransmitter, end_linger });
+variants!("event of a publisher", Event<'a> {
+    0 => Message(message),
+    1 => Flush,
+    2 => End,
+    3 => Republish(bytes),
+    4 => Store { packet },
+    5 => Request { from, datagram },
+    6 => Found { id, packet },
+    7 => NotFound { id },
+});
+variants!("command of a publisher", Command {
+    0 => Send { bytes },
+    1 => Answer { to, bytes },
+    2 => LookUp { id, session, first, count },
+});

@@ -1,0 +1,178 @@
+//! How a receiver is written in journals, and what it is to a driver that may record it.
+
+use core::fmt::Debug;
+
+use bytes::Bytes;
+
+use super::config::{AcceptAnswers, Config, Delivery, Error, OnLoss, Start};
+use super::event::{Batch, Command, Datagram, Event, LineId, Origin, ServerId, SessionEnd, Source};
+use super::{Receiver, Stats};
+use crate::journal::{Journaled, Recorder, Sink, fields, numbers, variants};
+use crate::wire::brief::Brief;
+use crate::wire::mold;
+use crate::{Instant, Machine};
+
+/// A receiver, recorded or not: for drivers that serve both.
+pub trait Receiving:
+    for<'a> Machine<Event<'a> = Event, Command = Command, Stats = Stats, Error = Error>
+    + AsRef<Receiver>
+{
+    /// As [`Receiver::receive_stamped`].
+    fn receive_stamped<'a>(
+        &mut self,
+        now: Instant,
+        arrival: Instant,
+        source: Source,
+        datagram: &'a [u8],
+    ) -> Option<Batch<&'a [u8]>>;
+}
+
+impl AsRef<Self> for Receiver {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl Receiving for Receiver {
+    #[inline]
+    fn receive_stamped<'a>(
+        &mut self,
+        now: Instant,
+        arrival: Instant,
+        source: Source,
+        datagram: &'a [u8],
+    ) -> Option<Batch<&'a [u8]>> {
+        Self::receive_stamped(self, now, arrival, source, datagram)
+    }
+}
+
+impl<S: Sink> Receiving for Recorder<Receiver, S> {
+    #[inline]
+    fn receive_stamped<'a>(
+        &mut self,
+        now: Instant,
+        arrival: Instant,
+        source: Source,
+        datagram: &'a [u8],
+    ) -> Option<Batch<&'a [u8]>> {
+        self.call(now, Call { arrival, source, datagram })
+    }
+}
+
+impl<S: Sink> Recorder<Receiver, S> {
+    /// [`Receiver::receive`], recorded.
+    #[inline]
+    pub fn receive<'a>(
+        &mut self,
+        now: Instant,
+        source: Source,
+        datagram: &'a [u8],
+    ) -> Option<Batch<&'a [u8]>> {
+        self.call(now, Call { arrival: now, source, datagram })
+    }
+}
+
+/// What [`Receiver::receive_stamped`] is given.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// When the datagram arrived.
+    pub arrival: Instant,
+    /// Where it came from.
+    pub source: Source,
+    /// All of it.
+    pub datagram: &'a [u8],
+}
+
+impl Debug for Call<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Call")
+            .field("arrival", &self.arrival)
+            .field("source", &self.source)
+            .field("datagram", &Brief(self.datagram))
+            .finish()
+    }
+}
+
+impl Journaled for Receiver {
+    const NAME: &'static str = "receiver";
+    const VERSION: u16 = 1;
+
+    type Call<'a> = Call<'a>;
+    type Answer<'a> = Option<Batch<&'a [u8]>>;
+
+    #[inline]
+    fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
+        self.receive_stamped(now, call.arrival, call.source, call.datagram)
+    }
+
+    fn memory_limit(config: &Config) -> usize {
+        config.memory_limit()
+    }
+}
+
+numbers!(LineId, ServerId);
+fields!(Call<'a> { arrival, source, datagram });
+fields!(Config {
+    session,
+    follow,
+    start,
+    delivery,
+    on_loss,
+    lines,
+    servers,
+    accept_answers,
+    reorder_packets,
+    reorder_delay,
+    max_reorder_delay,
+    line_timeout,
+    max_request,
+    max_in_flight,
+    initial_request_timeout,
+    min_request_timeout,
+    max_request_timeout,
+    max_backoff,
+    give_up,
+    max_attempts,
+    max_stall,
+    max_held_bytes,
+    max_held_packets,
+    max_gaps,
+    max_jump,
+    believe_after,
+    quiet,
+    session_grace,
+    probe_after,
+    seed,
+});
+variants!("start", Start { 0 => At(number), 1 => Live });
+variants!("delivery", Delivery { 0 => Ordered, 1 => Arrival });
+variants!("conduct on loss", OnLoss { 0 => Skip, 1 => Halt });
+variants!("choice of answers", AcceptAnswers { 0 => Configured, 1 => Any });
+fields!(Datagram { source, bytes, pinned, arrival });
+fields!(mold::Request { session, sequence, count });
+variants!("source", Source { 0 => Line(line), 1 => LineFrom(line, from), 2 => Peer(from) });
+variants!("event of a receiver", Event {
+    0 => Datagram(datagram),
+    1 => AddLine(line),
+    2 => RemoveLine(line),
+    3 => AddServer(server, address),
+    4 => RemoveServer(server),
+    5 => Advance { next },
+});
+variants!("origin", Origin { 0 => Line(line), 1 => Server(server), 2 => Unknown });
+fields!(Batch<Bytes> { session, first, count, bytes, offset, arrival, origin, repaired });
+fields!(Batch<&'a [u8]> { session, first, count, bytes, offset, arrival, origin, repaired });
+variants!("end of a session", SessionEnd { 0 => Ended, 1 => Superseded });
+variants!("command of a receiver", Command {
+    0 => Batch(batch),
+    1 => Request { server, to, request },
+    2 => SessionStarted { session, next },
+    3 => SessionEnded { session, next, reason },
+    4 => GapOpened { session, first, last },
+    5 => GapFilled { session, first, last, by_lines, by_answers, after },
+    6 => Lost { session, first, last },
+    7 => Halted { session, next },
+    8 => LineUp(line),
+    9 => LineDown(line),
+    10 => SequenceRegressed { line, session, highest, seen },
+});
