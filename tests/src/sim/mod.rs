@@ -9,6 +9,7 @@
 mod feed;
 mod ledger;
 mod listener;
+mod netsim;
 mod path;
 mod program;
 mod random;
@@ -21,6 +22,7 @@ mod world;
 pub use feed::{Feed, Line};
 pub use ledger::{Account, Ledger};
 pub use listener::{Listener, Way};
+pub use netsim::{Cell, Measured};
 pub use path::{Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};
 pub use random::Random;

@@ -23,6 +23,12 @@ impl Chance {
         Self(percent * 10_000)
     }
 
+    /// So many times out of a thousand.
+    #[must_use]
+    pub const fn per_mille(per_mille: u32) -> Self {
+        Self(per_mille * 1000)
+    }
+
     /// So many times out of a million.
     #[must_use]
     pub const fn per_million(self) -> u32 {
