@@ -101,6 +101,19 @@ use core::fmt::Debug;
 
 use crate::{Instant, Machine};
 
+/// The items of [`Journaled`] for a machine without direct calls.
+macro_rules! no_direct_calls {
+    () => {
+        type Call<'a> = core::convert::Infallible;
+        type Answer<'a> = ();
+
+        fn call<'a>(&mut self, _now: $crate::Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
+            match call {}
+        }
+    };
+}
+pub(crate) use no_direct_calls;
+
 /// A machine that can be recorded and replayed.
 ///
 /// Its configuration, events and commands are written by [`Field`]; so is what goes through direct

@@ -1,10 +1,7 @@
 //! How a publisher is written in journals.
 
-use core::convert::Infallible;
-
 use super::{Command, Config, Event, Publisher};
-use crate::Instant;
-use crate::journal::{Journaled, fields, variants};
+use crate::journal::{Journaled, fields, no_direct_calls, variants};
 
 impl AsRef<Self> for Publisher {
     fn as_ref(&self) -> &Self {
@@ -16,12 +13,7 @@ impl Journaled for Publisher {
     const NAME: &'static str = "publisher";
     const VERSION: u16 = 1;
 
-    type Call<'a> = Infallible;
-    type Answer<'a> = ();
-
-    fn call<'a>(&mut self, _now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-        match call {}
-    }
+    no_direct_calls!();
 
     fn memory_limit(config: &Config) -> usize {
         config.memory_limit()

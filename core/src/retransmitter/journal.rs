@@ -1,21 +1,13 @@
 //! How a retransmitter is written in journals.
 
-use core::convert::Infallible;
-
 use super::{Command, Config, Event, LookUpId, Retransmitter};
-use crate::Instant;
-use crate::journal::{Journaled, fields, numbers, variants};
+use crate::journal::{Journaled, fields, no_direct_calls, numbers, variants};
 
 impl Journaled for Retransmitter {
     const NAME: &'static str = "retransmitter";
     const VERSION: u16 = 1;
 
-    type Call<'a> = Infallible;
-    type Answer<'a> = ();
-
-    fn call<'a>(&mut self, _now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-        match call {}
-    }
+    no_direct_calls!();
 
     fn memory_limit(config: &Config) -> usize {
         config.memory_limit()

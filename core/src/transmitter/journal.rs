@@ -1,10 +1,7 @@
 //! How a transmitter is written in journals.
 
-use core::convert::Infallible;
-
 use super::{Command, Config, Event, Transmitter};
-use crate::Instant;
-use crate::journal::{Journaled, fields, variants};
+use crate::journal::{Journaled, fields, no_direct_calls, variants};
 use crate::rate::Rate;
 use crate::wire::mold::Kind;
 
@@ -12,12 +9,7 @@ impl Journaled for Transmitter {
     const NAME: &'static str = "transmitter";
     const VERSION: u16 = 1;
 
-    type Call<'a> = Infallible;
-    type Answer<'a> = ();
-
-    fn call<'a>(&mut self, _now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-        match call {}
-    }
+    no_direct_calls!();
 
     fn memory_limit(config: &Config) -> usize {
         config.memory_limit()
