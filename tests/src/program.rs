@@ -1,4 +1,5 @@
-//! The program `gapless`, out of this workspace and built as the tests are, in processes of its own.
+//! The program `gapless` and the examples of embedding, out of this workspace and built as the tests
+//! are, in processes of their own.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -12,24 +13,33 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Where the program lies; builds it, which is quick when the workspace was built before.
 fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let mut path = std::env::current_exe().expect("a test binary has a path");
-        while !path.ends_with("deps") {
-            assert!(path.pop(), "test binaries lie in a folder `deps`");
-        }
-        path.set_file_name("gapless");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--quiet", "--offline", "-p", "gapless", "--manifest-path"]);
-        cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "gapless does not build");
-        path
-    })
+    PATH.get_or_init(|| built(&["-p", "gapless"]).join("gapless"))
 }
 
-/// A running `gapless`; killed when it is dropped.
+/// Where the examples of embedding lie; builds them likewise.
+fn examples() -> &'static PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| built(&["-p", "gapless-tests", "--examples"]).join("examples"))
+}
+
+/// Builds what the arguments choose, and tells the folder of this profile.
+fn built(what: &[&str]) -> PathBuf {
+    let mut path = std::env::current_exe().expect("a test binary has a path");
+    while !path.ends_with("deps") {
+        assert!(path.pop(), "test binaries lie in a folder `deps`");
+    }
+    path.pop();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--quiet", "--offline", "--manifest-path"]);
+    cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).args(what);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "{what:?} does not build");
+    path
+}
+
+/// A running program; killed when it is dropped.
 #[derive(Debug)]
 pub struct Program(Option<Child>);
 
@@ -51,13 +61,25 @@ impl Program {
     /// When it cannot be built or started.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        let child = Command::new(path())
-            .args(arguments)
+        Self::spawn(Command::new(path()).args(arguments))
+    }
+
+    /// Starts an example of embedding instead.
+    ///
+    /// # Panics
+    /// When it cannot be built or started.
+    #[must_use]
+    pub fn example(name: &str) -> Self {
+        Self::spawn(&mut Command::new(examples().join(name)))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("gapless starts");
+            .expect("it starts");
         Self(Some(child))
     }
 
