@@ -4,6 +4,7 @@
 //! * [`ReceiverDriver`] reads the lines of a feed and the answers to its requests, and delivers to a
 //!   [`Sink`].
 //! * [`PublisherDriver`] sends a feed on its lines and answers requests.
+//! * [`JournalFile`] is where both leave a journal, if they are to (`with_machine`).
 //! * [`Address`] says where a line lives: `127.0.0.1:5000`, `239.1.1.1:5000@eth0`.
 //!
 //! Both drivers have a `turn(timeout)` for people with a loop of their own, a `run` for those
@@ -58,6 +59,7 @@ mod address;
 mod clock;
 mod error;
 mod inbound;
+mod journal;
 mod outbox;
 mod publisher;
 mod readiness;
@@ -69,7 +71,8 @@ mod sys;
 pub use address::{Address, AddressError, Interface};
 pub use clock::{Arrivals, Clock};
 pub use error::Error;
-pub use publisher::{Clear, PublisherConfig, PublisherDriver, SentLine, Tap};
+pub use journal::{JournalError, JournalFile, JournalReader};
+pub use publisher::{Clear, PublisherConfig, PublisherDriver, Publishing, SentLine, Tap};
 pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};
 pub use stats::{ReadStats, SendStats};
 

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gapless_core::publisher::{self, Command, Event, Publisher};
+use gapless_core::journal::{self, Recorder};
+use gapless_core::publisher::{self, Command, Event, Publisher, Stats};
 use gapless_core::receiver::Source;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
@@ -23,6 +24,9 @@ use crate::{Address, Clock, Error, TICK, Turn};
 
 /// How many batches of 64 requests a turn takes at most.
 const ROUNDS: usize = 16;
+
+/// How many sockets are waited for: that for requests.
+const SOCKETS: usize = 1;
 
 /// The most lines that a feed is sent on.
 const MOST_LINES: usize = 32;
@@ -103,13 +107,30 @@ pub struct SentLine {
     pub stats: SendStats,
 }
 
+/// A publisher, recorded or not: what a [`PublisherDriver`] drives.
+pub trait Publishing:
+    for<'a> Machine<
+        Event<'a> = Event<'a>,
+        Command = Command,
+        Stats = Stats,
+        Error = publisher::Error,
+    > + AsRef<Publisher>
+{
+}
+
+impl Publishing for Publisher {}
+impl<S: journal::Sink> Publishing for Recorder<Publisher, S> {}
+
 /// A feed's source on sockets: lines and re-request server in one.
 ///
 /// Packets are collected and sent 64 by a system call: when so many are there, and at every
 /// [`turn`](Self::turn). So publish what there is, then give the driver a turn; with a turn after
 /// every message, none waits for another.
-pub struct PublisherDriver<T = Clear> {
-    machine: Publisher,
+///
+/// `M` is a [`Publisher`], or what stands around one, such as a
+/// [`Recorder`](gapless_core::journal::Recorder): see [`with_machine`](Self::with_machine).
+pub struct PublisherDriver<T = Clear, M = Publisher> {
+    machine: M,
     clock: Clock,
     tap: T,
     readiness: Readiness,
@@ -152,14 +173,14 @@ impl PublisherDriver {
 impl<T: Tap> PublisherDriver<T> {
     /// How many tokens a driver uses, from the first one given to
     /// [`with_registry`](Self::with_registry).
-    pub const TOKENS: usize = 1;
+    pub const TOKENS: usize = SOCKETS;
 
     /// As [`new`](PublisherDriver::new), with a tap.
     ///
     /// # Errors
     /// As `new`.
     pub fn with_tap(config: PublisherConfig, tap: T) -> Result<Self, Error> {
-        Self::with_readiness(config, tap, Readiness::own().map_err(Error::Poll)?)
+        Self::with_machine(config, tap, None, Machine::new)
     }
 
     /// As [`with_tap`](Self::with_tap), in somebody's own loop: sockets are registered for
@@ -173,15 +194,25 @@ impl<T: Tap> PublisherDriver<T> {
         registry: &Registry,
         first: Token,
     ) -> Result<Self, Error> {
-        let readiness = Readiness::shared(registry, first).map_err(Error::Poll)?;
-        Self::with_readiness(config, tap, readiness)
+        Self::with_machine(config, tap, Some((registry, first)), Machine::new)
     }
+}
 
-    fn with_readiness(
+impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
+    /// As [`with_tap`](PublisherDriver::with_tap), or with a registry as
+    /// [`with_registry`](PublisherDriver::with_registry), around a machine that is made otherwise, such
+    /// as one that is recorded: see
+    /// [`ReceiverDriver::with_machine`](crate::ReceiverDriver::with_machine).
+    ///
+    /// # Errors
+    /// As `with_tap`, or what `make` returns.
+    pub fn with_machine(
         config: PublisherConfig,
         tap: T,
-        readiness: Readiness,
+        registry: Option<(&Registry, Token)>,
+        make: impl FnOnce(publisher::Config) -> Result<M, publisher::Error>,
     ) -> Result<Self, Error> {
+        let readiness = Readiness::new(registry).map_err(Error::Poll)?;
         if config.lines.len() > MOST_LINES {
             let given = config.lines.len();
             return Err(Error::TooMany { what: "lines", given, most: MOST_LINES });
@@ -214,7 +245,7 @@ impl<T: Tap> PublisherDriver<T> {
                 batch: SendBatch::new(),
                 patience: config.send_patience,
             },
-            machine: Publisher::new(config.publisher)?,
+            machine: make(config.publisher)?,
             clock: config.clock,
             tap,
             readiness,
@@ -336,7 +367,7 @@ impl<T: Tap> PublisherDriver<T> {
     pub fn ready(&mut self, token: Token) -> bool {
         let index = self.readiness.index(token);
         mark_ready(&mut self.requests, index.unwrap_or(usize::MAX));
-        index.is_some_and(|index| index < Self::TOKENS)
+        index.is_some_and(|index| index < SOCKETS)
     }
 
     /// The next look-up for an archive, whose answer goes to [`handle`](Self::handle). There are
@@ -346,10 +377,16 @@ impl<T: Tap> PublisherDriver<T> {
         self.out.look_ups.pop_front()
     }
 
-    /// The machine.
+    /// The publisher.
     #[must_use]
-    pub const fn publisher(&self) -> &Publisher {
-        &self.machine
+    pub fn publisher(&self) -> &Publisher {
+        self.machine.as_ref()
+    }
+
+    /// The machine, with what stands around the publisher. Events are given by
+    /// [`handle`](Self::handle), which does what they command.
+    pub const fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     /// The tap.
@@ -458,7 +495,7 @@ impl Outgoing {
 
     /// Takes the machine's commands until there are none; a line's packets leave when they fill a
     /// system call.
-    fn drain(&mut self, machine: &mut Publisher, tap: &mut impl Tap) {
+    fn drain(&mut self, machine: &mut impl Publishing, tap: &mut impl Tap) {
         while let Some(command) = machine.poll_command() {
             match command {
                 Command::Send { bytes } => self.send_on_lines(&bytes, tap),
@@ -498,7 +535,7 @@ fn mark_ready(requests: &mut Option<Requests>, index: usize) {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for PublisherDriver<T> {
+impl<T: fmt::Debug, M: fmt::Debug> fmt::Debug for PublisherDriver<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublisherDriver")
             .field("machine", &self.machine)

@@ -18,16 +18,14 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// A poll of the driver's own.
-    pub(crate) fn own() -> io::Result<Self> {
+    /// Somebody else's loop, with tokens from the one given, or else a poll of the driver's own.
+    pub(crate) fn new(shared: Option<(&Registry, Token)>) -> io::Result<Self> {
+        if let Some((registry, Token(first))) = shared {
+            return Ok(Self { own: None, registry: registry.try_clone()?, first });
+        }
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         Ok(Self { own: Some((poll, Events::with_capacity(64))), registry, first: 0 })
-    }
-
-    /// Somebody else's loop.
-    pub(crate) fn shared(registry: &Registry, first: Token) -> io::Result<Self> {
-        Ok(Self { own: None, registry: registry.try_clone()?, first: first.0 })
     }
 
     pub(crate) fn register(&self, socket: &Socket, index: usize) -> io::Result<()> {

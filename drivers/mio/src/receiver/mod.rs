@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gapless_core::receiver::{Batch, Command, Event, LineId, Receiver, ServerId};
+use gapless_core::receiver::{self, Batch, Command, Event, LineId, Receiver, Receiving, ServerId};
 use gapless_core::wire::mold;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
@@ -34,13 +34,19 @@ const MOST_PUT_OFF: u32 = 1024;
 /// The first index of lines; below are the sockets for requests, IPv4 and IPv6.
 const FIRST_LINE: usize = 2;
 
+/// How many sockets there can be.
+const SOCKETS: usize = FIRST_LINE + LineId::MAX.0 as usize + 1;
+
 /// A feed's receiving side on sockets.
 ///
 /// Call [`turn`](Self::turn) over and over, or [`run`](Self::run). In a mio loop of one's own, make
 /// it [`with_registry`](Self::with_registry), hand it its events by [`ready`](Self::ready), wait no
 /// longer than [`timeout`](Self::timeout), and call `turn`, which then never waits.
-pub struct ReceiverDriver {
-    machine: Receiver,
+///
+/// `M` is a [`Receiver`], or what stands around one, such as a
+/// [`Recorder`](gapless_core::journal::Recorder): see [`with_machine`](Self::with_machine).
+pub struct ReceiverDriver<M = Receiver> {
+    machine: M,
     config: ReceiverConfig,
     wall: WallClock,
     readiness: Readiness,
@@ -70,14 +76,14 @@ struct Requests {
 impl ReceiverDriver {
     /// How many tokens a driver uses, from the first one given to
     /// [`with_registry`](Self::with_registry).
-    pub const TOKENS: usize = FIRST_LINE + LineId::MAX.0 as usize + 1;
+    pub const TOKENS: usize = SOCKETS;
 
     /// Opens the sockets, joins the groups, and waits by a poll of its own.
     ///
     /// # Errors
     /// A socket cannot be had as it is asked for, or the configuration contradicts itself.
     pub fn new(config: ReceiverConfig) -> Result<Self, Error> {
-        Self::with_readiness(config, Readiness::own().map_err(Error::Poll)?)
+        Self::with_machine(config, None, Machine::new)
     }
 
     /// As [`new`](Self::new), in somebody's own loop: sockets are registered for
@@ -90,17 +96,48 @@ impl ReceiverDriver {
         registry: &Registry,
         first: Token,
     ) -> Result<Self, Error> {
-        let readiness = Readiness::shared(registry, first).map_err(Error::Poll)?;
-        Self::with_readiness(config, readiness)
+        Self::with_machine(config, Some((registry, first)), Machine::new)
     }
+}
 
-    fn with_readiness(mut config: ReceiverConfig, readiness: Readiness) -> Result<Self, Error> {
+impl<M: Receiving> ReceiverDriver<M> {
+    /// As [`new`](ReceiverDriver::new), or with a registry as
+    /// [`with_registry`](ReceiverDriver::with_registry), around a machine that is made otherwise. This
+    /// one leaves a journal:
+    ///
+    /// ```no_run
+    /// use gapless_core::Machine;
+    /// use gapless_core::journal::{Recorder, recorder};
+    /// use gapless_mio::{JournalFile, ReceiverConfig, ReceiverDriver};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sink = JournalFile::create("feed.journal")?;
+    /// let config = ReceiverConfig { lines: vec!["127.0.0.1:5000".parse()?], ..Default::default() };
+    /// let mut driver = ReceiverDriver::with_machine(config, None, |machine| {
+    ///     Recorder::new(recorder::Config { machine, id: 0, sink, commands: false })
+    /// })?;
+    /// // … turn by turn; and now and then, for whoever wants to lose little when the program dies:
+    /// if let Err(failure) = driver.machine_mut().flush() {
+    ///     eprintln!("no more is recorded: {failure}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As `new`, or what `make` returns.
+    pub fn with_machine(
+        mut config: ReceiverConfig,
+        registry: Option<(&Registry, Token)>,
+        make: impl FnOnce(receiver::Config) -> Result<M, receiver::Error>,
+    ) -> Result<Self, Error> {
+        let readiness = Readiness::new(registry).map_err(Error::Poll)?;
         let lines = ids("lines", config.lines.len(), LineId::MAX.0)?.map(LineId);
         let servers = ids("servers", config.servers.len(), ServerId::MAX.0)?.map(ServerId);
         config.receiver.lines = lines.clone().collect();
         config.receiver.servers = servers.zip(config.servers.iter().copied()).collect();
         let mut driver = Self {
-            machine: Receiver::new(config.receiver.clone())?,
+            machine: make(config.receiver.clone())?,
             wall: WallClock::new(config.clock),
             readiness,
             sockets: Vec::new(),
@@ -111,7 +148,7 @@ impl ReceiverDriver {
             put_off: 0,
             config,
         };
-        driver.sockets.resize_with(Self::TOKENS, || None);
+        driver.sockets.resize_with(SOCKETS, || None);
         let lines = lines.zip(driver.config.lines.iter().cloned()).collect();
         for lines in inbound::by_socket(lines, driver.config.share_sockets)? {
             driver.open_lines(lines)?;
@@ -129,7 +166,7 @@ impl ReceiverDriver {
     /// # Errors
     /// Waiting or reading fails for good. Single failures are counted.
     pub fn turn(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> Result<Turn, Error> {
-        if self.machine.has_commands() {
+        if self.machine.as_ref().has_commands() {
             self.drain(sink);
         }
         let mut turn = Turn::default();
@@ -188,7 +225,7 @@ impl ReceiverDriver {
     /// Notes an event of somebody's own loop; whether it was one of the driver's.
     pub fn ready(&mut self, token: Token) -> bool {
         match self.readiness.index(token) {
-            Some(index) if index < Self::TOKENS => {
+            Some(index) if index < SOCKETS => {
                 mark_ready(&mut self.sockets, index);
                 true
             }
@@ -260,10 +297,16 @@ impl ReceiverDriver {
         self.handle(Event::RemoveLine(line), sink)
     }
 
-    /// The machine.
+    /// The receiver.
     #[must_use]
-    pub const fn receiver(&self) -> &Receiver {
-        &self.machine
+    pub fn receiver(&self) -> &Receiver {
+        self.machine.as_ref()
+    }
+
+    /// The machine, with what stands around the receiver. Events are given by
+    /// [`handle`](Self::handle), which does what they command.
+    pub const fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     /// The time that the machine is told.
@@ -282,7 +325,7 @@ impl ReceiverDriver {
                 line: line.id,
                 address: line.address.clone(),
                 local: inbound.socket.local(),
-                stats: machine.line(line.id).unwrap_or_default(),
+                stats: machine.as_ref().line(line.id).unwrap_or_default(),
                 read: inbound.stats,
                 kernel_drops: inbound.socket.kernel_drops(),
                 receive_buffer: inbound.socket.receive_buffer(),
@@ -339,7 +382,7 @@ impl ReceiverDriver {
             if let Some(batch) = machine.receive_stamped(now, arrival, source, datagram.bytes) {
                 sink.batch(batch);
             }
-            if machine.has_commands() {
+            if machine.as_ref().has_commands() {
                 drain(machine, requests, sink);
             }
         }
@@ -414,8 +457,8 @@ impl ReceiverDriver {
     /// Opens the socket that these lines, one or several, come in on.
     fn open_lines(&mut self, lines: Vec<(LineId, Address)>) -> Result<(), Error> {
         // There are as many places as numbers of lines.
-        let free = (FIRST_LINE..Self::TOKENS).find(|&index| self.sockets[index].is_none());
-        let index = free.unwrap_or(Self::TOKENS - 1);
+        let free = (FIRST_LINE..SOCKETS).find(|&index| self.sockets[index].is_none());
+        let index = free.unwrap_or(SOCKETS - 1);
         let inbound = Inbound::for_lines(&lines, self.config.wishes())?;
         self.register(inbound, index)?;
         self.lines.extend(lines.into_iter().map(|(id, address)| Line {
@@ -447,7 +490,7 @@ impl ReceiverDriver {
     }
 }
 
-impl fmt::Debug for ReceiverDriver {
+impl<M: fmt::Debug> fmt::Debug for ReceiverDriver<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceiverDriver")
             .field("config", &self.config)
@@ -457,7 +500,7 @@ impl fmt::Debug for ReceiverDriver {
 }
 
 /// Takes the machine's commands until there are none.
-fn drain(machine: &mut Receiver, requests: &mut Requests, sink: &mut impl Sink) {
+fn drain(machine: &mut impl Receiving, requests: &mut Requests, sink: &mut impl Sink) {
     while let Some(command) = machine.poll_command() {
         match command {
             Command::Batch(batch) => sink.batch(Batch {
