@@ -9,8 +9,8 @@ use bytes::Bytes;
 use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, Header};
 use gapless_core::{Duration, Instant};
 
-use super::program::{Ending, Program, packet};
-use super::world::{Node, Outbox};
+use super::program::{Ending, Program, Timetable, packet};
+use super::world::{Node, Outbox, State};
 
 /// Time from a packet to the heartbeat that follows it.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,10 +76,14 @@ impl Node for Feed {
         }
         let timetable = &program.timetables[self.session];
         let planned = timetable.packets.get(self.packet);
-        if let Some(planned) = planned.filter(|planned| planned.at <= now) {
-            self.packet += 1;
-            let bytes = packet(timetable.session, planned.first, planned.count, MTU);
-            self.send(now, &bytes, out);
+        if planned.is_some_and(|planned| planned.at <= now) {
+            // Several where it could not send in time.
+            for planned in timetable.packets[self.packet..].iter().take_while(|next| next.at <= now)
+            {
+                self.packet += 1;
+                let bytes = packet(timetable.session, planned.first, planned.count, MTU);
+                self.send(now, &bytes, out);
+            }
             return;
         }
         let (sequence, count) = match (planned, timetable.ending) {
@@ -94,5 +98,19 @@ impl Node for Feed {
     fn next_wake(&self) -> Option<Instant> {
         let idle = self.last_sent + HEARTBEAT_INTERVAL;
         Some(self.next_planned().map_or(idle, |planned| planned.min(idle)))
+    }
+
+    /// What it would have sent meanwhile is sent late, or never by this way.
+    fn restart(&mut self, now: Instant, state: State) {
+        let begun = |timetable: &&Timetable| timetable.begins <= now;
+        let sessions = self.program.timetables.iter().take_while(begun).count();
+        if state == State::Kept || sessions == 0 {
+            return;
+        }
+        if sessions - 1 > self.session {
+            (self.session, self.packet) = (sessions - 1, 0);
+        }
+        let packets = &self.program.timetables[self.session].packets;
+        self.packet = self.packet.max(packets.partition_point(|planned| planned.at <= now));
     }
 }

@@ -10,6 +10,7 @@ mod feed;
 mod ledger;
 mod listener;
 mod netsim;
+mod passage;
 mod path;
 mod program;
 mod random;
@@ -23,7 +24,7 @@ pub use feed::{Feed, Line};
 pub use ledger::{Account, Ledger};
 pub use listener::{Listener, Way};
 pub use netsim::{Cell, Measured};
-pub use path::{Chance, Path};
+pub use path::{Bandwidth, Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};
 pub use random::Random;
 pub use server::{Server, ServerPlan};
@@ -32,7 +33,7 @@ pub use setup::{
 };
 pub use station::{Schedule, Station};
 pub use stranger::Stranger;
-pub use world::{Node, NodeId, Outbox, World};
+pub use world::{Node, NodeId, Outbox, State, World};
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

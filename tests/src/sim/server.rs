@@ -10,7 +10,7 @@ use gapless_core::wire::mold::Request;
 use gapless_core::{Instant, Session};
 
 use super::program::{Program, packet};
-use super::world::{Node, Outbox};
+use super::world::{Node, Outbox, State};
 
 /// What a server does.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ impl Default for ServerPlan {
 pub struct Server {
     program: Rc<Program>,
     plan: ServerPlan,
+    /// What was sent before is not in its history.
+    forgot: Instant,
     /// Requests that arrived while it ran.
     pub requests: u64,
     /// Requests that it answered.
@@ -58,13 +60,14 @@ impl Server {
     /// A server of what a program has sent by the time of a request.
     #[must_use]
     pub const fn new(program: Rc<Program>, plan: ServerPlan) -> Self {
-        Self { program, plan, requests: 0, answers: 0 }
+        Self { program, plan, forgot: Instant::ZERO, requests: 0, answers: 0 }
     }
 
     /// How many messages from `first` on it has, at most `count`.
     fn has(&self, now: Instant, session: Session, first: u64, count: u64) -> u64 {
         let edge = self.program.edge(session, now);
-        let floor = edge.saturating_sub(self.plan.keeps);
+        let forgotten = self.program.edge(session, self.forgot);
+        let floor = edge.saturating_sub(self.plan.keeps).max(forgotten);
         let lacks = |number: u64| self.plan.lacks.iter().any(|range| range.contains(&number));
         if first < floor || lacks(first) {
             return 0;
@@ -104,5 +107,11 @@ impl Node for Server {
 
     fn next_wake(&self) -> Option<Instant> {
         None
+    }
+
+    fn restart(&mut self, now: Instant, state: State) {
+        if state == State::Lost {
+            self.forgot = now;
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! The world: nodes, the paths between them, a clock that jumps from event to event, and one queue
-//! ordered by time and then by the order in which things were put into it.
+//! ordered by time and then by the order in which things were put into it. Nodes can be stopped,
+//! restarted and starved, and the network torn.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use bytes::Bytes;
 use gapless_core::Instant;
 
-use super::path::{Passage, Path};
+use super::passage::Passage;
+use super::path::{Chance, Path};
 use super::random::Random;
 
 /// A node of the network.
@@ -29,6 +32,19 @@ pub trait Node: Any {
 
     /// When it wants to be woken.
     fn next_wake(&self) -> Option<Instant>;
+
+    /// It runs again after it was stopped, with or without what it knew. Unless told otherwise it
+    /// knows nothing that it could lose.
+    fn restart(&mut self, _now: Instant, _state: State) {}
+}
+
+/// What a node still knows when it runs again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// What it would have written down.
+    Kept,
+    /// Nothing but its configuration.
+    Lost,
 }
 
 /// Which node.
@@ -48,9 +64,62 @@ impl Outbox {
 
 type Action = Box<dyn FnOnce(&mut World)>;
 
+/// A datagram at the end of its path.
+struct Arrival {
+    at: SocketAddr,
+    from: SocketAddr,
+    bytes: Bytes,
+}
+
 enum Happening {
-    Arrival { node: NodeId, at: SocketAddr, from: SocketAddr, bytes: Bytes },
+    Arrival(NodeId, Arrival),
     Action(Action),
+}
+
+/// Whether a node runs.
+enum Condition {
+    Runs,
+    /// What arrives is gone, and no timer fires.
+    Stopped,
+    /// What arrives waits, within so many bytes, and so do timers.
+    Starved {
+        until: Instant,
+        room: usize,
+        waiting: VecDeque<Arrival>,
+    },
+}
+
+struct Place {
+    node: Box<dyn Node>,
+    condition: Condition,
+}
+
+impl Place {
+    /// When something happens here by itself.
+    fn next_wake(&self) -> Option<Instant> {
+        match self.condition {
+            Condition::Runs => self.node.next_wake(),
+            Condition::Stopped => None,
+            Condition::Starved { until, .. } => Some(until),
+        }
+    }
+}
+
+/// Between whom nothing passes.
+enum Cut {
+    /// These, and all others.
+    Around(Vec<NodeId>),
+    /// From the one to the other.
+    OneWay(NodeId, NodeId),
+}
+
+impl Cut {
+    fn separates(&self, from: NodeId, to: NodeId) -> bool {
+        match self {
+            Self::Around(nodes) => nodes.contains(&from) != nodes.contains(&to),
+            Self::OneWay(sender, receiver) => (*sender, *receiver) == (from, to),
+        }
+    }
 }
 
 /// How often a node may be woken at one instant: more is a machine that spins.
@@ -60,9 +129,10 @@ const MAX_WAKES_AT_ONCE: u32 = 1000;
 pub struct World {
     now: Instant,
     random: Random,
-    nodes: Vec<Box<dyn Node>>,
+    places: Vec<Place>,
     members: BTreeMap<SocketAddr, Vec<NodeId>>,
     passages: BTreeMap<(NodeId, SocketAddr, NodeId), Passage>,
+    cuts: Vec<(Range<Instant>, Cut)>,
     queue: BTreeMap<(Instant, u64), Happening>,
     order: u64,
     wakes_at_once: u32,
@@ -72,7 +142,7 @@ impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World")
             .field("now", &self.now)
-            .field("nodes", &self.nodes.len())
+            .field("nodes", &self.places.len())
             .field("queued", &self.queue.len())
             .finish_non_exhaustive()
     }
@@ -85,9 +155,10 @@ impl World {
         Self {
             now: Instant::ZERO,
             random,
-            nodes: Vec::new(),
+            places: Vec::new(),
             members: BTreeMap::new(),
             passages: BTreeMap::new(),
+            cuts: Vec::new(),
             queue: BTreeMap::new(),
             order: 0,
             wakes_at_once: 0,
@@ -103,8 +174,8 @@ impl World {
     /// Adds a node that what is sent to these addresses arrives at. Several nodes at one address make
     /// it a group.
     pub fn add(&mut self, node: impl Node, addresses: &[SocketAddr]) -> NodeId {
-        let id = NodeId(self.nodes.len());
-        self.nodes.push(Box::new(node));
+        let id = NodeId(self.places.len());
+        self.places.push(Place { node: Box::new(node), condition: Condition::Runs });
         for &address in addresses {
             self.members.entry(address).or_default().push(id);
         }
@@ -117,11 +188,43 @@ impl World {
         self.passages.insert((from, to, member), Passage::new(path, random));
     }
 
-    /// Lets nothing go wrong from now on: no path loses, duplicates, reorders or is down.
+    /// Lets nothing pass meanwhile between these nodes and all others, in either direction.
+    pub fn partition(&mut self, nodes: Vec<NodeId>, times: Range<Instant>) {
+        self.cuts.push((times, Cut::Around(nodes)));
+    }
+
+    /// Lets nothing pass meanwhile from one node to another; the way back stays open.
+    pub fn cut_one_way(&mut self, from: NodeId, to: NodeId, times: Range<Instant>) {
+        self.cuts.push((times, Cut::OneWay(from, to)));
+    }
+
+    /// Lets nothing go wrong on any path from now on: nothing is lost, duplicated, reordered, too
+    /// long or too much, and nobody is cut off.
     pub fn mend_paths(&mut self) {
+        self.cuts.clear();
         for passage in self.passages.values_mut() {
-            let Path { delay, jitter, .. } = passage.path;
-            passage.path = Path { delay, jitter, ..Path::default() };
+            passage.path = passage.path.mended();
+        }
+    }
+
+    /// Stops a node: what arrives at it is gone, and no timer fires.
+    pub fn stop(&mut self, id: NodeId) {
+        self.places[id.0].condition = Condition::Stopped;
+    }
+
+    /// Lets a node run again, or stops it and lets it run again at once.
+    pub fn restart(&mut self, id: NodeId, state: State) {
+        let place = &mut self.places[id.0];
+        place.condition = Condition::Runs;
+        place.node.restart(self.now, state);
+    }
+
+    /// Gives a running node no processor until then. What arrives waits in a receive buffer of so
+    /// many bytes, and what finds it full is dropped; timers are late.
+    pub fn starve(&mut self, id: NodeId, until: Instant, room: usize) {
+        let condition = &mut self.places[id.0].condition;
+        if matches!(condition, Condition::Runs) {
+            *condition = Condition::Starved { until, room, waiting: VecDeque::new() };
         }
     }
 
@@ -136,7 +239,7 @@ impl World {
     /// When it is something else.
     #[must_use]
     pub fn node<N: Node>(&self, id: NodeId) -> &N {
-        let node: &dyn Any = &*self.nodes[id.0];
+        let node: &dyn Any = &*self.places[id.0].node;
         node.downcast_ref().expect("a node of this kind")
     }
 
@@ -145,7 +248,7 @@ impl World {
     /// # Panics
     /// When it is something else.
     pub fn call<N: Node>(&mut self, id: NodeId, call: impl FnOnce(&mut N, Instant, &mut Outbox)) {
-        let node: &mut dyn Any = &mut *self.nodes[id.0];
+        let node: &mut dyn Any = &mut *self.places[id.0].node;
         let mut out = Outbox::default();
         call(node.downcast_mut().expect("a node of this kind"), self.now, &mut out);
         self.carry(id, out);
@@ -167,8 +270,8 @@ impl World {
 
     /// The next thing that happens until then; `false` when there is nothing.
     fn step(&mut self, until: Instant) -> bool {
-        let wake = self.nodes.iter().enumerate().filter_map(|(index, node)| {
-            node.next_wake().map(|time| (time.max(self.now), NodeId(index)))
+        let wake = self.places.iter().enumerate().filter_map(|(index, place)| {
+            place.next_wake().map(|time| (time.max(self.now), NodeId(index)))
         });
         let wake = wake.min();
         let queued = self.queue.first_key_value().map(|(&(time, _), _)| time);
@@ -194,20 +297,53 @@ impl World {
     fn wake(&mut self, id: NodeId) {
         self.wakes_at_once += 1;
         assert!(self.wakes_at_once < MAX_WAKES_AT_ONCE, "{id:?} spins at {:?}", self.now);
+        let place = &mut self.places[id.0];
+        if let Condition::Starved { waiting, .. } = &mut place.condition {
+            let waiting = std::mem::take(waiting);
+            place.condition = Condition::Runs;
+            return self.resume(id, waiting);
+        }
         let mut out = Outbox::default();
-        self.nodes[id.0].wake(self.now, &mut out);
+        place.node.wake(self.now, &mut out);
         self.carry(id, out);
+    }
+
+    /// A node has a processor again. Nobody says whether a program looks at its sockets or at its
+    /// timers first.
+    fn resume(&mut self, id: NodeId, waiting: VecDeque<Arrival>) {
+        let late = self.places[id.0].node.next_wake().is_some_and(|time| time <= self.now);
+        if late && self.random.happens(Chance::percent(50)) {
+            self.wake(id);
+        }
+        for arrival in waiting {
+            self.arrive(id, arrival);
+        }
     }
 
     fn happen(&mut self) {
         match self.queue.pop_first().map(|(_, happening)| happening) {
-            Some(Happening::Arrival { node, at, from, bytes }) => {
-                let mut out = Outbox::default();
-                self.nodes[node.0].arrive(self.now, at, from, &bytes, &mut out);
-                self.carry(node, out);
-            }
+            Some(Happening::Arrival(node, arrival)) => self.arrive(node, arrival),
             Some(Happening::Action(action)) => action(self),
             None => {}
+        }
+    }
+
+    fn arrive(&mut self, id: NodeId, arrival: Arrival) {
+        let Place { node, condition } = &mut self.places[id.0];
+        match condition {
+            Condition::Runs => {
+                let Arrival { at, from, bytes } = arrival;
+                let mut out = Outbox::default();
+                node.arrive(self.now, at, from, &bytes, &mut out);
+                self.carry(id, out);
+            }
+            Condition::Stopped => {}
+            Condition::Starved { room, waiting, .. } => {
+                if let Some(left) = room.checked_sub(arrival.bytes.len()) {
+                    *room = left;
+                    waiting.push_back(arrival);
+                }
+            }
         }
     }
 
@@ -215,20 +351,158 @@ impl World {
         for (from, to, bytes) in out.0 {
             let Some(members) = self.members.get(&to).cloned() else { continue };
             for member in members {
+                if self.is_cut(sender, member) {
+                    continue;
+                }
                 let passage = self
                     .passages
                     .entry((sender, to, member))
                     .or_insert_with(|| Passage::new(Path::default(), self.random.fork()));
-                for time in passage.arrivals(self.now) {
-                    let bytes = bytes.clone();
-                    self.put(time, Happening::Arrival { node: member, at: to, from, bytes });
+                for time in passage.arrivals(self.now, bytes.len()) {
+                    let arrival = Arrival { at: to, from, bytes: bytes.clone() };
+                    self.put(time, Happening::Arrival(member, arrival));
                 }
             }
         }
     }
 
+    fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        let cuts = |(times, cut): &(Range<Instant>, Cut)| {
+            times.contains(&self.now) && cut.separates(from, to)
+        };
+        self.cuts.iter().any(cuts)
+    }
+
     fn put(&mut self, time: Instant, happening: Happening) {
         self.queue.insert((time, self.order), happening);
         self.order += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gapless_core::Duration;
+
+    use crate::sim::{server_address, session};
+
+    const EVERY: Duration = Duration::from_millis(10);
+
+    /// Sends a datagram to a peer every ten milliseconds, and notes when it was called.
+    #[derive(Debug)]
+    struct Ticker {
+        peer: u8,
+        next: Instant,
+        ticks: Vec<u64>,
+        arrivals: Vec<u64>,
+        restarts: Vec<State>,
+    }
+
+    impl Node for Ticker {
+        fn arrive(
+            &mut self,
+            now: Instant,
+            _: SocketAddr,
+            _: SocketAddr,
+            _: &Bytes,
+            _: &mut Outbox,
+        ) {
+            self.arrivals.push(now.as_nanos() / 1_000_000);
+        }
+
+        fn wake(&mut self, now: Instant, out: &mut Outbox) {
+            self.ticks.push(now.as_nanos() / 1_000_000);
+            self.next = now + EVERY;
+            let bytes = Bytes::copy_from_slice(session("TICK").as_bytes());
+            out.send(server_address(1 - self.peer), server_address(self.peer), bytes);
+        }
+
+        fn next_wake(&self) -> Option<Instant> {
+            Some(self.next)
+        }
+
+        fn restart(&mut self, now: Instant, state: State) {
+            self.next = now;
+            self.restarts.push(state);
+        }
+    }
+
+    /// Two tickers that send to each other from the start on.
+    fn pair() -> (World, [NodeId; 2]) {
+        let mut world = World::new(Random::new(1));
+        let ids = [0, 1].map(|index| {
+            let (peer, next) = (1 - index, Instant::ZERO);
+            let (ticks, arrivals, restarts) = (Vec::new(), Vec::new(), Vec::new());
+            let ticker = Ticker { peer, next, ticks, arrivals, restarts };
+            world.add(ticker, &[server_address(index)])
+        });
+        (world, ids)
+    }
+
+    fn run(world: &mut World, millis: u64) {
+        world.run(Instant::from_millis(millis), |_| false);
+    }
+
+    #[test]
+    fn what_arrives_at_a_stopped_node_is_gone_and_its_timers_do_not_fire() {
+        let (mut world, [a, b]) = pair();
+        run(&mut world, 15);
+        world.stop(a);
+        run(&mut world, 35);
+        world.restart(a, State::Lost);
+        run(&mut world, 50);
+        let Ticker { ticks, arrivals, restarts, .. } = world.node(a);
+        assert_eq!((&ticks[..], &arrivals[..]), (&[0, 10, 35, 45][..], &[0, 10, 40][..]));
+        assert_eq!(restarts[..], [State::Lost]);
+        assert_eq!(world.node::<Ticker>(b).arrivals, [0, 10, 35, 45]);
+    }
+
+    #[test]
+    fn what_arrives_at_a_starved_node_waits_within_its_buffer_and_its_timers_are_late() {
+        let (mut world, [a, _]) = pair();
+        run(&mut world, 15);
+        world.starve(a, Instant::from_millis(57), 35);
+        run(&mut world, 60);
+        let Ticker { ticks, arrivals, .. } = world.node(a);
+        assert_eq!(ticks[..], [0, 10, 57]);
+        assert_eq!(arrivals[..], [0, 10, 57, 57, 57], "three datagrams of ten bytes fit");
+    }
+
+    #[test]
+    fn a_partition_cuts_both_directions_until_it_is_over() {
+        let (mut world, [a, b]) = pair();
+        world.partition(vec![a], Instant::from_millis(5)..Instant::from_millis(25));
+        run(&mut world, 35);
+        assert_eq!(world.node::<Ticker>(a).arrivals, [0, 30]);
+        assert_eq!(world.node::<Ticker>(b).arrivals, [0, 30]);
+    }
+
+    #[test]
+    fn nodes_on_one_side_of_a_partition_reach_each_other() {
+        let (mut world, [a, b]) = pair();
+        world.partition(vec![a, b], Instant::ZERO..Instant::FAR);
+        run(&mut world, 15);
+        assert_eq!(world.node::<Ticker>(a).arrivals, [0, 10]);
+    }
+
+    #[test]
+    fn a_cut_in_one_direction_leaves_the_other_open() {
+        let (mut world, [a, b]) = pair();
+        world.cut_one_way(a, b, Instant::ZERO..Instant::FAR);
+        run(&mut world, 15);
+        assert_eq!(world.node::<Ticker>(a).arrivals, [0, 10]);
+        assert!(world.node::<Ticker>(b).arrivals.is_empty());
+    }
+
+    #[test]
+    fn mended_paths_lose_nothing_and_cut_nobody_off() {
+        let (mut world, [a, b]) = pair();
+        world.set_path(a, server_address(1), b, Path { mtu: 5, ..Path::default() });
+        world.cut_one_way(b, a, Instant::ZERO..Instant::FAR);
+        run(&mut world, 15);
+        world.mend_paths();
+        run(&mut world, 25);
+        assert_eq!(world.node::<Ticker>(a).arrivals, [20]);
+        assert_eq!(world.node::<Ticker>(b).arrivals, [20]);
     }
 }
