@@ -7,13 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use gapless_core::receiver::{
-    Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, Source,
+    Command, Config, Datagram, Event, LineId, Receiver, ServerId, Source,
 };
 use gapless_core::wire::mold::{HEADER_LEN, Header, PacketWriter};
 use gapless_core::{Duration, Instant, Machine, Session};
 use gapless_tests::alloc::Counting;
 use gapless_tests::shared;
-use gapless_tests::sim::{Chance, Ledger, Random, message, session};
+use gapless_tests::sim::{Chance, Fact, Random, Trace, message, session};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -41,16 +41,16 @@ fn packet(session: Session, first: u64, count: u64) -> Vec<u8> {
 }
 
 /// Takes all commands; returns the requests among them.
-fn drain(receiver: &mut Receiver, ledger: &mut Ledger, now: Instant) -> Vec<(u64, u64)> {
+fn drain(receiver: &mut Receiver, trace: &mut Trace, now: Instant) -> Vec<(u64, u64)> {
     let mut requests = Vec::new();
     while let Some(command) = receiver.poll_command() {
-        ledger.command(now, &command);
+        trace.command(now, &command);
         if let Command::Request { request, .. } = command {
             requests.push((request.sequence, request.count.into()));
         }
     }
     let (used, bound) = (receiver.memory_used(), receiver.memory_bound());
-    assert!(used <= bound, "{used} bytes used where {bound} are the limit");
+    trace.tell(now, &Fact::Memory { used, bound, allocated: None });
     requests
 }
 
@@ -87,10 +87,10 @@ fn random_datagrams_leave_the_honest_feed_complete() {
         max_held_bytes: 1 << 20,
         ..Config::default()
     };
+    let mut trace = Trace::of_receiver(&config);
     let mut receiver = Receiver::new(config).unwrap();
-    let mut ledger = Ledger::new(Delivery::Ordered);
     let mut now = Instant::from_millis(1);
-    drain(&mut receiver, &mut ledger, now);
+    drain(&mut receiver, &mut trace, now);
 
     let mut next = 1;
     let mut sent_to_line = 0;
@@ -105,13 +105,13 @@ fn random_datagrams_leave_the_honest_feed_complete() {
         Source::Peer(stranger()),
     ];
     let mut turn = 0_u64;
-    while turn < datagrams || ledger.next(session) < next {
+    while turn < datagrams || trace.ledger.next(session) < next {
         assert!(turn < datagrams * 2, "the honest feed does not become complete");
         turn += 1;
         now = now + Duration::from_micros(50);
         while receiver.poll_timeout().is_some_and(|timeout| timeout <= now) {
             receiver.handle_timeout(now).unwrap();
-            asked.extend(drain(&mut receiver, &mut ledger, now));
+            asked.extend(drain(&mut receiver, &mut trace, now));
         }
 
         let (source, bytes) = if turn.is_multiple_of(16) {
@@ -135,18 +135,22 @@ fn random_datagrams_leave_the_honest_feed_complete() {
         };
         let own_line = matches!(source, Source::Line(LINE) | Source::LineFrom(LINE, _));
         sent_to_line += u64::from(own_line);
+        let useful = receiver.stats().useful_answers;
         if random.happens(Chance::percent(50)) {
             if let Some(batch) = receiver.receive(now, source, &bytes) {
-                ledger.batch(now, &batch);
+                trace.batch(now, &batch);
             }
         } else {
             let pinned = bytes.len();
             let datagram = Datagram { source, bytes: Bytes::from(bytes), pinned, arrival: now };
             receiver.handle(now, Event::Datagram(datagram)).unwrap();
         }
-        asked.extend(drain(&mut receiver, &mut ledger, now));
+        for _ in useful..receiver.stats().useful_answers {
+            trace.tell(now, &Fact::Useful);
+        }
+        asked.extend(drain(&mut receiver, &mut trace, now));
     }
-    let account = ledger.account(session);
+    let account = &trace.ledger.accounts[&session];
     assert_eq!((account.delivered, &account.lost[..]), (next - 1, &[][..]));
     let line = receiver.line(LINE).unwrap();
     assert_eq!(line.packets + line.malformed + line.foreign, sent_to_line, "{line:?}");

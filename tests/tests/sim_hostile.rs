@@ -124,7 +124,7 @@ fn forged_sessions_displace_none() {
             [random.one_of(&kinds), data(forged, number)]
         });
         runs_complete(&mut stage);
-        assert_eq!(stage.listener().ledger.accounts.len(), 1);
+        assert_eq!(stage.listener().ledger().accounts.len(), 1);
     });
 }
 
@@ -145,7 +145,7 @@ fn a_forged_first_packet_is_not_where_a_feed_starts() {
         packets.truncate(random.within(1..=2) as usize);
         send(&mut stage, stranger, Instant::ZERO, line_address(THE_LINE), packets);
         runs_complete(&mut stage);
-        let account = &stage.listener().ledger.accounts[&honest];
+        let account = &stage.listener().ledger().accounts[&honest];
         assert!(account.first < end, "{account:?}");
     });
 }

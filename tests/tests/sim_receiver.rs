@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 use gapless_core::receiver::{AcceptAnswers, Delivery, Event, Start};
 use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::alloc::Counting;
+use gapless_tests::sim::check::Progress;
 use gapless_tests::sim::{
-    Chance, Ending, Listener, Path, Random, ServerPlan, SessionPlan, Setup, Stage, seeds,
-    server_address, session,
+    Chance, Ending, Listener, Outbox, Path, Random, ServerPlan, SessionPlan, Setup, Stage, State,
+    seeds, server_address, session,
 };
 
 #[global_allocator]
@@ -36,12 +37,12 @@ fn runs_complete(setup: Setup, random: &mut Random) -> Stage {
 /// Numbers of the first session that never arrived by any way.
 fn never_heard(stage: &Stage) -> Vec<u64> {
     let (session, end) = stage.program.sessions().next().unwrap();
-    (1..end).filter(|&number| !stage.listener().heard(session, number)).collect()
+    (1..end).filter(|&number| !stage.listener().ledger().heard(session, number)).collect()
 }
 
 fn lost(stage: &Stage) -> Vec<u64> {
     let (session, _) = stage.program.sessions().next().unwrap();
-    let lost = &stage.listener().ledger.accounts[&session].lost;
+    let lost = &stage.listener().ledger().accounts[&session].lost;
     lost.iter().flat_map(|&(first, last)| first..=last).collect()
 }
 
@@ -292,7 +293,7 @@ fn a_live_start_delivers_everything_from_where_it_started() {
         setup.joins = Instant::from_millis(random.within(0..=50));
         let stage = runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
         let (session, end) = stage.program.sessions().next().unwrap();
-        assert!(stage.listener().ledger.accounts[&session].first < end);
+        assert!(stage.listener().ledger().accounts[&session].first < end);
     });
 }
 
@@ -306,7 +307,7 @@ fn a_receiver_goes_on_from_its_checkpoint() {
         for _ in 0..3 {
             let time = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(3));
             stage.world.at(time, move |world| {
-                world.call::<Listener>(listener, |listener, _, _| listener.restart());
+                world.restart(listener, State::Kept);
             });
         }
         stage.run_to_the_end();
@@ -325,8 +326,7 @@ fn what_is_advanced_past_is_neither_delivered_nor_lost() {
         let time = stage.program.last_packet() + Duration::from_secs(10);
         stage.world.at(time, move |world| {
             world.call::<Listener>(listener, |listener, now, out| {
-                if !listener.ledger.ended(session) {
-                    listener.ledger.advances(session, end);
+                if !listener.ledger().ended(session) {
                     listener.event(now, Event::Advance { next: end }, out);
                 }
             });
@@ -346,15 +346,13 @@ fn when_loss_stops_every_gap_closes_within_two_backoffs_and_a_round_trip() {
         setup.sessions[0].pauses = Chance::NEVER;
         let patience = setup.config.max_backoff * 2 + setup.config.max_reorder_delay + round_trip;
         let mut stage = setup.stage(random);
-        let session = stage.program.sessions().next().unwrap().0;
-
+        let watch = |listener: &mut Listener, _, _: &mut Outbox| {
+            listener.trace.watch(Progress::within(patience));
+        };
+        stage.world.call(stage.listener, watch);
         let stops = Instant::from_millis(random.within(300..=1000));
         stage.world.run(stops, |_| false);
-        stage.world.mend_paths();
-        let known = stage.listener().highest_heard(session);
-        stage.world.run(stops + patience, |_| false);
-        let next = stage.listener().ledger.next(session);
-        assert!(next > known, "stuck at {next} of {known}");
+        stage.mend();
         stage.run_to_the_end();
         stage.assert_complete();
     });
@@ -367,7 +365,7 @@ fn the_same_seed_gives_the_same_commands() {
             let random = &mut random;
             let setup = patient(random).line(lossy(random)).line(lossy(random));
             let stage = runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
-            stage.listener().ledger.digest()
+            stage.listener().trace.digest()
         };
         let same = random.fork();
         assert_eq!(digest(same.clone()), digest(same));

@@ -1,16 +1,11 @@
-//! What a receiver delivered, checked as it comes: every message once, as it was sent, and in ordered
-//! delivery in order; what is lost is named, and nothing is silent.
+//! What a node said, added up session by session. The ledger only keeps accounts; whether they are as
+//! they should be is for the checkers to say.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 
-use gapless_core::receiver::{Batch, Command, Delivery, SessionEnd};
-use gapless_core::{Instant, Session};
+use gapless_core::Session;
 
-use super::program::message;
-
-/// How many of the last commands a failure shows.
-const SHOWN: usize = 40;
+use super::trace::Fact;
 
 /// What was delivered of one session.
 #[derive(Clone, Debug, Default)]
@@ -23,254 +18,126 @@ pub struct Account {
     pub delivered: u64,
     /// What was lost, in the order in which it was told.
     pub lost: Vec<(u64, u64)>,
+    /// How it ended: one past the last number.
+    pub ended: Option<u64>,
+    /// Open gaps: the first number, with the last.
+    pub gaps: BTreeMap<u64, u64>,
     /// Settled ahead of `next`: first and last.
     ahead: BTreeMap<u64, u64>,
-    /// How it ended: one past the last number, and why.
-    pub ended: Option<(u64, SessionEnd)>,
 }
 
 impl Account {
+    /// Whether any message of a range is settled.
+    #[must_use]
+    pub fn is_settled(&self, first: u64, last: u64) -> bool {
+        let before = self.ahead.range(..=last).next_back();
+        first < self.next || before.is_some_and(|(_, &before)| before >= first)
+    }
+
     fn settle(&mut self, first: u64, last: u64) {
-        let before = self.ahead.range(..=last).next_back().map(|(_, &last)| last);
-        assert!(
-            first >= self.next && before.is_none_or(|before| before < first),
-            "{first}..={last} were settled before (next is {})",
-            self.next
-        );
         self.ahead.insert(first, last);
         while let Some(entry) = self.ahead.first_entry().filter(|entry| *entry.key() == self.next) {
             self.next = entry.remove() + 1;
         }
     }
+
+    fn advance(&mut self, next: u64) {
+        self.next = self.next.max(next);
+        self.ahead.retain(|&first, _| first >= next);
+        self.gaps.retain(|_, &mut last| last >= next);
+    }
 }
 
-/// The checked account of everything that a receiver said.
-#[derive(Clone, Debug)]
+/// The accounts of everything that a node heard and said.
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    delivery: Delivery,
     /// By session.
     pub accounts: BTreeMap<Session, Account>,
-    /// Open gaps: session and first number, with the last number.
-    pub gaps: BTreeMap<(Session, u64), u64>,
-    resuming: Option<Session>,
-    digest: DefaultHasher,
-    shown: VecDeque<String>,
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the last commands:");
-            self.shown.iter().for_each(|line| eprintln!("  {line}"));
-        }
-    }
+    /// A machine was made that is to go on with this session.
+    pub resuming: Option<Session>,
+    /// The numbers of each session that arrived, by whatever way.
+    heard: BTreeMap<Session, BTreeSet<u64>>,
 }
 
 impl Ledger {
-    /// An empty account of this kind of delivery.
-    #[must_use]
-    pub fn new(delivery: Delivery) -> Self {
-        Self {
-            delivery,
-            accounts: BTreeMap::new(),
-            gaps: BTreeMap::new(),
-            resuming: None,
-            digest: DefaultHasher::new(),
-            shown: VecDeque::new(),
-        }
-    }
-
-    /// A digest of everything said so far, times included.
-    #[must_use]
-    pub fn digest(&self) -> u64 {
-        self.digest.finish()
-    }
-
-    /// The account of a session.
-    ///
-    /// # Panics
-    /// When it did not start.
-    pub fn account(&mut self, session: Session) -> &mut Account {
-        self.accounts.get_mut(&session).unwrap_or_else(|| panic!("{session} did not start"))
-    }
-
     /// Whether a session ended.
     #[must_use]
     pub fn ended(&self, session: Session) -> bool {
         self.accounts.get(&session).is_some_and(|account| account.ended.is_some())
     }
 
-    /// One past what is settled of a session without a hole.
+    /// One past what is settled of a session without a hole; zero when it did not start.
     #[must_use]
     pub fn next(&self, session: Session) -> u64 {
         self.accounts.get(&session).map_or(0, |account| account.next)
     }
 
-    /// A new receiver goes on with a session, from its checkpoint.
-    pub fn resumes(&mut self, session: Session) {
-        self.account(session).ahead.clear();
-        self.gaps.clear();
-        self.resuming = Some(session);
+    /// Whether a message arrived, by whatever way.
+    #[must_use]
+    pub fn heard(&self, session: Session, number: u64) -> bool {
+        self.heard.get(&session).is_some_and(|numbers| numbers.contains(&number))
     }
 
-    /// The embedding program no longer wants what lies before a number.
-    pub fn advances(&mut self, session: Session, next: u64) {
-        let account = self.account(session);
-        account.next = account.next.max(next);
-        account.ahead.retain(|&first, _| first >= next);
-        self.gaps.retain(|&(of, _), &mut last| of != session || last >= next);
+    /// The highest number of a session that arrived; zero when none did.
+    #[must_use]
+    pub fn highest_heard(&self, session: Session) -> u64 {
+        self.heard.get(&session).and_then(BTreeSet::last).copied().unwrap_or(0)
     }
 
-    /// Takes messages that were delivered.
-    ///
-    /// # Panics
-    /// When they were delivered before, say something else, or are not next in order.
-    pub fn batch<B: AsRef<[u8]>>(&mut self, now: Instant, batch: &Batch<B>) {
-        self.show(now, &format_args!("{batch:?}"));
-        let ordered = self.delivery == Delivery::Ordered;
-        let account = self.account(batch.session);
-        assert!(account.ended.is_none(), "{batch:?} after the end");
-        assert!(
-            !ordered || batch.first == account.next,
-            "{batch:?} where {} is next",
-            account.next
-        );
-        account.settle(batch.first, batch.last());
-        account.delivered += u64::from(batch.count);
-        let mut count = 0;
-        for (number, bytes) in batch.messages() {
-            assert_eq!(*bytes, *message(batch.session, number), "message {number} differs");
-            count += 1;
-        }
-        assert_eq!(batch.count, count, "{batch:?} holds another number of messages");
-        assert!(batch.arrival <= now, "{batch:?} arrives later");
-    }
-
-    /// Takes a command.
-    ///
-    /// # Panics
-    /// When it contradicts what was said before.
-    pub fn command(&mut self, now: Instant, command: &Command) {
-        if let Command::Batch(batch) = command {
-            return self.batch(now, batch);
-        }
-        self.show(now, &format_args!("{command:?}"));
-        match *command {
-            Command::SessionStarted { session, next } if self.resuming == Some(session) => {
-                self.resuming = None;
-                assert_eq!(self.account(session).next, next, "{session} goes on elsewhere");
+    /// Puts a fact on the accounts.
+    pub(super) fn take(&mut self, fact: &Fact<'_>) {
+        match *fact {
+            Fact::Born { resumes: None } => *self = Self::default(),
+            Fact::Born { resumes: Some((session, _)) } => {
+                self.resuming = Some(session);
+                self.of(session, |account| {
+                    account.ahead.clear();
+                    account.gaps.clear();
+                    account.ended = None;
+                });
             }
-            Command::SessionStarted { session, next } => {
-                let account = Account { first: next, next, ..Account::default() };
-                let known = self.accounts.insert(session, account);
-                assert!(known.is_none(), "{session} started twice");
+            Fact::Heard { session, first, last } => {
+                self.heard.entry(session).or_default().extend(first..=last);
             }
-            Command::SessionEnded { session, next, reason } => {
-                let account = self.account(session);
-                assert_eq!(account.next, next, "{session} ended before everything was settled");
-                assert!(account.ended.replace((next, reason)).is_none(), "{session} ended twice");
-                self.gaps.retain(|(of, _), _| *of != session);
+            Fact::Started { session, next } => {
+                if self.resuming.take() != Some(session) {
+                    let account = Account { first: next, next, ..Account::default() };
+                    self.accounts.insert(session, account);
+                }
             }
-            Command::Lost { session, first, last } => {
-                let ordered = self.delivery == Delivery::Ordered;
-                let account = self.account(session);
-                assert!(first <= last && account.ended.is_none());
-                assert!(!ordered || first == account.next, "lost out of order");
+            Fact::Ended { session, next } => {
+                self.of(session, |account| {
+                    account.ended = Some(next);
+                    account.gaps.clear();
+                });
+            }
+            Fact::Delivered(delivered) => self.of(delivered.session, |account| {
+                account.settle(delivered.first, delivered.last());
+                account.delivered += delivered.messages.len() as u64;
+            }),
+            Fact::Lost { session, first, last } => self.of(session, |account| {
                 account.settle(first, last);
                 account.lost.push((first, last));
+            }),
+            Fact::Advanced { session, next } => self.of(session, |account| account.advance(next)),
+            Fact::GapOpened { session, first, last } => {
+                self.of(session, |account| _ = account.gaps.insert(first, last));
             }
-            Command::GapOpened { session, first, last } => {
-                assert!(first <= last && !self.ended(session));
-                assert!(first >= self.next(session), "a gap before what is next");
-                self.gaps.insert((session, first), last);
+            Fact::GapFilled { session, first, .. } => {
+                self.of(session, |account| _ = account.gaps.remove(&first));
             }
-            Command::GapFilled { session, first, last, by_lines, by_answers, .. } => {
-                let opened = self.gaps.remove(&(session, first));
-                assert!(opened.is_some_and(|opened| opened >= last), "filled, never opened");
-                // What was put off for want of memory was brought too, and dropped.
-                assert!(by_lines + by_answers > last - first, "filled by whom?");
-            }
-            _ => {}
+            Fact::Revealed { .. }
+            | Fact::Useful
+            | Fact::Asked { .. }
+            | Fact::Memory { .. }
+            | Fact::Mended
+            | Fact::Over => {}
         }
     }
 
-    fn show(&mut self, now: Instant, what: &std::fmt::Arguments<'_>) {
-        let line = format!("{now:?} {what}");
-        line.hash(&mut self.digest);
-        if self.shown.len() == SHOWN {
-            self.shown.pop_front();
+    fn of(&mut self, session: Session, change: impl FnOnce(&mut Account)) {
+        if let Some(account) = self.accounts.get_mut(&session) {
+            change(account);
         }
-        self.shown.push_back(line);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use gapless_core::receiver::{LineId, Origin};
-    use gapless_core::wire::mold::HEADER_LEN;
-
-    use crate::sim::{program::packet, setup::session};
-
-    fn started() -> Ledger {
-        let mut ledger = Ledger::new(Delivery::Ordered);
-        let session = session("LEDGER");
-        ledger.command(Instant::ZERO, &Command::SessionStarted { session, next: 1 });
-        ledger
-    }
-
-    fn batch(first: u64, count: u16) -> Batch<bytes::Bytes> {
-        let session = session("LEDGER");
-        Batch {
-            session,
-            first,
-            count,
-            bytes: packet(session, first, count.into(), 1400),
-            offset: HEADER_LEN,
-            arrival: Instant::ZERO,
-            origin: Origin::Line(LineId(0)),
-            repaired: false,
-        }
-    }
-
-    #[test]
-    fn what_is_delivered_or_lost_moves_the_account_on() {
-        let mut ledger = started();
-        ledger.batch(Instant::ZERO, &batch(1, 3));
-        let session = session("LEDGER");
-        ledger.command(Instant::ZERO, &Command::Lost { session, first: 4, last: 6 });
-        ledger.batch(Instant::ZERO, &batch(7, 1));
-        let account = ledger.account(session);
-        assert_eq!((account.next, account.delivered, &account.lost[..]), (8, 4, &[(4, 6)][..]));
-    }
-
-    #[test]
-    #[should_panic(expected = "where 4 is next")]
-    fn a_message_delivered_twice_is_noticed() {
-        let mut ledger = started();
-        ledger.batch(Instant::ZERO, &batch(1, 3));
-        ledger.batch(Instant::ZERO, &batch(3, 1));
-    }
-
-    #[test]
-    #[should_panic(expected = "where 1 is next")]
-    fn a_message_left_out_is_noticed() {
-        started().batch(Instant::ZERO, &batch(2, 1));
-    }
-
-    #[test]
-    #[should_panic(expected = "message 1 differs")]
-    fn another_message_under_a_number_is_noticed() {
-        let other = batch(9, 1).bytes;
-        started().batch(Instant::ZERO, &Batch { bytes: other, ..batch(1, 1) });
-    }
-
-    #[test]
-    #[should_panic(expected = "settled before")]
-    fn a_second_delivery_on_arrival_is_noticed() {
-        let mut ledger = started();
-        ledger.delivery = Delivery::Arrival;
-        ledger.batch(Instant::ZERO, &batch(5, 3));
-        ledger.batch(Instant::ZERO, &batch(7, 1));
     }
 }

@@ -1,18 +1,18 @@
 //! A receiver in the simulated network, checked at every step: what it delivers, what it keeps, how
 //! often it asks, and that it never spins.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use gapless_core::receiver::{
     Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
 };
-use gapless_core::wire::mold::Packet;
-use gapless_core::{Instant, Machine, Session};
+use gapless_core::wire::mold::{Header, Packet};
+use gapless_core::{Instant, Machine};
 
 use super::ledger::Ledger;
-use super::world::{Node, Outbox};
+use super::trace::{Fact, Trace};
+use super::world::{Node, Outbox, State};
 use crate::alloc;
 
 /// How datagrams are handed to the receiver.
@@ -26,22 +26,21 @@ pub enum Way {
     Borrowed,
 }
 
-/// A node that receives a feed.
+/// A node that receives a feed, and tells every fact of it to the checkers.
 #[derive(Debug)]
 pub struct Listener {
     /// The machine.
     pub receiver: Receiver,
-    /// What it said.
-    pub ledger: Ledger,
+    /// What went in and out of it.
+    pub trace: Trace,
+    /// What the node is configured with, and what its machine was made from.
     config: Config,
+    made_from: Config,
     way: Way,
     address: SocketAddr,
     lines: Vec<(SocketAddr, LineId)>,
-    born: Instant,
     /// Bytes that the receiver allocated or was given and did not free.
     allocated: isize,
-    /// The numbers of each session that arrived, by whatever way.
-    heard: BTreeMap<Session, BTreeSet<u64>>,
 }
 
 impl Listener {
@@ -58,31 +57,16 @@ impl Listener {
         lines: Vec<(SocketAddr, LineId)>,
     ) -> Self {
         let (receiver, allocated) = made(&config);
-        let ledger = Ledger::new(config.delivery);
-        Self {
-            receiver,
-            ledger,
-            config,
-            way,
-            address,
-            lines,
-            born: now,
-            allocated,
-            heard: BTreeMap::new(),
-        }
+        let mut trace = Trace::of_receiver(&config);
+        trace.tell(now, &Fact::Born { resumes: None });
+        let made_from = config.clone();
+        Self { receiver, trace, config, made_from, way, address, lines, allocated }
     }
 
-    /// Stops the receiver and goes on with a new one from its checkpoint.
-    ///
-    /// # Panics
-    /// When the configuration with the checkpoint is refused.
-    pub fn restart(&mut self) {
-        let Some(checkpoint) = self.receiver.checkpoint() else { return };
-        let Checkpoint { session, next } = checkpoint;
-        assert_eq!(next, self.ledger.next(session), "the checkpoint is where delivery stands");
-        self.ledger.resumes(session);
-        self.config = self.config.clone().resume(checkpoint);
-        (self.receiver, self.allocated) = made(&self.config);
+    /// What it heard and said, added up.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.trace.ledger
     }
 
     /// Gives the receiver an event of the embedding program's own.
@@ -90,6 +74,11 @@ impl Listener {
     /// # Panics
     /// When it is refused.
     pub fn event(&mut self, now: Instant, event: Event, out: &mut Outbox) {
+        if let (Event::Advance { next }, Some(Checkpoint { session, .. })) =
+            (&event, self.receiver.checkpoint())
+        {
+            self.trace.tell(now, &Fact::Advanced { session, next: *next });
+        }
         self.charged(|receiver| receiver.handle(now, event)).expect("it was drained");
         self.drain(now, out);
     }
@@ -102,60 +91,66 @@ impl Listener {
         result
     }
 
-    /// Takes all commands and checks where that leaves the receiver.
+    /// Takes all commands. Delivery that stopped after a loss is told to go on.
     fn drain(&mut self, now: Instant, out: &mut Outbox) {
         let promised = self.receiver.has_commands();
+        let mut halted = None;
         let mut taken = 0_u32;
         while let Some(command) = self.charged(Receiver::poll_command) {
             taken += 1;
             assert!(taken < 1_000_000, "the commands do not end");
-            if let Command::Request { to, request, .. } = &command {
-                out.send(self.address, *to, Bytes::copy_from_slice(&request.to_bytes()));
+            match &command {
+                Command::Request { to, request, .. } => {
+                    out.send(self.address, *to, Bytes::copy_from_slice(&request.to_bytes()));
+                }
+                Command::Halted { next, .. } => halted = Some(*next),
+                _ => {}
             }
-            self.ledger.command(now, &command);
+            self.trace.command(now, &command);
             self.charged(|_| drop(command));
         }
         assert!(promised || taken == 0, "commands where has_commands said there are none");
-        self.assert_memory();
+        self.tell_memory(now);
+        if let Some(next) = halted {
+            self.event(now, Event::Advance { next }, out);
+        }
     }
 
-    /// Checks that the receiver knows what it uses, and that this is within its bound. Nobody holds a
-    /// slice of it.
-    fn assert_memory(&self) {
+    /// Nobody holds a slice of the receiver now.
+    fn tell_memory(&mut self, now: Instant) {
         let (used, bound) = (self.receiver.memory_used(), self.receiver.memory_bound());
-        assert!(used <= bound, "{used} bytes used where {bound} are the limit");
-        if !alloc::counts() {
+        let allocated = usize::try_from(self.allocated).expect("frees no more than it was given");
+        let allocated = alloc::counts().then_some(allocated);
+        self.trace.tell(now, &Fact::Memory { used, bound, allocated });
+    }
+
+    fn tell_arrival(&mut self, now: Instant, bytes: &[u8]) {
+        let Ok(packet) = Packet::new_checked(bytes) else { return };
+        let Header { session, sequence: first, .. } = *packet.header();
+        let fact = match packet.messages().last() {
+            Some((last, _)) => Fact::Heard { session, first, last },
+            None => Fact::Revealed { session, last: first.saturating_sub(1) },
+        };
+        self.trace.tell(now, &fact);
+    }
+
+    fn take(&mut self, now: Instant, source: Source, bytes: &Bytes) {
+        if self.way == Way::Borrowed {
+            let before = alloc::live();
+            let batch = self.receiver.receive(now, source, bytes);
+            self.allocated += alloc::live() - before;
+            if let Some(batch) = batch {
+                self.trace.batch(now, &batch);
+            }
             return;
         }
-        let allocated = usize::try_from(self.allocated).expect("frees no more than it was given");
-        assert!(allocated <= used, "{allocated} bytes allocated, {used} told");
-        let most = allocated + allocated / 20 + 16_384;
-        assert!(used <= most, "{used} bytes told, {allocated} allocated");
-    }
-
-    /// Whether a message arrived, by whatever way.
-    #[must_use]
-    pub fn heard(&self, session: Session, number: u64) -> bool {
-        self.heard.get(&session).is_some_and(|numbers| numbers.contains(&number))
-    }
-
-    /// The highest number of a session that arrived; zero when none did.
-    #[must_use]
-    pub fn highest_heard(&self, session: Session) -> u64 {
-        self.heard.get(&session).and_then(BTreeSet::last).copied().unwrap_or(0)
-    }
-
-    /// Checks that requests were as few as the windows and timeouts allow.
-    ///
-    /// # Panics
-    /// When there were more.
-    pub fn assert_quiet(&self, now: Instant) {
-        let stats = self.receiver.stats();
-        let elapsed = now.since(self.born).as_nanos();
-        let timeouts = elapsed / self.config.min_request_timeout.as_nanos() + 1;
-        let window = u128::from(self.config.max_in_flight) * self.config.servers.len() as u128;
-        let most = u128::from(stats.useful_answers) + timeouts * window;
-        assert!(u128::from(stats.requests) <= most, "{} requests, at most {most}", stats.requests);
+        let way = self.way;
+        let given = self.charged(|receiver| {
+            let (bytes, pinned) = owned(bytes, way);
+            let datagram = Datagram { source, bytes, pinned, arrival: now };
+            receiver.handle(now, Event::Datagram(datagram))
+        });
+        given.expect("it was drained");
     }
 }
 
@@ -168,28 +163,13 @@ impl Node for Listener {
         bytes: &Bytes,
         out: &mut Outbox,
     ) {
-        if let Ok(packet) = Packet::new_checked(bytes) {
-            let heard = self.heard.entry(packet.header().session).or_default();
-            heard.extend(packet.messages().map(|(number, _)| number));
-        }
+        self.tell_arrival(now, bytes);
         let line = self.lines.iter().find(|(address, _)| *address == at);
         let source = line.map_or(Source::Peer(from), |&(_, line)| Source::Line(line));
-        match self.way {
-            Way::Borrowed => {
-                let batch = self.charged(|receiver| receiver.receive(now, source, bytes));
-                if let Some(batch) = batch {
-                    self.ledger.batch(now, &batch);
-                }
-            }
-            Way::Owned | Way::Pinning => {
-                let way = self.way;
-                let given = self.charged(|receiver| {
-                    let (bytes, pinned) = owned(bytes, way);
-                    let datagram = Datagram { source, bytes, pinned, arrival: now };
-                    receiver.handle(now, Event::Datagram(datagram))
-                });
-                given.expect("it was drained");
-            }
+        let useful = self.receiver.stats().useful_answers;
+        self.take(now, source, bytes);
+        for _ in useful..self.receiver.stats().useful_answers {
+            self.trace.tell(now, &Fact::Useful);
         }
         self.drain(now, out);
     }
@@ -203,6 +183,18 @@ impl Node for Listener {
 
     fn next_wake(&self) -> Option<Instant> {
         self.receiver.poll_timeout()
+    }
+
+    /// Goes on with a new receiver from the checkpoint of the last one, or begins anew.
+    fn restart(&mut self, now: Instant, state: State) {
+        let checkpoint = self.receiver.checkpoint().filter(|_| state == State::Kept);
+        let resumes = checkpoint.map(|Checkpoint { session, next }| (session, next));
+        self.made_from = match checkpoint {
+            Some(checkpoint) => self.made_from.clone().resume(checkpoint),
+            None => self.config.clone(),
+        };
+        (self.receiver, self.allocated) = made(&self.made_from);
+        self.trace.tell(now, &Fact::Born { resumes });
     }
 }
 

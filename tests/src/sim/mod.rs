@@ -6,6 +6,7 @@
 //! [`Setup`] puts them together. [`seeds`] runs a plan once per seed and prints how to repeat a
 //! failure.
 
+pub mod check;
 mod feed;
 mod ledger;
 mod listener;
@@ -14,10 +15,13 @@ mod passage;
 mod path;
 mod program;
 mod random;
+mod receiver;
+mod runner;
 mod server;
 mod setup;
 mod station;
 mod stranger;
+mod trace;
 mod world;
 
 pub use feed::{Feed, Line};
@@ -27,38 +31,12 @@ pub use netsim::{Cell, Measured};
 pub use path::{Bandwidth, Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};
 pub use random::Random;
+pub use runner::seeds;
 pub use server::{Server, ServerPlan};
 pub use setup::{
     Setup, Stage, feed_address, line_address, listener_address, server_address, session,
 };
 pub use station::{Schedule, Station};
 pub use stranger::Stranger;
+pub use trace::{Delivered, Fact, Trace};
 pub use world::{Node, NodeId, Outbox, State, World};
-
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-/// Runs a plan once for each seed: for those below `GAPLESS_SEEDS` (12 unless told), or only for
-/// `GAPLESS_SEED`. A failure prints the command that repeats it.
-///
-/// # Panics
-/// When the plan does, and when a variable holds no number.
-pub fn seeds<F: Fn(&mut Random)>(plan: F) {
-    let number = |name: &str| {
-        std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number of seeds"))
-    };
-    let seeds = match number("GAPLESS_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("GAPLESS_SEEDS").unwrap_or(12),
-    };
-    for seed in seeds {
-        let run = AssertUnwindSafe(|| plan(&mut Random::new(seed)));
-        if let Err(panic) = catch_unwind(run) {
-            let name = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
-            let (binary, test) = name.split_once("::").unwrap_or((name, ""));
-            eprintln!(
-                "to repeat: GAPLESS_SEED={seed} cargo test -p gapless-tests --test {binary} {test}"
-            );
-            resume_unwind(panic);
-        }
-    }
-}

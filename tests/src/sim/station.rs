@@ -7,9 +7,11 @@ use bytes::Bytes;
 use gapless_core::publisher::{Command, Config, Event, Publisher};
 use gapless_core::{Duration, Instant, Machine, Session};
 
+use super::check::MemoryBound;
 use super::program::message;
 use super::random::Random;
-use super::world::{Node, Outbox};
+use super::trace::{Fact, Trace};
+use super::world::{Node, Outbox, State};
 
 /// What a publisher is given.
 #[derive(Clone, Debug)]
@@ -27,6 +29,9 @@ pub struct Schedule {
 pub struct Station {
     /// The machine.
     pub publisher: Publisher,
+    /// What it uses is watched.
+    pub trace: Trace,
+    config: Config,
     schedule: Schedule,
     random: Random,
     address: SocketAddr,
@@ -48,9 +53,10 @@ impl Station {
         address: SocketAddr,
         lines: Vec<SocketAddr>,
     ) -> Self {
-        let publisher = Publisher::new(config).expect("a plan's configuration is valid");
+        let publisher = made(&config);
+        let trace = Trace::new(vec![Box::new(MemoryBound)]);
         let next_at = Instant::from_millis(1);
-        Self { publisher, schedule, random, address, lines, next: 1, next_at }
+        Self { publisher, trace, config, schedule, random, address, lines, next: 1, next_at }
     }
 
     /// Gives the next message, or the end; what is refused for want of room is tried again.
@@ -65,7 +71,7 @@ impl Station {
         self.next_at = if ends && taken { Instant::FAR } else { now + pause };
     }
 
-    fn drain(&mut self, out: &mut Outbox) {
+    fn drain(&mut self, now: Instant, out: &mut Outbox) {
         while let Some(command) = self.publisher.poll_command() {
             match command {
                 Command::Send { bytes } => {
@@ -75,6 +81,8 @@ impl Station {
                 Command::LookUp { .. } => panic!("a look-up, and there is no archive"),
             }
         }
+        let (used, bound) = (self.publisher.memory_used(), self.config.memory_limit());
+        self.trace.tell(now, &Fact::Memory { used, bound, allocated: None });
     }
 }
 
@@ -89,7 +97,7 @@ impl Node for Station {
     ) {
         let request = Event::Request { from, datagram: bytes };
         self.publisher.handle(now, request).expect("it was drained");
-        self.drain(out);
+        self.drain(now, out);
     }
 
     fn wake(&mut self, now: Instant, out: &mut Outbox) {
@@ -98,11 +106,28 @@ impl Node for Station {
         } else {
             self.publisher.handle_timeout(now).expect("it was drained");
         }
-        self.drain(out);
+        self.drain(now, out);
     }
 
     fn next_wake(&self) -> Option<Instant> {
         let timeout = self.publisher.poll_timeout().unwrap_or(Instant::FAR);
         Some(timeout.min(self.next_at)).filter(|&at| at < Instant::FAR)
     }
+
+    /// Goes on with the next number, and with the history or without it. What was given and not sent
+    /// yet is gone where the state is.
+    fn restart(&mut self, now: Instant, state: State) {
+        if state == State::Lost {
+            let mut config = self.config.clone();
+            let transmitter = config.transmitter.as_mut().expect("a session of its own");
+            self.next = self.next.min(self.schedule.messages + 1);
+            transmitter.first_sequence = self.next;
+            self.publisher = made(&config);
+            self.next_at = now;
+        }
+    }
+}
+
+fn made(config: &Config) -> Publisher {
+    Publisher::new(config.clone()).expect("a plan's configuration is valid")
 }

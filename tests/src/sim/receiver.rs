@@ -1,0 +1,61 @@
+//! What a receiver says, as facts, and all that must hold of it in any network.
+
+use gapless_core::Instant;
+use gapless_core::receiver::{Batch, Command, Config};
+use gapless_core::wire::mold::Request;
+
+use super::check::{ExactlyOnce, GapsAddUp, MemoryBound, NothingSilent, Quiet};
+use super::trace::{Delivered, Fact, Trace};
+
+impl Trace {
+    /// The trace of a receiver of this configuration, with every checker that needs no knowledge of
+    /// the network.
+    #[must_use]
+    pub fn of_receiver(config: &Config) -> Self {
+        let window = u64::from(config.max_in_flight) * config.servers.len() as u64;
+        Self::new(vec![
+            Box::new(ExactlyOnce(config.delivery)),
+            Box::new(NothingSilent),
+            Box::new(GapsAddUp),
+            Box::new(MemoryBound),
+            Box::new(Quiet::new(config.min_request_timeout, window)),
+        ])
+    }
+
+    /// Takes a command of a receiver.
+    ///
+    /// # Panics
+    /// As [`Trace::tell`].
+    pub fn command(&mut self, now: Instant, command: &Command) {
+        let fact = match *command {
+            Command::Batch(ref batch) => return self.batch(now, batch),
+            Command::Request { request: Request { session, sequence: first, count }, .. } => {
+                Fact::Asked { session, first, count }
+            }
+            Command::SessionStarted { session, next } => Fact::Started { session, next },
+            Command::SessionEnded { session, next, .. } => Fact::Ended { session, next },
+            Command::GapOpened { session, first, last } => Fact::GapOpened { session, first, last },
+            Command::GapFilled { session, first, last, by_lines, by_answers, .. } => {
+                Fact::GapFilled { session, first, last, brought: by_lines + by_answers }
+            }
+            Command::Lost { session, first, last } => Fact::Lost { session, first, last },
+            Command::Halted { .. }
+            | Command::LineUp(_)
+            | Command::LineDown(_)
+            | Command::SequenceRegressed { .. } => return,
+        };
+        self.tell(now, &fact);
+    }
+
+    /// Takes messages that a receiver delivered.
+    ///
+    /// # Panics
+    /// As [`Trace::tell`], and when the batch holds another number of messages than it says.
+    pub fn batch<B: AsRef<[u8]>>(&mut self, now: Instant, batch: &Batch<B>) {
+        let messages: Vec<_> = batch.messages().map(|(_, bytes)| bytes).collect();
+        assert_eq!(messages.len(), usize::from(batch.count), "{batch:?} holds another number");
+        let (session, first, arrival) = (batch.session, batch.first, batch.arrival);
+        let delivered = Delivered { session, first, messages: &messages, arrival };
+        self.tell(now, &Fact::Delivered(delivered));
+    }
+}
