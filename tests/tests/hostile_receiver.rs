@@ -50,7 +50,7 @@ fn drain(receiver: &mut Receiver, trace: &mut Trace, now: Instant) -> Vec<(u64, 
         }
     }
     let (used, bound) = (receiver.memory_used(), receiver.memory_bound());
-    trace.tell(now, &Fact::Memory { used, bound, allocated: None });
+    trace.tell(now, Fact::Memory { used, bound, allocated: None });
     requests
 }
 
@@ -146,7 +146,7 @@ fn random_datagrams_leave_the_honest_feed_complete() {
             receiver.handle(now, Event::Datagram(datagram)).unwrap();
         }
         for _ in useful..receiver.stats().useful_answers {
-            trace.tell(now, &Fact::Useful);
+            trace.tell(now, Fact::Useful);
         }
         asked.extend(drain(&mut receiver, &mut trace, now));
     }

@@ -85,7 +85,7 @@ impl Ledger {
     }
 
     /// Puts a fact on the accounts.
-    pub(super) fn take(&mut self, fact: &Fact<'_>) {
+    pub(super) fn take(&mut self, fact: &Fact) {
         match *fact {
             Fact::Born { resumes: None } => *self = Self::default(),
             Fact::Born { resumes: Some((session, _)) } => {
@@ -111,9 +111,9 @@ impl Ledger {
                     account.gaps.clear();
                 });
             }
-            Fact::Delivered(delivered) => self.of(delivered.session, |account| {
-                account.settle(delivered.first, delivered.last());
-                account.delivered += delivered.messages.len() as u64;
+            Fact::Delivered { session, first, last, .. } => self.of(session, |account| {
+                account.settle(first, last);
+                account.delivered += last - first + 1;
             }),
             Fact::Lost { session, first, last } => self.of(session, |account| {
                 account.settle(first, last);

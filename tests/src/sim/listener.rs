@@ -58,7 +58,7 @@ impl Listener {
     ) -> Self {
         let (receiver, allocated) = made(&config);
         let mut trace = Trace::of_receiver(&config);
-        trace.tell(now, &Fact::Born { resumes: None });
+        trace.tell(now, Fact::Born { resumes: None });
         let made_from = config.clone();
         Self { receiver, trace, config, made_from, way, address, lines, allocated }
     }
@@ -77,7 +77,7 @@ impl Listener {
         if let (Event::Advance { next }, Some(Checkpoint { session, .. })) =
             (&event, self.receiver.checkpoint())
         {
-            self.trace.tell(now, &Fact::Advanced { session, next: *next });
+            self.trace.tell(now, Fact::Advanced { session, next: *next });
         }
         self.charged(|receiver| receiver.handle(now, event)).expect("it was drained");
         self.drain(now, out);
@@ -121,7 +121,7 @@ impl Listener {
         let (used, bound) = (self.receiver.memory_used(), self.receiver.memory_bound());
         let allocated = usize::try_from(self.allocated).expect("frees no more than it was given");
         let allocated = alloc::counts().then_some(allocated);
-        self.trace.tell(now, &Fact::Memory { used, bound, allocated });
+        self.trace.tell(now, Fact::Memory { used, bound, allocated });
     }
 
     fn tell_arrival(&mut self, now: Instant, bytes: &[u8]) {
@@ -131,7 +131,7 @@ impl Listener {
             Some((last, _)) => Fact::Heard { session, first, last },
             None => Fact::Revealed { session, last: first.saturating_sub(1) },
         };
-        self.trace.tell(now, &fact);
+        self.trace.tell(now, fact);
     }
 
     fn take(&mut self, now: Instant, source: Source, bytes: &Bytes) {
@@ -169,7 +169,7 @@ impl Node for Listener {
         let useful = self.receiver.stats().useful_answers;
         self.take(now, source, bytes);
         for _ in useful..self.receiver.stats().useful_answers {
-            self.trace.tell(now, &Fact::Useful);
+            self.trace.tell(now, Fact::Useful);
         }
         self.drain(now, out);
     }
@@ -194,7 +194,7 @@ impl Node for Listener {
             None => self.config.clone(),
         };
         (self.receiver, self.allocated) = made(&self.made_from);
-        self.trace.tell(now, &Fact::Born { resumes });
+        self.trace.tell(now, Fact::Born { resumes });
     }
 }
 

@@ -38,5 +38,5 @@ pub use setup::{
 };
 pub use station::{Schedule, Station};
 pub use stranger::Stranger;
-pub use trace::{Delivered, Fact, Trace};
+pub use trace::{Fact, Trace};
 pub use world::{Node, NodeId, Outbox, State, World};

@@ -5,7 +5,7 @@ use gapless_core::receiver::{Batch, Command, Config};
 use gapless_core::wire::mold::Request;
 
 use super::check::{ExactlyOnce, GapsAddUp, MemoryBound, NothingSilent, Quiet};
-use super::trace::{Delivered, Fact, Trace};
+use super::trace::{Fact, Trace};
 
 impl Trace {
     /// The trace of a receiver of this configuration, with every checker that needs no knowledge of
@@ -44,7 +44,7 @@ impl Trace {
             | Command::LineDown(_)
             | Command::SequenceRegressed { .. } => return,
         };
-        self.tell(now, &fact);
+        self.tell(now, fact);
     }
 
     /// Takes messages that a receiver delivered.
@@ -52,10 +52,8 @@ impl Trace {
     /// # Panics
     /// As [`Trace::tell`], and when the batch holds another number of messages than it says.
     pub fn batch<B: AsRef<[u8]>>(&mut self, now: Instant, batch: &Batch<B>) {
-        let messages: Vec<_> = batch.messages().map(|(_, bytes)| bytes).collect();
-        assert_eq!(messages.len(), usize::from(batch.count), "{batch:?} holds another number");
-        let (session, first, arrival) = (batch.session, batch.first, batch.arrival);
-        let delivered = Delivered { session, first, messages: &messages, arrival };
-        self.tell(now, &Fact::Delivered(delivered));
+        let count = batch.messages().count();
+        assert_eq!(count, usize::from(batch.count), "{batch:?} holds another number");
+        self.deliver(now, batch.session, batch.messages(), batch.arrival);
     }
 }

@@ -157,7 +157,7 @@ impl Stage {
     }
 
     /// Tells the receiver's checkers something that no machine says.
-    pub fn tell(&mut self, fact: &Fact<'_>) {
+    pub fn tell(&mut self, fact: Fact) {
         let tell = |listener: &mut Listener, now, _: &mut Outbox| listener.trace.tell(now, fact);
         self.world.call(self.listener, tell);
     }
@@ -165,7 +165,7 @@ impl Stage {
     /// Mends all paths; nothing goes wrong any more.
     pub fn mend(&mut self) {
         self.world.mend_paths();
-        self.tell(&Fact::Mended);
+        self.tell(Fact::Mended);
     }
 
     /// Runs until every session of the program is reported as ended.
@@ -180,7 +180,7 @@ impl Stage {
             let listener: &Listener = world.node(id);
             sessions.iter().all(|&(session, _)| listener.ledger().ended(session))
         });
-        self.tell(&Fact::Over);
+        self.tell(Fact::Over);
         let listener = self.listener();
         assert!(
             ended,

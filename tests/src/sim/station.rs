@@ -82,7 +82,7 @@ impl Station {
             }
         }
         let (used, bound) = (self.publisher.memory_used(), self.config.memory_limit());
-        self.trace.tell(now, &Fact::Memory { used, bound, allocated: None });
+        self.trace.tell(now, Fact::Memory { used, bound, allocated: None });
     }
 }
 

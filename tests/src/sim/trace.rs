@@ -2,7 +2,6 @@
 //! messages. A node translates its machine's events and commands; checkers judge the facts.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use gapless_core::{Instant, Session};
@@ -13,37 +12,9 @@ use super::ledger::Ledger;
 /// How many of the last facts a failure shows.
 const SHOWN: usize = 40;
 
-/// Consecutive messages that were handed on.
-#[derive(Clone, Copy, Hash)]
-pub struct Delivered<'a> {
-    /// Their session.
-    pub session: Session,
-    /// Number of the first.
-    pub first: u64,
-    /// What they say; one at least.
-    pub messages: &'a [&'a [u8]],
-    /// When their datagram arrived.
-    pub arrival: Instant,
-}
-
-impl Delivered<'_> {
-    /// Number of the last.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.first + (self.messages.len() as u64 - 1)
-    }
-}
-
-impl fmt::Debug for Delivered<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, first, arrival, .. } = self;
-        write!(f, "{session:?} {first}..={} of {arrival:?}", self.last())
-    }
-}
-
 /// Something that a node took, gave, or was told. Ranges of numbers include both ends.
-#[derive(Clone, Copy, Hash, Debug)]
-pub enum Fact<'a> {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fact {
     /// A machine was made: a new one, or one that goes on with a session at a number.
     Born {
         /// Where an earlier machine stood.
@@ -81,8 +52,17 @@ pub enum Fact<'a> {
         /// One past its last number.
         next: u64,
     },
-    /// Messages were delivered.
-    Delivered(Delivered<'a>),
+    /// Messages were delivered ([`Trace::deliver`] takes what they say).
+    Delivered {
+        /// Their session.
+        session: Session,
+        /// The first number.
+        first: u64,
+        /// The last number.
+        last: u64,
+        /// When their datagram arrived.
+        arrival: Instant,
+    },
     /// Messages were told as lost.
     Lost {
         /// Their session.
@@ -150,14 +130,14 @@ pub struct Trace {
     pub ledger: Ledger,
     checkers: Vec<Box<dyn Checker>>,
     digest: DefaultHasher,
-    shown: VecDeque<String>,
+    shown: VecDeque<(Instant, Fact)>,
 }
 
 impl Drop for Trace {
     fn drop(&mut self) {
         if std::thread::panicking() && !super::runner::is_muted() {
             eprintln!("the last facts:");
-            self.shown.iter().for_each(|line| eprintln!("  {line}"));
+            self.shown.iter().for_each(|(at, fact)| eprintln!("  {at:?} {fact:?}"));
         }
     }
 }
@@ -179,18 +159,40 @@ impl Trace {
     ///
     /// # Panics
     /// When it breaks what one of the checkers watches over.
-    pub fn tell(&mut self, now: Instant, fact: &Fact<'_>) {
+    pub fn tell(&mut self, now: Instant, fact: Fact) {
         (now, fact).hash(&mut self.digest);
         if !matches!(fact, Fact::Memory { .. }) {
             if self.shown.len() == SHOWN {
                 self.shown.pop_front();
             }
-            self.shown.push_back(format!("{now:?} {fact:?}"));
+            self.shown.push_back((now, fact));
         }
         for checker in &mut self.checkers {
-            checker.check(now, fact, &self.ledger);
+            checker.check(now, &fact, &self.ledger);
         }
-        self.ledger.take(fact);
+        self.ledger.take(&fact);
+    }
+
+    /// Takes the fact that messages were delivered, and what each of them says.
+    ///
+    /// # Panics
+    /// As [`Trace::tell`].
+    pub fn deliver<'a>(
+        &mut self,
+        now: Instant,
+        session: Session,
+        messages: impl Iterator<Item = (u64, &'a [u8])>,
+        arrival: Instant,
+    ) {
+        let mut range: Option<(u64, u64)> = None;
+        for (number, message) in messages {
+            range = Some((range.map_or(number, |(first, _)| first), number));
+            for checker in &mut self.checkers {
+                checker.check_message(session, number, message);
+            }
+        }
+        let (first, last) = range.expect("one message at least");
+        self.tell(now, Fact::Delivered { session, first, last, arrival });
     }
 
     /// A digest of every fact so far and its time.

@@ -12,7 +12,7 @@ use crate::sim::trace::Fact;
 pub struct GapsAddUp;
 
 impl Checker for GapsAddUp {
-    fn check(&mut self, _: Instant, fact: &Fact<'_>, before: &Ledger) {
+    fn check(&mut self, _: Instant, fact: &Fact, before: &Ledger) {
         match *fact {
             Fact::GapOpened { session, first, last } => {
                 let account = account(before, session);
@@ -38,8 +38,8 @@ mod tests {
     /// A gap from 3 to 5 opens, and something is told as filled.
     fn fills(first: u64, last: u64, brought: u64) {
         let (mut trace, session) = started(GapsAddUp);
-        trace.tell(Instant::ZERO, &Fact::GapOpened { session, first: 3, last: 5 });
-        trace.tell(Instant::ZERO, &Fact::GapFilled { session, first, last, brought });
+        trace.tell(Instant::ZERO, Fact::GapOpened { session, first: 3, last: 5 });
+        trace.tell(Instant::ZERO, Fact::GapFilled { session, first, last, brought });
         assert!(trace.ledger.accounts[&session].gaps.is_empty());
     }
 

@@ -12,7 +12,7 @@ use crate::sim::trace::Fact;
 pub struct MemoryBound;
 
 impl Checker for MemoryBound {
-    fn check(&mut self, _: Instant, fact: &Fact<'_>, _: &Ledger) {
+    fn check(&mut self, _: Instant, fact: &Fact, _: &Ledger) {
         let Fact::Memory { used, bound, allocated } = *fact else { return };
         assert!(used <= bound, "{used} bytes used where {bound} are the limit");
         if let Some(allocated) = allocated {
@@ -30,7 +30,7 @@ mod tests {
 
     fn uses(used: usize, bound: usize, allocated: usize) {
         let allocated = Some(allocated);
-        started(MemoryBound).0.tell(Instant::ZERO, &Fact::Memory { used, bound, allocated });
+        started(MemoryBound).0.tell(Instant::ZERO, Fact::Memory { used, bound, allocated });
     }
 
     #[test]

@@ -28,7 +28,13 @@ pub trait Checker: fmt::Debug {
     ///
     /// # Panics
     /// When the property is broken.
-    fn check(&mut self, now: Instant, fact: &Fact<'_>, before: &Ledger);
+    fn check(&mut self, now: Instant, fact: &Fact, before: &Ledger);
+
+    /// Takes what a message says that is about to be told as delivered.
+    ///
+    /// # Panics
+    /// When the property is broken.
+    fn check_message(&mut self, _session: Session, _number: u64, _message: &[u8]) {}
 }
 
 /// The account of a session that a node speaks of.
@@ -42,6 +48,6 @@ fn account(ledger: &Ledger, session: Session) -> &Account {
 fn started(checker: impl Checker + 'static) -> (super::trace::Trace, Session) {
     let mut trace = super::trace::Trace::new(vec![Box::new(checker)]);
     let session = super::session("CHECKED");
-    trace.tell(Instant::ZERO, &Fact::Started { session, next: 1 });
+    trace.tell(Instant::ZERO, Fact::Started { session, next: 1 });
     (trace, session)
 }

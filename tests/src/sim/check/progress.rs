@@ -62,7 +62,7 @@ impl Progress {
 }
 
 impl Checker for Progress {
-    fn check(&mut self, now: Instant, fact: &Fact<'_>, before: &Ledger) {
+    fn check(&mut self, now: Instant, fact: &Fact, before: &Ledger) {
         self.assert_settled(now, before);
         match *fact {
             Fact::Born { .. } => self.due.clear(),
@@ -90,11 +90,11 @@ mod tests {
     /// 3 are settled at a time in milliseconds.
     fn settles(progress: Progress, at: u64) {
         let (mut trace, session) = started(progress);
-        trace.tell(Instant::ZERO, &Fact::Heard { session, first: 3, last: 3 });
-        trace.tell(Instant::ZERO, &Fact::Mended);
-        trace.tell(Instant::from_millis(8), &Fact::Useful);
-        trace.tell(Instant::from_millis(at), &Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::FAR, &Fact::Over);
+        trace.tell(Instant::ZERO, Fact::Heard { session, first: 3, last: 3 });
+        trace.tell(Instant::ZERO, Fact::Mended);
+        trace.tell(Instant::from_millis(8), Fact::Useful);
+        trace.tell(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
+        trace.tell(Instant::FAR, Fact::Over);
     }
 
     const PATIENCE: Duration = Duration::from_millis(10);

@@ -28,7 +28,7 @@ impl Quiet {
 }
 
 impl Checker for Quiet {
-    fn check(&mut self, now: Instant, fact: &Fact<'_>, _: &Ledger) {
+    fn check(&mut self, now: Instant, fact: &Fact, _: &Ledger) {
         match *fact {
             Fact::Born { .. } => *self = Self { born: now, ..Self::new(self.timeout, self.window) },
             Fact::Useful => self.useful += 1,
@@ -52,11 +52,11 @@ mod tests {
     /// often. At most two requests are under way, each for at least ten milliseconds.
     fn asks(times: &[u64], useful: usize) {
         let (mut trace, session) = started(Quiet::new(Duration::from_millis(10), 2));
-        trace.tell(Instant::ZERO, &Fact::Born { resumes: None });
-        (0..useful).for_each(|_| trace.tell(Instant::ZERO, &Fact::Useful));
+        trace.tell(Instant::ZERO, Fact::Born { resumes: None });
+        (0..useful).for_each(|_| trace.tell(Instant::ZERO, Fact::Useful));
         for &time in times {
             let asked = Fact::Asked { session, first: 1, count: 1 };
-            trace.tell(Instant::from_millis(time), &asked);
+            trace.tell(Instant::from_millis(time), asked);
         }
     }
 
