@@ -11,9 +11,9 @@ use std::str::FromStr;
 /// |---|---|
 /// | `127.0.0.1:5000`, `[::1]:5000` | unicast: received on this address, sent to it |
 /// | `239.1.1.1:5000@eth0` | a multicast group, joined and sent on an interface |
-/// | `10.0.0.7/232.1.1.1:5000@eth0` | source-specific: of the group, only what `10.0.0.7` sends |
+/// | `127.0.0.7/232.1.1.1:5000@eth0` | source-specific: of the group, only what `127.0.0.7` sends |
 ///
-/// The interface is a name (`eth0`), one of its own addresses (`10.0.0.1`, `fe80::1`), or its index
+/// The interface is a name (`eth0`), one of its own addresses (`127.0.0.1`, `fe80::1`), or its index
 /// (`2`). A group without an interface is refused, so that a feed never depends on the routing
 /// table's choice.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -240,7 +240,7 @@ mod tests {
             "239.1.1.1:5000@3",
             "[ff02::1]:5000@eth0",
             "[ff02::1]:5000@fe80::1",
-            "10.0.0.7/232.1.1.1:5000@eth0",
+            "127.0.0.7/232.1.1.1:5000@eth0",
             "fd00::7/[ff3e::1]:5000@2",
         ] {
             assert_eq!(parse(written).unwrap().to_string(), written);
@@ -273,7 +273,7 @@ mod tests {
     fn an_interface_or_a_source_without_a_group_is_refused() {
         let unicast = "127.0.0.1:5000".parse().unwrap();
         assert_eq!(parse("127.0.0.1:5000@eth0"), Err(AddressError::InterfaceForUnicast(unicast)));
-        assert_eq!(parse("10.0.0.7/127.0.0.1:5000"), Err(AddressError::SourceForUnicast(unicast)));
+        assert_eq!(parse("127.0.0.7/127.0.0.1:5000"), Err(AddressError::SourceForUnicast(unicast)));
     }
 
     #[test]

@@ -31,7 +31,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut driver = ReceiverDriver::new(ReceiverConfig {
 //!     lines: vec!["239.1.1.1:5000@eth0".parse()?, "239.1.2.1:5000@eth1".parse()?],
-//!     servers: vec!["10.0.0.9:6000".parse()?],
+//!     servers: vec!["127.0.0.9:6000".parse()?],
 //!     ..ReceiverConfig::default()
 //! })?;
 //! loop {

@@ -182,8 +182,8 @@ mod tests {
     use std::io::Write;
     use std::net::IpAddr;
 
-    const FEED: &str = "10.0.0.1:5000";
-    const ELSEWHERE: &str = "10.0.0.2:6000";
+    const FEED: &str = "127.0.0.1:5000";
+    const ELSEWHERE: &str = "127.0.0.2:6000";
 
     /// A frame of raw IP to `to` with `count` empty messages from `sequence` on.
     fn frame(to: &str, session: &[u8; 10], sequence: u64, count: u16) -> Vec<u8> {
@@ -193,7 +193,7 @@ mod tests {
         let mut payload = header.to_bytes().to_vec();
         payload.resize(payload.len() + 2 * usize::from(count), 0);
         let mut bytes = Vec::new();
-        PacketBuilder::ipv4([10, 0, 0, 9], ip.octets(), 1)
+        PacketBuilder::ipv4([127, 0, 0, 9], ip.octets(), 1)
             .udp(1, to.port())
             .write(&mut bytes, &payload)
             .unwrap();
@@ -240,8 +240,11 @@ mod tests {
 
     #[test]
     fn a_flow_that_is_not_there_is_refused_and_those_that_are_there_are_listed() {
-        let Err(failure) = chosen(&recording(&[]), Some("10.0.0.3:1")) else { panic!("chosen") };
-        assert!(failure.to_string().contains("10.0.0.1:5000 (3 packets, 5 messages)"), "{failure}");
+        let Err(failure) = chosen(&recording(&[]), Some("127.0.0.3:1")) else { panic!("chosen") };
+        assert!(
+            failure.to_string().contains("127.0.0.1:5000 (3 packets, 5 messages)"),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn a_flow_that_is_not_in_the_capture_is_refused_and_those_in_it_are_listed() {
     let Some(capture) = shared("moldudp64-itch50.pcap") else { return };
     let to = Port::new();
     let ended = crate::program::gapless(&format!(
-        "publish --input {} --flow 10.0.0.1:1 --to {} --requests 127.0.0.1:0",
+        "publish --input {} --flow 127.0.0.1:1 --to {} --requests 127.0.0.1:0",
         capture.display(),
         to.address()
     ));
