@@ -9,8 +9,6 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "arbitrary")]
-extern crate std;
 
 mod blocks;
 pub mod journal;
