@@ -41,3 +41,12 @@ fn an_io_uring_loop_receives_everything_or_says_that_there_is_none() {
         assert_complete(&output);
     }
 }
+
+#[test]
+fn an_order_book_behind_a_bad_network_equals_the_one_that_missed_nothing() {
+    let output = run("order_book").output;
+    let rest = output.strip_prefix("20 books of 2000 messages are equal, after ");
+    let gaps = rest.and_then(|rest| rest.strip_suffix(" gaps\n"));
+    let gaps: u64 = gaps.and_then(|count| count.parse().ok()).expect(&output);
+    assert!(gaps >= 1000, "{output}");
+}
