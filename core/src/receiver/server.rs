@@ -66,6 +66,8 @@ pub(super) struct Server {
     /// The request timeout, as measured; silence doubles it until there is an answer again.
     timeout: Duration,
     variance: Duration,
+    /// When the window was last halved.
+    halved_at: Instant,
     /// When it last answered, or was last silent.
     answered: Option<Instant>,
     silent_since: Instant,
@@ -89,6 +91,7 @@ impl Server {
             stats: ServerStats { answer_size, window, ..ServerStats::default() },
             timeout: config.initial_request_timeout,
             variance: Duration::ZERO,
+            halved_at: Instant::ZERO,
             answered: None,
             silent_since: Instant::ZERO,
             silent: 0,
@@ -418,7 +421,11 @@ impl Servers {
             answers_others = server.answered.is_some_and(|answered| answered >= asked.sent);
             if !asked.idle && !asked.is_probe() {
                 server.stats.timeouts += 1;
-                server.stats.window = (server.stats.window / 2).max(1);
+                // Requests that were under way together are one sign of congestion (RFC 5681 § 3.1).
+                if asked.sent >= server.halved_at {
+                    server.stats.window = (server.stats.window / 2).max(1);
+                    server.halved_at = now;
+                }
                 if !answers_others && (server.silent == 0 || asked.sent >= server.silent_since) {
                     server.silent += 1;
                     server.silent_since = now;

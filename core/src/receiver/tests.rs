@@ -222,6 +222,26 @@ fn a_range_is_lost_exactly_when_it_is_given_up() {
 }
 
 #[test]
+fn requests_that_go_unanswered_together_halve_the_window_once() {
+    let mut bench = Bench::new(config());
+    let most = Config::default().max_in_flight;
+    let odd = |range: core::ops::Range<u64>| range.filter(|number| number % 2 == 1);
+    bench.line(0, A, data(1, 1));
+    for number in odd(3..100) {
+        bench.line(number * 5, A, data(number, number));
+        bench.pass(number * 5 + 2);
+        bench.answer(number * 5 + 5, data(number - 1, number - 1));
+    }
+    assert_eq!(bench.receiver.server(SERVER).unwrap().window, most);
+    odd(101..200).for_each(|number| bench.line(1000, A, data(number, number)));
+    bench.pass(1002);
+    assert_eq!(bench.receiver.server(SERVER).unwrap().in_flight, most);
+    bench.pass(1012);
+    let server = bench.receiver.server(SERVER).unwrap();
+    assert_eq!((server.timeouts, server.window), (u64::from(most), most / 2));
+}
+
+#[test]
 fn an_answer_that_was_read_late_still_repairs() {
     let mut bench = Bench::new(config());
     for n in [1, 3, 4, 5] {
