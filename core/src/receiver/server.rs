@@ -65,6 +65,8 @@ pub(super) struct Server {
     pub(super) stats: ServerStats,
     /// The request timeout, as measured; silence doubles it until there is an answer again.
     timeout: Duration,
+    /// How often it is doubled for want of a measured round trip.
+    doubled: u32,
     variance: Duration,
     /// When the window was last halved.
     halved_at: Instant,
@@ -90,6 +92,7 @@ impl Server {
             address,
             stats: ServerStats { answer_size, window, ..ServerStats::default() },
             timeout: config.initial_request_timeout,
+            doubled: 0,
             variance: Duration::ZERO,
             halved_at: Instant::ZERO,
             answered: None,
@@ -149,12 +152,14 @@ impl Server {
         let spare = self.variance.saturating_mul(4).max(*smoothed / 2);
         let timeout = smoothed.saturating_add(spare);
         self.timeout = timeout.max(config.min_request_timeout).min(config.max_request_timeout);
+        self.doubled = 0;
     }
 
     /// How long the next request waits for its answer: doubled by each round of silence, so that a
-    /// round trip that has grown is found.
+    /// round trip that has grown is found. Until one is measured an answer does not undo that: where
+    /// all are longer than the first timeout, none would ever be (RFC 6298 § 5).
     fn patience(&self, config: &Config) -> Duration {
-        let doubled = self.timeout.saturating_mul(1 << self.silent.min(16));
+        let doubled = self.timeout.saturating_mul(1 << self.silent.max(self.doubled).min(16));
         doubled.min(config.max_request_timeout)
     }
 
@@ -425,6 +430,8 @@ impl Servers {
                 if asked.sent >= server.halved_at {
                     server.stats.window = (server.stats.window / 2).max(1);
                     server.halved_at = now;
+                    let unmeasured = server.stats.round_trip == Duration::ZERO;
+                    server.doubled = server.doubled.saturating_add(u32::from(unmeasured));
                 }
                 if !answers_others && (server.silent == 0 || asked.sent >= server.silent_since) {
                     server.silent += 1;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 
 use super::*;
-use crate::Session;
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT, Header, PacketWriter, Request};
+use crate::{Duration, Session};
 
 pub(super) const S: Session = Session::new(*b"SESSION001");
 const A: LineId = LineId(0);
@@ -219,6 +219,28 @@ fn a_range_is_lost_exactly_when_it_is_given_up() {
     bench.pass(5010);
     assert!(bench.told.contains(&Command::Lost { session: S, first: 2, last: 2 }));
     assert_eq!(bench.delivered, numbers(&[(1, 1), (3, 7)]));
+}
+
+#[test]
+fn a_round_trip_that_is_longer_than_the_first_timeout_is_measured() {
+    let mut bench = Bench::new(config());
+    let mut answers = vec![];
+    let mut next = 1;
+    for millis in 0..2000 {
+        if millis % 200 == 0 {
+            bench.line(millis, A, data(next, next));
+            next += 2;
+        }
+        bench.pass(millis);
+        answers.extend(bench.requests.drain(..).map(|request| (millis + 100, request.sequence)));
+        while answers.first().is_some_and(|&(due, _)| due <= millis) {
+            let (_, number) = answers.remove(0);
+            bench.answer(millis, data(number, number));
+        }
+    }
+    let server = bench.receiver.server(SERVER).unwrap();
+    assert_eq!(server.round_trip, Duration::from_millis(100));
+    assert!(server.timeouts <= 2, "{server:?}");
 }
 
 #[test]
