@@ -1,10 +1,14 @@
-//! Sans-IO machines that turn a lossy, sequenced live feed into a stream that nobody misses a
-//! message of.
+//! Sans-IO machines that turn a lossy, sequenced live feed into a stream that nobody misses a message
+//! of: MoldUDP64 received from several lines, with gap detection, arbitration and repair, and published
+//! too. They are state machines and nothing else: no sockets, no clock, no threads, no randomness, no
+//! hash order. The same events give the same commands, in any event loop, in a simulator, in a replay.
 //!
-//! Everything here is deterministic: no sockets, no clock, no threads, no randomness, no hash order.
-//! A driver turns sockets into events and commands into datagrams; see [`Machine`] for the contract
-//! and [`Receiver`](receiver::Receiver) for the machine that most people come for.
-
+//! Two types matter most: [`Receiver`](receiver::Receiver), which makes a feed whole, and
+//! [`Publisher`](publisher::Publisher), which sends one and answers requests. Both keep the contract of
+//! [`Machine`]: give one event, then drain the commands. What they are given comes from a driver, which
+//! turns sockets into events and commands into datagrams; `gapless-mio` is one, and the rest of this
+//! page is about writing your own.
+#![doc = include_str!("driver.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 

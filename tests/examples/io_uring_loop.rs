@@ -56,6 +56,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => {}
             result => drop(result?),
         }
+        if ring.completion().is_empty() {
+            // Only when nothing was read: what lies in a socket must not be given up.
+            receiver.handle_timeout(now())?;
+            drain(&mut receiver, &requests, &mut ring, &mut consumer)?;
+        }
         while let Some(done) = { ring.completion().next() } {
             let index = done.user_data() as usize;
             let Some((socket, source, buffer)) = reads.get_mut(index) else {
@@ -71,10 +76,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 drain(&mut receiver, &requests, &mut ring, &mut consumer)?;
             }
             push(&mut ring, read(socket, buffer, index))?;
-        }
-        if receiver.poll_timeout().is_some_and(|at| at <= now()) {
-            receiver.handle_timeout(now())?;
-            drain(&mut receiver, &requests, &mut ring, &mut consumer)?;
         }
     }
     Ok(consumer.verdict())
@@ -94,7 +95,6 @@ fn drain(
 ) -> io::Result<()> {
     while let Some(command) = receiver.poll_command() {
         match command {
-            // What had waited for a gap to close.
             Command::Batch(batch) => consumer.batch(&batch),
             Command::Request { request, .. } => {
                 // Lives until its completion, which tells its address.

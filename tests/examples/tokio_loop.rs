@@ -50,12 +50,15 @@ async fn receive(
         let timeout = receiver.poll_timeout().unwrap_or(Instant::FAR).since(Instant::ZERO);
         let timer = origin.checked_add(timeout).unwrap_or(origin + PATIENCE);
         let batch = tokio::select! {
-            len = line.recv(&mut from_line) => {
-                receiver.receive(now(), Source::Line(LineId(0)), &from_line[..len?])
-            }
+            // In this order: the timer runs out only when nothing waits to be read, so that a program
+            // that was held up gives up nothing that lies in its sockets.
+            biased;
             read = requests.recv_from(&mut answer) => {
                 let (len, from) = read?;
                 receiver.receive(now(), Source::Peer(from), &answer[..len])
+            }
+            len = line.recv(&mut from_line) => {
+                receiver.receive(now(), Source::Line(LineId(0)), &from_line[..len?])
             }
             () = time::sleep_until(timer) => {
                 receiver.handle_timeout(now())?;
