@@ -87,15 +87,34 @@ fn a_refusal_that_is_told_stops_nothing() {
     assert_eq!(received(&socket), [2, 3]);
 }
 
+/// A link so slow that nothing leaves while a test runs.
+struct SlowLink;
+
+impl SlowLink {
+    fn new() -> Option<Self> {
+        let slow = "tc qdisc add dev lo root tbf rate 8bit burst 2k limit 100m";
+        let made = Command::new("sh").args(["-c", slow]).status();
+        if !made.is_ok_and(|status| status.success()) {
+            gapless_tests::skip::skip(format_args!("no slow link: {slow}"));
+            return None;
+        }
+        Some(Self)
+    }
+}
+
+impl Drop for SlowLink {
+    /// Throws away what waits. It would keep its sockets, and they the namespace, for hours after the
+    /// test, and what it runs into meanwhile uses up the kernel's room for ICMP, for everybody.
+    fn drop(&mut self) {
+        let removed = Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).status();
+        assert!(removed.is_ok_and(|status| status.success()), "the link stays slow");
+    }
+}
+
 #[test]
 fn what_a_full_send_buffer_does_not_take_is_dropped_and_counted() {
     in_namespace!();
-    // A link so slow that nothing leaves while the test runs.
-    let slow = "tc qdisc add dev lo root tbf rate 8bit burst 2k limit 100m";
-    if !Command::new("sh").args(["-c", slow]).status().is_ok_and(|status| status.success()) {
-        gapless_tests::skip::skip(format_args!("no slow link: {slow}"));
-        return;
-    }
+    let Some(_slow) = SlowLink::new() else { return };
     let (_socket, to) = receiver();
     let stats = send(&sender(), &[(1000, to); 1000]);
     assert!(stats.buffer_full > 0);
