@@ -1,8 +1,12 @@
-//! Random events against a `Receiver`, judged by the model's oracle.
+//! Random events against a `Receiver`, judged by the model's oracle, its memory counted.
 
 #![no_main]
 
+use gapless_tests::alloc::Counting;
 use gapless_tests::model::receiver::{Case, play};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|case: Case| play(&case, false));
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fuzz_target!(|case: Case| play(&case, true));

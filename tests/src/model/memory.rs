@@ -27,6 +27,12 @@ impl Ledger {
         result
     }
 
+    /// The same, but for so many bytes that are not the machine's.
+    #[must_use]
+    pub fn without(self, bytes: usize) -> Self {
+        Self { allocated: self.allocated - bytes as isize, ..self }
+    }
+
     /// Holds `used` against the memory rule. Nothing outside may hold a slice of the machine's.
     ///
     /// # Panics

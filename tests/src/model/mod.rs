@@ -1,10 +1,13 @@
 //! Naive models of the machines: short enough to be believed by reading them.
 
+pub mod journal;
 pub mod memory;
 pub mod mold;
+mod numbers;
 pub mod publisher;
 pub mod ranges;
 pub mod receiver;
+mod recorded;
 pub mod retransmitter;
 pub mod transmitter;
 

@@ -5,13 +5,19 @@ use std::collections::VecDeque;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use gapless_core::publisher::{Command, Config, Error, Event, Publisher};
+use gapless_core::rate::Rate;
 use gapless_core::retransmitter::{self, Retransmitter};
 use gapless_core::transmitter::{self, Transmitter};
 use gapless_core::wire::mold::{Header, Kind, Request};
 use gapless_core::{Duration, Instant, Machine, Session};
 
+use super::recorded::{Played, Tape};
+
 const FEED: Session = Session::new(*b"FEED      ");
 const CAPTURED: Session = Session::new(*b"CAPTURED  ");
+
+/// The most that happens in a case.
+const MOST_OPS: usize = 400;
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +40,12 @@ pub enum Op {
     Timeout,
 }
 
-/// What is tried.
+/// What is tried: a configuration, and what happens.
 #[derive(Clone, Debug)]
-pub struct Case(Vec<Op>);
+pub struct Case {
+    config: Config,
+    ops: Vec<Op>,
+}
 
 impl<'a> Arbitrary<'a> for Case {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
@@ -52,7 +61,23 @@ impl<'a> Arbitrary<'a> for Case {
                 _ => Op::Message(u.int_in_range(0..=600)?),
             })
         };
-        Ok(Self(std::iter::from_fn(|| (!u.is_empty()).then(|| op(u))).collect::<Result<_>>()?))
+        let mtu = *u.choose(&[64, 200, 1472])?;
+        let flush_delay = Duration::from_micros(*u.choose(&[0, 1_000])?);
+        let pace = *u.choose(&[None, Some(Rate { bytes_per_second: 1_000_000, burst: 3_000 })])?;
+        let ring = *u.choose(&[2, 8])?;
+        let transmitter =
+            transmitter::Config { mtu, flush_delay, pace, ring, ..transmitter::Config::new(FEED) };
+        let retransmitter = retransmitter::Config {
+            mtu,
+            history_bytes: 256 << 10,
+            max_addresses: 4,
+            ring,
+            ..retransmitter::Config::default()
+        };
+        let config =
+            Config { transmitter: Some(transmitter), retransmitter, ..Config::republishing() };
+        let ops = std::iter::from_fn(|| (!u.is_empty()).then(|| op(u)));
+        Ok(Self { config, ops: ops.take(MOST_OPS).collect::<Result<_>>()? })
     }
 }
 
@@ -61,23 +86,24 @@ impl<'a> Arbitrary<'a> for Case {
 /// # Panics
 /// The publisher says other than its machines.
 pub fn check(case: &Case) {
-    let config = Config::new(FEED);
+    let config = case.config.clone();
     let transmitter = config.transmitter.clone().unwrap();
     let answering = retransmitter::Config { session: Some(FEED), ..config.retransmitter.clone() };
     let mut play = Play {
-        publisher: Publisher::new(config).unwrap(),
+        publisher: Played::new(config, Tape::of(case.ops.len()).as_ref()),
         transmitter: Transmitter::new(transmitter).unwrap(),
         retransmitter: Retransmitter::new(answering).unwrap(),
         now: Instant::ZERO,
         sent: VecDeque::new(),
     };
-    for op in &case.0 {
+    for op in &case.ops {
         play.step(*op);
     }
+    play.publisher.replay();
 }
 
 struct Play {
-    publisher: Publisher,
+    publisher: Played<Publisher>,
     transmitter: Transmitter,
     retransmitter: Retransmitter,
     now: Instant,

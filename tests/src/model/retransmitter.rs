@@ -5,6 +5,7 @@
 
 mod case;
 mod play;
+mod runs;
 
 pub use case::{Case, Op};
 
@@ -15,6 +16,9 @@ use gapless_core::rate::Rate;
 use gapless_core::retransmitter::{Config, LookUpId, Stats};
 use gapless_core::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_COUNT, MAX_DATAGRAM};
 use gapless_core::{Duration, Instant, Session};
+
+use super::numbers::Numbers;
+use case::SESSIONS;
 
 /// Plays a case.
 ///
@@ -42,19 +46,23 @@ fn packet(session: Session, first: u64, count: u64, largest: usize) -> Vec<u8> {
     packet
 }
 
-/// What is held: ranges by session and first number, with their last.
+/// What is held of each session.
 #[derive(Clone, Default, Debug)]
-struct Held(BTreeMap<(Session, u64), u64>);
+struct Held([Numbers; SESSIONS.len()]);
 
 impl Held {
-    fn contains(&self, session: Session, number: u64) -> bool {
-        let before = self.0.range(..=(session, number)).next_back();
-        before.is_some_and(|(&(of, _), &last)| of == session && last >= number)
+    fn of(&self, session: Session) -> &Numbers {
+        &self.0[place(session)]
     }
 
     fn count(&self) -> u64 {
-        self.0.iter().map(|(&(_, first), &last)| last - first + 1).sum()
+        self.0.iter().map(Numbers::count).sum()
     }
+}
+
+/// Which of the sessions one is.
+fn place(session: Session) -> usize {
+    SESSIONS.iter().position(|known| *known == session).expect("a session that occurs")
 }
 
 /// What a request wants, or a look-up.
@@ -174,9 +182,9 @@ impl Model {
         if !self.admits(to) {
             return Fate::Silence;
         }
-        if self.held.contains(session, first) {
-            let held = |number| self.held.contains(session, number);
-            let count = self.fitting(wanted, held);
+        if self.held.of(session).covers(first, first) {
+            let last = self.held.of(session).first_missing(first).map_or(u64::MAX, |next| next - 1);
+            let count = self.fitting(wanted, last);
             self.answered(to, wanted, count);
             self.stats.answered += 1;
             return Fate::Answered(count);
@@ -185,8 +193,9 @@ impl Model {
             self.stats.declined += 1;
             return Fate::Silence;
         }
-        let numbers = (first..=u64::MAX).take(wanted.count.min(MAX_COUNT).into());
-        wanted.count = numbers.take_while(|&at| !self.held.contains(session, at)).count() as u16;
+        let until = self.held.of(session).first_there(first).map_or(u64::MAX, |next| next - 1);
+        let missing = (until - first).saturating_add(1);
+        wanted.count = missing.min(wanted.count.min(MAX_COUNT).into()) as u16;
         let waiting: usize = self.look_ups.iter().map(|look_up| look_up.waiting.len()).sum();
         let full = waiting == self.config.max_waiting;
         let no_more = full || self.look_ups.len() == self.config.max_look_ups;
@@ -207,12 +216,12 @@ impl Model {
         Fate::Silence
     }
 
-    /// How many wanted messages, of those that `has` says are there, fit one answer.
-    fn fitting(&self, wanted: Wanted, has: impl Fn(u64) -> bool) -> u64 {
+    /// How many wanted messages, of those up to `last`, fit one answer.
+    fn fitting(&self, wanted: Wanted, last: u64) -> u64 {
         let Wanted { session, first, count } = wanted;
         let mut size = HEADER_LEN;
-        let numbers = (first..=u64::MAX).take(count.min(MAX_COUNT).into());
-        let fitting = numbers.take_while(|&number| has(number)).take_while(|&number| {
+        let numbers = (first..=last).take(count.min(MAX_COUNT).into());
+        let fitting = numbers.take_while(|&number| {
             size += LENGTH_LEN + message(session, number, self.largest).0;
             size <= self.config.mtu || (number == first && size <= MAX_DATAGRAM)
         });
@@ -225,7 +234,9 @@ impl Model {
     }
 
     fn answered(&mut self, to: SocketAddr, wanted: Wanted, count: u64) {
-        let bytes = self.packet(wanted, count).len();
+        let len = |number| LENGTH_LEN + message(wanted.session, number, self.largest).0;
+        let numbers = (wanted.first..=u64::MAX).take(count as usize);
+        let bytes = HEADER_LEN + numbers.map(len).sum::<usize>();
         self.stats.answered_messages += count;
         self.stats.answered_bytes += bytes as u64;
         self.total.push((self.now, bytes));

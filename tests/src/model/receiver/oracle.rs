@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 
 use super::case::World;
 use super::feed::Feed;
-use super::numbers::Numbers;
 use super::trace::{Said, Step};
 use super::track::{Gap, Track, missing};
+use crate::model::numbers::Numbers;
 
 #[derive(Debug, Default)]
 struct Line {

@@ -11,6 +11,8 @@ use super::case::{Case, Data, From, Kind, Misuse, Op, Place, Shape, World, Wrap,
 use super::feed::{Feed, IDS, bare};
 use super::oracle::Oracle;
 use super::trace::{Ledger, Said, Step};
+use super::twins::Twins;
+use crate::model::recorded::{Played, Tape};
 
 /// How long an answer takes once loss has stopped.
 const ROUND_TRIP: Duration = Duration::from_micros(500);
@@ -20,11 +22,17 @@ const HEARTBEATS: Duration = Duration::from_millis(5);
 const SOON: Duration = Duration::from_secs(60);
 /// From whom answers come that nobody asked.
 const STRANGER: u8 = 77;
+/// How many steps a case that fails tells of.
+const TOLD: usize = 40;
+/// How many steps, and bytes of answers, are worth playing until everything has arrived: many tiny
+/// answers to a small window, or large ones for which there is hardly room, can take more.
+const WORTH_STEPS: u32 = 20_000;
+const WORTH_BYTES: usize = 16 << 20;
 
 /// A receiver, all that is around it, and what happened.
 pub(super) struct Run<'a> {
     case: &'a Case,
-    receiver: Receiver,
+    receiver: Played<Receiver>,
     feed: Feed,
     oracle: Oracle,
     now: Instant,
@@ -32,14 +40,16 @@ pub(super) struct Run<'a> {
     asked: VecDeque<(ServerId, SocketAddr, Request)>,
     ledger: Ledger,
     watches_memory: bool,
-    pub(super) steps: Vec<(Instant, Step, Said)>,
+    twins: Twins,
+    /// The last steps, with what was said to them.
+    steps: VecDeque<(Instant, Step, Said)>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(case: &'a Case, watches_memory: bool) -> Self {
         let mut ledger = Ledger::default();
-        let config = case.config.clone();
-        let receiver = ledger.during(|| Receiver::new(config)).expect("a valid configuration");
+        let (config, tape) = (case.config.clone(), Tape::of(case.ops.len()));
+        let receiver = ledger.during(|| Played::new(config, tape.as_ref()));
         let mut feed = Feed::new(case.base, case.large);
         feed.publish(0, case.history.into());
         let oracle = Oracle::new(case.world, &case.config);
@@ -53,18 +63,22 @@ impl<'a> Run<'a> {
             asked,
             ledger,
             watches_memory,
-            steps: vec![],
+            twins: Twins::new(case, tape.is_some()),
+            steps: VecDeque::new(),
         };
         run.check_memory();
         run.step(Step::Timeout { back: false });
         run
     }
 
-    /// Takes one step, and lets the oracle hear the answer.
+    /// Takes one step, and lets the oracle hear the answer, and the twins confirm it.
     fn step(&mut self, step: Step) {
+        if self.steps.len() == TOLD {
+            self.steps.pop_front();
+        }
         // Noted first, for a run that fails in the middle of it.
-        self.steps.push((self.now, step, Said::default()));
-        let Some((now, step, said)) = self.steps.last_mut() else { return };
+        self.steps.push_back((self.now, step, Said::default()));
+        let Some((now, step, said)) = self.steps.back_mut() else { return };
         *said = self.case.way.take(&mut self.receiver, &mut self.ledger, *now, step);
         for command in &said.commands {
             if let Command::Request { server, to, request } = command {
@@ -72,8 +86,9 @@ impl<'a> Run<'a> {
             }
         }
         self.check_memory();
-        if let Some((now, step, said)) = self.steps.last() {
+        if let Some((now, step, said)) = self.steps.back() {
             self.oracle.check(&self.feed, &self.receiver, *now, step, said);
+            self.twins.take(*now, step, said);
         }
     }
 
@@ -83,7 +98,7 @@ impl<'a> Run<'a> {
         let bound = self.receiver.memory_bound();
         assert!(used <= bound, "{used} bytes where {bound} may be");
         if self.watches_memory {
-            let allocated = self.ledger.allocated();
+            let allocated = self.ledger.allocated() - self.receiver.recording_bytes();
             assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
             let most = allocated + allocated / 20 + (16 << 10);
             assert!(used <= most, "{used} bytes are told and {allocated} allocated");
@@ -149,7 +164,7 @@ impl<'a> Run<'a> {
                 let now = self.now;
                 if *back {
                     // It counts as the newest time that the receiver saw.
-                    self.now = self.steps.last().map_or(now, |(newest, ..)| *newest);
+                    self.now = self.steps.back().map_or(now, |(newest, ..)| *newest);
                 }
                 self.step(Step::Timeout { back: *back });
                 self.now = now;
@@ -268,7 +283,8 @@ impl<'a> Run<'a> {
     }
 
     /// Loss stops: lines send heartbeats, and every request is answered. Then everything arrives, and
-    /// never longer than the rules say goes by without progress.
+    /// never longer than the rules say goes by without progress. Where that is too much to be played
+    /// to its end, it must at least have come nearer.
     pub(super) fn finish(&mut self) {
         if self.case.world != World::Patient {
             return;
@@ -285,10 +301,13 @@ impl<'a> Run<'a> {
         let mut due: VecDeque<(Instant, SocketAddr, Request)> = VecDeque::new();
         let mut heartbeat = self.now;
         let mut progress = (self.now, 0);
-        for _ in 0..200_000 {
+        let (began, delivered) = (self.now, self.receiver.stats().delivered);
+        let (mut steps, mut answered) = (0, 0);
+        while steps < WORTH_STEPS && answered < WORTH_BYTES {
             if self.is_finished() {
                 return;
             }
+            steps += 1;
             let answer = due.front().map(|(at, ..)| *at);
             let timeout = self.receiver.poll_timeout();
             let next = [answer, timeout].into_iter().flatten().fold(heartbeat, Instant::min);
@@ -298,6 +317,7 @@ impl<'a> Run<'a> {
                 let (_, to, request) = due.pop_front().expect("an answer is due");
                 let (first, count) = (request.sequence, u64::from(request.count).min(40));
                 if let Some(bytes) = self.feed.packet(0, first, count) {
+                    answered += bytes.len();
                     self.datagram(Source::Peer(to), bytes, 0);
                 }
             } else if timeout == Some(next) {
@@ -318,7 +338,9 @@ impl<'a> Run<'a> {
             let rest = self.now.since(progress.0);
             assert!(rest <= bound, "{rest:?} without progress where {bound:?} may be: {stats:?}");
         }
-        panic!("no end of repairs: {:?}", self.receiver.stats());
+        let stats = self.receiver.stats();
+        let nearer = stats.delivered > delivered || self.now.since(began) <= bound;
+        assert!(nearer, "repairs without end that repair nothing: {stats:?}");
     }
 
     /// What a line sends when there is nothing new: a heartbeat or the end. That the last number there
@@ -338,6 +360,11 @@ impl<'a> Run<'a> {
         let last = self.feed.last(0);
         let ends = self.feed.has_ended(0) && !self.oracle.starts_after(IDS[0], self.feed.next(0));
         self.oracle.is_complete(IDS[0], last) && (!ends || self.oracle.has_ended(IDS[0]))
+    }
+
+    /// What was recorded does the same again.
+    pub(super) fn replay(&mut self) {
+        self.receiver.replay();
     }
 
     /// Without commands drained, events are refused.
@@ -365,8 +392,7 @@ impl Drop for Run<'_> {
     /// A failing run tells its last steps.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let first = self.steps.len().saturating_sub(40);
-            for (now, step, said) in &self.steps[first..] {
+            for (now, step, said) in &self.steps {
                 eprintln!("{now:?} {step}\n    {:?}, until {:?}", said.commands, said.timeout);
             }
         }

@@ -1,12 +1,13 @@
 //! What was done to a receiver and what it said: enough to do it again, and to compare.
 
 use bytes::Bytes;
-use gapless_core::receiver::{Batch, Command, Datagram, Event, Receiver, Source};
+use gapless_core::receiver::{Batch, Call, Command, Datagram, Event, Receiver, Source};
 use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine};
 use std::fmt;
 
 use crate::alloc;
+use crate::model::recorded::Played;
 
 /// One thing done to a receiver.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ impl Way {
     /// Takes a step, and drains.
     pub(super) fn take(
         self,
-        receiver: &mut Receiver,
+        receiver: &mut Played<Receiver>,
         ledger: &mut Ledger,
         now: Instant,
         step: &Step,
@@ -94,7 +95,12 @@ impl Way {
     }
 }
 
-fn by_event(receiver: &mut Receiver, ledger: &mut Ledger, now: Instant, step: &Step) -> Said {
+fn by_event(
+    receiver: &mut Played<Receiver>,
+    ledger: &mut Ledger,
+    now: Instant,
+    step: &Step,
+) -> Said {
     let taken = ledger.during(|| match step {
         Step::Datagram { source, bytes, pinned } => {
             let bytes = buffer(bytes, *pinned);
@@ -111,13 +117,14 @@ fn by_event(receiver: &mut Receiver, ledger: &mut Ledger, now: Instant, step: &S
 }
 
 fn by_call(
-    receiver: &mut Receiver,
+    receiver: &mut Played<Receiver>,
     ledger: &mut Ledger,
     now: Instant,
     source: Source,
     bytes: &[u8],
 ) -> Said {
-    let batch = ledger.during(|| receiver.receive_stamped(now, arrival(now), source, bytes));
+    let call = Call { arrival: arrival(now), source, datagram: bytes };
+    let batch = ledger.during(|| receiver.call(now, call));
     let mut direct = Vec::new();
     if let Some(batch) = batch {
         let Batch { session, first, count, offset, arrival, origin, repaired, .. } = batch;
@@ -141,7 +148,7 @@ fn by_call(
     said
 }
 
-fn drain(receiver: &mut Receiver, ledger: &mut Ledger) -> Said {
+fn drain(receiver: &mut Played<Receiver>, ledger: &mut Ledger) -> Said {
     let mut commands = Vec::new();
     while let Some(command) = ledger.during(|| receiver.poll_command()) {
         cut(&command, &mut commands);

@@ -3,7 +3,7 @@
 use gapless_core::Instant;
 use std::collections::BTreeSet;
 
-use super::numbers::Numbers;
+use crate::model::numbers::Numbers;
 
 /// What is known of one session.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::ops::RangeInclusive;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use gapless_core::retransmitter::{Command, Error, Event, LookUpId, Retransmitter, Stats};
@@ -10,8 +10,10 @@ use gapless_core::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Request};
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::case::SESSIONS;
-use super::{Case, Fate, Held, LookUp, Model, Op, Wanted, message, packet};
+use super::runs::Run;
+use super::{Case, Fate, Held, LookUp, Model, Op, Wanted, message, packet, place};
 use crate::model::memory::Ledger;
+use crate::model::recorded::{Played, Tape};
 
 /// Entries of the index that a history of 256 KiB has, and blocks that it has at least.
 const SEGMENTS: usize = 256;
@@ -19,12 +21,12 @@ const BLOCKS: usize = 3;
 const BLOCK: usize = 64 << 10;
 
 pub(super) struct Play {
-    retransmitter: Retransmitter,
+    retransmitter: Played<Retransmitter>,
     model: Model,
     base: u64,
     ledger: Ledger,
     /// What is held, as it came.
-    arrivals: VecDeque<(Session, u64)>,
+    arrivals: VecDeque<Run>,
     /// How far each session was fed.
     fed: [u64; SESSIONS.len()],
     /// Whether messages left for another reason than that the blocks were full.
@@ -36,8 +38,8 @@ pub(super) struct Play {
 impl Play {
     pub(super) fn new(case: &Case) -> Self {
         let mut ledger = Ledger::new();
-        let config = case.config.clone();
-        let retransmitter = ledger.during(|| Retransmitter::new(config).unwrap());
+        let (config, tape) = (case.config.clone(), Tape::of(case.ops.len()));
+        let retransmitter = ledger.during(|| Played::new(config, tape.as_ref()));
         Self {
             retransmitter,
             model: Model::new(case),
@@ -58,6 +60,7 @@ impl Play {
         }
         self.step(Op::Hold(false));
         self.check();
+        self.retransmitter.replay();
     }
 
     fn step(&mut self, op: Op) {
@@ -139,7 +142,8 @@ impl Play {
     fn check_memory(&self) {
         let used = self.retransmitter.memory_used();
         if self.outside.is_empty() {
-            self.ledger.check(used, self.model.config.memory_limit());
+            let ledger = self.ledger.without(self.retransmitter.recording_bytes());
+            ledger.check(used, self.model.config.memory_limit());
         }
         assert!(used <= self.model.config.memory_limit());
     }
@@ -198,14 +202,14 @@ impl Play {
         assert_eq!(stored + again, if placed { numbers } else { 0 });
         if let Some(forgotten) = forgotten {
             self.model.stats.evicted_sessions += 1;
-            self.arrivals.retain(|&(of, _)| of != forgotten);
+            self.arrivals.retain(|run| run.session != forgotten);
             self.crowded = true;
         }
         if placed {
             self.look(session, first..=last, &before);
             let newest = last - (u64::from(count) - 1);
-            let is_held = |at| self.model.held.contains(session, at);
-            assert!(again > 0 || (newest..=last).all(is_held), "the newest packet is held");
+            let held = self.model.held.of(session);
+            assert!(again > 0 || held.covers(newest, last), "the newest packet is held");
         }
     }
 
@@ -214,54 +218,98 @@ impl Play {
     fn look(&mut self, session: Session, numbers: RangeInclusive<u64>, before: &Stats) {
         let mut held = Held::default();
         for known in &self.model.sessions {
-            let ranges = self.retransmitter.ranges(known.session);
-            held.0.extend(ranges.map(|(first, last)| ((known.session, first), last)));
+            for (first, last) in self.retransmitter.ranges(known.session) {
+                held.0[place(known.session)].add(first, last);
+            }
         }
-        let stats = self.retransmitter.stats();
+        let stats = *self.retransmitter.stats();
         let stored = stats.stored_messages - before.stored_messages;
         assert_eq!(held.count(), stats.stored_messages - stats.evicted_messages);
-        assert!(held.0.len() <= SEGMENTS, "more pieces than the index has room for");
+        let pieces: usize = held.0.iter().map(|of| of.ranges().len()).sum();
+        assert!(pieces <= SEGMENTS, "more pieces than the index has room for");
 
-        let is_held = |&(of, at): &(Session, u64)| held.contains(of, at);
-        let is_stored = |&(of, at): &(Session, u64)| of == session && numbers.contains(&at);
+        let (first, last) = numbers.into_inner();
+        let stretch = Run { session, first, last };
         let evicted = stats.evicted_messages > before.evicted_messages;
-        let came = numbers.clone().map(|at| (session, at)).filter(is_held);
+        let mut known = self.model.held.clone();
         if evicted {
-            let others = self.arrivals.iter().filter(|arrival| !is_stored(arrival));
-            assert!(
-                others.skip_while(|at| !is_held(at)).all(is_held),
-                "what came first goes first"
-            );
-            // Some may have left and come anew meanwhile: those that came first of what was held.
-            let known = self.arrivals.iter().filter(|arrival| is_stored(arrival)).count() as u64;
-            let mut anew = (known + stored).saturating_sub(numbers.clone().count() as u64);
-            self.arrivals.retain(|arrival| {
-                let moves = is_stored(arrival) && is_held(arrival) && anew > 0;
-                anew -= u64::from(moves);
-                is_held(arrival) && !moves
-            });
-            let staying = self.arrivals.iter().copied().filter(|arrival| is_stored(arrival));
-            let staying: BTreeSet<_> = staying.collect();
-            self.arrivals.extend(came.filter(|at| !staying.contains(at)));
-        } else {
-            self.arrivals.extend(came.filter(|&(of, at)| !self.model.held.contains(of, at)));
+            known = self.forget_evicted(&held, stretch, stored);
         }
-        assert_eq!(self.arrivals.len() as u64, held.count(), "held, but never stored");
+        for (first, last) in held.of(session).within(first, last) {
+            for (first, last) in known.of(session).missing_within(first, last) {
+                self.arrived(Run { session, first, last });
+            }
+        }
+        let arrived: u64 = self.arrivals.iter().map(Run::count).sum();
+        assert_eq!(arrived, held.count(), "held, but never stored");
         self.model.held = held;
         if evicted {
             self.check_room();
         }
     }
 
+    /// Some have left while `stored` messages of `stretch` were stored: those that came first. What is
+    /// left of those that are older than that is returned.
+    fn forget_evicted(&mut self, held: &Held, stretch: Run, stored: u64) -> Held {
+        let mut staying = Held::default();
+        let (mut known, mut nothing_left) = (0, true);
+        for run in &self.arrivals {
+            known += run.inside(&stretch).map_or(0, |inside| inside.count());
+            for other in run.outside(&stretch) {
+                let mut left = other.held(held);
+                // The first run of which something is left may have lost its front.
+                let in_order = match (left.next(), left.next()) {
+                    (None, _) => nothing_left,
+                    (Some(left), None) => {
+                        left.last == other.last
+                            && (std::mem::take(&mut nothing_left) || left == other)
+                    }
+                    (Some(_), Some(_)) => false,
+                };
+                assert!(in_order, "what came first goes first");
+            }
+        }
+        // Some may have left and come anew meanwhile: those that came first of what was held.
+        let mut anew = (known + stored).saturating_sub(stretch.count());
+        let mut left = Vec::new();
+        for run in std::mem::take(&mut self.arrivals) {
+            left.extend(run.outside(&stretch).flat_map(|other| other.held(held)));
+            for mut inside in run.inside(&stretch).iter().flat_map(|inside| inside.held(held)) {
+                let moves = anew.min(inside.count());
+                anew -= moves;
+                if moves < inside.count() {
+                    inside.first += moves;
+                    left.push(inside);
+                }
+            }
+            left.sort_by_key(|run| run.first);
+            for run in left.drain(..) {
+                staying.0[place(run.session)].add(run.first, run.last);
+                self.arrived(run);
+            }
+        }
+        staying
+    }
+
+    /// Notes that messages came behind all others.
+    fn arrived(&mut self, run: Run) {
+        match self.arrivals.back_mut() {
+            Some(before) if before.is_followed_by(&run) => before.last = run.last,
+            _ => self.arrivals.push_back(run),
+        }
+    }
+
     /// Some have left: there was no room for more.
     fn check_room(&mut self) {
         let largest = self.model.largest;
-        let len = |&(session, at): &(Session, u64)| LENGTH_LEN + message(session, at, largest).0;
+        let len = |run: &Run| -> usize {
+            let len = |at| LENGTH_LEN + message(run.session, at, largest).0;
+            (run.first..=run.last).map(len).sum()
+        };
         let bytes: usize = self.arrivals.iter().map(len).sum();
-        let follows = |(a, b): &(&(Session, u64), &(Session, u64))| a.0 == b.0 && a.1 + 1 == b.1;
-        let pairs = self.arrivals.iter().zip(self.arrivals.iter().skip(1));
-        let runs = self.arrivals.len() - pairs.filter(follows).count();
-        let segments = runs + self.arrivals.len() / 256 + BLOCKS + 2;
+        let messages: u64 = self.arrivals.iter().map(Run::count).sum();
+        let runs = self.arrivals.len();
+        let segments = runs + messages as usize / 256 + BLOCKS + 2;
         self.crowded |= segments >= SEGMENTS / 2;
         let full = (BLOCKS - 1) * (BLOCK - LENGTH_LEN - largest);
         assert!(self.crowded || bytes >= full, "only {bytes} bytes are left in {runs} runs");
@@ -334,7 +382,7 @@ impl Play {
             return;
         };
         self.model.look_ups.remove(nth.into());
-        let fitting = self.model.fitting(wanted, |at| at <= last);
+        let fitting = self.model.fitting(wanted, last);
         let mut expected = Vec::new();
         if fitting == 0 {
             self.model.stats.look_ups_malformed += 1;

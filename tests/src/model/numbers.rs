@@ -1,11 +1,14 @@
-//! A plain set of message numbers: the oracle's memory. It grows as it likes.
+//! A plain set of message numbers: the memory of models. It grows as it likes.
 
 /// Disjoint inclusive ranges in ascending order; neighbours are merged.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Numbers(Vec<(u64, u64)>);
 
 impl Numbers {
     pub(super) fn add(&mut self, first: u64, last: u64) {
+        if self.0.last().is_none_or(|&(_, b)| b.saturating_add(1) < first) {
+            return self.0.push((first, last));
+        }
         let (mut first, mut last) = (first, last);
         let touches =
             |&(a, b): &(u64, u64)| a.saturating_sub(1) <= last && b.saturating_add(1) >= first;
@@ -36,6 +39,39 @@ impl Numbers {
         }
     }
 
+    /// The first number from `from` on that is there.
+    pub(super) fn first_there(&self, from: u64) -> Option<u64> {
+        self.after(from).map(|(a, _)| a.max(from))
+    }
+
+    /// How many numbers there are.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|(a, b)| b - a + 1).sum()
+    }
+
+    /// The ranges, in ascending order.
+    pub(super) fn ranges(&self) -> &[(u64, u64)] {
+        &self.0
+    }
+
+    /// The parts of `first..=last` that are there, in ascending order.
+    pub(super) fn within(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        let start = self.0.partition_point(|&(_, b)| b < first);
+        let touched = self.0[start..].iter().take_while(move |(a, _)| *a <= last);
+        touched.map(move |&(a, b)| (a.max(first), b.min(last)))
+    }
+
+    /// The parts of `first..=last` that are not there, in ascending order.
+    pub(super) fn missing_within(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        let mut next = Some(first);
+        std::iter::from_fn(move || {
+            let first = self.first_missing(next?).filter(|first| *first <= last)?;
+            let end = self.first_there(first).map_or(last, |there| last.min(there - 1));
+            next = end.checked_add(1);
+            Some((first, end))
+        })
+    }
+
     /// The first range that does not lie wholly before `number`.
     fn after(&self, number: u64) -> Option<(u64, u64)> {
         self.0.get(self.0.partition_point(|&(_, last)| last < number)).copied()
@@ -56,6 +92,10 @@ mod tests {
         assert!(numbers.intersects(3, 5) && !numbers.intersects(3, 4));
         assert_eq!(numbers.first_missing(1), Some(3));
         assert_eq!(numbers.first_missing(9), None);
+        assert_eq!((numbers.first_there(3), numbers.first_there(10)), (Some(5), Some(10)));
+        assert!(numbers.within(2, 5).eq([(2, 2), (5, 5)]) && numbers.within(7, 8).eq([]));
+        assert!(numbers.missing_within(2, 9).eq([(3, 4), (7, 8)]));
+        assert!(numbers.missing_within(9, u64::MAX).eq([]));
         numbers.add(3, 8);
         assert!(numbers.covers(1, u64::MAX));
     }
