@@ -24,6 +24,9 @@ pub(super) trait Play {
         observer: &mut dyn Observer,
     ) -> Result<(), Fault>;
 
+    /// A difference that was not returned yet, because the journal has more of its event.
+    fn differs(&self, id: u16) -> Option<Fault>;
+
     fn replayed(&self, id: u16) -> Replayed<'_>;
 }
 
@@ -39,6 +42,8 @@ pub(super) struct Playback<M> {
     /// Commands taken since the last event, and whether it is settled.
     taken: u64,
     settled: bool,
+    /// How it differs since the last event: the first difference of several.
+    difference: Option<Difference>,
     /// What the last call returned, as it is written.
     answer: Vec<u8>,
     scratch: Vec<u8>,
@@ -72,6 +77,7 @@ impl<M: Journaled> Playback<M> {
             commands: 0,
             taken: 0,
             settled: false,
+            difference: None,
             answer: Vec::new(),
             scratch: Vec::new(),
         };
@@ -157,19 +163,21 @@ impl<M: Journaled> Playback<M> {
         while (self.taken < settled.commands || settled.drained && !verifies)
             && self.command(id, observer)
         {}
-        let replayed = self.taken;
-        if settled.drained && verifies && replayed == settled.commands {
+        let taken = self.taken;
+        if verifies && settled.drained {
             self.show_rest(id, observer);
         }
         let timeout = self.machine.poll_timeout();
-        let digest = record::settle(&mut self.digest, settled.drained, timeout);
+        let recorded = settled.digest;
+        let replayed = record::settle(&mut self.digest, settled.drained, timeout);
         self.settled = true;
-        if replayed < settled.commands {
-            Err(Difference::Fewer { recorded: settled.commands, replayed })
+        observer.happens(self.place(id), Happening::Settled { recorded, replayed });
+        if taken < settled.commands {
+            Err(Difference::Fewer { recorded: settled.commands, replayed: taken })
         } else if self.taken > settled.commands {
             Err(Difference::More { recorded: settled.commands })
-        } else if digest != settled.digest {
-            Err(Difference::Digest { recorded: settled.digest, replayed: digest })
+        } else if replayed != recorded {
+            Err(Difference::Digest { recorded, replayed })
         } else {
             Ok(())
         }
@@ -229,11 +237,20 @@ impl<M: Journaled> Play for Playback<M> {
         };
         match outcome {
             Err(difference) if verifies => {
-                self.show_rest(id, observer);
-                Err(Fault::Differs { place: self.place(id), difference })
+                self.difference.get_or_insert(difference);
             }
-            _ => Ok(()),
+            _ => {}
         }
+        // Whoever looks on is shown all that followed from the event before.
+        match self.settled.then(|| self.differs(id)).flatten() {
+            Some(fault) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
+    fn differs(&self, id: u16) -> Option<Fault> {
+        let difference = self.difference.clone()?;
+        Some(Fault::Differs { place: self.place(id), difference })
     }
 
     fn replayed(&self, id: u16) -> Replayed<'_> {

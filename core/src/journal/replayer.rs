@@ -55,6 +55,13 @@ pub enum Happening<'a> {
     Command(&'a dyn Debug),
     /// The journal has another answer or command at this place, or one more.
     Recorded(&'a dyn Debug),
+    /// Everything that followed from the making, event, timeout or call has been given.
+    Settled {
+        /// The digest of all until here, as the journal has it.
+        recorded: u32,
+        /// The same of the replay.
+        replayed: u32,
+    },
 }
 
 /// Where a journal stands: which machine, which of its events, and when.
@@ -215,7 +222,7 @@ impl<'a> Replayed<'a> {
 }
 
 impl Replayer {
-    /// Replays and compares; ends at the first difference.
+    /// Replays and compares; ends after the first event that differs.
     #[must_use]
     pub const fn verifying() -> Self {
         Self::new(true)
@@ -267,13 +274,22 @@ impl Replayer {
                 Ok(block) => self
                     .block(&block, observer)
                     .map_err(|(offset, fault)| Error::At { offset, fault })?,
-                Err(End::Whole) => return Ok(Ending { bytes: offset, torn: 0 }),
-                Err(End::Torn(torn)) => return Ok(Ending { bytes: offset, torn }),
+                Err(End::Whole) => return self.end(Ending { bytes: offset, torn: 0 }),
+                Err(End::Torn(torn)) => return self.end(Ending { bytes: offset, torn }),
                 Err(End::Damaged(damage)) => {
                     return Err(Error::At { offset, fault: Fault::Block(damage) });
                 }
                 Err(End::Source(error)) => return Err(Error::Source(error)),
             }
+        }
+    }
+
+    /// The journal may end before it tells all that followed from an event that differs.
+    fn end<E>(&self, ending: Ending) -> Result<Ending, Error<E>> {
+        let differs = self.machines.iter().find_map(|(&id, member)| member.play.differs(id));
+        match differs {
+            Some(fault) => Err(Error::At { offset: ending.bytes, fault }),
+            None => Ok(ending),
         }
     }
 

@@ -229,11 +229,54 @@ fn another_policy_is_found_at_the_first_event_that_it_changes() {
 }
 
 #[test]
-fn recorded_commands_are_shown_beside_those_of_a_replay_that_differs() {
+fn everything_that_followed_from_an_event_is_shown_before_its_difference_is_told() {
     let mut replayer = Replayer::verifying().knowing::<Receiver>();
-    let error = replayer.replay(&misrecorded(true)[..], &mut ()).unwrap_err();
+    let mut text = Text(8, Vec::new());
+    let error = replayer.replay(&misrecorded(true)[..], &mut text).unwrap_err();
     let Error::At { fault: Fault::Differs { place, .. }, .. } = error else { panic!("{error:?}") };
     assert_eq!(place.event, 8);
+    let settled = text.1.last().unwrap();
+    assert!(settled.starts_with("Settled { recorded: "), "{settled}");
+}
+
+/// The journal, with commands, of a receiver of another session than the one that it names.
+fn renamed() -> Vec<u8> {
+    let mut journal = recorded(true);
+    let name = journal.windows(10).position(|bytes| bytes == session().as_bytes()).unwrap();
+    journal[name..name + 10].copy_from_slice(b"ANOTHER   ");
+    seal(&mut journal);
+    journal
+}
+
+#[test]
+fn recorded_commands_are_shown_beside_those_of_a_replay_that_differs() {
+    let mut replayer = Replayer::verifying().knowing::<Receiver>();
+    let mut text = Text(1, Vec::new());
+    let error = replayer.replay(&renamed()[..], &mut text).unwrap_err();
+    let Error::At { fault: Fault::Differs { place, difference }, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((place.event, difference), (1, Difference::Command { index: 0 }));
+    let starts = |what: &str| text.1.iter().filter(|line| line.starts_with(what)).count();
+    let [replayed, recorded] = ["Command(SessionStarted", "Recorded(SessionStarted"].map(starts);
+    assert_eq!((replayed, recorded), (1, 1), "{:?}", text.1);
+    assert_eq!(starts("Recorded(Batch"), 1, "{:?}", text.1);
+}
+
+#[test]
+fn a_difference_is_told_although_the_journal_ends_before_its_digest() {
+    let mut journal = renamed();
+    // The machine, its digest, the first event and its first command are left.
+    let mut end = HEADER_LEN;
+    for _ in 0..4 {
+        let length = u32::from_le_bytes(journal[end + 1..end + 5].try_into().unwrap());
+        end += 5 + length as usize;
+    }
+    journal.truncate(end);
+    journal[12..16].copy_from_slice(&((end - HEADER_LEN) as u32).to_le_bytes());
+    seal(&mut journal);
+    let fault = verify(&journal).unwrap_err();
+    assert!(matches!(fault, Fault::Differs { place: Place { event: 1, .. }, .. }), "{fault:?}");
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub trait Receiving:
         source: Source,
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>>;
+
+    /// As [`Receiver::has_commands`]. A recorder notes that there are none, as if it had been drained:
+    /// so a replay that has some differs at this very event.
+    fn has_commands(&mut self) -> bool;
 }
 
 impl AsRef<Self> for Receiver {
@@ -44,6 +48,11 @@ impl Receiving for Receiver {
     ) -> Option<Batch<&'a [u8]>> {
         Self::receive_stamped(self, now, arrival, source, datagram)
     }
+
+    #[inline]
+    fn has_commands(&mut self) -> bool {
+        Self::has_commands(self)
+    }
 }
 
 impl<S: Sink> Receiving for Recorder<Receiver, S> {
@@ -56,6 +65,16 @@ impl<S: Sink> Receiving for Recorder<Receiver, S> {
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
         self.call(now, Call { arrival, source, datagram })
+    }
+
+    #[inline]
+    fn has_commands(&mut self) -> bool {
+        if self.machine().has_commands() {
+            return true;
+        }
+        let none = self.poll_command();
+        debug_assert_eq!(none, None, "a receiver knows whether it has commands");
+        false
     }
 }
 

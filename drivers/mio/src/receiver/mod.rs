@@ -166,7 +166,7 @@ impl<M: Receiving> ReceiverDriver<M> {
     /// # Errors
     /// Waiting or reading fails for good. Single failures are counted.
     pub fn turn(&mut self, timeout: Option<Duration>, sink: &mut impl Sink) -> Result<Turn, Error> {
-        if self.machine.as_ref().has_commands() {
+        if self.machine.has_commands() {
             self.drain(sink);
         }
         let mut turn = Turn::default();
@@ -382,7 +382,7 @@ impl<M: Receiving> ReceiverDriver<M> {
             if let Some(batch) = machine.receive_stamped(now, arrival, source, datagram.bytes) {
                 sink.batch(batch);
             }
-            if machine.as_ref().has_commands() {
+            if machine.has_commands() {
                 drain(machine, requests, sink);
             }
         }
