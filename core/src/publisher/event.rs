@@ -1,9 +1,11 @@
 //! What a publisher is made from, takes, gives and counts.
 
 use bytes::Bytes;
+use core::fmt;
 use core::net::SocketAddr;
 
 use crate::retransmitter::{self, LookUpId};
+use crate::wire::brief::Brief;
 use crate::{Duration, Session, transmitter};
 
 /// The configuration of a [`Publisher`](super::Publisher).
@@ -61,7 +63,7 @@ pub(super) fn republished_end(
 }
 
 /// What a publisher takes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The next message of the session, as [`transmitter::Event::Message`].
     Message(&'a [u8]),
@@ -102,7 +104,7 @@ pub enum Event<'a> {
 }
 
 /// What a publisher wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command {
     /// Send this packet on every line.
     Send {
@@ -127,6 +129,42 @@ pub enum Command {
         /// How many are wanted, from 1. No more than fit one answer are of use.
         count: u16,
     },
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            // What its two machines take looks as it does there.
+            Self::Message(message) => transmitter::Event::Message(message).fmt(f),
+            Self::Flush => transmitter::Event::Flush.fmt(f),
+            Self::End => transmitter::Event::End.fmt(f),
+            Self::Republish(ref bytes) => f.debug_tuple("Republish").field(&Brief(bytes)).finish(),
+            Self::Store { packet } => retransmitter::Event::Store { packet }.fmt(f),
+            Self::Request { from, datagram } => {
+                retransmitter::Event::Request { from, datagram }.fmt(f)
+            }
+            Self::Found { id, packet } => retransmitter::Event::Found { id, packet }.fmt(f),
+            Self::NotFound { id } => retransmitter::Event::NotFound { id }.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { bytes } => f.debug_tuple("Send").field(&Brief(bytes)).finish(),
+            Self::Answer { to, bytes } => {
+                f.debug_struct("Answer").field("to", to).field("bytes", &Brief(bytes)).finish()
+            }
+            Self::LookUp { id, session, first, count } => f
+                .debug_struct("LookUp")
+                .field("id", id)
+                .field("session", session)
+                .field("first", first)
+                .field("count", count)
+                .finish(),
+        }
+    }
 }
 
 /// What a publisher counted since it was made, beside what its two machines count:

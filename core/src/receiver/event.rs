@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::config::Error;
-use crate::wire::brief::Brief;
+use crate::wire::brief::{Brief, Numbers};
 use crate::wire::mold::{self, Messages};
 use crate::{Duration, Instant, Session};
 
@@ -48,6 +48,16 @@ pub enum Source {
     Peer(SocketAddr),
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(LineId(line)) => write!(f, "line {line}"),
+            Self::LineFrom(LineId(line), from) => write!(f, "line {line} from {from}"),
+            Self::Peer(from) => write!(f, "peer {from}"),
+        }
+    }
+}
+
 /// A datagram as it came, owned.
 #[derive(Clone)]
 pub struct Datagram {
@@ -64,12 +74,12 @@ pub struct Datagram {
 
 impl fmt::Debug for Datagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Datagram")
-            .field("source", &self.source)
-            .field("bytes", &Brief(&self.bytes))
-            .field("pinned", &self.pinned)
-            .field("arrival", &self.arrival)
-            .finish()
+        let Self { source, bytes, pinned, arrival } = self;
+        write!(f, "{source}: {:?}, arrived {arrival:?}", Brief(bytes))?;
+        match *pinned > bytes.len() {
+            true => write!(f, ", pins {pinned} bytes"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -103,6 +113,16 @@ pub enum Origin {
     Server(ServerId),
     /// An answer from elsewhere (`accept_answers = Any`).
     Unknown,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(LineId(line)) => write!(f, "line {line}"),
+            Self::Server(ServerId(server)) => write!(f, "server {server}"),
+            Self::Unknown => write!(f, "a stranger"),
+        }
+    }
 }
 
 /// Consecutive messages, delivered once.
@@ -147,14 +167,10 @@ impl<B: AsRef<[u8]>> Batch<B> {
 
 impl<B> fmt::Debug for Batch<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("session", &self.session)
-            .field("first", &self.first)
-            .field("count", &self.count)
-            .field("arrival", &self.arrival)
-            .field("origin", &self.origin)
-            .field("repaired", &self.repaired)
-            .finish_non_exhaustive()
+        let Self { session, first, count, arrival, ref origin, repaired, .. } = *self;
+        let numbers = Numbers { session, first, count };
+        let repaired = if repaired { ", repaired" } else { "" };
+        write!(f, "{numbers:?} by {origin}, arrived {arrival:?}{repaired}")
     }
 }
 

@@ -104,11 +104,8 @@ pub struct Call<'a> {
 
 impl Debug for Call<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Call")
-            .field("arrival", &self.arrival)
-            .field("source", &self.source)
-            .field("datagram", &Brief(self.datagram))
-            .finish()
+        let Self { arrival, source, datagram } = self;
+        write!(f, "{source}: {:?}, arrived {arrival:?}", Brief(datagram))
     }
 }
 

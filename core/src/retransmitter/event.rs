@@ -1,9 +1,11 @@
 //! What a retransmitter takes and gives.
 
 use bytes::Bytes;
+use core::fmt;
 use core::net::SocketAddr;
 
 use crate::Session;
+use crate::wire::brief::{Brief, BriefRequest};
 
 /// One question to the archive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -11,7 +13,7 @@ pub struct LookUpId(pub u64);
 
 /// What a retransmitter takes. Whatever the bytes, they never make an error: what cannot be used is
 /// dropped and counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A datagram came to the socket that takes requests, and to nothing else.
     Request {
@@ -42,7 +44,7 @@ pub enum Event<'a> {
 }
 
 /// What a retransmitter wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command {
     /// Send this packet to one requester, from the socket that its request came to.
     Answer {
@@ -62,4 +64,37 @@ pub enum Command {
         /// How many are wanted, from 1. No more than fit one answer are of use.
         count: u16,
     },
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request { from, datagram } => {
+                let datagram = BriefRequest(datagram);
+                f.debug_struct("Request").field("from", from).field("datagram", &datagram).finish()
+            }
+            Self::Store { packet } => f.debug_tuple("Store").field(&Brief(packet)).finish(),
+            Self::Found { id, packet } => {
+                f.debug_struct("Found").field("id", id).field("packet", &Brief(packet)).finish()
+            }
+            Self::NotFound { id } => f.debug_struct("NotFound").field("id", id).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer { to, bytes } => {
+                f.debug_struct("Answer").field("to", to).field("bytes", &Brief(bytes)).finish()
+            }
+            Self::LookUp { id, session, first, count } => f
+                .debug_struct("LookUp")
+                .field("id", id)
+                .field("session", session)
+                .field("first", first)
+                .field("count", count)
+                .finish(),
+        }
+    }
 }

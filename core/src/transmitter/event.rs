@@ -1,11 +1,13 @@
 //! What a transmitter takes and gives.
 
 use bytes::Bytes;
+use core::fmt;
 
+use crate::wire::brief::{Brief, BriefMessage};
 use crate::wire::mold::Kind;
 
 /// What a transmitter takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The next message of the session; copied once, into the packet that is being built. May be
     /// empty.
@@ -17,7 +19,7 @@ pub enum Event<'a> {
 }
 
 /// What a transmitter wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command {
     /// Send this packet on every line.
     Packet {
@@ -31,4 +33,24 @@ pub enum Command {
         /// What it is.
         kind: Kind,
     },
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(message) => {
+                f.debug_tuple("Message").field(&BriefMessage(message)).finish()
+            }
+            Self::Flush => f.write_str("Flush"),
+            Self::End => f.write_str("End"),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Number, count and kind are in the packet.
+        let Self::Packet { bytes, .. } = self;
+        f.debug_tuple("Packet").field(&Brief(bytes)).finish()
+    }
 }

@@ -8,8 +8,10 @@
 //! session: 10 bytes | sequence: u64 | count: u16 | count × (length: u16, payload: length bytes)
 //! ```
 
+use core::fmt;
 use core::iter::FusedIterator;
 
+use super::brief::Numbers;
 use crate::Session;
 
 /// Bytes of the header of every packet, and of a whole request.
@@ -362,7 +364,7 @@ fn first_broken_block(blocks: &[u8], count: u16) -> Malformed {
 ///
 /// The same 20 bytes as a header without blocks: only the direction tells them apart, so never take
 /// both from one socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// The session asked for.
     pub session: Session,
@@ -400,6 +402,13 @@ impl Request {
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let Self { session, sequence, count } = *self;
         Header { session, sequence, count }.to_bytes()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, sequence: first, count } = *self;
+        f.debug_tuple("Request").field(&Numbers { session, first, count }).finish()
     }
 }
 
