@@ -1,7 +1,10 @@
 //! The command line: what can be said, and what makes sense together.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,7 +34,8 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 Examples:
   gapless demo
-  gapless demo --input feed.bin --loss 5% --reorder 5% --duplicate 5% --seed 7";
+  gapless demo --input feed.bin --loss 5% --reorder 5% --duplicate 5% --seed 7
+  gapless demo --journal demo.journal && gapless replay demo.journal --verify";
 
 const PUBLISH_EXAMPLES: &str = "\
 Examples:
@@ -54,7 +58,23 @@ Examples:
         --requests 10.0.0.1:5002 --follow --output feed.bin
   Goes on where the last run ended:
     gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin \\
-        --resume feed.state";
+        --resume feed.state
+  Everything that happens recorded, to be replayed later:
+    gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --journal feed.journal";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  Does this program still do what was recorded?
+    gapless replay feed.journal --verify
+  What happened around event 1200 of each machine:
+    gapless replay feed.journal --print --from 1190 --to 1210";
+
+const REPLAY_EXIT_CODES: &str = "\
+Exit codes:
+  0  replayed; with --verify, everything was as recorded
+  1  with --verify: a machine did something else than was recorded
+  2  the command line makes no sense
+  4  the journal cannot be read, or is damaged: the message says where";
 
 /// Receives, repairs and re-publishes MoldUDP64 feeds.
 #[derive(Parser, Debug)]
@@ -80,6 +100,26 @@ pub(crate) enum Command {
     /// Receive a feed, have what is missing sent again, and write it in order.
     #[command(after_help = format!("{RECEIVE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Receive(Receive),
+    /// Replay a journal: give the machines again what they were given when it was recorded.
+    ///
+    /// No socket is opened and no time is waited for. In the end it is told what each machine counted.
+    /// A journal that ends within a block, as it does when its program was killed, is replayed as far as
+    /// it is whole.
+    #[command(after_help = format!("{REPLAY_EXAMPLES}\n\n{REPLAY_EXIT_CODES}"))]
+    Replay(Replay),
+}
+
+/// `--journal`, of every command that runs machines.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Journaling {
+    /// Record everything that the machines are given in this file, in place of what is there, for
+    /// `gapless replay`. A program that is killed loses the last second of it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Record what the machines did too, not only a digest of it: a larger journal, from which
+    /// `gapless replay --verify` shows what was done instead.
+    #[arg(long, requires = "journal")]
+    pub(crate) journal_commands: bool,
 }
 
 /// `gapless demo`
@@ -104,6 +144,8 @@ pub(crate) struct Demo {
     /// Seeds the feed and each line's dice.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) journaling: Journaling,
     /// Print one JSON object instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -165,6 +207,8 @@ pub(crate) struct Publish {
     /// How long to stay after the last message, and after each request that comes then.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
     pub(crate) linger: Duration,
+    #[command(flatten)]
+    pub(crate) journaling: Journaling,
     /// Print one JSON object for each session instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -225,7 +269,39 @@ pub(crate) struct Receive {
     /// is appended to then.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) journaling: Journaling,
     /// Print one JSON object for each session instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `gapless replay`
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    /// The journal; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) journal: PathBuf,
+    /// Compare what the machines do with what was recorded, and end at the first difference: with the
+    /// event, the digests and the commands.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Print what happens, one line for each event and each command; with --json on standard error.
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Print from this event on; events are counted from 1, for each machine.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "print",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(crate) from: u64,
+    /// Print up to this event.
+    #[arg(long, value_name = "N", requires = "print")]
+    pub(crate) to: Option<u64>,
+    /// Print one JSON object instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -248,7 +324,33 @@ pub(crate) enum OnLoss {
     Halt,
 }
 
+impl Journaling {
+    /// Checks that the journal is a file, and not one of the `others`.
+    ///
+    /// # Errors
+    /// Says what contradicts what, and what to do.
+    fn check(&self, others: &[(&str, Option<&Path>)]) -> Result<(), Failure> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        if is_standard(journal) {
+            return Err(Failure::usage("--journal -: a journal is kept in a file"));
+        }
+        match others.iter().find(|(_, other)| *other == Some(journal.as_path())) {
+            Some((name, _)) => Err(Failure::usage(format!("{name} and --journal name one file"))
+                .advise("give each a file of its own")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Demo {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// Says what contradicts what, and what to do.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.journaling.check(&[("--input", self.input.as_deref())])
+    }
+
     /// What happens to the lines.
     pub(crate) fn odds(&self) -> Odds {
         odds(self.loss, self.reorder, self.duplicate)
@@ -275,6 +377,7 @@ impl Publish {
     /// # Errors
     /// Says what contradicts what, and what to do.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.journaling.check(&[("--input", Some(&self.input))])?;
         if self.requests.ip().is_multicast() {
             return Err(Failure::usage(format!(
                 "--requests {}: requests come by unicast, this is a multicast group",
@@ -335,6 +438,8 @@ impl Receive {
     /// # Errors
     /// Says what contradicts what, and what to do.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        let (output, resume) = (self.output.as_deref(), self.resume.as_deref());
+        self.journaling.check(&[("--output", output), ("--resume", resume)])?;
         if let (Some(Begin::Number(number @ 2..)), None) = (self.from, self.session) {
             return Err(Failure::usage(format!(
                 "--from {number} is a number of some session, and none is named"
@@ -380,119 +485,4 @@ fn twice(addresses: &[SocketAddr]) -> Option<&SocketAddr> {
         .enumerate()
         .find(|(at, address)| addresses[..*at].contains(address))
         .map(|(_, address)| address)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
-
-    fn parse(line: &str) -> Result<Command, clap::Error> {
-        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
-    }
-
-    fn publish(more: &str) -> Result<(), Failure> {
-        let line = "gapless publish --to 127.0.0.1:1 --requests 127.0.0.1:0 --input";
-        match parse(&format!("{line} {more}")) {
-            Ok(Command::Publish(publish)) => publish.check(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn receive(more: &str) -> Receive {
-        match parse(&format!("gapless receive --line 127.0.0.1:0{more}")) {
-            Ok(Command::Receive(receive)) => receive,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_flag_of_publish_is_taken() {
-        parse(
-            "gapless publish --input - --format lines --to 127.0.0.1:1 --to 239.1.1.1:2@lo \
-             --requests 127.0.0.1:0 --session S --first-sequence 7 --repeat 2 --rate 100 --mtu 500 \
-             --loss 5% --reorder 0.05 --duplicate 1% --answer-loss 20% --seed 3 --linger 2.5 --json",
-        )
-        .unwrap();
-    }
-
-    #[test]
-    fn every_flag_of_receive_is_taken() {
-        let flags = " --line 239.1.1.1:2@lo --requests 127.0.0.1:9 --requests 127.0.0.2:9 \
-                     --session S --from 7 --follow --output - --delivery ordered --timeout 1 \
-                     --max-time 2 --give-up 0.5 --on-loss halt --resume state --json";
-        receive(flags).check().unwrap();
-    }
-
-    #[test]
-    fn every_flag_of_demo_is_taken() {
-        parse(
-            "gapless demo --input f --messages 5 --loss 5% --reorder 5% --duplicate 5% --seed 7 \
-             --json",
-        )
-        .unwrap();
-    }
-
-    #[test]
-    fn receiving_begins_at_the_start_only_where_somebody_can_be_asked() {
-        assert_eq!(receive("").begin(), Begin::Live);
-        assert_eq!(receive(" --requests 127.0.0.1:9").begin(), Begin::Start);
-        assert_eq!(receive(" --requests 127.0.0.1:9 --from live").begin(), Begin::Live);
-    }
-
-    #[test]
-    fn less_is_waited_where_nobody_can_be_asked() {
-        assert_eq!(receive("").give_up(), Duration::from_secs(1));
-        assert_eq!(receive(" --requests 127.0.0.1:9").give_up(), Duration::from_secs(5));
-        assert_eq!(receive(" --give-up 0.25").give_up(), Duration::from_millis(250));
-    }
-
-    #[test]
-    fn a_start_in_the_middle_needs_a_session() {
-        assert!(receive(" --from 2").check().is_err());
-        receive(" --from 2 --session S").check().unwrap();
-        receive(" --from 1").check().unwrap();
-    }
-
-    #[test]
-    fn contradictions_of_receive_are_refused() {
-        for more in [
-            " --requests 127.0.0.1:9 --requests 127.0.0.1:9",
-            " --requests 239.1.1.1:9",
-            " --requests 127.0.0.1:0",
-            " --resume state --delivery arrival",
-            " --resume same --output same",
-        ] {
-            assert!(receive(more).check().is_err(), "{more}");
-        }
-    }
-
-    #[test]
-    fn contradictions_of_publish_are_refused() {
-        publish("feed.bin --session S").unwrap();
-        publish("feed.pcap").unwrap();
-        for more in [
-            "feed.bin",
-            "feed.bin --session S --flow 127.0.0.1:1",
-            "feed.pcap --first-sequence 2",
-            "feed.pcap --repeat 2",
-            "- --session S --repeat 2",
-            "feed.bin --session S --to 127.0.0.1:0",
-        ] {
-            assert!(publish(more).is_err(), "{more}");
-        }
-    }
-
-    #[test]
-    fn a_session_name_that_is_too_long_is_a_usage_error() {
-        let error = parse("gapless receive --line 127.0.0.1:0 --session ELEVEN-LONG").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ValueValidation);
-        assert_eq!(error.exit_code(), 2);
-    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use gapless_core::receiver::{self, Batch, Event, ServerId};
+use gapless_core::receiver::{self, Batch, Event, Receiver, ServerId};
 use gapless_core::{Machine, Session, transmitter};
 use gapless_mio::{Address, ReceiverConfig, ReceiverDriver};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::args::Demo;
 use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
+use crate::journal::{Journal, Recordable};
 use crate::progress::{Progress, say};
 use crate::publish::{Network, Pacing, Publication};
 use crate::stop::Stop;
@@ -36,6 +37,8 @@ const MTU: usize = 1472;
 /// # Errors
 /// A file or a socket failed.
 pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
+    args.check()?;
+    let journal = Journal::create(&args.journaling)?;
     let mut published_messages = messages(args)?;
     let comparison = Comparison::new(messages(args)?);
     let session = Session::from_name(SESSION).unwrap_or(Session::new([b' '; Session::LEN]));
@@ -45,8 +48,8 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     let receiver =
         receiver::Config { session: Some(session), seed: args.seed, ..receiver::Config::default() };
     let lines = vec![line; 2];
-    let mut driver =
-        ReceiverDriver::new(ReceiverConfig { receiver, lines, ..ReceiverConfig::default() })?;
+    let config = ReceiverConfig { receiver, lines, ..ReceiverConfig::default() };
+    let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
     let to =
         driver.lines().iter().map(|line| Address::unicast(line.local)).collect::<Result<_, _>>();
     let network = Network {
@@ -56,6 +59,8 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         odds: args.odds(),
         answer_loss: 0.0,
         seed: args.seed,
+        journal: journal.clone(),
+        id: 1,
     };
     // The publisher stays until everything is received.
     let done = Stop::default();
@@ -71,6 +76,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         let publishing = scope.spawn(move || {
             publication.messages(&mut *published_messages, &mut Pacing::new(None))?;
             publication.end(Duration::MAX)?;
+            publication.close_journal();
             Ok::<_, Failure>(publication.published().pop())
         });
         let end = receive(args, &mut driver, &mut ledger, stop, &publishing);
@@ -97,11 +103,11 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         say(complaint);
     }
     summary::print(&if args.json { summary::json(&shown) } else { shown.table() })?;
-    Ok(match (shown.complete, end) {
+    Ok(journal.outcome(match (shown.complete, end) {
         (true, _) => Outcome::Complete,
         (false, End::TimedOut) => Outcome::TimedOut,
         (false, _) => Outcome::Lost,
-    })
+    }))
 }
 
 /// What is published, from the beginning.
@@ -127,7 +133,7 @@ fn file(path: &Path) -> Result<Box<dyn Messages>, Failure> {
 /// Receives until the session ends, or the publisher does.
 fn receive<T>(
     args: &Demo,
-    driver: &mut ReceiverDriver,
+    driver: &mut ReceiverDriver<Recordable<Receiver>>,
     ledger: &mut Ledger<Comparison>,
     stop: &Stop,
     publishing: &ScopedJoinHandle<'_, T>,
@@ -137,6 +143,7 @@ fn receive<T>(
     let mut last_heard = Instant::now();
     let end = loop {
         let turn = driver.turn(Some(TICK), ledger)?;
+        driver.machine_mut().keep(&progress);
         if let Some(failure) = ledger.take_failure() {
             return Err(failure);
         }
@@ -158,6 +165,7 @@ fn receive<T>(
         }
     };
     progress.clear();
+    driver.machine_mut().close(&progress);
     Ok(end)
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use gapless_mio::JournalError;
+
 /// What the program's exit code says. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -12,6 +14,8 @@ pub(crate) enum Outcome {
     Complete,
     /// Something was lost; standard error names it.
     Lost,
+    /// A replay differs from what was recorded; standard error tells how.
+    Differs,
     /// The command line makes no sense.
     Usage,
     /// A time limit passed before the end.
@@ -24,7 +28,7 @@ impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         Self::from(match outcome {
             Outcome::Complete => 0,
-            Outcome::Lost => 1,
+            Outcome::Lost | Outcome::Differs => 1,
             Outcome::Usage => 2,
             Outcome::TimedOut => 3,
             Outcome::Io => 4,
@@ -59,6 +63,11 @@ impl Failure {
     /// Reading or writing a file failed.
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         Self::io(doing, path.display(), error)
+    }
+
+    /// A journal cannot be made or written.
+    pub(crate) fn unwritten(error: &JournalError) -> Self {
+        Self { outcome: Outcome::Io, what: error.to_string(), advice: None }
     }
 
     /// What was read is not what it should be.

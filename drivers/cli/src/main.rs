@@ -1,6 +1,6 @@
 //! `gapless`: receives, repairs and re-publishes MoldUDP64 feeds.
 //!
-//! The command line is parsed here and handed on; see `demo`, `publish` and `receive`.
+//! The command line is parsed here and handed on; see `demo`, `publish`, `receive` and `replay`.
 
 mod args;
 mod demo;
@@ -8,12 +8,14 @@ mod failure;
 mod feed;
 mod impair;
 mod input;
+mod journal;
 mod output;
 mod pace;
 mod progress;
 mod publish;
 mod ranges;
 mod receive;
+mod replay;
 mod resume;
 mod stop;
 mod summary;
@@ -46,5 +48,6 @@ fn run(command: &Command) -> Result<Outcome, Failure> {
         Command::Demo(args) => demo::run(args, &stop),
         Command::Publish(args) => publish::run(args, &stop),
         Command::Receive(args) => receive::run(args, &stop),
+        Command::Replay(args) => replay::run(args, &stop),
     }
 }

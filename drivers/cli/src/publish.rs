@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gapless_core::publisher::Publisher;
 use gapless_core::wire::mold::{Kind, Packet};
 use gapless_core::{Machine, publisher, retransmitter, transmitter};
 use gapless_mio::{Address, PublisherConfig, PublisherDriver};
@@ -15,6 +16,7 @@ use crate::impair::Odds;
 use crate::input::flow::{Recording, Survey, elsewhere};
 use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
+use crate::journal::{Journal, Recordable};
 use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::stop::Stop;
@@ -46,7 +48,10 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A file or a socket failed, or the command line makes no sense.
 pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
+    let journal = Journal::create(&args.journaling)?;
     let network = Network {
+        journal: journal.clone(),
+        id: 0,
         to: args.to.clone(),
         requests: args.requests,
         mtu: args.mtu as usize,
@@ -60,11 +65,12 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     };
     publication.end(args.linger)?;
     publication.progress.clear();
+    publication.close_journal();
     for published in publication.published() {
         let text = if args.json { summary::json(&published) } else { published.table() };
         summary::print(&text)?;
     }
-    Ok(Outcome::Complete)
+    Ok(journal.outcome(Outcome::Complete))
 }
 
 fn publish_messages<'a>(
@@ -135,6 +141,10 @@ pub(crate) struct Network {
     pub(crate) answer_loss: f64,
     /// Seeds the dice.
     pub(crate) seed: u64,
+    /// Where it is recorded.
+    pub(crate) journal: Journal,
+    /// As which machine.
+    pub(crate) id: u16,
 }
 
 /// How fast messages leave: never more than so many messages, nor so many packets a second.
@@ -179,7 +189,7 @@ impl Pacing {
 
 /// Publishing, under way.
 pub(crate) struct Publication<'a> {
-    driver: PublisherDriver<BadNetwork>,
+    driver: PublisherDriver<BadNetwork, Recordable<Publisher>>,
     stop: &'a Stop,
     progress: Progress,
     port_chosen: bool,
@@ -217,12 +227,12 @@ impl<'a> Publication<'a> {
             },
             end_linger: FOR_EVER,
         };
-        let Network { to, requests, odds, answer_loss, seed, .. } = network;
+        let Network { to, requests, odds, answer_loss, seed, journal, id, .. } = network;
         let tap = BadNetwork::new(to.len(), odds, answer_loss, seed);
         let requests = Some(requests);
         let config = PublisherConfig { lines: to, requests, ..PublisherConfig::new(publisher) };
         Ok(Self {
-            driver: PublisherDriver::with_tap(config, tap)?,
+            driver: PublisherDriver::with_machine(config, tap, None, journal.machine(id))?,
             stop,
             progress: Progress::new(None),
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
@@ -235,6 +245,18 @@ impl<'a> Publication<'a> {
     /// Leaves the terminal to somebody else's progress.
     pub(crate) fn hide_progress(&mut self) {
         self.progress = Progress::hidden();
+    }
+
+    /// Gives the driver a turn, and the journal what is its.
+    fn turn(&mut self, timeout: Duration) -> Result<(), Failure> {
+        self.driver.turn(Some(timeout))?;
+        self.driver.machine_mut().keep(&self.progress);
+        Ok(())
+    }
+
+    /// Hands the rest of the journal to the system.
+    pub(crate) fn close_journal(&mut self) {
+        self.driver.machine_mut().close(&self.progress);
     }
 
     /// Where requests are answered.
@@ -283,7 +305,7 @@ impl<'a> Publication<'a> {
             if is_over {
                 break;
             }
-            self.driver.turn(Some(wait.unwrap_or_else(|| pacing.wait()).min(TICK)))?;
+            self.turn(wait.unwrap_or_else(|| pacing.wait()).min(TICK))?;
             self.progress.show(self.messages, || "messages published");
         }
         Ok(())
@@ -297,7 +319,7 @@ impl<'a> Publication<'a> {
                     return Ok(());
                 }
                 Err(error) if error.is_full() => {
-                    self.driver.turn(Some(INPUT_TICK))?;
+                    self.turn(INPUT_TICK)?;
                 }
                 Err(gapless_mio::Error::Publisher(publisher::Error::Transmitter(
                     transmitter::Error::TooLarge { len, max },
@@ -354,7 +376,7 @@ impl<'a> Publication<'a> {
 
     fn wait_for(&mut self, pace: &mut Pace) -> Result<(), Failure> {
         while pace.due(self.started.elapsed()) == 0 && !self.stop.is_asked() {
-            self.driver.turn(Some(pace.wait(self.started.elapsed()).min(TICK)))?;
+            self.turn(pace.wait(self.started.elapsed()).min(TICK))?;
         }
         Ok(())
     }
@@ -365,7 +387,7 @@ impl<'a> Publication<'a> {
             if left.is_zero() {
                 break;
             }
-            self.driver.turn(Some(left.min(TICK)))?;
+            self.turn(left.min(TICK))?;
         }
         Ok(())
     }
@@ -391,7 +413,7 @@ impl<'a> Publication<'a> {
                 self.driver.republish(end.clone())?;
                 told = Instant::now();
             }
-            self.driver.turn(Some(left.min(TICK)))?;
+            self.turn(left.min(TICK))?;
             if self.requests() != requests {
                 (requests, last) = (self.requests(), Instant::now());
             }

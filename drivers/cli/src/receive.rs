@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gapless_core::receiver::{self, Batch, Checkpoint, SessionEnd, Start};
+use gapless_core::receiver::{self, Batch, Checkpoint, Receiver, SessionEnd, Start};
 use gapless_core::{Machine, Session};
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
 use crate::args::{Delivery, OnLoss, Receive};
 use crate::failure::{Failure, Outcome};
+use crate::journal::{Journal, Recordable};
 use crate::output::{Output, of_session};
 use crate::progress::Progress;
 use crate::resume::{State, StateFile};
@@ -32,13 +33,15 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     let state_file = args.resume.as_deref().map(StateFile::open).transpose()?;
     let state = state_file.as_ref().and_then(StateFile::state);
     let config = config(args, state)?;
-    let mut driver = ReceiverDriver::new(config)?;
+    let journal = Journal::create(&args.journaling)?;
+    let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
     let progress = Progress::new(None);
     tell_ports(args, &mut driver, &progress);
     let files = Files::new(args, state)?;
     Reception {
         args,
         stop,
+        journal,
         driver,
         ledger: Ledger::new(files, args.on_loss == OnLoss::Halt),
         state_file,
@@ -93,7 +96,7 @@ fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failur
 }
 
 /// Says which port a line has that was to take a free one.
-fn tell_ports(args: &Receive, driver: &mut ReceiverDriver, progress: &Progress) {
+fn tell_ports(args: &Receive, driver: &mut Driver, progress: &Progress) {
     for (number, line) in driver.lines().iter().enumerate() {
         if args.line.get(number).is_some_and(|address| address.destination().port() == 0) {
             progress.tell(format_args!("line {} on {}", line_name(number), line.local));
@@ -101,11 +104,15 @@ fn tell_ports(args: &Receive, driver: &mut ReceiverDriver, progress: &Progress) 
     }
 }
 
+/// The driver of a receiver that may be recorded.
+type Driver = ReceiverDriver<Recordable<Receiver>>;
+
 /// Receiving, under way.
 struct Reception<'a> {
     args: &'a Receive,
     stop: &'a Stop,
-    driver: ReceiverDriver,
+    journal: Journal,
+    driver: Driver,
     ledger: Ledger<Files>,
     state_file: Option<StateFile>,
     progress: Progress,
@@ -128,6 +135,7 @@ impl Reception<'_> {
             }
         };
         self.keep()?;
+        self.driver.machine_mut().close(&self.progress);
         let rest = self.ledger.take_all();
         // Whoever follows sessions and hears no more after the last one was not cut short.
         let cut_short = end == End::TimedOut && (self.summed_up == 0 || !rest.is_empty());
@@ -137,7 +145,7 @@ impl Reception<'_> {
         for tally in rest {
             self.sum_up(Some(tally), end)?;
         }
-        Ok(if cut_short {
+        let outcome = if cut_short {
             let limit = if self.is_over_time() { "--max-time" } else { "--timeout" };
             self.progress.tell(format_args!("timed out: {limit} is over, the session is not"));
             Outcome::TimedOut
@@ -145,12 +153,14 @@ impl Reception<'_> {
             Outcome::Lost
         } else {
             Outcome::Complete
-        })
+        };
+        Ok(self.journal.outcome(outcome))
     }
 
     /// One turn of the driver, and what follows from it; how receiving ended, if it did.
     fn turn(&mut self) -> Result<Option<End>, Failure> {
         let turn = self.driver.turn(Some(TICK), &mut self.ledger)?;
+        self.driver.machine_mut().keep(&self.progress);
         if let Some(failure) = self.ledger.take_failure() {
             return Err(failure);
         }

@@ -1,0 +1,138 @@
+//! What the command line takes and refuses.
+
+use super::*;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
+}
+
+fn publish(more: &str) -> Result<(), Failure> {
+    let line = "gapless publish --to 127.0.0.1:1 --requests 127.0.0.1:0 --input";
+    match parse(&format!("{line} {more}")) {
+        Ok(Command::Publish(publish)) => publish.check(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn receive(more: &str) -> Receive {
+    match parse(&format!("gapless receive --line 127.0.0.1:0{more}")) {
+        Ok(Command::Receive(receive)) => receive,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_flag_of_publish_is_taken() {
+    parse(
+        "gapless publish --input - --format lines --to 127.0.0.1:1 --to 239.1.1.1:2@lo \
+         --requests 127.0.0.1:0 --session S --first-sequence 7 --repeat 2 --rate 100 --mtu 500 \
+         --loss 5% --reorder 0.05 --duplicate 1% --answer-loss 20% --seed 3 --linger 2.5 \
+         --journal j --journal-commands --json",
+    )
+    .unwrap();
+}
+
+#[test]
+fn every_flag_of_receive_is_taken() {
+    let flags = " --line 239.1.1.1:2@lo --requests 127.0.0.1:9 --requests 127.0.0.2:9 \
+                 --session S --from 7 --follow --output - --delivery ordered --timeout 1 \
+                 --max-time 2 --give-up 0.5 --on-loss halt --resume state \
+                 --journal j --journal-commands --json";
+    receive(flags).check().unwrap();
+}
+
+#[test]
+fn every_flag_of_demo_is_taken() {
+    parse(
+        "gapless demo --input f --messages 5 --loss 5% --reorder 5% --duplicate 5% --seed 7 \
+         --journal j --journal-commands --json",
+    )
+    .unwrap();
+}
+
+#[test]
+fn receiving_begins_at_the_start_only_where_somebody_can_be_asked() {
+    assert_eq!(receive("").begin(), Begin::Live);
+    assert_eq!(receive(" --requests 127.0.0.1:9").begin(), Begin::Start);
+    assert_eq!(receive(" --requests 127.0.0.1:9 --from live").begin(), Begin::Live);
+}
+
+#[test]
+fn less_is_waited_where_nobody_can_be_asked() {
+    assert_eq!(receive("").give_up(), Duration::from_secs(1));
+    assert_eq!(receive(" --requests 127.0.0.1:9").give_up(), Duration::from_secs(5));
+    assert_eq!(receive(" --give-up 0.25").give_up(), Duration::from_millis(250));
+}
+
+#[test]
+fn a_start_in_the_middle_needs_a_session() {
+    assert!(receive(" --from 2").check().is_err());
+    receive(" --from 2 --session S").check().unwrap();
+    receive(" --from 1").check().unwrap();
+}
+
+#[test]
+fn contradictions_of_receive_are_refused() {
+    for more in [
+        " --requests 127.0.0.1:9 --requests 127.0.0.1:9",
+        " --requests 239.1.1.1:9",
+        " --requests 127.0.0.1:0",
+        " --resume state --delivery arrival",
+        " --resume same --output same",
+    ] {
+        assert!(receive(more).check().is_err(), "{more}");
+    }
+}
+
+#[test]
+fn contradictions_of_publish_are_refused() {
+    publish("feed.bin --session S").unwrap();
+    publish("feed.pcap").unwrap();
+    for more in [
+        "feed.bin",
+        "feed.bin --session S --flow 127.0.0.1:1",
+        "feed.pcap --first-sequence 2",
+        "feed.pcap --repeat 2",
+        "- --session S --repeat 2",
+        "feed.bin --session S --to 127.0.0.1:0",
+    ] {
+        assert!(publish(more).is_err(), "{more}");
+    }
+}
+
+#[test]
+fn a_session_name_that_is_too_long_is_a_usage_error() {
+    let error = parse("gapless receive --line 127.0.0.1:0 --session ELEVEN-LONG").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ValueValidation);
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn every_flag_of_replay_is_taken() {
+    parse("gapless replay j --verify --print --from 3 --to 4 --json").unwrap();
+    parse("gapless replay -").unwrap();
+}
+
+#[test]
+fn what_is_printed_is_limited_only_where_something_is_printed() {
+    for line in ["gapless replay j --from 3", "gapless replay j --to 3", "gapless replay"] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn a_journal_is_a_file_of_its_own() {
+    receive(" --journal j --output o --resume r").check().unwrap();
+    for more in [" --journal -", " --journal o --output o", " --journal r --resume r"] {
+        assert!(receive(more).check().is_err(), "{more}");
+    }
+    assert!(publish("feed.bin --session S --journal feed.bin").is_err());
+    assert!(parse("gapless demo --journal-commands").is_err());
+}

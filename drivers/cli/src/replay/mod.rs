@@ -1,0 +1,113 @@
+//! `gapless replay`: what was recorded, once more, as fast as it goes.
+
+mod difference;
+mod print;
+mod report;
+mod source;
+
+use std::time::Instant;
+
+use gapless_core::journal::replayer::{Ending, Error, Fault, Happening, Place};
+use gapless_core::journal::{Observer, Replayer};
+use gapless_core::publisher::Publisher;
+use gapless_core::receiver::Receiver;
+use gapless_core::retransmitter::Retransmitter;
+use gapless_core::transmitter::Transmitter;
+
+use crate::args::Replay;
+use crate::failure::{Failure, Outcome};
+use crate::progress::{Progress, say};
+use crate::stop::Stop;
+use crate::summary;
+use difference::{Account, Differs};
+use print::Printer;
+use report::Report;
+use source::{Journal, Reader};
+
+/// Replays as the command line says.
+///
+/// # Errors
+/// The journal cannot be read, or is damaged; or what is printed cannot be.
+pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
+    let journal = Journal::new(&args.journal)?;
+    let mut onlookers = Onlookers {
+        printer: args.print.then(|| Printer::new(args, stop)),
+        account: (args.verify && !journal.can_be_read_again()).then(Account::of_every_event),
+    };
+    let mut progress = if args.print { Progress::hidden() } else { journal.progress() };
+    let mut replayer = replayer(args.verify);
+    let started = Instant::now();
+    let source = Reader::new(&journal, &mut progress, stop)?;
+    let result = replayer.replay(source, &mut onlookers);
+    let elapsed = started.elapsed();
+    progress.clear();
+    if let Some(printer) = onlookers.printer {
+        printer.finish()?;
+    }
+
+    let mut report = Report::new(&replayer, elapsed);
+    let outcome = match result {
+        Ok(Ending { bytes, torn }) => {
+            (report.bytes, report.torn_bytes, report.verified) = (bytes, torn, args.verify);
+            Ok(Outcome::Complete)
+        }
+        Err(Error::Source(error)) => return Err(journal.unread(&error)),
+        Err(Error::At { offset, fault: Fault::Differs { place, difference } }) => {
+            let account = match onlookers.account {
+                Some(account) => account,
+                None => again(&journal, place, stop)?,
+            };
+            report.bytes = offset;
+            report.difference = Some(Differs::new(place, offset, &difference, account));
+            Ok(Outcome::Differs)
+        }
+        Err(Error::At { offset, fault }) => {
+            let what = format!("journal {}: at byte {offset}: {fault}", journal.name);
+            (report.bytes, report.error) = (offset, Some(what.clone()));
+            Err(Failure::content(what).advise("what comes before was replayed"))
+        }
+    };
+    for complaint in report.complaints(&journal.name) {
+        say(complaint);
+    }
+    summary::print(&if args.json { summary::json(&report) } else { report.table() })?;
+    outcome
+}
+
+/// What replays the machines that this program knows.
+fn replayer(verify: bool) -> Replayer {
+    let replayer = if verify { Replayer::verifying() } else { Replayer::lenient() };
+    replayer
+        .knowing::<Receiver>()
+        .knowing::<Publisher>()
+        .knowing::<Transmitter>()
+        .knowing::<Retransmitter>()
+}
+
+/// Replays again up to an event that differs, and looks what followed from it: to look at every event
+/// the first time would take several times as long.
+fn again(journal: &Journal, place: Place, stop: &Stop) -> Result<Account, Failure> {
+    let (mut account, mut progress) = (Account::of(place), Progress::hidden());
+    let source = Reader::new(journal, &mut progress, stop)?;
+    match replayer(true).replay(source, &mut account) {
+        Err(Error::Source(error)) => Err(journal.unread(&error)),
+        _ => Ok(account),
+    }
+}
+
+/// Who looks on.
+struct Onlookers<'a> {
+    printer: Option<Printer<'a>>,
+    account: Option<Account>,
+}
+
+impl Observer for Onlookers<'_> {
+    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+        if let Some(printer) = &mut self.printer {
+            printer.happens(place, happening);
+        }
+        if let Some(account) = &mut self.account {
+            account.happens(place, happening);
+        }
+    }
+}

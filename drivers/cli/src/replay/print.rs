@@ -1,0 +1,75 @@
+//! `--print`: what happens, line by line.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::RangeInclusive;
+
+use gapless_core::journal::Observer;
+use gapless_core::journal::replayer::{Happening, Place};
+
+use crate::args::Replay;
+use crate::failure::Failure;
+use crate::stop::Stop;
+
+/// Prints what happens within some events of each machine.
+pub(super) struct Printer<'a> {
+    events: RangeInclusive<u64>,
+    output: BufWriter<Box<dyn Write>>,
+    name: &'static str,
+    failure: Option<io::Error>,
+    /// Asked for when nobody reads any more.
+    stop: &'a Stop,
+}
+
+impl<'a> Printer<'a> {
+    /// On standard output, or on standard error where the other has a JSON object.
+    pub(super) fn new(args: &Replay, stop: &'a Stop) -> Self {
+        let (output, name): (Box<dyn Write>, _) = match args.json {
+            true => (Box::new(io::stderr()), "standard error"),
+            false => (Box::new(io::stdout()), "standard output"),
+        };
+        let events = args.from..=args.to.unwrap_or(u64::MAX);
+        Self { events, output: BufWriter::new(output), name, failure: None, stop }
+    }
+
+    /// Hands everything to the system.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        match self.failure.map_or_else(|| self.output.flush(), Err) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Failure::io("write to", self.name, &error)),
+        }
+    }
+
+    fn write(&mut self, place: Place, happening: Happening<'_>) -> io::Result<()> {
+        let Place { machine, name, event, now } = place;
+        let out = &mut self.output;
+        if matches!(happening, Happening::Settled { .. }) {
+            return Ok(());
+        }
+        write!(out, "{now:?} {name} {machine} #{event} ")?;
+        match happening {
+            Happening::Made => writeln!(out, "made"),
+            Happening::Event(event) => writeln!(out, "event {event:?}"),
+            Happening::Timeout => writeln!(out, "timeout"),
+            Happening::Call(call) => writeln!(out, "call {call:?}"),
+            Happening::Answer(answer) => writeln!(out, "  returns {answer:?}"),
+            Happening::Command(command) => writeln!(out, "  command {command:?}"),
+            Happening::Recorded(command) => writeln!(out, "  recorded instead {command:?}"),
+            Happening::Settled { .. } => Ok(()),
+        }
+    }
+}
+
+impl Observer for Printer<'_> {
+    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+        if !self.events.contains(&place.event) || self.failure.is_some() {
+            return;
+        }
+        if let Err(error) = self.write(place, happening) {
+            self.failure = Some(error);
+            self.stop.ask();
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What a replay tells in the end: how far it came, and what each machine counted.
+
+use std::time::Duration;
+
+use gapless_core::Machine;
+use gapless_core::journal::Replayer;
+use gapless_core::journal::replayer::Replayed;
+use gapless_core::publisher::Publisher;
+use gapless_core::receiver::{LineId, Receiver};
+use gapless_core::retransmitter::{self, Retransmitter};
+use gapless_core::transmitter::{self, Transmitter};
+use serde::Serialize;
+
+use super::difference::Differs;
+use crate::summary::Table;
+use crate::tally::line_name;
+
+/// A replay.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// How many bytes of the journal were replayed.
+    pub(super) bytes: u64,
+    /// Bytes behind them, of a block that was not written whole.
+    pub(super) torn_bytes: usize,
+    /// Whether everything was compared, and nothing differs.
+    pub(super) verified: bool,
+    pub(super) difference: Option<Differs>,
+    /// What is wrong with the journal.
+    pub(super) error: Option<String>,
+    pub(super) machines: Vec<MachineReport>,
+    pub(super) elapsed_seconds: f64,
+}
+
+/// One machine.
+#[derive(Debug, Serialize)]
+pub(super) struct MachineReport {
+    machine: u16,
+    kind: &'static str,
+    events: u64,
+    commands: u64,
+    /// The times of the first and the last event; `null` without events.
+    first_seconds: Option<f64>,
+    last_seconds: Option<f64>,
+    /// Of everything that it gave, in hexadecimal.
+    digest: String,
+    #[serde(flatten)]
+    counted: Counted,
+    #[serde(skip)]
+    times: String,
+}
+
+/// What it counted.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Counted {
+    Receiver(Received),
+    Publisher(Published),
+    Nothing {},
+}
+
+/// What a receiver counted.
+#[derive(Debug, Serialize)]
+struct Received {
+    /// Where it stands; `null` before the session and after its end.
+    session: Option<String>,
+    next_sequence: Option<u64>,
+    delivered: u64,
+    lost: u64,
+    gaps: u64,
+    gaps_filled_by_line: u64,
+    gaps_filled_by_request: u64,
+    requests: u64,
+    requested_messages: u64,
+    requests_timed_out: u64,
+    lines: Vec<Line>,
+}
+
+/// What it counted of a line.
+#[derive(Debug, Serialize)]
+struct Line {
+    line: u8,
+    packets: u64,
+    messages_first: u64,
+    duplicates: u64,
+    late: u64,
+    malformed: u64,
+}
+
+/// What a publisher counted, or one of its two machines.
+#[derive(Default, Debug, Serialize)]
+struct Published {
+    messages: u64,
+    packets: u64,
+    heartbeats: u64,
+    ends: u64,
+    republished: u64,
+    requests: u64,
+    answered: u64,
+    answered_messages: u64,
+}
+
+impl Report {
+    /// Of these machines, so far without the journal.
+    pub(super) fn new(replayer: &Replayer, elapsed: Duration) -> Self {
+        Self {
+            bytes: 0,
+            torn_bytes: 0,
+            verified: false,
+            difference: None,
+            error: None,
+            machines: replayer.machines().map(|machine| MachineReport::new(&machine)).collect(),
+            elapsed_seconds: elapsed.as_secs_f64(),
+        }
+    }
+
+    /// What somebody has to know; said on standard error.
+    pub(super) fn complaints(&self, journal: &str) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if self.torn_bytes > 0 {
+            complaints.push(format!(
+                "torn: journal {journal} ends within a block; its last {} bytes are not replayed",
+                self.torn_bytes
+            ));
+        }
+        complaints.extend(self.difference.as_ref().map(Differs::complaint));
+        complaints
+    }
+
+    /// A short table.
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::default();
+        for machine in &self.machines {
+            machine.rows(&mut table);
+        }
+        let verdict = match (self.verified, &self.difference, &self.error) {
+            (_, _, Some(_)) => ", damaged behind them",
+            (_, Some(_), _) => ", the rest was not replayed: it DIFFERS",
+            (true, _, _) => ", verified: everything as recorded",
+            _ => "",
+        };
+        table.row("journal", format!("{} bytes replayed{verdict}", self.bytes));
+        let events: u64 = self.machines.iter().map(|machine| machine.events).sum();
+        let each_second = events as f64 / self.elapsed_seconds.max(1e-9);
+        let seconds = self.elapsed_seconds;
+        table.row("speed", format!("{each_second:.0} events/s over {seconds:.2} s"));
+        table.finish()
+    }
+}
+
+impl MachineReport {
+    fn new(replayed: &Replayed<'_>) -> Self {
+        let seconds = |nanos: u64| nanos as f64 / 1e9;
+        let last = replayed.first.map(|_| replayed.place.now);
+        Self {
+            machine: replayed.place.machine,
+            kind: replayed.place.name,
+            events: replayed.events,
+            commands: replayed.commands,
+            first_seconds: replayed.first.map(|first| seconds(first.as_nanos())),
+            last_seconds: last.map(|last| seconds(last.as_nanos())),
+            digest: format!("{:08x}", replayed.digest),
+            counted: Counted::by(replayed),
+            times: match (replayed.first, last) {
+                (Some(first), Some(last)) => format!(" from {first:?} to {last:?}"),
+                _ => String::new(),
+            },
+        }
+    }
+
+    fn rows(&self, table: &mut Table) {
+        let Self { machine, kind, events, commands, digest, times, .. } = self;
+        table.row(
+            &format!("{kind} {machine}"),
+            format!("{events} events{times}, {commands} commands, digest {digest}"),
+        );
+        match &self.counted {
+            Counted::Receiver(received) => received.rows(table),
+            Counted::Publisher(published) => published.rows(table),
+            Counted::Nothing {} => {}
+        }
+    }
+}
+
+impl Counted {
+    fn by(replayed: &Replayed<'_>) -> Self {
+        if let Some(receiver) = replayed.machine::<Receiver>() {
+            Self::Receiver(Received::by(receiver))
+        } else if let Some(publisher) = replayed.machine::<Publisher>() {
+            let sent = publisher.transmitter().map(Machine::stats).copied().unwrap_or_default();
+            let answered = publisher.retransmitter().stats();
+            let republished = publisher.stats().republished;
+            Self::Publisher(Published { republished, ..Published::by(&sent, answered) })
+        } else if let Some(transmitter) = replayed.machine::<Transmitter>() {
+            Self::Publisher(Published::by(transmitter.stats(), &retransmitter::Stats::default()))
+        } else if let Some(retransmitter) = replayed.machine::<Retransmitter>() {
+            Self::Publisher(Published::by(&transmitter::Stats::default(), retransmitter.stats()))
+        } else {
+            Self::Nothing {}
+        }
+    }
+}
+
+impl Received {
+    fn by(receiver: &Receiver) -> Self {
+        let stats = receiver.stats();
+        let at = receiver.checkpoint();
+        let lines = (0..=LineId::MAX.0).filter_map(|line| {
+            receiver.line(LineId(line)).map(|stats| Line {
+                line,
+                packets: stats.packets,
+                messages_first: stats.messages_first,
+                duplicates: stats.duplicates,
+                late: stats.late,
+                malformed: stats.malformed,
+            })
+        });
+        Self {
+            session: at.map(|at| at.session.to_string()),
+            next_sequence: at.map(|at| at.next),
+            delivered: stats.delivered,
+            lost: stats.lost,
+            gaps: stats.gaps,
+            gaps_filled_by_line: stats.gaps_filled_by_line,
+            gaps_filled_by_request: stats.gaps_filled_by_request,
+            requests: stats.requests,
+            requested_messages: stats.requested_messages,
+            requests_timed_out: stats.requests_timed_out,
+            lines: lines.collect(),
+        }
+    }
+
+    fn rows(&self, table: &mut Table) {
+        let stands = match (&self.session, self.next_sequence) {
+            (Some(session), Some(next)) => format!("; next is {next} of {session}"),
+            _ => String::new(),
+        };
+        table
+            .row("  messages", format!("{} delivered, {} lost{stands}", self.delivered, self.lost));
+        for line in &self.lines {
+            table.row(
+                &format!("  line {}", line_name(line.line.into())),
+                format!(
+                    "{} packets, {} messages first, {} duplicates, {} too late, {} malformed",
+                    line.packets, line.messages_first, line.duplicates, line.late, line.malformed
+                ),
+            );
+        }
+        table.row(
+            "  gaps",
+            format!(
+                "{}: {} filled by lines, {} by requests",
+                self.gaps, self.gaps_filled_by_line, self.gaps_filled_by_request
+            ),
+        );
+        table.row(
+            "  requests",
+            format!(
+                "{} for {} messages, {} not answered in time",
+                self.requests, self.requested_messages, self.requests_timed_out
+            ),
+        );
+    }
+}
+
+impl Published {
+    fn by(sent: &transmitter::Stats, answered: &retransmitter::Stats) -> Self {
+        Self {
+            messages: sent.messages,
+            packets: sent.packets,
+            heartbeats: sent.heartbeats,
+            ends: sent.ends,
+            republished: 0,
+            requests: answered.requests,
+            answered: answered.answered + answered.answered_by_archive,
+            answered_messages: answered.answered_messages,
+        }
+    }
+
+    fn rows(&self, table: &mut Table) {
+        table.row(
+            "  messages",
+            format!(
+                "{} in {} packets; {} heartbeats, {} ends, {} packets republished",
+                self.messages, self.packets, self.heartbeats, self.ends, self.republished
+            ),
+        );
+        table.row(
+            "  requests",
+            format!(
+                "{}, {} answered with {} messages",
+                self.requests, self.answered, self.answered_messages
+            ),
+        );
+    }
+}
