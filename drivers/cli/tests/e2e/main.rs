@@ -6,6 +6,7 @@
 mod capture;
 mod demo;
 mod endings;
+mod journal;
 mod program;
 mod repair;
 mod sessions;
