@@ -96,8 +96,9 @@ pub enum Event {
     AddServer(ServerId, SocketAddr),
     /// A server is gone; what it was asked is asked elsewhere. Unknown: nothing happens.
     RemoveServer(ServerId),
-    /// Go on at message `next` of the current session: what lies before it is no longer wanted and
-    /// not counted as lost. Ends a halt. Not past what was delivered: only ends the halt.
+    /// Go on at message `next`: of the session that delivery halted in, else of the current one. What
+    /// lies before it is no longer wanted and not counted as lost. Ends a halt. Not past what was
+    /// delivered: only ends the halt.
     Advance {
         /// The next message to deliver, from 1.
         next: u64,

@@ -105,6 +105,11 @@ impl Gaps {
         self.missing.is_empty()
     }
 
+    /// Whether a gap opened or closed that was not told yet.
+    pub(super) fn is_untold(&self) -> bool {
+        self.head != NONE
+    }
+
     /// Whether no further gap can be opened.
     pub(super) fn is_full(&self) -> bool {
         self.open == self.gaps.capacity() || self.missing.is_full()

@@ -258,7 +258,9 @@ impl Receiver {
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
         let space = &self.spaces[index];
-        let direct = delivers && drained && space.announce.is_none() && !space.has_waiting();
+        // What is to be told first would otherwise come behind what is returned at once.
+        let told = space.announce.is_none() && !space.gaps.is_untold();
+        let direct = delivers && drained && told && !space.has_waiting();
         let Self { spaces, store, stats, config, now, .. } = self;
         let missing_before = spaces[index].gaps.missing().len();
         let passes = (delivers, direct);

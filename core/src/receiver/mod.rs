@@ -86,7 +86,7 @@ pub struct Receiver {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Halt {
     ToTell { session: Session, next: u64 },
-    Told,
+    Told { session: Session },
 }
 
 impl Receiver {
@@ -223,9 +223,9 @@ impl Receiver {
         }
         match self.halted {
             _ if index > 0 && config.delivery == Delivery::Ordered => return None,
-            Some(Halt::Told) => return None,
+            Some(Halt::Told { .. }) => return None,
             Some(Halt::ToTell { session, next }) => {
-                self.halted = Some(Halt::Told);
+                self.halted = Some(Halt::Told { session });
                 return Some(Command::Halted { session, next });
             }
             None => {}

@@ -8,7 +8,7 @@ use super::event::{Command, Event, LineId, Origin, SessionEnd};
 use super::gaps::Filler;
 use super::space::{BLOCKS_AT, Incoming, Space};
 use super::store::{End, Extent, List, Payload};
-use super::{Delivery, Error, Receiver, Start};
+use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::wire::mold::{Header, Kind};
 use crate::{Instant, Session};
 
@@ -60,10 +60,12 @@ impl Receiver {
         }
     }
 
-    /// Goes on at `next`.
+    /// Goes on at `next` of the session that delivery stopped in, or of the current one.
     pub(super) fn advance(&mut self, next: u64) {
-        self.halted = None;
-        let space = &mut self.spaces[0];
+        let halted = self.halted.take().and_then(|halt| match halt {
+            Halt::ToTell { session, .. } | Halt::Told { session } => self.space_of(session),
+        });
+        let space = &mut self.spaces[halted.unwrap_or(0)];
         if !space.active && self.ended.count == 0 {
             self.config.start = Start::At(next);
             self.start_known_session();

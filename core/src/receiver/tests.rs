@@ -538,3 +538,40 @@ fn an_event_before_the_drain_is_refused_and_changes_nothing() {
     assert_eq!(bench.receiver.now, at(5));
     bench.drain();
 }
+
+#[test]
+fn a_gap_that_the_answer_to_a_claim_opens_and_fills_is_told_before_it_is_delivered() {
+    let mut bench = Bench::new(Config { max_jump: 10, ..config() });
+    bench.line(0, A, data(1, 1));
+    bench.line(0, A, data(50, 50));
+    let (server, answer) = (Source::Peer(address(1)), data(2, 50));
+    assert_eq!(bench.receiver.receive(at(1), server, &answer), None);
+    let opened = Command::GapOpened { session: S, first: 2, last: 49 };
+    assert_eq!(bench.receiver.poll_command(), Some(opened));
+    bench.drain();
+    assert!(bench.delivered.iter().copied().eq(1..=50), "{:?}", bench.delivered);
+}
+
+#[test]
+fn an_advance_after_a_halt_renounces_nothing_of_another_session() {
+    let other = Session::new(*b"SESSION002");
+    let mut bench = Bench::new(Config {
+        follow: true,
+        delivery: Delivery::Arrival,
+        on_loss: OnLoss::Halt,
+        believe_after: 1,
+        give_up: Duration::from_millis(50),
+        ..config()
+    });
+    bench.line(0, A, data(1, 5));
+    bench.line(1, A, data_of(other, 1, 1));
+    bench.pass(60);
+    bench.line(64, A, data_of(other, 21, 21));
+    bench.line(70, A, data(8, 8));
+    bench.pass(116);
+    assert_eq!(bench.told.last(), Some(&Command::Halted { session: other, next: 21 }));
+    bench.receiver.handle(at(116), Event::Advance { next: 21 }).unwrap();
+    bench.drain();
+    bench.pass(200);
+    assert_eq!(bench.told.last(), Some(&Command::Halted { session: S, next: 8 }));
+}
