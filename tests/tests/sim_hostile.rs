@@ -70,7 +70,7 @@ fn send(
 }
 
 fn line(stage: &Stage) -> LineStats {
-    stage.listener().receiver.line(gapless_core::receiver::LineId(THE_LINE)).unwrap()
+    stage.listener().receiver().line(gapless_core::receiver::LineId(THE_LINE)).unwrap()
 }
 
 fn runs_complete(stage: &mut Stage) {
@@ -91,7 +91,7 @@ fn forged_jumps_open_no_gap() {
             [random.one_of(&kinds), data(session, far + 1)]
         });
         runs_complete(&mut stage);
-        let stats = stage.listener().receiver.stats();
+        let stats = stage.listener().receiver().stats();
         assert!(stats.unbelieved > 0, "{stats:?}");
     });
 }
@@ -166,7 +166,7 @@ fn what_comes_from_an_unknown_peer_is_counted_and_changes_nothing() {
             Stranger::sends(&mut stage.world, stranger, at, from, to, vec![bytes]);
         }
         runs_complete(&mut stage);
-        assert_eq!(stage.listener().receiver.stats().unknown_peer, 50);
+        assert_eq!(stage.listener().receiver().stats().unknown_peer, 50);
     });
 }
 

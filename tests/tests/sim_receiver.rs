@@ -8,8 +8,8 @@ use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::alloc::Counting;
 use gapless_tests::sim::check::Progress;
 use gapless_tests::sim::{
-    Chance, Ending, Listener, Outbox, Path, Random, ServerPlan, SessionPlan, Setup, Stage, State,
-    seeds, server_address, session,
+    Chance, Ending, Listener, Path, Random, ServerPlan, SessionPlan, Setup, Stage, State, seeds,
+    server_address, session,
 };
 
 #[global_allocator]
@@ -93,7 +93,7 @@ fn a_sound_line_needs_no_request() {
         setup.config.session = Some(setup.sessions[0].session);
         let setup = setup.server(Path::default(), ServerPlan::default());
         let stage = runs_complete(setup, random);
-        assert_eq!(stage.listener().receiver.stats().requests, 0);
+        assert_eq!(stage.listener().receiver().stats().requests, 0);
     });
 }
 
@@ -346,10 +346,7 @@ fn when_loss_stops_every_gap_closes_within_two_backoffs_and_a_round_trip() {
         setup.sessions[0].pauses = Chance::NEVER;
         let patience = setup.config.max_backoff * 2 + setup.config.max_reorder_delay + round_trip;
         let mut stage = setup.stage(random);
-        let watch = |listener: &mut Listener, _, _: &mut Outbox| {
-            listener.trace.watch(Progress::within(patience));
-        };
-        stage.world.call(stage.listener, watch);
+        stage.watch(Progress::within(patience));
         let stops = Instant::from_millis(random.within(300..=1000));
         stage.world.run(stops, |_| false);
         stage.mend();

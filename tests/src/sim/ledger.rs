@@ -36,14 +36,19 @@ impl Account {
 
     fn settle(&mut self, first: u64, last: u64) {
         self.ahead.insert(first, last);
-        while let Some(entry) = self.ahead.first_entry().filter(|entry| *entry.key() == self.next) {
-            self.next = entry.remove() + 1;
+        self.join();
+    }
+
+    /// What is settled ahead of `next`, and no longer apart from it, is part of it.
+    fn join(&mut self) {
+        while let Some(entry) = self.ahead.first_entry().filter(|entry| *entry.key() <= self.next) {
+            self.next = self.next.max(entry.remove() + 1);
         }
     }
 
     fn advance(&mut self, next: u64) {
         self.next = self.next.max(next);
-        self.ahead.retain(|&first, _| first >= next);
+        self.join();
         self.gaps.retain(|_, &mut last| last >= next);
     }
 }
@@ -90,7 +95,12 @@ impl Ledger {
             Fact::Born { resumes: None } => *self = Self::default(),
             Fact::Born { resumes: Some((session, _)) } => {
                 self.resuming = Some(session);
+                // A checkpoint says nothing of a session that was to follow.
+                self.accounts.retain(|&of, account| of == session || account.ended.is_some());
                 self.of(session, |account| {
+                    // A checkpoint says nothing of what lies ahead: it comes again.
+                    let ahead = account.ahead.iter().map(|(first, last)| last - first + 1);
+                    account.delivered -= ahead.sum::<u64>();
                     account.ahead.clear();
                     account.gaps.clear();
                     account.ended = None;

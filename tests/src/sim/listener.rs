@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use gapless_core::receiver::{
-    Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
+    Call, Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
 };
 use gapless_core::wire::mold::{Header, Packet};
-use gapless_core::{Instant, Machine};
+use gapless_core::{Instant, Machine, Session};
 
+use super::journal::{Journal, Recordable};
 use super::ledger::Ledger;
 use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
@@ -29,8 +30,9 @@ pub enum Way {
 /// A node that receives a feed, and tells every fact of it to the checkers.
 #[derive(Debug)]
 pub struct Listener {
-    /// The machine.
-    pub receiver: Receiver,
+    receiver: Recordable<Receiver>,
+    /// Where it is recorded, and how many machines were before.
+    journal: Option<(Journal, u16)>,
     /// What went in and out of it.
     pub trace: Trace,
     /// What the node is configured with, and what its machine was made from.
@@ -56,11 +58,30 @@ impl Listener {
         address: SocketAddr,
         lines: Vec<(SocketAddr, LineId)>,
     ) -> Self {
-        let (receiver, allocated) = made(&config);
+        let (receiver, allocated) = made(&config, None);
         let mut trace = Trace::of_receiver(&config);
         trace.tell(now, Fact::Born { resumes: None });
         let made_from = config.clone();
-        Self { receiver, trace, config, made_from, way, address, lines, allocated }
+        Self { receiver, journal: None, trace, config, made_from, way, address, lines, allocated }
+    }
+
+    /// Lets a new machine be recorded, before anything happens to it.
+    pub fn record(&mut self) -> Journal {
+        let journal = Journal::default();
+        self.journal = Some((journal.clone(), 0));
+        self.make();
+        journal
+    }
+
+    /// The machine.
+    #[must_use]
+    pub const fn receiver(&self) -> &Receiver {
+        self.receiver.machine()
+    }
+
+    fn make(&mut self) {
+        let journal = self.journal.as_ref().map(|(journal, id)| (journal, *id));
+        (self.receiver, self.allocated) = made(&self.made_from, journal);
     }
 
     /// What it heard and said, added up.
@@ -74,36 +95,39 @@ impl Listener {
     /// # Panics
     /// When it is refused.
     pub fn event(&mut self, now: Instant, event: Event, out: &mut Outbox) {
-        if let (Event::Advance { next }, Some(Checkpoint { session, .. })) =
-            (&event, self.receiver.checkpoint())
-        {
-            self.trace.tell(now, Fact::Advanced { session, next: *next });
+        if let (Event::Advance { next }, Some(at)) = (&event, self.receiver().checkpoint()) {
+            self.trace.tell(now, Fact::Advanced { session: at.session, next: *next });
         }
+        self.give(now, event, out);
+    }
+
+    fn give(&mut self, now: Instant, event: Event, out: &mut Outbox) {
         self.charged(|receiver| receiver.handle(now, event)).expect("it was drained");
-        self.drain(now, out);
+        let halted = self.drain(now, out);
+        self.go_on(now, halted, out);
     }
 
     /// Does something with the receiver, and charges it with what that allocates.
-    fn charged<T>(&mut self, call: impl FnOnce(&mut Receiver) -> T) -> T {
+    fn charged<T>(&mut self, call: impl FnOnce(&mut Recordable<Receiver>) -> T) -> T {
         let before = alloc::live();
         let result = call(&mut self.receiver);
         self.allocated += alloc::live() - before;
         result
     }
 
-    /// Takes all commands. Delivery that stopped after a loss is told to go on.
-    fn drain(&mut self, now: Instant, out: &mut Outbox) {
-        let promised = self.receiver.has_commands();
+    /// Takes all commands; the session and the number behind a loss at which delivery stopped.
+    fn drain(&mut self, now: Instant, out: &mut Outbox) -> Option<(Session, u64)> {
+        let promised = self.receiver().has_commands();
         let mut halted = None;
         let mut taken = 0_u32;
-        while let Some(command) = self.charged(Receiver::poll_command) {
+        while let Some(command) = self.charged(Recordable::poll_command) {
             taken += 1;
             assert!(taken < 1_000_000, "the commands do not end");
             match &command {
                 Command::Request { to, request, .. } => {
                     out.send(self.address, *to, Bytes::copy_from_slice(&request.to_bytes()));
                 }
-                Command::Halted { next, .. } => halted = Some(*next),
+                Command::Halted { session, next } => halted = Some((*session, *next)),
                 _ => {}
             }
             self.trace.command(now, &command);
@@ -111,16 +135,24 @@ impl Listener {
         }
         assert!(promised || taken == 0, "commands where has_commands said there are none");
         self.tell_memory(now);
-        if let Some(next) = halted {
-            self.event(now, Event::Advance { next }, out);
+        halted
+    }
+
+    /// Delivery that stopped is told to go on.
+    fn go_on(&mut self, now: Instant, halted: Option<(Session, u64)>, out: &mut Outbox) {
+        if let Some((session, next)) = halted {
+            self.trace.tell(now, Fact::Advanced { session, next });
+            self.give(now, Event::Advance { next }, out);
         }
     }
 
     /// Nobody holds a slice of the receiver now.
     fn tell_memory(&mut self, now: Instant) {
-        let (used, bound) = (self.receiver.memory_used(), self.receiver.memory_bound());
-        let allocated = usize::try_from(self.allocated).expect("frees no more than it was given");
-        let allocated = alloc::counts().then_some(allocated);
+        let (used, bound) = (self.receiver().memory_used(), self.receiver().memory_bound());
+        // A journal grows, and is nothing of the machine's.
+        let counted = alloc::counts() && self.journal.is_none();
+        let allocated = counted
+            .then(|| usize::try_from(self.allocated).expect("frees no more than it was given"));
         self.trace.tell(now, Fact::Memory { used, bound, allocated });
     }
 
@@ -137,7 +169,7 @@ impl Listener {
     fn take(&mut self, now: Instant, source: Source, bytes: &Bytes) {
         if self.way == Way::Borrowed {
             let before = alloc::live();
-            let batch = self.receiver.receive(now, source, bytes);
+            let batch = self.receiver.call(now, Call { arrival: now, source, datagram: bytes });
             self.allocated += alloc::live() - before;
             if let Some(batch) = batch {
                 self.trace.batch(now, &batch);
@@ -166,42 +198,50 @@ impl Node for Listener {
         self.tell_arrival(now, bytes);
         let line = self.lines.iter().find(|(address, _)| *address == at);
         let source = line.map_or(Source::Peer(from), |&(_, line)| Source::Line(line));
-        let useful = self.receiver.stats().useful_answers;
+        let useful = self.receiver().stats().useful_answers;
         self.take(now, source, bytes);
-        for _ in useful..self.receiver.stats().useful_answers {
+        for _ in useful..self.receiver().stats().useful_answers {
             self.trace.tell(now, Fact::Useful);
         }
-        self.drain(now, out);
+        let halted = self.drain(now, out);
+        self.go_on(now, halted, out);
     }
 
     fn wake(&mut self, now: Instant, out: &mut Outbox) {
         self.charged(|receiver| receiver.handle_timeout(now)).expect("it was drained");
-        self.drain(now, out);
-        let next = self.receiver.poll_timeout();
+        let halted = self.drain(now, out);
+        let next = self.receiver().poll_timeout();
         assert!(next.is_none_or(|next| next > now), "it wants to be woken at {next:?} again");
+        self.go_on(now, halted, out);
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        self.receiver.poll_timeout()
+        self.receiver().poll_timeout()
     }
 
     /// Goes on with a new receiver from the checkpoint of the last one, or begins anew.
     fn restart(&mut self, now: Instant, state: State) {
-        let checkpoint = self.receiver.checkpoint().filter(|_| state == State::Kept);
+        // What was never told was never written down.
+        let told = |at: &Checkpoint| self.ledger().accounts.contains_key(&at.session);
+        let checkpoint = self.receiver().checkpoint().filter(told);
+        let checkpoint = checkpoint.filter(|_| state == State::Kept);
         let resumes = checkpoint.map(|Checkpoint { session, next }| (session, next));
         self.made_from = match checkpoint {
             Some(checkpoint) => self.made_from.clone().resume(checkpoint),
             None => self.config.clone(),
         };
-        (self.receiver, self.allocated) = made(&self.made_from);
+        if let Some((_, id)) = &mut self.journal {
+            *id += 1;
+        }
+        self.make();
         self.trace.tell(now, Fact::Born { resumes });
     }
 }
 
 /// A receiver, and what it allocated.
-fn made(config: &Config) -> (Receiver, isize) {
+fn made(config: &Config, journal: Option<(&Journal, u16)>) -> (Recordable<Receiver>, isize) {
     let before = alloc::live();
-    let receiver = Receiver::new(config.clone()).expect("a plan's configuration is valid");
+    let receiver = Recordable::new(config.clone(), journal);
     (receiver, alloc::live() - before)
 }
 

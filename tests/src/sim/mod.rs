@@ -8,6 +8,7 @@
 
 pub mod check;
 mod feed;
+mod journal;
 mod ledger;
 mod listener;
 mod netsim;
@@ -21,22 +22,25 @@ mod server;
 mod setup;
 mod station;
 mod stranger;
+mod swarm;
 mod trace;
 mod world;
 
 pub use feed::{Feed, Line};
+pub use journal::{Journal, Journals};
 pub use ledger::{Account, Ledger};
 pub use listener::{Listener, Way};
 pub use netsim::{Cell, Measured};
 pub use path::{Bandwidth, Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};
 pub use random::Random;
-pub use runner::seeds;
+pub use runner::{Plan, fails, plans, seeds, shrink};
 pub use server::{Server, ServerPlan};
 pub use setup::{
     Setup, Stage, feed_address, line_address, listener_address, server_address, session,
 };
 pub use station::{Schedule, Station};
 pub use stranger::Stranger;
+pub use swarm::{Fault, Swarm, What, Who};
 pub use trace::{Fact, Trace};
 pub use world::{Node, NodeId, Outbox, State, World};

@@ -48,7 +48,7 @@ pub struct Bandwidth {
 }
 
 /// A path: in one direction, from one node to an address of another.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Path {
     /// The longest UDP payload; what is longer is dropped.
     pub mtu: usize,

@@ -18,7 +18,7 @@ pub enum Ending {
 }
 
 /// One session of a program.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionPlan {
     /// Its id.
     pub session: Session,

@@ -13,7 +13,7 @@ use super::program::{Program, packet};
 use super::world::{Node, Outbox, State};
 
 /// What a server does.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerPlan {
     /// The most messages in an answer.
     pub answer_limit: u64,

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use gapless_core::receiver::{Config, LineId, ServerId};
 use gapless_core::{Duration, Instant, Machine, Session};
 
+use super::check::Checker;
 use super::feed::{Feed, Line};
+use super::journal::Journals;
 use super::listener::{Listener, Way};
 use super::path::Path;
 use super::program::{Program, SessionPlan};
@@ -53,7 +55,7 @@ pub fn listener_address() -> SocketAddr {
 }
 
 /// What to simulate.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setup {
     /// What the feed sends.
     pub sessions: Vec<SessionPlan>,
@@ -132,7 +134,7 @@ impl Setup {
             world.set_path(listener, server_address(id), server, there);
             world.set_path(server, listener_address(), listener, back);
         }
-        Stage { world, program, listener, servers }
+        Stage { world, program, feed, listener, servers }
     }
 }
 
@@ -143,6 +145,8 @@ pub struct Stage {
     pub world: World,
     /// What the feed sends.
     pub program: Rc<Program>,
+    /// The feed.
+    pub feed: NodeId,
     /// The receiver.
     pub listener: NodeId,
     /// The servers.
@@ -168,17 +172,39 @@ impl Stage {
         self.tell(Fact::Mended);
     }
 
+    /// Lets another checker watch the receiver.
+    pub fn watch(&mut self, checker: impl Checker + 'static) {
+        let watch = |listener: &mut Listener, _, _: &mut Outbox| listener.trace.watch(checker);
+        self.world.call(self.listener, watch);
+    }
+
+    /// Lets the receiver be recorded, before anything happens to it.
+    pub fn record(&mut self, journals: &mut Journals) {
+        let record = |listener: &mut Listener, _, _: &mut Outbox| {
+            journals.push(("listener", listener.record()));
+        };
+        self.world.call(self.listener, record);
+    }
+
     /// Runs until every session of the program is reported as ended.
     ///
     /// # Panics
     /// When that takes too long, or a check fails.
     pub fn run_to_the_end(&mut self) {
-        let sessions: Vec<_> = self.program.sessions().collect();
-        let until = self.program.last_packet() + PATIENCE;
+        let sessions: Vec<_> = self.program.sessions().map(|(session, _)| session).collect();
+        self.run_until_ended(&sessions);
+    }
+
+    /// Runs until these sessions are reported as ended.
+    ///
+    /// # Panics
+    /// When that takes too long, or a check fails.
+    pub fn run_until_ended(&mut self, sessions: &[Session]) {
+        let until = self.program.last_packet().max(self.world.now()) + PATIENCE;
         let id = self.listener;
         let ended = self.world.run(until, |world| {
             let listener: &Listener = world.node(id);
-            sessions.iter().all(|&(session, _)| listener.ledger().ended(session))
+            sessions.iter().all(|&session| listener.ledger().ended(session))
         });
         self.tell(Fact::Over);
         let listener = self.listener();
@@ -187,7 +213,7 @@ impl Stage {
             "not ended at {:?}: {:?}\n{:?}",
             self.world.now(),
             listener.ledger().accounts,
-            listener.receiver.stats()
+            listener.receiver().stats()
         );
     }
 
@@ -197,10 +223,18 @@ impl Stage {
     /// When not.
     pub fn assert_complete(&self) {
         for (session, end) in self.program.sessions() {
-            let account = &self.listener().ledger().accounts[&session];
-            assert_eq!(account.next, end, "{session} ends elsewhere");
-            assert_eq!(account.lost, [], "{session} has losses");
-            assert_eq!(account.delivered, end - account.first, "{session} is not whole");
+            self.assert_complete_session(session, end);
         }
+    }
+
+    /// Checks that a session was delivered to its end and nothing was lost.
+    ///
+    /// # Panics
+    /// When not.
+    pub fn assert_complete_session(&self, session: Session, end: u64) {
+        let account = &self.listener().ledger().accounts[&session];
+        assert_eq!(account.next, end, "{session} ends elsewhere");
+        assert_eq!(account.lost, [], "{session} has losses");
+        assert_eq!(account.delivered, end - account.first, "{session} is not whole");
     }
 }

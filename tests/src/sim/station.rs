@@ -8,6 +8,7 @@ use gapless_core::publisher::{Command, Config, Event, Publisher};
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::MemoryBound;
+use super::journal::{Journal, Recordable};
 use super::program::message;
 use super::random::Random;
 use super::trace::{Fact, Trace};
@@ -27,8 +28,9 @@ pub struct Schedule {
 /// A node that publishes a feed.
 #[derive(Debug)]
 pub struct Station {
-    /// The machine.
-    pub publisher: Publisher,
+    publisher: Recordable<Publisher>,
+    /// Where it is recorded, and how many machines were before.
+    journal: Option<(Journal, u16)>,
     /// What it uses is watched.
     pub trace: Trace,
     config: Config,
@@ -53,10 +55,40 @@ impl Station {
         address: SocketAddr,
         lines: Vec<SocketAddr>,
     ) -> Self {
-        let publisher = made(&config);
+        let publisher = Recordable::new(config.clone(), None);
         let trace = Trace::new(vec![Box::new(MemoryBound)]);
         let next_at = Instant::from_millis(1);
-        Self { publisher, trace, config, schedule, random, address, lines, next: 1, next_at }
+        Self {
+            publisher,
+            journal: None,
+            trace,
+            config,
+            schedule,
+            random,
+            address,
+            lines,
+            next: 1,
+            next_at,
+        }
+    }
+
+    /// Lets a new machine be recorded, before anything happens to it.
+    pub fn record(&mut self) -> Journal {
+        let journal = Journal::default();
+        self.journal = Some((journal.clone(), 0));
+        self.make(self.config.clone());
+        journal
+    }
+
+    /// The machine.
+    #[must_use]
+    pub const fn publisher(&self) -> &Publisher {
+        self.publisher.machine()
+    }
+
+    fn make(&mut self, config: Config) {
+        let journal = self.journal.as_ref().map(|(journal, id)| (journal, *id));
+        self.publisher = Recordable::new(config, journal);
     }
 
     /// Gives the next message, or the end; what is refused for want of room is tried again.
@@ -81,7 +113,7 @@ impl Station {
                 Command::LookUp { .. } => panic!("a look-up, and there is no archive"),
             }
         }
-        let (used, bound) = (self.publisher.memory_used(), self.config.memory_limit());
+        let (used, bound) = (self.publisher().memory_used(), self.config.memory_limit());
         self.trace.tell(now, Fact::Memory { used, bound, allocated: None });
     }
 }
@@ -110,7 +142,7 @@ impl Node for Station {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let timeout = self.publisher.poll_timeout().unwrap_or(Instant::FAR);
+        let timeout = self.publisher().poll_timeout().unwrap_or(Instant::FAR);
         Some(timeout.min(self.next_at)).filter(|&at| at < Instant::FAR)
     }
 
@@ -118,16 +150,15 @@ impl Node for Station {
     /// yet is gone where the state is.
     fn restart(&mut self, now: Instant, state: State) {
         if state == State::Lost {
+            if let Some((_, id)) = &mut self.journal {
+                *id += 1;
+            }
             let mut config = self.config.clone();
             let transmitter = config.transmitter.as_mut().expect("a session of its own");
             self.next = self.next.min(self.schedule.messages + 1);
             transmitter.first_sequence = self.next;
-            self.publisher = made(&config);
+            self.make(config);
             self.next_at = now;
         }
     }
-}
-
-fn made(config: &Config) -> Publisher {
-    Publisher::new(config.clone()).expect("a plan's configuration is valid")
 }

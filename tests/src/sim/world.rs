@@ -228,9 +228,9 @@ impl World {
         }
     }
 
-    /// Does something at a time.
+    /// Does something at a time, at once when that is past.
     pub fn at(&mut self, time: Instant, action: impl FnOnce(&mut Self) + 'static) {
-        self.put(time, Happening::Action(Box::new(action)));
+        self.put(time.max(self.now), Happening::Action(Box::new(action)));
     }
 
     /// A node as what it is.
