@@ -1,5 +1,6 @@
-//! How many instructions a packet costs: by the wire format alone, through a receiver, and as a copy
-//! that another line brought before. Ends with a failure when a goal is missed.
+//! How many instructions a packet costs: by the wire format alone, through a receiver, as a copy that
+//! another line brought before, and through a receiver that is recorded. Ends with a failure when a
+//! goal is missed.
 //!
 //! `cargo bench -p gapless-tests --bench instructions` needs valgrind, and gungraun-runner in the
 //! version of gungraun in `Cargo.lock`. The counts do not depend on how busy the machine is.
@@ -23,6 +24,8 @@ const MAX_RATIO: f64 = 1.25;
 const MAX_ABOVE_FLOOR: f64 = 150.0;
 /// What a copy from another line may cost.
 const MAX_DUPLICATE: f64 = 150.0;
+/// What recording may cost at 35 messages a packet, as a multiple of copying and hashing it twice.
+const MAX_RECORDING: f64 = 1.5;
 
 fn main() -> ExitCode {
     let counted_by_valgrind = env::args().nth(1).is_some_and(|arg| arg == "--gungraun-run");
@@ -78,6 +81,8 @@ struct Column {
     floor: f64,
     receiver: f64,
     duplicate: f64,
+    recorded: f64,
+    copied_and_hashed: f64,
 }
 
 struct Table {
@@ -98,6 +103,8 @@ impl Table {
                 receiver,
                 // Between packets that are new, as copies come.
                 duplicate: count("two_lines")? - receiver,
+                recorded: count("recorded")?,
+                copied_and_hashed: count("copied_and_hashed")?,
             })
         };
         Ok(Self { one: column("one")?, thirty_five: column("thirty_five")? })
@@ -110,14 +117,18 @@ impl Table {
         row("floor: check and walk", one.floor, many.floor);
         row("receiver, one line", one.receiver, many.receiver);
         row("copy from line B", one.duplicate, many.duplicate);
+        row("receiver, recorded", one.recorded, many.recorded);
+        row("copy and hash, twice", one.copied_and_hashed, many.copied_and_hashed);
         println!();
 
         let above_floor = one.receiver - one.floor;
+        let recording = (many.recorded - many.receiver) / many.copied_and_hashed;
         let goals = [
             goal("receiver / floor at 35", many.receiver / many.floor, MAX_RATIO, 3),
             goal("receiver - floor at 1", above_floor, MAX_ABOVE_FLOOR, 0),
             goal("copy at 1", one.duplicate, MAX_DUPLICATE, 0),
             goal("copy at 35", many.duplicate, MAX_DUPLICATE, 0),
+            goal("recording / copy and hash at 35", recording, MAX_RECORDING, 3),
         ];
         if goals.iter().all(|reached| *reached) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

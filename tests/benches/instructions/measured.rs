@@ -1,11 +1,14 @@
-//! What is counted: runs of packets through the bare wire format and through a receiver, each with
-//! the same consumer. Setting up, warming up and checking afterwards lie outside the count.
+//! What is counted: runs of packets through the bare wire format, through a receiver, and through one
+//! that is recorded, each with the same consumer. Setting up, warming up and checking afterwards lie
+//! outside the count.
 //!
 //! The attributes of gungraun take no doc comments.
 
+use std::convert::Infallible;
 use std::hint::black_box;
 
-use gapless_core::receiver::{Command, Config, LineId, Receiver, Source, Start};
+use gapless_core::journal::{Digest, Recorder, Sink, recorder};
+use gapless_core::receiver::{Command, Config, LineId, Receiver, Receiving, Source, Start};
 use gapless_core::wire::mold::Packet;
 use gapless_core::{Duration, Instant, Machine};
 use gungraun::prelude::*;
@@ -28,24 +31,45 @@ fn counted_feed(messages: u16) -> Vec<Vec<u8>> {
 }
 
 /// A receiver of two lines in the middle of a feed, with nothing left to say.
-struct Warm {
-    receiver: Receiver,
+struct Warm<M = Receiver> {
+    receiver: M,
     now: Instant,
     feed: Vec<Vec<u8>>,
 }
 
-fn warm(messages: u16) -> Warm {
-    let receiver = Receiver::new(Config {
+fn config() -> Config {
+    Config {
         session: Some(SESSION),
         start: Start::At(1),
         lines: vec![LineId(0), LineId(1)],
         ..Config::default()
-    });
-    let mut warm = Warm {
-        receiver: receiver.unwrap(),
-        now: Instant::from_millis(1),
-        feed: feed(1, WARM_UP, messages),
-    };
+    }
+}
+
+fn warm(messages: u16) -> Warm {
+    warm_up(Receiver::new(config()).unwrap(), messages)
+}
+
+/// A journal that nobody keeps.
+struct Dropped;
+
+impl Sink for Dropped {
+    type Error = Infallible;
+
+    fn write(&mut self, block: &[u8]) -> Result<(), Infallible> {
+        black_box(block);
+        Ok(())
+    }
+}
+
+fn warm_recorder(messages: u16) -> Warm<Recorder<Receiver, Dropped>> {
+    let config = recorder::Config { machine: config(), id: 0, sink: Dropped, commands: false };
+    warm_up(Recorder::new(config).unwrap(), messages)
+}
+
+fn warm_up<M: Receiving>(receiver: M, messages: u16) -> Warm<M> {
+    let mut warm =
+        Warm { receiver, now: Instant::from_millis(1), feed: feed(1, WARM_UP, messages) };
     let mut tally = Tally::default();
     both_lines(&mut warm, &mut tally);
     assert_eq!(tally.messages, WARM_UP * u64::from(messages), "the receiver does not deliver");
@@ -56,13 +80,13 @@ fn warm(messages: u16) -> Warm {
 /// Takes a datagram and consumes whatever the receiver then has to give.
 #[inline(always)]
 fn receive(
-    receiver: &mut Receiver,
+    receiver: &mut impl Receiving,
     now: Instant,
     source: Source,
     datagram: &[u8],
     tally: &mut Tally,
 ) {
-    if let Some(batch) = receiver.receive(now, source, datagram) {
+    if let Some(batch) = receiver.receive_stamped(now, now, source, datagram) {
         tally.add(batch.messages());
     }
     if receiver.has_commands() {
@@ -75,7 +99,7 @@ fn receive(
 }
 
 #[inline(always)]
-fn both_lines(warm: &mut Warm, tally: &mut Tally) {
+fn both_lines(warm: &mut Warm<impl Receiving>, tally: &mut Tally) {
     for datagram in &warm.feed {
         warm.now = warm.now + PACE;
         receive(&mut warm.receiver, warm.now, LINE_A, datagram, tally);
@@ -84,10 +108,11 @@ fn both_lines(warm: &mut Warm, tally: &mut Tally) {
 }
 
 /// The end of a counted run: what it worked on, and what the consumer saw.
-fn check((warm, tally): (Warm, Tally)) {
+fn check<M: Receiving>((warm, tally): (Warm<M>, Tally)) {
     check_tally((warm.feed, tally));
-    let [a, b] = [LineId(0), LineId(1)].map(|line| warm.receiver.line(line).unwrap());
-    assert_eq!(a.messages_first, warm.receiver.stats().delivered);
+    let receiver = warm.receiver.as_ref();
+    let [a, b] = [LineId(0), LineId(1)].map(|line| receiver.line(line).unwrap());
+    assert_eq!(a.messages_first, receiver.stats().delivered);
     assert!(b.packets == WARM_UP || b.packets == WARM_UP + PACKETS);
     assert_eq!(b.messages_first, 0);
 }
@@ -137,7 +162,42 @@ fn two_lines(mut warm: Warm) -> (Warm, Tally) {
     (warm, tally)
 }
 
-library_benchmark_group!(name = packets, benchmarks = [floor, one_line, two_lines]);
+// One line, recorded: every packet and a digest of every batch.
+#[library_benchmark(setup = warm_recorder, teardown = check)]
+#[bench::one(1)]
+#[bench::thirty_five(35)]
+fn recorded(
+    mut warm: Warm<Recorder<Receiver, Dropped>>,
+) -> (Warm<Recorder<Receiver, Dropped>>, Tally) {
+    let mut tally = Tally::default();
+    for datagram in &warm.feed {
+        warm.now = warm.now + PACE;
+        receive(&mut warm.receiver, warm.now, LINE_A, black_box(datagram), &mut tally);
+    }
+    (warm, tally)
+}
+
+// The least that recording takes: a packet is copied to the journal and hashed for its block's
+// checksum; its batch is written as commands are, and hashed for the digest.
+#[library_benchmark(setup = counted_feed, teardown = drop)]
+#[bench::one(1)]
+#[bench::thirty_five(35)]
+fn copied_and_hashed(feed: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Digest) {
+    let (mut block, mut digest) = (Vec::with_capacity(1 << 17), Digest::new());
+    for datagram in &feed {
+        for _ in 0..2 {
+            block.clear();
+            block.extend_from_slice(black_box(datagram));
+            digest.update(black_box(&block));
+        }
+    }
+    (feed, digest)
+}
+
+library_benchmark_group!(
+    name = packets,
+    benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
+);
 gungraun::main!(library_benchmark_groups = packets);
 
 /// Hands over to gungraun, which has its own idea of arguments.
