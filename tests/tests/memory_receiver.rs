@@ -1,10 +1,13 @@
-//! What a receiver allocates: nothing once it is warm, and what it says it uses is what it uses.
+//! What a receiver allocates: nothing once it is warm, recorded or not, and what it says it uses is
+//! what it uses.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
+use gapless_core::journal::{Recorder, Sink, recorder};
 use gapless_core::receiver::{
-    Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, Source,
+    Command, Config, Datagram, Delivery, Event, LineId, Receiver, Receiving, ServerId, Source,
 };
 use gapless_core::wire::mold::PacketWriter;
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -56,8 +59,8 @@ enum Way {
 }
 
 /// A receiver and the feed that it is given: packets made before anything is measured.
-struct Bench {
-    receiver: Receiver,
+struct Bench<M = Receiver> {
+    receiver: M,
     way: Way,
     now: Instant,
     packets: Vec<Bytes>,
@@ -70,8 +73,13 @@ struct Bench {
 impl Bench {
     fn new(config: Config, way: Way, packets: u64) -> Self {
         let session = config.session.unwrap();
+        Self::around(Receiver::new(config).unwrap(), session, way, packets)
+    }
+}
+
+impl<M: Receiving> Bench<M> {
+    fn around(receiver: M, session: Session, way: Way, packets: u64) -> Self {
         let packets = (0..packets).map(|index| packet(session, index * PER_PACKET + 1)).collect();
-        let receiver = Receiver::new(config).unwrap();
         let asked = Vec::with_capacity(10_000);
         let now = Instant::from_millis(1);
         let mut bench = Self { receiver, way, now, packets, asked, delivered: 0, requests: 0 };
@@ -97,7 +105,9 @@ impl Bench {
         let bytes = self.packets[index as usize].clone();
         match self.way {
             Way::Borrowed => {
-                if let Some(batch) = self.receiver.receive(self.now, source, &bytes) {
+                if let Some(batch) =
+                    self.receiver.receive_stamped(self.now, self.now, source, &bytes)
+                {
                     self.delivered += batch.messages().count() as u64;
                 }
             }
@@ -179,6 +189,40 @@ fn a_warm_receiver_allocates_nothing_for_borrowed_datagrams() {
     assert!(bench.requests > requests + 100, "{stats:?}");
     assert!(stats.gaps_filled_by_line > 0 && stats.requests_timed_out > 0, "{stats:?}");
     assert!(stats.put_off_for_memory + stats.put_off_for_gaps > 0, "{stats:?}");
+}
+
+/// Counts blocks, and keeps none.
+#[derive(Default)]
+struct Dropped {
+    blocks: u64,
+}
+
+impl Sink for Dropped {
+    type Error = Infallible;
+
+    fn write(&mut self, _block: &[u8]) -> Result<(), Infallible> {
+        self.blocks += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_warm_recorder_allocates_nothing_beside_its_receiver() {
+    for (way, commands) in [(Way::Borrowed, false), (Way::Owned, true)] {
+        let mut journal = Dropped::default();
+        let machine = config(session("WARM"));
+        let config = recorder::Config { machine, id: 0, sink: &mut journal, commands };
+        let recorder = Recorder::<Receiver, _>::new(config).unwrap();
+        let mut bench = Bench::around(recorder, session("WARM"), way, ROUND * 4);
+        bench.round(0);
+        bench.round(1);
+        let ((), measured) = measure(|| (2..4).for_each(|round| bench.round(round)));
+        assert_eq!(measured.allocations, 0, "{measured:?} {way:?}");
+        let used = bench.receiver.memory_used() - bench.receiver.machine().memory_used();
+        assert!((1 << 16..1 << 18).contains(&used), "{used}");
+        drop(bench);
+        assert!(journal.blocks > 20, "{}", journal.blocks);
+    }
 }
 
 #[test]
