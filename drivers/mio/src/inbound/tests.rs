@@ -163,10 +163,10 @@ fn in_a_backlog_the_last_of_a_batch_stands_for_the_batch() {
                 arrivals.push(inbound.arrival(&datagram).unwrap());
             }
         }
-        assert!(arrivals.is_sorted());
+        // Of two neighbours the later may bear the earlier time, when the sender moves to another core.
         assert!(arrivals[0] < arrivals[BATCH - 1]);
         assert!(arrivals[BATCH - 1] < arrivals[BATCH]);
-        assert_eq!(arrivals[BATCH], arrivals[2 * BATCH - 1]);
+        assert!(arrivals[BATCH..2 * BATCH].iter().all(|arrival| *arrival == arrivals[BATCH]));
         assert!(arrivals[BATCH] < arrivals[2 * BATCH]);
     }
     assert_eq!(inbound.stats.clock_calls, 2 * 4);
