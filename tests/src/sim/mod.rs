@@ -2,10 +2,17 @@
 //! one seed decides everything that happens.
 //!
 //! A [`World`] holds nodes, the paths between them and one queue ordered by time. Nodes of a feed are
-//! a [`Feed`] (its lines), [`Server`]s and a [`Listener`] (the receiver with its checks); a
-//! [`Setup`] puts them together. [`seeds`] runs a plan once per seed and prints how to repeat a
-//! failure.
+//! a [`Feed`] (its lines), [`Server`]s and a [`Listener`] (the receiver with its checks), or a
+//! [`Station`] (a publisher) in place of the first two; [`Setup`] and [`Broadcast`] put them together.
+//!
+//! What a node takes and gives is told as [`Fact`]s to the checkers of [`check`], each of which states
+//! one property of the machines. They watch over every plan.
+//!
+//! [`seeds`] runs a plan once per seed and prints how to repeat a failure. [`plans`] does so for plans
+//! that are values: of one that fails it finds the smallest that still does, and leaves a journal of
+//! each node in `target/simulator`. [`Swarm`] is the standard plan.
 
+mod broadcast;
 pub mod check;
 mod feed;
 mod journal;
@@ -26,6 +33,7 @@ mod swarm;
 mod trace;
 mod world;
 
+pub use broadcast::Broadcast;
 pub use feed::{Feed, Line};
 pub use journal::{Journal, Journals};
 pub use ledger::{Account, Ledger};

@@ -15,7 +15,7 @@ use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
 
 /// What a publisher is given.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
     /// The session that the publisher is configured for.
     pub session: Session,

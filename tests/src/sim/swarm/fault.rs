@@ -4,28 +4,17 @@ use std::ops::Range;
 
 use gapless_core::Instant;
 
-use crate::sim::setup::Stage;
-use crate::sim::world::{NodeId, State};
+use crate::sim::world::{NodeId, State, World};
 
 /// A node of a swarm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Who {
-    /// The feed.
+    /// The feed, or whoever publishes it.
     Feed,
     /// The receiver.
     Listener,
     /// The server of this index.
     Server(u8),
-}
-
-impl Who {
-    fn id(self, stage: &Stage) -> NodeId {
-        match self {
-            Self::Feed => stage.feed,
-            Self::Listener => stage.listener,
-            Self::Server(server) => stage.servers[usize::from(server)],
-        }
-    }
 }
 
 /// One thing that goes wrong.
@@ -60,26 +49,22 @@ impl Fault {
         }
     }
 
-    /// Lets it happen when its time comes.
-    pub(super) fn schedule(&self, stage: &mut Stage) {
+    /// Lets it happen when its time comes, in a world where nodes have these ids.
+    pub(crate) fn schedule(&self, world: &mut World, id: impl Fn(Who) -> NodeId) {
         let Range { start, end } = self.times;
         match self.what {
             What::Partition(ref nodes) => {
-                let nodes = nodes.iter().map(|node| node.id(stage)).collect();
-                stage.world.partition(nodes, start..end);
+                world.partition(nodes.iter().copied().map(id).collect(), start..end);
             }
-            What::OneWay(from, to) => {
-                let (from, to) = (from.id(stage), to.id(stage));
-                stage.world.cut_one_way(from, to, start..end);
-            }
+            What::OneWay(from, to) => world.cut_one_way(id(from), id(to), start..end),
             What::Stop(node, state) => {
-                let node = node.id(stage);
-                stage.world.at(start, move |world| world.stop(node));
-                stage.world.at(end, move |world| world.restart(node, state));
+                let node = id(node);
+                world.at(start, move |world| world.stop(node));
+                world.at(end, move |world| world.restart(node, state));
             }
             What::Starve(node, room) => {
-                let node = node.id(stage);
-                stage.world.at(start, move |world| world.starve(node, end, room));
+                let node = id(node);
+                world.at(start, move |world| world.starve(node, end, room));
             }
         }
     }

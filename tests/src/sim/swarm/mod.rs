@@ -45,8 +45,13 @@ impl Swarm {
     #[must_use]
     pub fn stage(&self) -> Stage {
         let mut stage = self.setup.clone().stage(&mut Random::new(self.seed));
+        let Stage { world, feed, listener, servers, .. } = &mut stage;
         for fault in &self.faults {
-            fault.schedule(&mut stage);
+            fault.schedule(world, |who| match who {
+                Who::Feed => *feed,
+                Who::Listener => *listener,
+                Who::Server(server) => servers[usize::from(server)],
+            });
         }
         stage
     }
