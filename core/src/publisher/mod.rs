@@ -36,6 +36,7 @@ use bytes::Bytes;
 
 use crate::limits::within;
 use crate::retransmitter::{self, Retransmitter};
+use crate::time::earliest;
 use crate::transmitter::{self, Transmitter};
 use crate::wire::mold::{Kind, MAX_DATAGRAM, Packet};
 use crate::{Duration, Instant, Machine, Session};
@@ -236,7 +237,7 @@ impl Machine for Publisher {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let sending = self.transmitter.as_ref().and_then(Machine::poll_timeout);
-        sending.into_iter().chain(self.retransmitter.poll_timeout()).min()
+        earliest(sending, self.retransmitter.poll_timeout())
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::event::LineId;
 use super::stats::LineStats;
+use crate::time::earliest;
 use crate::{Duration, Instant};
 
 /// The most packets that [`Config::reorder_packets`](super::Config::reorder_packets) may ask for.
@@ -266,8 +267,13 @@ impl Lines {
 
     /// When the next line goes down if it stays silent.
     pub(super) fn deadline(&self, timeout: Duration) -> Option<Instant> {
-        let up = self.iter().filter(|(_, line)| line.stats.up);
-        up.map(|(_, line)| line.heard + timeout).min()
+        let (mut up, mut heard) = (self.up, None);
+        // Without bits that are left it is 32: no line.
+        while let Some(line) = self.lines.get(up.trailing_zeros() as usize) {
+            heard = earliest(heard, Some(line.heard));
+            up &= up - 1;
+        }
+        heard.map(|heard| heard + timeout)
     }
 
     /// When a line was heard last; the time of its coming where it never was.

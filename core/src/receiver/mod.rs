@@ -43,6 +43,7 @@ use sessions::Ended;
 use space::Space;
 use store::{Payload, Store};
 
+use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
 /// Receives one feed from several lines, and repairs it.
@@ -358,7 +359,7 @@ impl Machine for Receiver {
             self.repair_deadline(),
             self.loss_deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        deadlines.into_iter().fold(None, earliest)
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use super::event::{Command, ServerId};
 use super::server::{Purpose, Servers, bit};
 use super::space::Space;
 use super::{Delivery, Receiver};
+use crate::time::earliest;
 use crate::wire::mold::Request;
 use crate::{Duration, Instant, Session};
 
@@ -318,9 +319,4 @@ impl Space {
             self.due = range.last;
         }
     }
-}
-
-/// The earlier of two times, where there are any.
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    [one, other].into_iter().flatten().min()
 }

@@ -6,9 +6,10 @@
 use super::candidate::{Candidate, Ending, Vote};
 use super::event::{Command, Event, LineId, Origin, SessionEnd};
 use super::gaps::Filler;
-use super::space::{BLOCKS_AT, Incoming, Space};
+use super::space::{BLOCKS_AT, Incoming};
 use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
+use crate::time::earliest;
 use crate::wire::mold::{Header, Kind};
 use crate::{Instant, Session};
 
@@ -294,11 +295,11 @@ impl Receiver {
             .newcomer
             .as_ref()
             .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
-        let of_spaces = self.spaces.iter().flat_map(|space| {
+        self.spaces.iter().fold(of_newcomer, |first, space| {
             let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            [jump, space.ending.and_then(|ending| ending.deadline(after, quiet))]
-        });
-        of_spaces.flatten().chain(of_newcomer).min()
+            let ending = space.ending.and_then(|ending| ending.deadline(after, quiet));
+            earliest(first, earliest(jump, ending))
+        })
     }
 
     /// When delivery gives up what it waits for.
@@ -311,10 +312,9 @@ impl Receiver {
             Delivery::Arrival => &self.spaces[..],
         };
         let waits = waits.iter().filter(|space| space.active);
-        let at = |space: &Space| {
-            [space.closing, space.give_up_at(&self.config)].into_iter().flatten().min()
-        };
-        waits.filter_map(at).min()
+        waits.fold(None, |first, space| {
+            earliest(first, earliest(space.closing, space.give_up_at(&self.config)))
+        })
     }
 
     /// Leaves the current session when all of it was delivered or told as lost.
