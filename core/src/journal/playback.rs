@@ -171,7 +171,7 @@ impl<M: Journaled> Playback<M> {
         let recorded = settled.digest;
         let replayed = record::settle(&mut self.digest, settled.drained, timeout);
         self.settled = true;
-        observer.happens(self.place(id), Happening::Settled { recorded, replayed });
+        observer.happens(self.place(id), Happening::Settled { recorded, replayed, timeout });
         if taken < settled.commands {
             Err(Difference::Fewer { recorded: settled.commands, replayed: taken })
         } else if self.taken > settled.commands {

@@ -61,6 +61,8 @@ pub enum Happening<'a> {
         recorded: u32,
         /// The same of the replay.
         replayed: u32,
+        /// The machine's next timeout in the replay, which is in the digest too.
+        timeout: Option<Instant>,
     },
 }
 

@@ -286,7 +286,8 @@ pub(crate) struct Replay {
     /// event, the digests and the commands.
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Print what happens, one line for each event and each command; with --json on standard error.
+    /// Print what happens, one line for each event and each command, each machine's in their order;
+    /// with --json on standard error.
     #[arg(long)]
     pub(crate) print: bool,
     /// Print from this event on; events are counted from 1, for each machine.

@@ -64,9 +64,12 @@ impl Observer for Account {
                 Line::Replayed(format!("{given:?}"))
             }
             Happening::Recorded(recorded) => Line::Recorded(format!("{recorded:?}")),
-            Happening::Settled { recorded, replayed } => {
+            Happening::Settled { recorded, replayed, timeout } => {
                 events.digests = Some([recorded, replayed]);
-                return;
+                Line::Replayed(match timeout {
+                    Some(at) => format!("next timeout at {at:?}"),
+                    None => "no timeout".into(),
+                })
             }
         };
         if matches!(line, Line::Given(_)) {
@@ -92,7 +95,7 @@ pub(super) struct Differs {
     /// As in the journal, in hexadecimal; `null` where the journal ends before.
     pub(super) recorded_digest: Option<String>,
     pub(super) replayed_digest: Option<String>,
-    /// What was given, and what followed. Recorded commands are in journals made with
+    /// What was given, and what followed, the next timeout last. Recorded commands are in journals made with
     /// `--journal-commands`; those that are the same are left out.
     pub(super) lines: Vec<Line>,
     pub(super) lines_left_out: u64,
@@ -166,7 +169,9 @@ mod tests {
             }
             account.happens(place(0, event), Happening::Command(&event));
             account.happens(place(0, event), Happening::Recorded(&(event + 10)));
-            account.happens(place(0, event), Happening::Settled { recorded: 1, replayed: 2 });
+            let timeout = (event == 2).then_some(Instant::from_millis(9));
+            let settled = Happening::Settled { recorded: 1, replayed: 2, timeout };
+            account.happens(place(0, event), settled);
         }
     }
 
@@ -178,6 +183,7 @@ mod tests {
             Line::Given("timeout".into()),
             Line::Replayed("3".into()),
             Line::Recorded("13".into()),
+            Line::Replayed("no timeout".into()),
         ];
         assert_eq!(account.events[&0].lines, lines);
         assert_eq!(account.events[&1].lines, lines[..1]);
@@ -193,7 +199,7 @@ mod tests {
             differs.complaint(),
             "differs: receiver 0, event 2 at 0.002000000s, byte 77: 0 commands are recorded, the \
              replay gives more\n  given    timeout\n  replayed 2\n  recorded 12\n  \
-             digest   00000001 recorded, 00000002 replayed"
+             replayed next timeout at 0.009000000s\n  digest   00000001 recorded, 00000002 replayed"
         );
     }
 
