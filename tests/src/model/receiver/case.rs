@@ -222,7 +222,7 @@ impl<'a> Arbitrary<'a> for Case {
         let way = *u.choose(&[Way::Events, Way::Calls])?;
         let config = config(u, world, base, large)?;
         let mut ops = Vec::new();
-        while !u.is_empty() && ops.len() < 400 {
+        while !u.is_empty() && ops.len() < 250 {
             let op = op(u, world, large)?;
             ops.push(op);
         }

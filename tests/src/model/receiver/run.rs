@@ -26,8 +26,8 @@ const STRANGER: u8 = 77;
 const TOLD: usize = 40;
 /// How many steps, and bytes of answers, are worth playing until everything has arrived: many tiny
 /// answers to a small window, or large ones for which there is hardly room, can take more.
-const WORTH_STEPS: u32 = 20_000;
-const WORTH_BYTES: usize = 16 << 20;
+const WORTH_STEPS: u32 = 5_000;
+const WORTH_BYTES: usize = 4 << 20;
 
 /// A receiver, all that is around it, and what happened.
 pub(super) struct Run<'a> {
