@@ -5,7 +5,7 @@ use std::time::Duration;
 use gapless_core::Machine;
 use gapless_core::journal::Replayer;
 use gapless_core::journal::replayer::Replayed;
-use gapless_core::publisher::Publisher;
+use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{LineId, Receiver};
 use gapless_core::retransmitter::{self, Retransmitter};
 use gapless_core::transmitter::{self, Transmitter};
@@ -94,6 +94,7 @@ struct Published {
     heartbeats: u64,
     ends: u64,
     republished: u64,
+    republished_messages: u64,
     requests: u64,
     answered: u64,
     answered_messages: u64,
@@ -188,8 +189,9 @@ impl Counted {
         } else if let Some(publisher) = replayed.machine::<Publisher>() {
             let sent = publisher.transmitter().map(Machine::stats).copied().unwrap_or_default();
             let answered = publisher.retransmitter().stats();
-            let republished = publisher.stats().republished;
-            Self::Publisher(Published { republished, ..Published::by(&sent, answered) })
+            let publisher::Stats { republished, republished_messages, .. } = *publisher.stats();
+            let own = Published::by(&sent, answered);
+            Self::Publisher(Published { republished, republished_messages, ..own })
         } else if let Some(transmitter) = replayed.machine::<Transmitter>() {
             Self::Publisher(Published::by(transmitter.stats(), &retransmitter::Stats::default()))
         } else if let Some(retransmitter) = replayed.machine::<Retransmitter>() {
@@ -270,6 +272,7 @@ impl Published {
             heartbeats: sent.heartbeats,
             ends: sent.ends,
             republished: 0,
+            republished_messages: 0,
             requests: answered.requests,
             answered: answered.answered + answered.answered_by_archive,
             answered_messages: answered.answered_messages,
@@ -280,10 +283,15 @@ impl Published {
         table.row(
             "  messages",
             format!(
-                "{} in {} packets; {} heartbeats, {} ends, {} packets republished",
-                self.messages, self.packets, self.heartbeats, self.ends, self.republished
+                "{} in {} packets, {} heartbeats, {} ends",
+                self.messages, self.packets, self.heartbeats, self.ends
             ),
         );
+        if self.republished > 0 {
+            let Self { republished, republished_messages, .. } = self;
+            let words = format!("{republished_messages} messages in {republished} packets");
+            table.row("  republished", words);
+        }
         table.row(
             "  requests",
             format!(
