@@ -558,7 +558,7 @@ impl Oracle {
 
 /// The session of a well-formed packet and the numbers `first..=last` that it brings; for heartbeats
 /// and ends `last` is the number before theirs, and below `first`.
-fn spoken_of(bytes: &[u8]) -> Option<(Session, u64, u64)> {
+pub(super) fn spoken_of(bytes: &[u8]) -> Option<(Session, u64, u64)> {
     let (header, mut rest) = bytes.split_at_checked(20)?;
     let session = Session::new(header[..10].try_into().ok()?);
     let first = u64::from_be_bytes(header[10..18].try_into().ok()?);
