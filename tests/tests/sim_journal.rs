@@ -5,15 +5,14 @@ use gapless_core::journal::Replayer;
 use gapless_core::publisher::{Config, Publisher};
 use gapless_core::receiver::Receiver;
 use gapless_tests::alloc::Counting;
-use gapless_tests::sim::{Broadcast, Chance, Journals, Plan, Swarm, seeds, session};
+use gapless_tests::sim::{Broadcast, Chance, Plan, Swarm, recorded, seeds, session};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 /// Records a run, and replays what each of its nodes left.
 fn replays(plan: &impl Plan) {
-    let mut journals = Journals::new();
-    plan.run(Some(&mut journals));
+    let ((), journals) = recorded(|| plan.run());
     assert!(!journals.is_empty());
     for (node, journal) in journals {
         let mut replayer = Replayer::verifying().knowing::<Receiver>().knowing::<Publisher>();

@@ -8,8 +8,8 @@ use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::alloc::Counting;
 use gapless_tests::sim::check::Progress;
 use gapless_tests::sim::{
-    Chance, Ending, Listener, Path, Random, ServerPlan, SessionPlan, Setup, Stage, State, seeds,
-    server_address, session,
+    Chance, Ending, Listener, Path, Random, ServerPlan, SessionPlan, Setup, Stage, State, Whole,
+    plans, seeds, server_address, session,
 };
 
 #[global_allocator]
@@ -48,28 +48,28 @@ fn lost(stage: &Stage) -> Vec<u64> {
 
 #[test]
 fn one_lossy_line_and_a_server_make_a_complete_feed() {
-    seeds(|random| {
+    plans(|random| {
         let setup = patient(random).line(lossy(random));
-        runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
+        Whole::new(setup.server(lossy(random), ServerPlan::default()), random)
     });
 }
 
 #[test]
 fn default_settings_lose_nothing_when_a_fifth_of_the_packets_and_of_the_answers_is_lost() {
-    seeds(|random| {
+    plans(|random| {
         let loss = Chance::percent(20);
         let line = Path { loss, ..Path::default() };
         let mut setup = Setup::new(random).line(line.clone());
         setup.servers.push((Path::default(), line, ServerPlan::default()));
-        runs_complete(setup, random);
+        Whole::new(setup, random)
     });
 }
 
 #[test]
 fn two_lossy_lines_and_a_server_make_a_complete_feed() {
-    seeds(|random| {
+    plans(|random| {
         let setup = patient(random).line(lossy(random)).line(lossy(random));
-        runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
+        Whole::new(setup.server(lossy(random), ServerPlan::default()), random)
     });
 }
 
@@ -99,7 +99,7 @@ fn a_sound_line_needs_no_request() {
 
 #[test]
 fn a_dead_server_beside_one_that_answers_costs_nothing_but_time() {
-    seeds(|random| {
+    plans(|random| {
         let dead = ServerPlan { down: vec![Instant::ZERO..Instant::FAR], ..ServerPlan::default() };
         let mut servers = [(Path::default(), dead), (Path::sound(random), ServerPlan::default())];
         if random.happens(Chance::percent(50)) {
@@ -107,24 +107,24 @@ fn a_dead_server_beside_one_that_answers_costs_nothing_but_time() {
         }
         let setup = Setup::new(random).line(lossy(random));
         let setup = servers.into_iter().fold(setup, |setup, (path, plan)| setup.server(path, plan));
-        runs_complete(setup, random);
+        Whole::new(setup, random)
     });
 }
 
 #[test]
 fn line_b_may_start_late_and_end_early() {
-    seeds(|random| {
+    plans(|random| {
         let mut setup = patient(random).line(lossy(random));
         let from = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(2));
         let until = from + random.span(Duration::ZERO..=Duration::from_secs(2));
         setup.lines.push((lossy(random), from..until));
-        runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
+        Whole::new(setup.server(lossy(random), ServerPlan::default()), random)
     });
 }
 
 #[test]
 fn a_server_that_restarts_is_asked_again() {
-    seeds(|random| {
+    plans(|random| {
         let mut plan = ServerPlan::default();
         let mut at = Instant::ZERO;
         for _ in 0..3 {
@@ -133,43 +133,43 @@ fn a_server_that_restarts_is_asked_again() {
             plan.down.push(from..at);
         }
         let setup = patient(random).line(lossy(random)).server(Path::sound(random), plan);
-        runs_complete(setup, random);
+        Whole::new(setup, random)
     });
 }
 
 #[test]
 fn what_a_partition_took_is_repaired_after_it() {
-    seeds(|random| {
+    plans(|random| {
         let from = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(1));
         let until = from + random.span(Duration::from_millis(10)..=Duration::from_secs(4));
         let path = lossy(random).down_during(from..until);
         let server = Path::sound(random).down_during(from..until);
         let setup = patient(random).line(path.clone()).line(path);
-        runs_complete(setup.server(server, ServerPlan::default()), random);
+        Whole::new(setup.server(server, ServerPlan::default()), random)
     });
 }
 
 #[test]
 fn with_the_least_memory_nothing_is_lost_for_want_of_it() {
-    seeds(|random| {
+    plans(|random| {
         let mut setup = patient(random).line(lossy(random));
         setup.config.max_held_bytes = 131_072;
         setup.config.max_held_packets = 16;
         setup.config.max_gaps = 16;
         setup.sessions[0].messages = 2000;
-        runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
+        Whole::new(setup.server(lossy(random), ServerPlan::default()), random)
     });
 }
 
 #[test]
 fn what_went_by_before_the_start_is_repaired_while_live_data_waits() {
-    seeds(|random| {
+    plans(|random| {
         let mut setup = patient(random).line(lossy(random));
         setup.sessions[0].messages = 30_000;
         setup.sessions[0].per_packet = 20;
         setup.sessions[0].interval = Duration::from_millis(1);
         setup.joins = Instant::from_millis(random.within(200..=1500));
-        runs_complete(setup.server(Path::default(), ServerPlan::default()), random);
+        Whole::new(setup.server(Path::default(), ServerPlan::default()), random)
     });
 }
 
@@ -219,36 +219,36 @@ fn a_server_that_lacks_the_head_is_asked_for_the_rest() {
 
 #[test]
 fn answers_from_another_address_serve_where_any_are_accepted() {
-    seeds(|random| {
+    plans(|random| {
         let elsewhere = Some(server_address(200));
         let server = ServerPlan { answers_from: elsewhere, ..ServerPlan::default() };
         let mut setup = patient(random).line(lossy(random));
         setup.config.accept_answers = AcceptAnswers::Any;
-        runs_complete(setup.server(Path::sound(random), server), random);
+        Whole::new(setup.server(Path::sound(random), server), random)
     });
 }
 
 #[test]
 fn small_answers_are_asked_on_from() {
-    seeds(|random| {
+    plans(|random| {
         let server = ServerPlan { answer_limit: random.within(1..=10), ..ServerPlan::default() };
         let setup = patient(random).line(lossy(random)).server(Path::sound(random), server);
-        runs_complete(setup, random);
+        Whole::new(setup, random)
     });
 }
 
 #[test]
 fn on_arrival_every_message_is_delivered_once() {
-    seeds(|random| {
+    plans(|random| {
         let mut setup = patient(random).line(lossy(random)).line(lossy(random));
         setup.config.delivery = Delivery::Arrival;
-        runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
+        Whole::new(setup.server(lossy(random), ServerPlan::default()), random)
     });
 }
 
 #[test]
 fn sessions_that_follow_one_another_are_each_complete() {
-    seeds(|random| {
+    plans(|random| {
         let mut setup = patient(random).line(lossy(random));
         let mut begins = Instant::from_millis(10);
         let mut day = |name: &str| {
@@ -262,13 +262,13 @@ fn sessions_that_follow_one_another_are_each_complete() {
         };
         setup.sessions = ["MONDAY", "TUESDAY", "WEDNESDAY"].map(&mut day).to_vec();
         setup.config.follow = true;
-        runs_complete(setup.server(lossy(random), ServerPlan::default()), random);
+        Whole::new(setup.server(lossy(random), ServerPlan::default()), random)
     });
 }
 
 #[test]
 fn a_session_that_nobody_ended_is_superseded_by_the_next() {
-    seeds(|random| {
+    plans(|random| {
         let mut setup = Setup::new(random).line(Path::sound(random));
         setup.sessions.push(SessionPlan::new(random, session("SECOND")));
         for plan in &mut setup.sessions {
@@ -278,7 +278,7 @@ fn a_session_that_nobody_ended_is_superseded_by_the_next() {
         setup.sessions[0].ending = Ending::Untold;
         setup.sessions[1].begins = Instant::from_millis(random.within(2_500..=6_000));
         setup.config.follow = true;
-        runs_complete(setup.server(Path::sound(random), ServerPlan::default()), random);
+        Whole::new(setup.server(Path::sound(random), ServerPlan::default()), random)
     });
 }
 

@@ -4,7 +4,9 @@
 use gapless_core::Instant;
 use gapless_tests::alloc::Counting;
 use gapless_tests::sim::check::Checker;
-use gapless_tests::sim::{Fact, Journals, Ledger, Plan, Random, Swarm, fails, plans, shrink};
+use gapless_tests::sim::{
+    Chance, Fact, Ledger, Path, Plan, Random, State, Swarm, What, fails, plans, shrink,
+};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -13,6 +15,37 @@ static ALLOCATOR: Counting = Counting;
 #[expect(clippy::redundant_closure, reason = "the closure's type has the name of the test")]
 fn everything_holds_in_every_swarm() {
     plans(|random| Swarm::draw(random));
+}
+
+#[test]
+fn every_kind_of_thing_exists_in_some_swarms_and_not_in_most() {
+    let swarms: Vec<_> = (0..300).map(|seed| Swarm::draw(&mut Random::new(seed))).collect();
+    let share = |kind: &dyn Fn(&Swarm) -> bool| swarms.iter().filter(|swarm| kind(swarm)).count();
+    let fault = |kind: fn(&What) -> bool| {
+        share(&|swarm| swarm.faults.iter().any(|fault| kind(&fault.what)))
+    };
+    let path = |kind: fn(&Path) -> bool| {
+        share(&|swarm| swarm.setup.lines.iter().any(|(path, _)| kind(path)))
+    };
+    let kinds = [
+        ("partitions", fault(|what| matches!(what, What::Partition(_)))),
+        ("cuts in one direction", fault(|what| matches!(what, What::OneWay(..)))),
+        ("restarts with state", fault(|what| matches!(what, What::Stop(_, State::Kept)))),
+        ("restarts without", fault(|what| matches!(what, What::Stop(_, State::Lost)))),
+        ("starved nodes", fault(|what| matches!(what, What::Starve(..)))),
+        ("loss", path(|path| path.loss > Chance::NEVER)),
+        ("bursts", path(|path| path.burst > Chance::NEVER)),
+        ("duplicates", path(|path| path.duplicate > Chance::NEVER)),
+        ("reordering", path(|path| path.reorder > Chance::NEVER)),
+        ("narrow links", path(|path| path.bandwidth.is_some())),
+        ("small MTUs", path(|path| path.mtu < usize::MAX)),
+        ("several sessions", share(&|swarm| swarm.setup.sessions.len() > 1)),
+        ("no server", share(&|swarm| swarm.setup.servers.is_empty())),
+        ("several servers", share(&|swarm| swarm.setup.servers.len() > 1)),
+    ];
+    for (kind, count) in kinds {
+        assert!((15..200).contains(&count), "{kind} in {count} of {}", swarms.len());
+    }
 }
 
 /// Never satisfied with a receiver that asks for a message past the tenth.
@@ -30,7 +63,7 @@ impl Checker for NeverAsksFar {
 struct Watched(Swarm);
 
 impl Plan for Watched {
-    fn run(&self, _: Option<&mut Journals>) {
+    fn run(&self) {
         let mut stage = self.0.stage();
         stage.watch(NeverAsksFar);
         self.0.play(&mut stage);

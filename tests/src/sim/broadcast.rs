@@ -7,7 +7,6 @@ use gapless_core::publisher;
 use gapless_core::receiver::{Config, LineId, ServerId};
 use gapless_core::{Duration, Instant, Session};
 
-use super::journal::Journals;
 use super::listener::{Listener, Way};
 use super::path::{Chance, Path};
 use super::random::Random;
@@ -84,8 +83,8 @@ impl Broadcast {
         self.faults.iter().any(|fault| fault.what == forgets)
     }
 
-    /// The world, and the publisher and the receiver in it.
-    fn stage(&self) -> (World, NodeId, NodeId) {
+    /// The world, and the receiver in it.
+    fn stage(&self) -> (World, NodeId) {
         let mut random = Random::new(self.seed);
         let mut world = World::new(random.fork());
         let ids = (0..).zip(&self.lines).map(|(line, _)| line);
@@ -119,21 +118,13 @@ impl Broadcast {
         for fault in &self.faults {
             fault.schedule(&mut world, |who| if who == Who::Feed { station } else { listener });
         }
-        (world, station, listener)
+        (world, listener)
     }
 }
 
 impl Plan for Broadcast {
-    fn run(&self, journals: Option<&mut Journals>) {
-        let (mut world, station, listener) = self.stage();
-        if let Some(journals) = journals {
-            world.call(station, |station: &mut Station, _, _: &mut Outbox| {
-                journals.push(("publisher", station.record()));
-            });
-            world.call(listener, |listener: &mut Listener, _, _: &mut Outbox| {
-                journals.push(("listener", listener.record()));
-            });
-        }
+    fn run(&self) {
+        let (mut world, listener) = self.stage();
         let Schedule { session, messages, .. } = self.schedule;
         let last = self.faults.iter().map(|fault| fault.times.end).max();
         world.run(last.unwrap_or_default(), |_| false);

@@ -31,6 +31,28 @@ impl Sink for Journal {
 /// The journals of a run, by the name of the node.
 pub type Journals = Vec<(&'static str, Journal)>;
 
+thread_local! {
+    /// The journals of the run of this thread that is recorded, if it is.
+    static RECORDED: RefCell<Option<Journals>> = const { RefCell::new(None) };
+}
+
+/// Runs something with every machine recorded that nodes make meanwhile, on this thread. Journals are
+/// whole once their nodes are gone.
+pub fn recorded<T>(run: impl FnOnce() -> T) -> (T, Journals) {
+    RECORDED.set(Some(Journals::new()));
+    let result = run();
+    (result, RECORDED.take().unwrap_or_default())
+}
+
+/// A journal for a node that is being made, if the run is recorded.
+pub(super) fn journal_of(node: &'static str) -> Option<Journal> {
+    RECORDED.with_borrow_mut(|journals| {
+        let journal = Journal::default();
+        journals.as_mut()?.push((node, journal.clone()));
+        Some(journal)
+    })
+}
+
 /// A machine that is recorded, or not.
 #[derive(Debug)]
 pub(super) enum Recordable<M: Journaled> {
@@ -39,16 +61,16 @@ pub(super) enum Recordable<M: Journaled> {
 }
 
 impl<M: Journaled> Recordable<M> {
-    /// A machine; the so-manieth of its node in this journal.
+    /// A machine; the so-manieth in the journal of its node.
     ///
     /// # Panics
     /// When the configuration is refused.
-    pub(super) fn new(machine: M::Config, journal: Option<(&Journal, u16)>) -> Self {
+    pub(super) fn new(machine: M::Config, journal: Option<&(Journal, u16)>) -> Self {
         let made = match journal {
             None => M::new(machine).map(Self::Plain),
             Some((journal, id)) => {
                 let sink = journal.clone();
-                let config = recorder::Config { machine, id, sink, commands: true };
+                let config = recorder::Config { machine, id: *id, sink, commands: true };
                 Recorder::new(config).map(Self::Recorded)
             }
         };

@@ -10,7 +10,7 @@ use gapless_core::receiver::{
 use gapless_core::wire::mold::{Header, Packet};
 use gapless_core::{Instant, Machine, Session};
 
-use super::journal::{Journal, Recordable};
+use super::journal::{Journal, Recordable, journal_of};
 use super::ledger::Ledger;
 use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
@@ -58,30 +58,18 @@ impl Listener {
         address: SocketAddr,
         lines: Vec<(SocketAddr, LineId)>,
     ) -> Self {
-        let (receiver, allocated) = made(&config, None);
+        let journal = journal_of("listener").map(|journal| (journal, 0));
+        let (receiver, allocated) = made(&config, journal.as_ref());
         let mut trace = Trace::of_receiver(&config);
         trace.tell(now, Fact::Born { resumes: None });
         let made_from = config.clone();
-        Self { receiver, journal: None, trace, config, made_from, way, address, lines, allocated }
-    }
-
-    /// Lets a new machine be recorded, before anything happens to it.
-    pub fn record(&mut self) -> Journal {
-        let journal = Journal::default();
-        self.journal = Some((journal.clone(), 0));
-        self.make();
-        journal
+        Self { receiver, journal, trace, config, made_from, way, address, lines, allocated }
     }
 
     /// The machine.
     #[must_use]
     pub const fn receiver(&self) -> &Receiver {
         self.receiver.machine()
-    }
-
-    fn make(&mut self) {
-        let journal = self.journal.as_ref().map(|(journal, id)| (journal, *id));
-        (self.receiver, self.allocated) = made(&self.made_from, journal);
     }
 
     /// What it heard and said, added up.
@@ -233,13 +221,13 @@ impl Node for Listener {
         if let Some((_, id)) = &mut self.journal {
             *id += 1;
         }
-        self.make();
+        (self.receiver, self.allocated) = made(&self.made_from, self.journal.as_ref());
         self.trace.tell(now, Fact::Born { resumes });
     }
 }
 
 /// A receiver, and what it allocated.
-fn made(config: &Config, journal: Option<(&Journal, u16)>) -> (Recordable<Receiver>, isize) {
+fn made(config: &Config, journal: Option<&(Journal, u16)>) -> (Recordable<Receiver>, isize) {
     let before = alloc::live();
     let receiver = Recordable::new(config.clone(), journal);
     (receiver, alloc::live() - before)

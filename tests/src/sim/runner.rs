@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use super::journal::Journals;
+use super::journal::{Journals, recorded};
 use super::random::Random;
 
 /// The most smaller plans that are tried after a failure, and how long.
@@ -19,12 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is simulated, as a value.
 pub trait Plan: Clone + Debug {
-    /// Runs it; its nodes are recorded where journals are wanted. The same plan runs the same way
-    /// every time.
+    /// Runs it. The same plan runs the same way every time.
     ///
     /// # Panics
     /// When something does not hold that must.
-    fn run(&self, journals: Option<&mut Journals>);
+    fn run(&self);
 
     /// Plans that are simpler by one thing each, the simplest first.
     fn shrinks(&self) -> Vec<Self>;
@@ -51,7 +50,7 @@ pub fn shrink<P: Plan>(failing: P, attempts: usize) -> P {
 
 /// Whether a plan fails; it does so in silence.
 pub fn fails<P: Plan>(plan: &P) -> bool {
-    muted(|| catch_unwind(AssertUnwindSafe(|| plan.run(None))).is_err())
+    muted(|| catch_unwind(AssertUnwindSafe(|| plan.run())).is_err())
 }
 
 /// Draws a plan for each seed and runs it, as [`seeds`] does. When one fails, smaller ones are tried;
@@ -66,40 +65,47 @@ pub fn plans<P: Plan, F: Fn(&mut Random) -> P>(draw: F) {
             continue;
         }
         let plan = shrink(plan, ATTEMPTS);
-        let mut journals = Journals::new();
-        let run = AssertUnwindSafe(|| plan.run(Some(&mut journals)));
-        let failure = catch_unwind(run).expect_err("the same plan fails every time");
+        let failure = catch_unwind(AssertUnwindSafe(|| plan.run()));
+        let failure = failure.expect_err("the same plan fails every time");
+        let (_, journals) = recorded(|| fails(&plan));
         eprintln!("the smallest plan that fails: {plan:#?}");
-        let (binary, test) = test_name::<F>();
-        for (node, journal) in journals {
-            let folder = format!("target/simulator/{binary}-{}-{seed}", test.replace("::", "-"));
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&folder);
-            let kept = std::fs::create_dir_all(&root).and_then(|()| {
-                std::fs::write(root.join(format!("{node}.journal")), journal.bytes())
-            });
-            match kept {
-                Ok(()) => eprintln!("journal of the {node}: {folder}/{node}.journal"),
-                Err(error) => eprintln!("no journal of the {node} in {folder}: {error}"),
-            }
-        }
-        tell_how_to_repeat::<F>(seed);
+        report::<F>(seed, &journals);
         resume_unwind(failure);
     }
 }
 
 /// Runs a plan once for each seed: for those below `GAPLESS_SEEDS` (12 unless told), or only for
-/// `GAPLESS_SEED`. A failure prints the command that repeats it.
+/// `GAPLESS_SEED`. A failure leaves journals of its nodes, and prints the command that repeats it.
 ///
 /// # Panics
 /// When the plan does, and when a variable holds no number.
 pub fn seeds<F: Fn(&mut Random)>(plan: F) {
     for seed in chosen_seeds() {
-        let run = AssertUnwindSafe(|| plan(&mut Random::new(seed)));
-        if let Err(panic) = catch_unwind(run) {
-            tell_how_to_repeat::<F>(seed);
-            resume_unwind(panic);
+        let run = || catch_unwind(AssertUnwindSafe(|| plan(&mut Random::new(seed))));
+        if let Err(failure) = run() {
+            let (_, journals) = recorded(|| muted(run));
+            report::<F>(seed, &journals);
+            resume_unwind(failure);
         }
     }
+}
+
+/// Leaves the journals of a run that failed, and tells where, and how to repeat it.
+fn report<F>(seed: u64, journals: &Journals) {
+    // The binary and the test that the closure was written in.
+    let name = type_name::<F>().trim_end_matches("::{{closure}}");
+    let (binary, test) = name.split_once("::").unwrap_or((name, ""));
+    let folder = format!("target/simulator/{binary}-{}-{seed}", test.replace("::", "-"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&folder);
+    for (node, journal) in journals {
+        let kept = std::fs::create_dir_all(&root)
+            .and_then(|()| std::fs::write(root.join(format!("{node}.journal")), journal.bytes()));
+        match kept {
+            Ok(()) => eprintln!("journal of the {node}: {folder}/{node}.journal"),
+            Err(error) => eprintln!("no journal of the {node} in {folder}: {error}"),
+        }
+    }
+    eprintln!("to repeat: GAPLESS_SEED={seed} cargo test -p gapless-tests --test {binary} {test}");
 }
 
 fn chosen_seeds() -> Range<u64> {
@@ -110,17 +116,6 @@ fn chosen_seeds() -> Range<u64> {
         Some(seed) => seed..seed + 1,
         None => 0..number("GAPLESS_SEEDS").unwrap_or(12),
     }
-}
-
-/// The binary and the test that a closure was written in.
-fn test_name<F>() -> (&'static str, &'static str) {
-    let name = type_name::<F>().trim_end_matches("::{{closure}}");
-    name.split_once("::").unwrap_or((name, ""))
-}
-
-fn tell_how_to_repeat<F>(seed: u64) {
-    let (binary, test) = test_name::<F>();
-    eprintln!("to repeat: GAPLESS_SEED={seed} cargo test -p gapless-tests --test {binary} {test}");
 }
 
 thread_local! {
@@ -158,7 +153,7 @@ mod tests {
     struct Numbers(Vec<u64>);
 
     impl Plan for Numbers {
-        fn run(&self, _: Option<&mut Journals>) {
+        fn run(&self) {
             let pairs = |a: &u64| self.0.iter().any(|b| a + b == 100);
             assert!(!self.0.iter().any(pairs));
         }

@@ -9,7 +9,6 @@ use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::Checker;
 use super::feed::{Feed, Line};
-use super::journal::Journals;
 use super::listener::{Listener, Way};
 use super::path::Path;
 use super::program::{Program, SessionPlan};
@@ -176,14 +175,6 @@ impl Stage {
     pub fn watch(&mut self, checker: impl Checker + 'static) {
         let watch = |listener: &mut Listener, _, _: &mut Outbox| listener.trace.watch(checker);
         self.world.call(self.listener, watch);
-    }
-
-    /// Lets the receiver be recorded, before anything happens to it.
-    pub fn record(&mut self, journals: &mut Journals) {
-        let record = |listener: &mut Listener, _, _: &mut Outbox| {
-            journals.push(("listener", listener.record()));
-        };
-        self.world.call(self.listener, record);
     }
 
     /// Runs until every session of the program is reported as ended.

@@ -8,7 +8,7 @@ use gapless_core::publisher::{Command, Config, Event, Publisher};
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::MemoryBound;
-use super::journal::{Journal, Recordable};
+use super::journal::{Journal, Recordable, journal_of};
 use super::program::message;
 use super::random::Random;
 use super::trace::{Fact, Trace};
@@ -55,12 +55,13 @@ impl Station {
         address: SocketAddr,
         lines: Vec<SocketAddr>,
     ) -> Self {
-        let publisher = Recordable::new(config.clone(), None);
+        let journal = journal_of("publisher").map(|journal| (journal, 0));
+        let publisher = Recordable::new(config.clone(), journal.as_ref());
         let trace = Trace::new(vec![Box::new(MemoryBound)]);
         let next_at = Instant::from_millis(1);
         Self {
             publisher,
-            journal: None,
+            journal,
             trace,
             config,
             schedule,
@@ -72,23 +73,10 @@ impl Station {
         }
     }
 
-    /// Lets a new machine be recorded, before anything happens to it.
-    pub fn record(&mut self) -> Journal {
-        let journal = Journal::default();
-        self.journal = Some((journal.clone(), 0));
-        self.make(self.config.clone());
-        journal
-    }
-
     /// The machine.
     #[must_use]
     pub const fn publisher(&self) -> &Publisher {
         self.publisher.machine()
-    }
-
-    fn make(&mut self, config: Config) {
-        let journal = self.journal.as_ref().map(|(journal, id)| (journal, *id));
-        self.publisher = Recordable::new(config, journal);
     }
 
     /// Gives the next message, or the end; what is refused for want of room is tried again.
@@ -157,7 +145,7 @@ impl Node for Station {
             let transmitter = config.transmitter.as_mut().expect("a session of its own");
             self.next = self.next.min(self.schedule.messages + 1);
             transmitter.first_sequence = self.next;
-            self.make(config);
+            self.publisher = Recordable::new(config, self.journal.as_ref());
             self.next_at = now;
         }
     }
