@@ -135,7 +135,8 @@ pub struct Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        if std::thread::panicking() && !super::runner::is_muted() {
+        let shows = !self.shown.is_empty() && !super::runner::is_muted();
+        if shows && std::thread::panicking() {
             eprintln!("the last facts:");
             self.shown.iter().for_each(|(at, fact)| eprintln!("  {at:?} {fact:?}"));
         }
