@@ -60,7 +60,7 @@ pub struct Ledger {
     pub accounts: BTreeMap<Session, Account>,
     /// A machine was made that is to go on with this session.
     pub resuming: Option<Session>,
-    /// The numbers of each session that arrived, by whatever way.
+    /// The numbers of each session that arrived at this machine, by whatever way.
     heard: BTreeMap<Session, BTreeSet<u64>>,
 }
 
@@ -95,6 +95,7 @@ impl Ledger {
             Fact::Born { resumes: None } => *self = Self::default(),
             Fact::Born { resumes: Some((session, _)) } => {
                 self.resuming = Some(session);
+                self.heard.clear();
                 // A checkpoint says nothing of a session that was to follow.
                 self.accounts.retain(|&of, account| of == session || account.ended.is_some());
                 self.of(session, |account| {
