@@ -74,7 +74,7 @@ Exit codes:
   0  replayed; with --verify, everything was as recorded
   1  with --verify: a machine did something else than was recorded
   2  the command line makes no sense
-  4  the journal cannot be read, or is damaged: the message says where";
+  4  the journal cannot be read, is damaged (the message says where), or holds nothing";
 
 /// Receives, repairs and re-publishes MoldUDP64 feeds.
 #[derive(Parser, Debug)]
@@ -335,10 +335,41 @@ impl Journaling {
         if is_standard(journal) {
             return Err(Failure::usage("--journal -: a journal is kept in a file"));
         }
-        match others.iter().find(|(_, other)| *other == Some(journal.as_path())) {
+        let same =
+            |other: &Option<&Path>| other.is_some_and(|other| names_one_file(journal, other));
+        match others.iter().find(|(_, other)| same(other)) {
             Some((name, _)) => Err(Failure::usage(format!("{name} and --journal name one file"))
                 .advise("give each a file of its own")),
             None => Ok(()),
+        }
+    }
+}
+
+/// Whether two paths name one file, that is there or would be made.
+fn names_one_file(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        path.canonicalize().ok().or_else(|| {
+            let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        })
+    };
+    one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
+}
+
+impl Replay {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// Says what contradicts what, and what to do.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self.to {
+            Some(to) if to < self.from => Err(Failure::usage(format!(
+                "--from {} --to {to}: no event lies between them",
+                self.from
+            ))
+            .advise("exchange them")),
+            _ => Ok(()),
         }
     }
 }
@@ -466,8 +497,8 @@ impl Receive {
         if self.resume.as_deref().is_some_and(is_standard) {
             return Err(Failure::usage("--resume -: a state is kept in a file"));
         }
-        if let (Some(output), Some(resume)) = (&self.output, &self.resume)
-            && output == resume
+        if let (Some(output), Some(resume)) = (output, resume)
+            && names_one_file(output, resume)
         {
             return Err(Failure::usage("--output and --resume name one file")
                 .advise("give each a file of its own"));

@@ -128,11 +128,26 @@ fn what_is_printed_is_limited_only_where_something_is_printed() {
 }
 
 #[test]
+fn what_is_printed_ends_no_earlier_than_it_begins() {
+    let check = |line: &str| match parse(line).unwrap() {
+        Command::Replay(replay) => replay.check(),
+        other => panic!("{other:?}"),
+    };
+    check("gapless replay j --print --from 4 --to 4").unwrap();
+    assert!(check("gapless replay j --print --from 5 --to 4").is_err());
+}
+
+#[test]
 fn a_journal_is_a_file_of_its_own() {
     receive(" --journal j --output o --resume r").check().unwrap();
     for more in [" --journal -", " --journal o --output o", " --journal r --resume r"] {
         assert!(receive(more).check().is_err(), "{more}");
     }
-    assert!(publish("feed.bin --session S --journal feed.bin").is_err());
+    for input in ["feed.bin", "./feed.bin", "Cargo.toml", "../cli/Cargo.toml"] {
+        let name = input.rsplit('/').next().unwrap();
+        assert!(publish(&format!("{name} --session S --journal {input}")).is_err(), "{input}");
+    }
+    publish("Cargo.toml --session S --journal src/Cargo.toml").unwrap();
+    assert!(receive(" --resume same --output src/../same").check().is_err());
     assert!(parse("gapless demo --journal-commands").is_err());
 }

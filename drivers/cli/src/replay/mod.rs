@@ -29,6 +29,7 @@ use source::{Journal, Reader};
 /// # Errors
 /// The journal cannot be read, or is damaged; or what is printed cannot be.
 pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
+    args.check()?;
     let journal = Journal::new(&args.journal)?;
     let mut onlookers = Onlookers {
         printer: args.print.then(|| Printer::new(args, stop)),
@@ -47,6 +48,12 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
 
     let mut report = Report::new(&replayer, elapsed);
     let outcome = match result {
+        // Nothing was compared: a run of which nothing is left must not pass as one that verifies.
+        Ok(Ending { bytes: 0, torn }) => {
+            let what = format!("journal {}: no whole block is in it", journal.name);
+            (report.torn_bytes, report.error) = (torn, Some(what.clone()));
+            Err(Failure::content(what).advise("was the program killed before it wrote one?"))
+        }
         Ok(Ending { bytes, torn }) => {
             (report.bytes, report.torn_bytes, report.verified) = (bytes, torn, args.verify);
             Ok(Outcome::Complete)

@@ -134,6 +134,7 @@ impl Report {
             machine.rows(&mut table);
         }
         let verdict = match (self.verified, &self.difference, &self.error) {
+            (_, _, Some(_)) if self.bytes == 0 => "",
             (_, _, Some(_)) => ", damaged behind them",
             (_, Some(_), _) => ", the rest was not replayed: it DIFFERS",
             (true, _, _) => ", verified: everything as recorded",

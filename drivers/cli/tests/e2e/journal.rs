@@ -136,6 +136,19 @@ fn what_is_no_journal_ends_with_4() {
     assert!(ended.errors.contains("absent"), "{}", ended.errors);
 }
 
+#[test]
+fn a_journal_of_which_nothing_is_left_is_not_verified() {
+    let files = Files::new();
+    let journal = demo(&files, "whole");
+    for left in [0, 3, HEADER_LEN, HEADER_LEN + 1] {
+        fs::write(files.path("left"), &journal[..left]).unwrap();
+        let ended = replay(&files, "left", "--verify --json");
+        ended.assert_code(4);
+        assert_eq!(ended.json()["verified"], false);
+        assert!(ended.errors.contains("no whole block is in it"), "{}", ended.errors);
+    }
+}
+
 /// Records a receiver that misses packet 7 of forty.
 fn record(config: receiver::Config, commands: bool, packets: u64) -> Vec<u8> {
     let mut journal = Vec::new();
