@@ -13,6 +13,7 @@ use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{self, LineId, Receiver, ServerId, Source};
 use gapless_core::retransmitter::Retransmitter;
 use gapless_core::transmitter::Transmitter;
+use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine, Session};
 use gapless_tests::alloc::{self, Counting};
 use gapless_tests::sim::Random;
@@ -260,5 +261,130 @@ proptest! {
             journal[at] = u8::try_from(random.within(0..=255)).unwrap();
         }
         let _ = replayer().replay(&journal[..], &mut ());
+    }
+}
+
+/// A publisher of few blocks whose packets and answers are kept outside for a while, with all that it
+/// refuses for it.
+fn held_outside(seed: u64, commands: bool) -> (Vec<u8>, u64) {
+    let mut random = Random::new(seed);
+    let mut below = |limit: u64| random.within(0..=limit - 1);
+    let journal = Shared::default();
+    let mut config = publisher::Config::new(SESSION);
+    config.retransmitter.history_bytes = 1 << 18;
+    config.retransmitter.ring = 2;
+    if let Some(transmitter) = &mut config.transmitter {
+        transmitter.ring = 4;
+        transmitter.mtu = 200;
+    }
+    let config = recorder::Config { machine: config, id: 0, sink: Rc::clone(&journal), commands };
+    let mut publisher = Recorder::<Publisher, _>::new(config).unwrap();
+    let (mut held, mut refused, mut now) = (Vec::new(), 0, Instant::from_millis(1));
+    for step in 0..400 {
+        now = now + Duration::from_micros(below(3_000) * below(3));
+        let message = vec![step as u8; usize::try_from(below(300)).unwrap()];
+        let first = below(100) + 1;
+        let request = mold::Request { session: SESSION, sequence: first, count: 1 + step % 9 };
+        let datagram = &request.to_bytes();
+        let event = match below(20) {
+            0..12 => publisher::Event::Message(&message),
+            12..16 => publisher::Event::Request { from: ASKER, datagram },
+            16 => publisher::Event::Flush,
+            17 => publisher::Event::Republish(held.last().cloned().unwrap_or_default()),
+            18 => publisher::Event::Store { packet: &message },
+            _ if step > 350 => publisher::Event::End,
+            _ => publisher::Event::Flush,
+        };
+        let taken = match below(5) {
+            0 => publisher.handle_timeout(now),
+            _ => publisher.handle(now, event),
+        };
+        refused += u64::from(taken.is_err());
+        if below(30) == 0 {
+            publisher.flush().unwrap();
+        }
+        // Now and then the commands are not all taken, and what comes next is refused.
+        for _ in 0..if below(10) == 0 { 1 } else { u32::MAX } {
+            match publisher.poll_command() {
+                Some(
+                    publisher::Command::Send { bytes } | publisher::Command::Answer { bytes, .. },
+                ) => held.push(bytes),
+                Some(publisher::Command::LookUp { .. }) => {}
+                None => break,
+            }
+        }
+        while held.len() > 6 || !held.is_empty() && below(3) == 0 {
+            held.swap_remove(usize::try_from(below(held.len() as u64)).unwrap());
+        }
+    }
+    drop(publisher);
+    (journal.take(), refused)
+}
+
+/// A receiver of three blocks that hears packets in any order, while batches out of its blocks are kept
+/// outside.
+fn lent_blocks(seed: u64, commands: bool) -> (Vec<u8>, u64) {
+    let mut random = Random::new(seed);
+    let mut below = |limit: u64| random.within(0..=limit - 1);
+    let journal = Shared::default();
+    let config = receiver::Config {
+        session: Some(SESSION),
+        start: receiver::Start::At(1),
+        lines: vec![LineId(0)],
+        servers: vec![(ServerId(0), SERVER)],
+        max_held_bytes: 200 << 10,
+        max_held_packets: 256,
+        max_gaps: 64,
+        ..receiver::Config::default()
+    };
+    let config = recorder::Config { machine: config, id: 0, sink: Rc::clone(&journal), commands };
+    let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
+    while receiver.poll_command().is_some() {}
+    let (mut held, mut most_lent, mut now) = (Vec::new(), 0, Instant::from_millis(1));
+    for _ in 0..2_000 {
+        now = now + Duration::from_micros(below(1_000));
+        let next = receiver.machine().checkpoint().map_or(1, |at| at.next);
+        let number = if below(8) == 0 { next } else { next + below(30) };
+        let mut packet = vec![0; 1_500];
+        let mut writer = mold::PacketWriter::new(&mut packet, SESSION, number).unwrap();
+        let len = usize::try_from(below(1_400)).unwrap();
+        assert!(writer.push(&vec![number as u8; len]));
+        let len = writer.len();
+        packet.truncate(len);
+        let source = if below(3) == 0 { Source::Peer(SERVER) } else { Source::Line(LineId(0)) };
+        match below(3) {
+            0 => {
+                let pinned = if below(2) == 0 { len } else { 4 * len };
+                let bytes = packet.into();
+                let datagram = receiver::Datagram { source, bytes, pinned, arrival: now };
+                receiver.handle(now, receiver::Event::Datagram(datagram)).unwrap();
+            }
+            1 => receiver.handle_timeout(now).unwrap(),
+            _ => drop(receiver.receive(now, source, &packet)),
+        }
+        while let Some(command) = receiver.poll_command() {
+            if let receiver::Command::Batch(batch) = command {
+                held.push(batch);
+            }
+        }
+        most_lent = receiver.lent().max(most_lent);
+        while held.len() > 200 || !held.is_empty() && below(3) == 0 {
+            held.swap_remove(usize::try_from(below(held.len() as u64)).unwrap());
+        }
+    }
+    drop(receiver);
+    (journal.take(), most_lent as u64)
+}
+
+#[test]
+fn what_the_outside_holds_and_what_was_refused_makes_no_difference_to_a_replay() {
+    for make in [held_outside, lent_blocks] {
+        for seed in 0..25 {
+            let (journal, happened) = make(seed, seed % 2 == 0);
+            assert!(happened > 0, "seed {seed}");
+            if let Err(error) = replayer().replay(&journal[..], &mut ()) {
+                panic!("seed {seed}: {error}");
+            }
+        }
     }
 }
