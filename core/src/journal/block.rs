@@ -117,7 +117,7 @@ impl Building {
         let checksum = checksum(&header[..16], payload);
         header[16..].copy_from_slice(&checksum.to_le_bytes());
         let written = sink.write(&self.bytes);
-        self.number += 1;
+        self.number = self.number.wrapping_add(1);
         self.bytes.truncate(HEADER_LEN);
         written
     }

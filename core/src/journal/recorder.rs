@@ -55,6 +55,8 @@ pub struct Recorder<M: Journaled, S: Sink> {
 /// The journal of one machine.
 struct Journal<S: Sink> {
     building: Building,
+    /// Where the records end in it that are known to fit it.
+    whole: usize,
     sink: S,
     digest: Digest,
     commands: bool,
@@ -66,10 +68,18 @@ impl<S: Sink> Journal<S> {
     fn commit(&mut self) {
         let len = self.building.payload_len();
         if len > MAX_PAYLOAD {
-            self.fail(Failure::TooLarge(len));
+            // What came before is whole, and goes into a block without the last.
+            let last = self.building.bytes.split_off(self.whole);
+            self.close();
+            if last.len() > MAX_PAYLOAD {
+                self.fail(Failure::TooLarge(last.len()));
+            } else {
+                self.building.bytes.extend_from_slice(&last);
+            }
         } else if len >= FULL {
             self.close();
         }
+        self.whole = self.building.bytes.len();
     }
 
     fn close(&mut self) {
@@ -79,6 +89,7 @@ impl<S: Sink> Journal<S> {
         if let Err(error) = self.building.close(&mut self.sink) {
             self.fail(Failure::Sink(error));
         }
+        self.whole = self.building.bytes.len();
     }
 
     fn fail(&mut self, failure: Failure<S::Error>) {
@@ -195,13 +206,14 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     fn new(config: Self::Config) -> Result<Self, M::Error> {
         let Config { machine, id, sink, commands } = config;
         let mut building = Building::new(id);
+        let whole = building.bytes.len();
         record::append(&mut building.bytes, Kind::Machine, |out| {
             M::NAME.as_bytes().encode(out);
             M::VERSION.encode(out);
             machine.encode(out);
         });
         let mut journal =
-            Journal { building, sink, digest: Digest::new(), commands, failure: None };
+            Journal { building, whole, sink, digest: Digest::new(), commands, failure: None };
         let machine = M::new(machine)?;
         journal.commit();
         // What a new machine has to say follows from its making.

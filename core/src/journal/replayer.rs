@@ -354,12 +354,14 @@ impl Replayer {
             return Err(Fault::Unknown { name: String::from_utf8_lossy(name).into_owned() });
         };
         let (play, bytes) =
-            make(&mut input, self.most_bytes - self.bytes).map_err(|fault| match fault {
-                Fault::TooLarge { bytes, .. } => Fault::TooLarge {
-                    bytes: self.bytes.saturating_add(bytes),
-                    most: self.most_bytes,
-                },
-                fault => fault,
+            make(&mut input, self.most_bytes.saturating_sub(self.bytes)).map_err(|fault| {
+                match fault {
+                    Fault::TooLarge { bytes, .. } => Fault::TooLarge {
+                        bytes: self.bytes.saturating_add(bytes),
+                        most: self.most_bytes,
+                    },
+                    fault => fault,
+                }
             })?;
         self.bytes += bytes;
         Ok(play)

@@ -402,6 +402,43 @@ fn a_machine_goes_on_when_its_journal_cannot_be_written() {
 }
 
 #[test]
+fn what_was_recorded_before_a_record_that_is_too_large_is_kept() {
+    let (mut receiver, journal) = recorder::<Receiver>(receiver_config(), 0, false);
+    feed(&mut receiver);
+    let (now, source) = (Instant::from_millis(300), Source::Line(LineId(0)));
+    receiver.receive(now, source, &alloc::vec![0; MAX_PAYLOAD]);
+    assert!(matches!(receiver.failure(), Some(Failure::TooLarge(len)) if *len > MAX_PAYLOAD));
+    drop(receiver);
+    let mut replayer = Replayer::verifying().knowing::<Receiver>();
+    replayer.replay(&journal.take()[..], &mut ()).unwrap();
+    assert_eq!(replayer.machines().next().unwrap().events, 36);
+}
+
+#[test]
+fn a_record_that_fits_a_block_of_its_own_is_recorded() {
+    let (mut receiver, journal) = recorder::<Receiver>(receiver_config(), 0, false);
+    feed(&mut receiver);
+    let (now, source) = (Instant::from_millis(300), Source::Line(LineId(0)));
+    receiver.receive(now, source, &alloc::vec![0; MAX_PAYLOAD - 100]);
+    drain(&mut receiver);
+    assert_eq!(receiver.failure(), None);
+    drop(receiver);
+    let mut replayer = Replayer::verifying().knowing::<Receiver>();
+    replayer.replay(&journal.take()[..], &mut ()).unwrap();
+    assert_eq!(replayer.machines().next().unwrap().events, 37);
+}
+
+#[test]
+fn less_memory_than_is_taken_already_lets_no_further_machine_be_made() {
+    let mut replayer = Replayer::verifying().knowing::<Receiver>();
+    replayer.replay(&recorded(false)[..], &mut ()).unwrap();
+    let (other, journal) = recorder::<Receiver>(receiver_config(), 4, false);
+    drop(other);
+    let error = replayer.at_most(1).replay(&journal.take()[..], &mut ()).unwrap_err();
+    assert!(matches!(error, Error::At { fault: Fault::TooLarge { most: 1, .. }, .. }), "{error}");
+}
+
+#[test]
 fn memory_limits_hold_for_what_machines_take() {
     for (max_held_packets, max_gaps, follow) in [(16, 16, false), (4096, 1000, true), (9, 9, true)]
     {
