@@ -63,12 +63,32 @@
 //! | 5 | command, where commands are recorded | the command |
 //! | 6 | what followed from the making, event, timeout or call before: digest | commands taken (8), whether until there were no more (1), digest (4) |
 //!
-//! Times are nanoseconds since the driver's origin. A byte string is its length (4) and the bytes; how
-//! other values are written says [`Field`]. A record of kind 6 follows each of kind 0 to 3, unless the
+//! Times are nanoseconds since the driver's origin. A record of kind 6 follows each of kind 0 to 3, unless the
 //! journal ends before. Its digest is the value of one [`Digest`] that is kept over the machine's whole
 //! life: it takes the body of every answer and command as it would be recorded, a piece each, then
 //! for the record of kind 6 a piece of ten bytes: drained or not (1), whether there is a next
 //! timeout (1), when (8; 0 without).
+//!
+//! # Values
+//!
+//! The version of a machine's encoding says how its configuration, events, calls, answers and commands
+//! are written. In version 1, of every machine:
+//!
+//! | value | how it is written |
+//! |---|---|
+//! | integer | in its 1, 2, 4 or 8 bytes; `usize` in 8 |
+//! | `bool` | 0 or 1 (1) |
+//! | [`Duration`](crate::Duration), [`Instant`] | nanoseconds (8) |
+//! | [`Session`](crate::Session) | its ten bytes |
+//! | byte string | its length (4), the bytes |
+//! | `Option` | whether there is one (1), and it |
+//! | `Vec` | how many (8), and each |
+//! | `SocketAddr` | 4 or 6 (1), the address (4 or 16), port (2); of IPv6 flow information (4) and scope (4) |
+//! | [`Secret`] | its hash (4) |
+//! | struct, tuple | its fields, in the order in which they are declared |
+//! | enum | which variant, from 0 in the order in which they are declared (1), and its fields |
+//!
+//! So a publisher's command `Answer { to, bytes }` is 1, the address, the length, and the bytes.
 //!
 //! # Reading
 //!
