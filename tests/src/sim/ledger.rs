@@ -62,6 +62,8 @@ pub struct Ledger {
     pub resuming: Option<Session>,
     /// The numbers of each session that arrived at this machine, by whatever way.
     heard: BTreeMap<Session, BTreeSet<u64>>,
+    /// The highest number of each session that arrived other than as an answer.
+    known: BTreeMap<Session, u64>,
 }
 
 impl Ledger {
@@ -83,10 +85,10 @@ impl Ledger {
         self.heard.get(&session).is_some_and(|numbers| numbers.contains(&number))
     }
 
-    /// The highest number of a session that arrived; zero when none did.
+    /// The highest number of a session that arrived other than as an answer; zero when none did.
     #[must_use]
-    pub fn highest_heard(&self, session: Session) -> u64 {
-        self.heard.get(&session).and_then(BTreeSet::last).copied().unwrap_or(0)
+    pub fn highest_known(&self, session: Session) -> u64 {
+        self.known.get(&session).copied().unwrap_or(0)
     }
 
     /// Puts a fact on the accounts.
@@ -96,6 +98,7 @@ impl Ledger {
             Fact::Born { resumes: Some((session, _)) } => {
                 self.resuming = Some(session);
                 self.heard.clear();
+                self.known.clear();
                 // A checkpoint says nothing of a session that was to follow.
                 self.accounts.retain(|&of, account| of == session || account.ended.is_some());
                 self.of(session, |account| {
@@ -107,7 +110,9 @@ impl Ledger {
                     account.ended = None;
                 });
             }
-            Fact::Heard { session, first, last } => {
+            Fact::Heard { session, first, last, answer } => {
+                let known = self.known.entry(session).or_default();
+                *known = if answer { *known } else { last.max(*known) };
                 self.heard.entry(session).or_default().extend(first..=last);
             }
             Fact::Started { session, next } => {

@@ -144,11 +144,11 @@ impl Listener {
         self.trace.tell(now, Fact::Memory { used, bound, allocated });
     }
 
-    fn tell_arrival(&mut self, now: Instant, bytes: &[u8]) {
+    fn tell_arrival(&mut self, now: Instant, answer: bool, bytes: &[u8]) {
         let Ok(packet) = Packet::new_checked(bytes) else { return };
         let Header { session, sequence: first, .. } = *packet.header();
         let fact = match packet.messages().last() {
-            Some((last, _)) => Fact::Heard { session, first, last },
+            Some((last, _)) => Fact::Heard { session, first, last, answer },
             None => Fact::Revealed { session, last: first.saturating_sub(1) },
         };
         self.trace.tell(now, fact);
@@ -183,9 +183,9 @@ impl Node for Listener {
         bytes: &Bytes,
         out: &mut Outbox,
     ) {
-        self.tell_arrival(now, bytes);
         let line = self.lines.iter().find(|(address, _)| *address == at);
         let source = line.map_or(Source::Peer(from), |&(_, line)| Source::Line(line));
+        self.tell_arrival(now, matches!(source, Source::Peer(_)), bytes);
         let useful = self.receiver().stats().useful_answers;
         self.take(now, source, bytes);
         for _ in useful..self.receiver().stats().useful_answers {

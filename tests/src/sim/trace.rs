@@ -28,6 +28,8 @@ pub enum Fact {
         first: u64,
         /// The last number.
         last: u64,
+        /// Whether somebody answered: what lies apart from what was asked proves nothing then.
+        answer: bool,
     },
     /// A packet without messages said that these exist.
     Revealed {

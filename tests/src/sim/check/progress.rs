@@ -69,10 +69,10 @@ impl Checker for Progress {
             Fact::Mended => {
                 self.mended = true;
                 for &session in before.accounts.keys() {
-                    self.expects(now, session, before.highest_heard(session));
+                    self.expects(now, session, before.highest_known(session));
                 }
             }
-            Fact::Heard { session, last, .. } | Fact::Revealed { session, last } => {
+            Fact::Heard { session, last, answer: false, .. } | Fact::Revealed { session, last } => {
                 self.expects(now, session, last);
             }
             Fact::Useful => self.last_useful = now,
@@ -90,7 +90,7 @@ mod tests {
     /// 3 are settled at a time in milliseconds.
     fn settles(progress: Progress, at: u64) {
         let (mut trace, session) = started(progress);
-        trace.tell(Instant::ZERO, Fact::Heard { session, first: 3, last: 3 });
+        trace.tell(Instant::ZERO, Fact::Heard { session, first: 3, last: 3, answer: false });
         trace.tell(Instant::ZERO, Fact::Mended);
         trace.tell(Instant::from_millis(8), Fact::Useful);
         trace.tell(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
