@@ -245,6 +245,65 @@ fn a_conversation_with_a_flipped_byte_names_the_offset_of_its_block() {
     }
 }
 
+/// Receivers, each given a datagram as large as a record may be, by either way in, of which nothing is
+/// taken.
+fn largest_records(by_call: bool) -> Vec<u8> {
+    let packet = |number, len| {
+        let mut packet = vec![0; len];
+        let mut writer = mold::PacketWriter::new(&mut packet, SESSION, number).unwrap();
+        while writer.push(&[7; 60_000]) {}
+        let len = writer.len();
+        packet.truncate(len);
+        bytes::Bytes::from(packet)
+    };
+    let (first, packet) = (packet(1, 60_100), packet(2, MAX_PAYLOAD - 256));
+    let journal = Shared::default();
+    for id in 0..40 {
+        let machine = receiver::Config {
+            session: Some(SESSION),
+            lines: vec![LineId(0)],
+            max_held_bytes: 1 << 17,
+            max_held_packets: 16,
+            max_gaps: 16,
+            ..receiver::Config::default()
+        };
+        let sink = Rc::clone(&journal);
+        let config = recorder::Config { machine, id, sink, commands: false };
+        let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
+        let (now, source) = (Instant::from_millis(1), Source::Line(LineId(0)));
+        receiver.receive(now, source, &first);
+        while receiver.poll_command().is_some() {}
+        if by_call {
+            assert!(receiver.receive(now, source, &packet).is_some());
+        } else {
+            let (bytes, pinned) = (packet.clone(), packet.len());
+            let datagram = receiver::Datagram { source, bytes, pinned, arrival: now };
+            receiver.handle(now, receiver::Event::Datagram(datagram)).unwrap();
+        }
+    }
+    journal.take()
+}
+
+#[test]
+fn many_machines_with_the_largest_records_take_no_more_than_is_allowed() {
+    const MOST: usize = 16 << 20;
+    for by_call in [false, true] {
+        let journal = largest_records(by_call);
+        let mut replayer = replayer().at_most(MOST);
+        let (result, measured) = alloc::measure(|| replayer.replay(&journal[..], &mut ()));
+        let machines = replayer.machines().count();
+        let refused = matches!(
+            result,
+            Err(replayer::Error::At { fault: replayer::Fault::TooLarge { .. }, .. })
+        );
+        assert!(refused, "{result:?}");
+        assert!(machines > 1, "{machines}");
+        // One block, and how one answer is written.
+        let most = MOST + 2 * MAX_PAYLOAD + 4096;
+        assert!(measured.peak <= most as isize, "{measured:?} of {machines} machines");
+    }
+}
+
 proptest! {
     #[test]
     fn a_random_journal_is_an_error_or_torn(bytes in prop::collection::vec(any::<u8>(), 1..300)) {

@@ -158,7 +158,7 @@ pub trait Journaled:
     /// Makes a direct call.
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a>;
 
-    /// The most bytes that a machine of this configuration takes: a replay makes none that would take
-    /// more than its [limit](Replayer::at_most).
+    /// The most bytes that a machine of this configuration takes, beside what it was given last: a replay
+    /// makes none that would take more than its [limit](Replayer::at_most).
     fn memory_limit(config: &Self::Config) -> usize;
 }

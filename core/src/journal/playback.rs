@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Journaled;
+use super::block::{FULL, MAX_PAYLOAD};
 use super::digest::Digest;
 use super::field::{Decoder, Encoder, Field};
 use super::record::{self, Kind, Record, Settled};
@@ -44,12 +45,17 @@ pub(super) struct Playback<M> {
     settled: bool,
     /// How it differs since the last event: the first difference of several.
     difference: Option<Difference>,
-    /// What the last call returned, as it is written.
-    answer: Vec<u8>,
+    /// What stands for the answer of the last call, until it is compared.
+    answer: Option<Digest>,
+    /// How the last command or answer is written.
     scratch: Vec<u8>,
 }
 
 impl<M: Journaled> Playback<M> {
+    /// What a machine may take beside its own limit: a record that it was given and has not passed on,
+    /// and how it is played.
+    const BESIDE: usize = MAX_PAYLOAD + FULL + size_of::<Self>();
+
     /// Makes a machine from its header, of which the name was read; with what it may take.
     pub(super) fn make(
         header: &mut Decoder<'_>,
@@ -62,7 +68,7 @@ impl<M: Journaled> Playback<M> {
         let mut input = Decoder::new(header.rest(), version);
         let config = M::Config::decode(&mut input)?;
         input.finish()?;
-        let bytes = M::memory_limit(&config);
+        let bytes = M::memory_limit(&config).saturating_add(Self::BESIDE);
         if bytes > most {
             return Err(Fault::TooLarge { bytes, most });
         }
@@ -78,7 +84,7 @@ impl<M: Journaled> Playback<M> {
             taken: 0,
             settled: false,
             difference: None,
-            answer: Vec::new(),
+            answer: None,
             scratch: Vec::new(),
         };
         Ok((Box::new(playback), bytes))
@@ -94,7 +100,7 @@ impl<M: Journaled> Playback<M> {
         self.first.get_or_insert(now);
         self.taken = 0;
         self.settled = false;
-        self.answer.clear();
+        self.answer = None;
     }
 
     /// The next command, if there is one, taken into the digest; how it is written is in `scratch`.
@@ -120,28 +126,26 @@ impl<M: Journaled> Playback<M> {
         input.finish()?;
         observer.happens(self.place(id), Happening::Call(&call));
         let answer = self.machine.call(now, call);
-        answer.encode(&mut Encoder::new(&mut self.answer));
-        self.digest.update(&self.answer);
+        self.scratch.clear();
+        answer.encode(&mut Encoder::new(&mut self.scratch));
+        self.digest.update(&self.scratch);
+        self.answer = Some(of(&self.scratch));
         observer.happens(self.place(id), Happening::Answer(&answer));
         Ok(())
     }
 
-    /// Compares what is recorded with what there is, written as it would be.
-    fn compare<'a, T: Field<'a> + core::fmt::Debug>(
+    /// Shows what is recorded where the replay gives something else.
+    fn show<'a, T: Field<'a> + core::fmt::Debug>(
         &self,
         id: u16,
         recorded: &'a [u8],
-        replayed: &[u8],
         observer: &mut dyn Observer,
-    ) -> Result<bool, Fault> {
-        if recorded == replayed {
-            return Ok(true);
-        }
+    ) -> Result<(), Fault> {
         let mut input = Decoder::new(recorded, self.version);
         let recorded = T::decode(&mut input)?;
         input.finish()?;
         observer.happens(self.place(id), Happening::Recorded(&recorded));
-        Ok(false)
+        Ok(())
     }
 
     /// Shows what else the replay gives.
@@ -219,15 +223,23 @@ impl<M: Journaled> Play for Playback<M> {
                 Ok(())
             }
             Kind::Answer => {
-                let same = self.compare::<M::Answer<'_>>(id, body, &self.answer, observer)?;
-                if same { Ok(()) } else { Err(Difference::Command { index: 0 }) }
+                let Some(answer) = self.answer.take() else { return misplaced };
+                if answer == of(body) {
+                    Ok(())
+                } else {
+                    self.show::<M::Answer<'_>>(id, body, observer)?;
+                    Err(Difference::Command { index: 0 })
+                }
             }
             Kind::Command => {
                 let index = self.taken;
                 let given = self.command(id, observer);
-                let scratch = if given { &self.scratch[..] } else { &[] };
-                let same = self.compare::<M::Command>(id, body, scratch, observer)?;
-                if same { Ok(()) } else { Err(Difference::Command { index }) }
+                if given && self.scratch == body {
+                    Ok(())
+                } else {
+                    self.show::<M::Command>(id, body, observer)?;
+                    Err(Difference::Command { index })
+                }
             }
             Kind::Settled => {
                 let settled = Settled::decode(&mut input)?;
@@ -235,6 +247,9 @@ impl<M: Journaled> Play for Playback<M> {
                 self.settle(id, settled, verifies, observer)
             }
         };
+        // A large one is not kept for as long as the machine.
+        self.scratch.clear();
+        self.scratch.shrink_to(FULL);
         match outcome {
             Err(difference) if verifies => {
                 self.difference.get_or_insert(difference);
@@ -263,6 +278,13 @@ impl<M: Journaled> Play for Playback<M> {
             machine: &self.machine,
         }
     }
+}
+
+/// The digest of one piece.
+fn of(piece: &[u8]) -> Digest {
+    let mut digest = Digest::new();
+    digest.update(piece);
+    digest
 }
 
 fn refused<E: core::error::Error>(result: Result<(), E>) -> Result<(), Difference> {

@@ -253,7 +253,8 @@ impl Replayer {
         self
     }
 
-    /// Lets all machines together take so many bytes; 4 GiB unless told.
+    /// Lets all machines together take so many bytes; 4 GiB unless told. Of each counts what its
+    /// configuration allows and a block more, for what it was given last.
     #[must_use]
     pub const fn at_most(mut self, bytes: usize) -> Self {
         self.most_bytes = bytes;

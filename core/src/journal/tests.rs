@@ -346,6 +346,24 @@ fn block_of_machine(config: &receiver::Config, journal: &mut Vec<u8>) {
 }
 
 #[test]
+fn what_answers_no_direct_call_is_misplaced() {
+    let (mut receiver, journal) = recorder::<Receiver>(receiver_config(), 0, false);
+    drain(&mut receiver);
+    receiver.handle(Instant::from_millis(1), receiver::Event::AddLine(LineId(4))).unwrap();
+    receiver.flush().unwrap();
+    drop(receiver);
+    let mut journal = journal.take();
+    let first = HEADER_LEN + u32::from_le_bytes(journal[12..16].try_into().unwrap()) as usize;
+    journal.truncate(first);
+    journal.extend_from_slice(&[4, 0, 0, 0, 0]);
+    let length = (journal.len() - HEADER_LEN) as u32;
+    journal[12..16].copy_from_slice(&length.to_le_bytes());
+    seal(&mut journal);
+    let kind = "direct call's answer";
+    assert_eq!(verify(&journal).unwrap_err(), Fault::Misplaced { kind });
+}
+
+#[test]
 fn a_machine_that_nobody_knows_is_named() {
     let journal = recorded(false);
     let error = Replayer::verifying().knowing::<Publisher>().replay(&journal[..], &mut ());
