@@ -346,6 +346,20 @@ fn block_of_machine(config: &receiver::Config, journal: &mut Vec<u8>) {
 }
 
 #[test]
+fn more_lines_or_servers_than_there_can_be_are_refused() {
+    let server = |port| (ServerId(0), ([127, 0, 0, 1], port).into());
+    let servers = receiver::Config { servers: (1..=33).map(server).collect(), ..receiver_config() };
+    let lines = receiver::Config { lines: [LineId(0); 33].into(), ..receiver_config() };
+    for (config, field) in [(servers, "servers"), (lines, "lines")] {
+        let mut header = Vec::new();
+        block_of_machine(&config, &mut header);
+        let fault = verify(&header).unwrap_err();
+        let refused = format!("{field} is 33; it must be at most 32");
+        assert_eq!(fault, Fault::Refused(refused));
+    }
+}
+
+#[test]
 fn what_answers_no_direct_call_is_misplaced() {
     let (mut receiver, journal) = recorder::<Receiver>(receiver_config(), 0, false);
     drain(&mut receiver);

@@ -63,9 +63,9 @@ pub struct Config {
     pub delivery: Delivery,
     /// What happens after a loss.
     pub on_loss: OnLoss,
-    /// The lines that exist from the start.
+    /// The lines that exist from the start: at most 32.
     pub lines: alloc::vec::Vec<LineId>,
-    /// The servers that exist from the start.
+    /// The servers that exist from the start: at most 32.
     pub servers: alloc::vec::Vec<(ServerId, SocketAddr)>,
     /// Whose answers are taken.
     pub accept_answers: AcceptAnswers,
@@ -204,6 +204,9 @@ impl Config {
             let range = "positive, and not less than what it bounds from above";
             within(field, nanos(duration), nanos(least)..=u64::MAX, range)?;
         }
+        // So few that they may be compared with one another.
+        within("lines", self.lines.len() as u64, 0..=32, "at most 32")?;
+        within("servers", self.servers.len() as u64, 0..=32, "at most 32")?;
         for &line in &self.lines {
             line.check()?;
         }
