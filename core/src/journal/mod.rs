@@ -106,6 +106,8 @@ pub mod replayer;
 mod secret;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written;
 
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
