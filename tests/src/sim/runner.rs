@@ -57,7 +57,7 @@ pub fn fails<P: Plan>(plan: &P) -> bool {
 /// the smallest that fails is shown, and journals of its nodes are left behind.
 ///
 /// # Panics
-/// When a plan fails, and when a variable holds no number.
+/// When a plan fails, and when a variable holds no number, or that of no seed.
 pub fn plans<P: Plan, F: Fn(&mut Random) -> P>(draw: F) {
     for seed in chosen_seeds() {
         let plan = draw(&mut Random::new(seed));
@@ -78,7 +78,7 @@ pub fn plans<P: Plan, F: Fn(&mut Random) -> P>(draw: F) {
 /// `GAPLESS_SEED`. A failure leaves journals of its nodes, and prints the command that repeats it.
 ///
 /// # Panics
-/// When the plan does, and when a variable holds no number.
+/// When the plan does, and when a variable holds no number, or that of no seed.
 pub fn seeds<F: Fn(&mut Random)>(plan: F) {
     for seed in chosen_seeds() {
         let run = || catch_unwind(AssertUnwindSafe(|| plan(&mut Random::new(seed))));
@@ -112,10 +112,12 @@ fn chosen_seeds() -> Range<u64> {
     let number = |name: &str| {
         std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number of seeds"))
     };
-    match number("GAPLESS_SEED") {
+    let seeds = match number("GAPLESS_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("GAPLESS_SEEDS").unwrap_or(12),
-    }
+    };
+    assert!(!seeds.is_empty(), "GAPLESS_SEEDS=0: nothing would be tested");
+    seeds
 }
 
 thread_local! {
