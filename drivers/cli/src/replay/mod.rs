@@ -8,7 +8,7 @@ mod source;
 use std::time::Instant;
 
 use gapless_core::journal::replayer::{Ending, Error, Fault, Happening, Place};
-use gapless_core::journal::{Observer, Replayer};
+use gapless_core::journal::{Damage, Observer, Replayer};
 use gapless_core::publisher::Publisher;
 use gapless_core::receiver::Receiver;
 use gapless_core::retransmitter::Retransmitter;
@@ -71,7 +71,13 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
         Err(Error::At { offset, fault }) => {
             let what = format!("journal {}: at byte {offset}: {fault}", journal.name);
             (report.bytes, report.error) = (offset, Some(what.clone()));
-            Err(Failure::content(what).advise("what comes before was replayed"))
+            let failure = Failure::content(what);
+            Err(match (replayer.machines().next(), fault) {
+                (Some(_), _) => failure.advise("what comes before was replayed"),
+                (None, Fault::Block(Damage::Magic)) => failure
+                    .advise("is it a journal? `--journal FILE` of the other commands makes one"),
+                (None, _) => failure,
+            })
         }
     };
     for complaint in report.complaints(&journal.name) {

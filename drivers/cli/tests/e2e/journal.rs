@@ -131,6 +131,8 @@ fn what_is_no_journal_ends_with_4() {
     let ended = replay(&files, "feed.bin", "");
     ended.assert_code(4);
     assert!(ended.errors.contains("at byte 0: no block begins here"), "{}", ended.errors);
+    assert!(ended.errors.contains("is it a journal?"), "{}", ended.errors);
+    assert!(!ended.errors.contains("was replayed"), "{}", ended.errors);
     let ended = replay(&files, "absent", "");
     ended.assert_code(4);
     assert!(ended.errors.contains("absent"), "{}", ended.errors);
