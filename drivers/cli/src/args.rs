@@ -25,6 +25,14 @@ Exit codes:
   3  timed out (--timeout, --max-time)
   4  a file or a socket failed";
 
+const ALL_EXIT_CODES: &str = "\
+Exit codes:
+  0  complete: nothing is missing
+  1  something was lost; or a replay differs from what was recorded
+  2  the command line makes no sense
+  3  timed out
+  4  a file or a socket failed; or a journal is damaged, or empty";
+
 const EXAMPLES: &str = "\
 Examples:
   gapless demo
@@ -78,7 +86,7 @@ Exit codes:
 
 /// Receives, repairs and re-publishes MoldUDP64 feeds.
 #[derive(Parser, Debug)]
-#[command(name = "gapless", version, about, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "gapless", version, about, after_help = format!("{EXAMPLES}\n\n{ALL_EXIT_CODES}"))]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -33,6 +33,9 @@ fn help_names_the_exit_codes_and_gives_examples() {
         ended.assert_code(0);
         let help = String::from_utf8(ended.output).unwrap();
         assert!(help.contains("Exit codes:") && help.contains("Examples:"), "{help}");
+        // Who reads the help of all commands, or that of `replay`, learns what a difference ends with.
+        let tells_of_replays = help.contains("recorded\n  2  ");
+        assert_eq!(tells_of_replays, ["--help", "replay --help"].contains(&line), "{help}");
     }
 }
 
