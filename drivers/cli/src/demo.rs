@@ -38,9 +38,9 @@ const MTU: usize = 1472;
 /// A file or a socket failed.
 pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
-    let journal = Journal::create(&args.journaling)?;
     let mut published_messages = messages(args)?;
     let comparison = Comparison::new(messages(args)?);
+    let journal = Journal::create(&args.journaling)?;
     let session = Session::from_name(SESSION).unwrap_or(Session::new([b' '; Session::LEN]));
 
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -48,20 +48,9 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A file or a socket failed, or the command line makes no sense.
 pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
-    let journal = Journal::create(&args.journaling)?;
-    let network = Network {
-        journal: journal.clone(),
-        id: 0,
-        to: args.to.clone(),
-        requests: args.requests,
-        mtu: args.mtu as usize,
-        odds: args.odds(),
-        answer_loss: args.answer_loss.get(),
-        seed: args.seed,
-    };
     let mut publication = match args.format() {
-        Format::Pcap => publish_capture(args, network, stop)?,
-        format => publish_messages(args, format, network, stop)?,
+        Format::Pcap => publish_capture(args, stop)?,
+        format => publish_messages(args, format, stop)?,
     };
     publication.end(args.linger)?;
     publication.progress.clear();
@@ -70,13 +59,27 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
         let text = if args.json { summary::json(&published) } else { published.table() };
         summary::print(&text)?;
     }
-    Ok(journal.outcome(Outcome::Complete))
+    Ok(publication.journal.outcome(Outcome::Complete))
+}
+
+/// Where the feed goes. An input that cannot be opened was complained of before: a journal that is made
+/// takes the place of an older one.
+fn network(args: &Publish) -> Result<Network, Failure> {
+    Ok(Network {
+        journal: Journal::create(&args.journaling)?,
+        id: 0,
+        to: args.to.clone(),
+        requests: args.requests,
+        mtu: args.mtu as usize,
+        odds: args.odds(),
+        answer_loss: args.answer_loss.get(),
+        seed: args.seed,
+    })
 }
 
 fn publish_messages<'a>(
     args: &Publish,
     format: Format,
-    network: Network,
     stop: &'a Stop,
 ) -> Result<Publication<'a>, Failure> {
     let open = || match format {
@@ -91,7 +94,7 @@ fn publish_messages<'a>(
         first_sequence: args.first_sequence.unwrap_or(1),
         ..transmitter::Config::new(session)
     };
-    let mut publication = Publication::new(network, Some(own), 1, stop)?;
+    let mut publication = Publication::new(network(args)?, Some(own), 1, stop)?;
     publication.tell_port();
     let mut pacing = Pacing::new(args.rate);
     publication.messages(&mut *messages, &mut pacing)?;
@@ -105,16 +108,12 @@ fn publish_messages<'a>(
     Ok(publication)
 }
 
-fn publish_capture<'a>(
-    args: &Publish,
-    network: Network,
-    stop: &'a Stop,
-) -> Result<Publication<'a>, Failure> {
+fn publish_capture<'a>(args: &Publish, stop: &'a Stop) -> Result<Publication<'a>, Failure> {
     let recording = Recording::new(&args.input)?;
     let survey = Survey::new(&recording, stop)?;
     let warning = survey.skipped.matters().then(|| format!("warning: skipped {}", survey.skipped));
     let (to, flow) = survey.choose(&recording.name, args.flow)?;
-    let mut publication = Publication::new(network, None, flow.sessions.len(), stop)?;
+    let mut publication = Publication::new(network(args)?, None, flow.sessions.len(), stop)?;
     if let Some(warning) = warning {
         publication.progress.tell(warning);
     }
@@ -190,6 +189,7 @@ impl Pacing {
 /// Publishing, under way.
 pub(crate) struct Publication<'a> {
     driver: PublisherDriver<BadNetwork, Recordable<Publisher>>,
+    journal: Journal,
     stop: &'a Stop,
     progress: Progress,
     port_chosen: bool,
@@ -233,6 +233,7 @@ impl<'a> Publication<'a> {
         let config = PublisherConfig { lines: to, requests, ..PublisherConfig::new(publisher) };
         Ok(Self {
             driver: PublisherDriver::with_machine(config, tap, None, journal.machine(id))?,
+            journal,
             stop,
             progress: Progress::new(None),
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),

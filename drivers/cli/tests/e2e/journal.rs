@@ -296,3 +296,17 @@ fn a_journal_that_cannot_be_made_ends_with_4_before_anything_starts() {
         assert!(ended.output.is_empty());
     }
 }
+
+#[test]
+fn a_command_whose_input_cannot_be_opened_leaves_an_older_journal_alone() {
+    let files = Files::new();
+    fs::write(files.path("older"), b"a journal").unwrap();
+    for line in [
+        "demo --input absent",
+        "publish --input absent --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S",
+        "publish --input absent.pcap --to 127.0.0.1:9 --requests 127.0.0.1:0",
+    ] {
+        gapless(&format!("{line} --journal {}", files.path("older"))).assert_code(4);
+        assert_eq!(files.read("older"), b"a journal", "{line}");
+    }
+}
