@@ -184,9 +184,12 @@ impl Receiver {
     fn note_line(&mut self, index: usize, id: LineId, header: Header, last: u64) {
         let space = &mut self.spaces[index];
         let was_clean = space.is_clean();
-        // Nothing to vouch for while nothing is missing: an honest next packet keeps it so.
         let in_order = header.sequence.wrapping_sub(1) == space.settled;
-        let moves_on = last > space.believed;
+        let mut moves_on = last > space.believed;
+        // Nothing to vouch for while nothing is missing: an honest next packet keeps it so.
+        if !was_clean || !in_order || header.kind() != Kind::Data {
+            moves_on |= space.vouch(header.kind(), last, self.config.believe_after);
+        }
         let alive = moves_on || (header.kind() == Kind::Heartbeat && last == space.believed);
         if alive && let Some(mut jump) = space.jump.take() {
             self.store.clear(&mut jump.pieces);
@@ -204,9 +207,6 @@ impl Receiver {
             space.end = None;
             space.ending = None;
             self.stats.ends_refused += 1;
-        }
-        if !was_clean || !in_order {
-            space.vouch(last);
         }
         if index == 0 && alive {
             self.disturb_newcomer();

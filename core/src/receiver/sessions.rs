@@ -217,7 +217,7 @@ impl Receiver {
             let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
                 space.believed = space.believed.max(jump.high);
-                space.vouched = super::candidate::Vouched::new(jump.first.saturating_sub(1));
+                space.vouch_anew(jump.first.saturating_sub(1));
                 self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
                 self.take_in_pieces(index, jump.pieces);
             }
@@ -258,8 +258,7 @@ impl Receiver {
         let space = &mut self.spaces[index];
         space.start(newcomer.session, settled);
         space.believed = settled.max(newcomer.high);
-        space.vouched =
-            super::candidate::Vouched::new(settled.max(newcomer.first.saturating_sub(1)));
+        space.vouch_anew(settled.max(newcomer.first.saturating_sub(1)));
         self.take_in_pieces(index, newcomer.pieces);
     }
 
@@ -273,6 +272,7 @@ impl Receiver {
             let incoming = Incoming { first, last, base: first, offset, origin, arrival, by };
             let (fresh, _) = self.take_in(index, &incoming, payload, false);
             self.spaces[index].vouched.reach(last);
+            self.spaces[index].sent.reach(last);
             if let Some(line) = self.lines.get_mut(id)
                 && index == 0
             {

@@ -17,7 +17,7 @@ use super::gaps::{Filler, Gaps, MissingRange};
 use super::held::Held;
 use super::stats::Stats;
 use super::store::{Extent, List, Payload, Store};
-use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
+use crate::wire::mold::{HEADER_LEN, Kind, LENGTH_LEN, Messages};
 use crate::{Instant, Session};
 
 /// Lost ranges that are remembered, to tell late messages from duplicates.
@@ -55,6 +55,8 @@ pub(super) struct Space {
     pub(super) tracked: u64,
     pub(super) believed: u64,
     pub(super) vouched: Vouched,
+    /// The same without ends, by which it is seen that the feed moves on below a claimed end.
+    pub(super) sent: Vouched,
     pub(super) gaps: Gaps,
     held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
@@ -105,6 +107,7 @@ impl Space {
             tracked: 0,
             believed: 0,
             vouched: Vouched::new(0),
+            sent: Vouched::new(0),
             gaps: Gaps::with_capacity(config.max_gaps),
             held: Held::with_capacity(runs),
             transit: List::EMPTY,
@@ -140,7 +143,7 @@ impl Space {
         self.tracked = settled;
         self.believed = settled;
         self.due = settled;
-        self.vouched = Vouched::new(settled);
+        self.vouch_anew(settled);
         self.last_useful = Instant::ZERO;
     }
 
@@ -179,12 +182,30 @@ impl Space {
         !self.transit.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
     }
 
-    /// A datagram of a line says that the feed got to `last`.
-    pub(super) fn vouch(&mut self, last: u64) {
+    /// Nothing is vouched for past `reached`.
+    pub(super) fn vouch_anew(&mut self, reached: u64) {
+        self.vouched = Vouched::new(reached);
+        self.sent = Vouched::new(reached);
+    }
+
+    /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
+    /// it: further than enough datagrams said. What lies ahead by the word of too few of them, as
+    /// [`Space::believed`] may, does not hide that.
+    pub(super) fn vouch(&mut self, kind: Kind, last: u64, enough: u8) -> bool {
         if self.is_clean() {
             self.vouched = Vouched::new(self.settled);
+            // Answers may have settled what a line that is behind them still has to send.
+            if self.ending.is_none() {
+                self.sent = Vouched::new(self.settled);
+            }
         }
         self.vouched.reach(last);
+        if kind == Kind::EndOfSession {
+            return false;
+        }
+        let moves_on = last > self.sent.by(enough);
+        self.sent.reach(last);
+        moves_on
     }
 
     /// Remembers what was told as lost.

@@ -9,6 +9,8 @@ use super::*;
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT, Header, PacketWriter, Request};
 use crate::{Duration, Session};
 
+mod claims;
+
 pub(super) const S: Session = Session::new(*b"SESSION001");
 const A: LineId = LineId(0);
 const B: LineId = LineId(1);
@@ -288,130 +290,6 @@ fn a_lone_forged_packet_ahead_makes_nothing_lost() {
     }
     assert_eq!(bench.delivered, numbers(&[(1, 99)]));
     assert_eq!(bench.receiver.stats().lost, 0);
-}
-
-#[test]
-fn a_forged_far_jump_and_a_forged_end_change_nothing() {
-    let mut bench = Bench::new(config());
-    for n in 1..100 {
-        bench.line(n * 10, A, data(n, n));
-        if n == 50 {
-            bench.line(n * 10, A, data(1 << 60, 1 << 60));
-            bench.line(n * 10, A, bare(S, n + 1, END_OF_SESSION));
-            bench.line(n * 10, A, data_of(Session::new(*b"FORGED    "), 7, 7));
-        }
-    }
-    assert_eq!(bench.delivered, numbers(&[(1, 99)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::GapOpened { .. })), 0);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
-}
-
-#[test]
-fn an_answer_that_confirms_a_jump_is_delivered_behind_it() {
-    let mut bench = Bench::new(Config { max_jump: 4, ..config() });
-    bench.line(0, A, data(1, 1));
-    bench.line(0, A, data(20, 20));
-    let next = bench.receiver.handle(at(1), Event::Advance { next: 20 });
-    next.unwrap();
-    bench.drain();
-    let answer = data(20, 22);
-    let direct = bench.receiver.receive(at(2), Source::Peer(address(1)), &answer);
-    if let Some(batch) = direct {
-        bench.take(&batch);
-    }
-    bench.drain();
-    assert_eq!(bench.delivered, [1, 20, 21, 22]);
-}
-
-#[test]
-fn an_end_is_refused_when_a_jump_past_it_is_believed_at_the_same_time() {
-    let (delivery, believe_after) = (Delivery::Arrival, 1);
-    let mut bench = Bench::new(Config { delivery, believe_after, ..config() });
-    bench.line(0, A, data(1, 3));
-    bench.line(2, A, bare(S, 4, END_OF_SESSION));
-    bench.line(2, A, data(1 << 40, 1 << 40));
-    bench.pass(60);
-    assert_eq!(bench.delivered, [1, 2, 3, 1 << 40]);
-    let gap = Command::GapOpened { session: S, first: 4, last: (1 << 40) - 1 };
-    assert!(bench.told.contains(&gap));
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
-}
-
-#[test]
-fn a_jump_is_believed_after_three_packets_and_quiet() {
-    let mut bench = Bench::new(config());
-    bench.line(0, A, data(1, 1));
-    for n in 0..3 {
-        bench.line(n, A, data((1 << 40) + n, (1 << 40) + n));
-    }
-    assert_eq!(bench.told(|c| matches!(c, Command::GapOpened { .. })), 0);
-    bench.pass(60);
-    let gap = Command::GapOpened { session: S, first: 2, last: (1 << 40) - 1 };
-    assert!(bench.told.contains(&gap));
-}
-
-#[test]
-fn an_end_is_reported_when_everything_before_it_is_there() {
-    let mut bench = Bench::new(config());
-    bench.line(0, A, data(1, 3));
-    bench.line(0, A, data(5, 6));
-    for n in 0..3 {
-        bench.line(n, A, bare(S, 7, END_OF_SESSION));
-    }
-    bench.pass(80);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
-    bench.answer(81, data(4, 4));
-    let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
-    assert_eq!(bench.told.last(), Some(&ended));
-    assert_eq!(bench.delivered, numbers(&[(1, 6)]));
-}
-
-/// What one or two forged packets say lies behind the last message, and how the session ends then.
-#[track_caller]
-fn assert_ends_after(delivery: Delivery, forged: &[Vec<u8>]) {
-    let mut bench = Bench::new(Config { delivery, ..config() });
-    bench.line(0, A, data(1, 3));
-    bench.line(0, A, data(5, 6));
-    for packet in forged {
-        bench.line(2, A, packet.clone());
-    }
-    for millis in 10..13 {
-        bench.line(millis, A, bare(S, 7, END_OF_SESSION));
-    }
-    bench.pass(80);
-    bench.answer(81, data(4, 4));
-    let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
-    assert_eq!(bench.told.last(), Some(&ended), "{forged:?}");
-    bench.delivered.sort_unstable();
-    assert_eq!(bench.delivered, numbers(&[(1, 6)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
-}
-
-#[test]
-fn a_forged_packet_or_two_past_the_end_do_not_keep_a_session_from_ending() {
-    let heartbeat = |next| bare(S, next, HEARTBEAT);
-    for delivery in [Delivery::Ordered, Delivery::Arrival] {
-        assert_ends_after(delivery, &[heartbeat(8)]);
-        assert_ends_after(delivery, &[heartbeat(1000), heartbeat(1 << 20)]);
-        assert_ends_after(delivery, &[bare(S, 1000, END_OF_SESSION)]);
-    }
-    assert_ends_after(Delivery::Ordered, &[data(8, 8)]);
-    assert_ends_after(Delivery::Ordered, &[data(1000, 1002), data(1004, 1004)]);
-    assert_ends_after(Delivery::Ordered, &[data(6, 9)]);
-}
-
-#[test]
-fn data_past_an_end_that_is_not_believed_yet_takes_it_back() {
-    let mut bench = Bench::new(config());
-    bench.line(0, A, data(1, 3));
-    bench.line(1, A, data(9, 9));
-    for millis in 2..5 {
-        bench.line(millis, A, bare(S, 4, END_OF_SESSION));
-    }
-    bench.line(6, A, data(4, 8));
-    bench.pass(80);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
-    assert_eq!(bench.delivered, numbers(&[(1, 9)]));
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! What is claimed and by how many, and what is believed of it.
+
+use super::*;
+
+#[test]
+fn a_forged_far_jump_and_a_forged_end_change_nothing() {
+    let mut bench = Bench::new(config());
+    for n in 1..100 {
+        bench.line(n * 10, A, data(n, n));
+        if n == 50 {
+            bench.line(n * 10, A, data(1 << 60, 1 << 60));
+            bench.line(n * 10, A, bare(S, n + 1, END_OF_SESSION));
+            bench.line(n * 10, A, data_of(Session::new(*b"FORGED    "), 7, 7));
+        }
+    }
+    assert_eq!(bench.delivered, numbers(&[(1, 99)]));
+    assert_eq!(bench.told(|c| matches!(c, Command::GapOpened { .. })), 0);
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+}
+
+/// A feed sends a message every ten milliseconds; after the fiftieth come these packets. Whatever
+/// they say, the feed goes on.
+#[track_caller]
+fn assert_goes_on(forged: &[Vec<u8>], answer: Option<Vec<u8>>) {
+    let mut bench = Bench::new(Config { follow: true, ..config() });
+    for n in 1..100 {
+        bench.line(n * 10, A, data(n, n));
+        if n == 50 {
+            forged.iter().for_each(|packet| bench.line(n * 10, A, packet.clone()));
+            answer.iter().for_each(|packet| bench.answer(n * 10, packet.clone()));
+        }
+    }
+    assert_eq!(bench.delivered, numbers(&[(1, 99)]), "{forged:?}");
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionStarted { .. })), 1);
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    let far = |c: &Command| matches!(c, Command::GapOpened { last, .. } if *last > 1 << 30);
+    assert_eq!(bench.told(far), 0, "{forged:?}");
+}
+
+#[test]
+fn a_forged_end_ahead_is_not_believed_while_the_feed_moves_on_below_it() {
+    let end = bare(S, 70, END_OF_SESSION);
+    assert_goes_on(&vec![end; 3], None);
+}
+
+#[test]
+fn a_forged_heartbeat_does_not_hide_that_the_feed_moves_on() {
+    let heartbeat = || bare(S, 1000, HEARTBEAT);
+    let ends = [70, 70, 70].map(|next| bare(S, next, END_OF_SESSION));
+    let jump = [0, 1, 2].map(|n| data((1 << 40) + n, (1 << 40) + n));
+    let session = [1, 2, 3].map(|n| data_of(Session::new(*b"FORGED    "), n, n));
+    for [first, second, third] in [ends, jump, session] {
+        assert_goes_on(&[heartbeat(), first, second, third], None);
+    }
+}
+
+#[test]
+fn a_feed_moves_on_by_what_answers_brought_before_it_too() {
+    let end = bare(S, 60, END_OF_SESSION);
+    assert_goes_on(&vec![end; 3], Some(data(51, 59)));
+}
+
+#[test]
+fn an_answer_that_confirms_a_jump_is_delivered_behind_it() {
+    let mut bench = Bench::new(Config { max_jump: 4, ..config() });
+    bench.line(0, A, data(1, 1));
+    bench.line(0, A, data(20, 20));
+    let next = bench.receiver.handle(at(1), Event::Advance { next: 20 });
+    next.unwrap();
+    bench.drain();
+    let answer = data(20, 22);
+    let direct = bench.receiver.receive(at(2), Source::Peer(address(1)), &answer);
+    if let Some(batch) = direct {
+        bench.take(&batch);
+    }
+    bench.drain();
+    assert_eq!(bench.delivered, [1, 20, 21, 22]);
+}
+
+#[test]
+fn an_end_is_refused_when_a_jump_past_it_is_believed_at_the_same_time() {
+    let (delivery, believe_after) = (Delivery::Arrival, 1);
+    let mut bench = Bench::new(Config { delivery, believe_after, ..config() });
+    bench.line(0, A, data(1, 3));
+    bench.line(2, A, bare(S, 4, END_OF_SESSION));
+    bench.line(2, A, data(1 << 40, 1 << 40));
+    bench.pass(60);
+    assert_eq!(bench.delivered, [1, 2, 3, 1 << 40]);
+    let gap = Command::GapOpened { session: S, first: 4, last: (1 << 40) - 1 };
+    assert!(bench.told.contains(&gap));
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+}
+
+#[test]
+fn a_jump_is_believed_after_three_packets_and_quiet() {
+    let mut bench = Bench::new(config());
+    bench.line(0, A, data(1, 1));
+    for n in 0..3 {
+        bench.line(n, A, data((1 << 40) + n, (1 << 40) + n));
+    }
+    assert_eq!(bench.told(|c| matches!(c, Command::GapOpened { .. })), 0);
+    bench.pass(60);
+    let gap = Command::GapOpened { session: S, first: 2, last: (1 << 40) - 1 };
+    assert!(bench.told.contains(&gap));
+}
+
+#[test]
+fn an_end_is_reported_when_everything_before_it_is_there() {
+    let mut bench = Bench::new(config());
+    bench.line(0, A, data(1, 3));
+    bench.line(0, A, data(5, 6));
+    for n in 0..3 {
+        bench.line(n, A, bare(S, 7, END_OF_SESSION));
+    }
+    bench.pass(80);
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    bench.answer(81, data(4, 4));
+    let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
+    assert_eq!(bench.told.last(), Some(&ended));
+    assert_eq!(bench.delivered, numbers(&[(1, 6)]));
+}
+
+/// What one or two forged packets say lies behind the last message, and how the session ends then.
+#[track_caller]
+fn assert_ends_after(delivery: Delivery, forged: &[Vec<u8>]) {
+    let mut bench = Bench::new(Config { delivery, ..config() });
+    bench.line(0, A, data(1, 3));
+    bench.line(0, A, data(5, 6));
+    for packet in forged {
+        bench.line(2, A, packet.clone());
+    }
+    for millis in 10..13 {
+        bench.line(millis, A, bare(S, 7, END_OF_SESSION));
+    }
+    bench.pass(80);
+    bench.answer(81, data(4, 4));
+    let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
+    assert_eq!(bench.told.last(), Some(&ended), "{forged:?}");
+    bench.delivered.sort_unstable();
+    assert_eq!(bench.delivered, numbers(&[(1, 6)]));
+    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+}
+
+#[test]
+fn a_forged_packet_or_two_past_the_end_do_not_keep_a_session_from_ending() {
+    let heartbeat = |next| bare(S, next, HEARTBEAT);
+    for delivery in [Delivery::Ordered, Delivery::Arrival] {
+        assert_ends_after(delivery, &[heartbeat(8)]);
+        assert_ends_after(delivery, &[heartbeat(1000), heartbeat(1 << 20)]);
+        assert_ends_after(delivery, &[bare(S, 1000, END_OF_SESSION)]);
+    }
+    assert_ends_after(Delivery::Ordered, &[data(8, 8)]);
+    assert_ends_after(Delivery::Ordered, &[data(1000, 1002), data(1004, 1004)]);
+    assert_ends_after(Delivery::Ordered, &[data(6, 9)]);
+}
+
+#[test]
+fn data_past_an_end_that_is_not_believed_yet_takes_it_back() {
+    let mut bench = Bench::new(config());
+    bench.line(0, A, data(1, 3));
+    bench.line(1, A, data(9, 9));
+    for millis in 2..5 {
+        bench.line(millis, A, bare(S, 4, END_OF_SESSION));
+    }
+    bench.line(6, A, data(4, 8));
+    bench.pass(80);
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert_eq!(bench.delivered, numbers(&[(1, 9)]));
+}
