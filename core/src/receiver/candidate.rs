@@ -11,7 +11,7 @@ use crate::{Duration, Instant, Session};
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) session: Session,
-    /// The first number it spoke of; earlier ones are not part of it.
+    /// The lowest first number of its packets.
     pub(super) first: u64,
     /// The highest number it spoke of.
     pub(super) high: u64,
@@ -53,7 +53,8 @@ impl Candidate {
         }
     }
 
-    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends.
+    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends. What begins below `lowest`
+    /// is no part of the claim.
     ///
     /// After [`Vote::Replaced`] the caller drops the pieces that there were before.
     pub(super) fn vote(
@@ -61,11 +62,13 @@ impl Candidate {
         now: Instant,
         session: Session,
         (first, last): (u64, u64),
+        lowest: u64,
         max_jump: u64,
     ) -> Vote {
-        let near = last.abs_diff(self.high) <= max_jump && first >= self.first;
+        let near = last.abs_diff(self.high) <= max_jump && first >= lowest;
         if session == self.session && near {
             self.votes = self.votes.saturating_add(1);
+            self.first = self.first.min(first);
             self.high = self.high.max(last);
             return Vote::For;
         }
@@ -177,7 +180,7 @@ mod tests {
         let mut candidate = Candidate::new(Instant::ZERO, OURS, 100, 101);
         for last in [102, 103] {
             assert!(!candidate.is_believed(Instant::from_millis(60), 3, QUIET));
-            assert_eq!(candidate.vote(Instant::ZERO, OURS, (last, last), 1000), Vote::For);
+            assert_eq!(candidate.vote(Instant::ZERO, OURS, (last, last), 100, 1000), Vote::For);
         }
         assert_eq!(candidate.deadline(3, QUIET), Some(Instant::from_millis(50)));
         assert!(candidate.is_believed(Instant::from_millis(50), 3, QUIET));
@@ -187,10 +190,19 @@ mod tests {
     #[test]
     fn a_forged_first_packet_gives_way_to_the_honest_ones() {
         let mut candidate = Candidate::new(Instant::ZERO, FORGED, 1 << 60, 1 << 60);
-        assert_eq!(candidate.vote(Instant::ZERO, OURS, (5, 5), 1000), Vote::Replaced);
-        assert_eq!(candidate.vote(Instant::ZERO, OURS, (6, 6), 1000), Vote::For);
-        assert_eq!(candidate.vote(Instant::ZERO, FORGED, (7, 7), 1000), Vote::Against);
+        assert_eq!(candidate.vote(Instant::ZERO, OURS, (5, 5), 0, 1000), Vote::Replaced);
+        assert_eq!(candidate.vote(Instant::ZERO, OURS, (6, 6), 0, 1000), Vote::For);
+        assert_eq!(candidate.vote(Instant::ZERO, FORGED, (7, 7), 0, 1000), Vote::Against);
         assert_eq!((candidate.session, candidate.first), (OURS, 5));
+    }
+
+    #[test]
+    fn an_earlier_packet_stands_for_it_unless_it_begins_below_the_lowest() {
+        let mut candidate = Candidate::new(Instant::ZERO, OURS, 100, 101);
+        assert_eq!(candidate.vote(Instant::ZERO, OURS, (98, 99), 98, 1000), Vote::For);
+        assert_eq!((candidate.first, candidate.high), (98, 101));
+        assert_eq!(candidate.vote(Instant::ZERO, OURS, (97, 97), 98, 1000), Vote::Against);
+        assert_eq!((candidate.first, candidate.high), (98, 101));
     }
 
     #[test]

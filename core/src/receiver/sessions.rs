@@ -149,8 +149,8 @@ impl Receiver {
         let mut candidate = match candidate {
             None => Candidate::new(self.now, session, first, last),
             Some(mut candidate) => {
-                let max_jump = self.config.max_jump;
-                match candidate.vote(self.now, session, (first, last), max_jump) {
+                let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
+                match candidate.vote(self.now, session, (first, last), lowest, max_jump) {
                     Vote::For => {}
                     Vote::Against => {
                         self.stats.unbelieved += 1;
@@ -182,6 +182,16 @@ impl Receiver {
             self.stats.put_off_for_memory += u64::from(!kept);
         }
         candidate
+    }
+
+    /// Where packets that stand for a claim may begin. A jump and a live start claim their first
+    /// number. A session that begins at a known number does not: its first packets may come in any
+    /// order, and each of them is kept.
+    fn lowest(&self, candidate: &Candidate) -> u64 {
+        let is_jump = self.space_of(candidate.session).is_some();
+        let is_first = !self.spaces[0].active && self.ended.count == 0;
+        let is_live_start = is_first && self.config.start == Start::Live;
+        if is_jump || is_live_start { candidate.first } else { 0 }
     }
 
     /// A server answered: what it answered for exists.

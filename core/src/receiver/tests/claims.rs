@@ -167,3 +167,36 @@ fn data_past_an_end_that_is_not_believed_yet_takes_it_back() {
     assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
     assert_eq!(bench.delivered, numbers(&[(1, 9)]));
 }
+
+#[test]
+fn the_first_packets_of_a_session_may_come_in_any_order() {
+    for order in [[1, 2, 3], [2, 1, 3], [2, 3, 1], [3, 2, 1]] {
+        let mut bench = Bench::new(Config { session: None, servers: vec![], ..config() });
+        order.iter().for_each(|&n| bench.line(1, A, data(n * 10, n * 10 + 9)));
+        bench.line(2, A, data(1, 9));
+        assert_eq!(bench.delivered, numbers(&[(1, 39)]), "{order:?}");
+        assert_eq!(bench.receiver.stats().unbelieved, 0, "{order:?}");
+    }
+}
+
+#[test]
+fn the_first_packets_of_a_session_that_is_followed_may_come_in_any_order() {
+    let next = Session::new(*b"SESSION002");
+    let mut bench = Bench::new(Config { follow: true, servers: vec![], ..config() });
+    bench.line(0, A, data(1, 5));
+    for n in [2, 3, 1] {
+        bench.line(10, A, data_of(next, n * 10 - 9, n * 10));
+    }
+    bench.pass(10_000);
+    assert_eq!(bench.delivered, numbers(&[(1, 5), (1, 30)]));
+}
+
+#[test]
+fn a_live_start_is_not_drawn_back_by_an_earlier_packet() {
+    let live = Config { session: None, start: Start::Live, servers: vec![], ..config() };
+    let mut bench = Bench::new(live);
+    for n in [100, 101, 5, 102, 103] {
+        bench.line(1, A, data(n, n));
+    }
+    assert_eq!(bench.delivered, numbers(&[(100, 103)]));
+}
