@@ -1,13 +1,15 @@
 //! Sans-IO machines that turn a lossy, sequenced live feed into a stream that nobody misses a message
-//! of: MoldUDP64 received from several lines, with gap detection, arbitration and repair, and published
-//! too. They are state machines and nothing else: no sockets, no clock, no threads, no randomness, no
-//! hash order. The same events give the same commands, in any event loop, in a simulator, in a replay.
+//! of: MoldUDP64 received from several lines, with gap detection, arbitration and repair; published too;
+//! and kept in bounded memory for those who come late. They are state machines and nothing else: no
+//! sockets, no clock, no threads, no randomness, no hash order. The same events give the same commands,
+//! in any event loop, in a simulator, in a replay.
 //!
-//! Two types matter most: [`Receiver`](receiver::Receiver), which makes a feed whole, and
-//! [`Publisher`](publisher::Publisher), which sends one and answers requests. Both keep the contract of
-//! [`Machine`]: give one event, then drain the commands. What they are given comes from a driver, which
-//! turns sockets into events and commands into datagrams; `gapless-mio` is one, and the rest of this
-//! page is about writing your own.
+//! Three types matter most: [`Receiver`](receiver::Receiver), which makes a feed whole,
+//! [`Publisher`](publisher::Publisher), which sends one and answers requests, and
+//! [`Cache`](cache::Cache), which keeps frames for any number of readers. All keep the contract of
+//! [`Machine`]: give one event, then drain the commands. What the first two are given comes from a
+//! driver, which turns sockets into events and commands into datagrams; `gapless-mio` is one, and the
+//! rest of this page is about writing your own.
 #![doc = include_str!("driver.md")]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,6 +17,7 @@
 extern crate alloc;
 
 mod blocks;
+pub mod cache;
 pub mod journal;
 pub mod limits;
 pub mod machine;
@@ -25,8 +28,10 @@ pub mod receiver;
 pub mod retransmitter;
 mod ring;
 pub mod session;
+mod slab;
 pub mod time;
 pub mod transmitter;
+mod tree;
 pub mod wire;
 
 pub use machine::Machine;

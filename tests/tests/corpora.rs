@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::alloc::Counting;
 use gapless_tests::model::{
-    journal, mold, publisher, ranges, receiver, retransmitter, transmitter,
+    cache, journal, mold, publisher, ranges, receiver, retransmitter, transmitter,
 };
 
 #[global_allocator]
@@ -48,10 +48,23 @@ fn each_case<C: for<'a> Arbitrary<'a>>(target: &str, play: impl Fn(&C)) {
 fn every_fuzz_target_has_seeds_that_are_played_here() {
     let targets: Vec<_> =
         names("fuzz_targets").iter().map(|name| name.replace(".rs", "")).collect();
-    let played =
-        ["journal", "mold_wire", "publisher", "ranges", "receiver", "retransmitter", "transmitter"];
+    let played = [
+        "cache",
+        "journal",
+        "mold_wire",
+        "publisher",
+        "ranges",
+        "receiver",
+        "retransmitter",
+        "transmitter",
+    ];
     assert_eq!(targets, played);
     assert_eq!(names("seeds"), played);
+}
+
+#[test]
+fn kept_cases_of_caches_pass() {
+    each_case("cache", cache::check);
 }
 
 #[test]

@@ -36,7 +36,7 @@ const fn at(nanos: u64) -> Instant {
 /// Checks that a value is written so: a number stands for itself in one byte, with `w`, `d` or `q` behind it
 /// in two, four or eight; `S`, `A` and `B` for the session, the address and the byte string.
 #[track_caller]
-fn is_written<'a>(value: &impl Field<'a>, expected: &str) {
+pub(crate) fn is_written<'a>(value: &impl Field<'a>, expected: &str) {
     let mut written = Vec::new();
     value.encode(&mut Encoder::new(&mut written));
     let number = |digits: &str, bytes: usize| {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use gapless_core::cache::Cache;
 use gapless_core::journal::replayer::{Ending, Error, Happening, Observer, Place};
 use gapless_core::journal::{Digest, HEADER_LEN, MAGIC, MAX_PAYLOAD, Replayer, VERSION};
 use gapless_core::publisher::Publisher;
@@ -53,7 +54,7 @@ pub fn check(input: &[u8]) {
 fn replayer(lenient: bool) -> Replayer {
     let replayer = if lenient { Replayer::lenient() } else { Replayer::verifying() };
     let replayer = replayer.at_most(MOST_BYTES).knowing::<Receiver>().knowing::<Publisher>();
-    replayer.knowing::<Transmitter>().knowing::<Retransmitter>()
+    replayer.knowing::<Transmitter>().knowing::<Retransmitter>().knowing::<Cache>()
 }
 
 /// What is whole of a torn journal is a journal that does the same.

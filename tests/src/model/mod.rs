@@ -1,5 +1,6 @@
 //! Naive models of the machines: short enough to be believed by reading them.
 
+pub mod cache;
 pub mod journal;
 pub mod memory;
 pub mod mold;

@@ -7,6 +7,7 @@ mod source;
 
 use std::time::Instant;
 
+use gapless_core::cache::Cache;
 use gapless_core::journal::replayer::{Ending, Error, Fault, Happening, Place};
 use gapless_core::journal::{Damage, Observer, Replayer};
 use gapless_core::publisher::Publisher;
@@ -95,6 +96,7 @@ fn replayer(verify: bool) -> Replayer {
         .knowing::<Publisher>()
         .knowing::<Transmitter>()
         .knowing::<Retransmitter>()
+        .knowing::<Cache>()
 }
 
 /// Replays again up to an event that differs, and looks what followed from it: to look at every event

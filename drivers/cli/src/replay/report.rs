@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gapless_core::Machine;
+use gapless_core::cache::Cache;
 use gapless_core::journal::Replayer;
 use gapless_core::journal::replayer::Replayed;
 use gapless_core::publisher::{self, Publisher};
@@ -55,6 +56,7 @@ pub(super) struct MachineReport {
 enum Counted {
     Receiver(Received),
     Publisher(Published),
+    Cache(Cached),
     Nothing {},
 }
 
@@ -98,6 +100,21 @@ struct Published {
     requests: u64,
     answered: u64,
     answered_messages: u64,
+}
+
+/// What a cache counted.
+#[derive(Debug, Serialize)]
+struct Cached {
+    tracks: u64,
+    groups: u64,
+    frames: u64,
+    bytes: u64,
+    missing: u64,
+    filled: u64,
+    contradictions: u64,
+    groups_evicted: u64,
+    frames_evicted: u64,
+    memory_bytes: usize,
 }
 
 impl Report {
@@ -178,6 +195,7 @@ impl MachineReport {
         match &self.counted {
             Counted::Receiver(received) => received.rows(table),
             Counted::Publisher(published) => published.rows(table),
+            Counted::Cache(cached) => cached.rows(table),
             Counted::Nothing {} => {}
         }
     }
@@ -197,6 +215,8 @@ impl Counted {
             Self::Publisher(Published::by(transmitter.stats(), &retransmitter::Stats::default()))
         } else if let Some(retransmitter) = replayed.machine::<Retransmitter>() {
             Self::Publisher(Published::by(&transmitter::Stats::default(), retransmitter.stats()))
+        } else if let Some(cache) = replayed.machine::<Cache>() {
+            Self::Cache(Cached::by(cache))
         } else {
             Self::Nothing {}
         }
@@ -298,6 +318,44 @@ impl Published {
             format!(
                 "{}, {} answered with {} messages",
                 self.requests, self.answered, self.answered_messages
+            ),
+        );
+    }
+}
+
+impl Cached {
+    fn by(cache: &Cache) -> Self {
+        let stats = cache.stats();
+        let evicted = stats.evicted;
+        Self {
+            tracks: stats.tracks,
+            groups: stats.groups,
+            frames: stats.frames,
+            bytes: stats.bytes,
+            missing: stats.missing,
+            filled: stats.filled,
+            contradictions: stats.contradictions,
+            groups_evicted: evicted.by_bytes + evicted.by_age + evicted.by_count,
+            frames_evicted: evicted.frames,
+            memory_bytes: cache.memory_used(),
+        }
+    }
+
+    fn rows(&self, table: &mut Table) {
+        let Self { tracks, groups, frames, bytes, missing, filled, contradictions, .. } = self;
+        table.row(
+            "  frames",
+            format!("{frames} with {bytes} bytes, in {groups} groups of {tracks} tracks"),
+        );
+        table.row(
+            "  missing",
+            format!("{missing}, of which {filled} were filled; {contradictions} contradictions"),
+        );
+        table.row(
+            "  evicted",
+            format!(
+                "{} groups, and {} frames of others; {} bytes are taken",
+                self.groups_evicted, self.frames_evicted, self.memory_bytes
             ),
         );
     }

@@ -310,3 +310,16 @@ fn a_command_whose_input_cannot_be_opened_leaves_an_older_journal_alone() {
         assert_eq!(files.read("older"), b"a journal", "{line}");
     }
 }
+
+#[test]
+fn what_a_cache_counted_is_told() {
+    let journal = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/cache-1.journal");
+    let ended = gapless(&format!("replay {journal} --verify --json"));
+    ended.assert_code(0);
+    let cache = &ended.json()["machines"][1];
+    assert_eq!((&cache["kind"], &cache["tracks"]), (&"cache".into(), &1.into()));
+    assert!(cache["frames"].as_u64() > Some(20) && cache["groups_evicted"].as_u64() > Some(0));
+    let ended = gapless(&format!("replay {journal} --verify"));
+    ended.assert_code(0);
+    assert!(output(&ended).contains(" groups of 1 tracks"), "{}", output(&ended));
+}

@@ -1,0 +1,231 @@
+//! What a cache is made from, and what it refuses.
+
+use crate::limits::{OutOfRange, within};
+use crate::{Duration, Instant};
+
+/// The least budget: a page of every table, and some blocks.
+const LEAST_BYTES: usize = 256 << 10;
+/// The longest name of a track, in bytes.
+pub const MAX_NAME: usize = 1024;
+/// The largest frame that any configuration allows.
+const MOST_FRAME: u64 = u32::MAX as u64;
+
+/// The configuration of a [`Cache`](super::Cache).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Bytes that the cache takes for all tracks together, bookkeeping included: from 256 KiB on. It holds
+    /// after every event. What was handed out of its blocks, let go by it, and is still held outside is
+    /// not in it: [`lent`](crate::Machine::lent) tells that. Of buffers that came from outside and were
+    /// kept by reference nothing is the cache's once it has let them go.
+    pub max_bytes: usize,
+    /// The largest frame, in bytes: 1 to 2^32-1. A larger one is refused before anything is allocated
+    /// for it.
+    pub max_frame: u64,
+    /// How far beyond the newest group that a track had, or beyond [`Limits::first_group`] if that is
+    /// higher, the next may be: a number beyond that is refused, so that no single number can use up a
+    /// track. Zero: none behind the first.
+    pub window: u64,
+    /// Bytes of frames that are begun and not complete, of one publisher: 1 to 2^32-1. Declared sizes do
+    /// not count, only what has come of them.
+    pub max_unfinished: u64,
+}
+
+impl Config {
+    /// A budget of so many bytes; frames up to 32 MiB, a window of 2^20 groups, 64 MiB unfinished.
+    #[must_use]
+    pub const fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, max_frame: 32 << 20, window: 1 << 20, max_unfinished: 64 << 20 }
+    }
+
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
+        let most = usize::MAX / 4;
+        let range = "256 KiB to a quarter of the address space";
+        within("max_bytes", self.max_bytes as u64, LEAST_BYTES as u64..=most as u64, range)?;
+        within("max_frame", self.max_frame, 1..=MOST_FRAME, "1 to 2^32-1")?;
+        within("max_unfinished", self.max_unfinished, 1..=MOST_FRAME, "1 to 2^32-1")
+    }
+}
+
+/// What one track may keep. Zero means without limit, everywhere: the budget of the cache always rules.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Limits {
+    /// How long a group is kept after it was created. The newest group of a live track stays.
+    pub max_age: Duration,
+    /// Groups, skipped and aborted ones included. The oldest goes first; the newest of a live track
+    /// stays.
+    pub max_groups: u32,
+    /// Bytes of payload in one group. What is beyond goes from the group's front; indices stay what they
+    /// were.
+    pub max_group_bytes: u64,
+    /// Frames in one group; as `max_group_bytes`.
+    pub max_group_frames: u32,
+    /// Where the numbers of its groups are expected to begin: as long as there is no higher one, the
+    /// window ([`Config::window`]) counts from here.
+    pub first_group: u64,
+}
+
+/// Why a call or an event was refused. Nothing was changed by it, but for counters; and, of
+/// [`Full`](Refusal::Full), for what was let go in vain to make room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A call before the commands of the last event or call were drained.
+    #[error("commands of the last event are not drained yet")]
+    Undrained,
+    /// No such track, or no longer.
+    #[error("there is no such track")]
+    UnknownTrack,
+    /// No such group, or no longer: it was evicted.
+    #[error("the group is not in the cache")]
+    UnknownGroup,
+    /// No such reader, or no longer.
+    #[error("there is no such reader")]
+    UnknownReader,
+    /// A track's name is empty or longer than [`MAX_NAME`].
+    #[error("a name of {0} bytes; names have 1 to {MAX_NAME}")]
+    Name(usize),
+    /// A live track has this name.
+    #[error("a track of this name is live")]
+    NameTaken,
+    /// The track was finished, aborted or dropped.
+    #[error("the track has ended")]
+    TrackEnded,
+    /// The track was finished with an earlier last group.
+    #[error("group {sequence} is beyond the track's last, {end}")]
+    BeyondEnd {
+        /// The group's number.
+        sequence: u64,
+        /// The number of the last.
+        end: u64,
+    },
+    /// A track cannot end before groups that it has.
+    #[error("the track has group {newest} already")]
+    EndsBefore {
+        /// Its newest group.
+        newest: u64,
+    },
+    /// The group exists.
+    #[error("group {0} exists")]
+    Duplicate(u64),
+    /// The number is too far beyond the newest group ([`Config::window`]).
+    #[error("group {sequence} is beyond the window, which ends with {last}")]
+    BeyondWindow {
+        /// The group's number.
+        sequence: u64,
+        /// The last number that would be accepted now.
+        last: u64,
+    },
+    /// The group was finished.
+    #[error("the group has ended")]
+    GroupEnded,
+    /// The group was aborted.
+    #[error("the group was aborted with code {0:#x}")]
+    Aborted(u64),
+    /// The group's number stands for nothing: it can only be skipped.
+    #[error("the group is skipped")]
+    Skipped,
+    /// A frame larger than [`Config::max_frame`].
+    #[error("a frame of {size} bytes; the largest has {max}")]
+    FrameTooLarge {
+        /// Its size.
+        size: u64,
+        /// The largest allowed.
+        max: u64,
+    },
+    /// More bytes than the open frame has left.
+    #[error("{len} bytes for a frame that lacks {left}")]
+    PastSize {
+        /// Bytes given.
+        len: u64,
+        /// Bytes that the frame lacks.
+        left: u64,
+    },
+    /// The open frame is not complete.
+    #[error("the open frame lacks {left} bytes")]
+    Short {
+        /// Bytes that it lacks.
+        left: u64,
+    },
+    /// There is no open frame to write to.
+    #[error("no frame is open in the group")]
+    NoFrame,
+    /// The publisher has too many bytes in incomplete frames ([`Config::max_unfinished`]).
+    #[error(
+        "the publisher would have {bytes} bytes in incomplete frames; at most {max} are allowed"
+    )]
+    Unfinished {
+        /// What it would have.
+        bytes: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// A frame behind one that the group does not have yet.
+    #[error("frame {index} where {next} is the next")]
+    NotNext {
+        /// The frame's index.
+        index: u64,
+        /// The index of the next.
+        next: u64,
+    },
+    /// The group holds other bytes under this index. What is held is never overwritten.
+    #[error("frame {0} is held with other bytes")]
+    Contradiction(u64),
+    /// The frame was evicted: nothing can be compared, and nothing comes back.
+    #[error("frame {index} was evicted; {floor} is the first there is")]
+    FrameEvicted {
+        /// The frame's index.
+        index: u64,
+        /// The first frame of the group that is in the cache.
+        floor: u64,
+    },
+    /// A group has at most 2^32-2 frames.
+    #[error("the group has no indices left")]
+    UsedUp,
+    /// The budget is used up by what cannot be evicted: tracks and readers.
+    #[error("no memory is left: {used} of {max} bytes are taken by what cannot be evicted")]
+    Full {
+        /// Bytes taken.
+        used: usize,
+        /// The budget.
+        max: usize,
+    },
+    /// The reader has read a part of this frame by chunks, and goes on by chunks.
+    #[error("the reader is within a frame: it can be read on by chunks, or left by seek")]
+    WithinFrame,
+}
+
+impl Refusal {
+    /// Whether a publisher outside can be the cause, so that it is no error of the embedding program:
+    /// [`handle`](crate::Machine::handle) then tells it by a command, and it is counted.
+    #[must_use]
+    pub const fn is_from_outside(&self) -> bool {
+        matches!(
+            self,
+            Self::BeyondEnd { .. }
+                | Self::Duplicate(_)
+                | Self::BeyondWindow { .. }
+                | Self::FrameTooLarge { .. }
+                | Self::PastSize { .. }
+                | Self::Unfinished { .. }
+                | Self::Contradiction(_)
+                | Self::FrameEvicted { .. }
+                | Self::UsedUp
+                | Self::Full { .. }
+        )
+    }
+}
+
+/// How an embedding program can misuse a cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// A configured value leaves its range.
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
+    /// An event was refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// When a group that was created at `created` has reached an age; never without one.
+pub(super) fn expiry(created: Instant, max_age: Duration) -> Option<Instant> {
+    (!max_age.is_zero()).then(|| created + max_age)
+}

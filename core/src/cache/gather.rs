@@ -1,0 +1,155 @@
+//! Gathering: readers at the live edge, and frames written in chunks, make pieces of a frame each. When
+//! nothing more is laid into their block, they are laid together once more, so that whoever comes later
+//! reads them in runs, and they cost what others do.
+
+use super::Cache;
+use super::group::{Kind, PIECE_FRAMES, Piece, walk};
+use super::pool::Pool;
+use crate::slab::NONE;
+
+/// Pieces with fewer frames than this on average are gathered.
+const FEW: u32 = 16;
+
+/// The last pieces of a group, that lie in one block.
+struct Scattered {
+    /// The first of them.
+    from: u32,
+    pieces: u32,
+    frames: u32,
+    bytes: usize,
+}
+
+impl Cache {
+    /// Lays the pieces of a group that lie in this block together in another one, where they are many for
+    /// few frames. They stay as they are when there is no room.
+    pub(super) fn gather(&mut self, at: u32, block: u32) {
+        let before = self.scattered(at, block);
+        if before.pieces <= 1 || before.frames >= before.pieces * FEW {
+            return;
+        }
+        let size = Pool::size_after(0, before.bytes);
+        let Some((to, mut buffer)) = self.block(at, size) else { return };
+        // Some may have gone while room was made.
+        let Scattered { from, .. } = self.scattered(at, block);
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let (stamp, mut first) =
+            (group.stamp, self.pieces.get(from).map_or(0, |piece| piece.first));
+        let mut next = from;
+        while let Some(piece) = group.pieces.take(&mut self.pieces, next) {
+            next = piece.next;
+            buffer.extend_from_slice(&piece.bytes);
+            piece.let_go(&mut self.pool, &mut self.others);
+        }
+        while first < group.sealed && !buffer.is_empty() {
+            let frames = (group.sealed - first).min(PIECE_FRAMES);
+            let bytes = buffer.split_to(walk(&buffer, frames)).freeze();
+            let mut piece = Piece::new(stamp, first, frames, Kind::Frames, bytes);
+            piece.block = to;
+            let Some(number) = self.pieces.insert(piece) else { break };
+            self.pool.share(to);
+            group.pieces.push(&mut self.pieces, number);
+            first += frames;
+        }
+        self.pool.retire(to, buffer);
+        self.settle();
+    }
+
+    fn scattered(&self, at: u32, block: u32) -> Scattered {
+        let mut found = Scattered { from: NONE, pieces: 0, frames: 0, bytes: 0 };
+        let mut next = self.groups.get(at).map_or(NONE, |group| group.pieces.tail);
+        while let Some(piece) = self.pieces.get(next)
+            && piece.block == block
+            && piece.kind == Kind::Frames
+        {
+            found.from = next;
+            found.pieces += 1;
+            found.frames += piece.frames;
+            found.bytes += piece.bytes.len();
+            next = piece.previous;
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cache, Config, Limits, Next, ReaderId, Run, Start, TrackId};
+    use crate::{Instant, Machine};
+    use alloc::vec::Vec;
+
+    const FRAMES: u32 = 600;
+
+    fn payload(index: u64) -> [u8; 64] {
+        [index as u8; 64]
+    }
+
+    fn run(cache: &mut Cache, reader: ReaderId) -> Run {
+        cache.next_run(reader).unwrap().held().unwrap()
+    }
+
+    /// A finished group that a reader took frame by frame, and readers that stopped at every 50th frame.
+    fn followed() -> (Cache, TrackId, Vec<ReaderId>) {
+        let mut cache = Cache::new(Config::new(1 << 20)).unwrap();
+        let track = cache.create_track(Instant::ZERO, b"followed", 0, Limits::default()).unwrap();
+        let group = cache.append_group(Instant::ZERO, track).unwrap();
+        let follower = cache.open_reader(track, Start::Oldest).unwrap();
+        let mut stopped = Vec::new();
+        for index in 0..FRAMES.into() {
+            cache.append(group, &payload(index)).unwrap();
+            assert_eq!(run(&mut cache, follower).frames, 1);
+            if index % 50 == 0 {
+                stopped.push(cache.clone_reader(follower).unwrap());
+            }
+        }
+        cache.finish_group(group).unwrap();
+        (cache, track, stopped)
+    }
+
+    #[test]
+    fn what_was_taken_frame_by_frame_is_read_in_runs_later() {
+        let (mut cache, track, _) = followed();
+        let late = cache.open_reader(track, Start::Oldest).unwrap();
+        let (mut runs, mut next) = (0, 0);
+        while let Next::Held(run) = cache.next_run(late).unwrap() {
+            for (index, bytes) in &run {
+                assert_eq!((index, bytes), (next, &payload(next)[..]));
+                next += 1;
+            }
+            runs += 1;
+        }
+        assert_eq!(next, FRAMES.into());
+        assert!(runs < 10, "{runs} runs");
+    }
+
+    #[test]
+    fn readers_within_what_is_laid_together_go_on_where_they_stood() {
+        let (mut cache, _, stopped) = followed();
+        for (number, reader) in (0..).zip(stopped) {
+            let next = number * 50 + 1;
+            let whole = cache.clone_reader(reader).unwrap();
+            let frame = cache.next_frame(whole).unwrap().held().unwrap();
+            assert_eq!((frame.index, frame.bytes), (next, &payload(next)[..]));
+            assert_eq!(run(&mut cache, reader).iter().next(), Some((next, &payload(next)[..])));
+        }
+    }
+
+    #[test]
+    fn what_the_outside_holds_of_it_stays_what_it_was() {
+        let mut cache = Cache::new(Config::new(1 << 20)).unwrap();
+        let track = cache.create_track(Instant::ZERO, b"held", 0, Limits::default()).unwrap();
+        let group = cache.append_group(Instant::ZERO, track).unwrap();
+        let follower = cache.open_reader(track, Start::Oldest).unwrap();
+        let mut held = Vec::new();
+        for index in 0..FRAMES.into() {
+            cache.append(group, &payload(index)).unwrap();
+            held.push(run(&mut cache, follower));
+        }
+        cache.finish_group(group).unwrap();
+        assert!(cache.lent() > 0);
+        for (index, run) in (0..).zip(&held) {
+            assert_eq!(run.iter().next(), Some((index, &payload(index)[..])));
+        }
+        drop(held);
+        assert!(cache.memory_used() - cache.lent() <= 1 << 20);
+    }
+}

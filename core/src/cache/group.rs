@@ -1,0 +1,465 @@
+//! A group: its pieces in their order, and what is being laid behind them.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::event::Missing;
+use super::pool::Pool;
+use super::reader::Queue;
+use crate::Instant;
+use crate::slab::{NONE, Slab, Vacant};
+use crate::tree::{Links, sorted};
+use crate::wire::varint;
+
+/// The most frames of a piece, which is how far a look-up walks.
+pub(super) const PIECE_FRAMES: u32 = 256;
+
+/// What lies in a piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Whole frames: of each its size, and its payload.
+    Frames,
+    /// A part of a large frame's payload: where in it, and the frame's size.
+    Part { offset: u32, size: u32 },
+    /// Nothing.
+    Missing(Missing),
+}
+
+/// Some frames of a group that lie together, or a part of a large one.
+///
+/// The pieces of a group are a list in which each knows the one before it, and one from further back:
+/// *jump* pointers that make a skew-binary random-access list of it, so that appending costs O(1), and
+/// finding a frame O(log n) from the end. A jump to what was evicted since is recognized by its key, and
+/// not taken.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    /// The stamp of the group; zero for a vacant piece. So a place where a piece was is not mistaken for
+    /// one that came there later.
+    pub(super) group: u64,
+    /// The first frame that is still there.
+    pub(super) first: u32,
+    /// How many, from that.
+    pub(super) frames: u32,
+    /// Bytes that were trimmed from its front.
+    pub(super) trimmed: u32,
+    pub(super) kind: Kind,
+    /// The block it lies in; `NONE` for a buffer from outside, of which it keeps `pinned` bytes alive.
+    pub(super) block: u32,
+    pub(super) pinned: usize,
+    /// The frame that it began with at first, and where in that: what its place in the order is.
+    key: u64,
+    pub(super) previous: u32,
+    pub(super) next: u32,
+    jump: u32,
+    jump_key: u64,
+    /// How many pieces the jump passes, and one.
+    jump_len: u32,
+}
+
+impl Vacant for Piece {
+    fn vacant() -> Self {
+        Self::new(0, 0, 0, Kind::Frames, Bytes::new())
+    }
+}
+
+impl Piece {
+    pub(super) fn new(group: u64, first: u32, frames: u32, kind: Kind, bytes: Bytes) -> Self {
+        let offset = if let Kind::Part { offset, .. } = kind { offset } else { 0 };
+        Self {
+            bytes,
+            group,
+            first,
+            frames,
+            trimmed: 0,
+            kind,
+            block: NONE,
+            pinned: 0,
+            key: key(first, offset),
+            previous: NONE,
+            next: NONE,
+            jump: NONE,
+            jump_key: 0,
+            jump_len: 0,
+        }
+    }
+
+    /// Bytes of payload of its frames; of a part, those of the whole frame.
+    pub(super) fn payload(&self) -> u64 {
+        match self.kind {
+            Kind::Part { size, .. } => size.into(),
+            Kind::Missing(_) => 0,
+            Kind::Frames => {
+                let (mut at, mut payload) = (0, 0);
+                while let Some((frame, end)) = frame_at(&self.bytes, at) {
+                    payload += frame.len() as u64;
+                    at = end;
+                }
+                payload
+            }
+        }
+    }
+
+    /// Lets go of what it lies in.
+    pub(super) fn let_go(self, pool: &mut Pool, others: &mut usize) {
+        let Self { bytes, block, pinned, .. } = self;
+        drop(bytes);
+        if block == NONE {
+            *others -= pinned;
+        } else {
+            pool.release(block);
+        }
+    }
+
+    /// Behind its last frame.
+    pub(super) const fn end(&self) -> u32 {
+        self.first + self.frames
+    }
+
+    /// Whether a frame lies in it, or a part of it.
+    #[inline]
+    pub(super) const fn has(&self, frame: u32) -> bool {
+        frame.wrapping_sub(self.first) < self.frames
+    }
+
+    /// Whether this byte of a frame lies in it; of whole frames, whether the frame does.
+    pub(super) fn covers(&self, frame: u32, within: u32) -> bool {
+        let has_byte = match self.kind {
+            Kind::Part { offset, .. } => {
+                within.checked_sub(offset).is_some_and(|at| (at as usize) < self.bytes.len())
+            }
+            Kind::Frames | Kind::Missing(_) => true,
+        };
+        has_byte && self.has(frame)
+    }
+
+    /// The frame that it began with at first: offsets count from there.
+    pub(super) const fn base(&self) -> u32 {
+        (self.key >> 32) as u32
+    }
+
+    /// Where, of whole frames, one begins: its offset from the piece's first beginning.
+    pub(super) fn offset_of(&self, frame: u32) -> u32 {
+        let walked = walk(&self.bytes, frame.saturating_sub(self.first));
+        self.trimmed + walked as u32
+    }
+}
+
+/// How pieces are ordered: by the frame and where in it they begin.
+const fn key(frame: u32, offset: u32) -> u64 {
+    (frame as u64) << 32 | offset as u64
+}
+
+/// How many bytes so many frames take, each a size and a payload.
+pub(super) fn walk(bytes: &[u8], frames: u32) -> usize {
+    let mut at = 0;
+    for _ in 0..frames {
+        at += bytes.get(at..).and_then(varint::read).map_or(0, |(size, head)| head + size as usize);
+    }
+    at
+}
+
+/// The payload of the frame that begins at `at`, and where the next begins.
+#[inline]
+pub(super) fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let rest = bytes.get(at..)?;
+    let (size, head) = varint::read(rest)?;
+    let payload = rest.get(head..head + size as usize)?;
+    Some((payload, at + head + size as usize))
+}
+
+/// How a group is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    Open,
+    Finished,
+    /// With a code; its frames are gone. `finished`: readers that had drained it before see its end.
+    Aborted {
+        code: u64,
+        finished: bool,
+    },
+    Skipped,
+}
+
+/// A frame that is not complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unfinished {
+    pub(super) size: u32,
+    pub(super) written: u32,
+}
+
+impl Unfinished {
+    /// Whether it is held in parts, not in the tail.
+    pub(super) const fn is_parted(self) -> bool {
+        self.size as usize > super::pool::LARGE
+    }
+}
+
+/// A list of pieces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pieces {
+    pub(super) head: u32,
+    pub(super) tail: u32,
+}
+
+impl Pieces {
+    pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    /// Hangs a piece, which lies at `at`, behind the others.
+    pub(super) fn push(&mut self, pieces: &mut Slab<Piece>, at: u32) {
+        let previous = self.tail;
+        self.link(pieces, previous, at);
+        match pieces.get_mut(previous) {
+            Some(piece) => piece.next = at,
+            None => self.head = at,
+        }
+        self.tail = at;
+    }
+
+    /// Hangs a piece behind another one of the list, or before all for `NONE`.
+    pub(super) fn insert_after(&mut self, pieces: &mut Slab<Piece>, before: u32, at: u32) {
+        let next = pieces.get(before).map_or(self.head, |piece| piece.next);
+        if next == NONE {
+            return self.push(pieces, at);
+        }
+        match pieces.get_mut(before) {
+            Some(piece) => piece.next = at,
+            None => self.head = at,
+        }
+        if let Some(piece) = pieces.get_mut(at) {
+            (piece.previous, piece.next) = (before, next);
+        }
+        if let Some(piece) = pieces.get_mut(next) {
+            piece.previous = at;
+        }
+    }
+
+    /// Takes a piece out of the list and its place.
+    pub(super) fn take(&mut self, pieces: &mut Slab<Piece>, at: u32) -> Option<Piece> {
+        let piece = pieces.remove(at)?;
+        match pieces.get_mut(piece.previous) {
+            Some(previous) => previous.next = piece.next,
+            None => self.head = piece.next,
+        }
+        match pieces.get_mut(piece.next) {
+            Some(next) => next.previous = piece.previous,
+            None => self.tail = piece.previous,
+        }
+        Some(piece)
+    }
+
+    /// Makes the jumps right from a piece on, after a change before the end: O(pieces behind it).
+    pub(super) fn relink(&mut self, pieces: &mut Slab<Piece>, from: u32) {
+        let mut at = from;
+        while let Some(piece) = pieces.get(at) {
+            let (previous, next) = (piece.previous, piece.next);
+            self.link(pieces, previous, at);
+            at = next;
+        }
+    }
+
+    /// Makes the links of a piece to those before it.
+    fn link(&self, pieces: &mut Slab<Piece>, previous: u32, at: u32) {
+        let floor = pieces.get(self.head).map_or(0, |head| head.key);
+        let (mut jump, mut jump_key, mut jump_len) = (NONE, 0, 0);
+        if let Some(before) = pieces.get(previous) {
+            (jump, jump_key, jump_len) = (previous, before.key, 1);
+            let held = before.jump != NONE && before.jump_key >= floor;
+            if let Some(further) = pieces.get(before.jump).filter(|_| held)
+                && further.jump_len == before.jump_len
+            {
+                jump_len = 1 + before.jump_len + further.jump_len;
+                (jump, jump_key) = (further.jump, further.jump_key);
+            }
+        }
+        if let Some(piece) = pieces.get_mut(at) {
+            piece.previous = previous;
+            (piece.jump, piece.jump_key, piece.jump_len) = (jump, jump_key, jump_len);
+        }
+    }
+
+    /// The piece in which a frame lies that is in one of them; of a frame in parts the one with this
+    /// byte of it.
+    pub(super) fn find(&self, pieces: &Slab<Piece>, frame: u32, within: u32) -> Option<u32> {
+        let wanted = key(frame, within);
+        let mut at = self.tail;
+        loop {
+            let piece = pieces.get(at)?;
+            if piece.key <= wanted {
+                return Some(at);
+            }
+            at = if piece.jump != NONE && piece.jump_key > wanted {
+                piece.jump
+            } else {
+                piece.previous
+            };
+        }
+    }
+}
+
+sorted!(BySequence, Group, by_sequence, |group| group.sequence);
+
+/// One group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) stamp: u64,
+    pub(super) sequence: u64,
+    pub(super) created: Instant,
+    pub(super) track: u32,
+    pub(super) by_sequence: Links,
+    /// Neighbours among the groups of the track, in the order in which they were created.
+    pub(super) previous: u32,
+    pub(super) next: u32,
+    pub(super) state: State,
+    /// Whether the track limits its bytes or frames.
+    pub(super) is_limited: bool,
+    pub(super) pieces: Pieces,
+    /// The first frame that was not evicted.
+    pub(super) floor: u32,
+    /// Behind the last complete frame that lies in pieces.
+    pub(super) sealed: u32,
+    /// Behind the last complete frame.
+    pub(super) count: u32,
+    /// Bytes of payload that are held.
+    pub(super) bytes: u64,
+    /// Frames behind `sealed`, then the size and the first bytes of one that is not complete.
+    pub(super) tail: BytesMut,
+    pub(super) tail_block: u32,
+    /// The size of the last block.
+    pub(super) block_size: usize,
+    /// The place of the piece that the tail will be; there is one whenever the tail is not empty.
+    pub(super) tail_piece: u32,
+    /// How many frames can be laid into the tail, as far as there is room, with nothing else to be done:
+    /// nobody waits, and nothing is limited. Zero when that is not known.
+    pub(super) quick: u32,
+    pub(super) unfinished: Option<Unfinished>,
+    /// Readers that wait for more, by what they take.
+    pub(super) waiting: [Queue; 3],
+}
+
+impl Vacant for Group {
+    fn vacant() -> Self {
+        Self {
+            stamp: 0,
+            sequence: 0,
+            created: Instant::ZERO,
+            track: NONE,
+            by_sequence: Links::UNTIED,
+            previous: NONE,
+            next: NONE,
+            state: State::Skipped,
+            is_limited: false,
+            pieces: Pieces::EMPTY,
+            floor: 0,
+            sealed: 0,
+            count: 0,
+            bytes: 0,
+            tail: BytesMut::new(),
+            tail_block: NONE,
+            block_size: 0,
+            tail_piece: NONE,
+            quick: 0,
+            unfinished: None,
+            waiting: [Queue::EMPTY; 3],
+        }
+    }
+}
+
+impl Group {
+    /// Room for so many bytes in the tail, and a place for the piece that it will be.
+    #[inline]
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        self.tail_piece != NONE
+            && self.tail.capacity() - self.tail.len() >= len
+            && self.count - self.sealed < PIECE_FRAMES
+    }
+
+    /// Lays the size of a small frame into the tail, where there is room.
+    #[inline]
+    pub(super) fn lay_size(&mut self, size: usize) {
+        if size < 64 {
+            self.tail.extend_from_slice(&[size as u8]);
+        } else {
+            // Two bytes hold the sizes of all small frames.
+            self.tail.extend_from_slice(&(size as u16 | 0x4000).to_be_bytes());
+        }
+    }
+
+    /// Where, of the frames in the tail, one begins.
+    pub(super) fn tail_offset(&self, frame: u32) -> u32 {
+        walk(&self.tail, frame - self.sealed) as u32
+    }
+
+    /// Takes the first frame out of the tail: how many bytes of payload it had.
+    pub(super) fn trim_tail(&mut self) -> usize {
+        let Some((payload, end)) = frame_at(&self.tail, 0) else { return 0 };
+        let len = payload.len();
+        self.tail.advance(end);
+        self.sealed += 1;
+        self.floor = self.sealed;
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(first: u32, frames: u32) -> Piece {
+        Piece::new(0, first, frames, Kind::Missing(Missing::Lost), Bytes::new())
+    }
+
+    /// How many steps a look-up takes.
+    fn steps(list: &Pieces, pieces: &Slab<Piece>, frame: u32) -> u32 {
+        let (mut at, mut steps) = (list.tail, 1);
+        while let Some(piece) = pieces.get(at).filter(|piece| piece.key > key(frame, 0)) {
+            let jumps = piece.jump != NONE && piece.jump_key > key(frame, 0);
+            at = if jumps { piece.jump } else { piece.previous };
+            steps += 1;
+        }
+        steps
+    }
+
+    #[test]
+    fn every_frame_is_found_in_few_steps_while_the_front_goes() {
+        let (mut list, mut pieces) = (Pieces::EMPTY, Slab::new());
+        let mut next = 0;
+        let mut floor = 0;
+        for round in 0..5000_u32 {
+            let frames = round % 3 + 1;
+            let at = pieces.insert(piece(next, frames)).unwrap();
+            list.push(&mut pieces, at);
+            next += frames;
+            if round >= 1000 {
+                floor += list.take(&mut pieces, list.head).unwrap().frames;
+            }
+            if round % 97 == 0 || round > 4990 {
+                for frame in floor..next {
+                    let found = list.find(&pieces, frame, 0).unwrap();
+                    assert!(pieces.get(found).unwrap().has(frame));
+                    let taken = steps(&list, &pieces, frame);
+                    assert!(taken <= 40, "{taken} steps to frame {frame} of {floor}..{next}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_put_in_between_is_found_and_so_are_its_neighbours() {
+        let (mut list, mut pieces) = (Pieces::EMPTY, Slab::new());
+        for number in 0..100 {
+            let at = pieces.insert(piece(number * 2, 1)).unwrap();
+            list.push(&mut pieces, at);
+        }
+        for number in (0..100).rev() {
+            let before = list.find(&pieces, number * 2, 0).unwrap();
+            let at = pieces.insert(piece(number * 2 + 1, 1)).unwrap();
+            list.insert_after(&mut pieces, before, at);
+            list.relink(&mut pieces, at);
+        }
+        for frame in 0..200 {
+            let found = list.find(&pieces, frame, 0).unwrap();
+            assert_eq!(pieces.get(found).unwrap().first, frame);
+            assert!(steps(&list, &pieces, frame) <= 20);
+        }
+    }
+}

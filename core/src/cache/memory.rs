@@ -1,0 +1,458 @@
+//! What memory there is, and what goes when it is needed for something else.
+
+use super::event::Command;
+use super::group::{Kind, State, frame_at};
+use super::reader::Waits;
+use super::track::Turn;
+use super::{Cache, ReaderId, Refusal, TOO_LARGE, TrackId};
+use crate::slab::NONE;
+use bytes::{Buf, BytesMut};
+
+/// Why a group goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    Bytes,
+    Age,
+    Count,
+}
+
+impl Cache {
+    /// Bytes that the budget is about: all but blocks that are idle or lent.
+    pub(super) fn live(&self) -> usize {
+        self.tracks.bytes()
+            + self.groups.bytes()
+            + self.pieces.bytes()
+            + self.readers.bytes()
+            + self.publishers.bytes()
+            + self.pool.used()
+            + self.others
+    }
+
+    /// Lets things go until there is room for what `need` tells; `false` when there cannot be. The group
+    /// `current` is being written to: it stays, but for its front.
+    pub(super) fn make_room(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
+        let max = self.config.max_bytes;
+        let fits = loop {
+            if self.live().saturating_add(need(self)) <= max {
+                break true;
+            }
+            if !self.evict(current) {
+                break false;
+            }
+        };
+        let shielded = core::mem::replace(&mut self.shielded, NONE);
+        if let Some(track) = self.groups.get(shielded).map(|group| group.track) {
+            self.reorder(track);
+        }
+        fits
+    }
+
+    /// As [`make_room`](Self::make_room), and gives up idle blocks for it.
+    pub(super) fn room_for(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
+        let fits = self.make_room(current, &need);
+        let live = self.live().saturating_add(if fits { need(self) } else { 0 });
+        self.pool.shrink(self.config.max_bytes.saturating_sub(live));
+        fits
+    }
+
+    /// A block of `size` bytes: where it lies, and its memory.
+    pub(super) fn block(&mut self, current: u32, size: usize) -> Option<(u32, BytesMut)> {
+        self.pool.look();
+        let growth = move |cache: &Self| cache.pool.growth(size);
+        if !self.make_room(current, growth) {
+            self.settle();
+            return None;
+        }
+        // What was let go just now is perhaps a block of this size.
+        if !self.pool.has_idle(size) {
+            let live = self.live() + growth(self);
+            self.pool.shrink(self.config.max_bytes.saturating_sub(live));
+        }
+        let block = self.pool.take(size);
+        self.stats.blocks_allocated = self.pool.allocated();
+        self.settle();
+        block
+    }
+
+    /// Gives up idle blocks that there is no room for.
+    pub(super) fn settle(&mut self) {
+        self.pool.shrink(self.config.max_bytes.saturating_sub(self.live()));
+    }
+
+    /// How full the cache is of what cannot be evicted.
+    pub(super) fn full(&mut self) -> Refusal {
+        let full = Refusal::Full { used: self.live(), max: self.config.max_bytes };
+        self.refuse(full)
+    }
+
+    /// Lets something go for the budget; `false` when nothing is left that can.
+    fn evict(&mut self, current: u32) -> bool {
+        while let Some(track) = self.turns.first(&self.tracks) {
+            let Some((at, is_newest)) = self.victim(track) else { return false };
+            let is_open = self.groups.get(at).is_some_and(|group| group.state == State::Open);
+            if (at == current || is_newest && is_open) && self.evict_front(at) {
+                return true;
+            }
+            if at != current {
+                self.evict_group(at, Cause::Bytes);
+                return true;
+            }
+            self.shielded = at;
+            self.reorder(track);
+        }
+        false
+    }
+
+    /// What of a track goes next, and whether it is the newest group of a live track.
+    fn victim(&self, track: u32) -> Option<(u32, bool)> {
+        let track = self.tracks.get(track)?;
+        let shield = |at: u32| {
+            if at == self.shielded {
+                self.groups.get(at).map_or(NONE, |group| group.next)
+            } else {
+                at
+            }
+        };
+        let first = shield(track.oldest);
+        let group = self.groups.get(first)?;
+        if !track.is_live() || first != track.top {
+            return Some((first, false));
+        }
+        match shield(group.next) {
+            NONE => Some((first, true)),
+            second => Some((second, false)),
+        }
+    }
+
+    /// Makes right when a track's turn comes to let something go, for the budget and for its age.
+    pub(super) fn reorder(&mut self, at: u32) {
+        let victim = self.victim(at).and_then(|(at, is_newest)| {
+            self.groups.get(at).map(|group| (Turn { is_newest, stamp: group.stamp }, group.created))
+        });
+        let Some(track) = self.tracks.get(at) else { return };
+        let turn = victim.map(|(turn, _)| turn);
+        let aged = victim.filter(|(turn, _)| !turn.is_newest);
+        let expiry =
+            aged.and_then(|(_, created)| super::config::expiry(created, track.limits.max_age));
+        let (old_turn, old_expiry) = (track.turn, track.expiry);
+        if old_turn != turn {
+            if old_turn.is_some() {
+                self.turns.remove(&mut self.tracks, at);
+            }
+            if let Some(track) = self.tracks.get_mut(at) {
+                track.turn = turn;
+            }
+            if turn.is_some() {
+                self.turns.insert(&mut self.tracks, at);
+            }
+        }
+        if old_expiry != expiry {
+            if old_expiry.is_some() {
+                self.expiries.remove(&mut self.tracks, at);
+            }
+            if let Some(track) = self.tracks.get_mut(at) {
+                track.expiry = expiry;
+            }
+            if expiry.is_some() {
+                self.expiries.insert(&mut self.tracks, at);
+            }
+        }
+    }
+
+    /// Lets go of what has reached the age that its track keeps.
+    pub(super) fn expire(&mut self) {
+        while let Some(track) = self.expiries.first(&self.tracks) {
+            let expiry = self.tracks.get(track).and_then(|track| track.expiry);
+            let victim = self.victim(track);
+            match (expiry, victim) {
+                (Some(expiry), Some((at, false))) if expiry <= self.now => {
+                    self.evict_group(at, Cause::Age);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Lets the groups of a track go that are more than it keeps.
+    pub(super) fn limit_groups(&mut self, at: u32) {
+        while let Some(track) = self.tracks.get(at)
+            && track.limits.max_groups != 0
+            && track.group_count > track.limits.max_groups
+            && let Some((group, false)) = self.victim(at)
+        {
+            self.evict_group(group, Cause::Count);
+        }
+    }
+
+    /// Lets the front of a group go, a piece of it; `false` when there is none.
+    fn evict_front(&mut self, at: u32) -> bool {
+        let Some(group) = self.groups.get_mut(at) else { return false };
+        let (floor, track) = (group.floor, group.track);
+        if let Some(head) = self.pieces.get(group.pieces.head) {
+            if head.first == group.count {
+                return false;
+            }
+            self.drop_front_piece(at);
+        } else if group.unfinished.is_some_and(|frame| !frame.is_parted()) {
+            return false;
+        } else if group.tail_block != NONE {
+            // Nothing of the tail was shared, or it would be a piece.
+            group.floor = group.count;
+            group.sealed = group.count;
+            group.tail.clear();
+            self.retire_tail(at);
+        } else {
+            return false;
+        }
+        if let Some(group) = self.groups.get_mut(at) {
+            let gone = group.floor - floor;
+            if group.floor == group.count && group.unfinished.is_none() {
+                group.bytes = 0;
+            }
+            if gone > 0 {
+                self.count_frames(track, gone);
+            }
+        }
+        true
+    }
+
+    /// Lets the first piece of a group go; of a frame in parts all of them.
+    fn drop_front_piece(&mut self, at: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(head) = self.pieces.get(group.pieces.head) else { return };
+        let (first, end) = (head.first, head.end());
+        if group.is_limited {
+            group.bytes -= head.payload();
+        }
+        group.floor = end;
+        while self.pieces.get(group.pieces.head).is_some_and(|head| head.first == first) {
+            let head = group.pieces.head;
+            if let Some(piece) = group.pieces.take(&mut self.pieces, head) {
+                piece.let_go(&mut self.pool, &mut self.others);
+            }
+        }
+    }
+
+    /// Counts frames that went from the front of a group that stays.
+    fn count_frames(&mut self, track: u32, gone: u32) {
+        self.stats.evicted.frames += u64::from(gone);
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.evicted.frames += u64::from(gone);
+        }
+        self.mark_dirty(track);
+    }
+
+    /// Keeps a group within the limits of its track, frame by frame from the front.
+    pub(super) fn limit_frames(&mut self, at: u32) {
+        let Some(group) = self.groups.get(at) else { return };
+        let Some(track) = self.tracks.get(group.track) else { return };
+        let (limits, floor, track) = (track.limits, group.floor, group.track);
+        while let Some(group) = self.groups.get(at) {
+            let frames = group.count - group.floor;
+            let excess = match limits.max_group_frames {
+                0 => 0,
+                most => frames.saturating_sub(most),
+            };
+            if excess > 0 {
+                self.trim(at, excess);
+            } else if limits.max_group_bytes != 0
+                && group.bytes > limits.max_group_bytes
+                && frames > 1
+            {
+                self.trim(at, frames - 1);
+            } else {
+                break;
+            }
+        }
+        let gone = self.groups.get(at).map_or(0, |group| group.floor - floor);
+        if gone > 0 {
+            self.count_frames(track, gone);
+        }
+    }
+
+    /// Lets the first frame of a group go; of missing ones up to `most`.
+    fn trim(&mut self, at: u32, most: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(head) = self.pieces.get_mut(group.pieces.head) else {
+            group.bytes -= group.trim_tail() as u64;
+            return;
+        };
+        let frames = if let Kind::Missing(_) = head.kind { most } else { 1 };
+        if head.frames <= frames {
+            return self.drop_front_piece(at);
+        }
+        if head.kind == Kind::Frames
+            && let Some((payload, end)) = frame_at(&head.bytes, 0)
+        {
+            group.bytes -= payload.len() as u64;
+            head.bytes.advance(end);
+            head.trimmed += end as u32;
+        }
+        head.first += frames;
+        head.frames -= frames;
+        group.floor = head.first;
+    }
+
+    /// Lets a whole group go.
+    fn evict_group(&mut self, at: u32, cause: Cause) {
+        let Some(group) = self.groups.get(at) else { return };
+        let (track, sequence) = (group.track, group.sequence);
+        let counter = |evicted: &mut super::Evictions| match cause {
+            Cause::Bytes => evicted.by_bytes += 1,
+            Cause::Age => evicted.by_age += 1,
+            Cause::Count => evicted.by_count += 1,
+        };
+        counter(&mut self.stats.evicted);
+        if let Some(track) = self.tracks.get_mut(track) {
+            counter(&mut track.evicted);
+            track.evicted_end = track.evicted_end.max(sequence.saturating_add(1));
+        }
+        self.wake_group(at);
+        self.clear(at);
+        self.remove_group(at);
+        self.mark_dirty(track);
+    }
+
+    /// Takes a group without frames out of its track.
+    fn remove_group(&mut self, at: u32) {
+        let Some(group) = self.groups.get(at) else { return };
+        let (previous, next, number) = (group.previous, group.next, group.track);
+        let Some(track) = self.tracks.get_mut(number) else { return };
+        track.groups.remove(&mut self.groups, at);
+        track.group_count -= 1;
+        match self.groups.get_mut(previous) {
+            Some(group) => group.next = next,
+            None => track.oldest = next,
+        }
+        match self.groups.get_mut(next) {
+            Some(group) => group.previous = previous,
+            None => track.youngest = previous,
+        }
+        if track.top == at {
+            track.top = track.groups.last(&self.groups).unwrap_or(NONE);
+        }
+        self.groups.remove(at);
+        if self.shielded == at {
+            self.shielded = NONE;
+        }
+        self.reorder(number);
+    }
+
+    /// Frees everything that a group holds.
+    pub(super) fn clear(&mut self, at: u32) {
+        while let Some(group) = self.groups.get_mut(at)
+            && group.pieces.head != NONE
+        {
+            let head = group.pieces.head;
+            let Some(piece) = group.pieces.take(&mut self.pieces, head) else { break };
+            piece.let_go(&mut self.pool, &mut self.others);
+        }
+        if let Some(group) = self.groups.get_mut(at) {
+            group.tail.clear();
+            (group.floor, group.sealed, group.bytes) = (group.count, group.count, 0);
+            if let Some(frame) = group.unfinished.take() {
+                let track = group.track;
+                self.forget_unfinished(track, frame.written);
+            }
+        }
+        self.retire_tail(at);
+    }
+
+    /// Aborts a group of which the budget cannot hold a frame.
+    pub(super) fn abort_as_too_large(&mut self, at: u32) {
+        self.clear(at);
+        self.wake_group(at);
+        let Some(group) = self.groups.get_mut(at) else { return };
+        group.state = State::Aborted { code: TOO_LARGE, finished: false };
+        let stamp = self.tracks.get(group.track).map_or(0, |track| track.stamp);
+        self.aborted = Some((TrackId { slot: group.track, stamp }, group.sequence));
+        self.is_undrained = true;
+        self.stats.too_large += 1;
+    }
+
+    /// Says that what a track holds has become less.
+    fn mark_dirty(&mut self, at: u32) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        self.is_undrained = true;
+        if core::mem::replace(&mut track.is_dirty, true) {
+            return;
+        }
+        track.next_dirty = NONE;
+        match self.tracks.get_mut(self.last_dirty) {
+            Some(last) => last.next_dirty = at,
+            None => self.dirty = at,
+        }
+        self.last_dirty = at;
+    }
+
+    /// What to tell of the next track that holds less.
+    pub(super) fn next_dirty(&mut self) -> Option<Command> {
+        let at = self.dirty;
+        let track = self.tracks.get_mut(at)?;
+        track.is_dirty = false;
+        self.dirty = track.next_dirty;
+        if self.dirty == NONE {
+            self.last_dirty = NONE;
+        }
+        let id = TrackId { slot: at, stamp: track.stamp };
+        let floor = self.floor(id);
+        self.forget_if_over(at);
+        Some(Command::Evicted { track: id, floor })
+    }
+
+    /// The next reader that has something to read.
+    pub(super) fn next_ready(&mut self) -> Option<Command> {
+        loop {
+            let slot = self.ready.pop(&mut self.readers)?;
+            let reader = self.readers.get_mut(slot)?;
+            // More of the group came, but not as far as this reader's place.
+            if let Waits::ForMore(by) = reader.waits
+                && let Some(group) = self.groups.get_mut(reader.group)
+                && group.stamp == reader.group_stamp
+                && group.state == State::Open
+                && !group.has_for(reader, by)
+            {
+                group.quick = 0;
+                group.waiting[by as usize].push(&mut self.readers, slot);
+                continue;
+            }
+            reader.waits = Waits::Not;
+            self.stats.woken += 1;
+            return Some(Command::Readable(ReaderId { slot, stamp: reader.stamp }));
+        }
+    }
+
+    /// Tells everybody who waits for more of a group.
+    pub(super) fn wake_group(&mut self, at: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        for waiting in core::mem::replace(&mut group.waiting, [super::Queue::EMPTY; 3]) {
+            self.is_undrained |= !waiting.is_empty();
+            self.ready.append(&mut self.readers, waiting);
+        }
+    }
+
+    /// Takes a reader out of what it waits in.
+    pub(super) fn stop_waiting(&mut self, at: u32) {
+        let Some(reader) = self.readers.get_mut(at) else { return };
+        let waits = core::mem::replace(&mut reader.waits, Waits::Not);
+        let (track, group) = (reader.track, reader.group);
+        match waits {
+            Waits::Not => {}
+            Waits::ForMore(by) => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.waiting[by as usize].remove(&mut self.readers, at);
+                }
+            }
+            Waits::ForNewest => {
+                if let Some(track) = self.tracks.get_mut(track) {
+                    track.waiting.remove(&mut self.readers, at);
+                }
+            }
+            Waits::ForLater => {
+                if let Some(track) = self.tracks.get_mut(track) {
+                    track.later.remove(&mut self.readers, at);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Tracks of groups of frames in bounded memory: what late joiners read, what fan-out sends from, what
+//! replay hands over to.
+//!
+//! A *track* is a series of *groups* with numbers, a group an ordered list of *frames*, a frame a sized
+//! payload: the words of moq-lite. Frames are copied once, into blocks of their group; after that,
+//! reading shares. A *reader* is a place in a track; there may be any number, and they hold nothing
+//! back.
+//!
+//! ```
+//! use gapless_core::cache::{Cache, Config, Limits, Next, Start};
+//! use gapless_core::{Instant, Machine};
+//!
+//! let mut cache = Cache::new(Config::new(1 << 20))?;
+//! let track = cache.create_track(Instant::ZERO, b"quotes", 0, Limits::default())?;
+//! let reader = cache.open_reader(track, Start::Oldest)?;
+//! let group = cache.append_group(Instant::ZERO, track)?;
+//! cache.append(group, b"first")?;
+//! cache.append(group, b"other")?;
+//! cache.finish_group(group)?;
+//!
+//! let first = cache.next_frame(reader)?.held().expect("a frame");
+//! assert_eq!((first.group, first.index, first.bytes), (0, 0, &b"first"[..]));
+//! let run = cache.next_run(reader)?.held().expect("all the others");
+//! assert_eq!(&run.bytes[..], b"\x05other");
+//! assert_eq!(cache.next_run(reader)?, Next::GroupEnd { group: 0, frames: 2 });
+//! assert_eq!(cache.next_run(reader)?, Next::Pending);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! # Two ways in
+//!
+//! Every event of [`Machine::handle`] is a method too, which returns what the event answers by
+//! [`Command::Answer`]. Both are the same code; a [`Recorder`](crate::journal::Recorder) records both.
+//! Either way, the commands that follow are drained before the next call
+//! ([`Refusal::Undrained`]). A warm `append` that nobody waits for has none.
+//!
+//! # Memory
+//!
+//! [`Config::max_bytes`] bounds everything: blocks, tables, names, readers; it holds after every call.
+//! What is let go first is the oldest group over all tracks, by the time of creation; the newest groups
+//! of live tracks come after all others; the budget always wins. Of the group that is being written to,
+//! and of an unfinished newest one, the front goes first, and indices stay what they were: so a group
+//! may be larger than memory. A frame that cannot be held even so aborts its group with [`TOO_LARGE`].
+//!
+//! Small frames are copied once, into blocks of up to 16 KiB that lie behind one another in pieces. Readers at
+//! the live edge that take runs or shares, and frames that are written by chunks, cut pieces short: such are
+//! copied together once more when nothing else is laid into their block, so that who comes later finds
+//! runs.
+//!
+//! What was handed out of a block that was let go since is not the cache's any more:
+//! [`lent`](Machine::lent) tells it. It makes no difference to anything that the cache does.
+//!
+//! # What never changes
+//!
+//! A frame that is held keeps its bytes and its index for as long as it is there. [`Cache::put`]
+//! compares what comes late with it, and lets only what is missing become held.
+//!
+//! # What it costs
+//!
+//! | operation | cost |
+//! |---|---|
+//! | `append`, `append_shared`, `open_frame`, `write` | O(1) |
+//! | `next_frame`, `next_shared`, `next_chunk`, `next_run` | O(1) within a group; at a place that was jumped to, as `frame` |
+//! | the step of a reader to the next group, and behind what was evicted | O(log groups of the track) |
+//! | creating, finishing, aborting, evicting a group | O(log groups of the track + log tracks), and O(1) for each of its pieces: up to 256 frames or 16 KiB, less where a share or a run was taken of what was still being filled |
+//! | `track`, `group` | O(log n) |
+//! | `frame` | O(log pieces of the group), and up to 256 steps |
+//! | `put` of what is held | as `frame`, and O(its bytes) |
+//! | `put` of what is missing | O(pieces of the group) |
+//! | opening, closing, moving a reader | O(1), or O(log readers) when it waits for a number beyond the next |
+//! | `Readable` | O(1) for each reader told, and for each that waits in the same group for a frame behind the next |
+//! | ending a track | O(its groups), and O(log n) for each reader told |
+
+mod calls;
+mod config;
+mod event;
+mod gather;
+mod group;
+mod journal;
+mod memory;
+mod pool;
+mod produce;
+mod read;
+mod reader;
+mod run;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod track;
+mod tracks;
+mod write;
+
+pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
+pub use event::{
+    Answer, By, Chunk, Command, Event, Frame, GroupId, Look, Missing, Next, Put, ReaderId, Start,
+    TrackId,
+};
+pub use run::{Frames, Run};
+pub use stats::{Evictions, Stats};
+
+use group::{Group, Piece};
+use pool::Pool;
+use reader::{Queue, Reader};
+use track::{ByExpiry, ByName, ByNumber, ByTurn, Publisher, Track};
+
+use crate::slab::{NONE, Slab};
+use crate::tree::Tree;
+use crate::{Instant, Machine};
+
+/// The code of groups and tracks whose producer went away (moq-lite: cancelled).
+pub const DROPPED: u64 = 0x1;
+/// The code of groups of which the budget cannot hold a frame (moq-lite: group too large).
+pub const TOO_LARGE: u64 = 0x32;
+/// The highest number that a group can have.
+pub const MAX_SEQUENCE: u64 = u64::MAX - 1;
+
+/// Tracks, groups, frames, and who reads them; see the [module](self).
+#[derive(Debug)]
+pub struct Cache {
+    config: Config,
+    /// The largest frame that is laid into a block among others, and allowed.
+    small: usize,
+    now: Instant,
+    /// What the next thing is stamped with, of any kind: stamps never come again.
+    stamp: u64,
+    tracks: Slab<Track>,
+    groups: Slab<Group>,
+    pieces: Slab<Piece>,
+    readers: Slab<Reader>,
+    publishers: Slab<Publisher>,
+    pool: Pool,
+    names: Tree<ByName>,
+    turns: Tree<ByTurn>,
+    expiries: Tree<ByExpiry>,
+    numbers: Tree<ByNumber>,
+    /// Bytes of names, and of buffers from outside that are held.
+    others: usize,
+    /// A group that cannot give anything more for now.
+    shielded: u32,
+    /// What is to be told: readers, tracks with evictions, an answer, an aborted group.
+    ready: Queue,
+    dirty: u32,
+    last_dirty: u32,
+    answer: Option<Answer>,
+    aborted: Option<(TrackId, u64)>,
+    is_undrained: bool,
+    stats: Stats,
+}
+
+impl Machine for Cache {
+    type Config = Config;
+    type Event<'a> = Event<'a>;
+    type Command = Command;
+    type Stats = Stats;
+    type Error = Error;
+
+    fn new(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let pool = Pool::new(config.max_bytes);
+        Ok(Self {
+            small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
+            config,
+            now: Instant::ZERO,
+            stamp: 0,
+            tracks: Slab::new(),
+            groups: Slab::new(),
+            pieces: Slab::new(),
+            readers: Slab::new(),
+            publishers: Slab::new(),
+            pool,
+            names: Tree::EMPTY,
+            turns: Tree::EMPTY,
+            expiries: Tree::EMPTY,
+            numbers: Tree::EMPTY,
+            others: 0,
+            shielded: NONE,
+            ready: Queue::EMPTY,
+            dirty: NONE,
+            last_dirty: NONE,
+            answer: None,
+            aborted: None,
+            is_undrained: false,
+            stats: Stats::default(),
+        })
+    }
+
+    /// Takes an event. What it gave is the first command: [`Command::Answer`].
+    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+        let answer = match self.call(now, event) {
+            Ok(answer) => answer,
+            Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
+            Err(refusal) => return Err(refusal.into()),
+        };
+        self.now = self.now.max(now);
+        self.answer = Some(answer);
+        self.is_undrained = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn poll_command(&mut self) -> Option<Command> {
+        if self.is_undrained { self.next_command() } else { None }
+    }
+
+    /// When the next group reaches the age that its track keeps.
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.tracks.get(self.expiries.first(&self.tracks)?)?.expiry
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.drained()?;
+        self.now = self.now.max(now);
+        self.expire();
+        Ok(())
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn memory_used(&self) -> usize {
+        self.live() + self.pool.idle() + self.pool.lent()
+    }
+
+    fn lent(&self) -> usize {
+        self.pool.lent()
+    }
+}
+
+impl Cache {
+    fn next_command(&mut self) -> Option<Command> {
+        if let Some(answer) = self.answer.take() {
+            return Some(Command::Answer(answer));
+        }
+        if let Some((track, group)) = self.aborted.take() {
+            return Some(Command::Aborted { track, group, code: TOO_LARGE });
+        }
+        let told = self.next_dirty().or_else(|| self.next_ready());
+        self.is_undrained = told.is_some();
+        told
+    }
+
+    /// Refuses a call while commands of the last are waiting.
+    #[inline]
+    const fn drained(&self) -> Result<(), Refusal> {
+        if self.is_undrained { Err(Refusal::Undrained) } else { Ok(()) }
+    }
+
+    const fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    /// Counts a refusal.
+    const fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Contradiction(_) => self.stats.contradictions += 1,
+            Refusal::Duplicate(_) => self.stats.duplicates += 1,
+            Refusal::BeyondWindow { .. } | Refusal::BeyondEnd { .. } => self.stats.beyond += 1,
+            Refusal::FrameTooLarge { .. } | Refusal::PastSize { .. } => self.stats.oversized += 1,
+            Refusal::Unfinished { .. } => self.stats.unfinished += 1,
+            Refusal::FrameEvicted { .. } => self.stats.late += 1,
+            Refusal::Full { .. } | Refusal::UsedUp => self.stats.full += 1,
+            _ => {}
+        }
+        refusal
+    }
+}

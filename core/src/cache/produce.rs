@@ -1,0 +1,249 @@
+//! Groups: how they come and end.
+
+use super::group::{Group, State};
+use super::reader::Queue;
+use super::track::Life;
+use super::{Cache, DROPPED, GroupId, MAX_SEQUENCE, Refusal, TrackId};
+use crate::Instant;
+use crate::slab::{NONE, Vacant};
+
+impl Cache {
+    /// Creates the group with this number; lower ones than the newest too. A skipped one comes to life. One
+    /// that was evicted can be created again.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`], [`Refusal::BeyondEnd`],
+    /// [`Refusal::BeyondWindow`], [`Refusal::Duplicate`], [`Refusal::Full`].
+    pub fn create_group(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        sequence: u64,
+    ) -> Result<GroupId, Refusal> {
+        self.create(now, track, sequence, State::Open)
+    }
+
+    /// Creates the group behind the newest there ever was: 0 (or [`Limits::first_group`]) at first.
+    ///
+    /// [`Limits::first_group`]: super::Limits::first_group
+    ///
+    /// # Errors
+    /// As [`create_group`](Self::create_group).
+    pub fn append_group(&mut self, now: Instant, track: TrackId) -> Result<GroupId, Refusal> {
+        let known = self.known(track).ok_or(Refusal::UnknownTrack)?;
+        let next = known.newest.map_or(known.limits.first_group, |newest| newest.saturating_add(1));
+        self.create(now, track, next, State::Open)
+    }
+
+    /// Says that there is nothing under this number: readers pass it, and are told.
+    ///
+    /// # Errors
+    /// As [`create_group`](Self::create_group).
+    pub fn skip_group(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        sequence: u64,
+    ) -> Result<(), Refusal> {
+        self.create(now, track, sequence, State::Skipped).map(|_| ())
+    }
+
+    /// The group with this number.
+    #[must_use]
+    pub fn group(&self, track: TrackId, sequence: u64) -> Option<GroupId> {
+        let slot = self.numbered(track, sequence)?;
+        self.groups.get(slot).map(|group| GroupId { slot, stamp: group.stamp })
+    }
+
+    /// The first frame of a group that was not evicted, and the index of the next: they are what is
+    /// there, missing ones included. `None` when there is no such group, or no longer.
+    #[must_use]
+    pub fn frames(&self, group: GroupId) -> Option<core::ops::Range<u64>> {
+        let group = self.held(group).ok()?;
+        Some(group.floor.into()..group.count.into())
+    }
+
+    /// Says that a group has all its frames. It stays for readers to drain.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
+    /// [`Refusal::Short`].
+    pub fn finish_group(&mut self, group: GroupId) -> Result<(), Refusal> {
+        self.drained()?;
+        let at = self.open_group(group)?;
+        self.check_complete(at)?;
+        self.seal(at);
+        self.retire_tail(at);
+        if let Some(group) = self.groups.get_mut(at) {
+            group.state = State::Finished;
+        }
+        self.wake_group(at);
+        Ok(())
+    }
+
+    /// Ends a group with a code: its frames go at once, and readers that have not drained it learn the
+    /// code. One that was finished can be aborted too.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownGroup`], [`Refusal::Aborted`], [`Refusal::Skipped`].
+    pub fn abort_group(&mut self, group: GroupId, code: u64) -> Result<(), Refusal> {
+        self.drained()?;
+        match self.held(group)?.state {
+            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
+            State::Skipped => Err(Refusal::Skipped),
+            State::Open | State::Finished => {
+                self.abort(group.slot, code);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that a group's producer went away: an open one is aborted as [`DROPPED`]. Nothing happens to
+    /// others.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownGroup`].
+    pub fn drop_group(&mut self, group: GroupId) -> Result<(), Refusal> {
+        self.drained()?;
+        if self.held(group)?.state == State::Open {
+            self.abort(group.slot, DROPPED);
+        }
+        Ok(())
+    }
+
+    pub(super) fn abort(&mut self, at: u32, code: u64) {
+        self.clear(at);
+        if let Some(group) = self.groups.get_mut(at) {
+            let finished = group.state == State::Finished;
+            group.state = State::Aborted { code, finished };
+            self.stats.aborted += 1;
+        }
+        self.wake_group(at);
+    }
+
+    fn create(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        sequence: u64,
+        state: State,
+    ) -> Result<GroupId, Refusal> {
+        self.drained()?;
+        let track = self.known(id).ok_or(Refusal::UnknownTrack)?;
+        match track.life {
+            Life::Live => {}
+            Life::Finished { end: Some(end), closed: false } if sequence <= end => {}
+            Life::Finished { end: Some(end), closed: false } => {
+                return Err(self.refuse(Refusal::BeyondEnd { sequence, end }));
+            }
+            _ => return Err(Refusal::TrackEnded),
+        }
+        let from = track
+            .newest
+            .map_or(track.limits.first_group, |newest| newest.max(track.limits.first_group));
+        let last = from.saturating_add(self.config.window).min(MAX_SEQUENCE);
+        if sequence > last {
+            return Err(self.refuse(Refusal::BeyondWindow { sequence, last }));
+        }
+        let (is_limited, is_new) = {
+            let limits = &track.limits;
+            let is_limited = limits.max_group_bytes != 0 || limits.max_group_frames != 0;
+            (is_limited, track.newest.is_none_or(|newest| sequence > newest))
+        };
+        if let Some(slot) = self.numbered(id, sequence) {
+            return self.revive(slot, state);
+        }
+        if !self.room_for(NONE, |cache| cache.groups.growth()) {
+            return Err(self.full());
+        }
+        self.now = self.now.max(now);
+        let (stamp, created) = (self.next_stamp(), self.now);
+        let group = Group {
+            stamp,
+            sequence,
+            created,
+            track: id.slot,
+            state,
+            is_limited,
+            ..Group::vacant()
+        };
+        let Some(slot) = self.groups.insert(group) else { return Err(self.full()) };
+        self.stats.groups += 1;
+        self.link(slot, id.slot, sequence);
+        if is_new {
+            self.tell_of_newest(id.slot, sequence);
+        }
+        self.limit_groups(id.slot);
+        self.reorder(id.slot);
+        Ok(GroupId { slot, stamp })
+    }
+
+    /// A group that was skipped comes to life, in its place; any other is there already.
+    fn revive(&mut self, slot: u32, state: State) -> Result<GroupId, Refusal> {
+        let Some(group) = self.groups.get_mut(slot) else { return Err(Refusal::UnknownGroup) };
+        if group.state != State::Skipped || state == State::Skipped {
+            let duplicate = Refusal::Duplicate(group.sequence);
+            return Err(self.refuse(duplicate));
+        }
+        group.state = state;
+        Ok(GroupId { slot, stamp: group.stamp })
+    }
+
+    /// Makes a group part of its track.
+    fn link(&mut self, slot: u32, at: u32, sequence: u64) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.groups.insert(&mut self.groups, slot);
+        track.group_count += 1;
+        if let Some(group) = self.groups.get_mut(slot) {
+            (group.previous, group.next) = (track.youngest, NONE);
+        }
+        match self.groups.get_mut(track.youngest) {
+            Some(youngest) => youngest.next = slot,
+            None => track.oldest = slot,
+        }
+        track.youngest = slot;
+        if self.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
+            track.top = slot;
+        }
+    }
+
+    /// Remembers the highest number, and tells those who wait for it.
+    fn tell_of_newest(&mut self, at: u32, sequence: u64) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.newest = Some(sequence);
+        let waiting = core::mem::replace(&mut track.waiting, Queue::EMPTY);
+        self.is_undrained |= !waiting.is_empty();
+        self.ready.append(&mut self.readers, waiting);
+        self.wake_later(at, false, |wanted| wanted <= sequence);
+    }
+
+    fn numbered(&self, track: TrackId, sequence: u64) -> Option<u32> {
+        let order = |at| self.groups.get(at).map(|group| group.sequence).cmp(&Some(sequence));
+        self.known(track)?.groups.find(&self.groups, order)
+    }
+
+    /// A group, whatever its state.
+    #[inline]
+    pub(super) fn held(&self, group: GroupId) -> Result<&Group, Refusal> {
+        let known = self.groups.get(group.slot).filter(|known| known.stamp == group.stamp);
+        known.ok_or(Refusal::UnknownGroup)
+    }
+
+    /// The place of a group that can be written to.
+    pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Refusal> {
+        match self.held(group)?.state {
+            State::Open => Ok(group.slot),
+            State::Finished => Err(Refusal::GroupEnded),
+            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
+            State::Skipped => Err(Refusal::Skipped),
+        }
+    }
+
+    /// Checks that no frame of a group is incomplete.
+    pub(super) fn check_complete(&self, at: u32) -> Result<(), Refusal> {
+        match self.groups.get(at).and_then(|group| group.unfinished) {
+            Some(frame) => Err(Refusal::Short { left: (frame.size - frame.written).into() }),
+            None => Ok(()),
+        }
+    }
+}

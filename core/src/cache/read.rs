@@ -1,0 +1,706 @@
+//! Readers: places in tracks, and what comes next for them.
+
+use bytes::Bytes;
+use core::convert::Infallible;
+
+use super::event::{By, Chunk, Frame, Look, Next, Start};
+use super::group::{Group, Kind, Piece, State, Unfinished, frame_at};
+use super::reader::{Reader, Waits};
+use super::track::Life;
+use super::{Cache, GroupId, ReaderId, Refusal, Run, TrackId};
+use crate::slab::NONE;
+use crate::wire::varint;
+
+/// Where what a reader reads next lies, once it stands there.
+#[derive(Clone, Copy)]
+enum Spot {
+    /// In its piece.
+    Piece,
+    /// In the tail of its group, complete.
+    Tail,
+    /// There too, and incomplete.
+    Unfinished,
+    /// Within a frame, where only chunks can be read.
+    Within,
+    /// Nowhere.
+    Say(Next<Infallible>),
+}
+
+/// The bytes of a chunk.
+pub(super) enum Bits<'a> {
+    /// In a piece, of which a part can be shared.
+    Shared(&'a Bytes, core::ops::Range<usize>),
+    /// In a tail.
+    Lent(&'a [u8]),
+}
+
+impl<'a> Bits<'a> {
+    fn as_slice(&self) -> &'a [u8] {
+        match self {
+            Self::Shared(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
+            Self::Lent(bytes) => bytes,
+        }
+    }
+
+    /// The bytes for keeps: shared, unless they belong to a frame of up to 4096 bytes that is not
+    /// complete.
+    pub(super) fn share(&self) -> Bytes {
+        match self {
+            Self::Shared(bytes, range) => bytes.slice(range.clone()),
+            Self::Lent(bytes) => Bytes::copy_from_slice(bytes),
+        }
+    }
+}
+
+impl Cache {
+    /// A reader of a track, from a place on. It costs a place in a table, and holds nothing back.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownTrack`], [`Refusal::Full`].
+    pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, Refusal> {
+        self.drained()?;
+        self.known(track).ok_or(Refusal::UnknownTrack)?;
+        let (group, frame) = self.place_of(track.slot, start);
+        let mut reader = Reader::new(self.next_stamp(), track.slot);
+        reader.go(group, frame);
+        self.add_reader(reader)
+    }
+
+    /// Another reader at the same place, which goes on from there by itself.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownReader`], [`Refusal::Full`].
+    pub fn clone_reader(&mut self, reader: ReaderId) -> Result<ReaderId, Refusal> {
+        let at = self.reading(reader)?;
+        let stamp = self.next_stamp();
+        let Some(reader) = self.readers.get(at) else { return Err(Refusal::UnknownReader) };
+        self.add_reader(reader.at_the_same_place(stamp))
+    }
+
+    fn add_reader(&mut self, reader: Reader) -> Result<ReaderId, Refusal> {
+        let (track, stamp) = (reader.track, reader.stamp);
+        if !self.room_for(NONE, |cache| cache.readers.growth()) {
+            return Err(self.full());
+        }
+        let Some(slot) = self.readers.insert(reader) else { return Err(self.full()) };
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.readers += 1;
+        }
+        Ok(ReaderId { slot, stamp })
+    }
+
+    /// Forgets a reader.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownReader`].
+    pub fn close_reader(&mut self, reader: ReaderId) -> Result<(), Refusal> {
+        let at = self.reading(reader)?;
+        self.stop_waiting(at);
+        let Some(Reader { track, .. }) = self.readers.remove(at) else { return Ok(()) };
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.readers -= 1;
+        }
+        self.forget_if_over(track);
+        Ok(())
+    }
+
+    /// Moves a reader within its track, out of whatever it waits for or is within.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownReader`].
+    pub fn seek(&mut self, reader: ReaderId, start: Start) -> Result<(), Refusal> {
+        let at = self.reading(reader)?;
+        self.stop_waiting(at);
+        let track = self.readers.get(at).map_or(NONE, |reader| reader.track);
+        let (group, frame) = self.place_of(track, start);
+        if let Some(reader) = self.readers.get_mut(at) {
+            reader.go(group, frame);
+        }
+        Ok(())
+    }
+
+    /// The next frame, whole, borrowed from the cache. One that is not complete is waited for; one that
+    /// came in several chunks does not lie together ([`Next::Parts`]).
+    ///
+    /// # Errors
+    /// [`Refusal::Undrained`], [`Refusal::UnknownReader`], [`Refusal::WithinFrame`].
+    #[inline]
+    pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Refusal> {
+        self.drained()?;
+        let at = reader.slot;
+        let Some(known) = self.readers.get_mut(at).filter(|known| known.stamp == reader.stamp)
+        else {
+            return Err(Refusal::UnknownReader);
+        };
+        // A reader that goes on within a piece.
+        if self.pieces.get(known.piece).is_some_and(|piece| known.stands_in(piece)) {
+            let frame = self.pieces.get(known.piece).and_then(|piece| known.read(piece));
+            return Ok(frame.map_or(Next::Pending, Next::Held));
+        }
+        // One that follows what is being written.
+        if self.groups.get(known.group).is_some_and(|group| known.stands_in_tail(group)) {
+            let frame = self.groups.get(known.group).and_then(|group| known.read_tail(group));
+            return Ok(frame.map_or(Next::Pending, Next::Held));
+        }
+        self.find_frame(at)
+    }
+
+    #[cold]
+    fn find_frame(&mut self, at: u32) -> Result<Next<Frame<&[u8]>>, Refusal> {
+        Ok(match self.find(at, By::Frame) {
+            Spot::Piece => self.take_frame(at).map_or(Next::Pending, Next::Held),
+            Spot::Tail => self.take_from_tail(at).map_or(Next::Pending, Next::Held),
+            Spot::Unfinished => Next::Pending,
+            Spot::Within => return Err(Refusal::WithinFrame),
+            Spot::Say(next) => next.map(|never| match never {}),
+        })
+    }
+
+    /// As [`next_frame`](Self::next_frame), as a share in the cache's own memory: no copy.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    #[inline]
+    pub fn next_shared(&mut self, reader: ReaderId) -> Result<Next<Frame<Bytes>>, Refusal> {
+        let at = self.reading(reader)?;
+        if self.stands_in_frames(at) {
+            return Ok(self.share_frame(at).map_or(Next::Pending, Next::Held));
+        }
+        self.find_shared(at)
+    }
+
+    fn find_shared(&mut self, at: u32) -> Result<Next<Frame<Bytes>>, Refusal> {
+        Ok(match self.find_sealed(at, By::Frame) {
+            Spot::Piece => self.share_frame(at).map_or(Next::Pending, Next::Held),
+            Spot::Tail | Spot::Unfinished => Next::Pending,
+            Spot::Within => return Err(Refusal::WithinFrame),
+            Spot::Say(next) => next.map(|never| match never {}),
+        })
+    }
+
+    /// What there is of the next frame, or of what is left of it: all, unless it is incomplete, or came in
+    /// several chunks.
+    ///
+    /// # Errors
+    /// [`Refusal::Undrained`], [`Refusal::UnknownReader`].
+    pub fn next_chunk(&mut self, reader: ReaderId) -> Result<Next<Chunk<&[u8]>>, Refusal> {
+        let chunk = self.next_bits(reader)?;
+        Ok(chunk.map(|chunk| chunk.map(|bits| bits.as_slice())))
+    }
+
+    /// As many frames as lie together from the reader's place on, or as there are of a large one, as one
+    /// share in the cache's own memory.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame). A large frame that was begun by chunks can be gone on with.
+    pub fn next_run(&mut self, reader: ReaderId) -> Result<Next<Run>, Refusal> {
+        let at = self.reading(reader)?;
+        let spot = match self.stands_in_frames(at) {
+            true => Spot::Piece,
+            false => self.find_sealed(at, By::Run),
+        };
+        Ok(match spot {
+            Spot::Piece => self.take_run(at).map_or(Next::Pending, Next::Held),
+            Spot::Tail | Spot::Unfinished => Next::Pending,
+            Spot::Within => return Err(Refusal::WithinFrame),
+            Spot::Say(next) => next.map(|never| match never {}),
+        })
+    }
+
+    /// What there is under an index of a group; `None` when there is no such group, or no longer.
+    #[must_use]
+    pub fn frame(&self, group: GroupId, index: u64) -> Option<Look<'_>> {
+        let group = self.held(group).ok()?;
+        if index >= group.count.into() {
+            return Some(Look::Pending);
+        }
+        let index = index as u32;
+        if index < group.floor {
+            return Some(Look::Evicted);
+        }
+        if index >= group.sealed {
+            let (payload, _) = frame_at(&group.tail, group.tail_offset(index) as usize)?;
+            return Some(Look::Held(payload));
+        }
+        let piece = self.pieces.get(group.pieces.find(&self.pieces, index, 0)?)?;
+        Some(match piece.kind {
+            Kind::Missing(why) => Look::Missing(why),
+            Kind::Part { size, .. } if piece.bytes.len() == size as usize => {
+                Look::Held(&piece.bytes)
+            }
+            Kind::Part { size, .. } => Look::Parts { size: size.into() },
+            Kind::Frames => {
+                let offset = (piece.offset_of(index) - piece.trimmed) as usize;
+                Look::Held(frame_at(&piece.bytes, offset)?.0)
+            }
+        })
+    }
+
+    /// The place of a reader that may read now.
+    #[inline]
+    fn reading(&self, reader: ReaderId) -> Result<u32, Refusal> {
+        self.drained()?;
+        let known = self.readers.get(reader.slot).filter(|known| known.stamp == reader.stamp);
+        known.map(|_| reader.slot).ok_or(Refusal::UnknownReader)
+    }
+
+    /// The group and frame that a start means now.
+    fn place_of(&self, at: u32, start: Start) -> (u64, u32) {
+        let Some(track) = self.tracks.get(at) else { return (0, 0) };
+        let edge = track.newest.map_or(0, |newest| newest + 1);
+        let top = self.groups.get(track.top);
+        match start {
+            Start::At { group, frame } => (group, u32::try_from(frame).unwrap_or(u32::MAX)),
+            Start::Oldest => {
+                let first = track.groups.first(&self.groups).and_then(|at| self.groups.get(at));
+                first.map_or((edge, 0), |group| (group.sequence, group.floor))
+            }
+            Start::Newest => top.map_or((edge, 0), |group| (group.sequence, group.floor)),
+            Start::Live => top.map_or((edge, 0), |group| (group.sequence, group.count)),
+        }
+    }
+
+    /// Whether a reader stands before a small frame in a piece, with nothing to be said before it.
+    #[inline]
+    fn stands_in_frames(&self, at: u32) -> bool {
+        let Some(reader) = self.readers.get(at) else { return false };
+        self.pieces.get(reader.piece).is_some_and(|piece| reader.stands_in(piece))
+    }
+
+    /// Reads the small frame that a reader stands before, in a piece; or a large one in one part.
+    fn take_frame(&mut self, at: u32) -> Option<Frame<&[u8]>> {
+        let reader = self.readers.get_mut(at)?;
+        let piece = self.pieces.get(reader.piece)?;
+        reader.read(piece)
+    }
+
+    /// As [`take_frame`](Self::take_frame).
+    #[inline]
+    fn share_frame(&mut self, at: u32) -> Option<Frame<Bytes>> {
+        let reader = self.readers.get_mut(at)?;
+        let piece = self.pieces.get(reader.piece)?;
+        if piece.kind != Kind::Frames {
+            let Frame { group, index, .. } = reader.read(piece)?;
+            return Some(Frame { group, index, bytes: piece.bytes.clone() });
+        }
+        let start = (reader.offset - piece.trimmed) as usize;
+        let Frame { group, index, bytes } = reader.read(piece)?;
+        let start = start + varint::len(bytes.len() as u64);
+        Some(Frame { group, index, bytes: piece.bytes.slice(start..start + bytes.len()) })
+    }
+
+    /// Reads the small frame that a reader stands before, in a tail.
+    fn take_from_tail(&mut self, at: u32) -> Option<Frame<&[u8]>> {
+        let reader = self.readers.get_mut(at)?;
+        self.groups.get(reader.group).and_then(|group| reader.read_tail(group))
+    }
+
+    /// Finds what comes next in a piece: of the tail one is made that can be shared.
+    fn find_sealed(&mut self, at: u32, by: By) -> Spot {
+        match self.find(at, by) {
+            Spot::Tail => {
+                let group = self.readers.get(at).map_or(NONE, |reader| reader.group);
+                self.seal(group);
+                self.find(at, by)
+            }
+            spot => spot,
+        }
+    }
+
+    /// Reads the rest of the piece that a reader stands in.
+    fn take_run(&mut self, at: u32) -> Option<Run> {
+        let reader = self.readers.get_mut(at)?;
+        let piece = self.pieces.get(reader.piece)?;
+        let (group, first) = (reader.wanted, u64::from(reader.frame));
+        Some(match piece.kind {
+            Kind::Part { offset, size } => {
+                let within = core::mem::take(&mut reader.within);
+                let bytes = piece.bytes.slice((within - offset) as usize..);
+                let read = within + bytes.len() as u32;
+                let ends = read == size;
+                if ends {
+                    reader.pass(piece.next);
+                } else {
+                    (reader.within, reader.piece) = (read, piece.next);
+                }
+                let head = (within == 0).then_some(size.into());
+                Run { group, first, frames: ends.into(), offset: within.into(), head, bytes }
+            }
+            _ => {
+                let bytes = piece.bytes.slice((reader.offset - piece.trimmed) as usize..);
+                let frames = piece.end() - reader.frame;
+                reader.frame = piece.end();
+                reader.leave(piece.next);
+                Run { group, first, frames, offset: 0, head: None, bytes }
+            }
+        })
+    }
+
+    /// The next chunk, with what it lies in.
+    pub(super) fn next_bits(&mut self, reader: ReaderId) -> Result<Next<Chunk<Bits<'_>>>, Refusal> {
+        let at = self.reading(reader)?;
+        let spot = self.find(at, By::Chunk);
+        if let Spot::Say(next) = spot {
+            return Ok(next.map(|never| match never {}));
+        }
+        Ok(self.take_chunk(at, spot).map_or(Next::Pending, Next::Held))
+    }
+
+    fn take_chunk(&mut self, at: u32, spot: Spot) -> Option<Chunk<Bits<'_>>> {
+        let reader = self.readers.get_mut(at)?;
+        let held = self.groups.get(reader.group)?;
+        let (group, index) = (reader.wanted, u64::from(reader.frame));
+        let within = core::mem::take(&mut reader.within);
+        let (bits, size) = match spot {
+            Spot::Unfinished => {
+                let Unfinished { size, written } = held.unfinished?;
+                let payload = held.tail.get(varint::len(size.into())..)?;
+                reader.within = written;
+                (Bits::Lent(payload.get(within as usize..)?), size)
+            }
+            Spot::Tail => {
+                let (payload, end) = frame_at(&held.tail, reader.offset as usize)?;
+                reader.frame += 1;
+                reader.offset = end as u32;
+                (Bits::Lent(payload.get(within as usize..)?), payload.len() as u32)
+            }
+            _ => {
+                let piece = self.pieces.get(reader.piece)?;
+                if let Kind::Part { offset, size } = piece.kind {
+                    let end = offset + piece.bytes.len() as u32;
+                    if end == size {
+                        reader.pass(piece.next);
+                    } else {
+                        (reader.within, reader.piece) = (end, piece.next);
+                    }
+                    let range = (within - offset) as usize..piece.bytes.len();
+                    (Bits::Shared(&piece.bytes, range), size)
+                } else {
+                    let start = (reader.offset - piece.trimmed) as usize;
+                    let (payload, end) = frame_at(&piece.bytes, start)?;
+                    reader.frame += 1;
+                    reader.offset = end as u32 + piece.trimmed;
+                    if reader.frame == piece.end() {
+                        reader.leave(piece.next);
+                    }
+                    let range = end - payload.len() + within as usize..end;
+                    (Bits::Shared(&piece.bytes, range), payload.len() as u32)
+                }
+            }
+        };
+        let offset = within.into();
+        Some(Chunk { group, index, size: size.into(), offset, bytes: bits })
+    }
+
+    /// Brings a reader to what comes next, or says what that is.
+    fn find(&mut self, at: u32, by: By) -> Spot {
+        let Some(reader) = self.readers.get(at) else { return Spot::Say(Next::Pending) };
+        let (waits, group) = (reader.waits, reader.group);
+        let spot = self.look_for(at, by);
+        // Who waited for one thing and reads another does not wait any more.
+        if let Waits::ForMore(of) = waits
+            && of != by
+            && !matches!(spot, Spot::Within)
+            && let Some(reader) = self.readers.get_mut(at).filter(|reader| reader.waits == waits)
+            && let Some(group) = self.groups.get_mut(group)
+        {
+            reader.waits = Waits::Not;
+            group.waiting[of as usize].remove(&mut self.readers, at);
+        }
+        spot
+    }
+
+    fn look_for(&mut self, at: u32, by: By) -> Spot {
+        loop {
+            let Some(reader) = self.readers.get(at) else { return Spot::Say(Next::Pending) };
+            let found = if reader.group == NONE {
+                self.enter(at)
+            } else if self.groups.get(reader.group).is_some_and(|group| {
+                // Of an aborted group the code says why nothing is left.
+                group.stamp == reader.group_stamp
+                    && (group.floor <= reader.frame || matches!(group.state, State::Aborted { .. }))
+            }) {
+                Some(self.find_within(at, by))
+            } else {
+                Some(Spot::Say(self.say_evicted(at)))
+            };
+            if let Some(spot) = found {
+                return spot;
+            }
+        }
+    }
+
+    /// Brings a reader into the first group that there is with its number or a higher one.
+    fn enter(&mut self, at: u32) -> Option<Spot> {
+        let reader = self.readers.get(at)?;
+        let track = self.tracks.get(reader.track)?;
+        let wanted = reader.wanted;
+        match self.group_from(reader.track, wanted) {
+            Some((slot, sequence)) if sequence == wanted || wanted >= track.evicted_end => {
+                let group = self.groups.get(slot)?;
+                let stamp = group.stamp;
+                let reader = self.readers.get_mut(at)?;
+                if sequence > wanted {
+                    reader.go(sequence, 0);
+                }
+                (reader.group, reader.group_stamp) = (slot, stamp);
+                None
+            }
+            Some(_) => Some(Spot::Say(self.say_evicted(at))),
+            None if wanted < track.evicted_end => Some(Spot::Say(self.say_evicted(at))),
+            None => Some(Spot::Say(self.wait_for_group(at))),
+        }
+    }
+
+    /// The first group of a track from a number on: its place and its number.
+    fn group_from(&self, track: u32, wanted: u64) -> Option<(u32, u64)> {
+        let order = |at| self.groups.get(at).map(|group| group.sequence).cmp(&Some(wanted));
+        let slot = self.tracks.get(track)?.groups.at_or_after(&self.groups, order)?;
+        self.groups.get(slot).map(|group| (slot, group.sequence))
+    }
+
+    /// Says that the cache passed a reader, and brings it to what is still there.
+    fn say_evicted(&mut self, at: u32) -> Next<Infallible> {
+        let Some(reader) = self.readers.get(at) else { return Next::Pending };
+        let (track, group, frame) = (reader.track, reader.wanted, reader.frame);
+        let next = self.group_from(track, group).and_then(|(slot, sequence)| {
+            let floor = self.groups.get(slot)?.floor;
+            Some((sequence, if sequence == group { floor.max(frame) } else { floor }))
+        });
+        let edge = self.tracks.get(track).and_then(|track| track.newest).map_or(0, |last| last + 1);
+        if let Some(reader) = self.readers.get_mut(at) {
+            let (group, frame) = next.unwrap_or((edge, 0));
+            reader.go(group, frame);
+        }
+        let next = next.map(|(group, frame)| (group, frame.into()));
+        Next::Evicted { group, frame: frame.into(), next }
+    }
+
+    /// What a reader finds behind the last group that there is.
+    fn wait_for_group(&mut self, at: u32) -> Next<Infallible> {
+        let Some(reader) = self.readers.get(at) else { return Next::Pending };
+        let (number, wanted, waits) = (reader.track, reader.wanted, reader.waits);
+        let Some(track) = self.tracks.get_mut(number) else { return Next::Pending };
+        match track.life {
+            Life::Aborted { code } => return Next::TrackAborted { code },
+            Life::Finished { closed: true, .. } | Life::Finished { end: None, .. } => {
+                return Next::TrackEnd;
+            }
+            Life::Finished { end: Some(end), .. } if wanted > end => return Next::TrackEnd,
+            Life::Live | Life::Finished { .. } => {}
+        }
+        if waits != Waits::Not {
+            return Next::Pending;
+        }
+        let waits = if wanted <= track.newest.map_or(0, |newest| newest + 1) {
+            track.waiting.push(&mut self.readers, at);
+            Waits::ForNewest
+        } else {
+            track.later.insert(&mut self.readers, at);
+            Waits::ForLater
+        };
+        if let Some(reader) = self.readers.get_mut(at) {
+            reader.waits = waits;
+        }
+        Next::Pending
+    }
+
+    /// What a reader finds in its group, whose front it is not behind.
+    fn find_within(&mut self, at: u32, by: By) -> Spot {
+        let Some(reader) = self.readers.get_mut(at) else { return Spot::Say(Next::Pending) };
+        let Some(group) = self.groups.get(reader.group) else { return Spot::Say(Next::Pending) };
+        match group.state {
+            State::Aborted { finished, .. } if !finished || reader.frame < group.count => {
+                return self.leave_aborted(at);
+            }
+            State::Skipped => {
+                let group = reader.wanted;
+                reader.go(group + 1, 0);
+                return Spot::Say(Next::Skipped { group });
+            }
+            _ => {}
+        }
+        let is_next = reader.frame == group.count;
+        let is_parted = is_next && group.unfinished.is_some_and(Unfinished::is_parted);
+        let is_begun = group.unfinished.is_some_and(|frame| frame.written > 0);
+        if reader.within > 0
+            && (by == By::Frame || by == By::Run && reader.frame >= group.sealed && !is_parted)
+        {
+            return Spot::Within;
+        }
+        if reader.frame < group.sealed || is_parted && is_begun && by != By::Frame {
+            return self.find_in_pieces(at, by);
+        }
+        if reader.frame < group.count {
+            if reader.base != group.sealed {
+                reader.offset = group.tail_offset(reader.frame);
+                reader.base = group.sealed;
+            }
+            reader.piece = NONE;
+            return Spot::Tail;
+        }
+        if by == By::Chunk
+            && is_next
+            && group.unfinished.is_some_and(|frame| frame.written > reader.within)
+        {
+            return Spot::Unfinished;
+        }
+        if group.state == State::Open {
+            return Spot::Say(self.wait_for_more(at, by));
+        }
+        let (frames, group) = (group.count.into(), reader.wanted);
+        reader.go(group + 1, 0);
+        Spot::Say(Next::GroupEnd { group, frames })
+    }
+
+    /// Brings a reader to the piece that has its frame.
+    fn find_in_pieces(&mut self, at: u32, by: By) -> Spot {
+        let Some(reader) = self.readers.get_mut(at) else { return Spot::Say(Next::Pending) };
+        let Some(group) = self.groups.get(reader.group) else { return Spot::Say(Next::Pending) };
+        // A reader that goes on knows its piece.
+        let known = self.pieces.get(reader.piece).filter(|piece| {
+            piece.group == group.stamp && piece.covers(reader.frame, reader.within)
+        });
+        let found = match known {
+            Some(_) => Some(reader.piece),
+            None => group.pieces.find(&self.pieces, reader.frame, reader.within),
+        };
+        let Some((number, piece)) = found.and_then(|at| Some((at, self.pieces.get(at)?))) else {
+            return Spot::Say(Next::Pending);
+        };
+        match piece.kind {
+            Kind::Missing(why) => {
+                let (group, first) = (reader.wanted, u64::from(reader.frame));
+                let count = u64::from(piece.end()) - first;
+                reader.frame = piece.end();
+                reader.leave(piece.next);
+                return Spot::Say(Next::Missing { group, first, count, why });
+            }
+            Kind::Part { offset, size } => {
+                if by == By::Frame && piece.bytes.len() != size as usize {
+                    let (group, index) = (reader.wanted, reader.frame.into());
+                    return Spot::Say(Next::Parts { group, index, size: size.into() });
+                }
+                if reader.within >= offset + piece.bytes.len() as u32 {
+                    return Spot::Say(self.wait_for_more(at, by));
+                }
+            }
+            Kind::Frames if by == By::Run && reader.within > 0 => return Spot::Within,
+            Kind::Frames => {
+                if reader.base != piece.base() {
+                    reader.offset = piece.offset_of(reader.frame);
+                    reader.base = piece.base();
+                }
+            }
+        }
+        reader.piece = number;
+        Spot::Piece
+    }
+
+    /// Says that a reader's group was aborted, and brings it behind that.
+    fn leave_aborted(&mut self, at: u32) -> Spot {
+        let Some(reader) = self.readers.get_mut(at) else { return Spot::Say(Next::Pending) };
+        let state = self.groups.get(reader.group).map(|group| group.state);
+        let Some(State::Aborted { code, .. }) = state else { return Spot::Say(Next::Pending) };
+        let group = reader.wanted;
+        reader.go(group + 1, 0);
+        Spot::Say(Next::Aborted { group, code })
+    }
+
+    /// Lets a reader wait for more of its group.
+    fn wait_for_more(&mut self, at: u32, by: By) -> Next<Infallible> {
+        let Some(reader) = self.readers.get_mut(at) else { return Next::Pending };
+        if reader.waits == Waits::ForMore(by) {
+            return Next::Pending;
+        }
+        let number = reader.group;
+        self.stop_waiting(at);
+        if let Some(reader) = self.readers.get_mut(at) {
+            reader.waits = Waits::ForMore(by);
+        }
+        if let Some(group) = self.groups.get_mut(number) {
+            group.quick = 0;
+            group.waiting[by as usize].push(&mut self.readers, at);
+        }
+        Next::Pending
+    }
+}
+
+impl Group {
+    /// Whether there is something for a reader that stands in it, open as it is.
+    pub(super) fn has_for(&self, reader: &Reader, by: By) -> bool {
+        let is_begun = |frame: Unfinished| {
+            frame.written > reader.within
+                && match by {
+                    By::Frame => false,
+                    By::Chunk => true,
+                    By::Run => frame.is_parted(),
+                }
+        };
+        reader.frame < self.count
+            || reader.frame == self.count && self.unfinished.is_some_and(is_begun)
+    }
+}
+
+impl Reader {
+    /// Goes behind the last frame of a piece, to the next piece.
+    #[inline]
+    const fn leave(&mut self, next: u32) {
+        (self.piece, self.offset, self.base) = (next, 0, self.frame);
+    }
+
+    /// Whether it stands before a small frame of this piece, or what is left there of its group.
+    #[inline]
+    const fn stands_in(&self, piece: &Piece) -> bool {
+        piece.group == self.group_stamp
+            && piece.has(self.frame)
+            && self.base == piece.base()
+            && matches!(piece.kind, Kind::Frames)
+            && self.within == 0
+    }
+
+    /// Whether it stands before a complete frame in the tail of this group.
+    #[inline]
+    fn stands_in_tail(&self, group: &Group) -> bool {
+        group.stamp == self.group_stamp
+            && self.base == group.sealed
+            && self.frame >= group.sealed
+            && self.frame < group.count
+            && self.within == 0
+            && self.waits == Waits::Not
+    }
+
+    /// Reads the frame that it stands before in a piece: a small one, or a large one in one part.
+    #[inline]
+    fn read<'a>(&mut self, piece: &'a Piece) -> Option<Frame<&'a [u8]>> {
+        let (group, index) = (self.wanted, u64::from(self.frame));
+        if piece.kind != Kind::Frames {
+            self.pass(piece.next);
+            return Some(Frame { group, index, bytes: &piece.bytes });
+        }
+        let (bytes, end) = frame_at(&piece.bytes, (self.offset - piece.trimmed) as usize)?;
+        self.frame += 1;
+        self.offset = end as u32 + piece.trimmed;
+        if self.frame == piece.end() {
+            self.leave(piece.next);
+        }
+        Some(Frame { group, index, bytes })
+    }
+
+    /// Reads the frame that it stands before in a tail.
+    #[inline]
+    fn read_tail<'a>(&mut self, group: &'a Group) -> Option<Frame<&'a [u8]>> {
+        let (bytes, end) = frame_at(&group.tail, self.offset as usize)?;
+        let (group, index) = (self.wanted, u64::from(self.frame));
+        self.frame += 1;
+        self.offset = end as u32;
+        Some(Frame { group, index, bytes })
+    }
+
+    /// Goes behind a frame in a part of its own, or its last part.
+    const fn pass(&mut self, next: u32) {
+        self.frame += 1;
+        self.within = 0;
+        self.leave(next);
+    }
+}

@@ -1,0 +1,139 @@
+//! Tracks, and their publishers.
+
+use alloc::boxed::Box;
+
+use super::config::Limits;
+use super::group::BySequence;
+use super::reader::{ByWanted, Queue};
+use super::stats::Evictions;
+use crate::Instant;
+use crate::slab::{NONE, Vacant};
+use crate::tree::{Links, Tree, sorted};
+
+/// How a track is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    Live,
+    /// No group comes behind this one; `None`: there is none at all. `closed`: nor does one before it.
+    Finished {
+        end: Option<u64>,
+        closed: bool,
+    },
+    Aborted {
+        code: u64,
+    },
+}
+
+/// What of a track goes next for the budget: first come groups that a newer one followed, in the order
+/// in which they were created; the newest groups of live tracks come behind all of those.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Turn {
+    pub(super) is_newest: bool,
+    pub(super) stamp: u64,
+}
+
+/// One track.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) stamp: u64,
+    pub(super) name: Box<[u8]>,
+    /// Whether the name leads to this track.
+    pub(super) is_named: bool,
+    pub(super) publisher: u32,
+    pub(super) limits: Limits,
+    pub(super) life: Life,
+    pub(super) by_name: Links,
+    pub(super) by_turn: Links,
+    pub(super) by_expiry: Links,
+    /// What of it goes next, as the order has it; `None` when it is not in there.
+    pub(super) turn: Option<Turn>,
+    pub(super) expiry: Option<Instant>,
+    /// Its groups by number, and the ends of their row in the order in which they were created.
+    pub(super) groups: Tree<BySequence>,
+    pub(super) oldest: u32,
+    pub(super) youngest: u32,
+    pub(super) group_count: u32,
+    /// The highest number that there was.
+    pub(super) newest: Option<u64>,
+    /// The group with the highest number that there is.
+    pub(super) top: u32,
+    /// Behind the highest number that was evicted.
+    pub(super) evicted_end: u64,
+    pub(super) evicted: Evictions,
+    pub(super) readers: u32,
+    /// Readers that wait for the next group, and those that wait for later ones.
+    pub(super) waiting: Queue,
+    pub(super) later: Tree<ByWanted>,
+    /// Whether the outside is to be told of evictions, and which track comes behind it in that.
+    pub(super) is_dirty: bool,
+    pub(super) next_dirty: u32,
+}
+
+impl Vacant for Track {
+    fn vacant() -> Self {
+        Self {
+            stamp: 0,
+            name: Box::default(),
+            is_named: false,
+            publisher: NONE,
+            limits: Limits::default(),
+            life: Life::Live,
+            by_name: Links::UNTIED,
+            by_turn: Links::UNTIED,
+            by_expiry: Links::UNTIED,
+            turn: None,
+            expiry: None,
+            groups: Tree::EMPTY,
+            oldest: NONE,
+            youngest: NONE,
+            group_count: 0,
+            newest: None,
+            top: NONE,
+            evicted_end: 0,
+            evicted: Evictions::default(),
+            readers: 0,
+            waiting: Queue::EMPTY,
+            later: Tree::EMPTY,
+            is_dirty: false,
+            next_dirty: NONE,
+        }
+    }
+}
+
+impl Track {
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self.life, Life::Live)
+    }
+
+    /// Whether there will be higher numbers.
+    pub(super) fn is_expecting(&self) -> bool {
+        match self.life {
+            Life::Live => true,
+            Life::Finished { end, closed } => !closed && end != self.newest,
+            Life::Aborted { .. } => false,
+        }
+    }
+}
+
+sorted!(ByName, Track, by_name, |track| &*track.name);
+sorted!(ByTurn, Track, by_turn, |track| track.turn);
+sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
+
+/// Who publishes tracks: what its incomplete frames have is counted together.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) number: u64,
+    pub(super) by_number: Links,
+    /// Tracks that it has.
+    pub(super) tracks: u32,
+    /// Bytes of frames that are not complete.
+    pub(super) unfinished: u64,
+}
+
+impl Vacant for Publisher {
+    fn vacant() -> Self {
+        Self { number: 0, by_number: Links::UNTIED, tracks: 0, unfinished: 0 }
+    }
+}
+
+sorted!(ByNumber, Publisher, by_number, |publisher| publisher.number);

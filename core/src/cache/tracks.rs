@@ -1,0 +1,239 @@
+//! Tracks: how they come, end, and are found.
+
+use alloc::boxed::Box;
+
+use super::config::{Limits, MAX_NAME};
+use super::group::State;
+use super::reader::Queue;
+use super::track::{Life, Publisher, Track};
+use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
+use crate::Instant;
+use crate::slab::{NONE, Vacant};
+
+impl Cache {
+    /// Creates a track under a name that no live track has; the name of one that has ended means the
+    /// new one from now on. `publisher` says whose unfinished bytes are counted together.
+    ///
+    /// # Errors
+    /// [`Refusal::Name`], [`Refusal::NameTaken`], [`Refusal::Full`].
+    pub fn create_track(
+        &mut self,
+        now: Instant,
+        name: &[u8],
+        publisher: u64,
+        limits: Limits,
+    ) -> Result<TrackId, Refusal> {
+        self.drained()?;
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(Refusal::Name(name.len()));
+        }
+        let known = self.named(name);
+        if known.and_then(|at| self.tracks.get(at)).is_some_and(Track::is_live) {
+            return Err(Refusal::NameTaken);
+        }
+        let fits = self
+            .room_for(NONE, |cache| cache.tracks.growth() + cache.publishers.growth() + name.len());
+        if !fits {
+            return Err(self.full());
+        }
+        self.now = self.now.max(now);
+        // It may have gone by now, with its last group.
+        if let Some(at) = self.named(name) {
+            self.names.remove(&mut self.tracks, at);
+            if let Some(track) = self.tracks.get_mut(at) {
+                track.is_named = false;
+            }
+        }
+        let Some(publisher) = self.publisher(publisher) else { return Err(self.full()) };
+        let stamp = self.next_stamp();
+        let name: Box<[u8]> = name.into();
+        self.others += name.len();
+        let track = Track { stamp, name, is_named: true, publisher, limits, ..Track::vacant() };
+        let Some(slot) = self.tracks.insert(track) else { return Err(self.full()) };
+        self.names.insert(&mut self.tracks, slot);
+        self.stats.tracks += 1;
+        Ok(TrackId { slot, stamp })
+    }
+
+    /// The track of this name, live or ended.
+    #[must_use]
+    pub fn track(&self, name: &[u8]) -> Option<TrackId> {
+        let slot = self.named(name)?;
+        self.tracks.get(slot).map(|track| TrackId { slot, stamp: track.stamp })
+    }
+
+    /// The highest number of a group that the track ever had.
+    #[must_use]
+    pub fn newest(&self, track: TrackId) -> Option<u64> {
+        self.known(track)?.newest
+    }
+
+    /// The group with the lowest number that is in the cache, and its first frame.
+    #[must_use]
+    pub fn floor(&self, track: TrackId) -> Option<(u64, u64)> {
+        let first = self.known(track)?.groups.first(&self.groups)?;
+        self.groups.get(first).map(|group| (group.sequence, group.floor.into()))
+    }
+
+    /// What of the track was let go.
+    #[must_use]
+    pub fn evictions(&self, track: TrackId) -> Option<Evictions> {
+        self.known(track).map(|track| track.evicted)
+    }
+
+    /// How many groups of the track are in the cache, skipped and aborted ones included.
+    #[must_use]
+    pub fn group_count(&self, track: TrackId) -> Option<u32> {
+        self.known(track).map(|track| track.group_count)
+    }
+
+    /// Says which group is the last: `None` for the newest. Groups up to it may still come, later ones are
+    /// refused. Groups that are open stay open. A track that has neither groups nor readers goes by itself
+    /// once the last group was there, or when it is aborted or dropped.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`], [`Refusal::EndsBefore`].
+    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Refusal> {
+        self.drained()?;
+        let known = self.known(track).ok_or(Refusal::UnknownTrack)?;
+        if !known.is_live() {
+            return Err(Refusal::TrackEnded);
+        }
+        let end = match (end, known.newest) {
+            (Some(end), Some(newest)) if end < newest => {
+                return Err(Refusal::EndsBefore { newest });
+            }
+            // There is no group behind the highest number.
+            (end, newest) => end.map(|end| end.min(MAX_SEQUENCE)).or(newest),
+        };
+        self.end_track(track.slot, Life::Finished { end, closed: false });
+        Ok(())
+    }
+
+    /// Ends a track with a code. Its open groups are aborted with it; its finished ones stay to be
+    /// drained.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`].
+    pub fn abort_track(&mut self, track: TrackId, code: u64) -> Result<(), Refusal> {
+        self.drained()?;
+        match self.known(track).ok_or(Refusal::UnknownTrack)?.life {
+            Life::Live | Life::Finished { closed: false, .. } => {}
+            _ => return Err(Refusal::TrackEnded),
+        }
+        self.abort_open_groups(track.slot, code);
+        self.end_track(track.slot, Life::Aborted { code });
+        Ok(())
+    }
+
+    /// Says that a track's producer went away: its open groups are aborted as [`DROPPED`], and so is the
+    /// track, unless it was finished. Nothing happens to one that was aborted.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownTrack`].
+    pub fn drop_track(&mut self, track: TrackId) -> Result<(), Refusal> {
+        self.drained()?;
+        let life = match self.known(track).ok_or(Refusal::UnknownTrack)?.life {
+            Life::Live => Life::Aborted { code: DROPPED },
+            Life::Finished { end, closed: false } => Life::Finished { end, closed: true },
+            _ => return Ok(()),
+        };
+        self.abort_open_groups(track.slot, DROPPED);
+        self.end_track(track.slot, life);
+        Ok(())
+    }
+
+    fn abort_open_groups(&mut self, track: u32, code: u64) {
+        let mut at = self.tracks.get(track).map_or(NONE, |track| track.oldest);
+        while let Some(group) = self.groups.get(at) {
+            let next = group.next;
+            if group.state == State::Open {
+                self.abort(at, code);
+            }
+            at = next;
+        }
+    }
+
+    /// Ends a track, and tells everybody who waits for its groups.
+    fn end_track(&mut self, at: u32, life: Life) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.life = life;
+        let last = match life {
+            Life::Finished { end: Some(end), closed: false } => Some(end),
+            _ => None,
+        };
+        // Who waits for the next group has nothing to read as long as that may come.
+        if last.is_none_or(|last| track.newest == Some(last)) {
+            let waiting = core::mem::replace(&mut track.waiting, Queue::EMPTY);
+            self.is_undrained |= !waiting.is_empty();
+            self.ready.append(&mut self.readers, waiting);
+        }
+        self.wake_later(at, true, |wanted| last.is_none_or(|last| wanted > last));
+        self.reorder(at);
+        self.forget_if_over(at);
+    }
+
+    /// Tells the readers that wait for groups beyond the next, from those with the lowest or highest number
+    /// on, as long as `has` says so.
+    pub(super) fn wake_later(&mut self, at: u32, highest: bool, has: impl Fn(u64) -> bool) {
+        while let Some(track) = self.tracks.get_mut(at)
+            && let Some(first) = track.later.end(&self.readers, highest)
+            && self.readers.get(first).is_some_and(|reader| has(reader.wanted))
+        {
+            track.later.remove(&mut self.readers, first);
+            self.ready.push(&mut self.readers, first);
+            self.is_undrained = true;
+        }
+    }
+
+    /// Forgets a track that has ended with its last group, and has neither groups nor readers.
+    pub(super) fn forget_if_over(&mut self, at: u32) {
+        let Some(track) = self.tracks.get(at) else { return };
+        if track.is_expecting() || track.group_count > 0 || track.readers > 0 || track.is_dirty {
+            return;
+        }
+        let (is_named, publisher) = (track.is_named, track.publisher);
+        if is_named {
+            self.names.remove(&mut self.tracks, at);
+        }
+        self.others -= self.tracks.remove(at).map_or(0, |track| track.name.len());
+        let Some(who) = self.publishers.get_mut(publisher) else { return };
+        who.tracks -= 1;
+        if who.tracks == 0 {
+            self.numbers.remove(&mut self.publishers, publisher);
+            self.publishers.remove(publisher);
+        }
+    }
+
+    pub(super) fn known(&self, track: TrackId) -> Option<&Track> {
+        self.tracks.get(track.slot).filter(|known| known.stamp == track.stamp)
+    }
+
+    fn named(&self, name: &[u8]) -> Option<u32> {
+        let order = |at| self.tracks.get(at).map(|track| &*track.name).cmp(&Some(name));
+        self.names.find(&self.tracks, order)
+    }
+
+    /// The place of a publisher, with one track more.
+    fn publisher(&mut self, number: u64) -> Option<u32> {
+        let order = |at| self.publishers.get(at).map(|known| known.number).cmp(&Some(number));
+        let at = match self.numbers.find(&self.publishers, order) {
+            Some(at) => at,
+            None => {
+                let at = self.publishers.insert(Publisher { number, ..Publisher::vacant() })?;
+                self.numbers.insert(&mut self.publishers, at);
+                at
+            }
+        };
+        self.publishers.get_mut(at)?.tracks += 1;
+        Some(at)
+    }
+
+    /// Says that bytes of an incomplete frame are complete, or gone.
+    pub(super) fn forget_unfinished(&mut self, track: u32, bytes: u32) {
+        let Some(track) = self.tracks.get(track) else { return };
+        if let Some(publisher) = self.publishers.get_mut(track.publisher) {
+            publisher.unfinished -= u64::from(bytes);
+        }
+    }
+}

@@ -1,0 +1,621 @@
+//! Frames: how they are laid into groups.
+
+use bytes::Bytes;
+
+use super::event::{By, Missing, Put};
+use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished, frame_at};
+use super::pool::{LARGE, Pool};
+use super::reader::Queue;
+use super::{Cache, GroupId, Refusal};
+use crate::ring::SHARED;
+use crate::slab::{NONE, Vacant};
+use crate::wire::varint;
+
+/// The most frames of a group: an index behind the last one is still a number.
+const MOST: u32 = u32::MAX - 1;
+/// The least of a chunk that is kept by reference.
+const LEAST_SHARED: usize = 1024;
+
+impl Cache {
+    /// Appends a frame, of any size from none on: it is copied.
+    ///
+    /// A frame that the budget cannot hold aborts the group
+    /// ([`Command::Aborted`](super::Command::Aborted)).
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
+    /// [`Refusal::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
+    #[inline]
+    pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<(), Refusal> {
+        self.drained()?;
+        // A small frame for a group that has room for it.
+        if frame.len() <= self.small
+            && let Some(known) = self.groups.get_mut(group.slot)
+            && known.stamp == group.stamp
+            && known.quick > 0
+            && known.has_bytes(frame.len() + 2)
+        {
+            known.lay_size(frame.len());
+            known.tail.extend_from_slice(frame);
+            known.count += 1;
+            known.quick -= 1;
+            self.stats.frames += 1;
+            self.stats.bytes += frame.len() as u64;
+            return Ok(());
+        }
+        self.append_slowly(group, frame)
+    }
+
+    #[cold]
+    fn append_slowly(&mut self, group: GroupId, frame: &[u8]) -> Result<(), Refusal> {
+        let at = self.appendable(group, frame.len() as u64)?;
+        self.append_copy(at, frame);
+        Ok(())
+    }
+
+    /// Appends a frame that may be kept by reference: one of more than 4096 bytes is, if it keeps at most
+    /// twice its length alive; `pinned` says how many bytes of memory that are.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_shared(
+        &mut self,
+        group: GroupId,
+        frame: Bytes,
+        pinned: usize,
+    ) -> Result<(), Refusal> {
+        self.drained()?;
+        let at = self.appendable(group, frame.len() as u64)?;
+        if frame.len() <= LARGE || pinned > 2 * frame.len() {
+            self.append_copy(at, &frame);
+            return Ok(());
+        }
+        let kind = Kind::Part { offset: 0, size: frame.len() as u32 };
+        if self.push_shared(at, kind, frame.clone(), pinned) {
+            self.complete(at, frame.len());
+        }
+        Ok(())
+    }
+
+    /// Begins a frame of `size` bytes, which [`write`](Self::write) brings. Memory is taken as they come;
+    /// of up to 4096 bytes at once.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn open_frame(&mut self, group: GroupId, size: u64) -> Result<(), Refusal> {
+        self.drained()?;
+        let at = self.appendable(group, size)?;
+        if size == 0 {
+            self.append_copy(at, &[]);
+            return Ok(());
+        }
+        let size = size as u32;
+        // So that an incomplete frame is alone in the tail.
+        self.seal(at);
+        if size as usize <= LARGE && !self.prepare(at, varint::len(size.into()) + size as usize) {
+            return Ok(());
+        }
+        if let Some(group) = self.groups.get_mut(at) {
+            if size as usize <= LARGE {
+                group.lay_size(size as usize);
+            }
+            group.quick = 0;
+            group.unfinished = Some(Unfinished { size, written: 0 });
+        }
+        Ok(())
+    }
+
+    /// Writes the next bytes of the open frame: they are copied. With the last of them it is complete.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
+    /// [`Refusal::NoFrame`], [`Refusal::PastSize`], [`Refusal::Unfinished`].
+    pub fn write(&mut self, group: GroupId, chunk: &[u8]) -> Result<(), Refusal> {
+        self.drained()?;
+        let at = self.writable(group, chunk.len())?;
+        if !chunk.is_empty() {
+            self.write_copy(at, chunk);
+        }
+        Ok(())
+    }
+
+    /// Writes the next bytes of the open frame. Of a frame of more than 4096 bytes they are kept by
+    /// reference when they are 1024 or more, and keep at most twice their length alive.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_shared(
+        &mut self,
+        group: GroupId,
+        chunk: Bytes,
+        pinned: usize,
+    ) -> Result<(), Refusal> {
+        self.drained()?;
+        let at = self.writable(group, chunk.len())?;
+        let frame = self.groups.get(at).and_then(|group| group.unfinished);
+        match frame.filter(|frame| frame.is_parted()) {
+            Some(Unfinished { size, written })
+                if chunk.len() >= LEAST_SHARED && pinned <= 2 * chunk.len() =>
+            {
+                let (kind, len) = (Kind::Part { offset: written, size }, chunk.len());
+                if self.push_shared(at, kind, chunk, pinned) {
+                    self.wrote(at, len);
+                }
+            }
+            _ if chunk.is_empty() => {}
+            _ => self.write_copy(at, &chunk),
+        }
+        Ok(())
+    }
+
+    /// Appends places for `count` frames that are missing.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_missing(
+        &mut self,
+        group: GroupId,
+        count: u32,
+        why: Missing,
+    ) -> Result<(), Refusal> {
+        self.drained()?;
+        let at = self.appendable(group, 0)?;
+        let Some(known) = self.groups.get(at) else { return Ok(()) };
+        if count > MOST - known.count {
+            return Err(self.refuse(Refusal::UsedUp));
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        self.seal(at);
+        if !self.lengthen_missing(at, count, why) {
+            if !self.room_for(at, |cache| cache.pieces.growth()) {
+                self.abort_as_too_large(at);
+                return Ok(());
+            }
+            let Some(group) = self.groups.get_mut(at) else { return Ok(()) };
+            let piece =
+                Piece::new(group.stamp, group.count, count, Kind::Missing(why), Bytes::new());
+            if let Some(piece) = self.pieces.insert(piece) {
+                group.pieces.push(&mut self.pieces, piece);
+            }
+            group.count += count;
+            group.sealed = group.count;
+        }
+        self.stats.missing += u64::from(count);
+        self.appended(at);
+        Ok(())
+    }
+
+    /// Appends missing frames to a last piece of the same kind, if there is one.
+    fn lengthen_missing(&mut self, at: u32, count: u32, why: Missing) -> bool {
+        let Some(group) = self.groups.get_mut(at) else { return false };
+        match self.pieces.get_mut(group.pieces.tail) {
+            Some(last) if last.kind == Kind::Missing(why) => {
+                last.frames += count;
+                group.count += count;
+                group.sealed = group.count;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Puts a frame under an index: as the next one; where one is missing; or to be compared with the one
+    /// that is held. A group that is finished takes what it lacks too.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and [`Refusal::NotNext`], [`Refusal::FrameEvicted`],
+    /// [`Refusal::Contradiction`], [`Refusal::Full`].
+    pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, Refusal> {
+        self.drained()?;
+        let known = self.held(group)?;
+        match known.state {
+            State::Aborted { code, .. } => return Err(Refusal::Aborted(code)),
+            State::Skipped => return Err(Refusal::Skipped),
+            State::Open | State::Finished => {}
+        }
+        let (floor, next) = (u64::from(known.floor), u64::from(known.count));
+        if index == next {
+            return self.append(group, frame).map(|()| Put::Appended);
+        }
+        if index > next {
+            return Err(Refusal::NotNext { index, next });
+        }
+        if index < floor {
+            return Err(self.refuse(Refusal::FrameEvicted { index, floor }));
+        }
+        self.check_size(frame.len() as u64)?;
+        let index = index as u32;
+        match self.compare(group.slot, index, frame) {
+            Some(true) => {
+                self.stats.same += 1;
+                Ok(Put::Same)
+            }
+            Some(false) => Err(self.refuse(Refusal::Contradiction(index.into()))),
+            None => self.fill(group.slot, index, frame),
+        }
+    }
+
+    /// Whether the frame that is held has these bytes; `None` when none is.
+    fn compare(&self, at: u32, index: u32, frame: &[u8]) -> Option<bool> {
+        let group = self.groups.get(at)?;
+        if index >= group.sealed {
+            let offset = group.tail_offset(index) as usize;
+            return frame_at(&group.tail, offset).map(|(payload, _)| payload == frame);
+        }
+        let mut piece = self.pieces.get(group.pieces.find(&self.pieces, index, 0)?)?;
+        match piece.kind {
+            Kind::Missing(_) => None,
+            Kind::Frames => {
+                let offset = (piece.offset_of(index) - piece.trimmed) as usize;
+                frame_at(&piece.bytes, offset).map(|(payload, _)| payload == frame)
+            }
+            Kind::Part { size, .. } => {
+                let mut rest = frame;
+                while let Some(after) = rest.strip_prefix(&*piece.bytes) {
+                    rest = after;
+                    match self.pieces.get(piece.next).filter(|next| next.first == index) {
+                        Some(next) => piece = next,
+                        None => break,
+                    }
+                }
+                Some(rest.is_empty() && frame.len() == size as usize)
+            }
+        }
+    }
+
+    /// Makes a missing frame held.
+    fn fill(&mut self, at: u32, index: u32, frame: &[u8]) -> Result<Put, Refusal> {
+        let is_large = frame.len() > LARGE;
+        let head = if is_large { 0 } else { varint::len(frame.len() as u64) };
+        let size = Pool::size_after(0, head + frame.len());
+        // Room for two pieces: the frame, and what is missing behind it.
+        let fits = self.room_for(at, |cache| cache.pool.growth(size) + cache.pieces.growth_by(2));
+        let Some((block, mut buffer)) = fits.then(|| self.block(at, size)).flatten() else {
+            return Err(self.full());
+        };
+        if !is_large {
+            buffer.extend_from_slice(&varint::Buffer::new(frame.len() as u64));
+        }
+        buffer.extend_from_slice(frame);
+        let bytes = buffer.split().freeze();
+        self.pool.share(block);
+        self.pool.retire(block, buffer);
+        let kind = match is_large {
+            true => Kind::Part { offset: 0, size: frame.len() as u32 },
+            false => Kind::Frames,
+        };
+        let stamp = self.groups.get(at).map_or(0, |group| group.stamp);
+        let mut piece = Piece::new(stamp, index, 1, kind, bytes);
+        piece.block = block;
+        self.stats.filled += 1;
+        self.stats.frames += 1;
+        self.stats.bytes += frame.len() as u64;
+        let is_placed = self.place(at, piece);
+        if let Some(group) = self.groups.get_mut(at).filter(|group| is_placed && group.is_limited) {
+            group.bytes += frame.len() as u64;
+            self.limit_frames(at);
+        }
+        Ok(Put::Filled)
+    }
+
+    /// Puts a piece of one frame where it is missing; `false` when that had to go while room was made.
+    fn place(&mut self, at: u32, piece: Piece) -> bool {
+        let index = piece.first;
+        let Some(group) = self.groups.get_mut(at) else { return false };
+        let missing = group.pieces.find(&self.pieces, index, 0).filter(|_| index >= group.floor);
+        let Some((number, Some(gap))) = missing.map(|at| (at, self.pieces.get_mut(at))) else {
+            piece.let_go(&mut self.pool, &mut self.others);
+            return false;
+        };
+        let (first, end, kind) = (gap.first, gap.end(), gap.kind);
+        let mut before = gap.previous;
+        if first < index {
+            gap.frames = index - first;
+            before = number;
+        } else {
+            group.pieces.take(&mut self.pieces, number);
+        }
+        let rest = (index + 1 < end)
+            .then(|| Piece::new(group.stamp, index + 1, end - index - 1, kind, Bytes::new()));
+        let mut changed = NONE;
+        for piece in core::iter::once(piece).chain(rest) {
+            let Some(number) = self.pieces.insert(piece) else { break };
+            group.pieces.insert_after(&mut self.pieces, before, number);
+            before = number;
+            if changed == NONE {
+                changed = number;
+            }
+        }
+        group.pieces.relink(&mut self.pieces, changed);
+        self.settle();
+        true
+    }
+
+    /// Checks that a group takes one more frame, of this size.
+    fn appendable(&mut self, group: GroupId, size: u64) -> Result<u32, Refusal> {
+        let at = self.open_group(group)?;
+        self.check_complete(at)?;
+        self.check_size(size)?;
+        if self.groups.get(at).is_none_or(|group| group.count >= MOST) {
+            return Err(self.refuse(Refusal::UsedUp));
+        }
+        Ok(at)
+    }
+
+    fn check_size(&mut self, size: u64) -> Result<(), Refusal> {
+        let max = self.config.max_frame;
+        if size > max { Err(self.refuse(Refusal::FrameTooLarge { size, max })) } else { Ok(()) }
+    }
+
+    /// Checks that the open frame of a group takes so many bytes.
+    fn writable(&mut self, group: GroupId, len: usize) -> Result<u32, Refusal> {
+        let at = self.open_group(group)?;
+        let Some(group) = self.groups.get(at) else { return Err(Refusal::UnknownGroup) };
+        let Some(Unfinished { size, written }) = group.unfinished else {
+            return Err(Refusal::NoFrame);
+        };
+        let (left, len) = (u64::from(size - written), len as u64);
+        if len > left {
+            return Err(self.refuse(Refusal::PastSize { len, left }));
+        }
+        let publisher = self.tracks.get(group.track).map_or(NONE, |track| track.publisher);
+        let unfinished = self.publishers.get(publisher).map_or(0, |publisher| publisher.unfinished);
+        let (bytes, max) = (unfinished + len, self.config.max_unfinished);
+        // What completes a frame leaves nothing unfinished.
+        if bytes > max && len < left {
+            return Err(self.refuse(Refusal::Unfinished { bytes, max }));
+        }
+        Ok(at)
+    }
+
+    /// Appends a frame by a copy.
+    fn append_copy(&mut self, at: u32, frame: &[u8]) {
+        if frame.len() > LARGE {
+            return self.append_large(at, frame);
+        }
+        if !self.prepare(at, varint::len(frame.len() as u64) + frame.len()) {
+            return;
+        }
+        if let Some(group) = self.groups.get_mut(at) {
+            group.lay_size(frame.len());
+            group.tail.extend_from_slice(frame);
+        }
+        self.complete(at, frame.len());
+    }
+
+    /// Appends a large frame by a copy into a buffer of its own.
+    fn append_large(&mut self, at: u32, frame: &[u8]) {
+        self.seal(at);
+        let fits =
+            self.room_for(at, |cache| cache.pool.growth(frame.len()) + cache.pieces.growth());
+        let Some((block, mut buffer)) = fits.then(|| self.block(at, frame.len())).flatten() else {
+            return self.abort_as_too_large(at);
+        };
+        buffer.extend_from_slice(frame);
+        let bytes = buffer.split().freeze();
+        self.pool.share(block);
+        self.pool.retire(block, buffer);
+        self.push_part(at, Kind::Part { offset: 0, size: frame.len() as u32 }, bytes, block, 0);
+        self.complete(at, frame.len());
+    }
+
+    /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
+    fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
+        self.seal(at);
+        let cost = pinned.max(bytes.len()) + SHARED;
+        if !self.room_for(at, |cache| cache.pieces.growth().saturating_add(cost)) {
+            self.abort_as_too_large(at);
+            return false;
+        }
+        // Makes it a shared buffer now, so that reading never allocates.
+        drop(bytes.clone());
+        self.others += cost;
+        self.push_part(at, kind, bytes, NONE, cost);
+        true
+    }
+
+    /// Hangs a part of a large frame behind a group's pieces.
+    fn push_part(&mut self, at: u32, kind: Kind, bytes: Bytes, block: u32, pinned: usize) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let mut piece = Piece::new(group.stamp, group.count, 1, kind, bytes);
+        (piece.block, piece.pinned) = (block, pinned);
+        if let Some(number) = self.pieces.insert(piece) {
+            group.pieces.push(&mut self.pieces, number);
+        }
+        self.settle();
+    }
+
+    fn write_copy(&mut self, at: u32, chunk: &[u8]) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(Unfinished { size, written }) = group.unfinished else { return };
+        if size as usize <= LARGE {
+            // There was room for all of it from the beginning.
+            group.tail.extend_from_slice(chunk);
+            return self.wrote(at, chunk.len());
+        }
+        if chunk.len() == size as usize {
+            group.unfinished = None;
+            return self.append_large(at, chunk);
+        }
+        let (mut rest, mut offset) = (chunk, written);
+        while !rest.is_empty() {
+            if !self.prepare(at, 1) {
+                return;
+            }
+            let Some(group) = self.groups.get_mut(at) else { return };
+            let room = group.tail.capacity().min(rest.len());
+            let (part, after) = rest.split_at(room);
+            group.tail.extend_from_slice(part);
+            let bytes = group.tail.split().freeze();
+            let piece = Piece::new(group.stamp, group.count, 1, Kind::Part { offset, size }, bytes);
+            self.push_tail(at, piece);
+            (rest, offset) = (after, offset + room as u32);
+        }
+        self.wrote(at, chunk.len());
+    }
+
+    /// Says that bytes of the open frame have come.
+    fn wrote(&mut self, at: u32, len: usize) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(frame) = &mut group.unfinished else { return };
+        frame.written += len as u32;
+        let (track, Unfinished { size, written }) = (group.track, *frame);
+        let publisher = self.tracks.get(track).map_or(NONE, |track| track.publisher);
+        if let Some(publisher) = self.publishers.get_mut(publisher) {
+            publisher.unfinished += len as u64;
+        }
+        if written == size {
+            group.unfinished = None;
+            self.forget_unfinished(track, size);
+            return self.complete(at, size as usize);
+        }
+        // A part of a large frame can go into a run; of a small one the frame has to be whole.
+        let of_large: &[By] = &[By::Chunk, By::Run];
+        let by = if size as usize > LARGE { of_large } else { &[By::Chunk] };
+        for &by in by {
+            let waiting = core::mem::replace(&mut group.waiting[by as usize], Queue::EMPTY);
+            self.is_undrained |= !waiting.is_empty();
+            self.ready.append(&mut self.readers, waiting);
+        }
+    }
+
+    /// Counts one more complete frame.
+    fn complete(&mut self, at: u32, len: usize) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        if len > LARGE {
+            group.sealed += 1;
+        }
+        group.count += 1;
+        if group.is_limited {
+            group.bytes += len as u64;
+        }
+        self.stats.frames += 1;
+        self.stats.bytes += len as u64;
+        self.appended(at);
+    }
+
+    /// Keeps the limits of a group that has more, and tells its readers.
+    fn appended(&mut self, at: u32) {
+        let Some(group) = self.groups.get(at) else { return };
+        if group.is_limited {
+            self.limit_frames(at);
+        }
+        self.wake_group(at);
+        if let Some(group) = self.groups.get_mut(at) {
+            group.quick = group.quick_frames();
+        }
+    }
+
+    /// Makes room for so many bytes in the tail of a group; when there cannot be, the group is aborted.
+    fn prepare(&mut self, at: u32, len: usize) -> bool {
+        let Some(group) = self.groups.get(at) else { return false };
+        if group.has_room(len) {
+            return true;
+        }
+        if group.count - group.sealed >= PIECE_FRAMES || !group.has_bytes(len) {
+            self.seal(at);
+        }
+        let ready = self.reserve_piece(at) && self.reserve_bytes(at, len);
+        if !ready {
+            self.abort_as_too_large(at);
+        }
+        ready
+    }
+
+    /// A place for the piece that the tail will be.
+    fn reserve_piece(&mut self, at: u32) -> bool {
+        if self.groups.get(at).is_some_and(|group| group.tail_piece != NONE) {
+            return true;
+        }
+        if !self.room_for(at, |cache| cache.pieces.growth()) {
+            return false;
+        }
+        let Some(place) = self.pieces.insert(Piece::vacant()) else { return false };
+        if let Some(group) = self.groups.get_mut(at) {
+            group.tail_piece = place;
+        }
+        true
+    }
+
+    /// A block with room for so many bytes; what is in the tail was sealed when it lacked that.
+    fn reserve_bytes(&mut self, at: u32, len: usize) -> bool {
+        let Some(group) = self.groups.get(at) else { return false };
+        if group.has_bytes(len) {
+            return true;
+        }
+        let size = Pool::size_after(group.block_size, len);
+        self.retire_block(at);
+        let Some((block, buffer)) = self.block(at, size) else { return false };
+        if let Some(group) = self.groups.get_mut(at) {
+            (group.tail, group.tail_block, group.block_size) = (buffer, block, size);
+        }
+        true
+    }
+
+    /// Makes a piece of the complete frames of a group's tail, which can be shared then.
+    pub(super) fn seal(&mut self, at: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let frames = group.count - group.sealed;
+        if frames == 0 {
+            return;
+        }
+        let bytes = group.tail.split().freeze();
+        let piece = Piece::new(group.stamp, group.sealed, frames, Kind::Frames, bytes);
+        group.sealed = group.count;
+        group.quick = 0;
+        self.push_tail(at, piece);
+    }
+
+    /// Hangs a piece out of the tail's block behind a group's pieces, in the place that was kept for it.
+    fn push_tail(&mut self, at: u32, mut piece: Piece) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        piece.block = group.tail_block;
+        self.pool.share(group.tail_block);
+        let number = core::mem::replace(&mut group.tail_piece, NONE);
+        if let Some(place) = self.pieces.get_mut(number) {
+            *place = piece;
+            group.pieces.push(&mut self.pieces, number);
+        }
+    }
+
+    /// Lays nothing more into the block of a group's tail.
+    fn retire_block(&mut self, at: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let (rest, block) = (core::mem::take(&mut group.tail), group.tail_block);
+        group.tail_block = NONE;
+        group.quick = 0;
+        if block != NONE {
+            self.pool.retire(block, rest);
+            self.gather(at, block);
+        }
+    }
+
+    /// Gives up what a group keeps for frames to come; its tail is empty.
+    pub(super) fn retire_tail(&mut self, at: u32) {
+        self.retire_block(at);
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let place = core::mem::replace(&mut group.tail_piece, NONE);
+        if place != NONE {
+            self.pieces.remove(place);
+        }
+    }
+}
+
+impl Group {
+    /// How many frames can be appended with nothing to be done but to lay them into the tail.
+    fn quick_frames(&self) -> u32 {
+        let plain = self.state == State::Open
+            && self.unfinished.is_none()
+            && !self.is_limited
+            && self.tail_piece != NONE
+            && self.waiting.iter().all(Queue::is_empty);
+        if plain { (PIECE_FRAMES - (self.count - self.sealed)).min(MOST - self.count) } else { 0 }
+    }
+
+    #[inline]
+    fn has_bytes(&self, len: usize) -> bool {
+        self.tail.capacity() - self.tail.len() >= len
+    }
+}

@@ -1,0 +1,280 @@
+//! Places for things of one kind, found by number, in pages: growing never moves what there is, and a
+//! page that is empty goes, so that memory follows what is held.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// No place.
+pub(crate) const NONE: u32 = u32::MAX;
+/// Places of a page.
+const PAGE: usize = 64;
+
+/// What lies in places: it can be absent.
+pub(crate) trait Vacant {
+    /// What lies in a place that is free.
+    fn vacant() -> Self;
+}
+
+/// What is known of a page.
+#[derive(Debug)]
+struct Page {
+    /// The free places, as a stack.
+    free: [u8; PAGE],
+    used: u8,
+    /// Neighbours among the pages that have free places, or among those that went (`next` only).
+    previous: u32,
+    next: u32,
+}
+
+/// A growing number of places.
+///
+/// A place that became free last is used first. One empty page at most is kept, so that what goes
+/// and comes in turn allocates nothing.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    /// The pages; `None` for one that went.
+    places: Vec<Option<Box<[T; PAGE]>>>,
+    pages: Vec<Page>,
+    /// The first page that has free places.
+    open: u32,
+    /// The first page that went.
+    gone: u32,
+    /// Pages that there are, and how many of them are empty.
+    present: usize,
+    empty: usize,
+}
+
+impl<T: Vacant> Slab<T> {
+    /// What the tables have for each page.
+    const ROW: usize = size_of::<Page>() + size_of::<Option<Box<[T; PAGE]>>>();
+
+    pub(crate) const fn new() -> Self {
+        Self { places: Vec::new(), pages: Vec::new(), open: NONE, gone: NONE, present: 0, empty: 0 }
+    }
+
+    /// Bytes allocated.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.pages.capacity() * Self::ROW + self.present * size_of::<[T; PAGE]>()
+    }
+
+    /// Bytes that taking one more place would allocate: what the table grows to, while it grows, and a
+    /// page.
+    pub(crate) fn growth(&self) -> usize {
+        self.growth_by(1)
+    }
+
+    /// As [`growth`](Self::growth), for so many places: at most as many as a page has.
+    pub(crate) fn growth_by(&self, more: usize) -> usize {
+        let (mut free, mut at) = (0, self.open);
+        while let Some(page) = self.pages.get(at as usize).filter(|_| free < more) {
+            free += PAGE - usize::from(page.used);
+            at = page.next;
+        }
+        if free >= more {
+            return 0;
+        }
+        let full = self.gone == NONE && self.pages.len() == self.pages.capacity();
+        let table = if full { self.grown() * Self::ROW } else { 0 };
+        table + size_of::<[T; PAGE]>()
+    }
+
+    fn grown(&self) -> usize {
+        (self.pages.capacity() * 2).max(4)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, at: u32) -> Option<&T> {
+        let page = self.places.get(at as usize / PAGE)?.as_ref()?;
+        Some(&page[at as usize % PAGE])
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        let page = self.places.get_mut(at as usize / PAGE)?.as_mut()?;
+        Some(&mut page[at as usize % PAGE])
+    }
+
+    /// Puts a thing into a free place; `None` when 2^32-2 are taken.
+    pub(crate) fn insert(&mut self, thing: T) -> Option<u32> {
+        if self.open == NONE {
+            self.add_page()?;
+        }
+        let at = self.open;
+        let page = self.pages.get_mut(at as usize)?;
+        if page.used == 0 {
+            self.empty -= 1;
+        }
+        let place = page.free[PAGE - 1 - usize::from(page.used)];
+        page.used += 1;
+        if let Some(Some(places)) = self.places.get_mut(at as usize) {
+            places[usize::from(place)] = thing;
+        }
+        if usize::from(page.used) == PAGE {
+            self.close(at);
+        }
+        Some(at * PAGE as u32 + u32::from(place))
+    }
+
+    /// Takes a thing out of its place, which is free then.
+    pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
+        let number = at / PAGE as u32;
+        let thing = core::mem::replace(self.get_mut(at)?, T::vacant());
+        let page = self.pages.get_mut(number as usize)?;
+        let was_full = usize::from(page.used) == PAGE;
+        page.used -= 1;
+        page.free[PAGE - 1 - usize::from(page.used)] = (at as usize % PAGE) as u8;
+        let is_empty = page.used == 0;
+        if was_full || self.open != number {
+            if !was_full {
+                self.close(number);
+            }
+            self.open(number);
+        }
+        if is_empty {
+            if self.empty == 0 {
+                self.empty = 1;
+            } else {
+                self.drop_page(number);
+            }
+        }
+        Some(thing)
+    }
+
+    fn add_page(&mut self) -> Option<()> {
+        let places: Vec<T> = core::iter::repeat_with(T::vacant).take(PAGE).collect();
+        let places: Box<[T; PAGE]> = places.into_boxed_slice().try_into().ok()?;
+        let free = core::array::from_fn(|place| (PAGE - 1 - place) as u8);
+        let page = Page { free, used: 0, previous: NONE, next: NONE };
+        let number = if self.gone == NONE {
+            let number = u32::try_from(self.pages.len()).ok()?;
+            // The last number stands for no place.
+            number.checked_add(1)?.checked_mul(PAGE as u32)?;
+            if self.pages.len() == self.pages.capacity() {
+                let more = self.grown() - self.pages.len();
+                self.pages.reserve_exact(more);
+                self.places.reserve_exact(more);
+            }
+            self.pages.push(page);
+            self.places.push(Some(places));
+            number
+        } else {
+            let number = self.gone;
+            let place = self.pages.get_mut(number as usize)?;
+            self.gone = place.next;
+            *place = page;
+            self.places[number as usize] = Some(places);
+            number
+        };
+        self.present += 1;
+        self.empty += 1;
+        self.open(number);
+        Some(())
+    }
+
+    fn drop_page(&mut self, number: u32) {
+        self.close(number);
+        self.present -= 1;
+        self.places[number as usize] = None;
+        self.pages[number as usize].next = self.gone;
+        self.gone = number;
+    }
+
+    /// Puts a page in front of those that have free places.
+    fn open(&mut self, number: u32) {
+        let next = core::mem::replace(&mut self.open, number);
+        if let Some(page) = self.pages.get_mut(next as usize) {
+            page.previous = number;
+        }
+        let page = &mut self.pages[number as usize];
+        (page.previous, page.next) = (NONE, next);
+    }
+
+    fn close(&mut self, number: u32) {
+        let Page { previous, next, .. } = self.pages[number as usize];
+        match self.pages.get_mut(previous as usize) {
+            Some(page) => page.next = next,
+            None => self.open = next,
+        }
+        if let Some(page) = self.pages.get_mut(next as usize) {
+            page.previous = previous;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_tells_what_taking_places_allocates() {
+        let mut slab = Slab::new();
+        for taken in 0..1000_u64 {
+            for more in 1..=3 {
+                let (told, before) = (slab.growth_by(more), slab.bytes());
+                let places: Vec<_> = (0..more).map(|_| slab.insert(7).unwrap()).collect();
+                let grown = slab.bytes() - before;
+                places.into_iter().for_each(|at| assert_eq!(slab.remove(at), Some(7)));
+                // While a table grows, the old one is there too.
+                assert!(told >= grown, "{more} more than {taken}: {grown} bytes, not {told}");
+                assert_eq!(told == 0, grown == 0, "{more} more than {taken}");
+            }
+            slab.insert(taken).unwrap();
+        }
+    }
+
+    impl Vacant for u64 {
+        fn vacant() -> Self {
+            0
+        }
+    }
+
+    #[test]
+    fn things_stay_where_they_were_put() {
+        let mut slab = Slab::new();
+        let places: Vec<u32> = (1..=1000_u64).map(|thing| slab.insert(thing).unwrap()).collect();
+        for (&at, thing) in places.iter().zip(1..) {
+            assert_eq!(slab.get(at), Some(&thing));
+        }
+        assert_eq!(slab.remove(places[500]), Some(501));
+        assert_eq!(slab.insert(7), Some(places[500]));
+        assert_eq!(slab.get(5000), None);
+    }
+
+    #[test]
+    fn what_goes_and_comes_in_turn_allocates_nothing() {
+        let mut slab = Slab::new();
+        let places: Vec<u32> = (0..PAGE as u64).map(|thing| slab.insert(thing).unwrap()).collect();
+        let bytes = slab.bytes();
+        for _ in 0..10 {
+            assert_eq!(slab.remove(places[0]), Some(0));
+            assert_eq!(
+                (slab.insert(0), slab.growth()),
+                (Some(places[0]), size_of::<[u64; PAGE]>())
+            );
+        }
+        assert_eq!(slab.bytes(), bytes);
+    }
+
+    #[test]
+    fn growth_is_what_the_next_thing_takes_at_most() {
+        let mut slab = Slab::new();
+        for thing in 0..10_000_u64 {
+            let (before, growth) = (slab.bytes(), slab.growth());
+            slab.insert(thing).unwrap();
+            assert!(slab.bytes() <= before + growth);
+        }
+    }
+
+    #[test]
+    fn empty_pages_go_but_for_one() {
+        let mut slab = Slab::new();
+        let places: Vec<u32> = (0..1000_u64).map(|thing| slab.insert(thing).unwrap()).collect();
+        for &at in &places {
+            slab.remove(at);
+        }
+        assert_eq!((slab.present, slab.empty), (1, 1));
+        let again: Vec<u32> = (0..1000_u64).map(|thing| slab.insert(thing).unwrap()).collect();
+        assert!(again.iter().zip(0..).all(|(&at, thing)| slab.get(at) == Some(&thing)));
+        assert_eq!((slab.present, slab.empty), (1000_usize.div_ceil(PAGE), 0));
+    }
+}

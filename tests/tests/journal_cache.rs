@@ -1,0 +1,107 @@
+//! Journals of a cache: one that was kept, and what a changed cache would not hide.
+
+use std::path::PathBuf;
+
+use gapless_core::cache::{By, Cache, Config, Event, Limits, Missing, Start};
+use gapless_core::journal::{Recorder, Replayer, recorder};
+use gapless_core::{Instant, Machine};
+
+/// A journal of a small cache that is filled, overfilled, and read in every way.
+fn recorded() -> Vec<u8> {
+    let mut journal = Vec::new();
+    let config = Config { max_frame: 1 << 16, ..Config::new(256 << 10) };
+    let config = recorder::Config { machine: config, id: 0, sink: &mut journal, commands: true };
+    let mut cache = Recorder::<Cache, _>::new(config).unwrap();
+    let mut now = 0;
+    let mut give = |event: Event<'_>| {
+        now += 1;
+        cache.handle(Instant::from_millis(now), event).unwrap();
+        while cache.poll_command().is_some() {}
+        cache.machine().track(b"kept")
+    };
+    let limits = Limits { max_groups: 40, ..Limits::default() };
+    let track = give(Event::CreateTrack { name: b"kept", publisher: 1, limits }).unwrap();
+    for number in 0..50_u64 {
+        give(Event::CreateGroup { track, sequence: number });
+        // The ids are the cache's own; what was refused is in the journal too.
+        give(Event::CreateGroup { track, sequence: number });
+        give(Event::SkipGroup { track, sequence: number + (1 << 40) });
+    }
+    drop(cache);
+    let config = Config { max_frame: 1 << 16, ..Config::new(256 << 10) };
+    let config = recorder::Config { machine: config, id: 1, sink: &mut journal, commands: false };
+    let mut cache = Recorder::<Cache, _>::new(config).unwrap();
+    let call = |cache: &mut Recorder<Cache, _>, event: Event<'_>| {
+        let answer = cache.call(Instant::from_millis(7), event);
+        while cache.poll_command().is_some() {}
+        answer
+    };
+    let limits = Limits { max_group_frames: 30, ..Limits::default() };
+    call(&mut cache, Event::CreateTrack { name: b"kept", publisher: 1, limits });
+    let track = cache.machine().track(b"kept").unwrap();
+    call(&mut cache, Event::OpenReader { track, start: Start::Oldest });
+    let opened = call(&mut cache, Event::OpenReader { track, start: Start::Live });
+    let gapless_core::cache::Answer::Reader(reader) = opened else { panic!("{opened:?}") };
+    for number in 0..4_u64 {
+        call(&mut cache, Event::AppendGroup { track });
+        let group = cache.machine().group(track, number).unwrap();
+        for len in [0, 1, 63, 64, 700, 4096, 5000] {
+            call(&mut cache, Event::Append { group, frame: &vec![len as u8; len] });
+        }
+        call(&mut cache, Event::AppendMissing { group, count: 3, why: Missing::Lost });
+        call(&mut cache, Event::Put { group, index: 8, frame: b"late" });
+        call(&mut cache, Event::OpenFrame { group, size: 9000 });
+        for chunk in [&[1; 4000][..], &[2; 4000], &[3; 1000]] {
+            call(&mut cache, Event::Write { group, chunk });
+            call(&mut cache, Event::Read { reader, by: By::Chunk });
+        }
+        if number == 2 {
+            call(&mut cache, Event::AbortGroup { group, code: 99 });
+        } else {
+            call(&mut cache, Event::FinishGroup { group });
+        }
+        for by in [By::Frame, By::Chunk, By::Run, By::Frame, By::Run] {
+            call(&mut cache, Event::Read { reader, by });
+        }
+    }
+    // Groups of which nothing is known take memory too.
+    for sequence in 4..1100 {
+        call(&mut cache, Event::SkipGroup { track, sequence });
+    }
+    call(&mut cache, Event::FinishTrack { track, end: None });
+    for _ in 0..200 {
+        call(&mut cache, Event::Read { reader, by: By::Run });
+    }
+    assert!(cache.stats().evicted.by_bytes > 0 && cache.stats().evicted.frames == 0);
+    drop(cache);
+    journal
+}
+
+fn kept() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("journals/cache-1.journal")
+}
+
+/// `GAPLESS_KEEP_JOURNAL=cache-1.journal` makes it anew: for a version of which none is kept yet.
+#[test]
+fn a_kept_journal_of_version_1_is_readable_and_verifies() {
+    if std::env::var("GAPLESS_KEEP_JOURNAL").as_deref() == Ok("cache-1.journal") {
+        std::fs::write(kept(), recorded()).unwrap();
+    }
+    let journal = std::fs::read(kept()).unwrap();
+    let mut lenient = Replayer::lenient().knowing::<Cache>();
+    lenient.replay(&journal[..], &mut ()).unwrap();
+    assert_eq!(lenient.machines().count(), 2);
+    // A policy that was changed on purpose makes this fail: then the journal stays, as one that is
+    // readable, and this line goes.
+    Replayer::verifying().knowing::<Cache>().replay(&journal[..], &mut ()).unwrap();
+}
+
+#[test]
+fn a_cache_that_was_recorded_verifies() {
+    let journal = recorded();
+    let mut replayer = Replayer::verifying().knowing::<Cache>();
+    let ending = replayer.replay(&journal[..], &mut ()).unwrap();
+    assert_eq!((ending.bytes, ending.torn), (journal.len() as u64, 0));
+    let again = replayer.machines().nth(1).unwrap();
+    assert!(again.machine::<Cache>().unwrap().stats().frames > 20);
+}
