@@ -18,6 +18,7 @@ extern crate alloc;
 
 mod blocks;
 pub mod cache;
+pub mod grouping;
 pub mod journal;
 pub mod limits;
 pub mod machine;

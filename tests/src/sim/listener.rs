@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use gapless_core::receiver::{
-    Call, Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
+    Batch, Call, Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
 };
 use gapless_core::wire::mold::{Header, Packet};
 use gapless_core::{Instant, Machine, Session};
@@ -27,6 +27,25 @@ pub enum Way {
     Borrowed,
 }
 
+/// What goes on, in the same node, with what a receiver says.
+pub trait Downstream: std::fmt::Debug {
+    /// Takes a command. Where it gives a place, a receiver that begins there takes the place of this
+    /// one, and says everything again.
+    fn command(&mut self, now: Instant, command: &Command) -> Option<Checkpoint>;
+
+    /// Takes messages that were delivered by a direct call.
+    fn batch(&mut self, now: Instant, batch: &Batch<&[u8]>);
+
+    /// Lets time pass.
+    fn wake(&mut self, now: Instant);
+
+    /// When it wants to be woken.
+    fn next_wake(&self) -> Option<Instant>;
+
+    /// As [`Node::restart`].
+    fn restart(&mut self, now: Instant, state: State);
+}
+
 /// A node that receives a feed, and tells every fact of it to the checkers.
 #[derive(Debug)]
 pub struct Listener {
@@ -43,6 +62,10 @@ pub struct Listener {
     lines: Vec<(SocketAddr, LineId)>,
     /// Bytes that the receiver allocated or was given and did not free.
     allocated: isize,
+    /// What goes on with what the receiver says.
+    pub downstream: Option<Box<dyn Downstream>>,
+    /// Where it wants another receiver to begin.
+    begins: Option<Checkpoint>,
 }
 
 impl Listener {
@@ -63,7 +86,20 @@ impl Listener {
         let mut trace = Trace::of_receiver(&config);
         trace.tell(now, Fact::Born { resumes: None });
         let made_from = config.clone();
-        Self { receiver, journal, trace, config, made_from, way, address, lines, allocated }
+        let downstream = None;
+        Self {
+            receiver,
+            journal,
+            trace,
+            config,
+            made_from,
+            way,
+            address,
+            lines,
+            allocated,
+            downstream,
+            begins: None,
+        }
     }
 
     /// The machine.
@@ -119,6 +155,9 @@ impl Listener {
                 _ => {}
             }
             self.trace.command(now, &command);
+            if let Some(downstream) = self.downstream.as_mut().filter(|_| self.begins.is_none()) {
+                self.begins = downstream.command(now, &command);
+            }
             self.charged(|_| drop(command));
         }
         assert!(promised || taken == 0, "commands where has_commands said there are none");
@@ -132,6 +171,23 @@ impl Listener {
             self.trace.tell(now, Fact::Advanced { session, next });
             self.give(now, Event::Advance { next }, out);
         }
+    }
+
+    /// Makes another receiver where what goes on with its word wants that.
+    fn begin_again(&mut self, now: Instant) {
+        if let Some(checkpoint) = self.begins.take() {
+            self.begin(now, self.config.clone().resume(checkpoint), None);
+        }
+    }
+
+    /// Makes another receiver.
+    fn begin(&mut self, now: Instant, made_from: Config, resumes: Option<(Session, u64)>) {
+        self.made_from = made_from;
+        if let Some((_, id)) = &mut self.journal {
+            *id += 1;
+        }
+        (self.receiver, self.allocated) = made(&self.made_from, self.journal.as_ref());
+        self.trace.tell(now, Fact::Born { resumes });
     }
 
     /// Nobody holds a slice of the receiver now.
@@ -161,6 +217,9 @@ impl Listener {
             self.allocated += alloc::live() - before;
             if let Some(batch) = batch {
                 self.trace.batch(now, &batch);
+                if let Some(downstream) = &mut self.downstream {
+                    downstream.batch(now, &batch);
+                }
             }
             return;
         }
@@ -193,6 +252,7 @@ impl Node for Listener {
         }
         let halted = self.drain(now, out);
         self.go_on(now, halted, out);
+        self.begin_again(now);
     }
 
     fn wake(&mut self, now: Instant, out: &mut Outbox) {
@@ -201,10 +261,15 @@ impl Node for Listener {
         let next = self.receiver().poll_timeout();
         assert!(next.is_none_or(|next| next > now), "it wants to be woken at {next:?} again");
         self.go_on(now, halted, out);
+        self.begin_again(now);
+        if let Some(downstream) = &mut self.downstream {
+            downstream.wake(now);
+        }
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        self.receiver().poll_timeout()
+        let downstream = self.downstream.as_ref().and_then(|downstream| downstream.next_wake());
+        self.receiver().poll_timeout().into_iter().chain(downstream).min()
     }
 
     /// Goes on with a new receiver from the checkpoint of the last one, or begins anew.
@@ -214,15 +279,14 @@ impl Node for Listener {
         let checkpoint = self.receiver().checkpoint().filter(told);
         let checkpoint = checkpoint.filter(|_| state == State::Kept);
         let resumes = checkpoint.map(|Checkpoint { session, next }| (session, next));
-        self.made_from = match checkpoint {
+        let made_from = match checkpoint {
             Some(checkpoint) => self.made_from.clone().resume(checkpoint),
             None => self.config.clone(),
         };
-        if let Some((_, id)) = &mut self.journal {
-            *id += 1;
+        self.begin(now, made_from, resumes);
+        if let Some(downstream) = &mut self.downstream {
+            downstream.restart(now, state);
         }
-        (self.receiver, self.allocated) = made(&self.made_from, self.journal.as_ref());
-        self.trace.tell(now, Fact::Born { resumes });
     }
 }
 

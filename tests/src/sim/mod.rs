@@ -4,6 +4,7 @@
 //! A [`World`] holds nodes, the paths between them and one queue ordered by time. Nodes of a feed are
 //! a [`Feed`] (its lines), [`Server`]s and a [`Listener`] (the receiver with its checks), or a
 //! [`Station`] (a publisher) in place of the first two; [`Setup`] and [`Broadcast`] put them together.
+//! What a receiver says can go on in its node, into a cache ([`cache`]).
 //!
 //! What a node takes and gives is told as [`Fact`]s to the checkers of [`check`], each of which states
 //! one property of the machines. They watch over every plan.
@@ -13,6 +14,7 @@
 //! each node in `target/simulator`. [`Swarm`] is the standard plan.
 
 mod broadcast;
+pub mod cache;
 pub mod check;
 mod feed;
 mod journal;
@@ -38,7 +40,7 @@ pub use broadcast::Broadcast;
 pub use feed::{Feed, Line};
 pub use journal::{Journal, Journals, recorded};
 pub use ledger::{Account, Ledger};
-pub use listener::{Listener, Way};
+pub use listener::{Downstream, Listener, Way};
 pub use netsim::{Cell, Measured};
 pub use path::{Bandwidth, Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};

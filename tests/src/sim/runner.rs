@@ -97,7 +97,9 @@ fn report<F>(seed: u64, journals: &Journals) {
     let (binary, test) = name.split_once("::").unwrap_or((name, ""));
     let folder = format!("target/simulator/{binary}-{}-{seed}", test.replace("::", "-"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&folder);
-    for (node, journal) in journals {
+    for (index, (node, journal)) in journals.iter().enumerate() {
+        let before = journals[..index].iter().filter(|(other, _)| other == node).count();
+        let node = if before == 0 { node.to_string() } else { format!("{node}-{}", before + 1) };
         let kept = std::fs::create_dir_all(&root)
             .and_then(|()| std::fs::write(root.join(format!("{node}.journal")), journal.bytes()));
         match kept {
