@@ -13,6 +13,7 @@ use gapless_core::wire::mold::Packet;
 use gapless_core::{Duration, Instant, Machine};
 use gungraun::prelude::*;
 
+use crate::cache::crowds;
 use crate::feed::{SESSION, Tally, feed};
 
 /// Packets that are counted in one run.
@@ -198,7 +199,7 @@ library_benchmark_group!(
     name = packets,
     benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
 );
-gungraun::main!(library_benchmark_groups = packets);
+gungraun::main!(library_benchmark_groups = [packets, crowds]);
 
 /// Hands over to gungraun, which has its own idea of arguments.
 pub(crate) fn run() {

@@ -1,0 +1,394 @@
+//! What is counted of the cache: the same thousand operations, however many tracks, groups and readers
+//! there are besides. Only ten tracks or groups are worked with, spread over all of them, so that they
+//! are in the same state at every size.
+//!
+//! The attributes of gungraun take no doc comments.
+
+use std::hint::black_box;
+
+use gapless_core::cache::{
+    Cache, Command, Config, GroupId, Limits, Next, ReaderId, Start, TrackId,
+};
+use gapless_core::{Duration, Instant, Machine};
+use gungraun::prelude::*;
+
+/// Operations that are counted in one run, but for `wake_all`.
+pub(crate) const STEPS: usize = 1_000;
+/// What is worked with.
+const SPREAD: usize = 10;
+const FRAME: [u8; 64] = [7; 64];
+/// Enough for everything here.
+const ROOMY: usize = 1 << 30;
+/// Between two groups of a track.
+const PACE: Duration = Duration::from_millis(1);
+
+/// A cache with many of something.
+struct Crowd {
+    cache: Cache,
+    now: Instant,
+    tracks: Vec<TrackId>,
+    /// The newest of each track.
+    groups: Vec<GroupId>,
+    readers: Vec<ReaderId>,
+}
+
+impl Crowd {
+    fn new(max_bytes: usize) -> Self {
+        Self {
+            cache: Cache::new(Config::new(max_bytes)).unwrap(),
+            now: Instant::from_millis(1),
+            tracks: Vec::new(),
+            groups: Vec::new(),
+            readers: Vec::new(),
+        }
+    }
+
+    fn add_track(&mut self, limits: Limits) {
+        let name = format!("track {}", self.tracks.len());
+        let track = self.cache.create_track(self.now, name.as_bytes(), 0, limits).unwrap();
+        self.tracks.push(track);
+        let group = self.cache.append_group(self.now, track).unwrap();
+        self.cache.append(group, &FRAME).unwrap();
+        self.groups.push(group);
+        self.drain();
+    }
+
+    /// The next group of a track, with one frame.
+    #[inline(always)]
+    fn add_group(&mut self, track: usize) {
+        self.cache.finish_group(self.groups[track]).unwrap();
+        self.drain();
+        let group = self.cache.append_group(self.now, self.tracks[track]).unwrap();
+        self.groups[track] = group;
+        self.drain();
+        self.append(track);
+    }
+
+    #[inline(always)]
+    fn append(&mut self, track: usize) {
+        self.cache.append(self.groups[track], black_box(&FRAME)).unwrap();
+        self.drain();
+    }
+
+    fn add_reader(&mut self, track: usize, start: Start) -> ReaderId {
+        let reader = self.cache.open_reader(self.tracks[track], start).unwrap();
+        self.readers.push(reader);
+        reader
+    }
+
+    /// Reads what must be there.
+    #[inline(always)]
+    fn read(&mut self, reader: ReaderId) {
+        assert!(matches!(black_box(self.cache.next_frame(reader)), Ok(Next::Held(_))));
+    }
+
+    #[inline(always)]
+    fn drain(&mut self) {
+        while let Some(command) = self.cache.poll_command() {
+            black_box(command);
+        }
+    }
+
+    /// Ten of the tracks.
+    fn spread(&self) -> impl Iterator<Item = usize> + use<> {
+        let tracks = self.tracks.len();
+        (0..SPREAD).map(move |which| which * tracks / SPREAD)
+    }
+}
+
+/// One track of so many groups, with as many readers at its beginning.
+fn groups(count: usize) -> Crowd {
+    groups_kept(count, Limits::default())
+}
+
+fn groups_kept(count: usize, limits: Limits) -> Crowd {
+    let mut crowd = Crowd::new(ROOMY);
+    crowd.add_track(limits);
+    for _ in 1..count {
+        crowd.add_group(0);
+    }
+    for _ in 0..count {
+        crowd.add_reader(0, Start::Oldest);
+    }
+    crowd
+}
+
+/// So many tracks of one group, with one reader each.
+fn tracks(count: usize) -> Crowd {
+    tracks_within(ROOMY, count, Limits::default())
+}
+
+fn tracks_within(max_bytes: usize, count: usize, limits: Limits) -> Crowd {
+    let mut crowd = Crowd::new(max_bytes);
+    for track in 0..count {
+        crowd.add_track(limits);
+        crowd.add_reader(track, Start::Oldest);
+    }
+    crowd
+}
+
+/// A track that keeps so many groups, and has them.
+fn full_track(count: usize) -> Crowd {
+    let limits = Limits { max_groups: count as u32, ..Limits::default() };
+    let mut crowd = groups_kept(count, limits);
+    replace_one_group(&mut crowd);
+    assert_eq!(crowd.cache.stats().evicted.by_count, STEPS as u64);
+    crowd
+}
+
+/// As many tracks, with an older group each, as the budget allows.
+fn full_cache(count: usize) -> Crowd {
+    let two_groups = |max_bytes| {
+        let mut crowd = tracks_within(max_bytes, count, Limits::default());
+        for track in 0..count {
+            crowd.add_group(track);
+        }
+        crowd
+    };
+    let needed = two_groups(ROOMY).cache.memory_used();
+    let mut crowd = two_groups(needed.max(256 << 10));
+    while crowd.cache.stats().evicted.by_bytes == 0 {
+        replace_spread_groups(&mut crowd);
+    }
+    replace_spread_groups(&mut crowd);
+    crowd
+}
+
+/// So many tracks, whose groups grow old one by one.
+fn aging_tracks(count: usize) -> Crowd {
+    // A track's older group expires when as many others were created after it.
+    let limits = Limits { max_age: PACE * count as u32, ..Limits::default() };
+    let mut crowd = tracks_within(ROOMY, count, limits);
+    for round in 0..2 * count {
+        age(&mut crowd, round % count);
+    }
+    crowd
+}
+
+fn replace_one_group(crowd: &mut Crowd) {
+    for _ in 0..STEPS {
+        crowd.add_group(0);
+    }
+}
+
+fn replace_spread_groups(crowd: &mut Crowd) {
+    for _ in 0..STEPS / SPREAD {
+        for track in crowd.spread() {
+            crowd.add_group(track);
+        }
+    }
+}
+
+/// A group is superseded, and time passes.
+#[inline(always)]
+fn age(crowd: &mut Crowd, track: usize) {
+    crowd.add_group(track);
+    crowd.now = crowd.now + PACE;
+    crowd.cache.handle_timeout(crowd.now).unwrap();
+    crowd.drain();
+    black_box(crowd.cache.poll_timeout());
+}
+
+/// With new groups to append to.
+fn new_groups_in(mut crowd: Crowd) -> Crowd {
+    for track in crowd.spread() {
+        crowd.add_group(track);
+    }
+    crowd
+}
+
+fn groups_to_append(count: usize) -> Crowd {
+    new_groups_in(groups(count))
+}
+
+fn tracks_to_append(count: usize) -> Crowd {
+    new_groups_in(tracks(count))
+}
+
+/// A hundred more readers that stand before the first ten groups.
+fn groups_to_read(count: usize) -> Crowd {
+    let mut crowd = groups(count);
+    crowd.readers.clear();
+    for _ in 0..STEPS / SPREAD {
+        crowd.add_reader(0, Start::At { group: 0, frame: 0 });
+    }
+    crowd
+}
+
+/// A hundred more readers before each of ten tracks.
+fn tracks_to_read(count: usize) -> Crowd {
+    let mut crowd = tracks(count);
+    crowd.readers.clear();
+    for track in crowd.spread() {
+        for _ in 0..STEPS / SPREAD {
+            crowd.add_reader(track, Start::Oldest);
+        }
+    }
+    crowd
+}
+
+/// One waiting reader among so many that do not wait.
+fn one_waits(count: usize) -> Crowd {
+    let mut crowd = groups(count);
+    let reader = crowd.add_reader(0, Start::Live);
+    assert_eq!(crowd.cache.next_frame(reader), Ok(Next::Pending));
+    crowd
+}
+
+/// So many readers that all wait.
+fn all_wait(count: usize) -> Crowd {
+    let mut crowd = Crowd::new(ROOMY);
+    crowd.add_track(Limits::default());
+    for _ in 0..count {
+        let reader = crowd.add_reader(0, Start::Live);
+        assert_eq!(crowd.cache.next_frame(reader), Ok(Next::Pending));
+    }
+    crowd
+}
+
+/// A thousand frames, a hundred to each of ten groups, where there are ten.
+fn appended(mut crowd: Crowd) -> Crowd {
+    for _ in 0..STEPS / SPREAD {
+        for track in crowd.spread() {
+            crowd.append(track);
+        }
+    }
+    crowd
+}
+
+#[library_benchmark(setup = groups_to_append, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn append_among_groups(crowd: Crowd) -> Crowd {
+    appended(crowd)
+}
+
+#[library_benchmark(setup = tracks_to_append, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn append_among_tracks(crowd: Crowd) -> Crowd {
+    appended(crowd)
+}
+
+// Each reads ten groups of one frame, and their ends but the last.
+#[library_benchmark(setup = groups_to_read, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn read_among_groups(mut crowd: Crowd) -> Crowd {
+    for index in 0..crowd.readers.len() {
+        let reader = crowd.readers[index];
+        for group in 0..SPREAD {
+            if group > 0 {
+                let end = crowd.cache.next_frame(reader);
+                assert!(matches!(black_box(end), Ok(Next::GroupEnd { .. })));
+            }
+            crowd.read(reader);
+        }
+    }
+    crowd
+}
+
+#[library_benchmark(setup = tracks_to_read, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn read_among_tracks(mut crowd: Crowd) -> Crowd {
+    for index in 0..crowd.readers.len() {
+        let reader = crowd.readers[index];
+        crowd.read(reader);
+    }
+    crowd
+}
+
+// A group is created, gets a frame and is finished; the oldest goes, by count.
+#[library_benchmark(setup = full_track, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn evict_among_groups(mut crowd: Crowd) -> Crowd {
+    replace_one_group(&mut crowd);
+    crowd
+}
+
+// The same for the budget: the oldest of all tracks goes.
+#[library_benchmark(setup = full_cache, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn evict_among_tracks(mut crowd: Crowd) -> Crowd {
+    replace_spread_groups(&mut crowd);
+    crowd
+}
+
+// A frame is appended, the reader is told, reads it and waits again.
+#[library_benchmark(setup = one_waits, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn wake_one(mut crowd: Crowd) -> Crowd {
+    for _ in 0..STEPS {
+        crowd.cache.append(crowd.groups[0], black_box(&FRAME)).unwrap();
+        let Some(Command::Readable(reader)) = crowd.cache.poll_command() else {
+            panic!("no reader is told");
+        };
+        crowd.drain();
+        crowd.read(reader);
+        assert!(matches!(black_box(crowd.cache.next_frame(reader)), Ok(Next::Pending)));
+    }
+    crowd
+}
+
+// One frame is appended, and every reader is told.
+#[library_benchmark(setup = all_wait, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn wake_all(mut crowd: Crowd) -> Crowd {
+    crowd.append(0);
+    crowd
+}
+
+#[library_benchmark(setup = groups, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn look_up_group(crowd: Crowd) -> Crowd {
+    let groups = crowd.cache.group_count(crowd.tracks[0]).unwrap() as usize;
+    for step in 0..STEPS {
+        let sequence = (step * groups / STEPS) as u64;
+        black_box(crowd.cache.group(crowd.tracks[0], black_box(sequence)).unwrap());
+    }
+    crowd
+}
+
+// A group is superseded, another grows too old.
+#[library_benchmark(setup = aging_tracks, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn age_among_tracks(mut crowd: Crowd) -> Crowd {
+    for step in 0..STEPS {
+        let track = step % crowd.tracks.len();
+        age(&mut crowd, track);
+    }
+    crowd
+}
+
+library_benchmark_group!(
+    name = crowds,
+    benchmarks = [
+        append_among_groups,
+        append_among_tracks,
+        read_among_groups,
+        read_among_tracks,
+        evict_among_groups,
+        evict_among_tracks,
+        wake_one,
+        wake_all,
+        look_up_group,
+        age_among_tracks
+    ]
+);

@@ -1,0 +1,67 @@
+//! The table of the cache's operations: what they cost among ten, a thousand and a hundred thousand
+//! others.
+
+use crate::cache::STEPS;
+use crate::{Counts, instructions};
+
+/// What is promised: how much dearer an operation gets when there is ten times as much of everything.
+const MAX_A_DECADE: f64 = 1.5;
+
+const SIZES: [(&str, f64); 3] =
+    [("ten", 10.0), ("thousand", 1_000.0), ("hundred_thousand", 100_000.0)];
+
+/// How the cost of an operation may grow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// Not at all.
+    Same,
+    /// With the logarithm of how many there are.
+    Logarithm,
+    /// Not at all for each reader that is told.
+    Told,
+}
+
+const OPERATIONS: [(&str, &str, Cost); 10] = [
+    ("append_among_groups", "append, groups and readers", Cost::Same),
+    ("append_among_tracks", "append, tracks", Cost::Same),
+    ("read_among_groups", "read on, groups and readers", Cost::Same),
+    ("read_among_tracks", "read on, tracks", Cost::Same),
+    ("evict_among_groups", "evict by count, groups", Cost::Same),
+    ("evict_among_tracks", "evict by budget, tracks", Cost::Same),
+    ("wake_one", "wake one reader, readers", Cost::Same),
+    ("wake_all", "wake, readers told", Cost::Told),
+    ("look_up_group", "look up by number, groups", Cost::Logarithm),
+    ("age_among_tracks", "evict by age, tracks", Cost::Logarithm),
+];
+
+/// Prints the table, and says whether every goal is reached.
+pub(crate) fn print(counts: &Counts) -> Result<bool, String> {
+    println!();
+    print!("{:<32}{:>10}{:>10}{:>10}", "instructions, the cache", "10", "1,000", "100,000");
+    println!("{:>12}", "a decade");
+    let mut all_reached = true;
+    for (function, name, cost) in OPERATIONS {
+        let mut costs = [0.0; SIZES.len()];
+        for (cost_here, (id, size)) in costs.iter_mut().zip(SIZES) {
+            let steps = if cost == Cost::Told { size } else { STEPS as f64 };
+            *cost_here = instructions(counts, function, id)? / steps;
+        }
+        let allowed = |size: f64| if cost == Cost::Logarithm { size.log2() } else { 1.0 };
+        // The sizes are two decades apart.
+        let decade = |one: usize, other: usize| {
+            let growth = costs[other] / costs[one];
+            (growth * allowed(SIZES[one].1) / allowed(SIZES[other].1)).sqrt()
+        };
+        let worst = decade(0, 1).max(decade(1, 2));
+        let reached = worst <= MAX_A_DECADE;
+        all_reached &= reached;
+        let [few, many, most] = costs;
+        print!("{name:<32}{few:>10.0}{many:>10.0}{most:>10.0}{worst:>11.2}×");
+        let beyond = if cost == Cost::Logarithm { " the logarithm's" } else { "" };
+        println!(
+            "   goal ≤ {MAX_A_DECADE}{beyond}: {}",
+            if reached { "reached" } else { "MISSED" }
+        );
+    }
+    Ok(all_reached)
+}
