@@ -33,7 +33,8 @@
 //!   that does is refused, and its messages are told as [`Told::Unpublished`]. Wherever a session begins,
 //!   its track begins there.
 //! * Of two sessions the state is kept, as a receiver speaks of two at most. When a third begins, the
-//!   one that ended is left, else the one that started first and was not taken up since.
+//!   one that ended and was not taken up since is left, else the one that was started or taken up
+//!   first.
 //! * It takes its configuration, one name and a few hundred bytes, and allocates only when it is made.
 //!
 //! ```
@@ -249,6 +250,9 @@ impl Grouping {
             |known: &Option<Publishing>| known.as_ref().is_some_and(|of| of.session == session);
         if let Some(known) = self.sessions.iter().position(is) {
             // Another receiver goes on with it. Where it begins further ahead, the rest is absent.
+            if let Some(publishing) = &mut self.sessions[known] {
+                publishing.over = false;
+            }
             if known == 0 {
                 self.sessions.swap(0, 1);
             }
@@ -279,7 +283,7 @@ impl Grouping {
 
     /// Keeps the state of a session; of three, one has to go.
     fn remember(&mut self, publishing: Publishing) -> Option<Publishing> {
-        let gone = |known: &Option<Publishing>| known.as_ref().is_none_or(|known| known.ended);
+        let gone = |known: &Option<Publishing>| known.as_ref().is_none_or(|known| known.over);
         let [older, newer] = &mut self.sessions;
         if gone(older) || !gone(newer) {
             core::mem::swap(older, newer);

@@ -108,6 +108,9 @@ pub(super) struct Publishing {
     /// Of a live start, until publishing has begun: the message before which nothing may be missing.
     live: Option<u64>,
     pub(super) ended: bool,
+    /// Whether its receiver said that it ended, and none has taken it up since: nobody speaks of it any
+    /// more.
+    pub(super) over: bool,
 }
 
 impl Publishing {
@@ -125,7 +128,8 @@ impl Publishing {
             // Less than the size of a group, which is a u32.
             (index, _) => Place::Fresh { absent: index as u32, lost: 0 },
         };
-        Self { session, track, last, full_at: full_at(last, size), place, live, ended: false }
+        let full_at = full_at(last, size);
+        Self { session, track, last, full_at, place, live, ended: false, over: false }
     }
 
     /// The next message (2^64-1 stands for 2^64 too).
@@ -333,6 +337,7 @@ impl Publishing {
 
     /// The session is over: `next` would have been its next message.
     pub(super) fn end<C: Caching, F: FnMut(Told)>(&mut self, next: u64, work: &mut Work<'_, C, F>) {
+        self.over = true;
         if self.ended {
             return;
         }
