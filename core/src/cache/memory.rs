@@ -28,6 +28,12 @@ impl Cache {
             + self.others
     }
 
+    /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
+    pub(super) fn can_hold(&self, bytes: usize) -> bool {
+        let stays = self.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
+        stays.saturating_add(self.pool.tables()).saturating_add(bytes) <= self.config.max_bytes
+    }
+
     /// Lets things go until there is room for what `need` tells; `false` when there cannot be. The group
     /// `current` is being written to: it stays, but for its front.
     pub(super) fn make_room(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {

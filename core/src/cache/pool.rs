@@ -72,9 +72,13 @@ impl Pool {
 
     /// Bytes of tables and of blocks in use.
     pub(super) fn used(&self) -> usize {
+        self.blocks.bytes() + self.used_bytes + self.tables()
+    }
+
+    /// Bytes of tables that are there from the beginning.
+    pub(super) fn tables(&self) -> usize {
         let idle: usize = self.idle.iter().map(Vec::capacity).sum();
-        let tables = idle * size_of::<BytesMut>() + self.sight * size_of::<(BytesMut, usize)>();
-        self.blocks.bytes() + self.used_bytes + tables
+        idle * size_of::<BytesMut>() + self.sight * size_of::<(BytesMut, usize)>()
     }
 
     /// Bytes of blocks that wait to be used again.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::event::{By, Missing, Put};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished, frame_at};
-use super::pool::{LARGE, Pool};
+use super::pool::{LARGE, Pool, cost};
 use super::reader::Queue;
 use super::{Cache, GroupId, Refusal};
 use crate::ring::SHARED;
@@ -271,7 +271,8 @@ impl Cache {
         let head = if is_large { 0 } else { varint::len(frame.len() as u64) };
         let size = Pool::size_after(0, head + frame.len());
         // Room for two pieces: the frame, and what is missing behind it.
-        let fits = self.room_for(at, |cache| cache.pool.growth(size) + cache.pieces.growth_by(2));
+        let fits = self.can_hold(cost(size))
+            && self.room_for(at, |cache| cache.pool.growth(size) + cache.pieces.growth_by(2));
         let Some((block, mut buffer)) = fits.then(|| self.block(at, size)).flatten() else {
             return Err(self.full());
         };
@@ -388,8 +389,8 @@ impl Cache {
     /// Appends a large frame by a copy into a buffer of its own.
     fn append_large(&mut self, at: u32, frame: &[u8]) {
         self.seal(at);
-        let fits =
-            self.room_for(at, |cache| cache.pool.growth(frame.len()) + cache.pieces.growth());
+        let fits = self.can_hold(cost(frame.len()))
+            && self.room_for(at, |cache| cache.pool.growth(frame.len()) + cache.pieces.growth());
         let Some((block, mut buffer)) = fits.then(|| self.block(at, frame.len())).flatten() else {
             return self.abort_as_too_large(at);
         };
@@ -405,7 +406,9 @@ impl Cache {
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
         self.seal(at);
         let cost = pinned.max(bytes.len()) + SHARED;
-        if !self.room_for(at, |cache| cache.pieces.growth().saturating_add(cost)) {
+        let fits = self.can_hold(cost)
+            && self.room_for(at, |cache| cache.pieces.growth().saturating_add(cost));
+        if !fits {
             self.abort_as_too_large(at);
             return false;
         }

@@ -422,3 +422,28 @@ fn a_late_frame_for_which_there_is_no_room_is_refused_and_stays_missing() {
     check_budget(&cache, BUDGET);
     assert!(matches!(cache.append(group, b"x"), Ok(()) | Err(Refusal::UnknownGroup)));
 }
+
+#[test]
+fn nothing_is_let_go_for_a_frame_that_could_not_be_held_even_so() {
+    let attempts: [fn(&mut Cache, GroupId); 3] = [
+        |cache, group| cache.append(group, &vec![0; BUDGET]).unwrap(),
+        |cache, group| {
+            cache.append_shared(group, Bytes::from(vec![0; BUDGET]), BUDGET).unwrap();
+        },
+        |cache, group| {
+            cache.append_missing(group, 1, Missing::Lost).unwrap();
+            let put = cache.put(group, 0, &vec![0; BUDGET]);
+            assert!(matches!(put, Err(Refusal::Full { .. })), "{put:?}");
+        },
+    ];
+    for attempt in attempts {
+        let mut cache = of(BUDGET);
+        let (one, two) = (named(&mut cache, b"one"), named(&mut cache, b"two"));
+        let older = finished(&mut cache, one, &[b"kept"]);
+        let newest = filled(&mut cache, one, &[b"kept"]);
+        let group = open(&mut cache, two);
+        attempt(&mut cache, group);
+        drain(&mut cache);
+        assert_eq!((cache.frames(older), cache.frames(newest)), (Some(0..1), Some(0..1)));
+    }
+}
