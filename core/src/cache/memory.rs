@@ -362,6 +362,13 @@ impl Cache {
             }
         }
         self.retire_tail(at);
+        self.look();
+    }
+
+    /// Sees whether something came back of what was lent: what nobody holds is not kept.
+    pub(super) fn look(&mut self) {
+        self.pool.look();
+        self.settle();
     }
 
     /// Aborts a group of which the budget cannot hold a frame.

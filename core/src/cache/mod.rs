@@ -211,6 +211,7 @@ impl Machine for Cache {
         self.drained()?;
         self.now = self.now.max(now);
         self.expire();
+        self.look();
         Ok(())
     }
 

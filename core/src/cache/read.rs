@@ -101,6 +101,8 @@ impl Cache {
             track.readers -= 1;
         }
         self.forget_if_over(track);
+        // What it was given has perhaps gone with it.
+        self.look();
         Ok(())
     }
 

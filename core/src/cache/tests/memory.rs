@@ -447,3 +447,34 @@ fn nothing_is_let_go_for_a_frame_that_could_not_be_held_even_so() {
         assert_eq!((cache.frames(older), cache.frames(newest)), (Some(0..1), Some(0..1)));
     }
 }
+
+#[test]
+fn what_came_back_is_freed_though_nothing_is_written_any_more() {
+    let lent = |free: fn(&mut Cache, ReaderId)| {
+        let mut cache = of(BUDGET);
+        let track = track(&mut cache);
+        let reader = reader(&mut cache, track);
+        let held: Vec<_> = (0..100)
+            .map(|number| {
+                let group = finished(&mut cache, track, &[&[1; 100]]);
+                let frame = cache.next_shared(reader).unwrap();
+                let end = Next::GroupEnd { group: number, frames: 1 };
+                assert_eq!(cache.next_shared(reader), Ok(end));
+                cache.abort_group(group, 1).unwrap();
+                frame
+            })
+            .collect();
+        assert!(cache.lent() >= 100 * 128);
+        drop(held);
+        for _ in 0..100 {
+            free(&mut cache, reader);
+        }
+        cache.lent()
+    };
+    assert_eq!(lent(|cache, _| cache.handle_timeout(Instant::ZERO).unwrap()), 0);
+    let of_closing = lent(|cache, reader| {
+        let clone = cache.clone_reader(reader).unwrap();
+        cache.close_reader(clone).unwrap();
+    });
+    assert_eq!(of_closing, 0);
+}
