@@ -33,11 +33,27 @@ impl Journaled for Cache {
     }
 }
 
+/// Ids. Stamps begin with 1: zero is that of a vacant place, which no id names.
+macro_rules! ids {
+    ($($type:ty),*) => {$(
+        impl Field<'_> for $type {
+            fn encode(&self, out: &mut Encoder<'_>) {
+                (self.slot, self.stamp).encode(out);
+            }
+
+            fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+                match Field::decode(input)? {
+                    (_, 0) => Err(Malformed::Unknown { what: "stamp", value: 0 }),
+                    (slot, stamp) => Ok(Self { slot, stamp }),
+                }
+            }
+        }
+    )*};
+}
+
 fields!(Config { max_bytes, max_frame, window, max_unfinished });
 fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_group });
-fields!(TrackId { slot, stamp });
-fields!(GroupId { slot, stamp });
-fields!(ReaderId { slot, stamp });
+ids!(TrackId, GroupId, ReaderId);
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
 variants!("way to read", By { 0 => Frame, 1 => Chunk, 2 => Run });
@@ -265,6 +281,15 @@ mod tests {
         is_written(&Command::Readable(READER), "1 5d 6q");
         is_written(&Command::Evicted { track: TRACK, floor: Some((7, 8)) }, "2 1d 2q 1 7q 8q");
         is_written(&Command::Aborted { track: TRACK, group: 7, code: 8 }, "3 1d 2q 7q 8q");
+    }
+
+    #[test]
+    fn an_id_that_no_cache_gives_is_malformed() {
+        let mut written = alloc::vec::Vec::new();
+        Event::CloseReader { reader: ReaderId { slot: 1, stamp: 0 } }
+            .encode(&mut Encoder::new(&mut written));
+        let read = Event::decode(&mut Decoder::new(&written, Cache::VERSION));
+        assert!(matches!(read, Err(Malformed::Unknown { what: "stamp", value: 0 })));
     }
 
     #[test]
