@@ -18,7 +18,7 @@ pub struct Config {
     pub feed: String,
     /// Tells numberings apart where a venue uses session ids again; any number.
     pub epoch: Option<u64>,
-    /// Messages in a group: from 1. Never changed within a session: it decides what every number means.
+    /// Messages in a group: 1 to 2^32-2, as many frames as a group can have. Never changed within a session: it decides what every number means.
     pub group_size: u32,
     /// The longest message in bytes, from 1. A longer one is not published: its frame is
     /// [`Absent`](crate::cache::Missing::Absent).
@@ -81,7 +81,8 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), Error> {
         let most = (MAX_NAME - MOST_ADDED) as u64;
         within("the length of feed", self.feed.len() as u64, 1..=most, "1 to 972 bytes")?;
-        positive("group_size", self.group_size.into())?;
+        let most = u64::from(u32::MAX) - 1;
+        within("group_size", self.group_size.into(), 1..=most, "1 to 2^32-2")?;
         positive("max_message", self.max_message.into())?;
         let Limits { max_group_bytes, max_group_frames, .. } = self.limits;
         let (messages, longest) = (self.group_size, self.max_message);
@@ -251,6 +252,7 @@ mod tests {
         let config = Config::new("itch");
         for bad in [
             Config { group_size: 0, ..config.clone() },
+            Config { group_size: u32::MAX, ..config.clone() },
             Config { max_message: 0, ..config.clone() },
             Config::new(""),
             Config::new("x".repeat(973)),
@@ -258,7 +260,7 @@ mod tests {
             assert!(matches!(made(bad), Err(Error::Config(_))));
         }
         assert!(made(Config::new("x".repeat(972))).is_ok());
-        assert!(made(Config { group_size: u32::MAX, ..config }).is_ok());
+        assert!(made(Config { group_size: u32::MAX - 1, ..config }).is_ok());
     }
 
     #[test]
