@@ -21,7 +21,7 @@ struct Scattered {
 
 impl Cache {
     /// Lays the pieces of a group that lie in this block together in another one, where they are many for
-    /// few frames. They stay as they are when there is no room.
+    /// few frames. Room is made for that as for a frame; they stay as they are where there can be none.
     pub(super) fn gather(&mut self, at: u32, block: u32) {
         let before = self.scattered(at, block);
         if before.pieces <= 1 || before.frames >= before.pieces * FEW {

@@ -67,7 +67,8 @@
 //! | `frame` | O(log pieces of the group), and up to 256 steps |
 //! | `put` of what is held | as `frame`, and O(its bytes) |
 //! | `put` of what is missing | O(pieces of the group) |
-//! | opening, closing, moving a reader | O(1), or O(log readers) when it waits for a number beyond the next |
+//! | opening, closing, moving a reader | O(1); to the oldest O(log groups of the track); O(log readers) when it waits for a number beyond the next |
+//! | `Evicted` | O(log groups of the track) for each track told |
 //! | `Readable` | O(1) for each reader told, and for each that waits in the same group for a frame behind the next |
 //! | ending a track | O(its groups), and O(log n) for each reader told |
 

@@ -15,7 +15,8 @@ use crate::slab::{Slab, Vacant};
 const SIZES: [usize; 5] = [128, 512, 2048, 8192, 16_384];
 /// The largest frame that is laid into a block among others.
 pub(super) const LARGE: usize = 4096;
-/// How many lent blocks are looked at when a block is needed, a group or a reader goes, or a timeout comes.
+/// How many lent blocks are looked at when a block is needed, when a group or a reader goes, and at
+/// timeouts.
 const LOOK: usize = 4;
 /// Bytes of the budget for which one idle block of each size may be kept.
 const BYTES_PER_IDLE: usize = 8192;
