@@ -60,14 +60,10 @@ impl Cache {
     pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, Refusal> {
         self.drained()?;
         self.known(track).ok_or(Refusal::UnknownTrack)?;
-        let stamp = self.next_stamp();
-        let id = self.add_reader(Reader::new(stamp, track.slot))?;
-        // Only now: what was the oldest may have gone for the reader's own place.
         let (group, frame) = self.place_of(track.slot, start);
-        if let Some(reader) = self.readers.get_mut(id.slot) {
-            reader.go(group, frame);
-        }
-        Ok(id)
+        let mut reader = Reader::new(self.next_stamp(), track.slot);
+        reader.go(group, frame);
+        self.add_reader(reader)
     }
 
     /// Another reader at the same place, which goes on from there by itself.

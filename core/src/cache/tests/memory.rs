@@ -478,19 +478,3 @@ fn what_came_back_is_freed_though_nothing_is_written_any_more() {
     });
     assert_eq!(of_closing, 0);
 }
-
-#[test]
-fn a_reader_of_the_oldest_begins_with_what_its_own_place_left() {
-    let mut cache = of(BUDGET);
-    let track = track(&mut cache);
-    for _ in 0..20 {
-        weighty(&mut cache, track);
-    }
-    let before = cache.evictions(track);
-    while cache.evictions(track) == before {
-        let reader = cache.open_reader(track, Start::Oldest).unwrap();
-        drain(&mut cache);
-        let next = cache.next_frame(reader).unwrap();
-        assert!(matches!(next, Next::Held(_)), "{next:?}");
-    }
-}
