@@ -2,6 +2,7 @@
 
 use super::event::Command;
 use super::group::{Kind, State, frame_at};
+use super::pool::LOOK;
 use super::reader::Waits;
 use super::track::Turn;
 use super::{Cache, ReaderId, Refusal, TOO_LARGE, TrackId};
@@ -63,7 +64,7 @@ impl Cache {
 
     /// A block of `size` bytes: where it lies, and its memory.
     pub(super) fn block(&mut self, current: u32, size: usize) -> Option<(u32, BytesMut)> {
-        self.pool.look();
+        self.pool.look(LOOK);
         let growth = move |cache: &Self| cache.pool.growth(size);
         if !self.make_room(current, growth) {
             self.settle();
@@ -362,12 +363,13 @@ impl Cache {
             }
         }
         self.retire_tail(at);
-        self.look();
+        self.look(LOOK);
     }
 
-    /// Sees whether something came back of what was lent: what nobody holds is not kept.
-    pub(super) fn look(&mut self) {
-        self.pool.look();
+    /// Sees whether some of what was lent came back, of so many blocks at most: what nobody holds is not
+    /// kept.
+    pub(super) fn look(&mut self, most: usize) {
+        self.pool.look(most);
         self.settle();
     }
 

@@ -100,7 +100,7 @@ pub use run::{Frames, Run};
 pub use stats::{Evictions, Stats};
 
 use group::{Group, Piece};
-use pool::Pool;
+use pool::{LOOK, Pool};
 use reader::{Queue, Reader};
 use track::{ByExpiry, ByName, ByNumber, ByTurn, Publisher, Track};
 
@@ -212,7 +212,7 @@ impl Machine for Cache {
         self.drained()?;
         self.now = self.now.max(now);
         self.expire();
-        self.look();
+        self.look(LOOK);
         Ok(())
     }
 
@@ -242,10 +242,19 @@ impl Cache {
         told
     }
 
-    /// Refuses a call while commands of the last are waiting.
+    /// Begins a call: refuses it while commands of the last are waiting.
+    ///
+    /// Of what is lent, each call looks whether a block came back, so that what the outside let go of
+    /// does not stay allocated beside a full budget.
     #[inline]
-    const fn drained(&self) -> Result<(), Refusal> {
-        if self.is_undrained { Err(Refusal::Undrained) } else { Ok(()) }
+    fn drained(&mut self) -> Result<(), Refusal> {
+        if self.is_undrained {
+            return Err(Refusal::Undrained);
+        }
+        if self.pool.is_any_lent() {
+            self.look(1);
+        }
+        Ok(())
     }
 
     const fn next_stamp(&mut self) -> u64 {

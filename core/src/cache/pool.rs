@@ -16,8 +16,8 @@ const SIZES: [usize; 5] = [128, 512, 2048, 8192, 16_384];
 /// The largest frame that is laid into a block among others.
 pub(super) const LARGE: usize = 4096;
 /// How many lent blocks are looked at when a block is needed, when a group or a reader goes, and at
-/// timeouts.
-const LOOK: usize = 4;
+/// timeouts; every other call looks at one.
+pub(super) const LOOK: usize = 4;
 /// Bytes of the budget for which one idle block of each size may be kept.
 const BYTES_PER_IDLE: usize = 8192;
 
@@ -192,9 +192,15 @@ impl Pool {
         }
     }
 
-    /// Sees whether some of the lent blocks came back.
-    pub(super) fn look(&mut self) {
-        for _ in 0..LOOK.min(self.lent.len()) {
+    /// Whether a block is lent, as far as was seen.
+    #[inline]
+    pub(super) fn is_any_lent(&self) -> bool {
+        !self.lent.is_empty()
+    }
+
+    /// Sees whether some of the lent blocks came back: of so many at most, in turn.
+    pub(super) fn look(&mut self, most: usize) {
+        for _ in 0..most.min(self.lent.len()) {
             let Some((buffer, size)) = self.lent.pop_front() else { break };
             match self.rest(buffer, size) {
                 Ok(()) => self.lent_bytes -= cost(size),
@@ -236,7 +242,7 @@ mod tests {
         let (one, two) = (lend(&mut pool), lend(&mut pool));
         assert_eq!((pool.lent(), pool.idle()), (2 * cost(512), 0));
         drop(two);
-        pool.look();
+        pool.look(LOOK);
         assert_eq!((pool.lent(), pool.idle()), (cost(512), cost(512)));
         assert_eq!(one, [7; 512][..]);
     }

@@ -5,6 +5,7 @@ use core::convert::Infallible;
 
 use super::event::{By, Chunk, Frame, Look, Next, Start};
 use super::group::{Group, Kind, Piece, State, Unfinished, frame_at};
+use super::pool::LOOK;
 use super::reader::{Reader, Waits};
 use super::track::Life;
 use super::{Cache, GroupId, ReaderId, Refusal, Run, TrackId};
@@ -102,7 +103,7 @@ impl Cache {
         }
         self.forget_if_over(track);
         // What it was given has perhaps gone with it.
-        self.look();
+        self.look(LOOK);
         Ok(())
     }
 
@@ -240,7 +241,7 @@ impl Cache {
 
     /// The place of a reader that may read now.
     #[inline]
-    fn reading(&self, reader: ReaderId) -> Result<u32, Refusal> {
+    fn reading(&mut self, reader: ReaderId) -> Result<u32, Refusal> {
         self.drained()?;
         let known = self.readers.get(reader.slot).filter(|known| known.stamp == reader.stamp);
         known.map(|_| reader.slot).ok_or(Refusal::UnknownReader)

@@ -477,4 +477,12 @@ fn what_came_back_is_freed_though_nothing_is_written_any_more() {
         cache.close_reader(clone).unwrap();
     });
     assert_eq!(of_closing, 0);
+    // A call that is refused looks too, and so does one that finds nothing.
+    let of_reading = lent(|cache, reader| assert_eq!(cache.next_shared(reader), Ok(Next::Pending)));
+    assert_eq!(of_reading, 0);
+    let of_refusals = lent(|cache, _| {
+        let unknown = TrackId { slot: 9, stamp: 9 };
+        assert_eq!(cache.drop_track(unknown), Err(Refusal::UnknownTrack));
+    });
+    assert_eq!(of_refusals, 0);
 }

@@ -404,6 +404,7 @@ impl Play {
     fn take(&mut self, step: &Step<'_>) -> Said {
         let (now, way) = (self.now, self.way);
         let incoming = step.incoming();
+        let lent = self.cache.lent();
         let cache = &mut self.cache;
         let (answer, peak) = self.memory.during(|| {
             let event = step.make();
@@ -423,7 +424,7 @@ impl Play {
                 },
             }
         });
-        self.check_peak(peak, incoming);
+        self.check_peak(peak, incoming, lent);
         let borrows = way == Way::Methods && !self.cache.is_recorded();
         let commands = self.drain();
         let said = Said { answer, commands };
@@ -491,11 +492,12 @@ impl Play {
         assert!(used <= most, "{used} bytes are told and {allocated} allocated");
     }
 
-    /// What was allocated at most, while an event was taken that came with so many bytes.
-    fn check_peak(&self, peak: isize, incoming: usize) {
+    /// What was allocated at most, while an event was taken that came with so many bytes, and before which
+    /// so many were told as lent: some of them may have come back since without being seen yet.
+    fn check_peak(&self, peak: isize, incoming: usize, lent: usize) {
         if self.memory.watches && !self.cache.is_recorded() {
             let held: usize = self.held.iter().map(|(bytes, _)| 2 * bytes.len() + HELD_BYTES).sum();
-            let most = self.model.config.max_bytes + PEAK_BYTES + incoming + held;
+            let most = self.model.config.max_bytes + PEAK_BYTES + incoming + held.max(lent);
             assert!(peak <= most as isize, "{peak} bytes were allocated where {most} may be");
         }
     }
