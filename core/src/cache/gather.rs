@@ -21,20 +21,22 @@ struct Scattered {
 
 impl Cache {
     /// Lays the pieces of a group that lie in this block together in another one, where they are many for
-    /// few frames. Room is made for that as for a frame; they stay as they are where there can be none.
+    /// few frames. Room is made for that, but no frame of this group goes for it, and no newest group: then they
+    /// stay as they are.
     pub(super) fn gather(&mut self, at: u32, block: u32) {
         let before = self.scattered(at, block);
         if before.pieces <= 1 || before.frames >= before.pieces * FEW {
             return;
         }
         let size = Pool::size_after(0, before.bytes);
+        if !self.make_room_of_superseded(at, |cache| cache.pool.growth(size)) {
+            return;
+        }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
-        // Some may have gone while room was made.
-        let Scattered { from, .. } = self.scattered(at, block);
         let Some(group) = self.groups.get_mut(at) else { return };
         let (stamp, mut first) =
-            (group.stamp, self.pieces.get(from).map_or(0, |piece| piece.first));
-        let mut next = from;
+            (group.stamp, self.pieces.get(before.from).map_or(0, |piece| piece.first));
+        let mut next = before.from;
         while let Some(piece) = group.pieces.take(&mut self.pieces, next) {
             next = piece.next;
             buffer.extend_from_slice(&piece.bytes);
@@ -103,6 +105,25 @@ mod tests {
         }
         cache.finish_group(group).unwrap();
         (cache, track, stopped)
+    }
+
+    #[test]
+    fn no_frame_of_a_group_goes_to_gather_the_others() {
+        const BUDGET: usize = 256 << 10;
+        for frames in 300..600 {
+            let mut cache = Cache::new(Config::new(BUDGET)).unwrap();
+            let track = cache.create_track(Instant::ZERO, b"one", 0, Limits::default()).unwrap();
+            let group = cache.append_group(Instant::ZERO, track).unwrap();
+            let follower = cache.open_reader(track, Start::Oldest).unwrap();
+            for _ in 0..frames {
+                cache.append(group, &[7; 500]).unwrap();
+                while cache.poll_command().is_some() {}
+                run(&mut cache, follower);
+            }
+            let before = cache.frames(group);
+            cache.finish_group(group).unwrap();
+            assert_eq!(cache.frames(group), before, "of {frames} frames");
+        }
     }
 
     #[test]

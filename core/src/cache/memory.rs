@@ -54,6 +54,22 @@ impl Cache {
         fits
     }
 
+    /// As [`make_room`](Self::make_room), but lets only others go, and no newest ones: for what is not worth
+    /// more.
+    pub(super) fn make_room_of_superseded(
+        &mut self,
+        current: u32,
+        need: impl Fn(&Self) -> usize,
+    ) -> bool {
+        while self.live().saturating_add(need(self)) > self.config.max_bytes {
+            match self.turns.first(&self.tracks).and_then(|track| self.victim(track)) {
+                Some((at, false)) if at != current => self.evict_group(at, Cause::Bytes),
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// As [`make_room`](Self::make_room), and gives up idle blocks for it.
     pub(super) fn room_for(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
         let fits = self.make_room(current, &need);
