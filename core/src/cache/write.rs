@@ -90,6 +90,11 @@ impl Cache {
             return Ok(());
         }
         let size = size as u32;
+        // Whatever goes, and whoever closes, all of it cannot be there at the end.
+        if self.pool.tables().saturating_add(size as usize) > self.config.max_bytes {
+            self.abort_as_too_large(at);
+            return Ok(());
+        }
         // So that an incomplete frame is alone in the tail.
         self.seal(at);
         if size as usize <= LARGE && !self.prepare(at, varint::len(size.into()) + size as usize) {

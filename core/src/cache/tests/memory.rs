@@ -262,7 +262,7 @@ fn a_declared_frame_that_outgrows_the_budget_aborts_its_group_on_the_way() {
     let mut cache = of(BUDGET);
     let track = track(&mut cache);
     let (group, reader) = (open(&mut cache, track), reader(&mut cache, track));
-    cache.open_frame(group, 1 << 20).unwrap();
+    cache.open_frame(group, BUDGET as u64 - 20_000).unwrap();
     let mut written = 0;
     let refusal = loop {
         match cache.write(group, &[0; 1500]) {
@@ -283,7 +283,7 @@ fn nothing_is_let_go_for_a_declared_size_before_its_bytes_come() {
     let track = track(&mut cache);
     let kept = weighty(&mut cache, track);
     let group = open(&mut cache, track);
-    cache.open_frame(group, 30 << 20).unwrap();
+    cache.open_frame(group, BUDGET as u64 - 20_000).unwrap();
     assert_eq!(drain(&mut cache), []);
     assert!(cache.frames(kept).is_some());
 }
@@ -425,7 +425,12 @@ fn a_late_frame_for_which_there_is_no_room_is_refused_and_stays_missing() {
 
 #[test]
 fn nothing_is_let_go_for_a_frame_that_could_not_be_held_even_so() {
-    let attempts: [fn(&mut Cache, GroupId); 3] = [
+    let attempts: [fn(&mut Cache, GroupId); 4] = [
+        |cache, group| {
+            cache.open_frame(group, BUDGET as u64).unwrap();
+            drain(cache);
+            assert_eq!(cache.write(group, &[0; 1500]), Err(Refusal::Aborted(TOO_LARGE)));
+        },
         |cache, group| cache.append(group, &vec![0; BUDGET]).unwrap(),
         |cache, group| {
             cache.append_shared(group, Bytes::from(vec![0; BUDGET]), BUDGET).unwrap();

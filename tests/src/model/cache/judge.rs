@@ -42,7 +42,11 @@ impl Model {
             });
         let next = next.and_then(|(track, number, _)| self.tracks[&track].groups[&number].id);
         // Nothing more is let go for what can never be held. It may be a buffer of twice its length.
-        let in_vain = 2 * bytes(event) + TABLE_BYTES >= self.config.max_bytes;
+        let announced = match *event {
+            Event::OpenFrame { size, .. } => size as usize,
+            _ => bytes(event),
+        };
+        let in_vain = 2 * announced + TABLE_BYTES >= self.config.max_bytes;
         let all_went =
             |model: &Self| in_vain || model.victim(current.map(|(_, place)| place)).is_none();
         let aborted = said.commands.iter().any(|said| matches!(said, Command::Aborted { .. }));
