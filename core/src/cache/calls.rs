@@ -13,6 +13,14 @@ impl Cache {
     /// # Errors
     /// Those of the call.
     pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
+        let answer = self.answer_to(now, event);
+        if answer.as_ref().map_or_else(Refusal::is_from_outside, |_| true) {
+            self.now = self.now.max(now);
+        }
+        answer
+    }
+
+    fn answer_to(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
         let done = |()| Answer::Done;
         match event {
             Event::CreateTrack { name, publisher, limits } => {

@@ -192,7 +192,6 @@ impl Machine for Cache {
             Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
             Err(refusal) => return Err(refusal.into()),
         };
-        self.now = self.now.max(now);
         self.answer = Some(answer);
         self.is_undrained = true;
         Ok(())

@@ -417,3 +417,27 @@ fn what_was_let_go_is_counted_for_each_track_by_its_cause() {
     assert_eq!((all.by_age, all.by_count), (2, 1));
     assert_eq!(all.by_bytes, aged.by_bytes + counted.by_bytes + plain.by_bytes);
 }
+
+#[test]
+fn every_call_tells_the_time_as_its_event_does() {
+    let expiry = |take: fn(&mut Cache, Instant, Event<'_>)| {
+        let mut cache = cache();
+        let track = aged(&mut cache, 100);
+        let group = open(&mut cache, track);
+        drain(&mut cache);
+        take(&mut cache, at(50), Event::Append { group, frame: b"late" });
+        create(&mut cache, track, 10);
+        create(&mut cache, track, 10);
+        cache.handle_timeout(at(100)).unwrap();
+        drain(&mut cache);
+        cache.poll_timeout()
+    };
+    let called = expiry(|cache, now, event| {
+        cache.call(now, event).unwrap();
+    });
+    let handled = expiry(|cache, now, event| {
+        cache.handle(now, event).unwrap();
+        drain(cache);
+    });
+    assert_eq!((called, handled), (Some(at(150)), Some(at(150))));
+}
