@@ -4,10 +4,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::event::Missing;
 use super::pool::Pool;
-use super::reader::Queue;
+use super::reader::{ByFrame, Queue};
 use crate::Instant;
 use crate::slab::{NONE, Slab, Vacant};
-use crate::tree::{Links, sorted};
+use crate::tree::{Links, Tree, sorted};
 use crate::wire::varint;
 
 /// The most frames of a piece, which is how far a look-up walks.
@@ -325,7 +325,7 @@ pub(super) struct Group {
     pub(super) tail: BytesMut,
     pub(super) tail_block: u32,
     /// The size of the last block.
-    pub(super) block_size: usize,
+    pub(super) block_size: u32,
     /// The place of the piece that the tail will be; there is one whenever the tail is not empty.
     pub(super) tail_piece: u32,
     /// How many frames can be laid into the tail, as far as there is room, with nothing else to be done:
@@ -334,6 +334,8 @@ pub(super) struct Group {
     pub(super) unfinished: Option<Unfinished>,
     /// Readers that wait for more, by what they take.
     pub(super) waiting: [Queue; 3],
+    /// Readers that wait for a frame further on: it is not looked at them before it is near.
+    pub(super) ahead: Tree<ByFrame>,
 }
 
 impl Vacant for Group {
@@ -360,6 +362,7 @@ impl Vacant for Group {
             quick: 0,
             unfinished: None,
             waiting: [Queue::EMPTY; 3],
+            ahead: Tree::EMPTY,
         }
     }
 }

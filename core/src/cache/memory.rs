@@ -453,8 +453,40 @@ impl Cache {
         }
     }
 
-    /// Tells everybody who waits for more of a group.
+    /// Tells everybody who waits for something of a group: nothing more comes of it.
     pub(super) fn wake_group(&mut self, at: u32) {
+        self.wake_waiting(at);
+        while let Some(group) = self.groups.get_mut(at)
+            && let Some(first) = group.ahead.first(&self.readers)
+        {
+            group.ahead.remove(&mut self.readers, first);
+            self.ready.push(&mut self.readers, first);
+            self.is_undrained = true;
+        }
+    }
+
+    /// Tells those whose frame has come, and lets those whose frame is the next wait for more.
+    pub(super) fn wake_reached(&mut self, at: u32) {
+        while let Some(group) = self.groups.get_mut(at)
+            && let Some(first) = group.ahead.first(&self.readers)
+            && let Some(reader) = self.readers.get_mut(first)
+            && let Waits::ForFrame(by) = reader.waits
+            && reader.frame <= group.count
+        {
+            let is_here = reader.frame < group.count;
+            reader.waits = Waits::ForMore(by);
+            group.ahead.remove(&mut self.readers, first);
+            if is_here {
+                self.ready.push(&mut self.readers, first);
+                self.is_undrained = true;
+            } else {
+                group.waiting[by as usize].push(&mut self.readers, first);
+            }
+        }
+    }
+
+    /// Tells everybody who waits for more of a group.
+    pub(super) fn wake_waiting(&mut self, at: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
         for waiting in core::mem::replace(&mut group.waiting, [super::Queue::EMPTY; 3]) {
             self.is_undrained |= !waiting.is_empty();
@@ -472,6 +504,11 @@ impl Cache {
             Waits::ForMore(by) => {
                 if let Some(group) = self.groups.get_mut(group) {
                     group.waiting[by as usize].remove(&mut self.readers, at);
+                }
+            }
+            Waits::ForFrame(_) => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.ahead.remove(&mut self.readers, at);
                 }
             }
             Waits::ForNewest => {

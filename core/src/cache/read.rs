@@ -401,14 +401,17 @@ impl Cache {
         let (waits, group) = (reader.waits, reader.group);
         let spot = self.look_for(at, by);
         // Who waited for one thing and reads another does not wait any more.
-        if let Waits::ForMore(of) = waits
+        if let Waits::ForMore(of) | Waits::ForFrame(of) = waits
             && of != by
             && !matches!(spot, Spot::Within)
             && let Some(reader) = self.readers.get_mut(at).filter(|reader| reader.waits == waits)
             && let Some(group) = self.groups.get_mut(group)
         {
             reader.waits = Waits::Not;
-            group.waiting[of as usize].remove(&mut self.readers, at);
+            match waits {
+                Waits::ForMore(_) => group.waiting[of as usize].remove(&mut self.readers, at),
+                _ => group.ahead.remove(&mut self.readers, at),
+            }
         }
         spot
     }
@@ -613,17 +616,21 @@ impl Cache {
     /// Lets a reader wait for more of its group.
     fn wait_for_more(&mut self, at: u32, by: By) -> Next<Infallible> {
         let Some(reader) = self.readers.get_mut(at) else { return Next::Pending };
-        if reader.waits == Waits::ForMore(by) {
+        if reader.waits == Waits::ForMore(by) || reader.waits == Waits::ForFrame(by) {
             return Next::Pending;
         }
-        let number = reader.group;
+        let (number, frame) = (reader.group, reader.frame);
         self.stop_waiting(at);
+        let Some(group) = self.groups.get_mut(number) else { return Next::Pending };
+        let is_next = frame <= group.count;
         if let Some(reader) = self.readers.get_mut(at) {
-            reader.waits = Waits::ForMore(by);
+            reader.waits = if is_next { Waits::ForMore(by) } else { Waits::ForFrame(by) };
         }
-        if let Some(group) = self.groups.get_mut(number) {
-            group.quick = 0;
+        group.quick = 0;
+        if is_next {
             group.waiting[by as usize].push(&mut self.readers, at);
+        } else {
+            group.ahead.insert(&mut self.readers, at);
         }
         Next::Pending
     }

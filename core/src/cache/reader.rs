@@ -9,8 +9,10 @@ use crate::tree::{Links, sorted};
 pub(super) enum Waits {
     /// Nothing: it was not found that there is nothing for it.
     Not,
-    /// More of its group, or the group's end.
+    /// More of its group behind the last complete frame, or the group's end.
     ForMore(By),
+    /// A frame of its group further on, or the group's end.
+    ForFrame(By),
     /// The next group of the track, or the track's end.
     ForNewest,
     /// A group of the track with its number or a higher one, beyond the next; or the track's end.
@@ -155,3 +157,5 @@ impl Queue {
 }
 
 sorted!(ByWanted, Reader, by_wanted, |reader| reader.wanted);
+// Who waits for a frame waits for no group: the links serve both.
+sorted!(ByFrame, Reader, by_wanted, |reader| reader.frame);

@@ -510,10 +510,13 @@ impl Cache {
         if group.is_limited {
             self.limit_frames(at);
         }
-        self.wake_group(at);
-        if let Some(group) = self.groups.get_mut(at) {
-            group.quick = group.quick_frames();
-        }
+        self.wake_waiting(at);
+        self.wake_reached(at);
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let ahead = group.ahead.first(&self.readers).and_then(|first| self.readers.get(first));
+        // The one before theirs is looked at.
+        let most = ahead.map_or(u32::MAX, |reader| reader.frame - group.count - 1);
+        group.quick = group.quick_frames().min(most);
     }
 
     /// Makes room for so many bytes in the tail of a group; when there cannot be, the group is aborted.
@@ -553,11 +556,11 @@ impl Cache {
         if group.has_bytes(len) {
             return true;
         }
-        let size = Pool::size_after(group.block_size, len);
+        let size = Pool::size_after(group.block_size as usize, len);
         self.retire_block(at);
         let Some((block, buffer)) = self.block(at, size) else { return false };
         if let Some(group) = self.groups.get_mut(at) {
-            (group.tail, group.tail_block, group.block_size) = (buffer, block, size);
+            (group.tail, group.tail_block, group.block_size) = (buffer, block, size as u32);
         }
         true
     }

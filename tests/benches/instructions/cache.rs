@@ -235,6 +235,16 @@ fn one_waits(count: usize) -> Crowd {
     crowd
 }
 
+/// The same, and all others wait far ahead in the same group.
+fn others_wait_ahead(count: usize) -> Crowd {
+    let mut crowd = one_waits(1);
+    for _ in 0..count {
+        let reader = crowd.add_reader(0, Start::At { group: 0, frame: 1 << 30 });
+        assert_eq!(crowd.cache.next_frame(reader), Ok(Next::Pending));
+    }
+    crowd
+}
+
 /// So many readers that all wait.
 fn all_wait(count: usize) -> Crowd {
     let mut crowd = Crowd::new(ROOMY);
@@ -323,12 +333,24 @@ fn evict_among_tracks(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
-// A frame is appended, the reader is told, reads it and waits again.
 #[library_benchmark(setup = one_waits, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn wake_one(mut crowd: Crowd) -> Crowd {
+fn wake_one(crowd: Crowd) -> Crowd {
+    woken(crowd)
+}
+
+#[library_benchmark(setup = others_wait_ahead, teardown = drop)]
+#[bench::ten(10)]
+#[bench::thousand(1_000)]
+#[bench::hundred_thousand(100_000)]
+fn wake_one_of_many(crowd: Crowd) -> Crowd {
+    woken(crowd)
+}
+
+/// A frame is appended, the reader is told, reads it and waits again.
+fn woken(mut crowd: Crowd) -> Crowd {
     for _ in 0..STEPS {
         crowd.cache.append(crowd.groups[0], black_box(&FRAME)).unwrap();
         let Some(Command::Readable(reader)) = crowd.cache.poll_command() else {
@@ -387,6 +409,7 @@ library_benchmark_group!(
         evict_among_groups,
         evict_among_tracks,
         wake_one,
+        wake_one_of_many,
         wake_all,
         look_up_group,
         age_among_tracks

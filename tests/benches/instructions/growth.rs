@@ -21,7 +21,7 @@ enum Cost {
     Told,
 }
 
-const OPERATIONS: [(&str, &str, Cost); 10] = [
+const OPERATIONS: [(&str, &str, Cost); 11] = [
     ("append_among_groups", "append, groups and readers", Cost::Same),
     ("append_among_tracks", "append, tracks", Cost::Same),
     ("read_among_groups", "read on, groups and readers", Cost::Same),
@@ -29,6 +29,7 @@ const OPERATIONS: [(&str, &str, Cost); 10] = [
     ("evict_among_groups", "evict by count, groups", Cost::Same),
     ("evict_among_tracks", "evict by budget, tracks", Cost::Same),
     ("wake_one", "wake one reader, readers", Cost::Same),
+    ("wake_one_of_many", "wake one reader, readers ahead", Cost::Same),
     ("wake_all", "wake, readers told", Cost::Told),
     ("look_up_group", "look up by number, groups", Cost::Logarithm),
     ("age_among_tracks", "evict by age, tracks", Cost::Logarithm),

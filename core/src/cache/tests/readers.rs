@@ -397,3 +397,53 @@ fn what_a_reader_was_given_outlives_the_group() {
     }
     assert_eq!((&small.bytes[..], &large.bytes[..]), (&b"small"[..], &[5; 5000][..]));
 }
+
+#[test]
+fn a_reader_far_ahead_in_an_open_group_is_told_when_its_frame_has_come() {
+    for by in [By::Frame, By::Chunk, By::Run] {
+        let mut cache = cache();
+        let track = track(&mut cache);
+        let group = open(&mut cache, track);
+        drain(&mut cache);
+        let start = Start::At { group: 0, frame: 300 };
+        let readers = [0; 2].map(|_| cache.open_reader(track, start).unwrap());
+        for reader in readers {
+            let answer = cache.call(Instant::ZERO, Event::Read { reader, by }).unwrap();
+            let waits = matches!(
+                answer,
+                Answer::Frame(Next::Pending)
+                    | Answer::Chunk(Next::Pending)
+                    | Answer::Run(Next::Pending)
+            );
+            assert!(waits, "{answer:?}");
+        }
+        for _ in 0..300 {
+            cache.append(group, b"before").unwrap();
+            assert_eq!(drain(&mut cache), []);
+        }
+        cache.append(group, b"theirs").unwrap();
+        assert_eq!(drain(&mut cache), readers.map(Command::Readable));
+        assert_eq!(cache.next_frame(readers[0]), held(0, 300, b"theirs"));
+    }
+}
+
+#[test]
+fn readers_far_ahead_are_passed_by_missing_frames_and_told_at_the_end_of_their_group() {
+    let mut cache = cache();
+    let track = track(&mut cache);
+    let group = open(&mut cache, track);
+    drain(&mut cache);
+    let at = |frame| Start::At { group: 0, frame };
+    let readers = [10, 20, 30].map(|frame| cache.open_reader(track, at(frame)).unwrap());
+    let close = cache.open_reader(track, at(u64::from(u32::MAX))).unwrap();
+    for reader in readers.into_iter().chain([close]) {
+        assert_eq!(cache.next_frame(reader), Ok(Next::Pending));
+    }
+    cache.close_reader(close).unwrap();
+    cache.append_missing(group, 20, Missing::Lost).unwrap();
+    assert_eq!(drain(&mut cache), [Command::Readable(readers[0])]);
+    cache.append(group, b"20").unwrap();
+    assert_eq!(drain(&mut cache), [Command::Readable(readers[1])]);
+    cache.finish_group(group).unwrap();
+    assert_eq!(drain(&mut cache), [Command::Readable(readers[2])]);
+}
