@@ -69,7 +69,7 @@
 //! | `put` of what is missing | O(pieces of the group) |
 //! | opening, closing, moving a reader | O(1); to the oldest O(log groups of the track); O(log readers) when it waits for a number beyond the next |
 //! | `Evicted` | O(log groups of the track) for each track told |
-//! | `Readable` | O(1) for each reader told, and for each that waits in the same group for a frame behind the next |
+//! | `Readable` | O(1) for each reader told; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
 //! | ending a track | O(its groups), and O(log n) for each reader told |
 
 mod calls;
