@@ -3,9 +3,8 @@
 use super::event::Command;
 use super::group::{Kind, State, frame_at};
 use super::pool::LOOK;
-use super::reader::Waits;
 use super::track::Turn;
-use super::{Cache, ReaderId, Refusal, TOO_LARGE, TrackId};
+use super::{Cache, Refusal, TOO_LARGE, TrackId};
 use crate::slab::NONE;
 use bytes::{Buf, BytesMut};
 
@@ -429,98 +428,5 @@ impl Cache {
         let floor = self.floor(id);
         self.forget_if_over(at);
         Some(Command::Evicted { track: id, floor })
-    }
-
-    /// The next reader that has something to read.
-    pub(super) fn next_ready(&mut self) -> Option<Command> {
-        loop {
-            let slot = self.ready.pop(&mut self.readers)?;
-            let reader = self.readers.get_mut(slot)?;
-            // More of the group came, but not as far as this reader's place.
-            if let Waits::ForMore(by) = reader.waits
-                && let Some(group) = self.groups.get_mut(reader.group)
-                && group.stamp == reader.group_stamp
-                && group.state == State::Open
-                && !group.has_for(reader, by)
-            {
-                group.quick = 0;
-                group.waiting[by as usize].push(&mut self.readers, slot);
-                continue;
-            }
-            reader.waits = Waits::Not;
-            self.stats.woken += 1;
-            return Some(Command::Readable(ReaderId { slot, stamp: reader.stamp }));
-        }
-    }
-
-    /// Tells everybody who waits for something of a group: nothing more comes of it.
-    pub(super) fn wake_group(&mut self, at: u32) {
-        self.wake_waiting(at);
-        while let Some(group) = self.groups.get_mut(at)
-            && let Some(first) = group.ahead.first(&self.readers)
-        {
-            group.ahead.remove(&mut self.readers, first);
-            self.ready.push(&mut self.readers, first);
-            self.is_undrained = true;
-        }
-    }
-
-    /// Tells those whose frame has come, and lets those whose frame is the next wait for more.
-    pub(super) fn wake_reached(&mut self, at: u32) {
-        while let Some(group) = self.groups.get_mut(at)
-            && let Some(first) = group.ahead.first(&self.readers)
-            && let Some(reader) = self.readers.get_mut(first)
-            && let Waits::ForFrame(by) = reader.waits
-            && reader.frame <= group.count
-        {
-            let is_here = reader.frame < group.count;
-            reader.waits = Waits::ForMore(by);
-            group.ahead.remove(&mut self.readers, first);
-            if is_here {
-                self.ready.push(&mut self.readers, first);
-                self.is_undrained = true;
-            } else {
-                group.waiting[by as usize].push(&mut self.readers, first);
-            }
-        }
-    }
-
-    /// Tells everybody who waits for more of a group.
-    pub(super) fn wake_waiting(&mut self, at: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
-        for waiting in core::mem::replace(&mut group.waiting, [super::Queue::EMPTY; 3]) {
-            self.is_undrained |= !waiting.is_empty();
-            self.ready.append(&mut self.readers, waiting);
-        }
-    }
-
-    /// Takes a reader out of what it waits in.
-    pub(super) fn stop_waiting(&mut self, at: u32) {
-        let Some(reader) = self.readers.get_mut(at) else { return };
-        let waits = core::mem::replace(&mut reader.waits, Waits::Not);
-        let (track, group) = (reader.track, reader.group);
-        match waits {
-            Waits::Not => {}
-            Waits::ForMore(by) => {
-                if let Some(group) = self.groups.get_mut(group) {
-                    group.waiting[by as usize].remove(&mut self.readers, at);
-                }
-            }
-            Waits::ForFrame(_) => {
-                if let Some(group) = self.groups.get_mut(group) {
-                    group.ahead.remove(&mut self.readers, at);
-                }
-            }
-            Waits::ForNewest => {
-                if let Some(track) = self.tracks.get_mut(track) {
-                    track.waiting.remove(&mut self.readers, at);
-                }
-            }
-            Waits::ForLater => {
-                if let Some(track) = self.tracks.get_mut(track) {
-                    track.later.remove(&mut self.readers, at);
-                }
-            }
-        }
     }
 }

@@ -75,6 +75,7 @@
 mod calls;
 mod config;
 mod event;
+mod find;
 mod gather;
 mod group;
 mod journal;
@@ -89,6 +90,7 @@ mod stats;
 mod tests;
 mod track;
 mod tracks;
+mod waiting;
 mod write;
 
 pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
