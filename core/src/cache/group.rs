@@ -334,7 +334,7 @@ pub(super) struct Group {
     pub(super) unfinished: Option<Unfinished>,
     /// Readers that wait for more, by what they take.
     pub(super) waiting: [Queue; 3],
-    /// Readers that wait for a frame further on: it is not looked at them before it is near.
+    /// Readers that wait for a frame further on: no append looks at them before theirs is near.
     pub(super) ahead: Tree<ByFrame>,
 }
 

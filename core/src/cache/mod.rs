@@ -45,7 +45,7 @@
 //! Small frames are copied once, into blocks of up to 16 KiB that lie behind one another in pieces. Readers at
 //! the live edge that take runs or shares, and frames that are written by chunks, cut pieces short: such are
 //! copied together once more when nothing else is laid into their block, so that who comes later finds
-//! runs.
+//! runs; not where a full budget would have to let more than superseded groups go for it.
 //!
 //! What was handed out of a block that was let go since is not the cache's any more:
 //! [`lent`](Machine::lent) tells it. It makes no difference to anything that the cache does.
