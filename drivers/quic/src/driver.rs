@@ -1,0 +1,280 @@
+//! The socket and the clock around an [`Endpoint`]: reads datagrams, lets time pass, tells what happened,
+//! sends what is to be sent.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mio::{Events, Poll, Registry, Token};
+use quinn_proto::{EcnCodepoint, Transmit};
+
+use crate::Error;
+use crate::endpoint::{self, Endpoint, Handler};
+use crate::socket::{Slots, Socket, SocketStats};
+
+/// System calls that a turn reads with at most.
+const ROUNDS: usize = 16;
+/// Writes that a round makes at most.
+const WRITES: usize = 64;
+/// Datagrams of a write at most: more than fit into the largest that the kernel takes are no use.
+const SEGMENTS: usize = 44;
+/// The longest sleep of a `run` before it asks again whether to stop.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where a [`Driver`] lives, and what it is made from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to bind; port 0 lets the system choose. The unspecified IPv6 address takes IPv4 too.
+    pub bind: SocketAddr,
+    /// The endpoint.
+    pub endpoint: endpoint::Config,
+    /// The socket's receive buffer, in bytes. Zero leaves the system's default.
+    pub receive_buffer: usize,
+    /// The socket's send buffer, in bytes. Zero leaves the system's default.
+    pub send_buffer: usize,
+}
+
+impl Config {
+    /// 1 MiB of receive buffer, the system's send buffer.
+    #[must_use]
+    pub const fn new(bind: SocketAddr, endpoint: endpoint::Config) -> Self {
+        Self { bind, endpoint, receive_buffer: 1 << 20, send_buffer: 0 }
+    }
+}
+
+/// What became of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Turn {
+    /// Datagrams that were read.
+    pub datagrams: usize,
+    /// Events that were told.
+    pub events: usize,
+    /// Whether there is more to do: the next turn will not wait.
+    pub more: bool,
+}
+
+/// QUIC connections over one UDP socket. No thread of its own: it works in its turns.
+pub struct Driver {
+    endpoint: Endpoint,
+    socket: Socket,
+    own: Option<(Poll, Events)>,
+    registry: Registry,
+    token: Token,
+    slots: Slots,
+    /// What is to be sent, kept while the kernel has no room for it.
+    buffer: Vec<u8>,
+    held: Option<Transmit>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("address", &self.socket.address())
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Tokens that a driver registers in somebody else's loop.
+    pub const TOKENS: usize = 1;
+
+    /// Binds its socket.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(Error::Poll)?;
+        let registry = poll.registry().try_clone().map_err(Error::Poll)?;
+        Self::build(config, Some((poll, Events::with_capacity(16))), registry, Token(0))
+    }
+
+    /// As [`new`](Self::new), in somebody's own loop: the socket is registered with `first`, and turns
+    /// never wait.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn with_registry(config: Config, registry: &Registry, first: Token) -> Result<Self, Error> {
+        let registry = registry.try_clone().map_err(Error::Poll)?;
+        Self::build(config, None, registry, first)
+    }
+
+    fn build(
+        config: Config,
+        own: Option<(Poll, Events)>,
+        registry: Registry,
+        token: Token,
+    ) -> Result<Self, Error> {
+        let mut socket = Socket::bind(config.bind, config.receive_buffer, config.send_buffer)?;
+        socket.register(&registry, token).map_err(Error::Poll)?;
+        Ok(Self {
+            endpoint: Endpoint::new(config.endpoint),
+            socket,
+            own,
+            registry,
+            token,
+            slots: Slots::new(),
+            buffer: Vec::new(),
+            held: None,
+        })
+    }
+
+    /// Waits for something to do, at most `timeout` (`None`: for ever), and does it: reads what has come,
+    /// tells the handler what happened, sends what is to be sent. The work of a turn is bounded; what is
+    /// left is the next turn's.
+    ///
+    /// # Errors
+    /// Waiting or reading fails for good.
+    pub fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        handler: &mut impl Handler,
+    ) -> Result<Turn, Error> {
+        let mut turn = Turn::default();
+        self.work(&mut turn, handler);
+        self.wait([timeout, self.timeout(handler)].into_iter().flatten().min())?;
+        self.endpoint.begin_turn(Instant::now());
+        for _ in 0..ROUNDS {
+            let read = if self.socket.is_readable { self.read()? } else { 0 };
+            turn.datagrams += read;
+            self.work(&mut turn, handler);
+            if !self.socket.is_readable {
+                break;
+            }
+        }
+        turn.more = self.timeout(handler).is_some_and(|timeout| timeout.is_zero());
+        Ok(turn)
+    }
+
+    /// Turns until `until` says so, which is asked after every turn and at least ten times a second.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn run<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        mut until: impl FnMut(&mut Self, &mut H) -> bool,
+    ) -> Result<(), Error> {
+        while !until(self, handler) {
+            self.turn(Some(TICK), handler)?;
+        }
+        Ok(())
+    }
+
+    /// How long the driver may be left alone if its socket does not become ready: zero when there is
+    /// something to do, `None` for ever.
+    #[must_use]
+    pub fn timeout(&self, handler: &impl Handler) -> Option<Duration> {
+        if self.socket.is_readable || self.endpoint.has_work() && self.socket.is_writable {
+            return Some(Duration::ZERO);
+        }
+        let timers = [self.endpoint.poll_timeout(), handler.poll_timeout()];
+        let at = timers.into_iter().flatten().min()?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Notes an event of somebody's own loop; whether it was the driver's.
+    pub fn ready(&mut self, event: &mio::event::Event) -> bool {
+        if event.token() != self.token {
+            return false;
+        }
+        self.note(event.is_readable(), event.is_writable());
+        true
+    }
+
+    /// The connections. What is asked of them outside of a turn is done in the next one.
+    pub const fn endpoint(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    /// Where the socket is bound.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.socket.address()
+    }
+
+    /// What was read.
+    #[must_use]
+    pub const fn received(&self) -> SocketStats {
+        self.socket.received
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub const fn sent(&self) -> SocketStats {
+        self.socket.sent
+    }
+
+    const fn note(&mut self, is_readable: bool, is_writable: bool) {
+        self.socket.is_readable |= is_readable;
+        self.socket.is_writable |= is_writable;
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        let Some((poll, events)) = &mut self.own else { return Ok(()) };
+        match poll.poll(events, timeout) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            result => result.map_err(Error::Poll)?,
+        }
+        let (mut is_readable, mut is_writable) = (false, false);
+        for event in &*events {
+            is_readable |= event.is_readable();
+            is_writable |= event.is_writable();
+        }
+        self.note(is_readable, is_writable);
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<usize, Error> {
+        let now = Instant::now();
+        let endpoint = &mut self.endpoint;
+        let take = |meta: &quinn_udp::RecvMeta, datagram: &[u8]| {
+            let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
+            // A copy of its own: what a stream holds back keeps no more alive than its packet.
+            endpoint.datagram(now, meta.addr, meta.dst_ip, ecn, BytesMut::from(datagram));
+        };
+        self.socket.read(&mut self.slots, take).map_err(Error::Read)
+    }
+
+    /// Lets time pass, tells what happened, and sends.
+    fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) {
+        let now = Instant::now();
+        self.endpoint.handle_timeout(now);
+        if handler.poll_timeout().is_some_and(|at| at <= now) {
+            handler.handle_timeout(&mut self.endpoint, now);
+        }
+        while let Some(event) = self.endpoint.poll_event(now) {
+            turn.events += 1;
+            handler.event(&mut self.endpoint, now, event);
+        }
+        self.send(now);
+    }
+
+    fn send(&mut self, now: Instant) {
+        let segments = self.socket.max_segments().min(SEGMENTS);
+        for _ in 0..WRITES {
+            if !self.socket.is_writable {
+                return;
+            }
+            let transmit = match self.held.take() {
+                Some(transmit) => transmit,
+                None => {
+                    self.buffer.clear();
+                    let next = self.endpoint.poll_transmit(now, segments, &mut self.buffer);
+                    let Some(transmit) = next else { return };
+                    transmit
+                }
+            };
+            if !self.socket.send(&transmit, &self.buffer[..transmit.size]) {
+                self.held = Some(transmit);
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // A loop that goes on must not be told of a socket that is gone; it is closed anyway.
+        let _ = self.socket.deregister(&self.registry);
+    }
+}

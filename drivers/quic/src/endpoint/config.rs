@@ -1,0 +1,205 @@
+//! What an endpoint is made from: its limits, what connections may use, and its cryptography.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn_proto::crypto::{self, HandshakeTokenKey, HmacKey};
+use quinn_proto::{
+    ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TimeSource, TransportConfig, VarInt,
+};
+
+/// The largest payload that is taken at least: that of an Ethernet frame.
+const PAYLOAD: u16 = 1472;
+/// What may wait of the packets of a connection whose handshake has not begun, in bytes.
+const WAITING_BYTES: u64 = 8 << 10;
+
+/// Makes the generators of connection ids.
+pub type ConnectionIds = Arc<dyn Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync>;
+
+/// What an endpoint takes of those that connect to it, so that a flood harms nobody else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at the same time, those included that are being set up or closing. Further ones are
+    /// refused. From 1.
+    pub max_connections: usize,
+    /// Of these, from one address: one IPv4 address, or one IPv6 network of 64 bits. From 1.
+    pub max_connections_per_address: usize,
+    /// From how many unfinished handshakes on an address must be validated (RFC 9000 §8.1.2): clients
+    /// are sent a Retry packet, which costs no memory. 0 validates always.
+    pub retry_above: usize,
+    /// Handshakes that a turn begins at most: they cost a signature each. The others wait. From 1.
+    pub handshakes_per_turn: usize,
+    /// How many wait at most; further ones are ignored, and come again by themselves.
+    pub max_waiting: usize,
+}
+
+impl Default for Limits {
+    /// 4096 connections, 64 from one address, validation from 64 handshakes on, 16 handshakes a turn, of
+    /// which 256 wait.
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_connections_per_address: 64,
+            retry_above: 64,
+            handshakes_per_turn: 16,
+            max_waiting: 256,
+        }
+    }
+}
+
+/// What a connection may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport {
+    /// A connection is over when nothing came for so long (RFC 9000 §10.1). Zero: never.
+    pub idle_timeout: Duration,
+    /// Something is sent when nothing was for so long, so that an idle connection stays. Zero: nothing
+    /// is. Keep it below half of the peer's idle timeout.
+    pub keep_alive: Duration,
+    /// Bidirectional streams that the peer may have open at the same time. Below 2^32.
+    pub max_bidirectional: u32,
+    /// Unidirectional streams that the peer may have open at the same time.
+    pub max_unidirectional: u32,
+    /// Bytes of a stream that may wait to be read here.
+    pub stream_window: u32,
+    /// Bytes of all streams of a connection that may wait to be read here.
+    pub connection_window: u32,
+    /// Bytes of a connection that wait to be acknowledged: at least so many may be written.
+    pub min_send_buffer: u64,
+    /// And at most so many, when the congestion window has grown: the buffer is about twice of it, so that
+    /// what is given late is not queued early.
+    pub max_send_buffer: u64,
+    /// The largest UDP payload that is tried, from 1200 to 65527 bytes.
+    pub max_udp_payload: u16,
+    /// Bytes of unreliable datagrams that wait, each way. Zero: there are none.
+    pub datagrams: usize,
+}
+
+impl Default for Transport {
+    /// 30 s idle, no keep-alive, 100 streams of each kind, windows of 1 MiB a stream and 8 MiB a
+    /// connection, 64 KiB to 1 MiB to be acknowledged, payloads of up to 1452 bytes, no datagrams.
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::ZERO,
+            max_bidirectional: 100,
+            max_unidirectional: 100,
+            stream_window: 1 << 20,
+            connection_window: 8 << 20,
+            min_send_buffer: 64 << 10,
+            max_send_buffer: 1 << 20,
+            max_udp_payload: 1452,
+            datagrams: 0,
+        }
+    }
+}
+
+impl Transport {
+    /// As quinn-proto takes it.
+    #[must_use]
+    pub fn to_quinn(&self) -> TransportConfig {
+        let mut config = TransportConfig::default();
+        let idle = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        let idle = VarInt::from_u64(idle).ok().filter(|_| idle > 0).map(IdleTimeout::from);
+        let mut mtu = MtuDiscoveryConfig::default();
+        mtu.upper_bound(self.max_udp_payload.max(1200));
+        config
+            .max_idle_timeout(idle)
+            .keep_alive_interval(Some(self.keep_alive).filter(|every| !every.is_zero()))
+            .max_concurrent_bidi_streams(self.max_bidirectional.into())
+            .max_concurrent_uni_streams(self.max_unidirectional.into())
+            .stream_receive_window(self.stream_window.into())
+            .receive_window(self.connection_window.into())
+            .send_window(self.min_send_buffer)
+            .mtu_discovery_config(Some(mtu))
+            .datagram_receive_buffer_size(Some(self.datagrams).filter(|&bytes| bytes > 0))
+            .datagram_send_buffer_size(self.datagrams);
+        config
+    }
+}
+
+/// What a finished handshake tells of the peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Handshake {
+    /// The protocol that was agreed on (ALPN).
+    pub protocol: Option<Bytes>,
+    /// The SHA-256 of the peer's certificate.
+    pub fingerprint: Option<[u8; 32]>,
+}
+
+/// What it takes to be connected to.
+#[derive(Clone)]
+pub struct Server {
+    /// The TLS session's configuration.
+    pub crypto: Arc<dyn crypto::ServerConfig>,
+    /// Seals the tokens of Retry packets.
+    pub token_key: Arc<dyn HandshakeTokenKey>,
+    /// The wall clock of tokens; `None` takes the system's.
+    pub time_source: Option<Arc<dyn TimeSource>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+/// What an [`Endpoint`](super::Endpoint) is made from.
+#[derive(Clone)]
+pub struct Config {
+    /// What it takes of those that connect to it.
+    pub limits: Limits,
+    /// What connections may use.
+    pub transport: Transport,
+    /// The key of stateless resets (RFC 9000 §10.3): kept with the certificate, so that clients of a
+    /// server that was restarted learn it at their next packet.
+    pub reset_key: Arc<dyn HmacKey>,
+    /// Makes connection ids; `None` for random ones.
+    pub connection_ids: Option<ConnectionIds>,
+    /// What randomness comes from; `None` for the system's.
+    pub seed: Option<[u8; 32]>,
+    /// What it takes to be connected to; `None` if nobody may.
+    pub server: Option<Server>,
+    /// Reads what a finished handshake tells of the peer out of the session's state.
+    pub inspect: fn(&dyn crypto::Session) -> Handshake,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("limits", &self.limits)
+            .field("transport", &self.transport)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    pub(super) fn endpoint(&self) -> EndpointConfig {
+        let mut config = EndpointConfig::new(Arc::clone(&self.reset_key));
+        if let Some(ids) = self.connection_ids.clone() {
+            config.cid_generator(move || ids());
+        }
+        config.rng_seed(self.seed);
+        // What it refuses is a size below 1200.
+        let largest = self.transport.max_udp_payload.max(PAYLOAD);
+        config.max_udp_payload_size(largest).map(|_| ()).unwrap_or_default();
+        config
+    }
+
+    pub(super) fn server(&self, transport: &Arc<TransportConfig>) -> Option<ServerConfig> {
+        let server = self.server.as_ref()?;
+        let mut config =
+            ServerConfig::new(Arc::clone(&server.crypto), Arc::clone(&server.token_key));
+        config.transport_config(Arc::clone(transport)).max_incoming(self.limits.max_waiting + 1);
+        let waiting = self.limits.max_waiting as u64;
+        config.incoming_buffer_size(WAITING_BYTES);
+        config.incoming_buffer_size_total(WAITING_BYTES.saturating_mul(waiting));
+        if let Some(source) = server.time_source.clone() {
+            config.time_source(source);
+        }
+        Some(config)
+    }
+}

@@ -1,0 +1,257 @@
+//! What connections and streams are called, what an [`Endpoint`](super::Endpoint) tells of them, and how it refuses.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use quinn_proto::ConnectionError;
+
+/// A connection: never used again, not even by another connection in the same place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId {
+    pub(super) slot: u32,
+    pub(super) stamp: u64,
+}
+
+impl ConnectionId {
+    /// A number that no other connection of the endpoint has or will have, from 1.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.stamp
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.stamp)
+    }
+}
+
+/// A stream: its connection, and its number there (RFC 9000 §2.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StreamId {
+    /// Whose it is.
+    pub connection: ConnectionId,
+    /// The QUIC stream id: below 2^62, and it says who opened the stream and which ways it goes.
+    pub number: u64,
+}
+
+impl StreamId {
+    /// Which ways it goes.
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        if self.number & 2 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
+    }
+
+    pub(super) fn inner(self) -> Option<quinn_proto::StreamId> {
+        let number = quinn_proto::VarInt::from_u64(self.number).ok()?;
+        Some(number.into())
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {} of {}", self.number, self.connection)
+    }
+}
+
+/// Which ways a stream goes (RFC 9000 §2.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Direction {
+    /// Both ways.
+    Bidirectional,
+    /// From who opened it to the other.
+    Unidirectional,
+}
+
+impl Direction {
+    pub(super) const fn inner(self) -> quinn_proto::Dir {
+        match self {
+            Self::Bidirectional => quinn_proto::Dir::Bi,
+            Self::Unidirectional => quinn_proto::Dir::Uni,
+        }
+    }
+
+    pub(super) const fn of(inner: quinn_proto::Dir) -> Self {
+        match inner {
+            quinn_proto::Dir::Bi => Self::Bidirectional,
+            quinn_proto::Dir::Uni => Self::Unidirectional,
+        }
+    }
+}
+
+/// What is known of the other side of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Where it is now: it may move.
+    pub address: SocketAddr,
+    /// Whether it connected to us.
+    pub is_client: bool,
+    /// The protocol that was agreed on (ALPN); `None` until the handshake is over, or without one.
+    pub protocol: Option<Bytes>,
+    /// The SHA-256 of its certificate (the leaf, DER), if it showed one and the handshake is over.
+    pub fingerprint: Option<[u8; 32]>,
+}
+
+/// Why a connection is over.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Reason {
+    /// The program on this side closed it.
+    #[error("closed here with code {code:#x}")]
+    Closed {
+        /// The application's code.
+        code: u64,
+    },
+    /// The peer, the path or the protocol ended it.
+    #[error(transparent)]
+    Lost(#[from] ConnectionError),
+}
+
+/// What happened.
+///
+/// A connection's events come between [`Connected`](Self::Connected) and
+/// [`Disconnected`](Self::Disconnected), which ends all its streams; one that never was complete has
+/// only the second. A stream's come after it was opened, by either side, and end with
+/// [`Closed`](Self::Closed), unless the connection ends first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A handshake is complete: what is known of the peer stands in [`Endpoint::peer`](super::Endpoint::peer).
+    Connected {
+        /// Of which connection.
+        connection: ConnectionId,
+    },
+    /// A connection is over, and all its streams with it.
+    Disconnected {
+        /// Which one.
+        connection: ConnectionId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The peer opened a stream.
+    Opened {
+        /// Which one.
+        stream: StreamId,
+    },
+    /// The peer allows more streams of this kind to be opened, after there were none left.
+    Openable {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Of which kind.
+        direction: Direction,
+    },
+    /// The next bytes of a stream.
+    Data {
+        /// Which one.
+        stream: StreamId,
+        /// What [`Endpoint::set_owner`](super::Endpoint::set_owner) said, or 0.
+        owner: u64,
+        /// How many bytes of the stream came before.
+        offset: u64,
+        /// The bytes; empty only with `fin`.
+        bytes: Bytes,
+        /// Whether they are the last.
+        fin: bool,
+    },
+    /// The peer breaks off what it was sending.
+    Reset {
+        /// On which stream.
+        stream: StreamId,
+        /// As in [`Data`](Self::Data).
+        owner: u64,
+        /// The peer's code.
+        code: u64,
+    },
+    /// The peer does not want more of what is sent to it: that direction has been reset with the same
+    /// code (RFC 9000 §3.5).
+    Stopped {
+        /// On which stream.
+        stream: StreamId,
+        /// As in [`Data`](Self::Data).
+        owner: u64,
+        /// The peer's code.
+        code: u64,
+    },
+    /// More can be written, after a write took less than it was given.
+    Writable {
+        /// To which stream.
+        stream: StreamId,
+        /// As in [`Data`](Self::Data).
+        owner: u64,
+    },
+    /// All that was written, and the end of it, has been acknowledged by the peer's transport.
+    Finished {
+        /// To which stream.
+        stream: StreamId,
+        /// As in [`Data`](Self::Data).
+        owner: u64,
+    },
+    /// Both directions of a stream are over: it is not known any more.
+    Closed {
+        /// Which one.
+        stream: StreamId,
+        /// As in [`Data`](Self::Data).
+        owner: u64,
+    },
+    /// An unreliable datagram (RFC 9221).
+    Datagram {
+        /// Of which connection.
+        connection: ConnectionId,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// Datagrams can be sent again, after one did not fit.
+    DatagramsWritable {
+        /// On which connection.
+        connection: ConnectionId,
+    },
+}
+
+/// Takes what happens, and answers it by the endpoint's methods.
+pub trait Handler {
+    /// Something happened; `now` is the time to give to methods that want one.
+    fn event(&mut self, endpoint: &mut super::Endpoint, now: Instant, event: Event);
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before. Never,
+    /// unless a handler has timers of its own.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Lets time pass.
+    fn handle_timeout(&mut self, _endpoint: &mut super::Endpoint, _now: Instant) {}
+}
+
+/// Something was asked of a connection or stream that cannot be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such connection, or it is over.
+    #[error("there is no such connection, or it is over")]
+    UnknownConnection,
+    /// There is no such stream, or it is over in this direction.
+    #[error("there is no such stream, or it is over in this direction")]
+    UnknownStream,
+    /// The peer does not want more of it.
+    #[error("the peer stopped the stream with code {code:#x}")]
+    Stopped {
+        /// The peer's code.
+        code: u64,
+    },
+    /// Codes are below 2^62 (RFC 9000 §16).
+    #[error("{code:#x} is no code: it must be below 2^62")]
+    BadCode {
+        /// What was given.
+        code: u64,
+    },
+    /// A datagram is larger than the path or the peer takes.
+    #[error("a datagram of {given} bytes is larger than the {most} that fit")]
+    TooLarge {
+        /// Its size.
+        given: usize,
+        /// The largest that fits now; 0 when the peer takes none.
+        most: usize,
+    },
+    /// There is no room for the datagram now; `DatagramsWritable` will tell.
+    #[error("there is no room for the datagram now")]
+    Blocked,
+}

@@ -1,0 +1,283 @@
+//! One connection as the endpoint knows it: quinn-proto's state, what the program knows of it, and its
+//! streams.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use quinn_proto::{Connection, Dir, StreamEvent};
+
+use super::admission::Network;
+use super::config::Handshake;
+use super::event::{ConnectionId, Direction, Event, Reason, StreamId};
+use super::stream::{Stream, Told};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Its handshake goes on.
+    Opening,
+    /// Its handshake is over.
+    Open,
+    /// It is over, and its end was told; quinn-proto still answers stragglers.
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) inner: Connection,
+    pub(super) id: ConnectionId,
+    pub(super) state: State,
+    pub(super) handshake: Handshake,
+    pub(super) network: Network,
+    pub(super) is_client: bool,
+    /// Whether it stands in the list of those that have something to tell or to do.
+    pub(super) is_dirty: bool,
+    /// Whether it stands in the list of those that may have something to send.
+    pub(super) is_sending: bool,
+    /// When it stands in the list of timers.
+    pub(super) deadline: Option<Instant>,
+    /// Bytes that may wait to be acknowledged.
+    pub(super) send_window: u64,
+    /// In order, so that nothing depends on hashes.
+    pub(super) streams: BTreeMap<u64, Stream>,
+    /// Streams that may have something to be told.
+    readable: VecDeque<u64>,
+    /// Kinds of streams of which the peer opened some that were not accepted yet.
+    accepts: [bool; 2],
+    receives_datagrams: bool,
+    /// Streams that are over, which is not told yet.
+    closed: VecDeque<u64>,
+}
+
+impl Link {
+    pub(super) fn new(
+        inner: Connection,
+        id: ConnectionId,
+        network: Network,
+        send_window: u64,
+    ) -> Self {
+        Self {
+            is_client: inner.side().is_server(),
+            inner,
+            id,
+            state: State::Opening,
+            handshake: Handshake::default(),
+            network,
+            is_dirty: false,
+            is_sending: false,
+            deadline: None,
+            send_window,
+            streams: BTreeMap::new(),
+            readable: VecDeque::new(),
+            accepts: [false; 2],
+            receives_datagrams: false,
+            closed: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.inner.remote_address()
+    }
+
+    /// Lets about twice the congestion window wait to be acknowledged: less would starve the path, more
+    /// would only wait here.
+    pub(super) fn fit_send_buffer(&mut self, least: u64, most: u64) {
+        let window = self.inner.congestion_state().window().saturating_mul(2);
+        let window = window.min(most).max(least);
+        if window != self.send_window {
+            self.send_window = window;
+            self.inner.set_send_window(window);
+        }
+    }
+
+    fn stream_id(&self, number: u64) -> StreamId {
+        StreamId { connection: self.id, number }
+    }
+
+    /// The next thing to tell of this connection; `None` when there is nothing more.
+    ///
+    /// A stream that is over stays known until that is told, so that whoever becomes its owner
+    /// meanwhile hears of it.
+    pub(super) fn poll(
+        &mut self,
+        inspect: fn(&dyn quinn_proto::crypto::Session) -> Handshake,
+    ) -> Option<Event> {
+        if self.state == State::Over {
+            while self.inner.poll().is_some() {}
+            return None;
+        }
+        loop {
+            if let Some(event) = self.close().or_else(|| self.accept()) {
+                return Some(event);
+            }
+            if let Some(event) = self.datagram().or_else(|| self.read()) {
+                return Some(event);
+            }
+            let event = match self.inner.poll()? {
+                quinn_proto::Event::HandshakeDataReady => continue,
+                quinn_proto::Event::Connected => {
+                    self.handshake = inspect(self.inner.crypto_session());
+                    self.state = State::Open;
+                    Some(Event::Connected { connection: self.id })
+                }
+                quinn_proto::Event::ConnectionLost { reason } => Some(self.lose(reason.into())),
+                quinn_proto::Event::Stream(event) => self.stream_event(event),
+                quinn_proto::Event::DatagramReceived => {
+                    self.receives_datagrams = true;
+                    continue;
+                }
+                quinn_proto::Event::DatagramsUnblocked => {
+                    Some(Event::DatagramsWritable { connection: self.id })
+                }
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Ends it for the program.
+    pub(super) fn lose(&mut self, reason: Reason) -> Event {
+        self.state = State::Over;
+        self.streams.clear();
+        self.readable = VecDeque::new();
+        self.accepts = [false; 2];
+        self.receives_datagrams = false;
+        self.closed = VecDeque::new();
+        Event::Disconnected { connection: self.id, reason }
+    }
+
+    /// Takes the next stream that the peer opened.
+    fn accept(&mut self) -> Option<Event> {
+        for dir in [Dir::Bi, Dir::Uni] {
+            if !self.accepts[dir as usize] {
+                continue;
+            }
+            let Some(id) = self.inner.streams().accept(dir) else {
+                self.accepts[dir as usize] = false;
+                continue;
+            };
+            let number = u64::from(id);
+            let stream = Stream::new(true, dir == Dir::Bi);
+            self.streams.insert(number, stream);
+            self.note_readable(number);
+            return Some(Event::Opened { stream: self.stream_id(number) });
+        }
+        None
+    }
+
+    fn datagram(&mut self) -> Option<Event> {
+        if !self.receives_datagrams {
+            return None;
+        }
+        let bytes = self.inner.datagrams().recv();
+        self.receives_datagrams = bytes.is_some();
+        bytes.map(|bytes| Event::Datagram { connection: self.id, bytes })
+    }
+
+    /// Tells what comes next of a stream; the streams take turns.
+    fn read(&mut self) -> Option<Event> {
+        while let Some(number) = self.readable.pop_front() {
+            let id = self.stream_id(number);
+            let Some(stream) = self.streams.get_mut(&number) else { continue };
+            stream.is_queued = false;
+            let (Some(inner), true) = (id.inner(), stream.is_ready()) else { continue };
+            let (owner, offset) = (stream.owner, stream.offset);
+            let event = match stream.next(&mut self.inner, inner) {
+                Told::Data { bytes, fin } => {
+                    stream.offset += bytes.len() as u64;
+                    Event::Data { stream: id, owner, offset, bytes, fin }
+                }
+                Told::Reset(code) => Event::Reset { stream: id, owner, code },
+                Told::Nothing => continue,
+            };
+            self.queue(number);
+            self.note_if_over(number);
+            return Some(event);
+        }
+        None
+    }
+
+    fn stream_event(&mut self, event: StreamEvent) -> Option<Event> {
+        match event {
+            StreamEvent::Opened { dir } => {
+                self.accepts[dir as usize] = true;
+                None
+            }
+            StreamEvent::Available { dir } => {
+                Some(Event::Openable { connection: self.id, direction: Direction::of(dir) })
+            }
+            StreamEvent::Readable { id } => {
+                let number = u64::from(id);
+                let stream = self.streams.get_mut(&number)?;
+                let Some(code) = stream.reset_while_paused(&mut self.inner, id) else {
+                    self.note_readable(number);
+                    return None;
+                };
+                let owner = stream.owner;
+                self.note_if_over(number);
+                Some(Event::Reset { stream: self.stream_id(number), owner, code })
+            }
+            StreamEvent::Writable { id } => {
+                let number = u64::from(id);
+                let stream = self.streams.get(&number).filter(|stream| stream.sends)?;
+                Some(Event::Writable { stream: self.stream_id(number), owner: stream.owner })
+            }
+            StreamEvent::Finished { id } => {
+                let number = u64::from(id);
+                let owner = self.end_sending(number)?;
+                Some(Event::Finished { stream: self.stream_id(number), owner })
+            }
+            StreamEvent::Stopped { id, error_code } => {
+                // RFC 9000 §3.5; it is refused only where it was reset before.
+                let _ = self.inner.send_stream(id).reset(error_code);
+                let number = u64::from(id);
+                let owner = self.end_sending(number)?;
+                let code = error_code.into_inner();
+                Some(Event::Stopped { stream: self.stream_id(number), owner, code })
+            }
+        }
+    }
+
+    fn note_readable(&mut self, number: u64) {
+        if let Some(stream) = self.streams.get_mut(&number) {
+            stream.is_readable = true;
+            self.queue(number);
+        }
+    }
+
+    /// Puts a stream into the queue of those to be told of.
+    pub(super) fn queue(&mut self, number: u64) {
+        if let Some(stream) = self.streams.get_mut(&number)
+            && !stream.is_queued
+            && stream.is_ready()
+        {
+            stream.is_queued = true;
+            self.readable.push_back(number);
+        }
+    }
+
+    /// The sending direction of a stream is over; whose it is, if it was open.
+    pub(super) fn end_sending(&mut self, number: u64) -> Option<u64> {
+        let stream = self.streams.get_mut(&number).filter(|stream| stream.sends)?;
+        stream.sends = false;
+        let owner = stream.owner;
+        self.note_if_over(number);
+        Some(owner)
+    }
+
+    /// Notes that a stream is closed, once both of its directions are over.
+    pub(super) fn note_if_over(&mut self, number: u64) {
+        if self.streams.get(&number).is_some_and(Stream::is_over) {
+            self.closed.push_back(number);
+        }
+    }
+
+    /// Tells that a stream is closed, and forgets it.
+    fn close(&mut self) -> Option<Event> {
+        let number = self.closed.pop_front()?;
+        let owner = self.streams.remove(&number)?.owner;
+        Some(Event::Closed { stream: self.stream_id(number), owner })
+    }
+}

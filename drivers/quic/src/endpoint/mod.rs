@@ -1,0 +1,656 @@
+//! quinn-proto's endpoint and connections as one sans-IO machine: datagrams and the time in, events and
+//! datagrams out. It opens no socket and reads no clock, so that the same mapping runs on real sockets
+//! (see [`Driver`](crate::Driver)) and on a simulated network in virtual time.
+//!
+//! * Give it what came, [`datagram`](Endpoint::datagram), and the time that passes,
+//!   [`handle_timeout`](Endpoint::handle_timeout).
+//! * Then take what happened, [`poll_event`](Endpoint::poll_event), until there is nothing more; call
+//!   whatever answers it.
+//! * Then take what is to be sent, [`poll_transmit`](Endpoint::poll_transmit), and look when the next
+//!   timeout is due, [`poll_timeout`](Endpoint::poll_timeout).
+//!
+//! Only connections that something happened to are looked at, never all of them.
+
+mod admission;
+mod config;
+mod event;
+mod link;
+mod stream;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use quinn_proto::{
+    ClientConfig, ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, FinishError,
+    Incoming, SendDatagramError, Transmit, TransportConfig, VarInt, WriteError,
+};
+
+pub use config::{Config, ConnectionIds, Handshake, Limits, Server, Transport};
+pub use event::{ConnectionId, Direction, Event, Handler, Peer, Reason, Refusal, StreamId};
+
+use admission::{Admission, Network, Verdict};
+use link::{Link, State};
+use stream::Stream;
+
+/// Answers without a connection (Retry, version negotiation, stateless reset) that wait to be sent at
+/// most: in a flood the others are dropped.
+const MAX_RESPONSES: usize = 64;
+/// Events that a connection tells before it is another's turn.
+const EVENTS_PER_TURN: usize = 64;
+
+/// What was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections whose handshake was completed, of both sides.
+    pub connected: u64,
+    /// Connections that are over, those included that never were complete.
+    pub disconnected: u64,
+    /// Clients that were refused for a limit on connections.
+    pub refused: u64,
+    /// Clients that were sent a Retry packet.
+    pub retried: u64,
+    /// Clients that were ignored since too many waited.
+    pub ignored: u64,
+    /// Handshakes that failed before there was a connection.
+    pub failed: u64,
+    /// Answers without a connection that were dropped since too many waited to be sent.
+    pub unanswered: u64,
+}
+
+/// QUIC connections, as clients and as a server, over one socket; see the [module](self).
+pub struct Endpoint {
+    inner: quinn_proto::Endpoint,
+    config: Config,
+    transport: Arc<TransportConfig>,
+    admission: Admission,
+    /// By quinn-proto's handles.
+    links: Vec<Option<Box<Link>>>,
+    stamp: u64,
+    /// Clients whose handshake may begin in a later turn.
+    waiting: VecDeque<Incoming>,
+    /// Links that have something to tell or to do.
+    dirty: VecDeque<u32>,
+    /// Events that the first of them has told of late.
+    told: usize,
+    /// Links that may have something to send.
+    sending: VecDeque<u32>,
+    timers: BTreeSet<(Instant, u32)>,
+    /// Connections that were closed here.
+    caused: VecDeque<Event>,
+    responses: VecDeque<(Transmit, Vec<u8>)>,
+    stats: Stats,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("connections", &self.admission.connections())
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without connections.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let transport = Arc::new(config.transport.to_quinn());
+        let server = config.server(&transport).map(Arc::new);
+        let inner = quinn_proto::Endpoint::new(Arc::new(config.endpoint()), server, true, None);
+        Self {
+            inner,
+            admission: Admission::new(config.limits),
+            transport,
+            config,
+            links: Vec::new(),
+            stamp: 0,
+            waiting: VecDeque::new(),
+            dirty: VecDeque::new(),
+            told: 0,
+            sending: VecDeque::new(),
+            timers: BTreeSet::new(),
+            caused: VecDeque::new(),
+            responses: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Begins a turn: as many handshakes as a turn may begin can begin now, those that wait first.
+    pub fn begin_turn(&mut self, now: Instant) {
+        self.admission.begin_turn();
+        while self.admission.may_begin()
+            && let Some(incoming) = self.waiting.pop_front()
+        {
+            self.incoming(now, incoming);
+        }
+    }
+
+    /// Takes a datagram that came from `remote` to `local`, if that is known.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: Option<IpAddr>,
+        ecn: Option<EcnCodepoint>,
+        bytes: BytesMut,
+    ) {
+        let mut buffer = Vec::new();
+        match self.inner.handle(now, remote, local, ecn, bytes, &mut buffer) {
+            None => {}
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                let Transport { min_send_buffer, max_send_buffer, .. } = self.config.transport;
+                if let Some(link) = self.link_at(handle.0 as u32) {
+                    link.inner.handle_event(event);
+                    link.fit_send_buffer(min_send_buffer, max_send_buffer);
+                    self.mark_dirty(handle.0 as u32);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming),
+            Some(DatagramEvent::Response(transmit)) => self.respond(transmit, buffer),
+        }
+    }
+
+    /// Judges who wants to connect.
+    fn incoming(&mut self, now: Instant, incoming: Incoming) {
+        let network = Network::of(incoming.remote_address().ip());
+        let is_validated = incoming.remote_address_validated() || !incoming.may_retry();
+        let mut buffer = Vec::new();
+        match self.admission.judge(network, is_validated, self.waiting.len()) {
+            Verdict::Wait => self.waiting.push_back(incoming),
+            Verdict::Ignore => {
+                self.stats.ignored += 1;
+                self.inner.ignore(incoming);
+            }
+            Verdict::Refuse => {
+                self.stats.refused += 1;
+                let transmit = self.inner.refuse(incoming, &mut buffer);
+                self.respond(transmit, buffer);
+            }
+            Verdict::Retry => match self.inner.retry(incoming, &mut buffer) {
+                Ok(transmit) => {
+                    self.stats.retried += 1;
+                    self.respond(transmit, buffer);
+                }
+                Err(error) => self.inner.ignore(error.into_incoming()),
+            },
+            Verdict::Accept => match self.inner.accept(incoming, now, &mut buffer, None) {
+                Ok((handle, connection)) => {
+                    self.admission.begin(network);
+                    self.add(handle, connection, network);
+                }
+                Err(error) => {
+                    self.stats.failed += 1;
+                    if let Some(transmit) = error.response {
+                        self.respond(transmit, buffer);
+                    }
+                }
+            },
+        }
+    }
+
+    /// Connects to `remote`, whose certificate must be good for `name` unless the configuration says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// The name or the address is none that can be connected to.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        mut config: ClientConfig,
+        remote: SocketAddr,
+        name: &str,
+    ) -> Result<ConnectionId, ConnectError> {
+        config.transport_config(Arc::clone(&self.transport));
+        let (handle, connection) = self.inner.connect(now, config, remote, name)?;
+        let network = Network::of(remote.ip());
+        self.admission.add(network);
+        Ok(self.add(handle, connection, network))
+    }
+
+    fn add(
+        &mut self,
+        handle: ConnectionHandle,
+        connection: quinn_proto::Connection,
+        network: Network,
+    ) -> ConnectionId {
+        self.stamp += 1;
+        let id = ConnectionId { slot: handle.0 as u32, stamp: self.stamp };
+        let window = self.config.transport.min_send_buffer;
+        let link = Link::new(connection, id, network, window);
+        if self.links.len() <= handle.0 {
+            self.links.resize_with(handle.0 + 1, || None);
+        }
+        self.links[handle.0] = Some(Box::new(link));
+        self.mark_dirty(id.slot);
+        id
+    }
+
+    /// The next thing that happened; `None` when there is nothing more.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        loop {
+            if let Some(event) = self.caused.pop_front() {
+                return Some(event);
+            }
+            let slot = *self.dirty.front()?;
+            let event = self.pump(now, slot);
+            self.told += 1;
+            if event.is_none() {
+                self.dirty.pop_front();
+                self.told = 0;
+            } else if self.told >= EVENTS_PER_TURN {
+                self.dirty.rotate_left(1);
+                self.told = 0;
+            }
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Lets a dirty link tell its next event; `None` when it is clean.
+    fn pump(&mut self, now: Instant, slot: u32) -> Option<Event> {
+        let link = self.links.get_mut(slot as usize)?.as_mut()?;
+        let before = link.state;
+        let event = link.poll(self.config.inspect);
+        let (after, is_ours) = (link.state, !link.is_client);
+        if before != after {
+            if before == State::Opening && !is_ours {
+                self.admission.handshakes -= 1;
+            }
+            match after {
+                State::Open => self.stats.connected += 1,
+                State::Over => self.stats.disconnected += 1,
+                State::Opening => {}
+            }
+        }
+        if event.is_some() {
+            return event;
+        }
+        self.settle(now, slot);
+        None
+    }
+
+    /// A link has nothing more to tell: what it wants of the endpoint is done, and it may send.
+    fn settle(&mut self, now: Instant, slot: u32) {
+        let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        link.is_dirty = false;
+        let mut is_drained = false;
+        while let Some(event) = link.inner.poll_endpoint_events() {
+            is_drained |= event.is_drained();
+            let handle = ConnectionHandle(slot as usize);
+            if let Some(event) = self.inner.handle_event(handle, event) {
+                link.inner.handle_event(event);
+            }
+        }
+        if is_drained {
+            return self.remove(slot);
+        }
+        if !link.is_sending {
+            link.is_sending = true;
+            self.sending.push_back(slot);
+        }
+        self.set_timer(now, slot);
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let Some(link) = self.links.get_mut(slot as usize).and_then(Option::take) else { return };
+        if let Some(at) = link.deadline {
+            self.timers.remove(&(at, slot));
+        }
+        if link.is_sending {
+            self.sending.retain(|&other| other != slot);
+        }
+        self.admission.remove(link.network);
+        while let Some(None) = self.links.last() {
+            self.links.pop();
+        }
+    }
+
+    fn set_timer(&mut self, now: Instant, slot: u32) {
+        let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        // A timer that is due was not handled yet.
+        let at = link.inner.poll_timeout().map(|at| at.max(now));
+        if link.deadline == at {
+            return;
+        }
+        if let Some(at) = link.deadline {
+            self.timers.remove(&(at, slot));
+        }
+        link.deadline = at;
+        if let Some(at) = at {
+            self.timers.insert((at, slot));
+        }
+    }
+
+    /// The next datagrams to send, written behind what `buffer` holds: up to `most` of one size in a row, to
+    /// one address. `None` when there is nothing more to send now.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        most: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        if let Some((transmit, bytes)) = self.responses.pop_front() {
+            buffer.extend_from_slice(&bytes);
+            return Some(transmit);
+        }
+        while let Some(&slot) = self.sending.front() {
+            let link = self.links.get_mut(slot as usize).and_then(Option::as_mut);
+            let transmit = link.and_then(|link| link.inner.poll_transmit(now, most, buffer));
+            if transmit.is_some() {
+                // The others are next.
+                self.sending.rotate_left(1);
+                return transmit;
+            }
+            self.sending.pop_front();
+            if let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) {
+                link.is_sending = false;
+            }
+            self.set_timer(now, slot);
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Lets time pass without a datagram.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, slot)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(link) = self.link_at(slot) {
+                link.deadline = None;
+                link.inner.handle_timeout(now);
+                self.mark_dirty(slot);
+            }
+        }
+    }
+
+    /// Closes a connection with a code and a reason for the peer: all its streams end. Its end is told
+    /// as an event.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownConnection`], [`Refusal::BadCode`].
+    pub fn close(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        code: u64,
+        reason: &[u8],
+    ) -> Result<(), Refusal> {
+        let inner_code = code_of(code)?;
+        let link = self.link(connection)?;
+        link.inner.close(now, inner_code, Bytes::copy_from_slice(reason));
+        let was_opening = link.state == State::Opening && link.is_client;
+        let event = link.lose(Reason::Closed { code });
+        if was_opening {
+            self.admission.handshakes -= 1;
+        }
+        self.stats.disconnected += 1;
+        self.caused.push_back(event);
+        self.mark_dirty(connection.slot);
+        Ok(())
+    }
+
+    /// Opens a stream; `None` when the peer allows no more of this kind now, and
+    /// [`Event::Openable`] will tell.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownConnection`].
+    pub fn open(
+        &mut self,
+        connection: ConnectionId,
+        direction: Direction,
+    ) -> Result<Option<StreamId>, Refusal> {
+        let link = self.link(connection)?;
+        let Some(id) = link.inner.streams().open(direction.inner()) else { return Ok(None) };
+        let receives = direction == Direction::Bidirectional;
+        link.streams.insert(id.into(), Stream::new(receives, true));
+        self.mark_dirty(connection.slot);
+        Ok(Some(StreamId { connection, number: id.into() }))
+    }
+
+    /// Writes the front of `bytes` to a stream, as much as may wait to be acknowledged; what is left of
+    /// them was not taken, and [`Event::Writable`] tells when more may be written. How many bytes were
+    /// taken.
+    ///
+    /// The bytes are not copied. What waits is bounded by the connection's send buffer (see
+    /// [`Transport`]) and by the windows that the peer gives to the stream and to the connection.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`]; [`Refusal::Stopped`] where that was not
+    /// told yet.
+    pub fn write(&mut self, stream: StreamId, bytes: &mut Bytes) -> Result<usize, Refusal> {
+        let (link, inner) = self.sending(stream)?;
+        let mut written = 0;
+        while !bytes.is_empty() {
+            match link.inner.send_stream(inner).write_chunks(std::slice::from_mut(bytes)) {
+                Ok(taken) => written += taken.bytes,
+                Err(WriteError::Blocked) => break,
+                Err(WriteError::Stopped(code)) => {
+                    return Err(Refusal::Stopped { code: code.into_inner() });
+                }
+                Err(WriteError::ClosedStream) => return Err(Refusal::UnknownStream),
+            }
+        }
+        self.mark_dirty(stream.connection.slot);
+        Ok(written)
+    }
+
+    /// Ends the sending direction of a stream: [`Event::Finished`] tells when all of it has arrived.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn finish(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        let (link, inner) = self.sending(stream)?;
+        let finished = link.inner.send_stream(inner).finish();
+        self.mark_dirty(stream.connection.slot);
+        finished.map_err(|error| match error {
+            FinishError::Stopped(code) => Refusal::Stopped { code: code.into_inner() },
+            FinishError::ClosedStream => Refusal::UnknownStream,
+        })
+    }
+
+    /// Breaks off the sending direction of a stream: what the peer has not taken yet is lost.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Refusal::BadCode`].
+    pub fn reset(&mut self, stream: StreamId, code: u64) -> Result<(), Refusal> {
+        let code = code_of(code)?;
+        let (link, inner) = self.sending(stream)?;
+        // It is refused only where it was reset before.
+        let _ = link.inner.send_stream(inner).reset(code);
+        link.end_sending(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Wants no more of what comes on a stream, and tells the peer so (STOP_SENDING). Nothing more is
+    /// told of that direction.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`], [`Refusal::BadCode`].
+    pub fn stop(&mut self, stream: StreamId, code: u64) -> Result<(), Refusal> {
+        let code = code_of(code)?;
+        let link = self.link(stream.connection)?;
+        let known = link.streams.get_mut(&stream.number).filter(|known| known.receives);
+        let (Some(known), Some(inner)) = (known, stream.inner()) else {
+            return Err(Refusal::UnknownStream);
+        };
+        known.stop_receiving();
+        // It is refused only where everything had come already.
+        let _ = link.inner.recv_stream(inner).stop(code);
+        link.note_if_over(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Lets what comes on a stream wait: nothing of it is told, and once the windows are full the peer
+    /// cannot send more.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`].
+    pub fn pause(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        self.stream(stream)?.is_paused = true;
+        Ok(())
+    }
+
+    /// Tells what comes on a stream again.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub fn resume(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        self.stream(stream)?.is_paused = false;
+        self.link(stream.connection)?.queue(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Says whose a stream is: a number that is told with everything that happens to it, so that its
+    /// events find their way without a look-up. It is 0 before.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub fn set_owner(&mut self, stream: StreamId, owner: u64) -> Result<(), Refusal> {
+        self.stream(stream)?.owner = owner;
+        Ok(())
+    }
+
+    /// Sends an unreliable datagram (RFC 9221).
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownConnection`], [`Refusal::TooLarge`], [`Refusal::Blocked`].
+    pub fn send_datagram(&mut self, connection: ConnectionId, bytes: Bytes) -> Result<(), Refusal> {
+        let given = bytes.len();
+        let link = self.link(connection)?;
+        let sent = link.inner.datagrams().send(bytes, false);
+        let most = link.inner.datagrams().max_size().unwrap_or(0);
+        self.mark_dirty(connection.slot);
+        sent.map_err(|error| match error {
+            SendDatagramError::Blocked(_) => Refusal::Blocked,
+            _ => Refusal::TooLarge { given, most },
+        })
+    }
+
+    /// What is known of the other side; `None` for a connection that is over.
+    #[must_use]
+    pub fn peer(&self, connection: ConnectionId) -> Option<Peer> {
+        let link = self.links.get(connection.slot as usize)?.as_deref()?;
+        if link.id != connection || link.state == State::Over {
+            return None;
+        }
+        Some(Peer {
+            address: link.address(),
+            is_client: link.is_client,
+            protocol: link.handshake.protocol.clone(),
+            fingerprint: link.handshake.fingerprint,
+        })
+    }
+
+    /// quinn-proto's figures of a connection: its round trip, its path, its frames.
+    #[must_use]
+    pub fn connection_stats(
+        &self,
+        connection: ConnectionId,
+    ) -> Option<quinn_proto::ConnectionStats> {
+        let link = self.links.get(connection.slot as usize)?.as_deref()?;
+        (link.id == connection).then(|| link.inner.stats())
+    }
+
+    /// Connections, those included that are being set up, or that are over and still answer stragglers.
+    #[must_use]
+    pub const fn connections(&self) -> usize {
+        self.admission.connections()
+    }
+
+    /// Streams that are open, on all connections. It looks at every connection.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.links.iter().flatten().map(|link| link.streams.len()).sum()
+    }
+
+    /// Bytes that may wait to be acknowledged at most, on all connections: what the transport's send
+    /// buffers can hold now. It looks at every connection.
+    #[must_use]
+    pub fn send_buffers(&self) -> u64 {
+        let open = self.links.iter().flatten().filter(|link| link.state != State::Over);
+        open.map(|link| link.send_window).sum()
+    }
+
+    /// Whether something waits to be told, to be sent, or for the next turn.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty()
+            || !self.caused.is_empty()
+            || !self.sending.is_empty()
+            || !self.responses.is_empty()
+            || !self.waiting.is_empty()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn respond(&mut self, transmit: Transmit, mut bytes: Vec<u8>) {
+        if self.responses.len() >= MAX_RESPONSES {
+            self.stats.unanswered += 1;
+            return;
+        }
+        bytes.truncate(transmit.size);
+        self.responses.push_back((transmit, bytes));
+    }
+
+    fn link_at(&mut self, slot: u32) -> Option<&mut Link> {
+        self.links.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    fn link(&mut self, connection: ConnectionId) -> Result<&mut Link, Refusal> {
+        self.link_at(connection.slot)
+            .filter(|link| link.id == connection && link.state != State::Over)
+            .ok_or(Refusal::UnknownConnection)
+    }
+
+    fn stream(&mut self, stream: StreamId) -> Result<&mut Stream, Refusal> {
+        let link = self.link(stream.connection)?;
+        link.streams.get_mut(&stream.number).ok_or(Refusal::UnknownStream)
+    }
+
+    /// A stream that can be written to.
+    fn sending(&mut self, stream: StreamId) -> Result<(&mut Link, quinn_proto::StreamId), Refusal> {
+        let link = self.link(stream.connection)?;
+        let is_open = link.streams.get(&stream.number).is_some_and(|known| known.sends);
+        let inner = stream.inner().filter(|_| is_open).ok_or(Refusal::UnknownStream)?;
+        Ok((link, inner))
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        if let Some(link) = self.link_at(slot)
+            && !std::mem::replace(&mut link.is_dirty, true)
+        {
+            self.dirty.push_back(slot);
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        for incoming in self.waiting.drain(..) {
+            self.inner.ignore(incoming);
+        }
+    }
+}
+
+fn code_of(code: u64) -> Result<VarInt, Refusal> {
+    VarInt::from_u64(code).map_err(|_| Refusal::BadCode { code })
+}

@@ -1,0 +1,136 @@
+//! A stream as the endpoint knows it: whose it is, which directions are open, and what was read of it and
+//! not told yet.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use quinn_proto::{Connection, ReadError, ReadableError};
+
+/// Chunks that are read from a stream at once.
+const CHUNKS: usize = 32;
+
+/// How the receiving direction ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Fin,
+    Reset(u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// What the program calls its owner.
+    pub(super) owner: u64,
+    /// Bytes that were told.
+    pub(super) offset: u64,
+    /// Read and not told: chunks, and the end if it was seen.
+    chunks: VecDeque<Bytes>,
+    end: Option<End>,
+    /// Whether the directions are open as far as the program knows.
+    pub(super) receives: bool,
+    pub(super) sends: bool,
+    /// Whether the program wants nothing told of what comes.
+    pub(super) is_paused: bool,
+    /// Whether it stands in the queue of those to be read.
+    pub(super) is_queued: bool,
+    /// Whether the transport may have something to be read.
+    pub(super) is_readable: bool,
+}
+
+/// The next thing to be told of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Data { bytes: Bytes, fin: bool },
+    Reset(u64),
+    Nothing,
+}
+
+impl Stream {
+    pub(super) fn new(receives: bool, sends: bool) -> Self {
+        Self { receives, sends, ..Self::default() }
+    }
+
+    /// Whether both directions are over.
+    pub(super) const fn is_over(&self) -> bool {
+        !self.receives && !self.sends
+    }
+
+    /// Whether something may be told of it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.receives
+            && !self.is_paused
+            && (self.is_readable || self.end.is_some() || !self.chunks.is_empty())
+    }
+
+    /// What comes next of it, read from the transport if nothing is left over.
+    pub(super) fn next(&mut self, connection: &mut Connection, id: quinn_proto::StreamId) -> Told {
+        if self.chunks.len() < 2 && self.is_readable && self.end.is_none() {
+            self.read(connection, id);
+        }
+        match (self.chunks.pop_front(), self.end) {
+            // What was broken off is over at once: bytes before it are of no use.
+            (_, Some(End::Reset(code))) => {
+                self.chunks.clear();
+                self.receives = false;
+                Told::Reset(code)
+            }
+            (bytes, Some(End::Fin)) if self.chunks.is_empty() => {
+                self.receives = false;
+                Told::Data { bytes: bytes.unwrap_or_default(), fin: true }
+            }
+            (Some(bytes), _) => Told::Data { bytes, fin: false },
+            (None, _) => Told::Nothing,
+        }
+    }
+
+    fn read(&mut self, connection: &mut Connection, id: quinn_proto::StreamId) {
+        let mut stream = connection.recv_stream(id);
+        let mut chunks = match stream.read(true) {
+            Ok(chunks) => chunks,
+            Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => {
+                self.is_readable = false;
+                return;
+            }
+        };
+        while self.chunks.len() < CHUNKS {
+            match chunks.next(usize::MAX) {
+                Ok(Some(chunk)) => self.chunks.push_back(chunk.bytes),
+                Ok(None) => {
+                    self.end = Some(End::Fin);
+                    break;
+                }
+                Err(ReadError::Blocked) => {
+                    self.is_readable = false;
+                    break;
+                }
+                Err(ReadError::Reset(code)) => {
+                    self.end = Some(End::Reset(code.into_inner()));
+                    break;
+                }
+            }
+        }
+        // Whether credit is to be sent is found by polling the connection for transmits, which is always
+        // done after events.
+        let _ = chunks.finalize();
+    }
+
+    /// Whether the peer broke it off while nothing is read of it: the code, and then it is over.
+    pub(super) fn reset_while_paused(
+        &mut self,
+        connection: &mut Connection,
+        id: quinn_proto::StreamId,
+    ) -> Option<u64> {
+        if !self.is_paused || !self.receives {
+            return None;
+        }
+        let code = connection.recv_stream(id).received_reset().ok()??;
+        self.stop_receiving();
+        Some(code.into_inner())
+    }
+
+    /// Forgets what was read and not told.
+    pub(super) fn stop_receiving(&mut self) {
+        self.receives = false;
+        self.chunks = VecDeque::new();
+        self.end = None;
+    }
+}

@@ -1,0 +1,172 @@
+//! One UDP socket: batches of datagrams in and out, segmented by the kernel where it can (GSO, GRO), with
+//! their ECN marks. Readiness is remembered, since mio tells edges.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+
+use mio::event::Source;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
+
+use crate::Error;
+
+/// Batches that one system call reads at most.
+const BATCHES: usize = 8;
+/// Bytes of a batch at most: the largest UDP payload, or what the kernel glues together.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// What was read or written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct SocketStats {
+    /// System calls.
+    pub calls: u64,
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Times that the kernel had no room, or nothing to read.
+    pub blocked: u64,
+}
+
+/// Where batches are read into.
+pub(crate) struct Slots {
+    bytes: Vec<u8>,
+    meta: [RecvMeta; BATCHES],
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Self { bytes: vec![0; BATCHES * BATCH_BYTES], meta: [RecvMeta::default(); BATCHES] }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    address: SocketAddr,
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+    pub(crate) received: SocketStats,
+    pub(crate) sent: SocketStats,
+}
+
+impl Socket {
+    /// Binds; a buffer of 0 bytes leaves the system's.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        receive_buffer: usize,
+        send_buffer: usize,
+    ) -> Result<Self, Error> {
+        let failed = |action| move |source| Error::Socket { action, address, source };
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
+                .map_err(failed("open a socket"))?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            // IPv4 peers can be reached too.
+            socket.set_only_v6(false).map_err(failed("take IPv4 beside IPv6"))?;
+        }
+        socket.set_nonblocking(true).map_err(failed("open a socket"))?;
+        if receive_buffer > 0 {
+            socket.set_recv_buffer_size(receive_buffer).map_err(failed("set the buffers"))?;
+        }
+        if send_buffer > 0 {
+            socket.set_send_buffer_size(send_buffer).map_err(failed("set the buffers"))?;
+        }
+        socket.bind(&address.into()).map_err(failed("listen"))?;
+        let io = UdpSocket::from_std(socket.into());
+        let state = UdpSocketState::new(UdpSockRef::from(&io)).map_err(failed("set up"))?;
+        let address = io.local_addr().map_err(failed("listen"))?;
+        Ok(Self {
+            io,
+            state,
+            address,
+            is_readable: true,
+            is_writable: true,
+            received: SocketStats::default(),
+            sent: SocketStats::default(),
+        })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.io.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.io.deregister(registry)
+    }
+
+    /// Datagrams that one write can carry.
+    pub(crate) fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Reads what one system call gives, and hands over every datagram; how many.
+    pub(crate) fn read(
+        &mut self,
+        slots: &mut Slots,
+        mut take: impl FnMut(&RecvMeta, &[u8]),
+    ) -> io::Result<usize> {
+        let Slots { bytes, meta } = slots;
+        let read = {
+            let mut chunks = bytes.chunks_exact_mut(BATCH_BYTES);
+            let mut slices: [IoSliceMut<'_>; BATCHES] =
+                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+            self.state.recv(UdpSockRef::from(&self.io), &mut slices, meta)
+        };
+        self.received.calls += 1;
+        let batches = match read {
+            Ok(batches) => batches,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                self.received.blocked += 1;
+                return Ok(0);
+            }
+            // What an earlier datagram met on its way: its connection will find out.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut count = 0;
+        for (meta, bytes) in meta.iter().zip(bytes.chunks_exact(BATCH_BYTES)).take(batches) {
+            for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
+                take(meta, datagram);
+                count += 1;
+            }
+            self.received.bytes += meta.len as u64;
+        }
+        self.received.datagrams += count as u64;
+        Ok(count)
+    }
+
+    /// Sends; `false` when the kernel has no room now.
+    pub(crate) fn send(&mut self, transmit: &quinn_proto::Transmit, bytes: &[u8]) -> bool {
+        let packet = quinn_udp::Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
+            contents: bytes,
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        };
+        self.sent.calls += 1;
+        // Other failures are the network's loss: connections find out by themselves.
+        if let Err(error) = self.state.try_send(UdpSockRef::from(&self.io), &packet)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            self.is_writable = false;
+            self.sent.blocked += 1;
+            return false;
+        }
+        let size = transmit.segment_size.unwrap_or(bytes.len()).max(1);
+        self.sent.datagrams += bytes.len().div_ceil(size) as u64;
+        self.sent.bytes += bytes.len() as u64;
+        true
+    }
+}
