@@ -4,9 +4,10 @@
 //! sockets, no clock, no threads, no randomness, no hash order. The same events give the same commands,
 //! in any event loop, in a simulator, in a replay.
 //!
-//! Three types matter most: [`Receiver`](receiver::Receiver), which makes a feed whole,
-//! [`Publisher`](publisher::Publisher), which sends one and answers requests, and
-//! [`Cache`](cache::Cache), which keeps frames for any number of readers. All keep the contract of
+//! Four types matter most: [`Receiver`](receiver::Receiver), which makes a feed whole,
+//! [`Publisher`](publisher::Publisher), which sends one and answers requests,
+//! [`Cache`](cache::Cache), which keeps frames for any number of readers, and
+//! [`Demux`](demux::Demux), which finds the owner of a stream by its tag. All keep the contract of
 //! [`Machine`]: give one event, then drain the commands. What the first two are given comes from a
 //! driver, which turns sockets into events and commands into datagrams; `gapless-mio` is one, and the
 //! rest of this page is about writing your own.
@@ -18,6 +19,7 @@ extern crate alloc;
 
 mod blocks;
 pub mod cache;
+pub mod demux;
 pub mod grouping;
 pub mod journal;
 pub mod limits;

@@ -29,7 +29,7 @@ struct Page {
 /// A growing number of places.
 ///
 /// A place that became free last is used first. One empty page at most is kept, so that what goes
-/// and comes in turn allocates nothing.
+/// and comes in turn allocates nothing; or every page, where that is asked for.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     /// The pages; `None` for one that went.
@@ -42,6 +42,8 @@ pub(crate) struct Slab<T> {
     /// Pages that there are, and how many of them are empty.
     present: usize,
     empty: usize,
+    /// Empty pages that are kept at most.
+    kept: usize,
 }
 
 impl<T: Vacant> Slab<T> {
@@ -49,7 +51,30 @@ impl<T: Vacant> Slab<T> {
     const ROW: usize = size_of::<Page>() + size_of::<Option<Box<[T; PAGE]>>>();
 
     pub(crate) const fn new() -> Self {
-        Self { places: Vec::new(), pages: Vec::new(), open: NONE, gone: NONE, present: 0, empty: 0 }
+        Self {
+            places: Vec::new(),
+            pages: Vec::new(),
+            open: NONE,
+            gone: NONE,
+            present: 0,
+            empty: 0,
+            kept: 1,
+        }
+    }
+
+    /// Places whose pages stay: what was taken once is taken again without an allocation.
+    pub(crate) const fn keeping() -> Self {
+        let mut slab = Self::new();
+        slab.kept = usize::MAX;
+        slab
+    }
+
+    /// The most bytes that so many places take, while their table grows too.
+    pub(crate) fn most(places: usize) -> usize {
+        let pages = places.div_ceil(PAGE);
+        let rows = pages.next_power_of_two().max(4);
+        let table = (rows + rows / 2).saturating_mul(Self::ROW);
+        pages.saturating_mul(size_of::<[T; PAGE]>()).saturating_add(table)
     }
 
     /// Bytes allocated.
@@ -131,8 +156,8 @@ impl<T: Vacant> Slab<T> {
             self.open(number);
         }
         if is_empty {
-            if self.empty == 0 {
-                self.empty = 1;
+            if self.empty < self.kept {
+                self.empty += 1;
             } else {
                 self.drop_page(number);
             }
@@ -262,6 +287,23 @@ mod tests {
             let (before, growth) = (slab.bytes(), slab.growth());
             slab.insert(thing).unwrap();
             assert!(slab.bytes() <= before + growth);
+        }
+    }
+
+    #[test]
+    fn a_slab_that_keeps_its_pages_takes_at_most_what_it_says() {
+        for most in [1, 64, 65, 256, 257, 1000] {
+            let mut slab = Slab::keeping();
+            let fill = |slab: &mut Slab<u64>| -> Vec<u32> {
+                (0..most as u64).map(|thing| slab.insert(thing).unwrap()).collect()
+            };
+            let places = fill(&mut slab);
+            let bytes = slab.bytes();
+            assert!(bytes <= Slab::<u64>::most(most), "{bytes} bytes for {most} places");
+            places.into_iter().for_each(|at| assert!(slab.remove(at).is_some()));
+            assert_eq!((slab.bytes(), slab.growth_by(1)), (bytes, 0));
+            fill(&mut slab);
+            assert_eq!(slab.bytes(), bytes);
         }
     }
 

@@ -122,6 +122,23 @@ impl<By> Tree<By> {
         found
     }
 
+    /// The last thing that does not come behind what is looked for.
+    pub(crate) fn at_or_before(
+        &self,
+        things: &impl Sorted<By>,
+        order: impl Fn(u32) -> Ordering,
+    ) -> Option<u32> {
+        let (mut at, mut found) = (self.root, None);
+        while at != NONE {
+            let after = order(at) == Ordering::Greater;
+            if !after {
+                found = Some(at);
+            }
+            at = things.links(at).down[usize::from(!after)];
+        }
+        found
+    }
+
     /// The thing before all others, or behind them.
     pub(crate) fn end(&self, things: &impl Sorted<By>, last: bool) -> Option<u32> {
         let (mut at, mut found) = (self.root, None);
@@ -325,6 +342,8 @@ mod tests {
                 let by = |things: &Things, at: u32| things.0[at as usize].0.cmp(&key);
                 let next = model.range(key..).next().map(|(_, &at)| at);
                 assert_eq!(tree.at_or_after(&things, |at| by(&things, at)), next);
+                let last = model.range(..=key).next_back().map(|(_, &at)| at);
+                assert_eq!(tree.at_or_before(&things, |at| by(&things, at)), last);
                 assert_eq!(tree.find(&things, |at| by(&things, at)), model.get(&key).copied());
                 if let Some(at) = model.remove(&key) {
                     tree.remove(&mut things, at);

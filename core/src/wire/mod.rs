@@ -2,4 +2,5 @@
 
 pub mod brief;
 pub mod mold;
+pub mod tag;
 pub mod varint;

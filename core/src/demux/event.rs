@@ -1,0 +1,300 @@
+//! What a demultiplexer takes and gives.
+
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::config::Refusal;
+use super::stats::TagStats;
+use super::tag::{Preamble, Tag, Text};
+use crate::wire::tag::{Length, MAX_TAG, is_reserved};
+
+/// A connection. The driver numbers them, and never uses a number again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PeerId(pub u64);
+
+/// Who takes streams: an application's part, numbered by whoever embeds the machine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AcceptorId(pub u64);
+
+/// A stream of a connection. No two streams have the same, ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StreamId {
+    /// The connection.
+    pub peer: PeerId,
+    /// The stream's id within it, as QUIC numbers them (RFC 9000 §2.1): 0 to 2^62-1.
+    pub number: u64,
+}
+
+impl StreamId {
+    /// Which ways its data goes, as its number says (RFC 9000 §2.1).
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        if self.number & 0b10 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
+    }
+
+    /// Whether only its opener sends.
+    #[must_use]
+    pub const fn is_unidirectional(self) -> bool {
+        matches!(self.direction(), Direction::Unidirectional)
+    }
+}
+
+/// Which ways the data of a stream goes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// Both.
+    Bidirectional,
+    /// From its opener only.
+    Unidirectional,
+}
+
+/// Which tags a registration is for. The two kinds are different, even with the same bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pattern<'a> {
+    /// The one tag, of 1 to 255 bytes.
+    Exact(&'a [u8]),
+    /// Every tag that begins with these bytes, 0 to 255, and for which there is no exact registration
+    /// and no longer prefix.
+    Prefix(&'a [u8]),
+}
+
+impl<'a> Pattern<'a> {
+    /// The tag or the prefix.
+    #[must_use]
+    pub const fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Exact(bytes) | Self::Prefix(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn check(self) -> Result<(), Length> {
+        match self.bytes().len() {
+            0 if matches!(self, Self::Exact(_)) => Err(Length(0)),
+            len if len > MAX_TAG => Err(Length(len)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is for reserved tags and no others.
+    pub(super) fn is_reserved(self) -> bool {
+        is_reserved(self.bytes())
+    }
+}
+
+impl fmt::Debug for Pattern<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(tag) => write!(f, "{:?}", Text(tag)),
+            Self::Prefix(prefix) => write!(f, "{:?}..", Text(prefix)),
+        }
+    }
+}
+
+/// On whose behalf a tag is registered or a stream opened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Registrant {
+    /// An application: tags that begin with `gapless:` are not for it.
+    Application,
+    /// A protocol of this family.
+    Protocol,
+}
+
+/// One of the registrations that there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Registration<'a> {
+    /// Which tags.
+    pub pattern: Pattern<'a>,
+    /// Whose.
+    pub acceptor: AcceptorId,
+    /// On whose behalf.
+    pub by: Registrant,
+    /// What was counted for it.
+    pub stats: TagStats,
+}
+
+/// What a demultiplexer takes. Every event is a method too.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// [`register`](super::Demux::register).
+    Register {
+        /// Who takes the streams.
+        acceptor: AcceptorId,
+        /// Of which tags.
+        pattern: Pattern<'a>,
+        /// On whose behalf.
+        by: Registrant,
+    },
+    /// [`unregister`](super::Demux::unregister).
+    Unregister {
+        /// Which registration.
+        pattern: Pattern<'a>,
+    },
+    /// [`acceptor_gone`](super::Demux::acceptor_gone).
+    AcceptorGone {
+        /// Who went.
+        acceptor: AcceptorId,
+    },
+    /// [`pause`](super::Demux::pause).
+    Pause {
+        /// Who takes nothing for now.
+        acceptor: AcceptorId,
+    },
+    /// [`resume`](super::Demux::resume).
+    Resume {
+        /// Who takes streams again.
+        acceptor: AcceptorId,
+    },
+    /// [`data`](super::Demux::data).
+    Data {
+        /// The stream, opened by its peer.
+        stream: StreamId,
+        /// Bytes of the stream that were given before.
+        offset: u64,
+        /// The bytes that follow those.
+        bytes: Bytes,
+        /// Bytes of memory that `bytes` keeps alive.
+        pinned: usize,
+        /// Whether the stream ends behind them.
+        fin: bool,
+    },
+    /// [`reset`](super::Demux::reset).
+    Reset {
+        /// The stream that its peer gave up.
+        stream: StreamId,
+        /// The peer's reason; it makes no difference.
+        code: u64,
+    },
+    /// [`closed`](super::Demux::closed).
+    Closed {
+        /// The stream that is no more.
+        stream: StreamId,
+    },
+    /// [`peer_gone`](super::Demux::peer_gone).
+    PeerGone {
+        /// The connection that is no more, with all its streams.
+        peer: PeerId,
+    },
+    /// [`hand_off_failed`](super::Demux::hand_off_failed).
+    HandOffFailed {
+        /// The stream that was dispatched.
+        stream: StreamId,
+        /// Who could not be given it.
+        acceptor: AcceptorId,
+        /// Its tag, as dispatched: for the count of its registration.
+        tag: &'a [u8],
+    },
+    /// [`open`](super::Demux::open).
+    Open {
+        /// The own stream, of which nothing was written.
+        stream: StreamId,
+        /// Its tag.
+        tag: &'a [u8],
+        /// On whose behalf.
+        by: Registrant,
+    },
+}
+
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register { acceptor, pattern, by } => {
+                write!(f, "Register {pattern:?} for {acceptor:?} by {by:?}")
+            }
+            Self::Unregister { pattern } => write!(f, "Unregister {pattern:?}"),
+            Self::AcceptorGone { acceptor } => write!(f, "AcceptorGone {acceptor:?}"),
+            Self::Pause { acceptor } => write!(f, "Pause {acceptor:?}"),
+            Self::Resume { acceptor } => write!(f, "Resume {acceptor:?}"),
+            Self::Data { stream, offset, bytes, pinned, fin } => {
+                let (len, fin) = (bytes.len(), if *fin { ", the last" } else { "" });
+                write!(f, "Data of {stream:?}: {len} bytes of {pinned} from {offset}{fin}")
+            }
+            Self::Reset { stream, code } => write!(f, "Reset {stream:?} with {code:#x}"),
+            Self::Closed { stream } => write!(f, "Closed {stream:?}"),
+            Self::PeerGone { peer } => write!(f, "PeerGone {peer:?}"),
+            Self::HandOffFailed { stream, acceptor, tag } => {
+                write!(f, "HandOffFailed of {stream:?} with {:?} to {acceptor:?}", Text(tag))
+            }
+            Self::Open { stream, tag, by } => {
+                write!(f, "Open {stream:?} with {:?} by {by:?}", Text(tag))
+            }
+        }
+    }
+}
+
+/// What a demultiplexer wants done.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Command {
+    /// What came of registering, unregistering, or opening, when that came as an event. It is the first
+    /// command.
+    Answer(Result<(), Refusal>),
+    /// Hand the stream over: its acceptor hears "opened", with the stream and its peer, and from now on the
+    /// driver gives it what comes. The machine knows nothing of the stream any more.
+    Dispatch {
+        /// The stream.
+        stream: StreamId,
+        /// Whose it is.
+        acceptor: AcceptorId,
+        /// Its tag.
+        tag: Tag,
+    },
+    /// Give the acceptor the first payload; follows its [`Dispatch`](Command::Dispatch), where there is any or
+    /// the stream ends there.
+    Data {
+        /// The stream.
+        stream: StreamId,
+        /// Whose it is.
+        acceptor: AcceptorId,
+        /// What lay behind the preamble in the event that made it whole.
+        bytes: Bytes,
+        /// Whether the stream ends behind it.
+        fin: bool,
+    },
+    /// Stop reading the stream, so that its peer feels it, until it is dispatched or refused.
+    Hold {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Refuse the stream: ask its peer to stop sending (STOP_SENDING), and where it is bidirectional reset
+    /// the own direction (RESET_STREAM). What still comes of it may be given; it is dropped.
+    Refuse {
+        /// The stream.
+        stream: StreamId,
+        /// Why, for both frames.
+        code: u64,
+    },
+    /// Write this on the own stream, before anything else.
+    Write {
+        /// The stream.
+        stream: StreamId,
+        /// The length of the tag, and the tag.
+        preamble: Preamble,
+    },
+    /// Tell the acceptor that the stream is closed: its hand-off failed.
+    Closed {
+        /// The stream.
+        stream: StreamId,
+        /// Who was to take it.
+        acceptor: AcceptorId,
+    },
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(Ok(())) => write!(f, "Answer: done"),
+            Self::Answer(Err(refusal)) => write!(f, "Answer: {refusal}"),
+            Self::Dispatch { stream, acceptor, tag } => {
+                write!(f, "Dispatch {stream:?} with {tag:?} to {acceptor:?}")
+            }
+            Self::Data { stream, acceptor, bytes, fin } => {
+                let (len, fin) = (bytes.len(), if *fin { ", the last" } else { "" });
+                write!(f, "Data of {stream:?} for {acceptor:?}: {len} bytes{fin}")
+            }
+            Self::Hold { stream } => write!(f, "Hold {stream:?}"),
+            Self::Refuse { stream, code } => write!(f, "Refuse {stream:?} with {code:#x}"),
+            Self::Write { stream, preamble } => write!(f, "Write {preamble:?} on {stream:?}"),
+            Self::Closed { stream, acceptor } => write!(f, "Closed {stream:?} for {acceptor:?}"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Tagged streams: the preamble at the head of a stream that says whom it is for, as a view and as a
+//! writer. One check proves that a preamble is whole; what is read after it cannot fail.
+//!
+//! ```text
+//! length: u8, 1 to 255 | tag: length bytes | payload: the rest of the stream
+//! ```
+//!
+//! The opener of a stream writes it once, before anything else; the other direction has none. A tag is
+//! bytes, of any kind, and compared as such.
+
+/// The longest tag, in bytes.
+pub const MAX_TAG: usize = u8::MAX as usize;
+/// The longest preamble, in bytes: the length and the longest tag.
+pub const MAX_PREAMBLE: usize = 1 + MAX_TAG;
+/// What tags begin with that belong to protocols of this family, and to no application.
+pub const RESERVED_PREFIX: &[u8] = b"gapless:";
+
+/// Why bytes do not begin with a whole preamble.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// They end within it: more bytes can make it whole.
+    #[error("the preamble lacks {lacks} bytes or more")]
+    Incomplete {
+        /// How many more are needed; before the length has come, one.
+        lacks: usize,
+    },
+    /// The length says zero: no bytes behind it can make it a tag.
+    #[error("an empty tag")]
+    Empty,
+}
+
+/// A tag that cannot be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a tag of {0} bytes; tags have 1 to {MAX_TAG}")]
+pub struct Length(
+    /// Its bytes.
+    pub usize,
+);
+
+/// The head of a stream: a whole preamble, and what of the payload lies behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head<'a> {
+    tag: &'a [u8],
+    payload: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// Checks the first bytes of a stream, all that there are so far.
+    ///
+    /// # Errors
+    /// There is no whole preamble, or none can be.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let (&length, rest) = bytes.split_first().ok_or(Malformed::Incomplete { lacks: 1 })?;
+        let length = usize::from(length);
+        match rest.split_at_checked(length) {
+            _ if length == 0 => Err(Malformed::Empty),
+            Some((tag, payload)) => Ok(Self { tag, payload }),
+            None => Err(Malformed::Incomplete { lacks: length - rest.len() }),
+        }
+    }
+
+    /// The tag: 1 to 255 bytes.
+    #[inline]
+    #[must_use]
+    pub const fn tag(&self) -> &'a [u8] {
+        self.tag
+    }
+
+    /// What lies behind the preamble; perhaps nothing yet.
+    #[inline]
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Bytes of the preamble: 2 to 256.
+    #[inline]
+    #[must_use]
+    pub const fn preamble_len(&self) -> usize {
+        1 + self.tag.len()
+    }
+}
+
+/// Writes the preamble of a tag; what is left of `out` behind it.
+///
+/// # Errors
+/// The tag is empty or too long; nothing was written.
+///
+/// # Panics
+/// When `out` is shorter than the preamble: [`MAX_PREAMBLE`] bytes are always enough.
+pub fn write<'a>(tag: &[u8], out: &'a mut [u8]) -> Result<&'a mut [u8], Length> {
+    let length = length(tag)?;
+    let (preamble, rest) = out.split_at_mut(1 + tag.len());
+    preamble[0] = length;
+    preamble[1..].copy_from_slice(tag);
+    Ok(rest)
+}
+
+/// The length byte of a tag.
+///
+/// # Errors
+/// The tag is empty or too long.
+#[inline]
+pub fn length(tag: &[u8]) -> Result<u8, Length> {
+    match u8::try_from(tag.len()) {
+        Ok(length @ 1..) => Ok(length),
+        _ => Err(Length(tag.len())),
+    }
+}
+
+/// Whether a tag is one of [`RESERVED_PREFIX`].
+#[inline]
+#[must_use]
+pub fn is_reserved(tag: &[u8]) -> bool {
+    tag.starts_with(RESERVED_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preamble_is_its_length_and_its_tag_and_the_rest_is_payload() {
+        let head = Head::new(b"\x03foopay").unwrap();
+        assert_eq!(
+            (head.tag(), head.payload(), head.preamble_len()),
+            (&b"foo"[..], &b"pay"[..], 4)
+        );
+        let head = Head::new(b"\x03foo").unwrap();
+        assert_eq!((head.tag(), head.payload()), (&b"foo"[..], &b""[..]));
+    }
+
+    #[test]
+    fn what_is_not_whole_says_how_much_it_lacks() {
+        assert_eq!(Head::new(b""), Err(Malformed::Incomplete { lacks: 1 }));
+        assert_eq!(Head::new(b"\x03"), Err(Malformed::Incomplete { lacks: 3 }));
+        assert_eq!(Head::new(b"\x03fo"), Err(Malformed::Incomplete { lacks: 1 }));
+    }
+
+    #[test]
+    fn a_length_of_zero_is_no_tag_whatever_follows() {
+        assert_eq!(Head::new(b"\x00"), Err(Malformed::Empty));
+        assert_eq!(Head::new(b"\x00hello"), Err(Malformed::Empty));
+    }
+
+    #[test]
+    fn every_length_of_tag_comes_back_and_no_part_of_its_preamble_is_whole() {
+        let tag: [u8; MAX_TAG] = core::array::from_fn(|at| at as u8);
+        for len in 1..=MAX_TAG {
+            let mut out = [0xEE; MAX_PREAMBLE + 1];
+            let left = write(&tag[..len], &mut out).unwrap().len();
+            let written = &out[..out.len() - left];
+            let head = Head::new(written).unwrap();
+            assert_eq!((head.tag(), head.preamble_len()), (&tag[..len], written.len()));
+            for cut in 0..written.len() {
+                let lacks = if cut == 0 { 1 } else { written.len() - cut };
+                assert_eq!(Head::new(&written[..cut]), Err(Malformed::Incomplete { lacks }));
+            }
+            assert_eq!(out[written.len()], 0xEE, "nothing is written behind it");
+        }
+    }
+
+    #[test]
+    fn an_empty_tag_and_one_of_256_bytes_cannot_be_written() {
+        let mut out = [0; 300];
+        assert_eq!(write(b"", &mut out), Err(Length(0)));
+        assert_eq!(write(&[b't'; 256], &mut out), Err(Length(256)));
+        assert_eq!(out, [0; 300]);
+    }
+
+    #[test]
+    fn reserved_is_what_begins_with_the_whole_prefix() {
+        assert!(is_reserved(b"gapless:") && is_reserved(b"gapless:feed"));
+        assert!(!is_reserved(b"gapless") && !is_reserved(b"Gapless:feed") && !is_reserved(b"gap"));
+    }
+}
