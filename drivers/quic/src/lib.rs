@@ -7,6 +7,7 @@ mod driver;
 pub mod endpoint;
 mod error;
 mod socket;
+pub mod tagged;
 
 pub use driver::{Config, Driver, Turn};
 pub use endpoint::{
@@ -15,3 +16,4 @@ pub use endpoint::{
 };
 pub use error::Error;
 pub use socket::SocketStats;
+pub use tagged::{Acceptors, Tagged};

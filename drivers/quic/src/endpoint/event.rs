@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+pub use gapless_core::demux::Direction;
 use quinn_proto::ConnectionError;
 
 /// A connection: never used again, not even by another connection in the same place.
@@ -41,7 +42,7 @@ impl StreamId {
     /// Which ways it goes.
     #[must_use]
     pub const fn direction(self) -> Direction {
-        if self.number & 2 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
+        if self.number & 0b10 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
     }
 
     pub(super) fn inner(self) -> Option<quinn_proto::StreamId> {
@@ -53,31 +54,6 @@ impl StreamId {
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stream {} of {}", self.number, self.connection)
-    }
-}
-
-/// Which ways a stream goes (RFC 9000 §2.1).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Direction {
-    /// Both ways.
-    Bidirectional,
-    /// From who opened it to the other.
-    Unidirectional,
-}
-
-impl Direction {
-    pub(super) const fn inner(self) -> quinn_proto::Dir {
-        match self {
-            Self::Bidirectional => quinn_proto::Dir::Bi,
-            Self::Unidirectional => quinn_proto::Dir::Uni,
-        }
-    }
-
-    pub(super) const fn of(inner: quinn_proto::Dir) -> Self {
-        match inner {
-            quinn_proto::Dir::Bi => Self::Bidirectional,
-            quinn_proto::Dir::Uni => Self::Unidirectional,
-        }
     }
 }
 
@@ -205,6 +181,27 @@ pub enum Event {
         /// On which connection.
         connection: ConnectionId,
     },
+}
+
+impl Event {
+    /// The stream that it is about, and what was said of its owner; `None` for events of connections.
+    #[must_use]
+    pub const fn stream(&self) -> Option<(StreamId, u64)> {
+        match *self {
+            Self::Opened { stream } => Some((stream, 0)),
+            Self::Data { stream, owner, .. }
+            | Self::Reset { stream, owner, .. }
+            | Self::Stopped { stream, owner, .. }
+            | Self::Writable { stream, owner }
+            | Self::Finished { stream, owner }
+            | Self::Closed { stream, owner } => Some((stream, owner)),
+            Self::Connected { .. }
+            | Self::Disconnected { .. }
+            | Self::Openable { .. }
+            | Self::Datagram { .. }
+            | Self::DatagramsWritable { .. } => None,
+        }
+    }
 }
 
 /// Takes what happens, and answers it by the endpoint's methods.

@@ -206,7 +206,7 @@ impl Link {
                 None
             }
             StreamEvent::Available { dir } => {
-                Some(Event::Openable { connection: self.id, direction: Direction::of(dir) })
+                Some(Event::Openable { connection: self.id, direction: direction_of(dir) })
             }
             StreamEvent::Readable { id } => {
                 let number = u64::from(id);
@@ -221,8 +221,12 @@ impl Link {
             }
             StreamEvent::Writable { id } => {
                 let number = u64::from(id);
-                let stream = self.streams.get(&number).filter(|stream| stream.sends)?;
-                Some(Event::Writable { stream: self.stream_id(number), owner: stream.owner })
+                let stream = self.streams.get_mut(&number).filter(|stream| stream.sends)?;
+                if !stream.write_head(&mut self.inner, id) || stream.finishes {
+                    return None;
+                }
+                let owner = stream.owner;
+                Some(Event::Writable { stream: self.stream_id(number), owner })
             }
             StreamEvent::Finished { id } => {
                 let number = u64::from(id);
@@ -237,6 +241,19 @@ impl Link {
                 let code = error_code.into_inner();
                 Some(Event::Stopped { stream: self.stream_id(number), owner, code })
             }
+        }
+    }
+
+    /// Writes what must come before anything else on a stream; whether all of it is written.
+    pub(super) fn write_head(&mut self, id: quinn_proto::StreamId) -> bool {
+        let Self { inner, streams, .. } = self;
+        streams.get_mut(&id.into()).is_none_or(|stream| stream.write_head(inner, id))
+    }
+
+    /// Finishes a stream once what must come first is written.
+    pub(super) fn finish_after_head(&mut self, number: u64) {
+        if let Some(stream) = self.streams.get_mut(&number) {
+            stream.finishes = true;
         }
     }
 
@@ -279,5 +296,12 @@ impl Link {
         let number = self.closed.pop_front()?;
         let owner = self.streams.remove(&number)?.owner;
         Some(Event::Closed { stream: self.stream_id(number), owner })
+    }
+}
+
+const fn direction_of(dir: Dir) -> Direction {
+    match dir {
+        Dir::Bi => Direction::Bidirectional,
+        Dir::Uni => Direction::Unidirectional,
     }
 }

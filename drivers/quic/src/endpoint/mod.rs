@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
-    ClientConfig, ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, FinishError,
+    ClientConfig, ConnectError, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, FinishError,
     Incoming, SendDatagramError, Transmit, TransportConfig, VarInt, WriteError,
 };
 
@@ -412,7 +412,7 @@ impl Endpoint {
         direction: Direction,
     ) -> Result<Option<StreamId>, Refusal> {
         let link = self.link(connection)?;
-        let Some(id) = link.inner.streams().open(direction.inner()) else { return Ok(None) };
+        let Some(id) = link.inner.streams().open(dir_of(direction)) else { return Ok(None) };
         let receives = direction == Direction::Bidirectional;
         link.streams.insert(id.into(), Stream::new(receives, true));
         self.mark_dirty(connection.slot);
@@ -431,6 +431,9 @@ impl Endpoint {
     /// told yet.
     pub fn write(&mut self, stream: StreamId, bytes: &mut Bytes) -> Result<usize, Refusal> {
         let (link, inner) = self.sending(stream)?;
+        if !link.write_head(inner) {
+            return Ok(0);
+        }
         let mut written = 0;
         while !bytes.is_empty() {
             match link.inner.send_stream(inner).write_chunks(std::slice::from_mut(bytes)) {
@@ -446,12 +449,26 @@ impl Endpoint {
         Ok(written)
     }
 
+    /// Writes what must come before anything else on a stream; what cannot be taken now goes by itself,
+    /// before what is written later.
+    pub(crate) fn write_head(&mut self, stream: StreamId, head: Bytes) -> Result<(), Refusal> {
+        self.stream(stream)?.head = head;
+        let (link, inner) = self.sending(stream)?;
+        link.write_head(inner);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
     /// Ends the sending direction of a stream: [`Event::Finished`] tells when all of it has arrived.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn finish(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let (link, inner) = self.sending(stream)?;
+        if !link.write_head(inner) {
+            link.finish_after_head(stream.number);
+            return Ok(());
+        }
         let finished = link.inner.send_stream(inner).finish();
         self.mark_dirty(stream.connection.slot);
         finished.map_err(|error| match error {
@@ -653,4 +670,11 @@ impl Drop for Endpoint {
 
 fn code_of(code: u64) -> Result<VarInt, Refusal> {
     VarInt::from_u64(code).map_err(|_| Refusal::BadCode { code })
+}
+
+const fn dir_of(direction: Direction) -> Dir {
+    match direction {
+        Direction::Bidirectional => Dir::Bi,
+        Direction::Unidirectional => Dir::Uni,
+    }
 }

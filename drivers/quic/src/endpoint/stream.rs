@@ -30,6 +30,10 @@ pub(super) struct Stream {
     pub(super) sends: bool,
     /// Whether the program wants nothing told of what comes.
     pub(super) is_paused: bool,
+    /// What must be written before anything else, as far as it was not taken yet.
+    pub(super) head: Bytes,
+    /// Whether it is to be finished once the head is written.
+    pub(super) finishes: bool,
     /// Whether it stands in the queue of those to be read.
     pub(super) is_queued: bool,
     /// Whether the transport may have something to be read.
@@ -80,6 +84,25 @@ impl Stream {
             (Some(bytes), _) => Told::Data { bytes, fin: false },
             (None, _) => Told::Nothing,
         }
+    }
+
+    /// Writes what goes before anything else; whether all of it is written.
+    pub(super) fn write_head(
+        &mut self,
+        connection: &mut Connection,
+        id: quinn_proto::StreamId,
+    ) -> bool {
+        while !self.head.is_empty() {
+            let mut stream = connection.send_stream(id);
+            if stream.write_chunks(std::slice::from_mut(&mut self.head)).is_err() {
+                return false;
+            }
+        }
+        if self.finishes {
+            // It is refused only where the peer stopped it, which is told.
+            let _ = connection.send_stream(id).finish();
+        }
+        true
     }
 
     fn read(&mut self, connection: &mut Connection, id: quinn_proto::StreamId) {
