@@ -8,6 +8,7 @@ pub mod endpoint;
 mod error;
 mod socket;
 pub mod tagged;
+pub mod tls;
 
 pub use driver::{Config, Driver, Turn};
 pub use endpoint::{

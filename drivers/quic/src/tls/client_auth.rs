@@ -1,0 +1,60 @@
+//! Which clients a server believes, and whether it asks them at all.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+use super::leaf::LeafVerifier;
+use super::{Fingerprint, TlsError, provider, trust};
+
+/// Whether a server asks its clients for a certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum ClientAuth {
+    /// It does not.
+    #[default]
+    None,
+    /// It does, and takes clients without one too. One that is shown but is not believed is refused.
+    Optional(ClientTrust),
+    /// It does, and refuses clients without one.
+    Required(ClientTrust),
+}
+
+/// Which clients' certificates are believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientTrust {
+    /// Those that were signed by one of those in this PEM file, or are themselves in it, if they are
+    /// self-signed; for clients, and on their days.
+    File(PathBuf),
+    /// These very certificates, whatever their dates: as with
+    /// [`Trust::Pinned`](super::Trust::Pinned). At least one.
+    Pinned(Vec<Fingerprint>),
+}
+
+impl ClientAuth {
+    /// What rustls asks about a client's certificate.
+    pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        match self {
+            Self::None => Ok(WebPkiClientVerifier::no_client_auth()),
+            Self::Optional(trust) => trust.verifier(false),
+            Self::Required(trust) => trust.verifier(true),
+        }
+    }
+}
+
+impl ClientTrust {
+    fn verifier(&self, mandatory: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let file = match self {
+            Self::Pinned(pins) if pins.is_empty() => return Err(TlsError::NoPins),
+            Self::Pinned(pins) => {
+                return Ok(Arc::new(LeafVerifier::pinned(pins.clone()).mandatory(mandatory)));
+            }
+            Self::File(file) => file,
+        };
+        let roots = Arc::new(trust::roots(file)?);
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
+        builder.build().map_err(|error| TlsError::Configuration(error.to_string()))
+    }
+}

@@ -1,0 +1,270 @@
+//! An identity: a certificate chain with its private key, and the keys that have to outlive a
+//! restart. From PEM files, kept in a folder, or made for one run.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::keys::{Keys, Secret};
+use super::x509::Leaf;
+use super::{Fingerprint, TlsError, kept, pem, provider, x509};
+
+/// From when to when a certificate is valid, both inclusive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: SystemTime,
+    /// The last second.
+    pub not_after: SystemTime,
+}
+
+/// Something about an identity that does not hinder a start, but that peers will refuse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Warning {
+    /// The certificate's last day is over.
+    Expired {
+        /// For how long it has been.
+        since: Duration,
+    },
+    /// The certificate's first day is still to come, or the clock is slow.
+    NotYetValid {
+        /// How long it is until then.
+        until: Duration,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Expired { since } => {
+                write!(f, "the certificate expired {} ago", Rounded(since))
+            }
+            Self::NotYetValid { until } => {
+                write!(f, "the certificate is not valid yet, but in {}", Rounded(until))
+            }
+        }
+    }
+}
+
+/// A time in its largest unit.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (count, unit) = match seconds {
+            0..60 => (seconds, "second"),
+            60..3_600 => (seconds / 60, "minute"),
+            3_600..86_400 => (seconds / 3_600, "hour"),
+            _ => (seconds / 86_400, "day"),
+        };
+        write!(f, "{count} {unit}{}", if count == 1 { "" } else { "s" })
+    }
+}
+
+/// Who an endpoint is: its certificate chain, its private key, and the secret that its [`Keys`] follow
+/// from.
+#[derive(Clone)]
+pub struct Identity {
+    certified: Arc<CertifiedKey>,
+    private: Arc<PrivateKeyDer<'static>>,
+    leaf: Arc<Leaf>,
+    secret: Secret,
+}
+
+impl Identity {
+    /// Reads a certificate chain, the endpoint's own certificate first, and the private key that
+    /// belongs to it: PKCS #8, SEC 1 or PKCS #1, the first in its file. Both may be one file.
+    ///
+    /// Dates are not checked: see [`warning`](Self::warning).
+    ///
+    /// The [`keys`](Self::keys) follow from the private key's bytes (HKDF): who runs an endpoint from
+    /// files has given it no folder to keep a secret in, and still a restarted server has to have the
+    /// same keys. They change when the private key does.
+    ///
+    /// # Errors
+    ///
+    /// Which file it is, and what is wrong with it: it cannot be read or is damaged, holds no
+    /// certificate or no key, the key is encrypted or is another certificate's, or rustls knows
+    /// no such key.
+    pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let chain = pem::certificates(certificate, &pem::read(certificate)?)?;
+        let private = pem::private_key(key, &pem::read(key)?)?;
+        let secret = Secret::of_private_key(private.secret_der());
+        Self::assemble(chain, private, secret, certificate, key)
+    }
+
+    /// A self-signed identity that is made once and kept in `folder`, which is made if it is not
+    /// there. ECDSA on P-256, valid for [`LIFETIME`](super::LIFETIME), as browsers demand of
+    /// certificates that they are to know by their hash.
+    ///
+    /// It is renewed, with a new private key, when it is valid for less than
+    /// [`RENEW_BEFORE`](super::RENEW_BEFORE) from `now`, when it is not valid yet, or when `names`
+    /// are not the names that it has. **With that its fingerprint changes.** Nothing renews it by
+    /// itself: a process that runs for long calls this again at [`renewal`](Self::renewal) and puts
+    /// the new configuration in ([`quinn_proto::Endpoint::set_server_config`]).
+    ///
+    /// The folder holds `identity.pem` (certificate and private key in one file, so that both
+    /// change at once) and `quic.secret` (what the [`keys`](Self::keys) follow from; random, and never
+    /// renewed, so that clients of an earlier run are told that it is over). Both are readable by their owner only, and each is
+    /// replaced as a whole: a crash leaves the old or the new one. Processes that start at the same
+    /// time take turns by a lock on the file `lock`, and end with one identity. Nothing is written
+    /// while nothing has to be renewed: the folder may be read-only then.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Kept`] when one of the files is damaged, or is a certificate that was not made
+    /// here: such a file is never overwritten. [`TlsError::Name`], [`TlsError::NoNames`] for
+    /// names that no certificate can have; [`TlsError::Io`] for the folder.
+    pub fn kept_in<N: AsRef<str>>(
+        folder: &Path,
+        names: &[N],
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
+        kept::kept_in(folder, &read_names(names)?, now)
+    }
+
+    /// A self-signed identity for one run, as [`kept_in`](Self::kept_in) makes them.
+    ///
+    /// # Errors
+    ///
+    /// As there, but for the files.
+    pub fn self_signed<N: AsRef<str>>(names: &[N], now: SystemTime) -> Result<Self, TlsError> {
+        let text = kept::make(&read_names(names)?, now)?;
+        Self::from_text(Path::new("a new certificate"), text.as_bytes(), Secret::random()?)
+    }
+
+    /// An identity from a text with both the certificate and the private key.
+    pub(super) fn from_text(file: &Path, text: &[u8], secret: Secret) -> Result<Self, TlsError> {
+        let chain = pem::certificates(file, text)?;
+        let private = pem::private_key(file, text)?;
+        Self::assemble(chain, private, secret, file, file)
+    }
+
+    fn assemble(
+        chain: Vec<CertificateDer<'static>>,
+        private: PrivateKeyDer<'static>,
+        secret: Secret,
+        certificate: &Path,
+        key: &Path,
+    ) -> Result<Self, TlsError> {
+        let unusable = |what| TlsError::Certificate { file: certificate.into(), what };
+        let leaf = x509::read(&chain[0]).map_err(unusable)?;
+        let signing = provider()
+            .key_provider
+            .load_private_key(private.clone_key())
+            .map_err(|source| TlsError::Key { file: key.into(), source })?;
+        let certified = CertifiedKey::new(chain, signing);
+        certified.keys_match().map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::Mismatch { certificate: certificate.into(), key: key.into() }
+            }
+            other => unusable(other.to_string()),
+        })?;
+        Ok(Self {
+            certified: Arc::new(certified),
+            private: Arc::new(private),
+            leaf: Arc::new(leaf),
+            secret,
+        })
+    }
+
+    /// The SHA-256 of the endpoint's own certificate: what clients pin.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.certified.cert[0])
+    }
+
+    /// The certificate chain, the endpoint's own first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
+    }
+
+    /// The certificate chain as PEM: for a client's [`Trust::File`](super::Trust::File), and for
+    /// other programs.
+    pub fn chain_pem(&self) -> String {
+        let section = |der: &CertificateDer<'_>| ::pem::Pem::new("CERTIFICATE", der.to_vec());
+        let sections: Vec<_> = self.chain().iter().map(section).collect();
+        let endings = ::pem::EncodeConfig::new().set_line_ending(::pem::LineEnding::LF);
+        ::pem::encode_many_config(&sections, endings)
+    }
+
+    /// The private key, for those who configure another TLS stack with it.
+    pub fn private_key(&self) -> &PrivateKeyDer<'static> {
+        &self.private
+    }
+
+    /// The keys that are the same after a restart of the same endpoint.
+    ///
+    /// `endpoint` tells endpoints apart that share this identity: the address that is listened on
+    /// serves, with the machine's name if several machines do. It has to, because two endpoints with
+    /// the same keys betray each other's connections: whoever sees a connection id of one sends it to
+    /// the other, which does not know it, and gets the token that ends the connection (RFC 9000
+    /// 21.11).
+    pub fn keys(&self, endpoint: &str) -> Keys {
+        self.secret.keys(endpoint)
+    }
+
+    /// From when to when the endpoint's own certificate is valid.
+    pub fn validity(&self) -> Validity {
+        self.leaf.validity
+    }
+
+    /// From when on [`kept_in`](Self::kept_in) would renew this certificate.
+    pub fn renewal(&self) -> SystemTime {
+        let Validity { not_before, not_after } = self.leaf.validity;
+        not_after.checked_sub(kept::RENEW_BEFORE).unwrap_or(not_before)
+    }
+
+    /// What peers that look at dates will refuse this identity for at the time `now`.
+    pub fn warning(&self, now: SystemTime) -> Option<Warning> {
+        let Validity { not_before, not_after } = self.leaf.validity;
+        match (now.duration_since(not_after), not_before.duration_since(now)) {
+            // The last second is valid all through.
+            (Ok(since), _) if since >= Duration::from_secs(1) => Some(Warning::Expired { since }),
+            (_, Ok(until)) if !until.is_zero() => Some(Warning::NotYetValid { until }),
+            _ => None,
+        }
+    }
+
+    pub(super) fn leaf(&self) -> &Leaf {
+        &self.leaf
+    }
+
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        self.certified.clone()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("fingerprint", &self.fingerprint())
+            .field("validity", &self.leaf.validity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names as a certificate has them: DNS names in lower case, which may begin with `*.`, and IP
+/// addresses, in a fixed order, each once.
+fn read_names<N: AsRef<str>>(names: &[N]) -> Result<BTreeSet<String>, TlsError> {
+    let read = |name: &N| {
+        let name = name.as_ref();
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(address.to_string());
+        }
+        // The dot of the root is for resolvers; certificates have none.
+        DnsName::try_from(name.strip_prefix("*.").unwrap_or(name))
+            .ok()
+            .filter(|_| !name.ends_with('.'))
+            .map(|_| name.to_ascii_lowercase())
+            .ok_or_else(|| TlsError::Name { name: name.to_owned() })
+    };
+    let names: BTreeSet<String> = names.iter().map(read).collect::<Result<_, _>>()?;
+    if names.is_empty() { Err(TlsError::NoNames) } else { Ok(names) }
+}

@@ -1,0 +1,62 @@
+//! Who we are and whom we believe: identities, the keys that have to outlive a restart, what clients
+//! and servers trust, and the configurations that quinn-proto takes.
+//!
+//! * [`Identity`]: a certificate chain with its key, from files or self-signed and kept in a folder,
+//!   and the [`Keys`] that follow from it.
+//! * [`Trust`]: which servers a client believes. [`ClientAuth`]: which clients a server believes.
+//! * [`server_config`], [`client_config`]: both put together; [`endpoint_config`]: with the keys.
+//! * [`explain`]: what a connection's end says about certificates and protocols, for people.
+//!
+//! # What is chosen here
+//!
+//! TLS 1.3 only, as QUIC has it, on *ring*, which is always passed explicitly: a process-wide
+//! default provider is neither set nor asked for. AES-128-GCM comes first among the cipher suites:
+//! QUIC's first packets use it in any case, and it is the cheapest on processors with AES
+//! instructions; the others are offered too.
+//!
+//! 0-RTT is off: what it carries can be replayed. Sessions are not resumed either: without 0-RTT a
+//! resumption would spare one signature, but it would cost every connection its tickets and the
+//! server a store, and a resumed session is not asked for a certificate again, so that a pin or a
+//! CA that was withdrawn would go on being believed.
+
+mod client_auth;
+mod config;
+mod error;
+mod explain;
+mod fingerprint;
+mod identity;
+mod kept;
+mod keys;
+mod leaf;
+mod pem;
+mod trust;
+mod x509;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+
+pub use client_auth::{ClientAuth, ClientTrust};
+pub use config::{client_config, endpoint_config, inspect, server_config};
+pub use error::TlsError;
+pub use explain::{Cause, Noticed, TlsFailure, explain};
+pub use fingerprint::{Fingerprint, FingerprintError, peer_fingerprint};
+pub use identity::{Identity, Validity, Warning};
+pub use kept::{BACKDATED, LIFETIME, RENEW_BEFORE};
+pub use keys::Keys;
+pub use trust::Trust;
+
+/// The cryptography that everything here is done with.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            TLS13_AES_128_GCM_SHA256,
+            TLS13_AES_256_GCM_SHA384,
+            TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        ..rustls::crypto::ring::default_provider()
+    })
+}
