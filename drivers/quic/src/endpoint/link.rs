@@ -9,6 +9,7 @@ use quinn_proto::{Connection, Dir, StreamEvent};
 
 use super::admission::Network;
 use super::config::Handshake;
+use super::credit::Credit;
 use super::event::{ConnectionId, Direction, Event, Reason, StreamId};
 use super::stream::{Stream, Told};
 
@@ -46,6 +47,8 @@ pub(super) struct Link {
     /// Kinds of streams of which the peer opened some that were not accepted yet.
     accepts: [bool; 2],
     receives_datagrams: bool,
+    /// Whose turn it is to write.
+    pub(super) credit: Credit,
     /// Streams that are over, which is not told yet.
     closed: VecDeque<u64>,
 }
@@ -72,6 +75,7 @@ impl Link {
             readable: VecDeque::new(),
             accepts: [false; 2],
             receives_datagrams: false,
+            credit: Credit::default(),
             closed: VecDeque::new(),
         }
     }
@@ -114,7 +118,8 @@ impl Link {
             if let Some(event) = self.datagram().or_else(|| self.read()) {
                 return Some(event);
             }
-            let event = match self.inner.poll()? {
+            let Some(event) = self.inner.poll() else { return self.writable() };
+            let event = match event {
                 quinn_proto::Event::HandshakeDataReady => continue,
                 quinn_proto::Event::Connected => {
                     self.handshake = inspect(self.inner.crypto_session());
@@ -144,6 +149,7 @@ impl Link {
         self.readable = VecDeque::new();
         self.accepts = [false; 2];
         self.receives_datagrams = false;
+        self.credit = Credit::default();
         self.closed = VecDeque::new();
         Event::Disconnected { connection: self.id, reason }
     }
@@ -225,8 +231,8 @@ impl Link {
                 if !stream.write_head(&mut self.inner, id) || stream.finishes {
                     return None;
                 }
-                let owner = stream.owner;
-                Some(Event::Writable { stream: self.stream_id(number), owner })
+                self.credit.ready(number, &mut stream.place);
+                None
             }
             StreamEvent::Finished { id } => {
                 let number = u64::from(id);
@@ -257,6 +263,20 @@ impl Link {
         }
     }
 
+    /// Tells that a stream may be written to; the streams take turns.
+    fn writable(&mut self) -> Option<Event> {
+        let number = self.credit.next()?;
+        let owner = self.streams.get(&number)?.owner;
+        Some(Event::Writable { stream: self.stream_id(number), owner })
+    }
+
+    /// Nothing more is written to a stream.
+    pub(super) fn wants_no_credit(&mut self, number: u64) {
+        if let Some(stream) = self.streams.get(&number) {
+            self.credit.remove(stream.place);
+        }
+    }
+
     fn note_readable(&mut self, number: u64) {
         if let Some(stream) = self.streams.get_mut(&number) {
             stream.is_readable = true;
@@ -280,6 +300,7 @@ impl Link {
         let stream = self.streams.get_mut(&number).filter(|stream| stream.sends)?;
         stream.sends = false;
         let owner = stream.owner;
+        self.wants_no_credit(number);
         self.note_if_over(number);
         Some(owner)
     }

@@ -13,6 +13,7 @@
 
 mod admission;
 mod config;
+mod credit;
 mod event;
 mod link;
 mod stream;
@@ -146,6 +147,7 @@ impl Endpoint {
                 if let Some(link) = self.link_at(handle.0 as u32) {
                     link.inner.handle_event(event);
                     link.fit_send_buffer(min_send_buffer, max_send_buffer);
+                    link.credit.renew();
                     self.mark_dirty(handle.0 as u32);
                 }
             }
@@ -445,6 +447,10 @@ impl Endpoint {
                 Err(WriteError::ClosedStream) => return Err(Refusal::UnknownStream),
             }
         }
+        let number = stream.number;
+        if let Some(known) = link.streams.get_mut(&number) {
+            link.credit.wrote(number, &mut known.place, written, !bytes.is_empty());
+        }
         self.mark_dirty(stream.connection.slot);
         Ok(written)
     }
@@ -470,6 +476,7 @@ impl Endpoint {
             return Ok(());
         }
         let finished = link.inner.send_stream(inner).finish();
+        link.wants_no_credit(stream.number);
         self.mark_dirty(stream.connection.slot);
         finished.map_err(|error| match error {
             FinishError::Stopped(code) => Refusal::Stopped { code: code.into_inner() },

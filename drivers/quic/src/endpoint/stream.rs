@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError};
 
+use super::credit::Place;
+
 /// Chunks that are read from a stream at once.
 const CHUNKS: usize = 32;
 
@@ -28,6 +30,8 @@ pub(super) struct Stream {
     /// Whether the directions are open as far as the program knows.
     pub(super) receives: bool,
     pub(super) sends: bool,
+    /// Since when it waits to be written to.
+    pub(super) place: Place,
     /// Whether the program wants nothing told of what comes.
     pub(super) is_paused: bool,
     /// What must be written before anything else, as far as it was not taken yet.
