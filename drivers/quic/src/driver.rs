@@ -131,13 +131,13 @@ impl Driver {
         handler: &mut impl Handler,
     ) -> Result<Turn, Error> {
         let mut turn = Turn::default();
-        self.work(&mut turn, handler);
+        self.work(&mut turn, handler)?;
         self.wait([timeout, self.timeout(handler)].into_iter().flatten().min())?;
         self.endpoint.begin_turn(Instant::now());
         for _ in 0..ROUNDS {
             let read = if self.socket.is_readable { self.read()? } else { 0 };
             turn.datagrams += read;
-            self.work(&mut turn, handler);
+            self.work(&mut turn, handler)?;
             if !self.socket.is_readable {
                 break;
             }
@@ -237,7 +237,7 @@ impl Driver {
     }
 
     /// Lets time pass, tells what happened, and sends.
-    fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) {
+    fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) -> Result<(), Error> {
         let now = Instant::now();
         self.endpoint.handle_timeout(now);
         if handler.poll_timeout().is_some_and(|at| at <= now) {
@@ -248,6 +248,7 @@ impl Driver {
             handler.event(&mut self.endpoint, now, event);
         }
         self.send(now);
+        self.socket.watch(&self.registry, self.token).map_err(Error::Poll)
     }
 
     fn send(&mut self, now: Instant) {

@@ -48,6 +48,8 @@ pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     address: SocketAddr,
+    /// Whether it is told that there is room to send.
+    is_watched: bool,
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
     pub(crate) received: SocketStats,
@@ -84,6 +86,7 @@ impl Socket {
             io,
             state,
             address,
+            is_watched: false,
             is_readable: true,
             is_writable: true,
             received: SocketStats::default(),
@@ -96,7 +99,23 @@ impl Socket {
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.io.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+        self.io.register(registry, token, Interest::READABLE)
+    }
+
+    /// Wants to be told of room to send as long as there is none: else every datagram that leaves would
+    /// wake somebody.
+    pub(crate) fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if self.is_watched != self.is_writable {
+            return Ok(());
+        }
+        let interest = if self.is_writable {
+            Interest::READABLE
+        } else {
+            Interest::READABLE | Interest::WRITABLE
+        };
+        self.io.reregister(registry, token, interest)?;
+        self.is_watched = !self.is_writable;
+        Ok(())
     }
 
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
@@ -168,5 +187,38 @@ impl Socket {
         self.sent.datagrams += bytes.len().div_ceil(size) as u64;
         self.sent.bytes += bytes.len() as u64;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+
+    use super::*;
+
+    /// Whether the socket's poll tells at once that there is room.
+    fn is_told_of_room(poll: &mut Poll) -> bool {
+        let mut events = Events::with_capacity(4);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        events.iter().any(mio::event::Event::is_writable)
+    }
+
+    #[test]
+    fn room_is_told_of_only_while_there_was_none() {
+        let mut poll = Poll::new().unwrap();
+        let registry = poll.registry().try_clone().unwrap();
+        let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0).unwrap();
+        socket.register(&registry, Token(1)).unwrap();
+        socket.watch(&registry, Token(1)).unwrap();
+        assert!(!is_told_of_room(&mut poll));
+        socket.is_writable = false;
+        socket.watch(&registry, Token(1)).unwrap();
+        assert!(is_told_of_room(&mut poll));
+        socket.is_writable = true;
+        socket.watch(&registry, Token(1)).unwrap();
+        assert!(!is_told_of_room(&mut poll));
     }
 }
