@@ -156,7 +156,8 @@ pub struct Config {
     /// The key of stateless resets (RFC 9000 §10.3): kept with the certificate, so that clients of a
     /// server that was restarted learn it at their next packet.
     pub reset_key: Arc<dyn HmacKey>,
-    /// Makes connection ids; `None` for random ones.
+    /// Makes connection ids; `None` for random ones, which the endpoint does not know again after a
+    /// restart: it sends no stateless resets for them then.
     pub connection_ids: Option<ConnectionIds>,
     /// What randomness comes from; `None` for the system's.
     pub seed: Option<[u8; 32]>,

@@ -1,0 +1,14 @@
+//! Drivers over real loopback sockets: turns, transfers, endings, limits and hostile peers.
+
+mod certified;
+mod crafted;
+mod pair;
+mod party;
+mod path;
+
+mod endings;
+mod transfer;
+mod turns;
+
+#[global_allocator]
+static ALLOCATOR: gapless_tests::alloc::Counting = gapless_tests::alloc::Counting;

@@ -1,0 +1,222 @@
+//! A program at one end: sends what it is asked to, checks what comes, and writes down how everything
+//! ended.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Handler, Reason, StreamId};
+
+/// Every stream carries the same bytes, over and over: byte n is n modulo this.
+const PERIOD: usize = 251;
+/// What is given to a write at most.
+pub(crate) const CHUNK: usize = 16 << 10;
+
+/// What became of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Bytes that came, all of them as they should be.
+    pub(crate) received: u64,
+    /// Bytes that were taken to be sent.
+    pub(crate) sent: u64,
+    pub(crate) is_whole: bool,
+    pub(crate) reset: Option<u64>,
+    pub(crate) stopped: Option<u64>,
+    pub(crate) is_finished: bool,
+    pub(crate) is_closed: bool,
+    /// Bytes that are still to be sent, and then its end.
+    left: Option<u64>,
+}
+
+/// What a program does with a stream that the peer opens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Habit {
+    /// Reads it, and ends its own direction when the peer's ends.
+    #[default]
+    Read,
+    /// Reads it, and sends so many bytes back.
+    Answer(u64),
+    /// Does not read it.
+    Pause,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Party {
+    pub(crate) habit: Habit,
+    /// Sends so many bytes on so many streams as soon as it is connected.
+    pub(crate) begin: Option<(Direction, usize, u64)>,
+    pub(crate) connected: Vec<ConnectionId>,
+    pub(crate) gone: Vec<(ConnectionId, Reason)>,
+    pub(crate) streams: BTreeMap<StreamId, Known>,
+    pub(crate) writables: Vec<StreamId>,
+    pub(crate) openables: usize,
+    /// Events that came of what was not known or was over already.
+    pub(crate) strays: Vec<Event>,
+    pattern: Pattern,
+}
+
+#[derive(Debug)]
+struct Pattern(Bytes);
+
+impl Default for Pattern {
+    fn default() -> Self {
+        Self((0..PERIOD + (64 << 10)).map(|n| (n % PERIOD) as u8).collect())
+    }
+}
+
+impl Pattern {
+    fn at(&self, offset: u64, length: usize) -> Bytes {
+        let begin = usize::try_from(offset % PERIOD as u64).unwrap();
+        self.0.slice(begin..begin + length)
+    }
+}
+
+impl Party {
+    pub(crate) fn reading() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn with_habit(habit: Habit) -> Self {
+        Self { habit, ..Self::default() }
+    }
+
+    /// Sends `bytes` on each of `streams` streams once it is connected.
+    pub(crate) fn sending(direction: Direction, streams: usize, bytes: u64) -> Self {
+        Self { begin: Some((direction, streams, bytes)), ..Self::default() }
+    }
+
+    /// Opens a stream and sends so many bytes on it.
+    pub(crate) fn send(
+        &mut self,
+        endpoint: &mut Endpoint,
+        connection: ConnectionId,
+        direction: Direction,
+        bytes: u64,
+    ) -> Option<StreamId> {
+        let stream = endpoint.open(connection, direction).unwrap()?;
+        self.streams.insert(stream, Known { left: Some(bytes), ..Known::default() });
+        self.go_on(endpoint, stream);
+        Some(stream)
+    }
+
+    fn go_on(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
+        let known = self.streams.get_mut(&stream).unwrap();
+        let Some(mut left) = known.left else { return };
+        while left > 0 {
+            let length = left.min(CHUNK as u64) as usize;
+            let mut chunk = self.pattern.at(known.sent, length);
+            // It may have been stopped, of which an event tells.
+            let Ok(written) = endpoint.write(stream, &mut chunk) else { return };
+            known.sent += written as u64;
+            left -= written as u64;
+            known.left = Some(left);
+            if !chunk.is_empty() {
+                return;
+            }
+        }
+        known.left = None;
+        let _ = endpoint.finish(stream);
+    }
+
+    fn opened(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
+        let is_new = self.streams.insert(stream, Known::default()).is_none();
+        assert!(is_new, "{stream} was opened twice");
+        match self.habit {
+            Habit::Read => {}
+            Habit::Pause => endpoint.pause(stream).unwrap(),
+            Habit::Answer(bytes) => {
+                if stream.direction() == Direction::Bidirectional {
+                    self.streams.get_mut(&stream).unwrap().left = Some(bytes);
+                    self.go_on(endpoint, stream);
+                }
+            }
+        }
+    }
+
+    /// What came is over: so is what goes, unless an answer is still being sent.
+    fn over(&self, endpoint: &mut Endpoint, stream: StreamId) {
+        if stream.direction() == Direction::Bidirectional && self.streams[&stream].left.is_none() {
+            let _ = endpoint.finish(stream);
+        }
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.streams.values().map(|known| known.received).sum()
+    }
+
+    /// Streams that neither were closed, nor is their connection over.
+    pub(crate) fn without_end(&self) -> Vec<StreamId> {
+        let is_gone = |stream: &StreamId| self.gone.iter().any(|gone| gone.0 == stream.connection);
+        let open = self.streams.iter().filter(|(_, known)| !known.is_closed);
+        open.map(|(&stream, _)| stream).filter(|stream| !is_gone(stream)).collect()
+    }
+
+    /// Why its only connection is over.
+    pub(crate) fn reason(&self) -> Option<&Reason> {
+        assert!(self.gone.len() <= 1, "{:?}", self.gone);
+        self.gone.first().map(|(_, reason)| reason)
+    }
+}
+
+impl Handler for Party {
+    fn event(&mut self, endpoint: &mut Endpoint, _: Instant, event: Event) {
+        let stream = match &event {
+            Event::Data { stream, .. }
+            | Event::Reset { stream, .. }
+            | Event::Stopped { stream, .. }
+            | Event::Writable { stream, .. }
+            | Event::Finished { stream, .. }
+            | Event::Closed { stream, .. } => Some(*stream),
+            _ => None,
+        };
+        if let Some(stream) = stream
+            && self.streams.get(&stream).is_none_or(|known| known.is_closed)
+        {
+            self.strays.push(event);
+            return;
+        }
+        match event {
+            Event::Connected { connection } => {
+                self.connected.push(connection);
+                if let Some((direction, streams, bytes)) = self.begin {
+                    for _ in 0..streams {
+                        self.send(endpoint, connection, direction, bytes).unwrap();
+                    }
+                }
+            }
+            Event::Disconnected { connection, reason } => self.gone.push((connection, reason)),
+            Event::Opened { stream } => self.opened(endpoint, stream),
+            Event::Openable { .. } => self.openables += 1,
+            Event::Data { stream, offset, bytes, fin, .. } => {
+                let known = self.streams.get_mut(&stream).unwrap();
+                assert_eq!(known.received, offset, "{stream}");
+                assert_eq!(bytes, self.pattern.at(offset, bytes.len()), "{stream} at {offset}");
+                assert!(!known.is_whole && known.reset.is_none(), "{stream} goes on after its end");
+                known.received += bytes.len() as u64;
+                known.is_whole = fin;
+                if fin {
+                    self.over(endpoint, stream);
+                }
+            }
+            Event::Reset { stream, code, .. } => {
+                self.streams.get_mut(&stream).unwrap().reset = Some(code);
+                self.over(endpoint, stream);
+            }
+            Event::Stopped { stream, code, .. } => {
+                let known = self.streams.get_mut(&stream).unwrap();
+                (known.stopped, known.left) = (Some(code), None);
+            }
+            Event::Writable { stream, .. } => {
+                self.writables.push(stream);
+                self.go_on(endpoint, stream);
+            }
+            Event::Finished { stream, .. } => {
+                self.streams.get_mut(&stream).unwrap().is_finished = true;
+            }
+            Event::Closed { stream, .. } => {
+                self.streams.get_mut(&stream).unwrap().is_closed = true;
+            }
+            _ => {}
+        }
+    }
+}
