@@ -225,8 +225,8 @@ impl fmt::Debug for Event<'_> {
 /// What a demultiplexer wants done.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Command {
-    /// What came of registering, unregistering, or opening, when that came as an event. It is the first
-    /// command.
+    /// What came of [`Register`](Event::Register), [`Unregister`](Event::Unregister),
+    /// [`AcceptorGone`](Event::AcceptorGone) or [`Open`](Event::Open): the first command of those.
     Answer(Result<(), Refusal>),
     /// Hand the stream over: its acceptor hears "opened", with the stream and its peer, and from now on the
     /// driver gives it what comes. The machine knows nothing of the stream any more.
