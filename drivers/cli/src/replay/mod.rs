@@ -8,6 +8,7 @@ mod source;
 use std::time::Instant;
 
 use gapless_core::cache::Cache;
+use gapless_core::demux::Demux;
 use gapless_core::journal::replayer::{Ending, Error, Fault, Happening, Place};
 use gapless_core::journal::{Damage, Observer, Replayer};
 use gapless_core::publisher::Publisher;
@@ -97,6 +98,7 @@ fn replayer(verify: bool) -> Replayer {
         .knowing::<Transmitter>()
         .knowing::<Retransmitter>()
         .knowing::<Cache>()
+        .knowing::<Demux>()
 }
 
 /// Replays again up to an event that differs, and looks what followed from it: to look at every event

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gapless_core::Machine;
 use gapless_core::cache::Cache;
+use gapless_core::demux::Demux;
 use gapless_core::journal::Replayer;
 use gapless_core::journal::replayer::Replayed;
 use gapless_core::publisher::{self, Publisher};
@@ -57,6 +58,7 @@ enum Counted {
     Receiver(Received),
     Publisher(Published),
     Cache(Cached),
+    Demux(Dispatched),
     Nothing {},
 }
 
@@ -114,6 +116,26 @@ struct Cached {
     contradictions: u64,
     groups_evicted: u64,
     frames_evicted: u64,
+    memory_bytes: usize,
+}
+
+/// What a demultiplexer counted.
+#[derive(Debug, Serialize)]
+struct Dispatched {
+    registrations: usize,
+    dispatched: u64,
+    opened: u64,
+    refused_no_acceptor: u64,
+    refused_deadline: u64,
+    refused_too_many: u64,
+    refused_too_many_of_peer: u64,
+    refused_reserved: u64,
+    refused_fin_in_preamble: u64,
+    forgotten: u64,
+    hand_offs_failed: u64,
+    parked: u64,
+    held: u64,
+    stray: u64,
     memory_bytes: usize,
 }
 
@@ -196,6 +218,7 @@ impl MachineReport {
             Counted::Receiver(received) => received.rows(table),
             Counted::Publisher(published) => published.rows(table),
             Counted::Cache(cached) => cached.rows(table),
+            Counted::Demux(dispatched) => dispatched.rows(table),
             Counted::Nothing {} => {}
         }
     }
@@ -217,6 +240,8 @@ impl Counted {
             Self::Publisher(Published::by(&transmitter::Stats::default(), retransmitter.stats()))
         } else if let Some(cache) = replayed.machine::<Cache>() {
             Self::Cache(Cached::by(cache))
+        } else if let Some(demux) = replayed.machine::<Demux>() {
+            Self::Demux(Dispatched::by(demux))
         } else {
             Self::Nothing {}
         }
@@ -356,6 +381,60 @@ impl Cached {
             format!(
                 "{} groups, and {} frames of others; {} bytes are taken",
                 self.groups_evicted, self.frames_evicted, self.memory_bytes
+            ),
+        );
+    }
+}
+
+impl Dispatched {
+    fn by(demux: &Demux) -> Self {
+        let stats = demux.stats();
+        Self {
+            registrations: demux.registrations().count(),
+            dispatched: stats.dispatched,
+            opened: stats.opened,
+            refused_no_acceptor: stats.refused.no_acceptor,
+            refused_deadline: stats.refused.deadline,
+            refused_too_many: stats.refused.too_many,
+            refused_too_many_of_peer: stats.refused.too_many_of_peer,
+            refused_reserved: stats.refused.reserved,
+            refused_fin_in_preamble: stats.refused.fin_in_preamble,
+            forgotten: stats.forgotten.total(),
+            hand_offs_failed: stats.hand_off_failed,
+            parked: stats.parked,
+            held: stats.held,
+            stray: stats.stray,
+            memory_bytes: demux.memory_used(),
+        }
+    }
+
+    fn rows(&self, table: &mut Table) {
+        let Self { dispatched, opened, hand_offs_failed, registrations, .. } = self;
+        table.row(
+            "  streams",
+            format!(
+                "{dispatched} dispatched, {hand_offs_failed} in vain, {opened} opened; \
+                 {registrations} registrations"
+            ),
+        );
+        table.row(
+            "  refused",
+            format!(
+                "{} without an acceptor, {} late, {} too many, {} too many of a peer, {} reserved, \
+                 {} that ended within the preamble",
+                self.refused_no_acceptor,
+                self.refused_deadline,
+                self.refused_too_many,
+                self.refused_too_many_of_peer,
+                self.refused_reserved,
+                self.refused_fin_in_preamble
+            ),
+        );
+        table.row(
+            "  waited",
+            format!(
+                "{} parked, {} held, of which {} were forgotten; {} bytes are taken",
+                self.parked, self.held, self.forgotten, self.memory_bytes
             ),
         );
     }

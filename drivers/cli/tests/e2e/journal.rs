@@ -323,3 +323,18 @@ fn what_a_cache_counted_is_told() {
     ended.assert_code(0);
     assert!(output(&ended).contains(" groups of 1 tracks"), "{}", output(&ended));
 }
+
+#[test]
+fn what_a_demultiplexer_counted_is_told() {
+    let journal = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/demux-1.journal");
+    let ended = gapless(&format!("replay {journal} --verify --json"));
+    ended.assert_code(0);
+    let demux = &ended.json()["machines"][0];
+    assert_eq!((&demux["kind"], &demux["hand_offs_failed"]), (&"demux".into(), &1.into()));
+    assert!(
+        demux["dispatched"].as_u64() > Some(10) && demux["refused_deadline"].as_u64() > Some(0)
+    );
+    let ended = gapless(&format!("replay {journal} --verify"));
+    ended.assert_code(0);
+    assert!(output(&ended).contains(" dispatched, 1 in vain"), "{}", output(&ended));
+}
