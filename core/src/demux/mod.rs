@@ -43,8 +43,8 @@
 //! | held | its preamble is whole, and its acceptor pauses, or nobody registered the tag and [`Config::hold`] is not zero | its acceptor resumes, or somebody registers: dispatched; refused when nobody will |
 //!
 //! From everywhere it goes when it is reset or closed, or when its peer goes. An empty event takes no
-//! place, and a preamble that is whole in its first event takes none either: the numbers of streams that may
-//! wait never keep out a peer who does not let others wait.
+//! place, and a preamble that is whole in its first event takes none either: when all places are taken,
+//! only streams whose preamble comes in pieces are refused for it, and those that would be held.
 //!
 //! # Laws
 //!

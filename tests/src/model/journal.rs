@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use gapless_core::cache::Cache;
+use gapless_core::demux::Demux;
 use gapless_core::journal::replayer::{Ending, Error, Happening, Observer, Place};
 use gapless_core::journal::{Digest, HEADER_LEN, MAGIC, MAX_PAYLOAD, Replayer, VERSION};
 use gapless_core::publisher::Publisher;
@@ -54,7 +55,8 @@ pub fn check(input: &[u8]) {
 fn replayer(lenient: bool) -> Replayer {
     let replayer = if lenient { Replayer::lenient() } else { Replayer::verifying() };
     let replayer = replayer.at_most(MOST_BYTES).knowing::<Receiver>().knowing::<Publisher>();
-    replayer.knowing::<Transmitter>().knowing::<Retransmitter>().knowing::<Cache>()
+    let replayer = replayer.knowing::<Transmitter>().knowing::<Retransmitter>();
+    replayer.knowing::<Cache>().knowing::<Demux>()
 }
 
 /// What is whole of a torn journal is a journal that does the same.

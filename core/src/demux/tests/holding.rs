@@ -133,6 +133,15 @@ fn a_stream_that_nobody_registers_for_is_refused_with_0x100_exactly_when_the_hol
 }
 
 #[test]
+fn who_registers_before_the_end_of_the_hold_is_told_is_in_time() {
+    let mut bench = holding(Config::default());
+    bench.data(1, 0, b"\x03new");
+    bench.now = ms(5000);
+    assert_eq!(bench.register(A, Exact(b"other")), []);
+    assert_eq!(bench.register(A, Exact(b"new")), [dispatch(1, A, b"new")]);
+}
+
+#[test]
 fn the_hold_counts_from_the_end_of_the_preamble() {
     let mut bench = holding(Config::default());
     bench.data(1, 0, b"\x03n");
@@ -224,6 +233,8 @@ fn what_finds_no_place_with_whom_it_waits_for_next_is_refused_in_its_order() {
     bench.register(A, Prefix(b"foo"));
     let commands = bench.answered(Event::Unregister { pattern: Exact(b"foo1") });
     assert_eq!(commands, [refuse(3, TOO_MANY)]);
+    let refused: Vec<_> = bench.demux.registrations().map(|found| found.stats.refused).collect();
+    assert_eq!(refused, [0, 1, 0], "by the prefix `foo`");
     let commands = bench.give(Event::Resume { acceptor: A });
     assert_eq!(commands, [dispatch(1, A, b"foo1"), dispatch(2, A, b"x1")]);
 }

@@ -280,6 +280,19 @@ fn until_its_commands_are_drained_nothing_is_taken_and_nothing_changes() {
 }
 
 #[test]
+fn what_has_no_consequence_leaves_nothing_to_drain() {
+    let mut bench = for_foo();
+    bench.data(1, 0, b"\x03");
+    assert_eq!(bench.at(ms(9000)), [refuse(1, DEADLINE)]);
+    for number in 2..5 {
+        let bytes = Bytes::from_static(b"\x03");
+        assert_eq!(bench.demux.data(ms(9000), stream(number), 0, bytes, 1, false), Ok(()));
+        assert_eq!(bench.demux.handle_timeout(ms(9001)), Ok(()));
+        assert_eq!(bench.demux.pause(ms(9001), A), Ok(()));
+    }
+}
+
+#[test]
 fn a_hand_off_that_failed_closes_the_stream_and_refuses_it_with_0x100() {
     let mut bench = for_foo();
     bench.data(1, 0, b"\x03foo");
