@@ -10,7 +10,7 @@ use quinn_proto::{EcnCodepoint, Transmit};
 
 use crate::Error;
 use crate::endpoint::{self, Endpoint, Handler};
-use crate::socket::{Slots, Socket, SocketStats};
+use crate::socket::{Slots, Socket, SocketStats, plain};
 
 /// System calls that a turn reads with at most.
 const ROUNDS: usize = 16;
@@ -231,7 +231,8 @@ impl Driver {
         let take = |meta: &quinn_udp::RecvMeta, datagram: &[u8]| {
             let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
             // A copy of its own: what a stream holds back keeps no more alive than its packet.
-            endpoint.datagram(now, meta.addr, meta.dst_ip, ecn, BytesMut::from(datagram));
+            let (from, to) = (plain(meta.addr), meta.dst_ip.map(|to| to.to_canonical()));
+            endpoint.datagram(now, from, to, ecn, BytesMut::from(datagram));
         };
         self.socket.read(&mut self.slots, take).map_err(Error::Read)
     }

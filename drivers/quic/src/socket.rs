@@ -2,7 +2,7 @@
 //! their ECN marks. Readiness is remembered, since mio tells edges.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::event::Source;
 use mio::net::UdpSocket;
@@ -167,12 +167,17 @@ impl Socket {
 
     /// Sends; `false` when the kernel has no room now.
     pub(crate) fn send(&mut self, transmit: &quinn_proto::Transmit, bytes: &[u8]) -> bool {
+        let is_mapped = self.address.is_ipv6();
         let packet = quinn_udp::Transmit {
-            destination: transmit.destination,
+            destination: if is_mapped {
+                mapped(transmit.destination)
+            } else {
+                transmit.destination
+            },
             ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
             contents: bytes,
             segment_size: transmit.segment_size,
-            src_ip: transmit.src_ip,
+            src_ip: transmit.src_ip.map(|ip| if is_mapped { mapped_ip(ip) } else { ip }),
         };
         self.sent.calls += 1;
         // Other failures are the network's loss: connections find out by themselves.
@@ -187,6 +192,31 @@ impl Socket {
         self.sent.datagrams += bytes.len().div_ceil(size) as u64;
         self.sent.bytes += bytes.len() as u64;
         true
+    }
+}
+
+/// An IPv4 address that a socket for both kinds shows as an IPv6 address (RFC 4291 §2.5.5.2), as what it
+/// is: else a client that was told the one would not know the other.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // With the scope that it has.
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// The opposite of [`plain`].
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => SocketAddr::new(mapped_ip(address.ip()), address.port()),
+        SocketAddr::V6(_) => address,
+    }
+}
+
+fn mapped_ip(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
+        IpAddr::V6(_) => ip,
     }
 }
 
