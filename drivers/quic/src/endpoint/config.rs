@@ -34,11 +34,13 @@ pub struct Limits {
     pub handshakes_per_turn: usize,
     /// How many wait at most; further ones are ignored, and come again by themselves.
     pub max_waiting: usize,
+    /// A handshake that takes longer is given up, whatever the idle timeout is. Zero: none is.
+    pub handshake_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// 4096 connections, 64 from one address, validation from 64 handshakes on, 16 handshakes a turn, of
-    /// which 256 wait.
+    /// 4096 connections, 64 from one address, validation from 64 handshakes on, 16 handshakes a turn, 256
+    /// that wait, 10 s for each.
     fn default() -> Self {
         Self {
             max_connections: 4096,
@@ -46,6 +48,7 @@ impl Default for Limits {
             retry_above: 64,
             handshakes_per_turn: 16,
             max_waiting: 256,
+            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -194,7 +197,9 @@ impl Config {
         let server = self.server.as_ref()?;
         let mut config =
             ServerConfig::new(Arc::clone(&server.crypto), Arc::clone(&server.token_key));
-        config.transport_config(Arc::clone(transport)).max_incoming(self.limits.max_waiting + 1);
+        config
+            .transport_config(Arc::clone(transport))
+            .max_incoming(self.limits.max_waiting.saturating_add(1));
         let waiting = self.limits.max_waiting as u64;
         config.incoming_buffer_size(WAITING_BYTES);
         config.incoming_buffer_size_total(WAITING_BYTES.saturating_mul(waiting));

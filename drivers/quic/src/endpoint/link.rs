@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub(super) is_dirty: bool,
     /// Whether it stands in the list of those that may have something to send.
     pub(super) is_sending: bool,
+    /// When its handshake must be over, if it connects to us.
+    pub(super) opens_until: Option<Instant>,
     /// When it stands in the list of timers.
     pub(super) deadline: Option<Instant>,
     /// Bytes that may wait to be acknowledged.
@@ -69,6 +71,7 @@ impl Link {
             network,
             is_dirty: false,
             is_sending: false,
+            opens_until: None,
             deadline: None,
             send_window,
             streams: BTreeMap::new(),
@@ -93,6 +96,17 @@ impl Link {
             self.send_window = window;
             self.inner.set_send_window(window);
         }
+    }
+
+    /// When it wants to be told that time has passed.
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
+        let opens_until = self.opens_until.filter(|_| self.state == State::Opening);
+        [self.inner.poll_timeout(), opens_until].into_iter().flatten().min()
+    }
+
+    /// Whether its handshake has taken too long.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.state == State::Opening && self.opens_until.is_some_and(|until| until <= now)
     }
 
     fn stream_id(&self, number: u64) -> StreamId {

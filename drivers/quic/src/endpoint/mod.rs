@@ -12,10 +12,12 @@
 //! Only connections that something happened to are looked at, never all of them.
 
 mod admission;
+mod answers;
 mod config;
 mod credit;
 mod event;
 mod link;
+mod stats;
 mod stream;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -25,42 +27,22 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
-    ClientConfig, ConnectError, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, FinishError,
-    Incoming, SendDatagramError, Transmit, TransportConfig, VarInt, WriteError,
+    ClientConfig, ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, Dir,
+    EcnCodepoint, FinishError, Incoming, SendDatagramError, Transmit, TransportConfig, VarInt,
+    WriteError,
 };
 
 pub use config::{Config, ConnectionIds, Handshake, Limits, Server, Transport};
 pub use event::{ConnectionId, Direction, Event, Handler, Peer, Reason, Refusal, StreamId};
+pub use stats::Stats;
 
 use admission::{Admission, Network, Verdict};
+use answers::Answers;
 use link::{Link, State};
 use stream::Stream;
 
-/// Answers without a connection (Retry, version negotiation, stateless reset) that wait to be sent at
-/// most: in a flood the others are dropped.
-const MAX_RESPONSES: usize = 64;
 /// Events that a connection tells before it is another's turn.
 const EVENTS_PER_TURN: usize = 64;
-
-/// What was counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Connections whose handshake was completed, of both sides.
-    pub connected: u64,
-    /// Connections that are over, those included that never were complete.
-    pub disconnected: u64,
-    /// Clients that were refused for a limit on connections.
-    pub refused: u64,
-    /// Clients that were sent a Retry packet.
-    pub retried: u64,
-    /// Clients that were ignored since too many waited.
-    pub ignored: u64,
-    /// Handshakes that failed before there was a connection.
-    pub failed: u64,
-    /// Answers without a connection that were dropped since too many waited to be sent.
-    pub unanswered: u64,
-}
 
 /// QUIC connections, as clients and as a server, over one socket; see the [module](self).
 pub struct Endpoint {
@@ -82,7 +64,7 @@ pub struct Endpoint {
     timers: BTreeSet<(Instant, u32)>,
     /// Connections that were closed here.
     caused: VecDeque<Event>,
-    responses: VecDeque<(Transmit, Vec<u8>)>,
+    answers: Answers,
     stats: Stats,
 }
 
@@ -115,7 +97,7 @@ impl Endpoint {
             sending: VecDeque::new(),
             timers: BTreeSet::new(),
             caused: VecDeque::new(),
-            responses: VecDeque::new(),
+            answers: Answers::default(),
             stats: Stats::default(),
         }
     }
@@ -152,7 +134,7 @@ impl Endpoint {
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming),
-            Some(DatagramEvent::Response(transmit)) => self.respond(transmit, buffer),
+            Some(DatagramEvent::Response(transmit)) => self.answer(transmit, buffer),
         }
     }
 
@@ -162,6 +144,10 @@ impl Endpoint {
         let is_validated = incoming.remote_address_validated() || !incoming.may_retry();
         let mut buffer = Vec::new();
         match self.admission.judge(network, is_validated, self.waiting.len()) {
+            Verdict::Refuse | Verdict::Retry if !self.answers.have_room() => {
+                self.stats.unanswered += 1;
+                self.inner.ignore(incoming);
+            }
             Verdict::Wait => self.waiting.push_back(incoming),
             Verdict::Ignore => {
                 self.stats.ignored += 1;
@@ -170,24 +156,30 @@ impl Endpoint {
             Verdict::Refuse => {
                 self.stats.refused += 1;
                 let transmit = self.inner.refuse(incoming, &mut buffer);
-                self.respond(transmit, buffer);
+                self.answer(transmit, buffer);
             }
             Verdict::Retry => match self.inner.retry(incoming, &mut buffer) {
                 Ok(transmit) => {
                     self.stats.retried += 1;
-                    self.respond(transmit, buffer);
+                    self.answer(transmit, buffer);
                 }
                 Err(error) => self.inner.ignore(error.into_incoming()),
             },
             Verdict::Accept => match self.inner.accept(incoming, now, &mut buffer, None) {
                 Ok((handle, connection)) => {
                     self.admission.begin(network);
-                    self.add(handle, connection, network);
+                    let id = self.add(handle, connection, network);
+                    let most = self.config.limits.handshake_timeout;
+                    if let Some(link) = self.link_at(id.slot)
+                        && !most.is_zero()
+                    {
+                        link.opens_until = now.checked_add(most);
+                    }
                 }
                 Err(error) => {
                     self.stats.failed += 1;
                     if let Some(transmit) = error.response {
-                        self.respond(transmit, buffer);
+                        self.answer(transmit, buffer);
                     }
                 }
             },
@@ -315,7 +307,7 @@ impl Endpoint {
     fn set_timer(&mut self, now: Instant, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         // A timer that is due was not handled yet.
-        let at = link.inner.poll_timeout().map(|at| at.max(now));
+        let at = link.poll_timeout().map(|at| at.max(now));
         if link.deadline == at {
             return;
         }
@@ -336,8 +328,7 @@ impl Endpoint {
         most: usize,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        if let Some((transmit, bytes)) = self.responses.pop_front() {
-            buffer.extend_from_slice(&bytes);
+        if let Some(transmit) = self.answers.next_in_turn(buffer) {
             return Some(transmit);
         }
         while let Some(&slot) = self.sending.front() {
@@ -354,7 +345,7 @@ impl Endpoint {
             }
             self.set_timer(now, slot);
         }
-        None
+        self.answers.next(buffer)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before.
@@ -372,6 +363,10 @@ impl Endpoint {
             if let Some(link) = self.link_at(slot) {
                 link.deadline = None;
                 link.inner.handle_timeout(now);
+                if link.is_overdue(now) {
+                    let late = Reason::Lost(ConnectionError::TimedOut);
+                    self.end(now, slot, VarInt::from_u32(0), Bytes::new(), late);
+                }
                 self.mark_dirty(slot);
             }
         }
@@ -390,17 +385,24 @@ impl Endpoint {
         reason: &[u8],
     ) -> Result<(), Refusal> {
         let inner_code = code_of(code)?;
-        let link = self.link(connection)?;
-        link.inner.close(now, inner_code, Bytes::copy_from_slice(reason));
+        self.link(connection)?;
+        let (slot, reason) = (connection.slot, Bytes::copy_from_slice(reason));
+        self.end(now, slot, inner_code, reason, Reason::Closed { code });
+        Ok(())
+    }
+
+    /// Ends a connection that is not over.
+    fn end(&mut self, now: Instant, slot: u32, code: VarInt, words: Bytes, reason: Reason) {
+        let Some(link) = self.link_at(slot) else { return };
+        link.inner.close(now, code, words);
         let was_opening = link.state == State::Opening && link.is_client;
-        let event = link.lose(Reason::Closed { code });
+        let event = link.lose(reason);
         if was_opening {
             self.admission.handshakes -= 1;
         }
         self.stats.disconnected += 1;
         self.caused.push_back(event);
-        self.mark_dirty(connection.slot);
-        Ok(())
+        self.mark_dirty(slot);
     }
 
     /// Opens a stream; `None` when the peer allows no more of this kind now, and
@@ -616,7 +618,7 @@ impl Endpoint {
         !self.dirty.is_empty()
             || !self.caused.is_empty()
             || !self.sending.is_empty()
-            || !self.responses.is_empty()
+            || !self.answers.is_empty()
             || !self.waiting.is_empty()
     }
 
@@ -626,13 +628,9 @@ impl Endpoint {
         &self.stats
     }
 
-    fn respond(&mut self, transmit: Transmit, mut bytes: Vec<u8>) {
-        if self.responses.len() >= MAX_RESPONSES {
-            self.stats.unanswered += 1;
-            return;
-        }
-        bytes.truncate(transmit.size);
-        self.responses.push_back((transmit, bytes));
+    fn answer(&mut self, transmit: Transmit, bytes: Vec<u8>) {
+        self.stats.unanswered += u64::from(!self.answers.have_room());
+        self.answers.push(transmit, bytes);
     }
 
     fn link_at(&mut self, slot: u32) -> Option<&mut Link> {

@@ -1,0 +1,21 @@
+//! What an endpoint counts.
+
+/// What was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections whose handshake was completed, of both sides.
+    pub connected: u64,
+    /// Connections that are over, those included that never were complete.
+    pub disconnected: u64,
+    /// Clients that were refused for a limit on connections.
+    pub refused: u64,
+    /// Clients that were sent a Retry packet.
+    pub retried: u64,
+    /// Clients that were ignored since too many waited.
+    pub ignored: u64,
+    /// Handshakes that failed before there was a connection.
+    pub failed: u64,
+    /// Answers without a connection that were dropped since too many waited to be sent.
+    pub unanswered: u64,
+}
