@@ -7,6 +7,8 @@ mod party;
 mod path;
 
 mod endings;
+mod hostile;
+mod limits;
 mod transfer;
 mod turns;
 
