@@ -7,6 +7,7 @@ use super::event::{Command, StreamId};
 use super::tag::Tag;
 use super::waiting::Waits;
 use super::{DEADLINE, Demux, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
+use crate::Instant;
 use crate::ring::SHARED;
 use crate::wire::tag::{Head, Malformed};
 
@@ -232,17 +233,18 @@ impl Demux {
 
     /// Makes the next commands out of what waits, if something is due.
     pub(super) fn advance(&mut self) {
-        let is_over = |timeout: Option<crate::Instant>, expiring| {
-            timeout.zip(expiring).is_some_and(|(timeout, expiring)| timeout <= expiring)
-        };
-        let preamble = self.deadline(Waits::Preamble, self.config.preamble_timeout);
-        if is_over(preamble, self.expiring) {
-            return self.expire(Waits::Preamble, DEADLINE);
+        if let Some(expiring) = self.expiring {
+            let is_over = |timeout: Option<Instant>| timeout.is_some_and(|it| it <= expiring);
+            if is_over(self.deadline(Waits::Preamble, self.config.preamble_timeout)) {
+                return self.expire(Waits::Preamble, DEADLINE);
+            }
+            if is_over(self.deadline(Waits::Anybody, self.config.hold)) {
+                return self.expire(Waits::Anybody, NO_ACCEPTOR);
+            }
         }
-        if is_over(self.deadline(Waits::Anybody, self.config.hold), self.expiring) {
-            return self.expire(Waits::Anybody, NO_ACCEPTOR);
-        }
-        if let Some(at) = self.first_for(Waits::Turn) {
+        if self.turns > 0
+            && let Some(at) = self.first_for(Waits::Turn)
+        {
             self.take_turn(at);
         }
     }

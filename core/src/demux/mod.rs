@@ -153,10 +153,12 @@ pub struct Demux {
     by_peer: Tree<ByPeer>,
     /// What the next stream that waits is stamped with: stamps never come again.
     stamp: u64,
-    /// Streams that are parked; held; and of those, such whose tag nobody registered.
+    /// Streams that are parked; held; and of those, such whose tag nobody registered, and such that wait
+    /// for the next command.
     pending: usize,
     held: usize,
     unclaimed: usize,
+    turns: usize,
     /// Bytes that the payload of held streams costs.
     held_bytes: usize,
     /// What is to be told: an answer, and what follows from one stream. `second` costs `second_bytes`.
@@ -197,6 +199,7 @@ impl Machine for Demux {
             pending: 0,
             held: 0,
             unclaimed: 0,
+            turns: 0,
             held_bytes: 0,
             answer: None,
             first: None,
@@ -347,6 +350,6 @@ impl Demux {
         self.is_undrained = self.first.is_some()
             || self.second.is_some()
             || self.expiring.is_some()
-            || self.first_for(Waits::Turn).is_some();
+            || self.turns > 0;
     }
 }

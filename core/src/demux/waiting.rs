@@ -214,7 +214,7 @@ impl Demux {
         let step = |count: &mut usize| if more { *count += 1 } else { *count -= 1 };
         match waits {
             Waits::Preamble => return step(&mut self.pending),
-            Waits::Turn => {}
+            Waits::Turn => step(&mut self.turns),
             Waits::Anybody => step(&mut self.unclaimed),
             Waits::For(acceptor) => {
                 self.acceptors.get_mut(acceptor).into_iter().for_each(|held| step(&mut held.held));
