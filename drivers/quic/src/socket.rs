@@ -29,6 +29,8 @@ pub struct SocketStats {
     pub bytes: u64,
     /// Times that the kernel had no room, or nothing to read.
     pub blocked: u64,
+    /// Calls that failed: what they carried is lost, as on any path.
+    pub failed: u64,
 }
 
 /// Where batches are read into.
@@ -180,13 +182,18 @@ impl Socket {
             src_ip: transmit.src_ip.map(|ip| if is_mapped { mapped_ip(ip) } else { ip }),
         };
         self.sent.calls += 1;
-        // Other failures are the network's loss: connections find out by themselves.
-        if let Err(error) = self.state.try_send(UdpSockRef::from(&self.io), &packet)
-            && error.kind() == io::ErrorKind::WouldBlock
-        {
-            self.is_writable = false;
-            self.sent.blocked += 1;
-            return false;
+        match self.state.try_send(UdpSockRef::from(&self.io), &packet) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_writable = false;
+                self.sent.blocked += 1;
+                return false;
+            }
+            // The network's loss, of which connections find out by themselves.
+            Err(_) => {
+                self.sent.failed += 1;
+                return true;
+            }
+            Ok(()) => {}
         }
         let size = transmit.segment_size.unwrap_or(bytes.len()).max(1);
         self.sent.datagrams += bytes.len().div_ceil(size) as u64;
