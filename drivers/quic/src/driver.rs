@@ -120,8 +120,8 @@ impl Driver {
     }
 
     /// Waits for something to do, at most `timeout` (`None`: for ever), and does it: reads what has come,
-    /// tells the handler what happened, sends what is to be sent. The work of a turn is bounded; what is
-    /// left is the next turn's.
+    /// tells the handler what happened, sends what is to be sent. It does not wait after it told something
+    /// that was to be told already. The work of a turn is bounded; what is left is the next turn's.
     ///
     /// # Errors
     /// Waiting or reading fails for good.
@@ -132,7 +132,9 @@ impl Driver {
     ) -> Result<Turn, Error> {
         let mut turn = Turn::default();
         self.work(&mut turn, handler)?;
-        self.wait([timeout, self.timeout(handler)].into_iter().flatten().min())?;
+        // Whoever was told something may have to act on it before anything else happens.
+        let told = (turn.events > 0).then_some(Duration::ZERO);
+        self.wait([told, timeout, self.timeout(handler)].into_iter().flatten().min())?;
         self.endpoint.begin_turn(Instant::now());
         for _ in 0..ROUNDS {
             let read = if self.socket.is_readable { self.read()? } else { 0 };
@@ -165,7 +167,8 @@ impl Driver {
     /// something to do, `None` for ever.
     #[must_use]
     pub fn timeout(&self, handler: &impl Handler) -> Option<Duration> {
-        if self.socket.is_readable || self.endpoint.has_work() && self.socket.is_writable {
+        let sends = self.held.is_some() || self.endpoint.has_work();
+        if self.socket.is_readable || sends && self.socket.is_writable {
             return Some(Duration::ZERO);
         }
         let timers = [self.endpoint.poll_timeout(), handler.poll_timeout()];
