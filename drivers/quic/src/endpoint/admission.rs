@@ -47,7 +47,9 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) fn new(mut limits: Limits) -> Self {
+        // Those that wait would wait for ever.
+        limits.handshakes_per_turn = limits.handshakes_per_turn.max(1);
         Self {
             limits,
             connections: 0,
@@ -72,7 +74,11 @@ impl Admission {
     /// Judges who wants to connect, while so many wait.
     pub(super) fn judge(&self, network: Network, is_validated: bool, waiting: usize) -> Verdict {
         let of_network = self.of_network.get(&network).copied().unwrap_or(0);
-        if !is_validated && self.handshakes + waiting >= self.limits.retry_above {
+        let are_many = self.handshakes + waiting >= self.limits.retry_above;
+        // An address that is only claimed takes no more than half of what it may have: who claims another's
+        // does not shut it out.
+        let is_used = of_network >= self.limits.max_connections_per_address / 2;
+        if !is_validated && (are_many || is_used) {
             Verdict::Retry
         } else if self.connections >= self.limits.max_connections
             || of_network >= self.limits.max_connections_per_address

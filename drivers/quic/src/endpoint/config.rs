@@ -28,7 +28,8 @@ pub struct Limits {
     /// Of these, from one address: one IPv4 address, or one IPv6 network of 64 bits. From 1.
     pub max_connections_per_address: usize,
     /// From how many unfinished handshakes on an address must be validated (RFC 9000 §8.1.2): clients
-    /// are sent a Retry packet, which costs no memory. 0 validates always.
+    /// are sent a Retry packet, which costs no memory. 0 validates always. One that has half of its
+    /// connections must be validated in any case.
     pub retry_above: usize,
     /// Handshakes that a turn begins at most: they cost a signature each. The others wait. From 1.
     pub handshakes_per_turn: usize,
