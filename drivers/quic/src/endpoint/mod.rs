@@ -41,6 +41,8 @@ use answers::Answers;
 use link::{Link, State};
 use stream::Stream;
 
+/// Bytes of the datagrams that are sent at once at most: what the kernel takes.
+const MAX_WRITE: usize = 65_507;
 /// Events that a connection tells before it is another's turn.
 const EVENTS_PER_TURN: usize = 64;
 
@@ -333,7 +335,10 @@ impl Endpoint {
         }
         while let Some(&slot) = self.sending.front() {
             let link = self.links.get_mut(slot as usize).and_then(Option::as_mut);
-            let transmit = link.and_then(|link| link.inner.poll_transmit(now, most, buffer));
+            let transmit = link.and_then(|link| {
+                let most = most.min(MAX_WRITE / usize::from(link.inner.current_mtu())).max(1);
+                link.inner.poll_transmit(now, most, buffer)
+            });
             if transmit.is_some() {
                 // The others are next.
                 self.sending.rotate_left(1);
