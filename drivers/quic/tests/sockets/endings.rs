@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gapless_quic::{Direction, Driver, Limits, Reason, Transport};
+use gapless_tests::alloc;
 use quinn_proto::ConnectionError;
 
 use crate::certified::client;
@@ -98,6 +99,44 @@ impl gapless_quic::Handler for Closing {
             _ => {}
         }
     }
+}
+
+#[test]
+fn connections_that_come_and_go_leave_no_memory() {
+    let mut pair = Pair::new(Limits::default(), Transport::default());
+    let mut live = [0_isize; 2];
+    for round in 0..60 {
+        for _ in 0..4 {
+            let connection = pair.connect();
+            let mut party = Party::sending(Direction::Bidirectional, 3, 2_000);
+            for _ in 0..ROUNDS {
+                pair.client.turn(PAUSE, &mut party).unwrap();
+                let turn = || pair.server.turn(NOW, &mut pair.at_server).unwrap();
+                live[0] += alloc::measure(turn).1.growth;
+                if party.streams.len() == 3 && party.without_end().is_empty() {
+                    break;
+                }
+            }
+            pair.client.endpoint().close(Instant::now(), connection, 0, b"").unwrap();
+        }
+        pair.at_client = Party::reading();
+        for _ in 0..ROUNDS {
+            pair.client.turn(PAUSE, &mut pair.at_client).unwrap();
+            let turn = || pair.server.turn(NOW, &mut pair.at_server).unwrap();
+            live[0] += alloc::measure(turn).1.growth;
+            if pair.client.endpoint().connections() + pair.server.endpoint().connections() == 0 {
+                break;
+            }
+        }
+        // The test's own record, as it was allocated in the server's turns.
+        live[0] += alloc::measure(|| pair.at_server = Party::reading()).1.growth;
+        if round == 9 {
+            live[1] = live[0];
+        }
+    }
+    println!("{live:?}");
+    assert_eq!(pair.server.endpoint().stats().disconnected, 240);
+    assert!((live[0] - live[1]).abs() < 16 << 10, "{live:?}");
 }
 
 #[test]

@@ -85,7 +85,8 @@ fn a_flood_of_a_hundred_thousand_first_packets_stays_within_bounds_and_others_ar
     pair.until(|pair| pair.at_client.streams.len() == 4 && pair.at_client.without_end().is_empty());
     assert_eq!(pair.at_client.received(), 4_000_000);
     assert!(pair.server.received().datagrams > TURNS * EACH * 2);
-    assert!(pair.server.endpoint().connections() <= 2 + limits.retry_above);
+    // Those that were given up linger for a while, beside others in their place.
+    assert!(pair.server.endpoint().connections() <= 2 + 2 * limits.retry_above);
     assert!(memory.peak < 8 << 20, "{memory:?}");
     // What is there after a quarter serves for the rest; the second client came later.
     assert!(memory.peak - early < 2 << 20, "{memory:?} {early}");

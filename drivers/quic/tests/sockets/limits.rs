@@ -72,6 +72,20 @@ fn connections_of_one_address_beyond_its_limit_are_refused_and_those_of_others_a
 }
 
 #[test]
+fn an_address_is_not_used_up_by_others_who_claim_it() {
+    let limits = Limits { max_connections_per_address: 4, ..Limits::default() };
+    let mut pair = Pair::new(limits, Transport::default());
+    // From the client's own address, and never answered.
+    begin_handshakes(&pair, &socket(), 0..20);
+    pair.round();
+    assert_eq!(pair.server.endpoint().connections(), 2);
+    pair.connect();
+    pair.connect();
+    pair.until(|pair| pair.at_client.connected.len() == 2);
+    assert_eq!(pair.server.endpoint().stats().refused, 0);
+}
+
+#[test]
 fn a_client_that_is_sent_a_retry_gets_in() {
     let limits = Limits { retry_above: 0, ..Limits::default() };
     let mut pair = Pair::new(limits, Transport::default());
@@ -108,6 +122,13 @@ fn a_turn_begins_no_more_handshakes_than_it_may_and_the_others_wait() {
         assert_eq!(pair.server.endpoint().connections(), begun);
         assert_eq!(turn.more, begun < 10);
     }
+}
+
+#[test]
+fn a_turn_that_may_begin_no_handshake_begins_one() {
+    let limits = Limits { handshakes_per_turn: 0, ..Limits::default() };
+    let mut pair = Pair::new(limits, Transport::default());
+    pair.connected();
 }
 
 #[test]
@@ -257,5 +278,6 @@ fn an_address_that_the_socket_cannot_reach_ends_the_connection() {
     pair.connect_to(silent.local_addr().unwrap());
     pair.connect_to("[::1]:9".parse().unwrap());
     pair.until(|pair| pair.at_client.gone.len() == 2);
+    assert!(pair.client.sent().failed > 0);
     pair.assert_nothing_is_left();
 }

@@ -63,6 +63,18 @@ fn a_call_carries_many_datagrams_each_way() {
 }
 
 #[test]
+fn packets_larger_than_those_of_an_ethernet_arrive_where_the_path_takes_them() {
+    let transport = Transport { max_udp_payload: 9_000, ..Transport::default() };
+    let sending = Party::sending(Direction::Unidirectional, 1, 8_000_000);
+    let mut pair = Pair::with(transport, Party::reading(), sending);
+    let connection = pair.connect();
+    pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_finished));
+    let stats = pair.client.endpoint().connection_stats(connection).unwrap().path;
+    assert_eq!((stats.current_mtu, stats.lost_packets), (9_000, 0), "{stats:?}");
+    assert_eq!(pair.client.sent().failed, 0);
+}
+
+#[test]
 fn packets_carry_ecn_marks() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let socket = socket();

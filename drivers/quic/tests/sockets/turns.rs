@@ -78,6 +78,34 @@ fn a_turn_wakes_for_what_was_asked_outside_of_it() {
 }
 
 #[test]
+fn a_turn_that_told_something_does_not_wait_for_more() {
+    let mut pair = Pair::new(Limits::default(), Transport::default());
+    let silent = socket();
+    let connection = pair.connect_to(silent.local_addr().unwrap());
+    pair.client.turn(NOW, &mut pair.at_client).unwrap();
+    pair.client.endpoint().close(Instant::now(), connection, 0, b"").unwrap();
+    let turn = pair.client.turn(LONG, &mut pair.at_client).unwrap();
+    assert_eq!(turn.events, 1);
+    // It would have waited until the connection is forgotten, which is the next thing to happen.
+    assert_eq!(pair.client.endpoint().connections(), 1);
+}
+
+#[test]
+fn an_idle_connection_does_not_keep_its_driver_busy() {
+    let transport = Transport { idle_timeout: Duration::from_millis(300), ..Transport::default() };
+    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    pair.connected();
+    pair.rounds(20);
+    let mut turns = 0;
+    while pair.at_client.gone.is_empty() && turns < ROUNDS {
+        pair.client.turn(LONG, &mut pair.at_client).unwrap();
+        turns += 1;
+    }
+    // Acknowledgements, path discovery, and the end.
+    assert!((1..=12).contains(&turns), "{turns}");
+}
+
+#[test]
 fn a_run_ends_when_it_is_told_to() {
     let mut driver = Driver::new(client(Transport::default())).unwrap();
     let mut asked = 0;
