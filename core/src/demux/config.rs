@@ -5,6 +5,7 @@ use super::event::AcceptorId;
 use super::waiting::{Peer, Stream};
 use crate::Duration;
 use crate::limits::{OutOfRange, positive, within};
+use crate::ring::SHARED;
 use crate::slab::Slab;
 use crate::time::nanos;
 use crate::wire::tag::{Length, MAX_PREAMBLE};
@@ -68,8 +69,8 @@ impl Config {
             Slab::<Acceptor>::most(self.max_registrations),
             Slab::<Registered>::most(self.max_registrations),
             self.max_held_bytes,
-            // The tag or the preamble of a command that is about to be taken.
-            MAX_PREAMBLE,
+            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
+            MAX_PREAMBLE + SHARED,
         ]
         .into_iter()
         .fold(0, usize::saturating_add)

@@ -153,7 +153,8 @@ impl Demux {
         self.first = Some(Command::Dispatch { stream, acceptor, tag });
         let Piece { rest: bytes, pinned, fin } = piece;
         if !bytes.is_empty() || fin {
-            self.second_bytes = pinned;
+            // What shares a buffer takes a few bytes beside it, and who brought it may not know.
+            self.second_bytes = pinned.max(bytes.len()).saturating_add(SHARED);
             self.second = Some(Command::Data { stream, acceptor, bytes, fin });
         }
     }
