@@ -12,6 +12,7 @@ mod streams;
 mod wire;
 
 pub use case::Case;
+pub(crate) use oracle::{is_reserved, look_up};
 pub use streams::{End, Fate, Streams, Written};
 pub use wire::check as check_wire;
 

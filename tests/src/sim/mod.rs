@@ -4,7 +4,8 @@
 //! A [`World`] holds nodes, the paths between them and one queue ordered by time. Nodes of a feed are
 //! a [`Feed`] (its lines), [`Server`]s and a [`Listener`] (the receiver with its checks), or a
 //! [`Station`] (a publisher) in place of the first two; [`Setup`] and [`Broadcast`] put them together.
-//! What a receiver says can go on in its node, into a cache ([`cache`]).
+//! What a receiver says can go on in its node, into a cache ([`cache`]). A crowd of peers at the door of
+//! a demultiplexer ([`demux`]) needs no network: only what comes of its streams, and when.
 //!
 //! What a node takes and gives is told as [`Fact`]s to the checkers of [`check`], each of which states
 //! one property of the machines. They watch over every plan.
@@ -16,6 +17,7 @@
 mod broadcast;
 pub mod cache;
 pub mod check;
+pub mod demux;
 mod feed;
 mod journal;
 mod ledger;
