@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::alloc::Counting;
 use gapless_tests::model::{
-    cache, journal, mold, publisher, ranges, receiver, retransmitter, transmitter,
+    cache, demux, journal, mold, publisher, ranges, receiver, retransmitter, transmitter,
 };
 
 #[global_allocator]
@@ -50,12 +50,14 @@ fn every_fuzz_target_has_seeds_that_are_played_here() {
         names("fuzz_targets").iter().map(|name| name.replace(".rs", "")).collect();
     let played = [
         "cache",
+        "demux",
         "journal",
         "mold_wire",
         "publisher",
         "ranges",
         "receiver",
         "retransmitter",
+        "tag_wire",
         "transmitter",
     ];
     assert_eq!(targets, played);
@@ -65,6 +67,11 @@ fn every_fuzz_target_has_seeds_that_are_played_here() {
 #[test]
 fn kept_cases_of_caches_pass() {
     each_case("cache", cache::check);
+}
+
+#[test]
+fn kept_cases_of_demultiplexers_pass() {
+    each_case("demux", demux::check);
 }
 
 #[test]
@@ -98,6 +105,11 @@ fn kept_cases_of_receivers_pass() {
 #[test]
 fn kept_cases_of_retransmitters_pass() {
     each_case("retransmitter", retransmitter::check);
+}
+
+#[test]
+fn kept_preambles_are_read_as_a_naive_reader_reads_them() {
+    each_seed("tag_wire", demux::check_wire);
 }
 
 #[test]
