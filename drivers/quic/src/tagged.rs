@@ -434,7 +434,11 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
                 let pinned = bytes.len().max(PACKET);
                 demux::Event::Data { stream: core(stream), offset, bytes, pinned, fin }
             }
-            Event::Reset { stream, code, .. } => demux::Event::Reset { stream: core(stream), code },
+            Event::Reset { stream, code, .. } => {
+                // Nobody is there to answer it, so that its other direction is over, too.
+                let _ = endpoint.reset(stream, code);
+                demux::Event::Reset { stream: core(stream), code }
+            }
             Event::Closed { stream, .. } => demux::Event::Closed { stream: core(stream) },
             // Nothing was written to it.
             _ => return,

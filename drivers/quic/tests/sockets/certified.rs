@@ -23,7 +23,17 @@ impl Certified {
 
     /// A driver's configuration that others can connect to; its keys are those of any other one.
     pub(crate) fn server(&self, limits: Limits, transport: Transport) -> Config {
-        let crypto = server_config(&self.0, &[PROTOCOL], &ClientAuth::None).unwrap();
+        self.server_of(PROTOCOL, limits, transport)
+    }
+
+    /// As `server`, of another protocol.
+    pub(crate) fn server_of(
+        &self,
+        protocol: &[u8],
+        limits: Limits,
+        transport: Transport,
+    ) -> Config {
+        let crypto = server_config(&self.0, &[protocol], &ClientAuth::None).unwrap();
         let mut config = endpoint_config(&self.0.keys("server"), Some(crypto));
         (config.limits, config.transport) = (limits, transport);
         Config::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), config)
