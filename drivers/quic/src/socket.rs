@@ -14,6 +14,8 @@ use crate::Error;
 
 /// Batches that one system call reads at most.
 const BATCHES: usize = 8;
+/// Whether a call reads as many as there are: then fewer than asked for are all.
+const READS_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// Bytes of a batch at most: the largest UDP payload, or what the kernel glues together.
 const BATCH_BYTES: usize = 64 << 10;
 
@@ -155,6 +157,10 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(error) => return Err(error),
         };
+        if READS_ALL && batches < BATCHES {
+            // There was no more; what comes from now on is told.
+            self.is_readable = false;
+        }
         let mut count = 0;
         for (meta, bytes) in meta.iter().zip(bytes.chunks_exact(BATCH_BYTES)).take(batches) {
             for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
@@ -241,6 +247,25 @@ mod tests {
         let mut events = Events::with_capacity(4);
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         events.iter().any(mio::event::Event::is_writable)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_call_that_reads_all_is_not_followed_by_one_that_reads_nothing() {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(4);
+        let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0).unwrap();
+        socket.register(poll.registry(), Token(1)).unwrap();
+        let other = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut slots = Slots::new();
+        for round in 1..=3 {
+            other.send_to(&[1; 9], socket.address()).unwrap();
+            poll.poll(&mut events, None).unwrap();
+            socket.is_readable = events.iter().any(mio::event::Event::is_readable);
+            assert_eq!(socket.read(&mut slots, |_, _| {}).unwrap(), 1);
+            assert!(!socket.is_readable);
+            assert_eq!((socket.received.calls, socket.received.blocked), (round, 0));
+        }
     }
 
     #[test]
