@@ -104,6 +104,13 @@ impl Endpoint {
         }
     }
 
+    /// Says what it takes to be connected to from now on, such as a certificate that was renewed; `None` if
+    /// nobody may. Connections that there are, and clients that wait, are not touched.
+    pub fn set_server(&mut self, server: Option<Server>) {
+        self.config.server = server;
+        self.inner.set_server_config(self.config.server(&self.transport).map(Arc::new));
+    }
+
     /// Begins a turn: as many handshakes as a turn may begin can begin now, those that wait first.
     pub fn begin_turn(&mut self, now: Instant) {
         self.admission.begin_turn();

@@ -1,0 +1,5 @@
+//! Tagged streams between drivers on loopback.
+
+mod dribble;
+mod pair;
+mod talk;
