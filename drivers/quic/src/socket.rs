@@ -153,8 +153,16 @@ impl Socket {
                 return Ok(0);
             }
             // What an earlier datagram met on its way: its connection will find out.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(0);
+            }
             Err(error) => return Err(error),
         };
         if READS_ALL && batches < BATCHES {

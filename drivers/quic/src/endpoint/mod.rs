@@ -418,7 +418,7 @@ impl Endpoint {
     }
 
     /// Opens a stream; `None` when the peer allows no more of this kind now, and
-    /// [`Event::Openable`] will tell.
+    /// [`Event::Openable`] will tell, or when the connection is not complete yet.
     ///
     /// # Errors
     /// [`Refusal::UnknownConnection`].

@@ -6,10 +6,10 @@ mod pair;
 mod party;
 mod path;
 
-mod dribble;
 mod endings;
 mod hostile;
 mod limits;
+mod preambles;
 mod transfer;
 mod turns;
 
