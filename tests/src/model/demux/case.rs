@@ -143,7 +143,7 @@ fn text(u: &mut Unstructured<'_>, any: bool) -> Result<Text> {
         b"ab",
         b"abc",
         b"b",
-        b"gap",
+        b"gaples",
         b"gapless",
         b"gapless:",
         b"gapless:a",
