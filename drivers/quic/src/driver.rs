@@ -136,11 +136,16 @@ impl Driver {
         let told = (turn.events > 0).then_some(Duration::ZERO);
         self.wait([told, timeout, self.timeout(handler)].into_iter().flatten().min())?;
         self.endpoint.begin_turn(Instant::now());
-        for _ in 0..ROUNDS {
+        for left in (0..ROUNDS).rev() {
             let read = if self.socket.is_readable { self.read()? } else { 0 };
             turn.datagrams += read;
+            let is_last = left == 0 || !self.socket.is_readable;
+            if is_last {
+                // Not before: what came in time must not be taken for late because it is read late.
+                self.expire(handler);
+            }
             self.work(&mut turn, handler)?;
-            if !self.socket.is_readable {
+            if is_last {
                 break;
             }
         }
@@ -240,13 +245,18 @@ impl Driver {
         self.socket.read(&mut self.slots, take).map_err(Error::Read)
     }
 
-    /// Lets time pass, tells what happened, and sends.
-    fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) -> Result<(), Error> {
+    /// Lets time pass.
+    fn expire(&mut self, handler: &mut impl Handler) {
         let now = Instant::now();
         self.endpoint.handle_timeout(now);
         if handler.poll_timeout().is_some_and(|at| at <= now) {
             handler.handle_timeout(&mut self.endpoint, now);
         }
+    }
+
+    /// Tells what happened, and sends.
+    fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) -> Result<(), Error> {
+        let now = Instant::now();
         while let Some(event) = self.endpoint.poll_event(now) {
             turn.events += 1;
             handler.event(&mut self.endpoint, now, event);

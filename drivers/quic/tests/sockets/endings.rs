@@ -231,6 +231,24 @@ fn an_idle_connection_is_over_after_its_timeout_and_one_kept_alive_is_not() {
 }
 
 #[test]
+fn what_came_in_time_counts_though_it_is_read_late() {
+    let transport = Transport { keep_alive: IDLE / 5, ..impatient() };
+    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    pair.connected();
+    pair.rounds(5);
+    // The client is busy elsewhere, while the server sends to it until it gives up.
+    for _ in 0..ROUNDS {
+        pair.server.turn(PAUSE, &mut pair.at_server).unwrap();
+        if !pair.at_server.gone.is_empty() {
+            break;
+        }
+    }
+    std::thread::sleep(IDLE);
+    pair.client.turn(NOW, &mut pair.at_client).unwrap();
+    assert_eq!(pair.at_client.gone, []);
+}
+
+#[test]
 fn a_client_that_moves_to_another_port_goes_on() {
     let sending = Party::sending(Direction::Bidirectional, 3, 400_000);
     let answering = Party::with_habit(Habit::Answer(200_000));
