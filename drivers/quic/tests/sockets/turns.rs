@@ -102,7 +102,7 @@ fn an_idle_connection_does_not_keep_its_driver_busy() {
         turns += 1;
     }
     // Acknowledgements, path discovery, and the end.
-    assert!((1..=12).contains(&turns), "{turns}");
+    assert!(turns <= 12, "{turns}");
 }
 
 #[test]
