@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what makes sense together.
 
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use crate::impair::Odds;
 use crate::input::is_standard;
 use crate::values::{self, Begin, Probability};
 
+pub(crate) use stream::{Listen, Send, Stream};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  complete: nothing is missing
@@ -31,13 +34,15 @@ Exit codes:
   1  something was lost; or a replay differs from what was recorded
   2  the command line makes no sense
   3  timed out
-  4  a file or a socket failed; or a journal is damaged, or empty";
+  4  a file or a socket failed; or a journal is damaged, or empty
+  5 to 9  of streams: see `gapless stream --help`";
 
 const EXAMPLES: &str = "\
 Examples:
   gapless demo
   gapless publish --input feed.bin --to 127.0.0.1:5000 --requests 127.0.0.1:5002 --session FEED
-  gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin";
+  gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin
+  gapless stream listen --listen 127.0.0.1:4433 --tag logs --output inbox";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -84,7 +89,7 @@ Exit codes:
   2  the command line makes no sense
   4  the journal cannot be read, is damaged (the message says where), or holds nothing";
 
-/// Receives, repairs and re-publishes MoldUDP64 feeds.
+/// Receives, repairs and re-publishes MoldUDP64 feeds; sends and takes tagged streams.
 #[derive(Parser, Debug)]
 #[command(name = "gapless", version, about, after_help = format!("{EXAMPLES}\n\n{ALL_EXIT_CODES}"))]
 pub(crate) struct Cli {
@@ -115,6 +120,9 @@ pub(crate) enum Command {
     /// it is whole.
     #[command(after_help = format!("{REPLAY_EXAMPLES}\n\n{REPLAY_EXIT_CODES}"))]
     Replay(Replay),
+    /// Send and take streams over QUIC that find their owner by a tag.
+    #[command(subcommand, after_help = stream::EXIT_CODES)]
+    Stream(Stream),
 }
 
 /// `--journal`, of every command that runs machines.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use gapless_mio::JournalError;
+use gapless_quic::tls::TlsError;
 
 /// What the program's exit code says. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,16 @@ pub(crate) enum Outcome {
     TimedOut,
     /// A file, a socket or an input could not be read or written.
     Io,
+    /// Nobody answers where a peer should be.
+    Unreachable,
+    /// One side does not believe the other's certificate.
+    Untrusted,
+    /// The peer speaks another protocol.
+    WrongProtocol,
+    /// The peer takes no streams of this tag.
+    RefusedTag,
+    /// A command that was given a stream failed.
+    CommandFailed,
 }
 
 impl From<Outcome> for ExitCode {
@@ -32,6 +43,11 @@ impl From<Outcome> for ExitCode {
             Outcome::Usage => 2,
             Outcome::TimedOut => 3,
             Outcome::Io => 4,
+            Outcome::Unreachable => 5,
+            Outcome::Untrusted => 6,
+            Outcome::WrongProtocol => 7,
+            Outcome::RefusedTag => 8,
+            Outcome::CommandFailed => 9,
         })
     }
 }
@@ -75,6 +91,21 @@ impl Failure {
         Self { outcome: Outcome::Io, what: what.into(), advice: None }
     }
 
+    /// A peer cannot be reached.
+    pub(crate) fn unreachable(what: impl Into<String>) -> Self {
+        Self::new(Outcome::Unreachable, what)
+    }
+
+    /// An end that says itself what it is.
+    pub(crate) fn new(outcome: Outcome, what: impl Into<String>) -> Self {
+        Self { outcome, what: what.into(), advice: None }
+    }
+
+    /// What went wrong, without a word on what to do.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// The same, with a word on what to do about it.
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
@@ -97,6 +128,26 @@ impl From<gapless_mio::Error> for Failure {
             | Error::Publisher(_) => (Outcome::Usage, None),
         };
         Self { outcome, what: error.to_string(), advice: advice.map(str::to_owned) }
+    }
+}
+
+impl From<gapless_quic::Error> for Failure {
+    fn from(error: gapless_quic::Error) -> Self {
+        let advice = match &error {
+            gapless_quic::Error::Socket { source, .. } => address_advice(source),
+            _ => None,
+        };
+        Self { outcome: Outcome::Io, what: error.to_string(), advice: advice.map(str::to_owned) }
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        let outcome = match &error {
+            TlsError::Name { .. } | TlsError::NoNames | TlsError::NoPins => Outcome::Usage,
+            _ => Outcome::Io,
+        };
+        Self { outcome, what: error.to_string(), advice: None }
     }
 }
 

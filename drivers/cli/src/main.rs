@@ -1,6 +1,7 @@
-//! `gapless`: receives, repairs and re-publishes MoldUDP64 feeds.
+//! `gapless`: receives, repairs and re-publishes MoldUDP64 feeds; sends and takes tagged streams.
 //!
-//! The command line is parsed here and handed on; see `demo`, `publish`, `receive` and `replay`.
+//! The command line is parsed here and handed on; see `demo`, `publish`, `receive`, `replay` and
+//! `stream`.
 
 mod args;
 mod demo;
@@ -18,6 +19,7 @@ mod receive;
 mod replay;
 mod resume;
 mod stop;
+mod stream;
 mod summary;
 mod tally;
 mod tap;
@@ -49,5 +51,6 @@ fn run(command: &Command) -> Result<Outcome, Failure> {
         Command::Publish(args) => publish::run(args, &stop),
         Command::Receive(args) => receive::run(args, &stop),
         Command::Replay(args) => replay::run(args, &stop),
+        Command::Stream(args) => stream::run(args, &stop),
     }
 }

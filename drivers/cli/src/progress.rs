@@ -24,14 +24,31 @@ impl Progress {
 
     /// Towards `total`, or without an end in sight.
     pub(crate) fn new(total: Option<u64>) -> Self {
+        Self::with_template(
+            total,
+            match total {
+                Some(_) => "{bar:30} {human_pos} of {human_len} {msg}",
+                None => "{spinner} {human_pos} {msg}",
+            },
+        )
+    }
+
+    /// As [`new`](Self::new), of bytes.
+    pub(crate) fn of_bytes(total: Option<u64>) -> Self {
+        Self::with_template(
+            total,
+            match total {
+                Some(_) => "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec} {msg}",
+                None => "{spinner} {bytes}, {bytes_per_sec} {msg}",
+            },
+        )
+    }
+
+    fn with_template(total: Option<u64>, template: &str) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
         } else {
             ProgressBar::hidden()
-        };
-        let template = match total {
-            Some(_) => "{bar:30} {human_pos} of {human_len} {msg}",
-            None => "{spinner} {human_pos} {msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
@@ -61,6 +78,11 @@ impl Progress {
     /// Says something on standard error.
     pub(crate) fn tell(&self, line: impl fmt::Display) {
         self.bar.suspend(|| say(&line));
+    }
+
+    /// Does what would tear the line apart.
+    pub(crate) fn suspended<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.bar.suspend(work)
     }
 
     /// Makes room for the result.

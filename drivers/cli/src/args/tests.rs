@@ -151,3 +151,51 @@ fn a_journal_is_a_file_of_its_own() {
     assert!(receive(" --resume same --output src/../same").check().is_err());
     assert!(parse("gapless demo --journal-commands").is_err());
 }
+
+#[test]
+fn every_flag_of_stream_is_taken() {
+    for line in [
+        "gapless stream listen --listen [::]:4433 --tag a --tag b --prefix c --output d --count 3 \
+         --parallel 5 --max-bytes 9 --max-connections 7 --identity i --name host --name 10.0.0.1 \
+         --client-ca f --idle-timeout 5 --json",
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --exec cat --once --cert c --key k",
+        "gapless stream send quic://host:1 --tag a --input f --answer g --ca c --client-cert d \
+         --client-key e --connect-timeout 1 --idle-timeout 500ms --json",
+        "gapless stream send quic://[::1]:1 --tag a --unidirectional --insecure",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn contradictions_of_stream_are_refused() {
+    let pin = "00".repeat(32);
+    for line in [
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --output d --exec c".into(),
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --once --count 2".into(),
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --cert c".into(),
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --cert c --key k --identity d".into(),
+        "gapless stream send quic://host:1".into(),
+        "gapless stream send quic://host:1 --tag gapless:x".into(),
+        format!("gapless stream send quic://host:1 --tag {}", "x".repeat(256)),
+        format!("gapless stream send quic://host:1 --tag a --insecure --pin {pin}"),
+        "gapless stream send quic://host:1 --tag a --pin 00".into(),
+        "gapless stream send quic://host:1 --tag a --unidirectional --answer f".into(),
+    ] {
+        assert_eq!(parse(&line).unwrap_err().exit_code(), 2, "{line}");
+    }
+    let check = |more: &str| {
+        let line = format!("gapless stream listen --listen 127.0.0.1:0{more}");
+        match parse(&line).unwrap() {
+            Command::Stream(Stream::Listen(listen)) => listen.check(),
+            other => panic!("{other:?}"),
+        }
+    };
+    check(" --tag a").unwrap();
+    check(" --tag a --tag b --output d").unwrap();
+    for more in
+        ["", " --tag a --tag b", " --prefix a", " --tag a --parallel 2", " --tag a --output -"]
+    {
+        assert!(check(more).is_err(), "{more}");
+    }
+}

@@ -62,7 +62,7 @@ fn ahead(path: &Path, messages: impl Messages + 'static) -> Box<dyn Messages> {
 }
 
 /// What errors call an input.
-fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     if is_standard(path) { "standard input".into() } else { path.display().to_string() }
 }
 

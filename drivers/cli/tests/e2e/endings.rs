@@ -28,7 +28,15 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
 
 #[test]
 fn help_names_the_exit_codes_and_gives_examples() {
-    for line in ["--help", "demo --help", "publish --help", "receive --help", "replay --help"] {
+    for line in [
+        "--help",
+        "demo --help",
+        "publish --help",
+        "receive --help",
+        "replay --help",
+        "stream listen --help",
+        "stream send --help",
+    ] {
         let ended = gapless(line);
         ended.assert_code(0);
         let help = String::from_utf8(ended.output).unwrap();

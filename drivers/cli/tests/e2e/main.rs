@@ -11,3 +11,6 @@ mod program;
 mod repair;
 mod sessions;
 mod streams;
+mod tagged;
+mod tagged_broken;
+mod tagged_refused;

@@ -1,5 +1,6 @@
 //! Runs the program and reads what it says.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -35,11 +36,9 @@ pub(crate) struct Ended {
 
 impl Program {
     /// Starts it.
-    pub(crate) fn start<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let arguments: Vec<String> =
-            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gapless"))
-            .args(&arguments)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -61,14 +60,19 @@ impl Program {
 
     /// The address in a line of standard error that begins with `words`.
     pub(crate) fn address(&mut self, words: &str) -> SocketAddr {
+        self.told(words).parse().unwrap()
+    }
+
+    /// The rest of a line of standard error that begins with `words`.
+    pub(crate) fn told(&mut self, words: &str) -> String {
         loop {
             let line = self.errors.recv_timeout(PATIENCE).unwrap_or_else(|_| {
                 panic!("no `{words}` on standard error; it said: {:?}", self.said)
             });
-            let address = line.strip_prefix(words).map(|address| address.trim().parse().unwrap());
+            let rest = line.strip_prefix(words).map(|rest| rest.trim().to_owned());
             self.said.push(line);
-            if let Some(address) = address {
-                return address;
+            if let Some(rest) = rest {
+                return rest;
             }
         }
     }
@@ -182,6 +186,35 @@ impl Files {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// A file of `bytes` bytes that nothing makes smaller.
+    pub(crate) fn noise(&self, name: &str, bytes: usize) -> String {
+        let mut state = 1_u64;
+        let mut noise = || {
+            // xorshift64*
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes()
+        };
+        let mut content = Vec::with_capacity(bytes + 8);
+        while content.len() < bytes {
+            content.extend(noise());
+        }
+        content.truncate(bytes);
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The names in a folder, in order.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {

@@ -1,0 +1,278 @@
+//! `gapless stream listen` and `gapless stream send`: what can be said, and what makes sense together.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use gapless_core::wire::tag::{MAX_TAG, RESERVED_PREFIX};
+use gapless_quic::tls::Fingerprint;
+
+use crate::failure::Failure;
+use crate::input::is_standard;
+use crate::stream::Url;
+use crate::values;
+
+const LISTEN_EXAMPLES: &str = "\
+Examples:
+  Each stream of two tags to a file of its own:
+    gapless stream listen --listen 0.0.0.0:4433 --tag logs --tag traces --output inbox
+  One stream to standard output, then the end:
+    gapless stream listen --listen 127.0.0.1:4433 --tag backup --once | tar x
+  A command for each stream, whose output goes back to who sent it:
+    gapless stream listen --listen 127.0.0.1:4433 --tag sum --exec sha256sum";
+
+const SEND_EXAMPLES: &str = "\
+Examples:
+  A file, to a listener that is known by its fingerprint:
+    gapless stream send quic://10.0.0.1:4433 --tag logs --input app.log --pin FINGERPRINT
+  What a command writes; the answer goes to standard output:
+    tar c folder | gapless stream send quic://10.0.0.1:4433 --tag sum --ca ca.pem";
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  complete: whoever took the stream says so; of a listener, all streams were complete
+  1  a stream was broken off, by either side or because the connection was lost
+  2  the command line makes no sense
+  4  a file or a socket failed
+  5  the peer cannot be reached
+  6  one side does not believe the other's certificate
+  7  the peer speaks another protocol
+  8  the peer refused the stream: nobody takes its tag, or there were too many
+  9  a command of --exec failed";
+
+/// `gapless stream`
+#[derive(Subcommand, Debug)]
+pub(crate) enum Stream {
+    /// Take streams of some tags: to files, to a command, or to standard output.
+    ///
+    /// Streams come over QUIC connections with the protocol (ALPN) gapless/1. Each begins with its tag: a
+    /// byte that tells its length, and up to 255 bytes. Others than those of --tag and --prefix are
+    /// refused. Where it listens and the fingerprint of its certificate are told on standard error.
+    ///
+    /// A stream that goes both ways is answered: with what the command writes, or with nothing, and with an
+    /// end when all of it was taken.
+    #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Listen(Box<Listen>),
+    /// Send a file or standard input as one stream with a tag.
+    ///
+    /// Exit code 0 says that the listener has taken all of it; with --unidirectional only that all of it
+    /// has arrived there.
+    #[command(after_help = format!("{SEND_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Send(Box<Send>),
+}
+
+/// `gapless stream listen`
+#[derive(Args, Debug)]
+pub(crate) struct Listen {
+    /// Where to listen, IP:PORT. Port 0 takes a free one and tells it on standard error.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Take the streams of this tag. Once for each tag.
+    #[arg(long, value_name = "TAG", value_parser = OsStringValueParser::new().try_map(tag))]
+    pub(crate) tag: Vec<Tag>,
+    /// Take the streams of all tags that begin so, where no --tag and no longer prefix is theirs; an empty
+    /// one takes all.
+    #[arg(long, value_name = "PREFIX", value_parser = OsStringValueParser::new().try_map(prefix))]
+    pub(crate) prefix: Vec<Tag>,
+    /// Put each stream into a file of its own in this folder, TAG.NUMBER; it is called TAG.NUMBER.part
+    /// until it is whole. Other bytes of a tag than letters, digits, `-`, `_` and `.` become %XX. Without
+    /// it and without --exec, streams go to standard output, one after the other.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Run `sh -c CMD` for each stream, with GAPLESS_TAG (as in names of files) and GAPLESS_PEER in its
+    /// environment: the stream is its input, and its output goes back if the stream goes both ways. If
+    /// the stream is broken off, the command and those that it started are killed.
+    #[arg(long, value_name = "CMD", conflicts_with = "output")]
+    pub(crate) exec: Option<OsString>,
+    /// End after one stream.
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) once: bool,
+    /// End after so many streams, whole or not.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Streams that are taken at the same time, 1 to 1024: by default 16 commands, or 256 files. Others
+    /// wait, up to 1024, and are not read meanwhile.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) parallel: Option<u16>,
+    /// Stop streams that are longer than this.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_bytes: Option<u64>,
+    /// Connections at the same time; further ones are refused.
+    #[arg(long, value_name = "N", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+    /// A certificate chain in PEM, the server's own first. By default a self-signed one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where the self-signed certificate is kept: made when it is not there, and renewed, with another
+    /// fingerprint, when less than 3 of its 14 days are left. By default gapless/identity in
+    /// $XDG_DATA_HOME, or in ~/.local/share.
+    #[arg(long, value_name = "DIR", conflicts_with = "cert")]
+    pub(crate) identity: Option<PathBuf>,
+    /// A name or an IP address that the self-signed certificate is good for, besides localhost. Once for
+    /// each name; others than it has renew it.
+    #[arg(long, value_name = "NAME", conflicts_with = "cert")]
+    pub(crate) name: Vec<String>,
+    /// Only take clients whose certificate was signed by one of those in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Only take the client whose certificate has this fingerprint. Once for each client.
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "client_ca")]
+    pub(crate) client_pin: Vec<Fingerprint>,
+    #[command(flatten)]
+    pub(crate) idle: Idle,
+    /// Print one JSON object for each stream that ends; on standard error where streams go to standard
+    /// output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `gapless stream send`
+#[derive(Args, Debug)]
+pub(crate) struct Send {
+    /// Where to: quic://HOST:PORT.
+    #[arg(value_name = "URL")]
+    pub(crate) url: Url,
+    /// The stream's tag.
+    #[arg(long, value_name = "TAG", value_parser = OsStringValueParser::new().try_map(tag))]
+    pub(crate) tag: Tag,
+    /// What to send; `-` is standard input.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) input: PathBuf,
+    /// Where the answer goes; `-` is standard output.
+    #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "unidirectional")]
+    pub(crate) answer: PathBuf,
+    /// Send one way only: there is no answer, nobody says that the stream was taken, and that it was
+    /// refused may go unnoticed if it is short.
+    #[arg(long)]
+    pub(crate) unidirectional: bool,
+    /// Believe servers whose certificate was signed by one of those in this file, or is in it. By default
+    /// the system's authorities are believed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Believe the server whose certificate has this fingerprint (SHA-256), and no other.
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "ca")]
+    pub(crate) pin: Option<Fingerprint>,
+    /// Believe anybody. Whoever is on the path can read and change everything.
+    #[arg(long, conflicts_with_all = ["ca", "pin"])]
+    pub(crate) insecure: bool,
+    /// A certificate chain to show to servers that ask for one, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// How long to try to connect.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::positive_duration)]
+    pub(crate) connect_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) idle: Idle,
+    /// Print one JSON object in the end; on standard error where the answer goes to standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `--idle-timeout`, of both sides.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    /// A connection is lost when nothing came from the peer for so long; quiet ones are kept alive. The
+    /// smaller of both sides' counts.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
+    pub(crate) idle_timeout: Duration,
+}
+
+/// A tag, or the beginning of one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Tag(pub(crate) Vec<u8>);
+
+/// A tag of 1 to 255 bytes.
+fn tag(text: OsString) -> Result<Tag, String> {
+    if text.is_empty() {
+        return Err("a tag has at least one byte".into());
+    }
+    let tag = prefix(text)?;
+    match tag.0.starts_with(RESERVED_PREFIX) {
+        true => Err("tags that begin with `gapless:` are reserved for protocols".into()),
+        false => Ok(tag),
+    }
+}
+
+/// The beginning of tags, of 0 to 255 bytes.
+fn prefix(text: OsString) -> Result<Tag, String> {
+    let bytes = text.into_encoded_bytes();
+    match bytes.len() {
+        0..=MAX_TAG => Ok(Tag(bytes)),
+        length => Err(format!("a tag has at most {MAX_TAG} bytes, this has {length}")),
+    }
+}
+
+impl Listen {
+    /// After how many streams to end, if after any.
+    pub(crate) fn count(&self) -> Option<u64> {
+        if self.once { Some(1) } else { self.count }
+    }
+
+    /// Whether streams go to standard output.
+    pub(crate) const fn to_standard_output(&self) -> bool {
+        self.output.is_none() && self.exec.is_none()
+    }
+
+    /// How many streams are taken at the same time.
+    pub(crate) fn parallel(&self) -> usize {
+        let default = if self.exec.is_some() { 16 } else { 256 };
+        if self.to_standard_output() { 1 } else { self.parallel.unwrap_or(default).into() }
+    }
+
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// Says what contradicts what, and what to do.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.tag.is_empty() && self.prefix.is_empty() {
+            return Err(Failure::usage("no streams are taken")
+                .advise("add --tag TAG, or --prefix '' for all tags"));
+        }
+        let is_one_tag = self.prefix.is_empty() && self.tag.len() == 1;
+        if self.to_standard_output() && !is_one_tag {
+            return Err(Failure::usage(
+                "streams of several tags cannot be told apart on standard output",
+            )
+            .advise("add --output DIR or --exec CMD"));
+        }
+        if self.to_standard_output() && self.parallel.is_some_and(|parallel| parallel > 1) {
+            return Err(Failure::usage("--parallel: standard output takes one stream at a time")
+                .advise("leave it out, or add --output DIR or --exec CMD"));
+        }
+        if self.output.as_deref().is_some_and(is_standard) {
+            return Err(Failure::usage("--output -: streams are put into a folder")
+                .advise("leave it out: they go to standard output then"));
+        }
+        Ok(())
+    }
+}
+
+impl Send {
+    /// Whether the answer goes to standard output.
+    pub(crate) fn to_standard_output(&self) -> bool {
+        !self.unidirectional && is_standard(&self.answer)
+    }
+
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// Says what contradicts what, and what to do.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let (input, answer) = (&self.input, &self.answer);
+        if !is_standard(input) && !is_standard(answer) && super::names_one_file(input, answer) {
+            return Err(Failure::usage("--input and --answer name one file")
+                .advise("give each a file of its own"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! A command that a stream is given to: its standard input is the stream, its standard output the answer.
+
+use std::ffi::OsStr;
+use std::io;
+use std::net::SocketAddr;
+use std::process::{Child, Command as Builder, ExitStatus, Stdio};
+
+use bytes::Bytes;
+
+use super::pipes::{Next, Reader, Signals, Writer};
+use super::tags;
+
+/// A running command.
+pub(super) struct Command {
+    child: Child,
+    status: Option<ExitStatus>,
+    /// Its standard input.
+    pub(super) input: Writer,
+    /// Its standard output, as long as somebody wants it and it has more.
+    answer: Option<Reader>,
+    /// What was read of the answer and found no room in the stream.
+    unsent: Bytes,
+}
+
+/// How far a command's answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// There may be more.
+    Open,
+    /// All of it was sent, or nobody wants it.
+    Over,
+}
+
+impl Command {
+    /// Starts it, in a process group of its own.
+    ///
+    /// # Errors
+    /// There is no process, or no thread, to be had.
+    pub(super) fn start(
+        line: &OsStr,
+        tag: &[u8],
+        peer: SocketAddr,
+        is_answered: bool,
+        key: u64,
+        signals: &Signals,
+    ) -> io::Result<Self> {
+        let mut builder = Builder::new("sh");
+        builder
+            .arg("-c")
+            .arg(line)
+            .env("GAPLESS_TAG", tags::written(tag))
+            .env("GAPLESS_PEER", peer.to_string())
+            .stdin(Stdio::piped())
+            .stdout(if is_answered { Stdio::piped() } else { Stdio::null() });
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut builder, 0);
+        let mut child = builder.spawn()?;
+        let piped = |child: &mut Child| {
+            let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            let input = Writer::new(input, key, signals.clone())?;
+            let output = child.stdout.take();
+            let answer = output.map(|output| Reader::new(output, key, signals.clone()));
+            io::Result::Ok((input, answer.transpose()?))
+        };
+        match piped(&mut child) {
+            Ok((input, answer)) => {
+                Ok(Self { child, status: None, input, answer, unsent: Bytes::new() })
+            }
+            Err(error) => {
+                kill(&mut child);
+                // It was killed: this does not take long.
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends of the answer what there is. `write` takes the front of what it is given, and fails when
+    /// nobody wants more.
+    pub(super) fn answer<E>(
+        &mut self,
+        mut write: impl FnMut(&mut Bytes) -> Result<usize, E>,
+    ) -> Answer {
+        while let Some(reader) = &mut self.answer {
+            if self.unsent.is_empty() {
+                match reader.next() {
+                    Next::Bytes(bytes) => self.unsent = bytes,
+                    Next::NotYet => return Answer::Open,
+                    Next::End | Next::Failed(_) => self.unanswered(),
+                }
+            } else if write(&mut self.unsent).is_err() {
+                self.unanswered();
+            } else if !self.unsent.is_empty() {
+                return Answer::Open;
+            }
+        }
+        Answer::Over
+    }
+
+    /// Nobody wants more of the answer.
+    pub(super) fn unanswered(&mut self) {
+        self.answer = None;
+        self.unsent = Bytes::new();
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub(super) fn status(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait()?;
+        }
+        Ok(self.status)
+    }
+
+    /// Ends it and those that it started. Whether it is gone is to be asked for.
+    pub(super) fn kill(mut self) -> Dying {
+        if matches!(self.status(), Ok(None)) {
+            kill(&mut self.child);
+        }
+        Dying(self.child)
+    }
+}
+
+/// A command that was killed.
+pub(super) struct Dying(Child);
+
+impl Dying {
+    /// Whether nothing is left of it.
+    pub(super) fn is_gone(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+/// Ends a process and its group.
+fn kill(child: &mut Child) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // It may have ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+    let _ = child.kill();
+}

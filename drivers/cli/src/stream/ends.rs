@@ -1,0 +1,87 @@
+//! Why a connection could not be had, or is over, in words, and what that means for the program's end.
+
+use std::time::Duration;
+
+use gapless_quic::Reason;
+use gapless_quic::tls::{Cause, Noticed, TlsFailure, explain};
+use quinn_proto::{ConnectionError, TransportErrorCode};
+
+use super::codes;
+use crate::failure::{Failure, Outcome};
+
+/// Why a connection is over that was, or was not yet, complete.
+pub(super) fn of_connection(reason: &Reason, was_connected: bool, idle: Duration) -> Failure {
+    let error = match reason {
+        Reason::Closed { .. } => {
+            return Failure::new(Outcome::Lost, "the connection was closed here");
+        }
+        Reason::Lost(error) => error,
+    };
+    if let Some(failure) = explain(error) {
+        return of_tls(failure);
+    }
+    let lost = |why: String| Failure::new(Outcome::Lost, format!("the connection is lost: {why}"));
+    match error {
+        ConnectionError::TimedOut if was_connected => {
+            lost(format!("nothing came from the peer for {} s", idle.as_secs_f64()))
+        }
+        ConnectionError::TimedOut => Failure::unreachable("the peer does not answer"),
+        ConnectionError::Reset => {
+            lost("the peer does not know it any more: it was started anew".into())
+        }
+        ConnectionError::VersionMismatch => Failure::new(
+            Outcome::WrongProtocol,
+            "the peer speaks no version of QUIC that is known here",
+        ),
+        ConnectionError::ApplicationClosed(close) => {
+            let code = close.error_code.into_inner();
+            let reason = String::from_utf8_lossy(&close.reason);
+            let why = match (codes::words(code), reason.trim()) {
+                (Some(words), _) => format!("the peer closed it: {words}"),
+                (None, "") if code == codes::FINE => "the peer closed it".into(),
+                (None, "") => format!("the peer closed it with code {code:#x}"),
+                // What a peer writes is not for a terminal to obey.
+                (None, reason) => {
+                    format!("the peer closed it with code {code:#x}: {}", reason.escape_debug())
+                }
+            };
+            lost(why)
+        }
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            Failure::unreachable("the peer refuses connections: it has too many")
+        }
+        error => lost(error.to_string()),
+    }
+}
+
+fn of_tls(failure: TlsFailure) -> Failure {
+    let outcome = match failure.cause {
+        Cause::NoCommonProtocol | Cause::Alert(_) => Outcome::WrongProtocol,
+        _ => Outcome::Untrusted,
+    };
+    let told = Failure::new(outcome, failure.to_string());
+    match (failure.cause, failure.noticed) {
+        (Cause::Untrusted, Noticed::Here) => told.advise(
+            "give the file of who signed it with --ca, or the fingerprint that the listener tells with \
+             --pin",
+        ),
+        (Cause::NotPinned { presented }, Noticed::Here) => told.advise(format!(
+            "if the listener tells this one now, use --pin {presented}; else somebody is in between"
+        )),
+        (Cause::WrongName, Noticed::Here) => {
+            told.advise("connect by a name that it is for, or use --pin")
+        }
+        (Cause::Expired | Cause::NotYetValid, Noticed::Here) => {
+            told.advise("see that both clocks are right, or use --pin")
+        }
+        (Cause::NoCertificate, Noticed::Peer) => {
+            told.advise("show one with --client-cert and --client-key")
+        }
+        (Cause::NoCommonProtocol, _) => {
+            told.advise("tagged streams are the protocol gapless/1: see that the port is the right one")
+        }
+        _ => told,
+    }
+}

@@ -1,0 +1,193 @@
+//! `gapless stream listen`: from the command line to the end.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use gapless_core::demux::{self, Pattern, Registrant};
+use gapless_quic::tls::Identity;
+use gapless_quic::{Config, Tagged};
+
+use super::listener::{ACCEPTOR, Listener, Output, Settings, deaf};
+use super::store::Folder;
+use super::turns::Turns;
+use super::{codes, tls};
+use crate::args::Listen;
+use crate::failure::{Failure, Outcome};
+use crate::progress::{Progress, say};
+use crate::stop::Stop;
+use crate::summary;
+
+/// How long clients may take in the end to hear that all is well.
+const LINGER: Duration = Duration::from_secs(5);
+/// How often it is told at most that clients cannot connect.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+///
+/// # Errors
+/// Something that it cannot go on without.
+pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
+    args.check()?;
+    let identity = tls::identity(args)?;
+    if let Some(warning) = identity.warning(SystemTime::now()) {
+        say(format_args!("warning: {warning}"));
+    }
+    let output = match (&args.output, &args.exec) {
+        (Some(folder), _) => Output::Folder(Folder::open(folder)?),
+        (None, Some(line)) => Output::Command(line.clone()),
+        (None, None) => Output::Standard,
+    };
+    let mut turns = Turns::new(Config::new(args.listen, tls::listening(args, &identity)?))?;
+    let listener = Listener::new(Settings {
+        output,
+        count: args.count(),
+        parallel: args.parallel(),
+        max_bytes: args.max_bytes.unwrap_or(u64::MAX),
+        idle: args.idle.idle_timeout,
+        signals: turns.signals.clone(),
+    });
+    let mut tagged = Tagged::new(demux::Config::default(), Instant::now(), listener)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    register(args, &mut turns, &mut tagged)?;
+    say(format_args!("listening on {}", turns.address()));
+    say(format_args!("fingerprint {}", identity.fingerprint()));
+    Listening { args, progress: Progress::of_bytes(None), outcome: Outcome::Complete, told: None }
+        .run(&mut turns, &mut tagged, identity, stop)
+}
+
+/// Registers all tags.
+fn register(
+    args: &Listen,
+    turns: &mut Turns,
+    tagged: &mut Tagged<Listener>,
+) -> Result<(), Failure> {
+    tagged.with(turns.endpoint(), Instant::now(), |streams, _| {
+        let exact = args.tag.iter().map(|tag| Pattern::Exact(&tag.0));
+        let prefixes = args.prefix.iter().map(|prefix| Pattern::Prefix(&prefix.0));
+        for pattern in exact.chain(prefixes) {
+            streams
+                .register(ACCEPTOR, pattern, Registrant::Application)
+                .map_err(|error| Failure::usage(error.to_string()))?;
+        }
+        Ok(())
+    })
+}
+
+struct Listening<'a> {
+    args: &'a Listen,
+    progress: Progress,
+    /// What went wrong first.
+    outcome: Outcome,
+    /// When it was last told that a client could not connect.
+    told: Option<Instant>,
+}
+
+impl Listening<'_> {
+    fn run(
+        mut self,
+        turns: &mut Turns,
+        tagged: &mut Tagged<Listener>,
+        identity: Identity,
+        stop: &Stop,
+    ) -> Result<Outcome, Failure> {
+        let mut renewal = self.renewal(&identity);
+        let mut lingers_until = None;
+        loop {
+            let keys = turns.turn(tagged)?;
+            let now = Instant::now();
+            tagged.with(turns.endpoint(), now, |streams, listener| {
+                listener.signalled(streams, &keys);
+                listener.write_out(streams);
+            });
+            self.tell(tagged.acceptors())?;
+            if tagged.acceptors().is_deaf {
+                close(turns, tagged, codes::CANNOT_STORE);
+                self.progress.clear();
+                return Err(Failure::io("write to", "standard output", &deaf()));
+            }
+            if stop.is_asked() {
+                tagged.with(turns.endpoint(), now, |streams, listener| {
+                    listener.interrupt(streams);
+                });
+                self.tell(tagged.acceptors())?;
+                close(turns, tagged, codes::INTERRUPTED);
+                break;
+            }
+            if tagged.acceptors().is_done() {
+                let until = *lingers_until.get_or_insert(now + LINGER);
+                if tagged.acceptors().connections.is_empty() || now >= until {
+                    close(turns, tagged, codes::FINE);
+                    break;
+                }
+            }
+            if renewal.is_some_and(|at| SystemTime::now() >= at) {
+                renewal = self.renew(turns);
+            }
+        }
+        self.progress.clear();
+        Ok(self.outcome)
+    }
+
+    /// When the certificate is to be renewed, if it is one that is made here.
+    fn renewal(&self, identity: &Identity) -> Option<SystemTime> {
+        self.args.cert.is_none().then(|| identity.renewal())
+    }
+
+    /// Takes a new certificate for connections to come.
+    fn renew(&self, turns: &mut Turns) -> Option<SystemTime> {
+        let renewed = tls::identity(self.args)
+            .and_then(|identity| Ok((tls::listening(self.args, &identity)?.server, identity)));
+        match renewed {
+            Ok((server, identity)) => {
+                turns.endpoint().set_server(server);
+                let fingerprint = identity.fingerprint();
+                self.progress.tell(format_args!("renewed: fingerprint {fingerprint}"));
+                self.renewal(&identity)
+            }
+            Err(failure) => {
+                self.progress.tell(format_args!("{failure}\n  the certificate is not renewed"));
+                Some(SystemTime::now() + LATER)
+            }
+        }
+    }
+
+    /// Tells what has ended, and how far it is.
+    fn tell(&mut self, listener: &mut Listener) -> Result<(), Failure> {
+        while let Some(taken) = listener.ended.pop_front() {
+            if self.outcome == Outcome::Complete {
+                self.outcome = taken.outcome();
+            }
+            let is_fine = taken.outcome() == Outcome::Complete;
+            if !is_fine {
+                self.progress.tell(taken.line().trim_end());
+            }
+            let text = if self.args.json { taken.json() } else { taken.line() };
+            match (self.args.json, self.args.to_standard_output()) {
+                (false, _) if !is_fine => {}
+                (_, true) => self.progress.tell(text.trim_end()),
+                (_, false) => self.progress.suspended(|| summary::print(&text))?,
+            }
+        }
+        if let Some(why) = listener.unconnected.take()
+            && self.told.is_none_or(|told| told.elapsed() >= TOLD)
+        {
+            self.told = Some(Instant::now());
+            self.progress.tell(format_args!("a client could not connect: {why}"));
+        }
+        let open = listener.open();
+        self.progress.show(listener.bytes, || format!("{open} streams"));
+        Ok(())
+    }
+}
+
+/// How long to wait before a certificate is tried to be renewed again.
+const LATER: Duration = Duration::from_secs(60 * 60);
+
+/// Closes all connections.
+fn close(turns: &mut Turns, tagged: &mut Tagged<Listener>, code: u64) {
+    let connections = tagged.acceptors().connections.clone();
+    for connection in connections {
+        // One that is over needs no closing.
+        let _ = turns.endpoint().close(Instant::now(), connection, code, b"");
+    }
+    turns.flush(tagged);
+}

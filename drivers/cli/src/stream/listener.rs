@@ -1,0 +1,465 @@
+//! Takes streams: gives each to a file, a command or standard output, lets it wait while they are full, and
+//! keeps an account of how it ended.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gapless_core::demux::{AcceptorId, Direction, TOO_MANY};
+use gapless_quic::tagged::{Notice, Opened, Streams};
+use gapless_quic::{Acceptors, ConnectionId, Endpoint, Event, Reason, StreamId};
+
+use super::command::{Answer, Command, Dying};
+use super::incoming::{End, Incoming, Taken, Target};
+use super::pipes::Signals;
+use super::sink::{self, Sink};
+use super::store::Folder;
+use super::{codes, ends};
+
+/// Who takes all streams.
+pub(super) const ACCEPTOR: AcceptorId = AcceptorId(1);
+/// Streams that wait until others have ended, at most.
+const WAITING: usize = 1024;
+/// How often it is looked whether a command has ended whose output has.
+const REAP: Duration = Duration::from_millis(5);
+/// The same, of one that has no output and still gets input.
+const SELDOM: Duration = Duration::from_millis(100);
+
+/// Where streams go.
+pub(super) enum Output {
+    /// To standard output, one after the other.
+    Standard,
+    /// To files.
+    Folder(Folder),
+    /// To commands.
+    Command(OsString),
+}
+
+/// What a listener is made from.
+pub(super) struct Settings {
+    pub(super) output: Output,
+    /// How many streams to take, if not all.
+    pub(super) count: Option<u64>,
+    /// Streams that are taken at the same time.
+    pub(super) parallel: usize,
+    /// Bytes of a stream at most.
+    pub(super) max_bytes: u64,
+    /// After what silence a connection counts as lost.
+    pub(super) idle: Duration,
+    pub(super) signals: Signals,
+}
+
+/// Takes streams.
+pub(super) struct Listener {
+    settings: Settings,
+    incoming: BTreeMap<StreamId, Incoming>,
+    by_key: BTreeMap<u64, StreamId>,
+    /// Streams whose turn has not come.
+    waiting: VecDeque<StreamId>,
+    /// Streams whose turn it is.
+    active: usize,
+    taken: u64,
+    last_key: u64,
+    /// Files that have something that the system does not.
+    unwritten: BTreeSet<StreamId>,
+    /// Commands whose input or output has ended, that may be about to end.
+    ending: BTreeSet<StreamId>,
+    dying: Vec<Dying>,
+    reap_at: Option<Instant>,
+    /// Connections that are complete.
+    pub(super) connections: BTreeSet<ConnectionId>,
+    /// Streams that have ended and were not told.
+    pub(super) ended: VecDeque<Taken>,
+    /// The last client that could not connect, and why.
+    pub(super) unconnected: Option<String>,
+    /// Whether standard output takes nothing more.
+    pub(super) is_deaf: bool,
+    /// Bytes that came, of all streams.
+    pub(super) bytes: u64,
+}
+
+impl Listener {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            incoming: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            active: 0,
+            taken: 0,
+            last_key: 0,
+            unwritten: BTreeSet::new(),
+            ending: BTreeSet::new(),
+            dying: Vec::new(),
+            reap_at: None,
+            connections: BTreeSet::new(),
+            ended: VecDeque::new(),
+            unconnected: None,
+            is_deaf: false,
+            bytes: 0,
+        }
+    }
+
+    /// Whether it has taken as many streams as it should, and they have ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_sated() && self.incoming.is_empty()
+    }
+
+    /// Streams that are being taken, those included that wait.
+    pub(super) fn open(&self) -> usize {
+        self.incoming.len()
+    }
+
+    fn is_sated(&self) -> bool {
+        self.settings.count.is_some_and(|count| self.taken >= count)
+    }
+
+    /// Does what the threads of these keys make possible.
+    pub(super) fn signalled(&mut self, streams: &mut Streams<'_>, keys: &BTreeSet<u64>) {
+        for key in keys {
+            if let Some(&stream) = self.by_key.get(key) {
+                self.go_on(streams, stream);
+            }
+        }
+    }
+
+    /// Hands what was written to files to the system.
+    pub(super) fn write_out(&mut self, streams: &mut Streams<'_>) {
+        for stream in std::mem::take(&mut self.unwritten) {
+            let result = match self.incoming.get_mut(&stream).map(|incoming| &mut incoming.target) {
+                Some(Target::Part(part)) => part.write_out(),
+                Some(Target::Output(sink, _)) => sink.write_out(),
+                _ => Ok(()),
+            };
+            if let Err(error) = result {
+                self.end(streams.endpoint, stream, End::CannotStore(error));
+            }
+        }
+        self.next_in_turn(streams);
+    }
+
+    /// Breaks off all streams.
+    pub(super) fn interrupt(&mut self, streams: &mut Streams<'_>) {
+        self.waiting.clear();
+        let open: Vec<StreamId> = self.incoming.keys().copied().collect();
+        for stream in open {
+            self.end(streams.endpoint, stream, End::Interrupted);
+        }
+    }
+
+    /// A stream's turn has come.
+    fn begin(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+        let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+        self.active += 1;
+        let Settings { output, signals, .. } = &mut self.settings;
+        let key = incoming.key;
+        let target = match output {
+            Output::Standard => {
+                Sink::standard_output(key, signals.clone()).map(|sink| Target::Output(sink, None))
+            }
+            Output::Folder(folder) => folder.begin(&incoming.tag).map(Target::Part),
+            Output::Command(line) => {
+                let (peer, is_answered) = (incoming.peer, incoming.is_bidirectional);
+                Command::start(line, &incoming.tag, peer, is_answered, key, signals)
+                    .map(|command| Target::Command(Box::new(command)))
+            }
+        };
+        let first = match target {
+            Ok(target) => match std::mem::replace(&mut incoming.target, target) {
+                Target::Waiting(first) => first,
+                _ => Bytes::new(),
+            },
+            Err(error) => {
+                self.active -= 1;
+                return self.end(streams.endpoint, stream, End::CannotStore(error));
+            }
+        };
+        let is_whole = incoming.is_whole;
+        // One that is over needs nothing more read.
+        let _ = streams.endpoint.resume(stream);
+        self.give(streams, stream, first, is_whole);
+    }
+
+    /// Lets as many streams begin as have their turn now.
+    fn next_in_turn(&mut self, streams: &mut Streams<'_>) {
+        while self.active < self.settings.parallel
+            && !self.is_deaf
+            && let Some(stream) = self.waiting.pop_front()
+        {
+            self.begin(streams, stream);
+        }
+    }
+
+    /// Gives the next bytes of a stream to whom they go.
+    fn give(&mut self, streams: &mut Streams<'_>, stream: StreamId, bytes: Bytes, fin: bool) {
+        let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+        if !bytes.is_empty() {
+            match incoming.target.push(bytes) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let _ = streams.endpoint.pause(stream);
+                }
+                Err(error) => return self.end(streams.endpoint, stream, End::CannotStore(error)),
+            }
+            if matches!(incoming.target, Target::Part(_) | Target::Output(..)) {
+                self.unwritten.insert(stream);
+            }
+        }
+        if fin {
+            self.whole(streams, stream);
+        }
+    }
+
+    /// All of a stream was given to whom it goes.
+    fn whole(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+        let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+        incoming.is_whole = true;
+        match &mut incoming.target {
+            Target::Waiting(_) => {}
+            Target::Part(_) => self.end(streams.endpoint, stream, End::Complete),
+            Target::Output(sink, _) => {
+                if let Err(error) = sink.end() {
+                    return self.end(streams.endpoint, stream, End::CannotStore(error));
+                }
+                self.go_on(streams, stream);
+            }
+            Target::Command(command) => {
+                command.input.end();
+                self.go_on(streams, stream);
+            }
+        }
+    }
+
+    /// Does what can be done for a stream whose bytes go to a pipe or a command.
+    fn go_on(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+        let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+        let endpoint = &mut *streams.endpoint;
+        let has_room = match &mut incoming.target {
+            Target::Waiting(_) | Target::Part(_) => return,
+            Target::Output(sink, broken_off) => match sink.result() {
+                Some(Err(error)) => {
+                    self.is_deaf = true;
+                    return self.end(endpoint, stream, End::CannotStore(error));
+                }
+                Some(Ok(())) if incoming.is_whole || broken_off.is_some() => {
+                    let end = broken_off.take().unwrap_or(End::Complete);
+                    return self.end(endpoint, stream, end);
+                }
+                _ => sink.go_on(),
+            },
+            Target::Command(command) => {
+                let answer = command.answer(|bytes| endpoint.write(stream, bytes));
+                let fed = command.input.result();
+                let is_fed = fed.is_some();
+                if matches!(fed, Some(Err(_))) && !incoming.is_whole {
+                    // It reads no more: what comes would be for nobody.
+                    let _ = endpoint.stop(stream, codes::ENOUGH);
+                }
+                let has_room = command.input.go_on();
+                if is_fed || answer == Answer::Over {
+                    match command.status() {
+                        Ok(Some(status)) if answer == Answer::Over => {
+                            let end = match (status.success(), incoming.is_whole) {
+                                (false, _) => End::CommandFailed(status),
+                                (true, true) => End::Complete,
+                                (true, false) => End::Enough,
+                            };
+                            return self.end(endpoint, stream, end);
+                        }
+                        Ok(_) => self.look_again(streams.now, stream, is_fed),
+                        Err(error) => {
+                            return self.end(endpoint, stream, End::CannotStore(error));
+                        }
+                    }
+                }
+                has_room
+            }
+        };
+        if has_room {
+            let _ = streams.endpoint.resume(stream);
+        }
+    }
+
+    /// Looks again whether a command has ended.
+    fn look_again(&mut self, now: Instant, stream: StreamId, soon: bool) {
+        self.ending.insert(stream);
+        let at = now + if soon { REAP } else { SELDOM };
+        self.reap_at = Some(self.reap_at.map_or(at, |other| other.min(at)));
+    }
+
+    /// A stream has ended: its peer is told, what was made for it is let go, and it is put on record.
+    fn end(&mut self, endpoint: &mut Endpoint, stream: StreamId, mut end: End) {
+        let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+        let is_broken = matches!(end, End::Reset(_) | End::Lost(_) | End::TooLong);
+        if let Target::Output(sink, Some(_)) = &incoming.target
+            && is_broken
+            && sink.result().is_none()
+        {
+            return;
+        }
+        if let Target::Output(sink, broken_off @ None) = &mut incoming.target
+            && is_broken
+            && sink.end().is_ok()
+            && sink.result().is_none()
+        {
+            // The next one must not begin in the middle of what is still being written.
+            tell(endpoint, stream, &end);
+            *broken_off = Some(end);
+            return;
+        }
+        let Some(mut incoming) = self.incoming.remove(&stream) else { return };
+        self.by_key.remove(&incoming.key);
+        self.unwritten.remove(&stream);
+        self.ending.remove(&stream);
+        let target = std::mem::replace(&mut incoming.target, Target::Waiting(Bytes::new()));
+        self.active -= usize::from(!matches!(target, Target::Waiting(_)));
+        let mut file = None;
+        match target {
+            Target::Part(part) => match (&mut self.settings.output, &end) {
+                (Output::Folder(folder), End::Complete) => match folder.finish(part) {
+                    Ok(path) => file = Some(path),
+                    Err(error) => end = End::CannotStore(error),
+                },
+                // The first thing that went wrong is what is told.
+                _ => file = part.abandon().ok(),
+            },
+            Target::Command(command) => {
+                // One that failed or was content is gone, but not those that it may have left.
+                let mut dying = command.kill();
+                if !dying.is_gone() {
+                    self.dying.push(dying);
+                    self.reap_at = self.reap_at.or(Some(Instant::now() + REAP));
+                }
+            }
+            Target::Waiting(_) => self.waiting.retain(|other| *other != stream),
+            Target::Output(..) => {}
+        }
+        tell(endpoint, stream, &end);
+        self.ended.push_back(Taken::new(&incoming, &end, file, incoming.begun.elapsed()));
+    }
+
+    fn lost(&mut self, endpoint: &mut Endpoint, connection: ConnectionId, reason: &Reason) {
+        let was_connected = self.connections.remove(&connection);
+        let why = ends::of_connection(reason, was_connected, self.settings.idle).what().to_owned();
+        let of = |number| StreamId { connection, number };
+        let streams: Vec<StreamId> =
+            self.incoming.range(of(0)..=of(u64::MAX)).map(|(stream, _)| *stream).collect();
+        for stream in streams {
+            self.end(endpoint, stream, End::Lost(why.clone()));
+        }
+        if !was_connected {
+            self.unconnected = Some(why);
+        }
+    }
+}
+
+/// Tells the peer how its stream ended.
+fn tell(endpoint: &mut Endpoint, stream: StreamId, end: &End) {
+    // What is over already needs no telling.
+    match end {
+        End::Complete => {
+            let _ = endpoint.finish(stream);
+        }
+        End::Enough => {
+            let _ = endpoint.stop(stream, end.code());
+            let _ = endpoint.finish(stream);
+        }
+        _ => {
+            let _ = endpoint.stop(stream, end.code());
+            let _ = endpoint.reset(stream, end.code());
+        }
+    }
+}
+
+impl Acceptors for Listener {
+    fn opened(&mut self, streams: &mut Streams<'_>, opened: Opened) -> bool {
+        let Opened { stream, tag, .. } = opened;
+        if self.is_sated() {
+            return false;
+        }
+        let Some(peer) = streams.endpoint.peer(stream.connection) else { return false };
+        if self.waiting.len() >= WAITING {
+            let _ = streams.endpoint.stop(stream, TOO_MANY);
+            let _ = streams.endpoint.reset(stream, TOO_MANY);
+            return true;
+        }
+        self.taken += 1;
+        if self.is_sated() {
+            streams.acceptor_gone(ACCEPTOR);
+        }
+        self.last_key += 1;
+        self.by_key.insert(self.last_key, stream);
+        let incoming = Incoming {
+            key: self.last_key,
+            tag,
+            peer: peer.address,
+            is_bidirectional: stream.direction() == Direction::Bidirectional,
+            begun: streams.now,
+            bytes: 0,
+            is_whole: false,
+            target: Target::Waiting(Bytes::new()),
+        };
+        self.incoming.insert(stream, incoming);
+        let _ = streams.endpoint.pause(stream);
+        self.waiting.push_back(stream);
+        self.next_in_turn(streams);
+        true
+    }
+
+    fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
+        match notice {
+            Notice::Data { stream, bytes, fin, .. } => {
+                let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+                incoming.bytes += bytes.len() as u64;
+                self.bytes += bytes.len() as u64;
+                if incoming.bytes > self.settings.max_bytes {
+                    return self.end(streams.endpoint, stream, End::TooLong);
+                }
+                self.give(streams, stream, bytes, fin);
+            }
+            Notice::Event(Event::Connected { connection }) => {
+                self.connections.insert(connection);
+            }
+            Notice::Event(Event::Disconnected { connection, reason }) => {
+                self.lost(streams.endpoint, connection, &reason);
+            }
+            Notice::Event(Event::Reset { stream, code, .. }) => {
+                self.end(streams.endpoint, stream, End::Reset(code));
+            }
+            Notice::Event(Event::Writable { stream, .. }) => self.go_on(streams, stream),
+            Notice::Event(Event::Stopped { stream, .. }) => {
+                if let Some(Incoming { target: Target::Command(command), .. }) =
+                    self.incoming.get_mut(&stream)
+                {
+                    command.unanswered();
+                    self.go_on(streams, stream);
+                }
+            }
+            _ => {}
+        }
+        self.next_in_turn(streams);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.reap_at
+    }
+
+    fn handle_timeout(&mut self, streams: &mut Streams<'_>) {
+        self.reap_at = None;
+        self.dying.retain_mut(|dying| !dying.is_gone());
+        for stream in std::mem::take(&mut self.ending) {
+            self.go_on(streams, stream);
+        }
+        if !self.dying.is_empty() {
+            self.reap_at = self.reap_at.or(Some(streams.now + REAP));
+        }
+        self.next_in_turn(streams);
+    }
+}
+
+/// Why standard output takes nothing more.
+pub(super) fn deaf() -> io::Error {
+    sink::copy(&io::ErrorKind::BrokenPipe.into())
+}

@@ -1,0 +1,34 @@
+//! `gapless stream`: sends and takes streams over QUIC that find their owner by a tag.
+
+mod codes;
+mod command;
+mod ends;
+mod incoming;
+mod listen;
+mod listener;
+mod pipes;
+mod send;
+mod sender;
+mod sink;
+mod store;
+mod tags;
+mod tls;
+mod turns;
+mod url;
+
+use crate::args::Stream;
+use crate::failure::{Failure, Outcome};
+use crate::stop::Stop;
+
+pub(crate) use url::Url;
+
+/// Runs the command.
+///
+/// # Errors
+/// Something that it cannot go on without.
+pub(crate) fn run(args: &Stream, stop: &Stop) -> Result<Outcome, Failure> {
+    match args {
+        Stream::Listen(args) => listen::run(args, stop),
+        Stream::Send(args) => send::run(args, stop),
+    }
+}

@@ -1,0 +1,246 @@
+//! `gapless stream send`: from the command line to the end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use gapless_core::demux;
+use gapless_quic::tls::Fingerprint;
+use gapless_quic::{Config, Tagged, endpoint};
+use quinn_proto::ClientConfig;
+use serde::Serialize;
+
+use super::sender::{Attempts, Sender, Settings, Source};
+use super::sink::Sink;
+use super::turns::Turns;
+use super::{codes, tags, tls};
+use crate::args::Send;
+use crate::failure::{Failure, Outcome};
+use crate::input;
+use crate::progress::Progress;
+use crate::stop::Stop;
+use crate::summary;
+
+/// What the threads of the input and of the answer tell the loop.
+const KEY: u64 = 1;
+
+/// Runs the command.
+///
+/// # Errors
+/// Something that it cannot go on without, and all that can become of the stream but that it is taken.
+pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
+    args.check()?;
+    let (endpoint, client) = tls::sending(args)?;
+    let addresses = args.url.resolve()?;
+    let (mut turns, addresses) = bind(&endpoint, addresses)?;
+    let (source, total) = Source::open(&args.input, KEY, turns.signals.clone())?;
+    let answer = match args.unidirectional {
+        true => None,
+        false => Some(Sink::create(&args.answer, KEY, turns.signals.clone())?),
+    };
+    let sender = Sender::new(Settings {
+        tag: args.tag.0.clone(),
+        source,
+        source_name: input::name(&args.input),
+        answer,
+        answer_name: match args.to_standard_output() {
+            true => "standard output".into(),
+            false => args.answer.display().to_string(),
+        },
+        idle: args.idle.idle_timeout,
+    });
+    let begin = Instant::now();
+    let mut tagged = Tagged::new(demux::Config::default(), begin, sender)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let mut sending = Sending {
+        args,
+        client,
+        attempts: Attempts::new(addresses, begin),
+        deadline: begin + args.connect_timeout,
+        progress: Progress::of_bytes(total),
+    };
+    let result = sending.run(&mut turns, &mut tagged, stop);
+    sending.progress.clear();
+    let code = match &result {
+        Ok(()) => codes::FINE,
+        Err(_) if stop.is_asked() => codes::INTERRUPTED,
+        Err(_) => tagged.acceptors().code,
+    };
+    tagged.with(turns.endpoint(), Instant::now(), |streams, sender| sender.close(streams, code));
+    turns.flush(&mut tagged);
+    sending.report(tagged.acceptors(), &result, begin.elapsed())?;
+    result.map(|()| Outcome::Complete)
+}
+
+/// A socket that the addresses can be reached from, and those of them that can.
+fn bind(
+    endpoint: &endpoint::Config,
+    mut addresses: Vec<SocketAddr>,
+) -> Result<(Turns, Vec<SocketAddr>), Failure> {
+    let at = |ip: IpAddr| Turns::new(Config::new(SocketAddr::new(ip, 0), endpoint.clone()));
+    if addresses.iter().any(SocketAddr::is_ipv6) {
+        match at(Ipv6Addr::UNSPECIFIED.into()) {
+            Ok(turns) => return Ok((turns, addresses)),
+            Err(failure) => {
+                // A system without IPv6.
+                addresses.retain(SocketAddr::is_ipv4);
+                if addresses.is_empty() {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+    Ok((at(Ipv4Addr::UNSPECIFIED.into())?, addresses))
+}
+
+struct Sending<'a> {
+    args: &'a Send,
+    client: ClientConfig,
+    attempts: Attempts<SocketAddr>,
+    /// Until when there must be a connection.
+    deadline: Instant,
+    progress: Progress,
+}
+
+impl Sending<'_> {
+    fn run(
+        &mut self,
+        turns: &mut Turns,
+        tagged: &mut Tagged<Sender>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        loop {
+            let now = Instant::now();
+            if !tagged.acceptors().is_connected() {
+                self.connect(turns, tagged.acceptors(), now)?;
+            }
+            let keys = turns.turn(tagged)?;
+            tagged.with(turns.endpoint(), Instant::now(), |streams, sender| {
+                if !keys.is_empty() {
+                    sender.go_on(streams);
+                }
+                sender.write_out();
+            });
+            let sender = tagged.acceptors();
+            if let Some(result) = sender.result.take() {
+                return result;
+            }
+            if stop.is_asked() {
+                return Err(Failure::new(Outcome::Lost, "interrupted: the stream is broken off"));
+            }
+            let answered = sender.answered;
+            self.progress.show(sender.sent, || match answered {
+                0 => String::new(),
+                bytes => format!("{bytes} bytes of answer"),
+            });
+        }
+    }
+
+    /// Tries the next address, if it is time for it.
+    fn connect(
+        &mut self,
+        turns: &mut Turns,
+        sender: &mut Sender,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let url = &self.args.url;
+        while let Some(address) = self.attempts.next(now, !sender.attempts.is_empty()) {
+            match turns.endpoint().connect(now, self.client.clone(), address, &url.host) {
+                Ok(connection) => sender.attempts.push(connection),
+                Err(error) => {
+                    let words = format!("cannot connect to {url}: {error}");
+                    sender.refusal = Some(Failure::unreachable(words));
+                }
+            }
+        }
+        if sender.attempts.is_empty() && self.attempts.is_over() && sender.result.is_none() {
+            let refusal = sender.refusal.take();
+            return Err(refusal.unwrap_or_else(|| Failure::unreachable(format!("no way to {url}"))));
+        }
+        if now >= self.deadline {
+            let seconds = self.args.connect_timeout.as_secs_f64();
+            return Err(Failure::unreachable(format!("{url} does not answer for {seconds} s"))
+                .advise("see that a listener runs there, and that UDP gets through"));
+        }
+        Ok(())
+    }
+
+    /// Tells what became of the stream.
+    fn report(
+        &self,
+        sender: &Sender,
+        result: &Result<(), Failure>,
+        elapsed: Duration,
+    ) -> Result<(), Failure> {
+        let peer = sender.peer.as_ref();
+        let sent = Sent {
+            tag: tags::written(&self.args.tag.0),
+            peer: peer.map(|peer| peer.address),
+            fingerprint: peer
+                .and_then(|peer| peer.fingerprint)
+                .map(|of| Fingerprint(of).to_string()),
+            bytes: sender.sent,
+            answer_bytes: sender.answered,
+            end: name(
+                result.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Complete),
+            ),
+            error: result.as_ref().err().map(|failure| failure.what().to_owned()),
+            elapsed_seconds: elapsed.as_secs_f64(),
+        };
+        let text = match (self.args.json, result) {
+            (true, _) => summary::json(&sent),
+            (false, Ok(())) => sent.line(),
+            // The failure says it.
+            (false, Err(_)) => return Ok(()),
+        };
+        match self.args.to_standard_output() {
+            true => self.progress.tell(text.trim_end()),
+            false => summary::print(&text)?,
+        }
+        Ok(())
+    }
+}
+
+/// What became of a stream that was sent.
+#[derive(Debug, Serialize)]
+struct Sent {
+    tag: String,
+    /// Who has it; `None` if nobody answered.
+    peer: Option<SocketAddr>,
+    /// Of the peer's certificate.
+    fingerprint: Option<String>,
+    /// Bytes that were given to the connection.
+    bytes: u64,
+    answer_bytes: u64,
+    end: &'static str,
+    /// What is wrong, in words, of a stream that is not complete.
+    error: Option<String>,
+    elapsed_seconds: f64,
+}
+
+impl Sent {
+    /// One line for people.
+    fn line(&self) -> String {
+        let Self { tag, bytes, answer_bytes, elapsed_seconds, .. } = self;
+        let peer = self.peer.map_or(String::new(), |peer| format!(" to {peer}"));
+        let answer = match answer_bytes {
+            0 => String::new(),
+            bytes => format!(", {bytes} bytes of answer"),
+        };
+        format!("{tag}{peer}: {bytes} bytes in {elapsed_seconds:.2} s, complete{answer}\n")
+    }
+}
+
+/// What an end is called in JSON.
+const fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Complete => "complete",
+        Outcome::Unreachable => "unreachable",
+        Outcome::Untrusted => "untrusted",
+        Outcome::WrongProtocol => "wrong_protocol",
+        Outcome::RefusedTag => "refused",
+        Outcome::Io | Outcome::Usage => "failed",
+        Outcome::Lost | Outcome::Differs | Outcome::TimedOut | Outcome::CommandFailed => {
+            "broken_off"
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Sends one stream: connects to whichever address answers first, writes as there is credit, and takes the
+//! answer.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gapless_core::demux::{AcceptorId, Direction, Registrant};
+use gapless_quic::tagged::{Notice, OpenError, Opened, PROTOCOL, Streams};
+use gapless_quic::{Acceptors, ConnectionId, Event, Peer, Reason, StreamId};
+
+use super::pipes::{BLOCK, Next, Reader, Signals};
+use super::sink::Sink;
+use super::{codes, ends, tags};
+use crate::failure::{Failure, Outcome};
+use crate::input::{is_standard, name};
+
+/// Whose the stream is.
+const OWN: AcceptorId = AcceptorId(1);
+
+/// What is sent.
+pub(super) enum Source {
+    /// A file: it keeps nobody waiting.
+    File(File),
+    /// What may.
+    Pipe(Reader),
+}
+
+impl Source {
+    /// Opens a file or standard input; and how long it is, if that is known.
+    ///
+    /// # Errors
+    /// There is no such file, or it may not be read.
+    pub(super) fn open(
+        path: &Path,
+        key: u64,
+        signals: Signals,
+    ) -> Result<(Self, Option<u64>), Failure> {
+        let failed = |doing| move |error: io::Error| Failure::io(doing, name(path), &error);
+        if is_standard(path) {
+            let reader = Reader::new(io::stdin(), key, signals).map_err(failed("read"))?;
+            return Ok((Self::Pipe(reader), None));
+        }
+        let file = File::open(path).map_err(|error| {
+            let failure = Failure::file("open", path, &error);
+            match error.kind() {
+                io::ErrorKind::NotFound => failure.advise("name a file that exists, or `-`"),
+                _ => failure,
+            }
+        })?;
+        let metadata = file.metadata().map_err(failed("read"))?;
+        if metadata.is_dir() {
+            return Err(Failure::content(format!("cannot read {}: it is a folder", name(path)))
+                .advise("name a file, or `-` for standard input"));
+        }
+        if metadata.is_file() {
+            return Ok((Self::File(file), Some(metadata.len())));
+        }
+        Ok((Self::Pipe(Reader::new(file, key, signals).map_err(failed("read"))?), None))
+    }
+
+    fn next(&mut self) -> Next {
+        match self {
+            Self::File(file) => {
+                let mut block = Vec::with_capacity(BLOCK);
+                match file.take(BLOCK as u64).read_to_end(&mut block) {
+                    Ok(0) => Next::End,
+                    Ok(_) => Next::Bytes(block.into()),
+                    Err(error) => Next::Failed(error),
+                }
+            }
+            Self::Pipe(reader) => reader.next(),
+        }
+    }
+}
+
+/// How far the sending direction is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sending {
+    /// There may be more.
+    Open,
+    /// All was written.
+    Ended,
+    /// All has arrived.
+    Arrived,
+    /// The peer wants no more.
+    Enough,
+}
+
+/// What a sender is made from.
+pub(super) struct Settings {
+    pub(super) tag: Vec<u8>,
+    pub(super) source: Source,
+    /// What errors call it.
+    pub(super) source_name: String,
+    /// Where the answer goes; `None` of a stream that goes one way.
+    pub(super) answer: Option<Sink>,
+    /// What errors call it.
+    pub(super) answer_name: String,
+    /// After what silence the connection counts as lost.
+    pub(super) idle: Duration,
+}
+
+/// Sends one stream.
+pub(super) struct Sender {
+    settings: Settings,
+    /// Connections that may become the one.
+    pub(super) attempts: Vec<ConnectionId>,
+    connection: Option<ConnectionId>,
+    stream: Option<StreamId>,
+    /// The other side, as it was when the connection was complete.
+    pub(super) peer: Option<Peer>,
+    unsent: Bytes,
+    sending: Sending,
+    is_answered: bool,
+    /// Bytes that were given to the connection.
+    pub(super) sent: u64,
+    /// Bytes of the answer.
+    pub(super) answered: u64,
+    /// The last attempt that failed, and why.
+    pub(super) refusal: Option<Failure>,
+    /// What the peer is told if it failed.
+    pub(super) code: u64,
+    /// How it ended.
+    pub(super) result: Option<Result<(), Failure>>,
+}
+
+impl Sender {
+    pub(super) const fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            attempts: Vec::new(),
+            connection: None,
+            stream: None,
+            peer: None,
+            unsent: Bytes::new(),
+            sending: Sending::Open,
+            is_answered: false,
+            sent: 0,
+            answered: 0,
+            refusal: None,
+            code: codes::BROKEN_OFF,
+            result: None,
+        }
+    }
+
+    /// Whether a connection is complete.
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Does what the threads make possible.
+    pub(super) fn go_on(&mut self, streams: &mut Streams<'_>) {
+        if let (Some(stream), Some(sink)) = (self.stream, &mut self.settings.answer)
+            && !self.is_answered
+            && sink.go_on()
+        {
+            // One that is over needs nothing more read.
+            let _ = streams.endpoint.resume(stream);
+        }
+        self.send(streams);
+        self.look();
+    }
+
+    /// Hands what was written to a file to the system.
+    pub(super) fn write_out(&mut self) {
+        if let Some(sink) = &mut self.settings.answer
+            && let Err(error) = sink.write_out()
+        {
+            self.unwritten(&error);
+        }
+    }
+
+    /// Breaks the stream off and closes all connections.
+    pub(super) fn close(&mut self, streams: &mut Streams<'_>, code: u64) {
+        if let Some(stream) = self.stream
+            && code != codes::FINE
+        {
+            let _ = streams.endpoint.reset(stream, code);
+            let _ = streams.endpoint.stop(stream, code);
+        }
+        for connection in self.attempts.drain(..).chain(self.connection.take()) {
+            // One that is over needs no closing.
+            let _ = streams.endpoint.close(streams.now, connection, code, b"");
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        // The first thing that went wrong is what is told.
+        self.result.get_or_insert(Err(failure));
+    }
+
+    fn unwritten(&mut self, error: &io::Error) {
+        self.code = codes::CANNOT_STORE;
+        let failure = Failure::io("write to", &self.settings.answer_name, error);
+        self.fail(failure);
+    }
+
+    fn broken_off(&mut self, code: u64) {
+        let (outcome, words) = codes::refusal(code, &tags::written(&self.settings.tag));
+        self.fail(Failure::new(outcome, words));
+    }
+
+    fn connected(&mut self, streams: &mut Streams<'_>, connection: ConnectionId) {
+        let peer = streams.endpoint.peer(connection);
+        self.attempts.retain(|other| *other != connection);
+        if self.connection.is_some() {
+            let _ = streams.endpoint.close(streams.now, connection, codes::FINE, b"");
+            return;
+        }
+        self.connection = Some(connection);
+        for other in self.attempts.drain(..) {
+            let _ = streams.endpoint.close(streams.now, other, codes::FINE, b"");
+        }
+        let protocol = peer.as_ref().and_then(|peer| peer.protocol.clone());
+        self.peer = peer;
+        if protocol.is_none_or(|protocol| protocol != PROTOCOL) {
+            let words = "the peer did not agree on the protocol (ALPN) gapless/1";
+            return self.fail(Failure::new(Outcome::WrongProtocol, words));
+        }
+        self.open(streams);
+    }
+
+    fn open(&mut self, streams: &mut Streams<'_>) {
+        let (Some(connection), None) = (self.connection, self.stream) else { return };
+        let direction = match self.settings.answer {
+            Some(_) => Direction::Bidirectional,
+            None => Direction::Unidirectional,
+        };
+        let by = Registrant::Application;
+        match streams.open(connection, direction, OWN, &self.settings.tag, by) {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.send(streams);
+            }
+            // It is told when there is.
+            Err(OpenError::NoCredit) => {}
+            Err(error) => self.fail(Failure::new(Outcome::Lost, error.to_string())),
+        }
+    }
+
+    /// Writes as much as there is, and as there is credit for.
+    fn send(&mut self, streams: &mut Streams<'_>) {
+        let Some(stream) = self.stream else { return };
+        while self.sending == Sending::Open && self.result.is_none() {
+            if self.unsent.is_empty() {
+                match self.settings.source.next() {
+                    Next::Bytes(bytes) => self.unsent = bytes,
+                    Next::NotYet => return,
+                    Next::End => {
+                        self.sending = Sending::Ended;
+                        // It is refused only where the peer stopped it, which is told.
+                        let _ = streams.endpoint.finish(stream);
+                    }
+                    Next::Failed(error) => {
+                        self.code = codes::CANNOT_READ;
+                        let failure = Failure::io("read", &self.settings.source_name, &error);
+                        self.fail(failure);
+                    }
+                }
+                continue;
+            }
+            match streams.endpoint.write(stream, &mut self.unsent) {
+                Ok(written) => self.sent += written as u64,
+                // That it was stopped, or that the connection is lost, is told.
+                Err(_) => return,
+            }
+            if !self.unsent.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Takes the next bytes of the answer.
+    fn answer(&mut self, streams: &mut Streams<'_>, stream: StreamId, bytes: Bytes, fin: bool) {
+        let Some(sink) = &mut self.settings.answer else { return };
+        self.answered += bytes.len() as u64;
+        let mut result = Ok(true);
+        if !bytes.is_empty() {
+            result = sink.push(bytes);
+        }
+        if fin && result.is_ok() {
+            self.is_answered = true;
+            result = sink.end().map(|()| true);
+        }
+        match result {
+            Ok(true) => {}
+            Ok(false) => {
+                let _ = streams.endpoint.pause(stream);
+            }
+            Err(error) => self.unwritten(&error),
+        }
+        self.look();
+    }
+
+    /// Looks whether it is over.
+    fn look(&mut self) {
+        let written = self.settings.answer.as_ref().map(Sink::result);
+        let is_written = match written {
+            Some(Some(Err(error))) => return self.unwritten(&error),
+            Some(Some(Ok(()))) => self.is_answered,
+            Some(None) => false,
+            None => true,
+        };
+        match self.sending {
+            Sending::Arrived if is_written => {
+                self.result.get_or_insert(Ok(()));
+            }
+            Sending::Enough if is_written => self.broken_off(codes::ENOUGH),
+            _ => {}
+        }
+    }
+
+    fn disconnected(&mut self, connection: ConnectionId, reason: &Reason) {
+        let is_own = self.connection == Some(connection);
+        let failure = ends::of_connection(reason, is_own, self.settings.idle);
+        if is_own {
+            self.connection = None;
+            self.fail(failure);
+        } else if self.attempts.contains(&connection) {
+            self.attempts.retain(|other| *other != connection);
+            self.refusal = Some(failure);
+        }
+    }
+}
+
+impl Acceptors for Sender {
+    fn opened(&mut self, _: &mut Streams<'_>, _: Opened) -> bool {
+        // It registers no tag.
+        false
+    }
+
+    fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
+        match notice {
+            Notice::Data { stream, bytes, fin, .. } => self.answer(streams, stream, bytes, fin),
+            Notice::HandOffFailed { .. } => {}
+            Notice::Event(event) => match event {
+                Event::Connected { connection } => self.connected(streams, connection),
+                Event::Disconnected { connection, reason } => {
+                    self.disconnected(connection, &reason);
+                }
+                Event::Openable { .. } => self.open(streams),
+                Event::Writable { .. } => self.send(streams),
+                Event::Finished { .. } => {
+                    self.sending = Sending::Arrived;
+                    self.look();
+                }
+                Event::Stopped { code: codes::ENOUGH, .. } if self.settings.answer.is_some() => {
+                    self.sending = Sending::Enough;
+                    self.look();
+                }
+                Event::Stopped { code, .. } | Event::Reset { code, .. } => self.broken_off(code),
+                _ => {}
+            },
+        }
+    }
+}
+
+/// How soon the next address is tried while no other has answered.
+pub(super) const STAGGER: Duration = Duration::from_millis(250);
+
+/// When to do what while there is no connection.
+pub(super) struct Attempts<T> {
+    left: std::vec::IntoIter<T>,
+    next: Instant,
+}
+
+impl<T> Attempts<T> {
+    pub(super) fn new(addresses: Vec<T>, now: Instant) -> Self {
+        Self { left: addresses.into_iter(), next: now }
+    }
+
+    /// The address to try now, if it is time for one: at once, when no other is being tried.
+    pub(super) fn next(&mut self, now: Instant, is_trying: bool) -> Option<T> {
+        if is_trying && now < self.next {
+            return None;
+        }
+        self.next = now + STAGGER;
+        self.left.next()
+    }
+
+    /// Whether all were tried.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_tried_one_after_the_other_while_none_answers() {
+        let begin = Instant::now();
+        let mut attempts = Attempts::new(vec![1, 2, 3], begin);
+        assert_eq!(attempts.next(begin, false), Some(1));
+        assert_eq!(attempts.next(begin, true), None);
+        assert_eq!(attempts.next(begin + STAGGER, true), Some(2));
+        // The first two have failed.
+        assert_eq!(attempts.next(begin + STAGGER, false), Some(3));
+        assert!(attempts.is_over());
+        assert_eq!(attempts.next(begin + STAGGER, false), None);
+    }
+}

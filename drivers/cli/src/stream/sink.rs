@@ -1,0 +1,123 @@
+//! Where the bytes of one stream go if not into a folder or to a command: a file that is written to at once, or a
+//! pipe that may make its writer wait.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::pipes::{Signals, Writer};
+use super::store::Gathered;
+use crate::failure::Failure;
+use crate::input::is_standard;
+
+/// A sink.
+pub(super) enum Sink {
+    /// It takes everything at once.
+    File(Gathered<File>),
+    /// It has a thread.
+    Pipe(Writer),
+}
+
+impl Sink {
+    /// Standard output.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn standard_output(key: u64, signals: Signals) -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd;
+            // Beside the standard library's buffer, which is for lines.
+            let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            Self::of(file, key, signals)
+        }
+        #[cfg(not(unix))]
+        Ok(Self::Pipe(Writer::new(io::stdout(), key, signals)?))
+    }
+
+    /// A new file in place of what is there, or standard output.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn create(path: &Path, key: u64, signals: Signals) -> Result<Self, Failure> {
+        if is_standard(path) {
+            return Self::standard_output(key, signals)
+                .map_err(|error| Failure::io("write to", "standard output", &error));
+        }
+        File::create(path)
+            .and_then(|file| Self::of(file, key, signals))
+            .map_err(|error| Failure::file("create", path, &error))
+    }
+
+    fn of(file: File, key: u64, signals: Signals) -> io::Result<Self> {
+        Ok(match file.metadata()?.is_file() {
+            true => Self::File(Gathered::new(file)),
+            false => Self::Pipe(Writer::new(file, key, signals)?),
+        })
+    }
+
+    /// Gives the next bytes; whether there is room for more.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub(super) fn push(&mut self, bytes: Bytes) -> io::Result<bool> {
+        match self {
+            Self::File(file) => file.push(bytes).map(|()| true),
+            Self::Pipe(writer) => Ok(writer.push(bytes)),
+        }
+    }
+
+    /// Whether there is room again.
+    pub(super) fn go_on(&mut self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Pipe(writer) => writer.go_on(),
+        }
+    }
+
+    /// Hands everything to the system, or to the thread that does.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write_out(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_out(),
+            Self::Pipe(_) => Ok(()),
+        }
+    }
+
+    /// Nothing comes after what was pushed.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_out(),
+            Self::Pipe(writer) => {
+                writer.end();
+                Ok(())
+            }
+        }
+    }
+
+    /// How it ended: `None` while it is still being written.
+    pub(super) fn result(&self) -> Option<io::Result<()>> {
+        match self {
+            Self::File(_) => Some(Ok(())),
+            Self::Pipe(writer) => writer.result().map(|result| match result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(copy(error)),
+            }),
+        }
+    }
+}
+
+/// An error again: the thread keeps the first.
+pub(super) fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}

@@ -1,0 +1,98 @@
+//! Who we are and whom we believe, as the command line says it.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use gapless_quic::endpoint;
+use gapless_quic::tagged::PROTOCOL;
+use gapless_quic::tls::{
+    ClientAuth, ClientTrust, Identity, Keys, Trust, client_config, endpoint_config, server_config,
+};
+use quinn_proto::ClientConfig;
+
+use crate::args::{Listen, Send};
+use crate::failure::Failure;
+use crate::progress::say;
+
+/// The name that every self-signed certificate is good for.
+const LOCALHOST: &str = "localhost";
+
+/// Who a listener is.
+///
+/// # Errors
+/// Its files cannot be read or written, or make no sense.
+pub(super) fn identity(args: &Listen) -> Result<Identity, Failure> {
+    if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        return Ok(Identity::from_files(cert, key)?);
+    }
+    let folder = match &args.identity {
+        Some(folder) => folder.clone(),
+        None => data_folder().ok_or_else(|| {
+            Failure::usage("there is no home folder to keep the certificate in")
+                .advise("name a folder with --identity DIR")
+        })?,
+    };
+    let names: Vec<&str> =
+        std::iter::once(LOCALHOST).chain(args.name.iter().map(String::as_str)).collect();
+    Ok(Identity::kept_in(&folder, &names, SystemTime::now())?)
+}
+
+/// Where a user's certificate is kept.
+fn data_folder() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let data = std::env::var_os("XDG_DATA_HOME").and_then(|path| absolute(path.into()));
+    let data = data.or_else(|| Some(absolute(std::env::home_dir()?)?.join(".local/share")))?;
+    Some(data.join("gapless").join("identity"))
+}
+
+/// What a listener's endpoint is made from.
+///
+/// # Errors
+/// The file of the clients' authorities cannot be read.
+pub(super) fn listening(args: &Listen, identity: &Identity) -> Result<endpoint::Config, Failure> {
+    // Whoever comes to a port of the system's choice after a restart is a stranger.
+    let keys = match args.listen.port() {
+        0 => Keys::random()?,
+        _ => identity.keys(&args.listen.to_string()),
+    };
+    let clients = match (&args.client_ca, &args.client_pin[..]) {
+        (Some(file), _) => ClientAuth::Required(ClientTrust::File(file.clone())),
+        (None, []) => ClientAuth::None,
+        (None, pins) => ClientAuth::Required(ClientTrust::Pinned(pins.to_vec())),
+    };
+    let server = server_config(identity, &[PROTOCOL], &clients)?;
+    let mut config = with(endpoint_config(&keys, Some(server)), args.idle.idle_timeout);
+    config.limits.max_connections = args.max_connections as usize;
+    Ok(config)
+}
+
+/// What a sender's endpoint is made from, and what it connects with.
+///
+/// # Errors
+/// A file cannot be read or makes no sense, or the system has no authorities.
+pub(super) fn sending(args: &Send) -> Result<(endpoint::Config, ClientConfig), Failure> {
+    let trust = match (&args.ca, args.pin, args.insecure) {
+        (Some(file), ..) => Trust::File(file.clone()),
+        (None, Some(pin), _) => Trust::Pinned(pin),
+        (None, None, true) => {
+            say("warning: --insecure: whoever is on the path can read and change everything");
+            Trust::Insecure
+        }
+        (None, None, false) => Trust::System,
+    };
+    let identity = match (&args.client_cert, &args.client_key) {
+        (Some(cert), Some(key)) => Some(Identity::from_files(cert, key)?),
+        _ => None,
+    };
+    let crypto = client_config(&trust, &[PROTOCOL], identity.as_ref())?;
+    let config = with(endpoint_config(&Keys::random()?, None), args.idle.idle_timeout);
+    Ok((config, ClientConfig::new(crypto)))
+}
+
+/// An endpoint's configuration with what the command line says.
+fn with(mut config: endpoint::Config, idle: Duration) -> endpoint::Config {
+    config.transport.idle_timeout = idle;
+    // Often enough that one may get lost.
+    config.transport.keep_alive = idle / 3;
+    config
+}

@@ -1,0 +1,122 @@
+//! Where a stream is sent to: `quic://HOST:PORT`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+use crate::failure::Failure;
+
+/// What comes before the host.
+const SCHEME: &str = "quic://";
+
+/// A server: its name or address, and its port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Url {
+    /// A DNS name or an IP address, without brackets: what its certificate must be good for.
+    pub(crate) host: String,
+    /// The UDP port.
+    pub(crate) port: u16,
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("`{text}` is not of the form quic://HOST:PORT");
+        let rest = text.strip_prefix(SCHEME).ok_or_else(form)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = rest.rsplit_once(':').ok_or_else(form)?;
+        let port = match port.parse() {
+            Ok(0) => return Err("nobody can be reached at port 0".into()),
+            Ok(port) if port_is_plain(rest) => port,
+            _ => return Err(format!("`{port}` is no port: 1 to 65535")),
+        };
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bracketed {
+            Some(host) if matches!(host.parse(), Ok(IpAddr::V6(_))) => host,
+            None if !host.is_empty() && !host.contains([':', '/', '@', '[', ']', '?', '#']) => host,
+            _ => return Err(form() + "; an IPv6 address stands in brackets"),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// Whether a port is written with digits only.
+fn port_is_plain(rest: &str) -> bool {
+    rest.rsplit(':').next().is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "{SCHEME}[{}]:{}", self.host, self.port),
+            false => write!(f, "{SCHEME}{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl Url {
+    /// Its addresses, each once, in the system's order.
+    ///
+    /// # Errors
+    /// The name is not known.
+    pub(super) fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| {
+            Failure::unreachable(format!("cannot find {}: {error}", self.host))
+                .advise("see that the name is right, or name an IP address")
+        })?;
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in found {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            return Err(Failure::unreachable(format!("{} has no address", self.host)));
+        }
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(host: &str, port: u16) -> Url {
+        Url { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn a_url_names_a_host_and_a_port() {
+        assert_eq!("quic://example.org:4433".parse(), Ok(url("example.org", 4433)));
+        assert_eq!("quic://127.0.0.1:1/".parse(), Ok(url("127.0.0.1", 1)));
+        assert_eq!("quic://[::1]:65535".parse(), Ok(url("::1", 65535)));
+        assert_eq!(url("::1", 7).to_string(), "quic://[::1]:7");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for text in [
+            "",
+            "localhost:1",
+            "https://localhost:1",
+            "quic://localhost",
+            "quic://:1",
+            "quic://localhost:0",
+            "quic://localhost:65536",
+            "quic://localhost:+1",
+            "quic://localhost:1/path",
+            "quic://::1:1",
+            "quic://[localhost]:1",
+            "quic://user@host:1",
+        ] {
+            assert!(text.parse::<Url>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_needs_no_looking_up() {
+        let [address] = url("::1", 9).resolve().unwrap()[..] else { panic!("one address") };
+        assert_eq!(address, "[::1]:9".parse().unwrap());
+    }
+}

@@ -1,0 +1,333 @@
+//! `gapless stream`: what is sent is what is taken, by files, commands and pipes.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::thread;
+use std::time::Duration;
+
+use crate::program::{Ended, Files, Program, wait_until};
+
+/// A running listener.
+pub(crate) struct Listener {
+    pub(crate) program: Program,
+    /// Where it listens, as a URL.
+    pub(crate) url: String,
+    pub(crate) fingerprint: String,
+}
+
+impl Listener {
+    /// Starts one on a port of the system's choice.
+    pub(crate) fn start(files: &Files, arguments: &str) -> Self {
+        Self::with(files, arguments.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// One that runs a command for each stream.
+    pub(crate) fn exec(files: &Files, arguments: &str, command: &str) -> Self {
+        let mut all: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        all.extend(["--exec".to_owned(), command.to_owned()]);
+        Self::with(files, all)
+    }
+
+    fn with(files: &Files, arguments: Vec<String>) -> Self {
+        Self::at("127.0.0.1:0", files, arguments)
+    }
+
+    /// Starts one at an address.
+    pub(crate) fn at(address: &str, files: &Files, arguments: Vec<String>) -> Self {
+        let identity = files.path("identity");
+        let mut all = vec!["stream", "listen", "--json", "--listen", address];
+        all.extend(["--identity", &identity]);
+        all.extend(arguments.iter().map(String::as_str));
+        let mut program = Program::start(all);
+        let url = format!("quic://{}", program.address("listening on"));
+        let fingerprint = program.told("fingerprint");
+        Self { program, url, fingerprint }
+    }
+
+    /// Starts somebody who sends to it.
+    pub(crate) fn sender(&self, arguments: &str) -> Program {
+        let line = format!("stream send {} --pin {} {arguments}", self.url, self.fingerprint);
+        Program::start(line.split_whitespace())
+    }
+
+    /// Sends to it.
+    pub(crate) fn send(&self, arguments: &str) -> Ended {
+        self.sender(arguments).wait()
+    }
+}
+
+#[test]
+fn streams_of_any_length_arrive_as_they_are() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener = Listener::start(&files, &format!("--tag size --output {inbox} --count 6"));
+    let sizes = [0, 1, 1_199, 65_536, 1_000_003, 100 << 20];
+    for (size, number) in sizes.into_iter().zip(1..) {
+        let input = files.noise("input", size);
+        let sent = listener.send(&format!("--tag size --input {input} --json --answer /dev/null"));
+        sent.assert_code(0);
+        let sent = sent.json();
+        assert_eq!((&sent["bytes"], &sent["end"]), (&size.into(), &"complete".into()));
+        assert_eq!(sent["fingerprint"], listener.fingerprint);
+        // Who was told that it is complete finds it complete.
+        files.assert_same("input", &format!("inbox/size.{number:06}"));
+    }
+    let taken = listener.program.wait();
+    taken.assert_code(0);
+    let taken = taken.objects();
+    let bytes: Vec<u64> = taken.iter().map(|stream| stream["bytes"].as_u64().unwrap()).collect();
+    assert_eq!(bytes, sizes.map(|size| size as u64));
+    assert!(taken.iter().all(|stream| stream["end"] == "complete"));
+}
+
+#[test]
+fn a_stream_that_goes_one_way_arrives_too() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener = Listener::start(&files, &format!("--tag logs --output {inbox} --once"));
+    let input = files.noise("input", 3_000_000);
+    let sent = listener.send(&format!("--tag logs --input {input} --unidirectional --json"));
+    sent.assert_code(0);
+    assert_eq!(sent.json()["bytes"], 3_000_000);
+    listener.program.wait().assert_code(0);
+    files.assert_same("input", "inbox/logs.000001");
+}
+
+#[test]
+fn several_senders_at_once_have_a_file_each() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener = Listener::start(&files, &format!("--tag a --tag b --output {inbox} --count 8"));
+    let input = files.noise("input", 2_000_000);
+    let senders: Vec<Program> = ["a", "b", "a", "b", "a", "b", "a", "b"]
+        .map(|tag| listener.sender(&format!("--tag {tag} --input {input}")))
+        .into();
+    for sender in senders {
+        sender.wait().assert_code(0);
+    }
+    listener.program.wait().assert_code(0);
+    let names = files.names("inbox");
+    assert_eq!(names.iter().filter(|name| name.starts_with("a.")).count(), 4);
+    assert_eq!(names.iter().filter(|name| name.starts_with("b.")).count(), 4);
+    for name in names {
+        files.assert_same("input", &format!("inbox/{name}"));
+    }
+}
+
+#[test]
+fn a_pipe_at_both_ends_carries_a_stream() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag pipe --once");
+    let mut sender = listener.sender("--tag pipe");
+    sender.write(b"first ");
+    sender.write(b"second");
+    sender.wait().assert_code(0);
+    let taken = listener.program.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.output, b"first second");
+    assert!(taken.errors.contains(r#""bytes":12,"end":"complete""#), "{}", taken.errors);
+}
+
+#[test]
+fn streams_to_standard_output_come_one_after_the_other() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag line --count 3");
+    let mut senders: Vec<Program> = (0..3).map(|_| listener.sender("--tag line")).collect();
+    // They are taken in whatever order they come, but never into each other.
+    for part in [b"begin,", b"go on,", b"--end;"] {
+        senders.iter_mut().for_each(|sender| sender.write(part));
+    }
+    senders.iter_mut().for_each(Program::end_input);
+    for sender in senders {
+        sender.wait().assert_code(0);
+    }
+    assert_eq!(listener.program.wait().output, b"begin,go on,--end;".repeat(3));
+}
+
+#[test]
+fn a_command_answers_with_what_it_writes() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag echo --count 2", "cat");
+    for size in [0, 20 << 20] {
+        let input = files.noise("input", size);
+        let answer = files.path("answer");
+        let sent = listener.send(&format!("--tag echo --input {input} --answer {answer} --json"));
+        sent.assert_code(0);
+        assert_eq!(sent.json()["answer_bytes"], size);
+        files.assert_same("input", "answer");
+    }
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn the_answer_goes_to_standard_output() {
+    let files = Files::new();
+    let input = files.noise("input", 5_000_000);
+    let listener = Listener::exec(&files, "--tag sum --once", "sha256sum");
+    let sent = listener.send(&format!("--tag sum --input {input}"));
+    sent.assert_code(0);
+    let direct = std::process::Command::new("sha256sum").arg(&input).output().unwrap();
+    assert_eq!(sent.output[..64], direct.stdout[..64]);
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn a_command_knows_the_tag_and_the_peer() {
+    let files = Files::new();
+    let told = "printf '%s %s' \"$GAPLESS_TAG\" \"$GAPLESS_PEER\"";
+    let listener = Listener::exec(&files, "--tag a/b;x --once", told);
+    let sent = listener.send("--tag a/b;x");
+    sent.assert_code(0);
+    let answer = String::from_utf8(sent.output).unwrap();
+    assert!(answer.starts_with("a%2Fb%3Bx 127.0.0.1:"), "{answer}");
+}
+
+#[test]
+fn no_more_commands_run_than_allowed_and_all_get_their_turn() {
+    let files = Files::new();
+    let (lock, clash) = (files.path("lock"), files.path("clash"));
+    // Two at once could not both make the folder.
+    let command = format!("mkdir {lock} || touch {clash}; cat; rmdir {lock}");
+    let listener = Listener::exec(&files, "--tag one --count 5 --parallel 1", &command);
+    let input = files.noise("input", 300_000);
+    let senders: Vec<Program> = (0..5)
+        .map(|_| listener.sender(&format!("--tag one --input {input} --answer /dev/null --json")))
+        .collect();
+    for sender in senders {
+        let sent = sender.wait();
+        sent.assert_code(0);
+        assert_eq!(sent.json()["answer_bytes"], 300_000);
+    }
+    listener.program.wait().assert_code(0);
+    assert!(!std::fs::exists(clash).unwrap(), "two commands ran at once");
+}
+
+#[test]
+fn a_command_that_reads_nothing_holds_its_sender_back() {
+    let files = Files::new();
+    let input = files.noise("input", 64 << 20);
+    let pid = files.path("pid");
+    let command = format!("echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 1000 & wait");
+    let mut listener = Listener::exec(&files, "--tag slow --once", &command);
+    let sender = listener.sender(&format!("--tag slow --input {input} --answer /dev/null --json"));
+    wait_until(|| std::fs::exists(&pid).unwrap());
+    // As long as it would take to send all of it, several times.
+    thread::sleep(Duration::from_secs(4));
+    let sent = sender.stop();
+    sent.assert_code(1);
+    let bytes = sent.json()["bytes"].as_u64().unwrap();
+    assert!((64 << 10..16 << 20).contains(&bytes), "{bytes} bytes went to nobody");
+    // The command and what it started are killed: neither may take what came for the whole.
+    let group = String::from_utf8(files.read("pid")).unwrap().trim().to_owned();
+    wait_until(|| is_gone(&group));
+    let told = listener.program.told("slow from");
+    assert!(told.contains("somebody ended the program there"), "{told}");
+    listener.program.wait().assert_code(1);
+}
+
+/// Whether a process group has no process that runs.
+fn is_gone(group: &str) -> bool {
+    let alive = |stat: &str| {
+        let mut fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let state = fields.next().unwrap_or("Z");
+        fields.nth(1) == Some(group) && state != "Z"
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    !processes
+        .filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok())
+        .any(|stat| alive(&stat))
+}
+
+#[test]
+fn a_command_may_have_enough_of_a_stream() {
+    let files = Files::new();
+    let input = files.noise("input", 64 << 20);
+    let listener = Listener::exec(&files, "--tag head --once", "head -c 1000");
+    let sent = listener.send(&format!("--tag head --input {input}"));
+    sent.assert_code(1);
+    assert_eq!(sent.output[..], files.read("input")[..1000]);
+    assert!(sent.errors.contains("it needs no more of it"), "{}", sent.errors);
+    let taken = listener.program.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.json()["end"], "enough");
+}
+
+#[test]
+fn a_command_that_fails_is_no_success_at_either_end() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag job --once", "cat; exit 3");
+    let sent = listener.send("--tag job --input /dev/null");
+    sent.assert_code(1);
+    assert!(sent.errors.contains("its command failed"), "{}", sent.errors);
+    let taken = listener.program.wait();
+    taken.assert_code(9);
+    assert_eq!(taken.json()["end"], "command_failed");
+    assert!(taken.errors.contains("exit status: 3"), "{}", taken.errors);
+}
+
+#[test]
+fn no_tag_leads_out_of_the_folder() {
+    let files = Files::new();
+    let inbox = files.path("place/inbox");
+    let listener = Listener::with(
+        &files,
+        ["--prefix", "", "--output", &inbox, "--count", "8"].map(str::to_owned).into(),
+    );
+    let tags: [&[u8]; 8] =
+        [b"../x", b"a/b", b"..", b".hidden", &[0xff; 255], b"a\nb", b"-", b"x.part"];
+    for tag in tags {
+        let arguments = ["stream", "send", &listener.url, "--pin", &listener.fingerprint];
+        let tag = [OsStr::new("--input=/dev/null"), OsStr::new("--tag"), OsStr::from_bytes(tag)];
+        Program::start(arguments.map(OsStr::new).into_iter().chain(tag)).wait().assert_code(0);
+    }
+    listener.program.wait().assert_code(0);
+    assert_eq!(files.names("place"), ["inbox"]);
+    let names = files.names("place/inbox");
+    assert_eq!(names.len(), 8, "{names:?}");
+    for name in ["%2E.%2Fx.000001", "a%2Fb.000002", "%2E..000003", "%2Ehidden.000004"] {
+        assert!(names.contains(&name.to_owned()), "no {name} in {names:?}");
+    }
+}
+
+#[test]
+fn files_that_are_there_stay_as_they_are() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    for content in ["one", "two"] {
+        let listener = Listener::start(&files, &format!("--tag x --output {inbox} --once"));
+        let mut sender = listener.sender("--tag x");
+        sender.write(content.as_bytes());
+        sender.wait().assert_code(0);
+        listener.program.wait().assert_code(0);
+    }
+    assert_eq!(files.names("inbox"), ["x.000001", "x.000002"]);
+    assert_eq!(
+        (files.read("inbox/x.000001"), files.read("inbox/x.000002")),
+        (b"one".into(), b"two".into())
+    );
+}
+
+#[test]
+fn a_quiet_input_keeps_its_connection() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag quiet --once --idle-timeout 2");
+    let mut sender = listener.sender("--tag quiet --idle-timeout 2");
+    sender.write(b"before ");
+    // Twice as long as a connection lives on which nothing comes.
+    thread::sleep(Duration::from_secs(4));
+    sender.write(b"after");
+    sender.wait().assert_code(0);
+    assert_eq!(listener.program.wait().output, b"before after");
+}
+
+#[test]
+fn a_sender_may_come_by_name_and_believe_a_file() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener = Listener::start(&files, &format!("--tag x --output {inbox} --once"));
+    let url = listener.url.replace("127.0.0.1", "localhost");
+    let ca = files.path("identity/identity.pem");
+    let line = format!("stream send {url} --tag x --ca {ca} --input /dev/null");
+    Program::start(line.split_whitespace()).wait().assert_code(0);
+    listener.program.wait().assert_code(0);
+}

@@ -1,0 +1,132 @@
+//! `gapless stream` when it is broken off: whoever is left says so, and what is not whole is not taken for
+//! it.
+
+use std::net::SocketAddr;
+
+use crate::program::{Files, Port, Program};
+use crate::tagged::Listener;
+
+/// A listener and a sender in the middle of a stream, of which the first bytes have arrived.
+fn in_the_middle(files: &Files, address: &str, arguments: &str) -> (Listener, Program) {
+    let inbox = files.path("inbox");
+    let arguments = format!("--tag half --output {inbox} --idle-timeout 1 {arguments}");
+    let arguments = arguments.split_whitespace().map(str::to_owned).collect();
+    let listener = Listener::at(address, files, arguments);
+    let mut sender = listener.sender("--tag half --idle-timeout 1 --json --answer /dev/null");
+    sender.write(b"half of it");
+    files.wait_for_length("inbox/half.000001.part", 10);
+    (listener, sender)
+}
+
+#[test]
+fn a_sender_that_is_killed_leaves_a_part() {
+    let files = Files::new();
+    let (listener, sender) = in_the_middle(&files, "127.0.0.1:0", "--once");
+    sender.kill();
+    let taken = listener.program.wait();
+    taken.assert_code(1);
+    assert!(taken.errors.contains("nothing came from the peer for 1 s"), "{}", taken.errors);
+    let stream = taken.json();
+    assert_eq!((&stream["end"], &stream["bytes"]), (&"lost".into(), &10.into()));
+    assert_eq!(stream["file"], files.path("inbox/half.000001.part"));
+    assert_eq!(files.names("inbox"), ["half.000001.part"]);
+    assert_eq!(files.read("inbox/half.000001.part"), b"half of it");
+}
+
+#[test]
+fn a_sender_that_is_interrupted_says_so_and_leaves_a_part() {
+    let files = Files::new();
+    let (listener, sender) = in_the_middle(&files, "127.0.0.1:0", "--once");
+    let sent = sender.stop();
+    sent.assert_code(1);
+    assert_eq!(sent.json()["end"], "broken_off");
+    let taken = listener.program.wait();
+    taken.assert_code(1);
+    assert_eq!(taken.json()["end"], "lost");
+    assert!(taken.errors.contains("somebody ended the program there"), "{}", taken.errors);
+    assert_eq!(files.names("inbox"), ["half.000001.part"]);
+}
+
+#[test]
+fn a_listener_that_is_killed_is_missed() {
+    let files = Files::new();
+    let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "");
+    listener.program.kill();
+    sender.told("error: the connection is lost: nothing came from the peer for 1 s");
+    let sent = sender.wait();
+    sent.assert_code(1);
+    assert_eq!(sent.json()["end"], "broken_off");
+}
+
+#[test]
+fn a_listener_that_is_interrupted_says_so() {
+    let files = Files::new();
+    let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "");
+    let taken = listener.program.stop();
+    taken.assert_code(1);
+    assert_eq!(taken.json()["end"], "interrupted");
+    let told = sender.told("error:");
+    assert!(told.contains("somebody ended the program"), "{told}");
+    sender.wait().assert_code(1);
+    assert_eq!(files.names("inbox"), ["half.000001.part"]);
+}
+
+#[test]
+fn a_listener_that_was_started_anew_knows_the_stream_no_more() {
+    let files = Files::new();
+    let address: SocketAddr = Port::new().free();
+    let (listener, mut sender) = in_the_middle(&files, &address.to_string(), "");
+    listener.program.kill();
+    let fingerprint = listener.fingerprint;
+    let (inbox, address) = (files.path("inbox"), address.to_string());
+    let arguments = ["--tag", "half", "--output", &inbox, "--once"].map(str::to_owned);
+    let listener = Listener::at(&address, &files, arguments.into());
+    assert_eq!(listener.fingerprint, fingerprint);
+    sender.write(b", and the rest");
+    sender.told("error: the connection is lost: the peer does not know it any more");
+    sender.wait().assert_code(1);
+    // The next one is taken, beside what was left.
+    listener.send("--tag half --input /dev/null").assert_code(0);
+    listener.program.wait().assert_code(0);
+    assert_eq!(files.names("inbox"), ["half.000001.part", "half.000002"]);
+}
+
+#[test]
+fn a_stream_that_is_too_long_is_stopped() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener =
+        Listener::start(&files, &format!("--tag x --output {inbox} --once --max-bytes 1000000"));
+    let input = files.noise("input", 10_000_000);
+    let sent = listener.send(&format!("--tag x --input {input}"));
+    sent.assert_code(1);
+    assert!(sent.errors.contains("the stream is longer than it allows"), "{}", sent.errors);
+    let taken = listener.program.wait();
+    taken.assert_code(1);
+    assert_eq!(taken.json()["end"], "too_long");
+    assert_eq!(files.names("inbox"), ["x.000001.part"]);
+}
+
+#[test]
+fn a_folder_that_vanishes_is_told_at_both_ends() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener = Listener::start(&files, &format!("--tag x --output {inbox} --once"));
+    std::fs::remove_dir(&inbox).unwrap();
+    let sent = listener.send("--tag x --input /dev/null");
+    sent.assert_code(1);
+    assert!(sent.errors.contains("it cannot write what came"), "{}", sent.errors);
+    let taken = listener.program.wait();
+    taken.assert_code(4);
+    assert_eq!(taken.json()["end"], "cannot_store");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_ends_with_4() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag echo --once", "cat");
+    let input = files.noise("input", 1000);
+    let sent = listener.send(&format!("--tag echo --input {input} --answer /dev/full"));
+    sent.assert_code(4);
+    assert!(sent.errors.contains("cannot write to /dev/full"), "{}", sent.errors);
+}

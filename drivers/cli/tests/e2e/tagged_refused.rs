@@ -1,0 +1,195 @@
+//! `gapless stream` when it does not come to a stream: each cause has its words and its exit code.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Instant, SystemTime};
+
+use gapless_quic::tls::{ClientAuth, Identity, endpoint_config, server_config};
+use gapless_quic::{Config, Driver, Endpoint, Event, Handler};
+
+use crate::program::{Ended, Files, Port, Program, gapless};
+use crate::tagged::Listener;
+
+#[track_caller]
+fn assert_refused(ended: &Ended, code: i32, words: &str) {
+    ended.assert_code(code);
+    assert!(ended.errors.contains(words), "no `{words}` in: {}", ended.errors);
+}
+
+#[test]
+fn a_tag_that_nobody_takes_ends_with_8() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener = Listener::start(&files, &format!("--tag logs --output {inbox}"));
+    // Whether it is short or long, and though a tag of its beginning is taken.
+    for size in [0, 20_000_000] {
+        let input = files.noise("input", size);
+        let sent = listener.send(&format!("--tag logs2 --input {input} --json --answer /dev/null"));
+        assert_refused(&sent, 8, "nobody takes the tag logs2");
+        assert_eq!(sent.json()["end"], "refused");
+    }
+    listener.program.stop().assert_code(0);
+    assert!(files.names("inbox").is_empty());
+}
+
+#[test]
+fn after_its_last_stream_a_listener_takes_no_more() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag x --once", "cat");
+    let mut first = listener.sender("--tag x --answer /dev/null");
+    first.write(b"here");
+    let mut second = listener.sender("--tag x --answer /dev/null");
+    second.write(b"here too");
+    // One of them is taken, whichever comes first.
+    first.end_input();
+    second.end_input();
+    let mut codes = [first.wait().code, second.wait().code];
+    codes.sort();
+    assert!(codes == [Some(0), Some(8)] || codes == [Some(0), Some(5)], "{codes:?}");
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn a_reserved_tag_is_not_sent() {
+    let sent = gapless("stream send quic://127.0.0.1:9 --tag gapless:x");
+    assert_refused(&sent, 2, "reserved");
+}
+
+#[test]
+fn a_certificate_of_nobody_known_ends_with_6() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag x");
+    let line = format!("stream send {} --tag x --input /dev/null", listener.url);
+    assert_refused(&gapless(&line), 6, "not signed by anybody who is trusted");
+    let pin = "00".repeat(32);
+    let sent = gapless(&format!("{line} --pin {pin}"));
+    assert_refused(&sent, 6, &format!("use --pin {}", listener.fingerprint));
+    let other = files.path("other");
+    Identity::kept_in(other.as_ref(), &["localhost"], SystemTime::now()).unwrap();
+    let sent = gapless(&format!("{line} --ca {other}/identity.pem"));
+    assert_eq!(sent.code, Some(6), "{}", sent.errors);
+}
+
+#[test]
+fn a_certificate_for_another_name_ends_with_6() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag x");
+    let ca = files.path("identity/identity.pem");
+    // It is for localhost only.
+    let line = format!("stream send {} --tag x --input /dev/null --ca {ca}", listener.url);
+    assert_refused(&gapless(&line), 6, "is for another name");
+}
+
+#[test]
+fn insecure_is_loud() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag x");
+    let line = format!("stream send {} --tag x --input /dev/null --insecure", listener.url);
+    assert_refused(&gapless(&line), 0, "warning: --insecure");
+}
+
+#[test]
+fn a_listener_may_ask_for_certificates() {
+    let files = Files::new();
+    let client = files.path("client");
+    let identity = Identity::kept_in(client.as_ref(), &["localhost"], SystemTime::now()).unwrap();
+    let pem = files.path("client/identity.pem");
+    for trust in [format!("--client-pin {}", identity.fingerprint()), format!("--client-ca {pem}")]
+    {
+        let mut listener = Listener::start(&files, &format!("--tag x {trust}"));
+        let bare = listener.send("--tag x --input /dev/null");
+        assert_refused(&bare, 6, "demands a certificate of us");
+        let told = listener.program.told("a client could not connect:");
+        assert!(told.contains("no certificate"), "{told}");
+        let shown = format!("--tag x --input /dev/null --client-cert {pem} --client-key {pem}");
+        listener.send(&shown).assert_code(0);
+    }
+}
+
+#[test]
+fn a_listener_may_bring_its_own_certificate() {
+    let files = Files::new();
+    let folder = files.path("own");
+    let identity = Identity::kept_in(folder.as_ref(), &["localhost"], SystemTime::now()).unwrap();
+    let line = format!(
+        "stream listen --listen 127.0.0.1:0 --tag x --once --cert {folder}/identity.pem \
+         --key {folder}/identity.pem"
+    );
+    let mut listener = Program::start(line.split_whitespace());
+    let address = listener.address("listening on");
+    let fingerprint = listener.told("fingerprint");
+    assert_eq!(fingerprint, identity.fingerprint().to_string());
+    gapless(&format!("stream send quic://{address} --tag x --input /dev/null --pin {fingerprint}"))
+        .assert_code(0);
+    listener.wait().assert_code(0);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_ends_with_5() {
+    // Somebody who is there but says nothing.
+    let silent = Port::new();
+    let line = format!(
+        "stream send quic://{} --tag x --insecure --connect-timeout 0.3 --input /dev/null",
+        silent.address()
+    );
+    assert_refused(&gapless(&line), 5, "does not answer for 0.3 s");
+}
+
+#[test]
+fn a_name_that_is_not_known_ends_with_5() {
+    let sent = gapless("stream send quic://nobody.invalid:1 --tag x --insecure");
+    assert_refused(&sent, 5, "cannot find nobody.invalid");
+}
+
+/// Nothing of what happens is of interest.
+struct Nothing;
+
+impl Handler for Nothing {
+    fn event(&mut self, _: &mut Endpoint, _: Instant, _: Event) {}
+}
+
+#[test]
+fn a_peer_of_another_protocol_ends_with_7() {
+    let identity = Identity::self_signed(&["localhost"], SystemTime::now()).unwrap();
+    let crypto = server_config(&identity, &["other/1"], &ClientAuth::None).unwrap();
+    let config = endpoint_config(&identity.keys("other"), Some(crypto));
+    let mut driver = Driver::new(Config::new("127.0.0.1:0".parse().unwrap(), config)).unwrap();
+    let address = driver.address();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&is_over);
+    let server = thread::spawn(move || {
+        driver.run(&mut Nothing, |_, _| until.load(Ordering::Relaxed)).unwrap();
+    });
+    let line = format!("stream send quic://{address} --tag x --insecure --input /dev/null");
+    let sent = gapless(&line);
+    is_over.store(true, Ordering::Relaxed);
+    server.join().unwrap();
+    assert_refused(&sent, 7, "speaks none of our application protocols");
+    assert!(sent.errors.contains("gapless/1"), "{}", sent.errors);
+}
+
+#[test]
+fn files_that_are_not_there_end_with_4_and_are_named() {
+    let files = Files::new();
+    let none = files.path("none");
+    for line in [
+        format!("stream send quic://127.0.0.1:9 --tag x --insecure --input {none}"),
+        format!("stream send quic://127.0.0.1:9 --tag x --ca {none}"),
+        format!("stream listen --listen 127.0.0.1:0 --tag x --cert {none} --key {none}"),
+    ] {
+        assert_refused(&gapless(&line), 4, &none);
+    }
+    let file = files.noise("file", 1);
+    let line =
+        format!("stream listen --listen 127.0.0.1:0 --tag x --output {file} --identity {none}");
+    assert_refused(&gapless(&line), 4, &file);
+}
+
+#[test]
+fn an_address_that_is_taken_ends_with_4() {
+    let files = Files::new();
+    let (taken, identity) = (Port::new(), files.path("identity"));
+    let line = format!("stream listen --listen {} --tag x --identity {identity}", taken.address());
+    assert_refused(&gapless(&line), 4, "another program has that port");
+}
