@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the program lies; builds it, which is quick when the workspace was built before.
-fn path() -> &'static PathBuf {
+///
+/// # Panics
+/// When it cannot be built.
+pub fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| built(&["-p", "gapless"]).join("gapless"))
 }
