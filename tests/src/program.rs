@@ -119,6 +119,16 @@ impl Drop for Program {
     }
 }
 
+/// A UDP port on 127.0.0.1 that nobody has, for somebody who is about to take it.
+///
+/// # Panics
+/// When the system has none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+    socket.local_addr().expect("it is bound").port()
+}
+
 /// Waits until something holds.
 ///
 /// # Panics
