@@ -48,6 +48,8 @@ pub(super) struct Link {
     readable: VecDeque<u64>,
     /// Kinds of streams of which the peer opened some that were not accepted yet.
     accepts: [bool; 2],
+    /// Kinds of streams of which one was to be opened and the peer allowed no more.
+    pub(super) wants: [bool; 2],
     receives_datagrams: bool,
     /// Whose turn it is to write.
     pub(super) credit: Credit,
@@ -77,6 +79,7 @@ impl Link {
             streams: BTreeMap::new(),
             readable: VecDeque::new(),
             accepts: [false; 2],
+            wants: [false; 2],
             receives_datagrams: false,
             credit: Credit::default(),
             closed: VecDeque::new(),
@@ -226,7 +229,9 @@ impl Link {
                 None
             }
             StreamEvent::Available { dir } => {
-                Some(Event::Openable { connection: self.id, direction: direction_of(dir) })
+                let direction = direction_of(dir);
+                let is_wanted = std::mem::take(&mut self.wants[dir as usize]);
+                is_wanted.then_some(Event::Openable { connection: self.id, direction })
             }
             StreamEvent::Readable { id } => {
                 let number = u64::from(id);

@@ -428,7 +428,11 @@ impl Endpoint {
         direction: Direction,
     ) -> Result<Option<StreamId>, Refusal> {
         let link = self.link(connection)?;
-        let Some(id) = link.inner.streams().open(dir_of(direction)) else { return Ok(None) };
+        let dir = dir_of(direction);
+        let Some(id) = link.inner.streams().open(dir) else {
+            link.wants[dir as usize] = true;
+            return Ok(None);
+        };
         let receives = direction == Direction::Bidirectional;
         link.streams.insert(id.into(), Stream::new(receives, true));
         self.mark_dirty(connection.slot);
