@@ -34,6 +34,10 @@ pub(super) struct Link {
     pub(super) is_client: bool,
     /// Whether it stands in the list of those that have something to tell or to do.
     pub(super) is_dirty: bool,
+    /// Whether datagrams have come for it since it last was clean.
+    pub(super) is_fed: bool,
+    /// Whether its timer was due and not handled, since something had come just then.
+    is_put_off: bool,
     /// Whether it stands in the list of those that may have something to send.
     pub(super) is_sending: bool,
     /// When its handshake must be over, if it connects to us.
@@ -49,7 +53,7 @@ pub(super) struct Link {
     /// Kinds of streams of which the peer opened some that were not accepted yet.
     accepts: [bool; 2],
     /// Kinds of streams of which one was to be opened and the peer allowed no more.
-    pub(super) wants: [bool; 2],
+    wants: [bool; 2],
     receives_datagrams: bool,
     /// Whose turn it is to write.
     pub(super) credit: Credit,
@@ -72,6 +76,8 @@ impl Link {
             handshake: Handshake::default(),
             network,
             is_dirty: false,
+            is_fed: false,
+            is_put_off: false,
             is_sending: false,
             opens_until: None,
             deadline: None,
@@ -99,6 +105,21 @@ impl Link {
             self.send_window = window;
             self.inner.set_send_window(window);
         }
+    }
+
+    /// Whether a timer that is due waits: what came just now may have made it void, and what answers that
+    /// goes first (quinn-proto asserts so after a migration); the timer is set again with it. Once only,
+    /// or something would just have to come all the time.
+    pub(super) const fn puts_off(&mut self) -> bool {
+        self.is_put_off = self.is_fed && !self.is_put_off;
+        self.is_put_off
+    }
+
+    /// Opens a stream, if the peer allows it now; if not, `Openable` will tell.
+    pub(super) fn open(&mut self, dir: Dir) -> Option<quinn_proto::StreamId> {
+        let opened = self.inner.streams().open(dir);
+        self.wants[dir as usize] |= opened.is_none();
+        opened
     }
 
     /// When it wants to be told that time has passed.

@@ -137,6 +137,7 @@ impl Endpoint {
                 let Transport { min_send_buffer, max_send_buffer, .. } = self.config.transport;
                 if let Some(link) = self.link_at(handle.0 as u32) {
                     link.inner.handle_event(event);
+                    link.is_fed = true;
                     link.fit_send_buffer(min_send_buffer, max_send_buffer);
                     link.credit.renew();
                     self.mark_dirty(handle.0 as u32);
@@ -280,7 +281,7 @@ impl Endpoint {
     /// A link has nothing more to tell: what it wants of the endpoint is done, and it may send.
     fn settle(&mut self, now: Instant, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        link.is_dirty = false;
+        (link.is_dirty, link.is_fed) = (false, false);
         let mut is_drained = false;
         while let Some(event) = link.inner.poll_endpoint_events() {
             is_drained |= event.is_drained();
@@ -372,15 +373,17 @@ impl Endpoint {
             && at <= now
         {
             self.timers.pop_first();
-            if let Some(link) = self.link_at(slot) {
-                link.deadline = None;
-                link.inner.handle_timeout(now);
-                if link.is_overdue(now) {
-                    let late = Reason::Lost(ConnectionError::TimedOut);
-                    self.end(now, slot, VarInt::from_u32(0), Bytes::new(), late);
-                }
-                self.mark_dirty(slot);
+            let Some(link) = self.link_at(slot) else { continue };
+            link.deadline = None;
+            if link.puts_off() {
+                continue;
             }
+            link.inner.handle_timeout(now);
+            if link.is_overdue(now) {
+                let late = Reason::Lost(ConnectionError::TimedOut);
+                self.end(now, slot, VarInt::from_u32(0), Bytes::new(), late);
+            }
+            self.mark_dirty(slot);
         }
     }
 
@@ -428,11 +431,7 @@ impl Endpoint {
         direction: Direction,
     ) -> Result<Option<StreamId>, Refusal> {
         let link = self.link(connection)?;
-        let dir = dir_of(direction);
-        let Some(id) = link.inner.streams().open(dir) else {
-            link.wants[dir as usize] = true;
-            return Ok(None);
-        };
+        let Some(id) = link.open(dir_of(direction)) else { return Ok(None) };
         let receives = direction == Direction::Bidirectional;
         link.streams.insert(id.into(), Stream::new(receives, true));
         self.mark_dirty(connection.slot);
