@@ -1,0 +1,154 @@
+//! Who may connect: protocols, identities, limits, validation of addresses, handshakes that take turns.
+
+use std::cell::Cell;
+
+use gapless_core::Duration;
+use gapless_quic::Reason;
+use gapless_tests::sim::{Chance, Random, seeds};
+use quinn_proto::{ConnectionError, TransportErrorCode};
+
+use super::host::Host;
+use super::null::{BAD_CERTIFICATE, NO_APPLICATION_PROTOCOL};
+use super::streams::lossy;
+use super::town::Plan;
+
+/// Whether the peer ended it with this code.
+fn is_closed_with(reason: &Reason, code: TransportErrorCode) -> bool {
+    matches!(reason, Reason::Lost(ConnectionError::ConnectionClosed(close))
+        if close.error_code == code)
+}
+
+#[test]
+fn a_client_with_an_unknown_protocol_is_refused_and_nothing_is_left_of_it() {
+    seeds(|random| {
+        let mut plan = lossy(random);
+        let (_, client) = plan.asking.server.as_mut().expect("a client");
+        client.protocols = vec![b"other/1"];
+        let mut town = plan.build(random);
+        town.run("all are refused", |town| {
+            town.clients.iter().all(|&id| !town.reasons(id).is_empty())
+        });
+        let alert = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+        for &id in &town.clients {
+            let [reason] = town.reasons(id) else { panic!("one reason") };
+            assert!(is_closed_with(reason, alert), "{reason:?}");
+        }
+        town.assert_drains();
+        assert_eq!(town.host(town.server).checker.counts.connected, 0);
+    });
+}
+
+#[test]
+fn a_server_that_is_another_is_not_trusted() {
+    seeds(|random| {
+        let mut plan = lossy(random);
+        let (_, client) = plan.asking.server.as_mut().expect("a client");
+        client.trusts = [8; 32];
+        let mut town = plan.build(random);
+        town.run("nobody trusts it", |town| {
+            town.clients.iter().all(|&id| !town.reasons(id).is_empty())
+        });
+        town.assert_drains();
+        let alert = TransportErrorCode::crypto(BAD_CERTIFICATE);
+        for &id in &town.clients {
+            let [Reason::Lost(ConnectionError::TransportError(error))] = town.reasons(id) else {
+                panic!("{:?}", town.reasons(id));
+            };
+            assert_eq!(error.code, alert);
+        }
+        assert_eq!(town.host(town.server).checker.counts.connected, 0);
+    });
+}
+
+#[test]
+fn clients_are_validated_when_many_handshakes_pend_and_all_are_served() {
+    let (retried, whole) = (Cell::new(0), Cell::new(0));
+    seeds(|random| {
+        let mut plan = lossy(random);
+        plan.clients = 8;
+        plan.asking.streams = 0..=1;
+        plan.serving.streams = 0..=1;
+        plan.server.limits.retry_above = random.within(0..=3) as usize;
+        plan.server.corrupts = Chance::NEVER;
+        let mut town = plan.build(random);
+        town.run_to_the_end();
+        town.book.assert_all_arrived();
+        let stats = *town.host(town.server).endpoint.stats();
+        retried.set(retried.get() + stats.retried);
+        whole.set(whole.get() + stats.connected);
+        assert_eq!((stats.refused, stats.failed), (0, 0));
+        town.close();
+    });
+    assert!(retried.get() > 0 && whole.get() > retried.get() / 8);
+}
+
+fn many_at_once(random: &mut Random) -> Plan {
+    let mut plan = Plan::new(random);
+    plan.asking.streams = 1..=1;
+    plan.asking.bytes = 0..=100;
+    plan
+}
+
+/// Counts connections that are open, and those that were refused.
+fn open_and_refused(host: &Host) -> (usize, usize) {
+    let is_refused =
+        |reason: &&Reason| is_closed_with(reason, TransportErrorCode::CONNECTION_REFUSED);
+    let refused = host.checker.reasons.iter().filter(is_refused).count();
+    assert_eq!(refused, host.checker.reasons.len(), "{:?}", host.checker.reasons);
+    (host.checker.open().count(), refused)
+}
+
+#[test]
+fn an_address_has_no_more_connections_than_one_may_have() {
+    seeds(|random| {
+        let mut plan = many_at_once(random);
+        plan.clients = 2;
+        plan.asking.connections = 6;
+        let most = random.within(1..=6) as usize;
+        plan.server.limits.max_connections_per_address = most;
+        let mut town = plan.build(random);
+        town.pass(Duration::from_secs(5));
+        for &id in &town.clients {
+            assert_eq!(open_and_refused(town.host(id)), (most, 6 - most));
+        }
+        town.close();
+    });
+}
+
+#[test]
+fn there_are_no_more_connections_than_the_limit_and_room_for_others_afterwards() {
+    seeds(|random| {
+        let mut plan = many_at_once(random);
+        plan.clients = 6;
+        let most = random.within(1..=6) as usize;
+        plan.server.limits.max_connections = most;
+        let mut town = plan.build(random);
+        town.pass(Duration::from_secs(5));
+        let all = town.clients.iter().map(|&id| open_and_refused(town.host(id)));
+        let (open, refused) = all.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        assert_eq!((open, refused), (most, 6 - most));
+        town.close();
+        let late = town.add_client(&plan, &plan.asking, random);
+        town.run("there is room again", |town| town.is_client_done(late));
+        town.close();
+    });
+}
+
+#[test]
+fn a_turn_begins_no_more_handshakes_than_it_may_and_the_others_wait() {
+    seeds(|random| {
+        let mut plan = many_at_once(random);
+        plan.loss = random.happens(Chance::percent(50)).then_some(Chance::percent(5));
+        plan.clients = 12;
+        plan.server.turn = Duration::from_millis(3);
+        let most = random.within(1..=4) as usize;
+        plan.server.limits.handshakes_per_turn = most;
+        plan.server.limits.max_waiting = random.one_of(&[3, 100]);
+        let mut town = plan.build(random);
+        town.run_to_the_end();
+        town.book.assert_all_arrived();
+        let begun = town.host(town.server).most_begun;
+        assert!((1..=most).contains(&begun), "{begun} handshakes in a turn");
+        town.close();
+    });
+}

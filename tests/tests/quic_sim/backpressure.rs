@@ -1,0 +1,42 @@
+//! A stream that is not read: its sender stops at the window, and nobody else does.
+
+use gapless_core::Duration;
+use gapless_tests::sim::{Chance, seeds};
+
+use super::town::Plan;
+use super::traffic::Manners;
+
+#[test]
+fn a_paused_stream_stops_its_sender_at_the_window_and_no_other_stream() {
+    seeds(|random| {
+        let mut plan = Plan::new(random);
+        plan.loss = Some(Chance::percent(2));
+        plan.asking = Manners { streams: 2..=2, bytes: 100_000..=150_000, ..plan.asking };
+        plan.serving.streams = 0..=0;
+        let window = plan.server.transport.stream_window.min(20_000);
+        let transport = &mut plan.server.transport;
+        transport.stream_window = window;
+        transport.connection_window = 1 << 20;
+        (transport.max_bidirectional, transport.max_unidirectional) = (100, 100);
+        let send_buffer = plan.client.transport.max_send_buffer;
+        let mut town = plan.build(random);
+        let server = town.server;
+        town.run("streams are opened", |town| town.host(server).checker.receiving().len() == 4);
+        let paused = random.one_of(&town.host(server).checker.receiving());
+        town.act(server, |_: &mut super::traffic::Traffic, desk| desk.pause(paused));
+        town.run("the others are read to the end", |town| {
+            town.host(server).checker.receiving() == [paused]
+        });
+        let flow = town.host(server).checker.flow(paused, false);
+        town.pass(Duration::from_secs(5));
+        let entry = town.book.entry(flow);
+        assert!(entry.ends.is_empty() && entry.told.is_none());
+        assert!(entry.written <= entry.read + u64::from(window) + send_buffer, "{entry:?}");
+        town.pass(Duration::from_secs(5));
+        assert_eq!(town.book.entry(flow).written, entry.written, "the sender went on");
+        town.act(server, |_: &mut super::traffic::Traffic, desk| desk.resume(paused));
+        town.run_to_the_end();
+        town.book.assert_all_arrived();
+        town.close();
+    });
+}
