@@ -136,19 +136,17 @@ impl Driver {
         let told = (turn.events > 0).then_some(Duration::ZERO);
         self.wait([told, timeout, self.timeout(handler)].into_iter().flatten().min())?;
         self.endpoint.begin_turn(Instant::now());
-        for left in (0..ROUNDS).rev() {
+        for _ in 0..ROUNDS {
             let read = if self.socket.is_readable { self.read()? } else { 0 };
             turn.datagrams += read;
-            let is_last = left == 0 || !self.socket.is_readable;
-            if is_last {
-                // Not before: what came in time must not be taken for late because it is read late.
-                self.expire(handler);
-            }
             self.work(&mut turn, handler)?;
-            if is_last {
+            if !self.socket.is_readable {
                 break;
             }
         }
+        // Not before: what came in time must not be taken for late because it is read late.
+        self.expire(handler);
+        self.work(&mut turn, handler)?;
         turn.more = self.timeout(handler).is_some_and(|timeout| timeout.is_zero());
         Ok(turn)
     }

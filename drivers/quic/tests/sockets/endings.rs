@@ -46,6 +46,32 @@ fn a_close_reaches_the_peer_with_its_code_and_reason() {
 }
 
 #[test]
+fn a_closed_connection_is_forgotten_though_its_peer_goes_on_sending() {
+    let mut pair = busy();
+    let mut path = Path::new(pair.server.address());
+    let connection = pair.connect_to(path.address());
+    let mut packet = Vec::new();
+    pair.until(|pair| {
+        path.pump(|way, bytes| {
+            if way == Way::ToClient {
+                packet = bytes.to_vec();
+            }
+            true
+        });
+        pair.at_client.received() > 0
+    });
+    pair.client.endpoint().close(Instant::now(), connection, 0, b"").unwrap();
+    for _ in 0..ROUNDS {
+        path.to_client(&packet);
+        pair.client.turn(PAUSE, &mut pair.at_client).unwrap();
+        if pair.client.endpoint().connections() == 0 {
+            break;
+        }
+    }
+    assert_clean(&mut pair.client, &pair.at_client);
+}
+
+#[test]
 fn a_close_before_the_handshake_is_over_leaves_nothing() {
     for rounds in 0..6 {
         let mut pair = busy();

@@ -59,6 +59,11 @@ impl Path {
         count
     }
 
+    /// Sends something to the client as if the server had.
+    pub(crate) fn to_client(&self, bytes: &[u8]) {
+        self.front.send_to(bytes, self.client.unwrap()).unwrap();
+    }
+
     /// Gives the client another port, as the server sees it.
     pub(crate) fn move_client(&mut self) {
         self.back = socket();

@@ -1,0 +1,169 @@
+//! What can be asked of streams that are open, and of a connection's datagrams.
+
+use bytes::Bytes;
+use quinn_proto::{FinishError, SendDatagramError, WriteError};
+
+use super::link::Link;
+use super::stream::Stream;
+use super::{ConnectionId, Endpoint, Refusal, StreamId, code_of};
+
+impl Endpoint {
+    /// Writes the front of `bytes` to a stream, as much as may wait to be acknowledged; what is left of
+    /// them was not taken, and [`Event::Writable`](super::Event::Writable) tells when more may be
+    /// written. How many bytes were taken.
+    ///
+    /// The bytes are not copied. What waits is bounded by the connection's send buffer (see
+    /// [`Transport`](super::Transport)) and by the windows that the peer gives to the stream and to the
+    /// connection.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`]; [`Refusal::Stopped`] where that was not
+    /// told yet.
+    pub fn write(&mut self, stream: StreamId, bytes: &mut Bytes) -> Result<usize, Refusal> {
+        let (link, inner) = self.sending(stream)?;
+        if !link.write_head(inner) {
+            return Ok(0);
+        }
+        let mut written = 0;
+        while !bytes.is_empty() {
+            match link.inner.send_stream(inner).write_chunks(std::slice::from_mut(bytes)) {
+                Ok(taken) => written += taken.bytes,
+                Err(WriteError::Blocked) => break,
+                Err(WriteError::Stopped(code)) => {
+                    return Err(Refusal::Stopped { code: code.into_inner() });
+                }
+                Err(WriteError::ClosedStream) => return Err(Refusal::UnknownStream),
+            }
+        }
+        let number = stream.number;
+        if let Some(known) = link.streams.get_mut(&number) {
+            link.credit.wrote(number, &mut known.place, written, !bytes.is_empty());
+        }
+        self.mark_dirty(stream.connection.slot);
+        Ok(written)
+    }
+
+    /// Writes what must come before anything else on a stream; what cannot be taken now goes by itself,
+    /// before what is written later.
+    pub(crate) fn write_head(&mut self, stream: StreamId, head: Bytes) -> Result<(), Refusal> {
+        self.stream(stream)?.head = head;
+        let (link, inner) = self.sending(stream)?;
+        link.write_head(inner);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Ends the sending direction of a stream: [`Event::Finished`](super::Event::Finished) tells when
+    /// all of it has arrived.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn finish(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        let (link, inner) = self.sending(stream)?;
+        if !link.write_head(inner) {
+            link.finish_after_head(stream.number);
+            return Ok(());
+        }
+        let finished = link.inner.send_stream(inner).finish();
+        link.wants_no_credit(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        finished.map_err(|error| match error {
+            FinishError::Stopped(code) => Refusal::Stopped { code: code.into_inner() },
+            FinishError::ClosedStream => Refusal::UnknownStream,
+        })
+    }
+
+    /// Breaks off the sending direction of a stream: what the peer has not taken yet is lost.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Refusal::BadCode`].
+    pub fn reset(&mut self, stream: StreamId, code: u64) -> Result<(), Refusal> {
+        let code = code_of(code)?;
+        let (link, inner) = self.sending(stream)?;
+        // It is refused only where it was reset before.
+        let _ = link.inner.send_stream(inner).reset(code);
+        link.end_sending(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Wants no more of what comes on a stream, and tells the peer so (STOP_SENDING). Nothing more is
+    /// told of that direction.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`], [`Refusal::BadCode`].
+    pub fn stop(&mut self, stream: StreamId, code: u64) -> Result<(), Refusal> {
+        let code = code_of(code)?;
+        let link = self.link(stream.connection)?;
+        let known = link.streams.get_mut(&stream.number).filter(|known| known.receives);
+        let (Some(known), Some(inner)) = (known, stream.inner()) else {
+            return Err(Refusal::UnknownStream);
+        };
+        known.stop_receiving();
+        // It is refused only where everything had come already.
+        let _ = link.inner.recv_stream(inner).stop(code);
+        link.note_if_over(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Lets what comes on a stream wait: nothing of it is told, and once the windows are full the peer
+    /// cannot send more.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`].
+    pub fn pause(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        self.stream(stream)?.is_paused = true;
+        Ok(())
+    }
+
+    /// Tells what comes on a stream again.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub fn resume(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        self.stream(stream)?.is_paused = false;
+        self.link(stream.connection)?.queue(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Says whose a stream is: a number that is told with everything that happens to it, so that its
+    /// events find their way without a look-up. It is 0 before.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub fn set_owner(&mut self, stream: StreamId, owner: u64) -> Result<(), Refusal> {
+        self.stream(stream)?.owner = owner;
+        Ok(())
+    }
+
+    /// Sends an unreliable datagram (RFC 9221).
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownConnection`], [`Refusal::TooLarge`], [`Refusal::Blocked`].
+    pub fn send_datagram(&mut self, connection: ConnectionId, bytes: Bytes) -> Result<(), Refusal> {
+        let given = bytes.len();
+        let link = self.link(connection)?;
+        let sent = link.inner.datagrams().send(bytes, false);
+        let most = link.inner.datagrams().max_size().unwrap_or(0);
+        self.mark_dirty(connection.slot);
+        sent.map_err(|error| match error {
+            SendDatagramError::Blocked(_) => Refusal::Blocked,
+            _ => Refusal::TooLarge { given, most },
+        })
+    }
+
+    fn stream(&mut self, stream: StreamId) -> Result<&mut Stream, Refusal> {
+        let link = self.link(stream.connection)?;
+        link.streams.get_mut(&stream.number).ok_or(Refusal::UnknownStream)
+    }
+
+    /// A stream that can be written to.
+    fn sending(&mut self, stream: StreamId) -> Result<(&mut Link, quinn_proto::StreamId), Refusal> {
+        let link = self.link(stream.connection)?;
+        let is_open = link.streams.get(&stream.number).is_some_and(|known| known.sends);
+        let inner = stream.inner().filter(|_| is_open).ok_or(Refusal::UnknownStream)?;
+        Ok((link, inner))
+    }
+}
