@@ -100,7 +100,7 @@ pub(crate) struct Listen {
     /// Stop streams that are longer than this.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
-    /// Connections at the same time; further ones are refused.
+    /// Connections at the same time, of which one address has at most 64; further ones are refused.
     #[arg(long, value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
@@ -149,7 +149,8 @@ pub(crate) struct Send {
     #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "unidirectional")]
     pub(crate) answer: PathBuf,
     /// Send one way only: there is no answer, nobody says that the stream was taken, and that it was
-    /// refused may go unnoticed if it is short.
+    /// refused may go unnoticed if it is short. A listener that is behind breaks it off when all has
+    /// arrived there, since the connection is closed then.
     #[arg(long)]
     pub(crate) unidirectional: bool,
     /// Believe servers whose certificate was signed by one of those in this file, or is in it. By default

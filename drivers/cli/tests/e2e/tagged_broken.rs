@@ -1,9 +1,11 @@
 //! `gapless stream` when it is broken off: whoever is left says so, and what is not whole is not taken for
 //! it.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
-use crate::program::{Files, Port, Program};
+use crate::program::{Files, Port, Program, gapless};
 use crate::tagged::Listener;
 
 /// A listener and a sender in the middle of a stream, of which the first bytes have arrived.
@@ -36,8 +38,11 @@ fn a_sender_that_is_killed_leaves_a_part() {
 #[test]
 fn a_sender_that_is_interrupted_says_so_and_leaves_a_part() {
     let files = Files::new();
-    let (listener, sender) = in_the_middle(&files, "127.0.0.1:0", "--once");
-    let sent = sender.stop();
+    let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "--once");
+    sender.interrupt();
+    // Before its input ends, which would be the end of the stream.
+    sender.told("error: interrupted");
+    let sent = sender.wait();
     sent.assert_code(1);
     assert_eq!(sent.json()["end"], "broken_off");
     let taken = listener.program.wait();
@@ -129,4 +134,36 @@ fn an_answer_that_cannot_be_written_ends_with_4() {
     let sent = listener.send(&format!("--tag echo --input {input} --answer /dev/full"));
     sent.assert_code(4);
     assert!(sent.errors.contains("cannot write to /dev/full"), "{}", sent.errors);
+}
+
+#[test]
+fn a_listener_whose_output_nobody_reads_ends_with_4() {
+    let files = Files::new();
+    let identity = files.path("identity");
+    let mut listener = Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args([
+            "stream",
+            "listen",
+            "--listen",
+            "127.0.0.1:0",
+            "--tag",
+            "x",
+            "--identity",
+            &identity,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(listener.stdout.take());
+    let mut errors = BufReader::new(listener.stderr.take().unwrap()).lines();
+    let address = errors.next().unwrap().unwrap();
+    let address = address.strip_prefix("listening on ").unwrap();
+    let line = format!("stream send quic://{address} --tag x --insecure --input /dev/zero");
+    let sent = gapless(&line);
+    sent.assert_code(1);
+    assert!(sent.errors.contains("it cannot write what came"), "{}", sent.errors);
+    assert_eq!(listener.wait().unwrap().code(), Some(4));
+    let said: Vec<String> = errors.map(Result::unwrap).collect();
+    assert!(said.iter().any(|line| line.contains("cannot write to standard output")), "{said:?}");
 }

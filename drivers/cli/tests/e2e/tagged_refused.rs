@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use gapless_quic::tls::{ClientAuth, Identity, endpoint_config, server_config};
 use gapless_quic::{Config, Driver, Endpoint, Event, Handler};
 
-use crate::program::{Ended, Files, Port, Program, gapless};
+use crate::program::{Ended, Files, Port, Program, gapless, wait_until};
 use crate::tagged::Listener;
 
 #[track_caller]
@@ -36,17 +36,16 @@ fn a_tag_that_nobody_takes_ends_with_8() {
 #[test]
 fn after_its_last_stream_a_listener_takes_no_more() {
     let files = Files::new();
-    let listener = Listener::exec(&files, "--tag x --once", "cat");
-    let mut first = listener.sender("--tag x --answer /dev/null");
+    let taken = files.path("taken");
+    let listener = Listener::exec(&files, "--tag x --once", &format!("touch {taken}; cat"));
+    let mut first = listener.sender("--tag x");
     first.write(b"here");
-    let mut second = listener.sender("--tag x --answer /dev/null");
-    second.write(b"here too");
-    // One of them is taken, whichever comes first.
-    first.end_input();
-    second.end_input();
-    let mut codes = [first.wait().code, second.wait().code];
-    codes.sort();
-    assert!(codes == [Some(0), Some(8)] || codes == [Some(0), Some(5)], "{codes:?}");
+    wait_until(|| std::fs::exists(&taken).unwrap());
+    let second = listener.send("--tag x --input /dev/null");
+    assert_refused(&second, 8, "nobody takes the tag x");
+    let first = first.wait();
+    first.assert_code(0);
+    assert_eq!(first.output, b"here");
     listener.program.wait().assert_code(0);
 }
 
