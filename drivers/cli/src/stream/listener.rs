@@ -340,17 +340,34 @@ impl Listener {
         self.ended.push_back(Taken::new(&incoming, &end, file, incoming.begun.elapsed()));
     }
 
-    fn lost(&mut self, endpoint: &mut Endpoint, connection: ConnectionId, reason: &Reason) {
+    /// A connection is over: what came whole goes on without it.
+    fn lost(&mut self, streams: &mut Streams<'_>, connection: ConnectionId, reason: &Reason) {
         let was_connected = self.connections.remove(&connection);
         let why = ends::of_connection(reason, was_connected, self.settings.idle).what().to_owned();
         let of = |number| StreamId { connection, number };
-        let streams: Vec<StreamId> =
-            self.incoming.range(of(0)..=of(u64::MAX)).map(|(stream, _)| *stream).collect();
-        for stream in streams {
-            self.end(endpoint, stream, End::Lost(why.clone()));
+        let open: Vec<(StreamId, bool)> = self
+            .incoming
+            .range(of(0)..=of(u64::MAX))
+            .map(|(stream, incoming)| (*stream, incoming.is_whole))
+            .collect();
+        for (stream, is_whole) in open {
+            match is_whole {
+                true => self.unanswered(streams, stream),
+                false => self.end(streams.endpoint, stream, End::Lost(why.clone())),
+            }
         }
         if !was_connected {
             self.unconnected = Some(why);
+        }
+    }
+
+    /// Nobody wants the answer to a stream.
+    fn unanswered(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+        if let Some(Incoming { target: Target::Command(command), .. }) =
+            self.incoming.get_mut(&stream)
+        {
+            command.unanswered();
+            self.go_on(streams, stream);
         }
     }
 }
@@ -423,20 +440,13 @@ impl Acceptors for Listener {
                 self.connections.insert(connection);
             }
             Notice::Event(Event::Disconnected { connection, reason }) => {
-                self.lost(streams.endpoint, connection, &reason);
+                self.lost(streams, connection, &reason);
             }
             Notice::Event(Event::Reset { stream, code, .. }) => {
                 self.end(streams.endpoint, stream, End::Reset(code));
             }
             Notice::Event(Event::Writable { stream, .. }) => self.go_on(streams, stream),
-            Notice::Event(Event::Stopped { stream, .. }) => {
-                if let Some(Incoming { target: Target::Command(command), .. }) =
-                    self.incoming.get_mut(&stream)
-                {
-                    command.unanswered();
-                    self.go_on(streams, stream);
-                }
-            }
+            Notice::Event(Event::Stopped { stream, .. }) => self.unanswered(streams, stream),
             _ => {}
         }
         self.next_in_turn(streams);

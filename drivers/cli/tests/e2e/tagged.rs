@@ -94,6 +94,24 @@ fn a_stream_that_goes_one_way_arrives_too() {
 }
 
 #[test]
+fn a_command_that_has_everything_goes_on_without_its_sender() {
+    let files = Files::new();
+    let (input, copy) = (files.noise("input", 1000), files.path("copy"));
+    let (sent, taken) = (files.path("sent"), files.path("taken"));
+    // It has not ended before the sender has.
+    let command = format!("cat > {copy}; touch {taken}; until [ -e {sent} ]; do sleep 0.1; done");
+    let listener = Listener::exec(&files, "--tag job --once", &command);
+    let one_way = listener.send(&format!("--tag job --input {input} --unidirectional"));
+    one_way.assert_code(0);
+    wait_until(|| std::fs::exists(&taken).unwrap());
+    std::fs::write(sent, "").unwrap();
+    let ended = listener.program.wait();
+    ended.assert_code(0);
+    assert_eq!(ended.json()["end"], "complete");
+    files.assert_same("input", "copy");
+}
+
+#[test]
 fn several_senders_at_once_have_a_file_each() {
     let files = Files::new();
     let inbox = files.path("inbox");
