@@ -50,8 +50,18 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     register(args, &mut turns, &mut tagged)?;
     say(format_args!("listening on {}", turns.address()));
     say(format_args!("fingerprint {}", identity.fingerprint()));
-    Listening { args, progress: Progress::of_bytes(None), outcome: Outcome::Complete, told: None }
-        .run(&mut turns, &mut tagged, identity, stop)
+    let progress = Progress::of_bytes(None);
+    let mut listening = Listening { args, progress, outcome: Outcome::Complete, told: None };
+    let result = listening.run(&mut turns, &mut tagged, identity, stop);
+    listening.progress.clear();
+    if result.is_err() {
+        // Commands must not take what came so far for the whole.
+        tagged.with(turns.endpoint(), Instant::now(), |streams, listener| {
+            listener.interrupt(streams);
+        });
+        close(&mut turns, &mut tagged, codes::CANNOT_STORE);
+    }
+    result.map(|()| listening.outcome)
 }
 
 /// Registers all tags.
@@ -83,12 +93,12 @@ struct Listening<'a> {
 
 impl Listening<'_> {
     fn run(
-        mut self,
+        &mut self,
         turns: &mut Turns,
         tagged: &mut Tagged<Listener>,
         identity: Identity,
         stop: &Stop,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<(), Failure> {
         let mut renewal = self.renewal(&identity);
         let mut lingers_until = None;
         loop {
@@ -100,8 +110,6 @@ impl Listening<'_> {
             });
             self.tell(tagged.acceptors())?;
             if tagged.acceptors().is_deaf {
-                close(turns, tagged, codes::CANNOT_STORE);
-                self.progress.clear();
                 return Err(Failure::io("write to", "standard output", &deaf()));
             }
             if stop.is_asked() {
@@ -110,21 +118,19 @@ impl Listening<'_> {
                 });
                 self.tell(tagged.acceptors())?;
                 close(turns, tagged, codes::INTERRUPTED);
-                break;
+                return Ok(());
             }
             if tagged.acceptors().is_done() {
                 let until = *lingers_until.get_or_insert(now + LINGER);
                 if tagged.acceptors().connections.is_empty() || now >= until {
                     close(turns, tagged, codes::FINE);
-                    break;
+                    return Ok(());
                 }
             }
             if renewal.is_some_and(|at| SystemTime::now() >= at) {
                 renewal = self.renew(turns);
             }
         }
-        self.progress.clear();
-        Ok(self.outcome)
     }
 
     /// When the certificate is to be renewed, if it is one that is made here.

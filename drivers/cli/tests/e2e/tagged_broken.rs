@@ -97,6 +97,28 @@ fn a_listener_that_was_started_anew_knows_the_stream_no_more() {
 }
 
 #[test]
+fn half_a_stream_is_no_whole_one_to_its_command() {
+    for is_sender in [true, false] {
+        let files = Files::new();
+        let (got, whole) = (files.path("got"), files.path("whole"));
+        let command = format!("cat > {got} && touch {whole}");
+        let listener = Listener::exec(&files, "--tag job --once --idle-timeout 1", &command);
+        let mut sender = listener.sender("--tag job");
+        sender.write(b"half of it");
+        files.wait_for_length("got", 10);
+        let ended = match is_sender {
+            true => {
+                sender.kill();
+                listener.program.wait()
+            }
+            false => listener.program.stop(),
+        };
+        ended.assert_code(1);
+        assert!(!std::fs::exists(whole).unwrap(), "{}", ended.errors);
+    }
+}
+
+#[test]
 fn a_stream_that_is_too_long_is_stopped() {
     let files = Files::new();
     let inbox = files.path("inbox");
