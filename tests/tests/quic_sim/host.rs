@@ -196,7 +196,8 @@ impl Host {
         }
     }
 
-    /// What the driver does in a turn.
+    /// What the driver does in a turn, except that timers fire before what came is answered: an endpoint
+    /// must bear that too.
     fn turn(&mut self, now: Instant, out: &mut Outbox) {
         self.last = now;
         let at = standard(now);
