@@ -280,13 +280,14 @@ impl<M: Demultiplexing> Table<M> {
             }
             Command::Hold { stream } => {
                 if let Some(stream) = self.stream(stream) {
-                    let _ = endpoint.pause(stream);
+                    let _ = endpoint.hold(stream);
                 }
             }
             Command::Refuse { stream, code } => {
                 if let Some(stream) = self.stream(stream) {
                     let _ = endpoint.stop(stream, code);
                     let _ = endpoint.reset(stream, code);
+                    let _ = endpoint.resume(stream);
                 }
             }
             Command::Write { stream, preamble } => {
@@ -437,6 +438,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
             Event::Reset { stream, code, .. } => {
                 // Nobody is there to answer it, so that its other direction is over, too.
                 let _ = endpoint.reset(stream, code);
+                let _ = endpoint.resume(stream);
                 demux::Event::Reset { stream: core(stream), code }
             }
             Event::Closed { stream, .. } => demux::Event::Closed { stream: core(stream) },

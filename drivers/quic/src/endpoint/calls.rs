@@ -117,13 +117,27 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Lets what comes on a stream wait for an owner: until it is resumed its end is not told either, though
+    /// both of its directions may be over.
+    pub(crate) fn hold(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        let known = self.stream(stream)?;
+        (known.is_paused, known.is_kept) = (true, true);
+        Ok(())
+    }
+
     /// Tells what comes on a stream again.
     ///
     /// # Errors
     /// As [`pause`](Self::pause).
     pub fn resume(&mut self, stream: StreamId) -> Result<(), Refusal> {
-        self.stream(stream)?.is_paused = false;
-        self.link(stream.connection)?.queue(stream.number);
+        let known = self.stream(stream)?;
+        known.is_paused = false;
+        let was_kept = std::mem::take(&mut known.is_kept);
+        let link = self.link(stream.connection)?;
+        link.queue(stream.number);
+        if was_kept {
+            link.note_if_over(stream.number);
+        }
         self.mark_dirty(stream.connection.slot);
         Ok(())
     }

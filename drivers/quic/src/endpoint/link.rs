@@ -354,9 +354,16 @@ impl Link {
 
     /// Tells that a stream is closed, and forgets it.
     fn close(&mut self) -> Option<Event> {
-        let number = self.closed.pop_front()?;
-        let owner = self.streams.remove(&number)?.owner;
-        Some(Event::Closed { stream: self.stream_id(number), owner })
+        while let Some(number) = self.closed.pop_front() {
+            // One that is kept is noted again when it is let go, perhaps before it comes here at all.
+            let Some(stream) = self.streams.get(&number).filter(|stream| !stream.is_kept) else {
+                continue;
+            };
+            let owner = stream.owner;
+            self.streams.remove(&number);
+            return Some(Event::Closed { stream: self.stream_id(number), owner });
+        }
+        None
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Stream {
     pub(super) place: Place,
     /// Whether the program wants nothing told of what comes.
     pub(super) is_paused: bool,
+    /// Whether it stays known when it is over, since somebody is still to become its owner.
+    pub(super) is_kept: bool,
     /// What must be written before anything else, as far as it was not taken yet.
     pub(super) head: Bytes,
     /// Whether it is to be finished once the head is written.

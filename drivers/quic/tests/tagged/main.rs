@@ -1,5 +1,6 @@
 //! Tagged streams between drivers on loopback.
 
 mod dribble;
+mod held;
 mod pair;
 mod talk;

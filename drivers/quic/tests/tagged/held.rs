@@ -1,0 +1,146 @@
+//! Streams that are over while they wait: they lose nothing by it, and nothing of them is left.
+
+use std::time::{Duration, Instant};
+
+use gapless_core::Machine;
+use gapless_core::demux::{self, AcceptorId, Direction, NO_ACCEPTOR, Pattern};
+use gapless_quic::tagged::{Notice, Opened, Streams};
+use gapless_quic::{Acceptors, Event, Limits, StreamId};
+
+use crate::pair::Pair;
+
+const TAKER: AcceptorId = AcceptorId(5);
+
+/// Writes down what it is told of streams. It takes none whose tag is `no`.
+#[derive(Default)]
+struct Log(Vec<String>);
+
+impl Acceptors for Log {
+    fn opened(&mut self, _: &mut Streams<'_>, opened: Opened) -> bool {
+        self.0.push(format!("opened {:?}", opened.tag));
+        *opened.tag != *b"no"
+    }
+
+    fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
+        self.0.push(match notice {
+            Notice::Data { stream, bytes, fin, .. } => {
+                if fin && stream.direction() == Direction::Bidirectional {
+                    // It may have been stopped.
+                    let _ = streams.endpoint.finish(stream);
+                }
+                format!("data {} {fin}", bytes.escape_ascii())
+            }
+            Notice::HandOffFailed { .. } => "failed".into(),
+            Notice::Event(Event::Reset { code, .. }) => format!("reset {code:#x}"),
+            Notice::Event(Event::Closed { .. }) => "closed".into(),
+            Notice::Event(_) => return,
+        });
+    }
+}
+
+fn connected(hold: Duration) -> Pair<Log> {
+    let config = demux::Config { hold, ..demux::Config::default() };
+    let mut pair = Pair::new(config, Limits::default(), Log::default());
+    pair.connect(1);
+    pair
+}
+
+/// Sends a short message, and waits until it waits at the server and some more turns have passed.
+fn send_short(pair: &mut Pair<Log>, tag: &[u8]) -> StreamId {
+    let stream = pair.open(0, Direction::Unidirectional, tag);
+    pair.write(stream, b"short");
+    pair.finish(stream);
+    pair.turn_until(|pair| {
+        let stats = *pair.theirs.demux().stats();
+        stats.held + stats.dispatched + stats.refused.total() > 0
+    });
+    for _ in 0..20 {
+        pair.turn();
+    }
+    stream
+}
+
+#[track_caller]
+fn assert_told(pair: &mut Pair<Log>, expected: &[&str]) {
+    pair.turn_until(|pair| pair.theirs.acceptors().0.len() >= expected.len());
+    for _ in 0..20 {
+        pair.turn();
+    }
+    assert_eq!(pair.theirs.acceptors().0, expected);
+    assert_eq!((pair.server.endpoint().streams(), pair.theirs.demux().held()), (0, 0));
+}
+
+#[test]
+fn a_one_way_stream_that_is_whole_waits_for_who_registers_its_tag() {
+    let mut pair = connected(Duration::from_secs(60));
+    send_short(&mut pair, b"later");
+    assert_eq!(pair.theirs.demux().held(), 1);
+    pair.register(TAKER, Pattern::Exact(b"later"));
+    assert_told(&mut pair, &["opened \"later\"", "data short true", "closed"]);
+}
+
+#[test]
+fn a_one_way_stream_that_is_whole_waits_for_an_acceptor_that_pauses() {
+    let mut pair = connected(Duration::ZERO);
+    pair.register(TAKER, Pattern::Exact(b"tag"));
+    pair.at_server(|streams, _| streams.pause(TAKER));
+    send_short(&mut pair, b"tag");
+    assert_eq!(pair.theirs.demux().held(), 1);
+    pair.at_server(|streams, _| streams.resume(TAKER));
+    assert_told(&mut pair, &["opened \"tag\"", "data short true", "closed"]);
+}
+
+#[test]
+fn a_one_way_stream_that_is_whole_and_nobody_takes_in_time_leaves_nothing() {
+    let mut pair = connected(Duration::from_millis(30));
+    send_short(&mut pair, b"never");
+    pair.turn_until(|pair| pair.theirs.demux().stats().refused.no_acceptor == 1);
+    assert_told(&mut pair, &[]);
+}
+
+#[test]
+fn a_stream_whose_both_ways_end_while_it_waits_is_given_and_closed_later() {
+    let mut pair = connected(Duration::from_secs(60));
+    let stream = pair.open(0, Direction::Bidirectional, b"later");
+    pair.write(stream, b"short");
+    pair.finish(stream);
+    pair.turn_until(|pair| pair.theirs.demux().held() == 1);
+    pair.client.endpoint().stop(stream, 0x33).unwrap();
+    pair.turn_until(|pair| pair.fate(stream).is_closed);
+    assert_eq!(pair.theirs.demux().held(), 1);
+    pair.register(TAKER, Pattern::Exact(b"later"));
+    assert_told(&mut pair, &["opened \"later\"", "data short true", "closed"]);
+}
+
+#[test]
+fn a_stream_that_its_peer_breaks_off_while_it_waits_is_forgotten() {
+    for direction in [Direction::Unidirectional, Direction::Bidirectional] {
+        let mut pair = connected(Duration::from_secs(60));
+        let stream = pair.open(0, direction, b"later");
+        pair.turn_until(|pair| pair.theirs.demux().held() == 1);
+        pair.client.endpoint().reset(stream, 0x33).unwrap();
+        pair.turn_until(|pair| pair.theirs.demux().held() == 0);
+        pair.register(TAKER, Pattern::Exact(b"later"));
+        assert_told(&mut pair, &[]);
+    }
+}
+
+#[test]
+fn the_end_of_a_connection_leaves_nothing_of_streams_that_are_over_and_wait() {
+    let mut pair = connected(Duration::from_secs(60));
+    let stream = send_short(&mut pair, b"later");
+    assert_eq!(pair.theirs.demux().held(), 1);
+    pair.client.endpoint().close(Instant::now(), stream.connection, 0, b"").unwrap();
+    pair.turn_until(|pair| pair.theirs.demux().held() == 0);
+    assert_told(&mut pair, &[]);
+}
+
+#[test]
+fn whoever_does_not_take_a_stream_hears_no_more_of_it() {
+    let mut pair = connected(Duration::ZERO);
+    pair.register(TAKER, Pattern::Exact(b"no"));
+    let stream = pair.open(0, Direction::Bidirectional, b"no");
+    pair.write(stream, b"data");
+    pair.turn_until(|pair| pair.fate(stream).stopped == Some(NO_ACCEPTOR));
+    assert_told(&mut pair, &["opened \"no\"", "data data false", "failed"]);
+}
