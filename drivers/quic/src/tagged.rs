@@ -432,7 +432,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
     fn unowned(&mut self, endpoint: &mut Endpoint, now: Instant, event: Event) {
         let event = match event {
             Event::Data { stream, offset, bytes, fin, .. } => {
-                let pinned = bytes.len().max(PACKET);
+                let pinned = bytes.len().max(endpoint.max_datagram());
                 demux::Event::Data { stream: core(stream), offset, bytes, pinned, fin }
             }
             Event::Reset { stream, code, .. } => {
@@ -515,9 +515,6 @@ impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
         self.tell(endpoint, now);
     }
 }
-
-/// What a chunk keeps alive at least, in bytes: the packet that it came in.
-const PACKET: usize = 1500;
 
 /// As the machine knows a stream.
 const fn core(stream: StreamId) -> demux::StreamId {

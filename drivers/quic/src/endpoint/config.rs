@@ -75,7 +75,8 @@ pub struct Transport {
     /// And at most so many, when the congestion window has grown: the buffer is about twice of it, so that
     /// what is given late is not queued early.
     pub max_send_buffer: u64,
-    /// The largest UDP payload that is tried, from 1200 to 65527 bytes.
+    /// The largest UDP payload that is tried, from 1200 to 65527 bytes. Payloads of up to so many bytes, and
+    /// of up to 1472 in any case, are taken; larger ones are dropped.
     pub max_udp_payload: u16,
     /// Bytes of unreliable datagrams that wait, each way. Zero: there are none.
     pub datagrams: usize,
@@ -101,6 +102,11 @@ impl Default for Transport {
 }
 
 impl Transport {
+    /// The largest UDP payload that is taken, in bytes: peers are told.
+    pub(super) fn max_datagram(&self) -> u16 {
+        self.max_udp_payload.max(PAYLOAD)
+    }
+
     /// As quinn-proto takes it.
     #[must_use]
     pub fn to_quinn(&self) -> TransportConfig {
@@ -189,8 +195,7 @@ impl Config {
         }
         config.rng_seed(self.seed);
         // What it refuses is a size below 1200.
-        let largest = self.transport.max_udp_payload.max(PAYLOAD);
-        config.max_udp_payload_size(largest).map(|_| ()).unwrap_or_default();
+        config.max_udp_payload_size(self.transport.max_datagram()).map(|_| ()).unwrap_or_default();
         config
     }
 

@@ -121,7 +121,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes a datagram that came from `remote` to `local`, if that is known.
+    /// Takes a datagram that came from `remote` to `local`, if that is known. One that is larger than
+    /// [`max_datagram`](Self::max_datagram) is dropped.
     pub fn datagram(
         &mut self,
         now: Instant,
@@ -130,6 +131,11 @@ impl Endpoint {
         ecn: Option<EcnCodepoint>,
         bytes: BytesMut,
     ) {
+        // Peers were told; what is read of it would keep all of it alive.
+        if bytes.len() > self.max_datagram() {
+            self.stats.oversized += 1;
+            return;
+        }
         let mut buffer = Vec::new();
         match self.inner.handle(now, remote, local, ecn, bytes, &mut buffer) {
             None => {}
@@ -146,6 +152,12 @@ impl Endpoint {
             Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming),
             Some(DatagramEvent::Response(transmit)) => self.answer(transmit, buffer),
         }
+    }
+
+    /// The largest UDP payload that is taken, in bytes: a chunk of a stream keeps no more alive.
+    #[must_use]
+    pub fn max_datagram(&self) -> usize {
+        self.config.transport.max_datagram().into()
     }
 
     /// Judges who wants to connect.

@@ -14,6 +14,9 @@ pub struct Stats {
     pub retried: u64,
     /// Clients that were ignored since too many waited.
     pub ignored: u64,
+    /// Datagrams that were dropped since they are larger than every peer was told, before anything is read
+    /// of them.
+    pub oversized: u64,
     /// Handshakes that failed before there was a connection.
     pub failed: u64,
     /// Answers without a connection that were dropped since too many waited to be sent.

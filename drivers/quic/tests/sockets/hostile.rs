@@ -50,6 +50,21 @@ fn a_client_of_an_unknown_protocol_is_told_so_and_leaves_nothing() {
 }
 
 #[test]
+fn datagrams_larger_than_the_endpoint_takes_are_dropped_and_counted() {
+    for (max_udp_payload, largest) in [(1200, 1472), (1452, 1472), (9000, 9000)] {
+        let transport = Transport { max_udp_payload, ..Transport::default() };
+        let mut pair = Pair::new(Limits::default(), transport);
+        assert_eq!(pair.server.endpoint().max_datagram(), largest);
+        let noise = socket();
+        for size in [largest, largest + 1, LARGEST] {
+            noise.send_to(&vec![0xC0; size], pair.server.address()).unwrap();
+        }
+        pair.until(|pair| pair.server.received().datagrams == 3);
+        assert_eq!(pair.server.endpoint().stats().oversized, 2);
+    }
+}
+
+#[test]
 fn a_flood_of_a_hundred_thousand_first_packets_stays_within_bounds_and_others_are_served() {
     const TURNS: u64 = 1_000;
     const EACH: u64 = 50;
