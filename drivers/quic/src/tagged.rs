@@ -2,8 +2,8 @@
 //!
 //! [`Tagged`] is a [`Handler`]. The streams that peers open go to the demultiplexer until their preamble is
 //! whole; from the dispatch on everything that happens to them goes straight to [`Acceptors`], without a
-//! look-up. Connections that agreed on another protocol (ALPN) are not touched: what happens to them is
-//! told as it is.
+//! look-up. Connections that agreed on another protocol (ALPN) are not touched, nor are streams that were
+//! opened here without a tag: what happens to them is told as it is.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -134,7 +134,7 @@ impl Streams<'_> {
     }
 
     /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
-    /// that their peers feel it.
+    /// that their peers feel it. Of an acceptor without a registration only those that it has wait.
     pub fn pause(&mut self, acceptor: AcceptorId) {
         let _ = self.give(demux::Event::Pause { acceptor });
         for stream in self.tags.of(acceptor) {
@@ -174,6 +174,9 @@ impl Streams<'_> {
         self.give(demux::Event::Open { stream: core(stream), tag, by })?;
         self.endpoint.set_owner(stream, acceptor.0)?;
         self.tags.belongs(acceptor, stream);
+        if self.tags.is_paused(acceptor) {
+            self.endpoint.pause(stream)?;
+        }
         Ok(stream)
     }
 
@@ -217,6 +220,7 @@ trait Tags {
         event: demux::Event<'_>,
     ) -> Result<(), demux::Refusal>;
     fn of(&self, acceptor: AcceptorId) -> Vec<StreamId>;
+    fn is_paused(&self, acceptor: AcceptorId) -> bool;
     fn belongs(&mut self, acceptor: AcceptorId, stream: StreamId);
     fn own(&mut self, connection: ConnectionId);
 }
@@ -329,6 +333,10 @@ impl<M: Demultiplexing> Tags for Table<M> {
 
     fn of(&self, acceptor: AcceptorId) -> Vec<StreamId> {
         self.streams.get(&acceptor).into_iter().flatten().copied().collect()
+    }
+
+    fn is_paused(&self, acceptor: AcceptorId) -> bool {
+        self.machine.as_ref().is_paused(acceptor)
     }
 
     fn belongs(&mut self, acceptor: AcceptorId, stream: StreamId) {
@@ -479,7 +487,10 @@ impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
                 self.table.told.push_back(Told::Notice(Notice::Event(event)));
             }
             event => match event.stream() {
-                Some((stream, 0)) if self.table.peers.contains_key(&stream.connection.number()) => {
+                Some((stream, 0))
+                    if !endpoint.opened_here(stream)
+                        && self.table.peers.contains_key(&stream.connection.number()) =>
+                {
                     self.unowned(endpoint, now, event);
                 }
                 Some((stream, owner)) if owner != 0 => {

@@ -168,6 +168,12 @@ impl Endpoint {
         })
     }
 
+    /// Whether it was opened by this side (RFC 9000 §2.1).
+    pub(crate) fn opened_here(&self, stream: StreamId) -> bool {
+        let link = self.links.get(stream.connection.slot as usize).and_then(Option::as_deref);
+        link.is_some_and(|link| link.is_client == (stream.number & 1 == 1))
+    }
+
     fn stream(&mut self, stream: StreamId) -> Result<&mut Stream, Refusal> {
         let link = self.link(stream.connection)?;
         link.streams.get_mut(&stream.number).ok_or(Refusal::UnknownStream)

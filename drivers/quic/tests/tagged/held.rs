@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
-use gapless_core::demux::{self, AcceptorId, Direction, NO_ACCEPTOR, Pattern};
+use gapless_core::demux::{self, AcceptorId, Direction, NO_ACCEPTOR, Pattern, Registrant};
 use gapless_quic::tagged::{Notice, Opened, Streams};
 use gapless_quic::{Acceptors, Event, Limits, StreamId};
 
-use crate::pair::Pair;
+use crate::pair::{OWN, Pair};
 
 const TAKER: AcceptorId = AcceptorId(5);
 
@@ -143,4 +143,44 @@ fn whoever_does_not_take_a_stream_hears_no_more_of_it() {
     pair.write(stream, b"data");
     pair.turn_until(|pair| pair.fate(stream).stopped == Some(NO_ACCEPTOR));
     assert_told(&mut pair, &["opened \"no\"", "data data false", "failed"]);
+}
+
+#[test]
+fn what_a_paused_acceptor_opens_waits_with_the_rest() {
+    let mut pair = connected(Duration::ZERO);
+    pair.register(TAKER, Pattern::Exact(b"tag"));
+    let (now, own) = (Instant::now(), OWN);
+    pair.ours.with(pair.client.endpoint(), now, |streams, noted| {
+        streams.register(own, Pattern::Exact(b"own"), Registrant::Application).unwrap();
+        streams.pause(own);
+        let opened = streams.open(
+            noted.connections[0],
+            Direction::Bidirectional,
+            own,
+            b"tag",
+            Registrant::Application,
+        );
+        streams.endpoint.finish(opened.unwrap()).unwrap();
+    });
+    pair.turn_until(|pair| !pair.theirs.acceptors().0.is_empty());
+    for _ in 0..20 {
+        pair.turn();
+    }
+    assert!(pair.ours.acceptors().streams.is_empty(), "its answer is not told");
+    pair.ours.with(pair.client.endpoint(), now, |streams, _| streams.resume(own));
+    pair.turn_until(|pair| pair.ours.acceptors().streams.values().any(|fate| fate.is_closed));
+}
+
+#[test]
+fn an_answer_to_what_was_opened_without_a_tag_is_no_preamble() {
+    let mut pair = connected(Duration::ZERO);
+    pair.register(TAKER, Pattern::Exact(b"tag"));
+    let connection = pair.ours.acceptors().connections[0];
+    let stream = pair.client.endpoint().open(connection, Direction::Bidirectional);
+    let stream = stream.unwrap().unwrap();
+    pair.write(stream, b"\x03tag");
+    pair.finish(stream);
+    assert_told(&mut pair, &["opened \"tag\"", "data  true", "closed"]);
+    let refused = pair.ours.demux().stats().refused.total();
+    assert_eq!((refused, pair.fate(stream).is_closed), (0, true));
 }
