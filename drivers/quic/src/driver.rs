@@ -9,8 +9,8 @@ use mio::{Events, Poll, Registry, Token};
 use quinn_proto::{EcnCodepoint, Transmit};
 
 use crate::Error;
-use crate::endpoint::{self, Endpoint, Handler};
-use crate::socket::{Slots, Socket, SocketStats, plain};
+use crate::endpoint::{self, Endpoint, Handler, plain};
+use crate::socket::{Slots, Socket, SocketStats};
 
 /// System calls that a turn reads with at most.
 const ROUNDS: usize = 16;

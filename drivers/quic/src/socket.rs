@@ -216,17 +216,7 @@ impl Socket {
     }
 }
 
-/// An IPv4 address that a socket for both kinds shows as an IPv6 address (RFC 4291 §2.5.5.2), as what it
-/// is: else a client that was told the one would not know the other.
-pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        // With the scope that it has.
-        IpAddr::V6(_) => address,
-    }
-}
-
-/// The opposite of [`plain`].
+/// The opposite of [`plain`](crate::endpoint::plain).
 fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(_) => SocketAddr::new(mapped_ip(address.ip()), address.port()),

@@ -16,6 +16,9 @@ const PAYLOAD: u16 = 1472;
 /// What may wait of the packets of a connection whose handshake has not begun, in bytes.
 const WAITING_BYTES: u64 = 8 << 10;
 
+/// An interval that nobody sees the end of, and that a clock can still be advanced by.
+const NEVER: Duration = Duration::from_secs(1 << 32);
+
 /// Makes the generators of connection ids.
 pub type ConnectionIds = Arc<dyn Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync>;
 
@@ -117,7 +120,7 @@ impl Transport {
         mtu.upper_bound(self.max_udp_payload.max(1200));
         config
             .max_idle_timeout(idle)
-            .keep_alive_interval(Some(self.keep_alive).filter(|every| !every.is_zero()))
+            .keep_alive_interval(Some(self.keep_alive.min(NEVER)).filter(|every| !every.is_zero()))
             .max_concurrent_bidi_streams(self.max_bidirectional.into())
             .max_concurrent_uni_streams(self.max_unidirectional.into())
             .stream_receive_window(self.stream_window.into())

@@ -209,7 +209,7 @@ impl Endpoint {
     }
 
     /// Connects to `remote`, whose certificate must be good for `name` unless the configuration says
-    /// otherwise.
+    /// otherwise. An IPv4 address in the form of an IPv6 address is the IPv4 address.
     ///
     /// # Errors
     /// The name or the address is none that can be connected to.
@@ -221,6 +221,7 @@ impl Endpoint {
         name: &str,
     ) -> Result<ConnectionId, ConnectError> {
         config.transport_config(Arc::clone(&self.transport));
+        let remote = plain(remote);
         let (handle, connection) = self.inner.connect(now, config, remote, name)?;
         let network = Network::of(remote.ip());
         self.admission.add(network);
@@ -540,6 +541,16 @@ impl Drop for Endpoint {
         for incoming in self.waiting.drain(..) {
             self.inner.ignore(incoming);
         }
+    }
+}
+
+/// An IPv4 address that a socket for both kinds shows as an IPv6 address (RFC 4291 §2.5.5.2), as what it
+/// is: else a client that was told the one would not know the other.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // With the scope that it has.
+        IpAddr::V6(_) => address,
     }
 }
 

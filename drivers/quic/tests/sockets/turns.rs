@@ -1,5 +1,6 @@
 //! What turns promise: when they wait, how much they do, and that they work in somebody else's loop.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use gapless_core::Session;
@@ -250,4 +251,27 @@ fn an_idle_driver_has_no_timeout() {
     assert_eq!(pair.client.timeout(&pair.at_client), None);
     assert_eq!(pair.server.timeout(&pair.at_server), None);
     assert_clean(&mut pair.client, &pair.at_client);
+}
+
+#[test]
+fn an_ipv4_address_in_the_form_of_an_ipv6_address_can_be_connected_to() {
+    let mut pair = Pair::new(Limits::default(), Transport::default());
+    for bind in [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
+        let mut config = client(Transport::default());
+        config.bind = (bind, 0).into();
+        pair.client = Driver::new(config).unwrap();
+        pair.at_client = Party::reading();
+        let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+        let connection = pair.connect_to((mapped, pair.server.address().port()).into());
+        pair.until(|pair| pair.at_client.connected == [connection]);
+        let peer = pair.client.endpoint().peer(connection).unwrap();
+        assert_eq!(peer.address, pair.server.address());
+    }
+}
+
+#[test]
+fn a_keep_alive_of_any_length_is_no_overflow() {
+    let transport = Transport { keep_alive: Duration::MAX, ..Transport::default() };
+    let mut pair = Pair::new(Limits::default(), transport);
+    pair.connected();
 }
