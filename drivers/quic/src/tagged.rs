@@ -420,10 +420,10 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
                     if acceptors.opened(&mut streams, opened) {
                         continue;
                     }
-                    // What came with it is told before its end.
+                    // What came with it is told before its end; it is next.
                     let is_first = |told: &Told| matches!(told, Told::Notice(Notice::Data { stream: of, .. }) if *of == stream);
-                    if let Some(at) = table.told.iter().position(is_first)
-                        && let Some(Told::Notice(notice)) = table.told.remove(at)
+                    if table.told.front().is_some_and(is_first)
+                        && let Some(Told::Notice(notice)) = table.told.pop_front()
                     {
                         acceptors.notice(&mut Streams { endpoint, now, tags: table }, notice);
                     }
@@ -506,10 +506,12 @@ impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let at = self.table.machine.poll_timeout().map(|at| {
-            let after = Duration::from_nanos(at.as_nanos());
-            self.table.origin.checked_add(after).unwrap_or(self.table.origin)
-        });
+        // What is too far away for the clock never comes.
+        let at = self
+            .table
+            .machine
+            .poll_timeout()
+            .and_then(|at| self.table.origin.checked_add(Duration::from_nanos(at.as_nanos())));
         [at, self.acceptors.poll_timeout()].into_iter().flatten().min()
     }
 
