@@ -264,13 +264,14 @@ impl Machine for Demux {
             Some(Command::Write { preamble, .. }) => preamble.heap(),
             _ => 0,
         };
-        self.acceptors.bytes()
+        (self.acceptors.bytes()
             + self.registered.bytes()
             + self.streams.bytes()
             + self.peers.bytes()
             + self.held_bytes
-            + first
-            + self.second_bytes
+            + first)
+            // That is what a driver says, which may be anything.
+            .saturating_add(self.second_bytes)
     }
 
     /// Zero: what left in commands is the outside's.

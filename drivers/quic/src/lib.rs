@@ -56,7 +56,8 @@
 //! # Bytes
 //!
 //! What comes is told in chunks as they lie in packets, which are copied once out of the socket's buffer, so
-//! that a chunk keeps no more alive than its packet. What is written is kept by reference until it is
+//! that a chunk keeps no more alive than its packet; quinn-proto copies what came out of order in many
+//! small pieces together, into what a stream's window holds at most. What is written is kept by reference until it is
 //! acknowledged. A connection's send buffer follows about twice its congestion window, within bounds
 //! ([`Transport`]): [`Endpoint::write`] takes what fits, and [`Event::Writable`] comes back as credit, to
 //! the streams in turn.

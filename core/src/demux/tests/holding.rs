@@ -324,3 +324,16 @@ fn held_streams_that_are_reset_closed_or_lose_their_peer_are_forgotten() {
     let commands = bench.give(Event::Resume { acceptor: B });
     assert_eq!(commands, [dispatch(1001, B, b"bar"), payload(1001, B, b"pay", false)]);
 }
+
+#[test]
+fn a_driver_may_say_that_any_amount_of_memory_is_kept_alive() {
+    for (tag, len) in [(b"\x03foo", 10), (b"\x03bar", 10), (b"\x03bar", 5000)] {
+        let mut bench = holding(Config::default());
+        let bytes = Bytes::from([&tag[..], &alloc::vec![7; len][..]].concat());
+        let (stream, pinned) = (stream(1), usize::MAX);
+        bench.demux.data(bench.now, stream, 0, bytes, pinned, true).unwrap();
+        assert!(bench.demux.memory_used() >= len);
+        bench.drain();
+        assert!(bench.demux.memory_used() <= bench.demux.config().max_bytes());
+    }
+}

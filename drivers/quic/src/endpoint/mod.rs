@@ -154,7 +154,8 @@ impl Endpoint {
         }
     }
 
-    /// The largest UDP payload that is taken, in bytes: a chunk of a stream keeps no more alive.
+    /// The largest UDP payload that is taken, in bytes: a chunk of a stream that came in order keeps no more
+    /// alive.
     #[must_use]
     pub fn max_datagram(&self) -> usize {
         self.config.transport.max_datagram().into()
