@@ -203,7 +203,8 @@ pub enum OpenError {
     /// The connection is none that a stream can be opened on.
     #[error(transparent)]
     Connection(#[from] Refusal),
-    /// The peer allows no more streams of this kind now; [`Event::Openable`] will tell.
+    /// The peer allows no more streams of this kind now, and [`Event::Openable`] will tell; or the connection
+    /// is not complete yet, and [`Event::Connected`] will.
     #[error("the peer allows no more streams now")]
     NoCredit,
     /// Acceptors are numbered from 1.

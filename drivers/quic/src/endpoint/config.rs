@@ -16,6 +16,8 @@ const PAYLOAD: u16 = 1472;
 /// What may wait of the packets of a connection whose handshake has not begun, in bytes.
 const WAITING_BYTES: u64 = 8 << 10;
 
+/// The largest payload that there is (RFC 9000 §18.2).
+const LARGEST: u16 = 65_527;
 /// An interval that nobody sees the end of, and that a clock can still be advanced by.
 const NEVER: Duration = Duration::from_secs(1 << 32);
 
@@ -78,7 +80,8 @@ pub struct Transport {
     /// And at most so many, when the congestion window has grown: the buffer is about twice of it, so that
     /// what is given late is not queued early.
     pub max_send_buffer: u64,
-    /// The largest UDP payload that is tried, from 1200 to 65527 bytes. Payloads of up to so many bytes, and
+    /// The largest UDP payload that is tried, from 1200 to 65527 bytes; less and
+    /// more count as those. Payloads of up to so many bytes, and
     /// of up to 1472 in any case, are taken; larger ones are dropped.
     pub max_udp_payload: u16,
     /// Bytes of unreliable datagrams that wait, each way. Zero: there are none.
@@ -107,7 +110,7 @@ impl Default for Transport {
 impl Transport {
     /// The largest UDP payload that is taken, in bytes: peers are told.
     pub(super) fn max_datagram(&self) -> u16 {
-        self.max_udp_payload.max(PAYLOAD)
+        self.max_udp_payload.clamp(PAYLOAD, LARGEST)
     }
 
     /// As quinn-proto takes it.
@@ -117,7 +120,7 @@ impl Transport {
         let idle = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
         let idle = VarInt::from_u64(idle).ok().filter(|_| idle > 0).map(IdleTimeout::from);
         let mut mtu = MtuDiscoveryConfig::default();
-        mtu.upper_bound(self.max_udp_payload.max(1200));
+        mtu.upper_bound(self.max_udp_payload.clamp(1200, LARGEST));
         config
             .max_idle_timeout(idle)
             .keep_alive_interval(Some(self.keep_alive.min(NEVER)).filter(|every| !every.is_zero()))
@@ -197,7 +200,7 @@ impl Config {
             config.cid_generator(move || ids());
         }
         config.rng_seed(self.seed);
-        // What it refuses is a size below 1200.
+        // What it refuses is a size below 1200, and one that there is not.
         config.max_udp_payload_size(self.transport.max_datagram()).map(|_| ()).unwrap_or_default();
         config
     }

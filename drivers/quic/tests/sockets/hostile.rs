@@ -65,6 +65,14 @@ fn datagrams_larger_than_the_endpoint_takes_are_dropped_and_counted() {
 }
 
 #[test]
+fn no_endpoint_takes_datagrams_larger_than_there_are() {
+    let transport = Transport { max_udp_payload: u16::MAX, ..Transport::default() };
+    let mut pair = Pair::new(Limits::default(), transport);
+    assert_eq!(pair.server.endpoint().max_datagram(), 65_527);
+    pair.connected();
+}
+
+#[test]
 fn a_flood_of_a_hundred_thousand_first_packets_stays_within_bounds_and_others_are_served() {
     const TURNS: u64 = 1_000;
     const EACH: u64 = 50;
