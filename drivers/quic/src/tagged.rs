@@ -231,11 +231,18 @@ struct Table<M> {
     machine: M,
     origin: Instant,
     /// The connections by the numbers that the machine knows them by.
-    peers: BTreeMap<u64, ConnectionId>,
+    peers: BTreeMap<u64, Known>,
     /// The streams of each acceptor.
     streams: BTreeMap<AcceptorId, BTreeSet<StreamId>>,
     /// What is to be told to acceptors.
     told: VecDeque<Told>,
+}
+
+/// A connection that has or may have tagged streams.
+struct Known {
+    connection: ConnectionId,
+    /// Whether its protocol is that of tagged streams: those that its peer opens are.
+    is_tagged: bool,
 }
 
 enum Told {
@@ -249,8 +256,13 @@ impl<M: Demultiplexing> Table<M> {
         CoreInstant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// Whether its streams that nobody owns go to the machine.
+    fn takes(&self, connection: ConnectionId) -> bool {
+        self.peers.get(&connection.number()).is_some_and(|known| known.is_tagged)
+    }
+
     fn stream(&self, stream: demux::StreamId) -> Option<StreamId> {
-        let connection = *self.peers.get(&stream.peer.0)?;
+        let connection = self.peers.get(&stream.peer.0)?.connection;
         Some(StreamId { connection, number: stream.number })
     }
 
@@ -345,7 +357,9 @@ impl<M: Demultiplexing> Tags for Table<M> {
     }
 
     fn own(&mut self, connection: ConnectionId) {
-        self.peers.insert(connection.number(), connection);
+        // What it agreed on is known already, or will be.
+        let known = Known { connection, is_tagged: false };
+        self.peers.entry(connection.number()).or_insert(known);
     }
 }
 
@@ -471,7 +485,8 @@ impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
             Event::Connected { connection } => {
                 let peer = endpoint.peer(connection);
                 if peer.and_then(|peer| peer.protocol).is_some_and(|of| of == PROTOCOL) {
-                    self.table.peers.insert(connection.number(), connection);
+                    let known = Known { connection, is_tagged: true };
+                    self.table.peers.insert(connection.number(), known);
                 }
                 self.table.told.push_back(Told::Notice(Notice::Event(event)));
             }
@@ -489,8 +504,7 @@ impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
             }
             event => match event.stream() {
                 Some((stream, 0))
-                    if !endpoint.opened_here(stream)
-                        && self.table.peers.contains_key(&stream.connection.number()) =>
+                    if !endpoint.opened_here(stream) && self.table.takes(stream.connection) =>
                 {
                     self.unowned(endpoint, now, event);
                 }

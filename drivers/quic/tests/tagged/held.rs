@@ -1,19 +1,19 @@
-//! Streams that are over while they wait: they lose nothing by it, and nothing of them is left.
+//! Streams that end while they wait, and streams that are not for acceptors: nothing is lost, nothing is left.
 
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
 use gapless_core::demux::{self, AcceptorId, Direction, NO_ACCEPTOR, Pattern, Registrant};
 use gapless_quic::tagged::{Notice, Opened, Streams};
-use gapless_quic::{Acceptors, Event, Limits, StreamId};
+use gapless_quic::{Acceptors, ConnectionId, Event, Limits, StreamId};
 
 use crate::pair::{OWN, Pair};
 
 const TAKER: AcceptorId = AcceptorId(5);
 
-/// Writes down what it is told of streams. It takes none whose tag is `no`.
+/// Writes down what it is told of streams, and the last connection. It takes none whose tag is `no`.
 #[derive(Default)]
-struct Log(Vec<String>);
+struct Log(Vec<String>, Option<ConnectionId>);
 
 impl Acceptors for Log {
     fn opened(&mut self, _: &mut Streams<'_>, opened: Opened) -> bool {
@@ -33,6 +33,10 @@ impl Acceptors for Log {
             Notice::HandOffFailed { .. } => "failed".into(),
             Notice::Event(Event::Reset { code, .. }) => format!("reset {code:#x}"),
             Notice::Event(Event::Closed { .. }) => "closed".into(),
+            Notice::Event(Event::Connected { connection }) => {
+                self.1 = Some(connection);
+                return;
+            }
             Notice::Event(_) => return,
         });
     }
@@ -183,4 +187,23 @@ fn an_answer_to_what_was_opened_without_a_tag_is_no_preamble() {
     assert_told(&mut pair, &["opened \"tag\"", "data  true", "closed"]);
     let refused = pair.ours.demux().stats().refused.total();
     assert_eq!((refused, pair.fate(stream).is_closed), (0, true));
+}
+
+#[test]
+fn a_tagged_stream_on_a_connection_of_another_protocol_tags_no_others() {
+    let demux = demux::Config::default();
+    let mut pair = Pair::speaking(b"other", demux, Limits::default(), Log::default());
+    pair.connect(1);
+    pair.register(TAKER, Pattern::Exact(b"tag"));
+    pair.turn_until(|pair| pair.theirs.acceptors().1.is_some());
+    pair.at_server(|streams, log| {
+        let (connection, by) = (log.1.unwrap(), Registrant::Application);
+        streams.open(connection, Direction::Unidirectional, TAKER, b"own", by).unwrap();
+    });
+    let stream = pair.open_bare(0, Direction::Unidirectional);
+    pair.write(stream, b"\x03tag");
+    pair.finish(stream);
+    pair.turn_until(|pair| pair.fate(stream).is_closed);
+    assert_eq!(pair.theirs.demux().stats().dispatched, 0);
+    assert_eq!(pair.theirs.acceptors().0, ["closed"]);
 }

@@ -72,12 +72,23 @@ pub(crate) struct Pair<A> {
     pub(crate) theirs: Tagged<A>,
     pub(crate) ours: Tagged<Noted>,
     trust: Trust,
+    protocol: &'static [u8],
 }
 
 impl<A: Acceptors> Pair<A> {
     pub(crate) fn new(demux: demux::Config, limits: Limits, acceptors: A) -> Self {
+        Self::speaking(PROTOCOL, demux, limits, acceptors)
+    }
+
+    /// The same, of another protocol (ALPN).
+    pub(crate) fn speaking(
+        protocol: &'static [u8],
+        demux: demux::Config,
+        limits: Limits,
+        acceptors: A,
+    ) -> Self {
         let identity = Identity::self_signed(&["localhost"], SystemTime::now()).unwrap();
-        let crypto = tls::server_config(&identity, &[PROTOCOL], &ClientAuth::None).unwrap();
+        let crypto = tls::server_config(&identity, &[protocol], &ClientAuth::None).unwrap();
         let mut endpoint = tls::endpoint_config(&identity.keys("test"), Some(crypto));
         endpoint.limits = limits;
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -89,6 +100,7 @@ impl<A: Acceptors> Pair<A> {
             theirs: Tagged::new(demux, origin, acceptors).unwrap(),
             ours: Tagged::new(demux::Config::default(), origin, Noted::default()).unwrap(),
             trust: Trust::Pinned(identity.fingerprint()),
+            protocol,
         }
     }
 
@@ -103,7 +115,7 @@ impl<A: Acceptors> Pair<A> {
 
     /// Begins to connect, believing somebody.
     pub(crate) fn begin(&mut self, trust: &Trust) -> ConnectionId {
-        let crypto = tls::client_config(trust, &[PROTOCOL], None).unwrap();
+        let crypto = tls::client_config(trust, &[self.protocol], None).unwrap();
         let (config, address) = (quinn_proto::ClientConfig::new(crypto), self.server.address());
         self.client.endpoint().connect(Instant::now(), config, address, "localhost").unwrap()
     }
