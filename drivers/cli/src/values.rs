@@ -34,6 +34,9 @@ impl FromStr for Probability {
     }
 }
 
+/// Nobody waits longer, and clocks still count it: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 /// Seconds, with a fraction (`0.5`) or a unit (`500ms`, `90s`, `5m`, `1h`).
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -49,7 +52,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "a duration is seconds (1.5) or a number with a unit (500ms, 5m)".to_owned()
     })?;
     Duration::try_from_secs_f64(seconds * unit)
-        .map_err(|_| "a duration is neither negative nor endless".to_owned())
+        .ok()
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(|| "a duration is neither negative nor endless".to_owned())
 }
 
 /// [`duration`], but not zero.
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["-1", "inf", "5d", "soon", "", "NaN"] {
+        for text in ["-1", "inf", "1e19", "5d", "soon", "", "NaN"] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(positive_duration("0").is_err());
