@@ -320,13 +320,16 @@ impl Listener {
             Target::Part(part) => match (&mut self.settings.output, &end) {
                 (Output::Folder(folder), End::Complete) => match folder.finish(part) {
                     Ok(path) => file = Some(path),
-                    Err(error) => end = End::CannotStore(error),
+                    Err(unfinished) => {
+                        file = unfinished.part;
+                        end = End::CannotStore(unfinished.error);
+                    }
                 },
                 // The first thing that went wrong is what is told.
                 _ => file = part.abandon().ok(),
             },
             Target::Command(command) => {
-                // One that failed or was content is gone, but not those that it may have left.
+                // One that failed or was content is gone; what it may have left goes on.
                 let mut dying = command.kill();
                 if !dying.is_gone() {
                     self.dying.push(dying);

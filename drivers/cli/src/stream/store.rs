@@ -66,14 +66,16 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be written or renamed; what there is of it stays.
-    pub(super) fn finish(&mut self, part: Part) -> io::Result<PathBuf> {
+    pub(super) fn finish(&mut self, part: Part) -> Result<PathBuf, Unfinished> {
+        let place = part.place();
         let Part { file, mut path, tag } = part;
+        let unfinished = |file: NamedTempFile, error| Unfinished {
+            error,
+            part: file.keep().is_ok().then_some(place),
+        };
         let mut file = match file.flush() {
             (file, Ok(())) => file,
-            (file, Err(error)) => {
-                file.keep()?;
-                return Err(error);
-            }
+            (file, Err(error)) => return Err(unfinished(file, error)),
         };
         for _ in 0..TRIES {
             match file.persist_noclobber(&path) {
@@ -82,14 +84,10 @@ impl Folder {
                     file = error.file;
                     path = self.next(&tag);
                 }
-                Err(error) => {
-                    error.file.keep()?;
-                    return Err(error.error);
-                }
+                Err(error) => return Err(unfinished(error.file, error.error)),
             }
         }
-        file.keep()?;
-        Err(io::ErrorKind::AlreadyExists.into())
+        Err(unfinished(file, io::ErrorKind::AlreadyExists.into()))
     }
 
     fn next(&mut self, tag: &str) -> PathBuf {
@@ -119,6 +117,15 @@ fn number(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| digits.len() <= 18)
 }
 
+/// A file that did not get its name.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    /// Why.
+    pub(super) error: io::Error,
+    /// What there is of it.
+    pub(super) part: Option<PathBuf>,
+}
+
 /// A file that is not whole yet.
 pub(super) struct Part {
     file: Gathered<NamedTempFile>,
@@ -146,11 +153,20 @@ impl Part {
     /// It will not be whole: what there is of it stays, and is told.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be kept.
     pub(super) fn abandon(self) -> io::Result<PathBuf> {
-        let (file, result) = self.file.flush();
-        let (_, path) = file.keep()?;
-        result.map(|()| path)
+        // What cannot be written is missing at the end of what is not whole anyway.
+        let place = self.place();
+        let (file, _) = self.file.flush();
+        file.keep()?;
+        Ok(place)
+    }
+
+    /// Where it is until it is whole: in the folder as it was named.
+    fn place(&self) -> PathBuf {
+        let mut place = self.path.clone().into_os_string();
+        place.push(PART);
+        place.into()
     }
 }
 
@@ -243,6 +259,28 @@ mod tests {
         let path = part.abandon().unwrap();
         assert_eq!(path, place.path().join("logs.000001.part"));
         assert_eq!(std::fs::read(path).unwrap(), b"half");
+    }
+
+    /// A part of which nothing can be written any more.
+    fn unwritable(folder: &mut Folder) -> Part {
+        let Part { file, path, tag } = folder.begin(b"logs").unwrap();
+        let place = file.file.into_temp_path();
+        let read_only = NamedTempFile::from_parts(File::open(&place).unwrap(), place);
+        let mut part = Part { file: Gathered::new(read_only), path, tag };
+        part.push(Bytes::from_static(b"lost")).unwrap();
+        part
+    }
+
+    #[test]
+    fn a_part_is_told_though_its_end_cannot_be_written() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path()).unwrap();
+        let part = unwritable(&mut folder);
+        let unfinished = folder.finish(part).unwrap_err();
+        assert_eq!(unfinished.part, Some(place.path().join("logs.000001.part")));
+        let part = unwritable(&mut folder);
+        assert_eq!(part.abandon().unwrap(), place.path().join("logs.000002.part"));
+        assert_eq!(names(place.path()), ["logs.000001.part", "logs.000002.part"]);
     }
 
     #[test]
