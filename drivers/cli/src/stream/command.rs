@@ -114,9 +114,12 @@ impl Command {
         Ok(self.status)
     }
 
-    /// Ends it and those that it started. Whether it is gone is to be asked for.
+    /// Ends it and those that it started, unless it was told how it ended. Whether it is gone is to be asked
+    /// for.
     pub(super) fn kill(mut self) -> Dying {
-        if matches!(self.status(), Ok(None)) {
+        // What it started outlives it. Only until somebody asks how it ended is its number, and so its
+        // group's, surely nobody else's.
+        if self.status.is_none() {
             kill(&mut self.child);
         }
         Dying(self.child)

@@ -258,9 +258,10 @@ impl Listener {
                     let _ = endpoint.stop(stream, codes::ENOUGH);
                 }
                 let has_room = command.input.go_on();
-                if is_fed || answer == Answer::Over {
+                // As long as somebody holds its output it is not asked how it ended.
+                if answer == Answer::Over {
                     match command.status() {
-                        Ok(Some(status)) if answer == Answer::Over => {
+                        Ok(Some(status)) => {
                             let end = match (status.success(), incoming.is_whole) {
                                 (false, _) => End::CommandFailed(status),
                                 (true, true) => End::Complete,
@@ -268,7 +269,7 @@ impl Listener {
                             };
                             return self.end(endpoint, stream, end);
                         }
-                        Ok(_) => self.look_again(streams.now, stream, is_fed),
+                        Ok(None) => self.look_again(streams.now, stream, is_fed),
                         Err(error) => {
                             return self.end(endpoint, stream, End::CannotStore(error));
                         }

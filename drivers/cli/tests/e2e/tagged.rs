@@ -244,7 +244,7 @@ fn a_command_that_reads_nothing_holds_its_sender_back() {
 }
 
 /// Whether a process group has no process that runs.
-fn is_gone(group: &str) -> bool {
+pub(crate) fn is_gone(group: &str) -> bool {
     let alive = |stat: &str| {
         let mut fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
         let state = fields.next().unwrap_or("Z");

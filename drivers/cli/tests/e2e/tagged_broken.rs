@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use crate::program::{Files, Port, Program, gapless};
-use crate::tagged::Listener;
+use crate::program::{Files, Port, Program, gapless, wait_until};
+use crate::tagged::{Listener, is_gone};
 
 /// A listener and a sender in the middle of a stream, of which the first bytes have arrived.
 fn in_the_middle(files: &Files, address: &str, arguments: &str) -> (Listener, Program) {
@@ -116,6 +116,23 @@ fn half_a_stream_is_no_whole_one_to_its_command() {
         ended.assert_code(1);
         assert!(!std::fs::exists(whole).unwrap(), "{}", ended.errors);
     }
+}
+
+#[test]
+fn what_a_command_left_behind_is_killed_too() {
+    let files = Files::new();
+    let (got, whole, pid) = (files.path("got"), files.path("whole"), files.path("pid"));
+    // The shell ends at once; what it started still has the stream, and may answer.
+    let command = format!("exec 3<&0; echo $$ > {pid}; cat <&3 > {got} && touch {whole} &");
+    let listener = Listener::exec(&files, "--tag job --once --idle-timeout 1", &command);
+    let mut sender = listener.sender("--tag job");
+    sender.write(b"half of it");
+    files.wait_for_length("got", 10);
+    let group = String::from_utf8(files.read("pid")).unwrap().trim().to_owned();
+    sender.kill();
+    listener.program.wait().assert_code(1);
+    wait_until(|| is_gone(&group));
+    assert!(!std::fs::exists(whole).unwrap());
 }
 
 #[test]
