@@ -34,7 +34,7 @@ impl Progress {
     }
 
     /// As [`new`](Self::new), of bytes.
-    pub(crate) fn of_bytes(total: Option<u64>) -> Self {
+    fn of_bytes(total: Option<u64>) -> Self {
         Self::with_template(
             total,
             match total {
@@ -42,6 +42,15 @@ impl Progress {
                 None => "{spinner} {bytes}, {bytes_per_sec} {msg}",
             },
         )
+    }
+
+    /// As [`of_bytes`](Self::of_bytes), unless the bytes of standard output go to the same terminal: a line
+    /// that changes would wipe out the last of them.
+    pub(crate) fn beside_bytes(total: Option<u64>, to_standard_output: bool) -> Self {
+        match to_standard_output && std::io::stdout().is_terminal() {
+            true => Self::hidden(),
+            false => Self::of_bytes(total),
+        }
     }
 
     fn with_template(total: Option<u64>, template: &str) -> Self {

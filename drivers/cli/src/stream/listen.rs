@@ -50,7 +50,7 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     register(args, &mut turns, &mut tagged)?;
     say(format_args!("listening on {}", turns.address()));
     say(format_args!("fingerprint {}", identity.fingerprint()));
-    let progress = Progress::of_bytes(None);
+    let progress = Progress::beside_bytes(None, args.to_standard_output());
     let mut listening = Listening { args, progress, outcome: Outcome::Complete, told: None };
     let result = listening.run(&mut turns, &mut tagged, identity, stop);
     listening.progress.clear();

@@ -56,7 +56,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
         client,
         attempts: Attempts::new(addresses, begin),
         deadline: begin + args.connect_timeout,
-        progress: Progress::of_bytes(total),
+        progress: Progress::beside_bytes(total, args.to_standard_output()),
     };
     let result = sending.run(&mut turns, &mut tagged, stop);
     sending.progress.clear();

@@ -190,6 +190,28 @@ fn the_answer_goes_to_standard_output() {
 }
 
 #[test]
+fn an_answer_on_a_terminal_is_not_drawn_over() {
+    let files = Files::new();
+    // The beginning of a line stands there for several periods of the progress.
+    let listener = Listener::exec(&files, "--tag say --once", "printf begin,; sleep 1; echo end");
+    let sender = format!(
+        "{} stream send {} --pin {} --tag say --input /dev/null",
+        env!("CARGO_BIN_EXE_gapless"),
+        listener.url,
+        listener.fingerprint
+    );
+    // It gives the program a terminal.
+    let terminal = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &sender, "/dev/null"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(terminal.stdout).unwrap();
+    assert!(terminal.status.success(), "{shown}");
+    assert!(shown.contains("begin,end"), "{shown:?}");
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
 fn a_command_knows_the_tag_and_the_peer() {
     let files = Files::new();
     let told = "printf '%s %s' \"$GAPLESS_TAG\" \"$GAPLESS_PEER\"";
