@@ -62,7 +62,8 @@ impl Default for Limits {
 /// What a connection may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transport {
-    /// A connection is over when nothing came for so long (RFC 9000 §10.1). Zero: never.
+    /// A connection is over when nothing came for so long, in whole milliseconds, rounded up (RFC 9000
+    /// §10.1). Zero: never.
     pub idle_timeout: Duration,
     /// Something is sent when nothing was for so long, so that an idle connection stays. Zero: nothing
     /// is. Keep it below half of the peer's idle timeout.
@@ -117,7 +118,9 @@ impl Transport {
     #[must_use]
     pub fn to_quinn(&self) -> TransportConfig {
         let mut config = TransportConfig::default();
-        let idle = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        // In whole milliseconds, of which a short time is none: that would be never.
+        let idle = self.idle_timeout.as_nanos().div_ceil(1_000_000);
+        let idle = u64::try_from(idle).unwrap_or(u64::MAX);
         let idle = VarInt::from_u64(idle).ok().filter(|_| idle > 0).map(IdleTimeout::from);
         let mut mtu = MtuDiscoveryConfig::default();
         mtu.upper_bound(self.max_udp_payload.clamp(1200, LARGEST));

@@ -275,3 +275,12 @@ fn a_keep_alive_of_any_length_is_no_overflow() {
     let mut pair = Pair::new(Limits::default(), transport);
     pair.connected();
 }
+
+#[test]
+fn an_idle_timeout_of_less_than_a_millisecond_is_not_none() {
+    let idle_timeout = Duration::from_nanos(1);
+    let mut pair = Pair::new(Limits::default(), Transport { idle_timeout, ..Transport::default() });
+    let silent = socket();
+    pair.connect_to(silent.local_addr().unwrap());
+    pair.until(|pair| !pair.at_client.gone.is_empty());
+}
