@@ -124,6 +124,7 @@ impl<'a> Recorded<'a> {
             }
             self.give(Event::PeerGone { peer: PeerId(peer + 2) });
             for acceptor in [B, A] {
+                self.give(Event::Take { acceptor });
                 self.give(Event::Resume { acceptor });
             }
             self.give(Event::Open { stream: stream(peer, 1), tag: &long, by: Application });

@@ -21,6 +21,7 @@ impl Demux {
             Event::AcceptorGone { acceptor } => self.acceptor_gone(now, acceptor),
             Event::Pause { acceptor } => self.pause(now, acceptor),
             Event::Resume { acceptor } => self.resume(now, acceptor),
+            Event::Take { acceptor } => self.take(now, acceptor),
             Event::Data { stream, offset, bytes, pinned, fin } => {
                 self.data(now, stream, offset, bytes, pinned, fin)
             }
@@ -110,8 +111,8 @@ impl Demux {
         Ok(())
     }
 
-    /// Dispatches to an acceptor again, first what is held for it, in the order in which the preambles
-    /// were whole.
+    /// Dispatches to an acceptor again, first what is held for it, all of it, in the order in which the
+    /// preambles were whole.
     ///
     /// # Errors
     /// [`Undrained`](Refusal::Undrained).
@@ -125,6 +126,24 @@ impl Demux {
             while let Some(stream) = self.first_for(Waits::For(at)) {
                 self.shift(stream, Waits::Turn);
             }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Dispatches to an acceptor that pauses the first of the streams that are held for it, in the order in
+    /// which the preambles were whole, and no more: it pauses on. Whoever may want to stop after any of
+    /// them takes them in this way, and [`resume`](Self::resume)s when [`held_for`](Self::held_for) says
+    /// that none is left. Where none is held nothing happens.
+    ///
+    /// # Errors
+    /// [`Undrained`](Refusal::Undrained).
+    pub fn take(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
+        self.drained()?;
+        self.pass(now);
+        let at = self.find_acceptor(acceptor);
+        if let Some(first) = at.and_then(|at| self.first_for(Waits::For(at))) {
+            self.hand_out(first);
         }
         self.settle();
         Ok(())

@@ -145,6 +145,11 @@ pub enum Event<'a> {
         /// Who takes streams again.
         acceptor: AcceptorId,
     },
+    /// [`take`](super::Demux::take).
+    Take {
+        /// Who takes one stream.
+        acceptor: AcceptorId,
+    },
     /// [`data`](super::Demux::data).
     Data {
         /// The stream, opened by its peer.
@@ -205,6 +210,7 @@ impl fmt::Debug for Event<'_> {
             Self::AcceptorGone { acceptor } => write!(f, "AcceptorGone {acceptor:?}"),
             Self::Pause { acceptor } => write!(f, "Pause {acceptor:?}"),
             Self::Resume { acceptor } => write!(f, "Resume {acceptor:?}"),
+            Self::Take { acceptor } => write!(f, "Take one for {acceptor:?}"),
             Self::Data { stream, offset, bytes, pinned, fin } => {
                 let (len, fin) = (bytes.len(), if *fin { ", the last" } else { "" });
                 write!(f, "Data of {stream:?}: {len} bytes of {pinned} from {offset}{fin}")

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use super::acceptors::Route;
 use super::event::{Command, StreamId};
 use super::tag::Tag;
-use super::waiting::Waits;
+use super::waiting::{Stream, Waits};
 use super::{DEADLINE, Demux, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
 use crate::Instant;
 use crate::ring::SHARED;
@@ -256,17 +256,27 @@ impl Demux {
         }
     }
 
+    /// Dispatches a stream that is held for an acceptor to it, though it pauses.
+    pub(super) fn hand_out(&mut self, at: u32) {
+        let (Route::To { registered, acceptor } | Route::Paused { registered, acceptor }) =
+            self.wanted(at).0
+        else {
+            return;
+        };
+        let Some(stream) = self.forget(at) else { return };
+        let Ok(tag) = Tag::new(stream.tag()) else { return };
+        let piece = Piece { rest: stream.rest, pinned: stream.cost, fin: stream.fin };
+        self.dispatch(stream.id, (registered, acceptor), tag, piece);
+    }
+
     /// Dispatches or refuses a stream that waits for nothing else.
     fn take_turn(&mut self, at: u32) {
         let (route, waits) = self.wanted(at);
-        let Some(stream) = self.forget(at) else { return };
-        let id = stream.id;
+        if let Route::To { .. } = route {
+            return self.hand_out(at);
+        }
+        let Some(Stream { id, .. }) = self.forget(at) else { return };
         match route {
-            Route::To { registered, acceptor } => {
-                let Ok(tag) = Tag::new(stream.tag()) else { return };
-                let piece = Piece { rest: stream.rest, pinned: stream.cost, fin: stream.fin };
-                self.dispatch(id, (registered, acceptor), tag, piece);
-            }
             Route::Reserved => self.refuse(id, RESERVED),
             // It would wait, had it found a place.
             _ if waits.is_some() => self.refuse_for(id, route, TOO_MANY),

@@ -57,6 +57,7 @@ variants!("event of a demultiplexer", Event<'a> {
     8 => PeerGone { peer },
     9 => HandOffFailed { stream, acceptor, tag },
     10 => Open { stream, tag, by },
+    11 => Take { acceptor },
 });
 variants!("command of a demultiplexer", Command {
     0 => Answer(answer),
@@ -171,6 +172,7 @@ mod tests {
         is_written(&Event::PeerGone { peer: PeerId(1) }, "8 1q");
         is_written(&Event::HandOffFailed { stream, acceptor, tag }, "9 1q 2q 3q B");
         is_written(&Event::Open { stream, tag, by }, "10 1q 2q B 0");
+        is_written(&Event::Take { acceptor }, "11 3q");
     }
 
     #[test]

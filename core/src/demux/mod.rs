@@ -40,7 +40,7 @@
 //! |---|---|---|
 //! | unknown | before its first byte, and after it left | data at offset 0 |
 //! | parked | its first event does not hold the whole preamble | the preamble is whole; refused at its deadline, or when it ends |
-//! | held | its preamble is whole, and its acceptor pauses, or nobody registered the tag and [`Config::hold`] is not zero | its acceptor resumes, or somebody registers: dispatched; refused when nobody will |
+//! | held | its preamble is whole, and its acceptor pauses, or nobody registered the tag and [`Config::hold`] is not zero | its acceptor resumes or takes it, or somebody registers: dispatched; refused when nobody will |
 //!
 //! From everywhere it goes when it is reset or closed, or when its peer goes. An empty event takes no
 //! place, and a preamble that is whole in its first event takes none either: when all places are taken,
@@ -89,6 +89,7 @@
 //! | `acceptor_gone` | the same for each of its registrations; one look-up for each held stream |
 //! | `pause` | O(log acceptors) |
 //! | `resume` | O(log waiting) for each stream that is held for it |
+//! | `take` | O(log waiting), and a look-up of the tag |
 //! | `reset`, `closed`, `hand_off_failed` | O(log waiting) |
 //! | `peer_gone` | O(log waiting) for each of its streams |
 //! | each command out of what waits, each expired one | O(log waiting), and a look-up of its tag |
@@ -297,6 +298,13 @@ impl Demux {
     #[must_use]
     pub const fn held(&self) -> usize {
         self.held
+    }
+
+    /// Streams that are held for an acceptor.
+    #[must_use]
+    pub fn held_for(&self, acceptor: AcceptorId) -> usize {
+        let acceptor = self.find_acceptor(acceptor).and_then(|at| self.acceptors.get(at));
+        acceptor.map_or(0, |acceptor| acceptor.held)
     }
 
     /// Bytes that the payload of held streams keeps allocated.

@@ -65,6 +65,34 @@ fn a_resuming_acceptor_is_given_its_own_streams_only() {
 }
 
 #[test]
+fn an_acceptor_that_takes_one_stream_is_given_the_first_and_pauses_on() {
+    let mut bench = holding(Config::default());
+    bench.data(1, 0, b"\x03bar");
+    bench.data(2, 0, b"\x03baz");
+    bench.last(1003, 0, b"\x03barpay");
+    assert_eq!(bench.give(Event::Take { acceptor: B }), [dispatch(1, B, b"bar")]);
+    assert_eq!((bench.demux.held_for(B), bench.demux.is_paused(B)), (2, true));
+    bench.give(Event::Closed { stream: stream(2) });
+    assert_eq!(bench.data(4, 0, b"\x03bar"), [hold(4)], "behind those that were there");
+    let commands = bench.give(Event::Take { acceptor: B });
+    assert_eq!(commands, [dispatch(1003, B, b"bar"), payload(1003, B, b"pay", true)]);
+    assert_eq!((bench.demux.held(), bench.demux.waiting_of(PeerId(1))), (1, 0));
+    let dispatched = bench.demux.registrations().map(|found| found.stats.dispatched).sum::<u64>();
+    assert_eq!((bench.stats().dispatched, dispatched), (2, 2));
+}
+
+#[test]
+fn who_has_nothing_held_for_it_takes_nothing() {
+    let mut bench = holding(Config::default());
+    bench.data(1, 0, b"\x03new");
+    for acceptor in [A, B, AcceptorId(9)] {
+        assert_eq!(bench.give(Event::Take { acceptor }), []);
+        assert_eq!(bench.demux.held_for(acceptor), 0);
+    }
+    assert_eq!((bench.demux.held(), bench.stats().dispatched), (1, 0));
+}
+
+#[test]
 fn pausing_twice_needs_one_resume() {
     let mut bench = for_foo();
     bench.give(Event::Pause { acceptor: A });

@@ -264,6 +264,7 @@ fn until_its_commands_are_drained_nothing_is_taken_and_nothing_changes() {
         Event::AcceptorGone { acceptor: A },
         Event::Pause { acceptor: A },
         Event::Resume { acceptor: A },
+        Event::Take { acceptor: A },
         Event::Reset { stream: stream(1), code: 0 },
         Event::Closed { stream: stream(1) },
         Event::PeerGone { peer: PeerId(0) },

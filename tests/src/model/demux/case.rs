@@ -98,6 +98,8 @@ pub(super) enum Op {
     AcceptorGone(u8),
     Pause(u8),
     Resume(u8),
+    /// A paused acceptor takes one stream.
+    Take(u8),
     /// A stream is opened, and its first piece comes.
     Begin(Opens, Piece, Spare),
     /// The next piece of a stream comes.
@@ -228,7 +230,8 @@ impl<'a> Arbitrary<'a> for Op {
             14..=17 => Self::UnregisterNth(u.arbitrary()?),
             18 => Self::AcceptorGone(acceptor(u)?),
             19..=23 => Self::Pause(acceptor(u)?),
-            24..=26 => Self::Resume(acceptor(u)?),
+            24..=25 => Self::Resume(acceptor(u)?),
+            26 => Self::Take(acceptor(u)?),
             27..=54 => Self::Begin(opens(u)?, piece(u)?, spare(u)?),
             55..=69 => Self::Send(nth(u)?, piece(u)?, spare(u)?),
             70..=73 => Self::Cut(nth(u)?, u.int_in_range(1..=40)?, u.arbitrary()?),

@@ -129,6 +129,10 @@ impl Model {
         self.held.len()
     }
 
+    pub(super) fn held_for(&self, acceptor: AcceptorId) -> usize {
+        self.held.iter().filter(|held| held.waits == Some(Waits::For(acceptor))).count()
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.held.iter().map(|held| held.cost).sum()
     }
@@ -194,6 +198,14 @@ impl Model {
             Event::Resume { acceptor } => {
                 self.paused.remove(&acceptor);
                 self.look_again();
+            }
+            Event::Take { acceptor } => {
+                let waits = Some(Waits::For(acceptor));
+                if let Some(first) = self.held.iter().position(|held| held.waits == waits) {
+                    let held = self.held.remove(first);
+                    let at = self.look_up(&held.tag).expect("it waits for who is registered");
+                    self.dispatch(at, held.stream, &held.tag, held.rest, held.fin);
+                }
             }
             Event::Data { stream, offset, ref bytes, pinned, fin } => {
                 return self.data(stream, offset, bytes, pinned, fin);

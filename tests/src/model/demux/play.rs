@@ -121,6 +121,7 @@ impl Play {
             }
             Op::AcceptorGone(nth) => self.event(Event::AcceptorGone { acceptor: acceptor(*nth) }),
             Op::Pause(nth) => self.event(Event::Pause { acceptor: acceptor(*nth) }),
+            Op::Take(nth) => self.event(Event::Take { acceptor: acceptor(*nth) }),
             Op::Resume(nth) => self.event(Event::Resume { acceptor: acceptor(*nth) }),
             Op::Begin(opens, piece, spare) => {
                 let stream = self.open(opens);
@@ -368,6 +369,7 @@ impl Play {
             }
             for acceptor in (0..ACCEPTORS).map(AcceptorId) {
                 assert_eq!(demux.is_paused(acceptor), model.is_paused(acceptor));
+                assert_eq!(demux.held_for(acceptor), model.held_for(acceptor));
             }
             self.check_registrations(demux);
             assert_eq!(demux.lent(), 0);
