@@ -106,7 +106,8 @@ impl std::fmt::Debug for Streams<'_> {
 }
 
 impl Streams<'_> {
-    /// Registers an acceptor for tags: streams that wait for them are given to it.
+    /// Registers an acceptor for tags: streams that wait for them are given to it, all of them, unless it
+    /// pauses already.
     ///
     /// # Errors
     /// Those of [`Demux::register`]; acceptor 0.
@@ -136,6 +137,7 @@ impl Streams<'_> {
     /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
     /// that their peers feel it. Of an acceptor without a registration only those that it has wait.
     pub fn pause(&mut self, acceptor: AcceptorId) {
+        self.tags.resumes(acceptor, false);
         let _ = self.give(demux::Event::Pause { acceptor });
         for stream in self.tags.of(acceptor) {
             // One that is over needs no pause.
@@ -143,12 +145,13 @@ impl Streams<'_> {
         }
     }
 
-    /// Goes on with what [`pause`](Self::pause) stopped.
+    /// Goes on with what [`pause`](Self::pause) stopped. The streams that waited to be given are given one
+    /// by one, with what came of each: if the acceptor pauses again meanwhile, it is given no more of them.
     pub fn resume(&mut self, acceptor: AcceptorId) {
         for stream in self.tags.of(acceptor) {
             let _ = self.endpoint.resume(stream);
         }
-        let _ = self.give(demux::Event::Resume { acceptor });
+        self.tags.resumes(acceptor, true);
     }
 
     /// Opens a tagged stream: its preamble goes before anything that is written. What happens to it is
@@ -222,6 +225,7 @@ trait Tags {
     ) -> Result<(), demux::Refusal>;
     fn of(&self, acceptor: AcceptorId) -> Vec<StreamId>;
     fn is_paused(&self, acceptor: AcceptorId) -> bool;
+    fn resumes(&mut self, acceptor: AcceptorId, does: bool);
     fn belongs(&mut self, acceptor: AcceptorId, stream: StreamId);
     fn own(&mut self, connection: ConnectionId);
 }
@@ -236,6 +240,9 @@ struct Table<M> {
     streams: BTreeMap<AcceptorId, BTreeSet<StreamId>>,
     /// What is to be told to acceptors.
     told: VecDeque<Told>,
+    /// Acceptors that go on, and pause for the machine until they took what is held for them. Empty but
+    /// while acceptors are told.
+    resuming: BTreeSet<AcceptorId>,
 }
 
 /// A connection that has or may have tagged streams.
@@ -320,6 +327,23 @@ impl<M: Demultiplexing> Table<M> {
         }
     }
 
+    /// Gives the next stream to an acceptor that goes on, if none is to be told of first; whether there is
+    /// anything to tell, or may be.
+    fn go_on(&mut self, endpoint: &mut Endpoint, now: Instant) -> bool {
+        if !self.told.is_empty() {
+            return true;
+        }
+        let Some(&acceptor) = self.resuming.first() else { return false };
+        let event = if self.machine.as_ref().held_for(acceptor) > 0 {
+            demux::Event::Take { acceptor }
+        } else {
+            self.resuming.remove(&acceptor);
+            demux::Event::Resume { acceptor }
+        };
+        let _ = self.give(endpoint, now, event);
+        true
+    }
+
     fn gone(&mut self, acceptor: AcceptorId, stream: StreamId) {
         if let Some(streams) = self.streams.get_mut(&acceptor) {
             streams.remove(&stream);
@@ -349,7 +373,15 @@ impl<M: Demultiplexing> Tags for Table<M> {
     }
 
     fn is_paused(&self, acceptor: AcceptorId) -> bool {
-        self.machine.as_ref().is_paused(acceptor)
+        self.machine.as_ref().is_paused(acceptor) && !self.resuming.contains(&acceptor)
+    }
+
+    fn resumes(&mut self, acceptor: AcceptorId, does: bool) {
+        if does {
+            self.resuming.insert(acceptor);
+        } else {
+            self.resuming.remove(&acceptor);
+        }
     }
 
     fn belongs(&mut self, acceptor: AcceptorId, stream: StreamId) {
@@ -396,6 +428,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
             peers: BTreeMap::new(),
             streams: BTreeMap::new(),
             told: VecDeque::new(),
+            resuming: BTreeSet::new(),
         };
         Self { table, acceptors }
     }
@@ -423,10 +456,12 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
         result
     }
 
-    /// Tells the acceptors everything that is to be told.
+    /// Tells the acceptors everything that is to be told. Streams that were held come one by one, each after
+    /// the acceptor was told all of the last: it may pause in between.
     fn tell(&mut self, endpoint: &mut Endpoint, now: Instant) {
         let Self { table, acceptors } = self;
-        while let Some(told) = table.told.pop_front() {
+        while table.go_on(endpoint, now) {
+            let Some(told) = table.told.pop_front() else { continue };
             let mut streams = Streams { endpoint, now, tags: table };
             match told {
                 Told::Notice(notice) => acceptors.notice(&mut streams, notice),

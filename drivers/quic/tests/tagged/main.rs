@@ -3,4 +3,5 @@
 mod dribble;
 mod held;
 mod pair;
+mod pauses;
 mod talk;

@@ -1,0 +1,95 @@
+//! Acceptors that pause, beside streams that are paused singly.
+
+use gapless_core::demux::{self, AcceptorId, Direction, Pattern};
+use gapless_quic::tagged::{Notice, Opened, Streams};
+use gapless_quic::{Acceptors, Event, Limits, StreamId};
+
+use crate::pair::Pair;
+
+const TAKER: AcceptorId = AcceptorId(5);
+/// Turns in which everything comes that will.
+const WHILE: usize = 20;
+
+/// Notes what it is given; and pauses whenever it was given a stream, where it is to.
+#[derive(Default)]
+struct Taker {
+    is_sated: bool,
+    opened: Vec<StreamId>,
+    data: Vec<(StreamId, String)>,
+    reset: Vec<u64>,
+}
+
+impl Acceptors for Taker {
+    fn opened(&mut self, streams: &mut Streams<'_>, opened: Opened) -> bool {
+        self.opened.push(opened.stream);
+        if self.is_sated {
+            streams.pause(opened.acceptor);
+        }
+        true
+    }
+
+    fn notice(&mut self, _: &mut Streams<'_>, notice: Notice) {
+        match notice {
+            Notice::Data { stream, bytes, .. } => {
+                self.data.push((stream, bytes.escape_ascii().to_string()));
+            }
+            Notice::Event(Event::Reset { code, .. }) => self.reset.push(code),
+            _ => {}
+        }
+    }
+}
+
+impl Taker {
+    fn texts(&self) -> Vec<&str> {
+        self.data.iter().map(|(_, text)| &text[..]).collect()
+    }
+}
+
+fn connected() -> Pair<Taker> {
+    let mut pair = Pair::new(demux::Config::default(), Limits::default(), Taker::default());
+    pair.connect(1);
+    pair.register(TAKER, Pattern::Exact(b"tag"));
+    pair
+}
+
+/// Turns until everything has come that will.
+fn settle(pair: &mut Pair<Taker>) {
+    for _ in 0..WHILE {
+        pair.turn();
+    }
+}
+
+/// Sends a short message, and waits until it is held.
+fn send_held(pair: &mut Pair<Taker>, text: &'static [u8]) {
+    let held = pair.theirs.demux().held();
+    let stream = pair.open(0, Direction::Unidirectional, b"tag");
+    pair.write(stream, text);
+    pair.finish(stream);
+    pair.turn_until(|pair| pair.theirs.demux().held() == held + 1);
+}
+
+#[test]
+fn an_acceptor_that_pauses_again_while_it_goes_on_is_given_no_more_of_what_waits() {
+    let mut pair = connected();
+    pair.at_server(|streams, _| streams.pause(TAKER));
+    for text in [b"1", b"2", b"3"] {
+        send_held(&mut pair, text);
+    }
+    pair.theirs.acceptors().is_sated = true;
+    pair.at_server(|streams, _| streams.resume(TAKER));
+    let taker = pair.theirs.acceptors();
+    assert_eq!((taker.opened.len(), taker.texts()), (1, vec!["1"]));
+    assert_eq!(pair.theirs.demux().held(), 2);
+    send_held(&mut pair, b"4");
+    pair.at_server(|streams, _| streams.resume(TAKER));
+    settle(&mut pair);
+    assert_eq!(pair.theirs.acceptors().texts(), ["1", "2"]);
+    pair.theirs.acceptors().is_sated = false;
+    pair.at_server(|streams, _| streams.resume(TAKER));
+    settle(&mut pair);
+    assert_eq!(pair.theirs.acceptors().texts(), ["1", "2", "3", "4"]);
+    assert!(!pair.theirs.demux().is_paused(TAKER));
+    let stream = pair.open(0, Direction::Unidirectional, b"tag");
+    pair.write(stream, b"5");
+    pair.turn_until(|pair| pair.theirs.acceptors().texts().last() == Some(&"5"));
+}
