@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -42,6 +42,9 @@ Exit codes:
   7  the peer speaks another protocol
   8  the peer refused the stream: nobody takes its tag, or there were too many
   9  a command of --exec failed";
+
+/// Another name of standard output. Who opened it anew would write over what is there.
+const STANDARD_OUTPUT: &str = "/dev/stdout";
 
 /// `gapless stream`
 #[derive(Subcommand, Debug)]
@@ -145,7 +148,8 @@ pub(crate) struct Send {
     /// What to send; `-` is standard input.
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) input: PathBuf,
-    /// Where the answer goes; `-` is standard output.
+    /// Where the answer goes; `-` is standard output. A file that is there stays as it is until the answer is
+    /// whole, and then it is replaced; what came of an answer that was broken off is kept as FILE.part.
     #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "unidirectional")]
     pub(crate) answer: PathBuf,
     /// Send one way only: there is no answer, nobody says that the stream was taken, and that it was
@@ -261,7 +265,8 @@ impl Listen {
 impl Send {
     /// Whether the answer goes to standard output.
     pub(crate) fn to_standard_output(&self) -> bool {
-        !self.unidirectional && is_standard(&self.answer)
+        let is_standard = is_standard(&self.answer) || self.answer == Path::new(STANDARD_OUTPUT);
+        !self.unidirectional && is_standard
     }
 
     /// Checks what clap cannot.
@@ -270,7 +275,9 @@ impl Send {
     /// Says what contradicts what, and what to do.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let (input, answer) = (&self.input, &self.answer);
-        if !is_standard(input) && !is_standard(answer) && super::names_one_file(input, answer) {
+        // What is no file may be both: /dev/null.
+        let are_files = !is_standard(input) && !is_standard(answer) && input.is_file();
+        if are_files && super::names_one_file(input, answer) {
             return Err(Failure::usage("--input and --answer name one file")
                 .advise("give each a file of its own"));
         }

@@ -1,6 +1,7 @@
 //! `gapless stream send`: from the command line to the end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gapless_core::demux;
@@ -9,14 +10,14 @@ use gapless_quic::{Config, Tagged, endpoint};
 use quinn_proto::ClientConfig;
 use serde::Serialize;
 
+use super::answer::Answer;
 use super::sender::{Attempts, Sender, Settings, Source};
-use super::sink::Sink;
 use super::turns::Turns;
 use super::{codes, tags, tls};
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
 use crate::input;
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::stop::Stop;
 use crate::summary;
 
@@ -33,9 +34,10 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
     let addresses = args.url.resolve()?;
     let (mut turns, addresses) = bind(&endpoint, addresses)?;
     let (source, total) = Source::open(&args.input, KEY, turns.signals.clone())?;
-    let answer = match args.unidirectional {
-        true => None,
-        false => Some(Sink::create(&args.answer, KEY, turns.signals.clone())?),
+    let answer = match (args.unidirectional, args.to_standard_output()) {
+        (true, _) => None,
+        (false, true) => Some(Answer::to_standard_output(KEY, turns.signals.clone())?),
+        (false, false) => Some(Answer::create(&args.answer, KEY, turns.signals.clone())?),
     };
     let sender = Sender::new(Settings {
         tag: args.tag.0.clone(),
@@ -67,7 +69,11 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
     };
     tagged.with(turns.endpoint(), Instant::now(), |streams, sender| sender.close(streams, code));
     turns.flush(&mut tagged);
-    sending.report(tagged.acceptors(), &result, begin.elapsed())?;
+    let part = tagged.acceptors().abandon_answer();
+    if let Some(part) = &part {
+        say(format_args!("what came of the answer is in {}", part.display()));
+    }
+    sending.report(tagged.acceptors(), &result, part, begin.elapsed())?;
     result.map(|()| Outcome::Complete)
 }
 
@@ -169,6 +175,7 @@ impl Sending<'_> {
         &self,
         sender: &Sender,
         result: &Result<(), Failure>,
+        part: Option<PathBuf>,
         elapsed: Duration,
     ) -> Result<(), Failure> {
         let peer = sender.peer.as_ref();
@@ -180,6 +187,7 @@ impl Sending<'_> {
                 .map(|of| Fingerprint(of).to_string()),
             bytes: sender.sent,
             answer_bytes: sender.answered,
+            answer_part: part.map(|part| part.display().to_string()),
             end: name(
                 result.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Complete),
             ),
@@ -211,6 +219,8 @@ struct Sent {
     /// Bytes that were given to the connection.
     bytes: u64,
     answer_bytes: u64,
+    /// The file with what came of an answer that is not whole.
+    answer_part: Option<String>,
     end: &'static str,
     /// What is wrong, in words, of a stream that is not complete.
     error: Option<String>,

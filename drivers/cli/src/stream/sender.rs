@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use gapless_core::demux::{AcceptorId, Direction, Registrant};
 use gapless_quic::tagged::{Notice, OpenError, Opened, PROTOCOL, Streams};
 use gapless_quic::{Acceptors, ConnectionId, Event, Peer, Reason, StreamId};
 
+use super::answer::Answer;
 use super::pipes::{BLOCK, Next, Reader, Signals};
-use super::sink::Sink;
 use super::{codes, ends, tags};
 use crate::failure::{Failure, Outcome};
 use crate::input::{is_standard, name};
@@ -96,7 +96,7 @@ pub(super) struct Settings {
     /// What errors call it.
     pub(super) source_name: String,
     /// Where the answer goes; `None` of a stream that goes one way.
-    pub(super) answer: Option<Sink>,
+    pub(super) answer: Option<Answer>,
     /// What errors call it.
     pub(super) answer_name: String,
     /// After what silence the connection counts as lost.
@@ -153,9 +153,9 @@ impl Sender {
 
     /// Does what the threads make possible.
     pub(super) fn go_on(&mut self, streams: &mut Streams<'_>) {
-        if let (Some(stream), Some(sink)) = (self.stream, &mut self.settings.answer)
+        if let (Some(stream), Some(answer)) = (self.stream, &mut self.settings.answer)
             && !self.is_answered
-            && sink.go_on()
+            && answer.sink.go_on()
         {
             // One that is over needs nothing more read.
             let _ = streams.endpoint.resume(stream);
@@ -166,11 +166,16 @@ impl Sender {
 
     /// Hands what was written to a file to the system.
     pub(super) fn write_out(&mut self) {
-        if let Some(sink) = &mut self.settings.answer
-            && let Err(error) = sink.write_out()
+        if let Some(answer) = &mut self.settings.answer
+            && let Err(error) = answer.sink.write_out()
         {
             self.unwritten(&error);
         }
+    }
+
+    /// The answer will not be whole: where there is what came of it, if it is in a file.
+    pub(super) fn abandon_answer(&mut self) -> Option<PathBuf> {
+        self.settings.answer.as_mut().and_then(Answer::abandon)
     }
 
     /// Breaks the stream off and closes all connections.
@@ -194,6 +199,9 @@ impl Sender {
 
     fn unwritten(&mut self, error: &io::Error) {
         self.code = codes::CANNOT_STORE;
+        if let Some(answer) = &mut self.settings.answer {
+            answer.discard();
+        }
         let failure = Failure::io("write to", &self.settings.answer_name, error);
         self.fail(failure);
     }
@@ -275,7 +283,7 @@ impl Sender {
 
     /// Takes the next bytes of the answer.
     fn answer(&mut self, streams: &mut Streams<'_>, stream: StreamId, bytes: Bytes, fin: bool) {
-        let Some(sink) = &mut self.settings.answer else { return };
+        let Some(Answer { sink, .. }) = &mut self.settings.answer else { return };
         self.answered += bytes.len() as u64;
         let mut result = Ok(true);
         if !bytes.is_empty() {
@@ -297,19 +305,24 @@ impl Sender {
 
     /// Looks whether it is over.
     fn look(&mut self) {
-        let written = self.settings.answer.as_ref().map(Sink::result);
+        let written = self.settings.answer.as_ref().map(|answer| answer.sink.result());
         let is_written = match written {
             Some(Some(Err(error))) => return self.unwritten(&error),
             Some(Some(Ok(()))) => self.is_answered,
             Some(None) => false,
             None => true,
         };
+        let is_over = matches!(self.sending, Sending::Arrived | Sending::Enough);
+        if !is_over || !is_written || self.result.is_some() {
+            return;
+        }
+        if let Some(Err(error)) = self.settings.answer.as_mut().map(Answer::finish) {
+            self.code = codes::CANNOT_STORE;
+            return self.fail(Failure::io("write", &self.settings.answer_name, &error));
+        }
         match self.sending {
-            Sending::Arrived if is_written => {
-                self.result.get_or_insert(Ok(()));
-            }
-            Sending::Enough if is_written => self.broken_off(codes::ENOUGH),
-            _ => {}
+            Sending::Enough => self.broken_off(codes::ENOUGH),
+            _ => self.result = Some(Ok(())),
         }
     }
 

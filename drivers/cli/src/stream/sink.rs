@@ -3,14 +3,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use bytes::Bytes;
 
 use super::pipes::{Signals, Writer};
 use super::store::Gathered;
-use crate::failure::Failure;
-use crate::input::is_standard;
 
 /// A sink.
 pub(super) enum Sink {
@@ -37,21 +34,11 @@ impl Sink {
         Ok(Self::Pipe(Writer::new(io::stdout(), key, signals)?))
     }
 
-    /// A new file in place of what is there, or standard output.
+    /// What takes everything at once if it is a file, or has a thread.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub(super) fn create(path: &Path, key: u64, signals: Signals) -> Result<Self, Failure> {
-        if is_standard(path) {
-            return Self::standard_output(key, signals)
-                .map_err(|error| Failure::io("write to", "standard output", &error));
-        }
-        File::create(path)
-            .and_then(|file| Self::of(file, key, signals))
-            .map_err(|error| Failure::file("create", path, &error))
-    }
-
-    fn of(file: File, key: u64, signals: Signals) -> io::Result<Self> {
+    /// There is no thread to be had.
+    pub(super) fn of(file: File, key: u64, signals: Signals) -> io::Result<Self> {
         Ok(match file.metadata()?.is_file() {
             true => Self::File(Gathered::new(file)),
             false => Self::Pipe(Writer::new(file, key, signals)?),

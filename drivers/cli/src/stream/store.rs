@@ -13,7 +13,7 @@ use super::tags;
 use crate::failure::Failure;
 
 /// What a file that is not whole ends with.
-const PART: &str = ".part";
+pub(super) const PART: &str = ".part";
 /// Numbers that are tried for a file, if somebody else puts files into the folder.
 const TRIES: usize = 1000;
 
@@ -99,14 +99,19 @@ impl Folder {
 /// Makes `name`, which must not be there yet.
 fn part(folder: &Path, name: &std::ffi::OsStr) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(name).rand_bytes(0);
+    ordinary(builder.prefix(name).rand_bytes(0)).tempfile_in(folder)
+}
+
+/// Gives a file the permissions of any other; the process's mask takes from them.
+pub(super) fn ordinary<'a, 'b, 'c>(
+    builder: &'c mut tempfile::Builder<'a, 'b>,
+) -> &'c mut tempfile::Builder<'a, 'b> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // As any other file; the process's mask takes from it.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder
 }
 
 /// The number of a file that was made here.

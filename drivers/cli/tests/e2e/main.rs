@@ -12,5 +12,6 @@ mod repair;
 mod sessions;
 mod streams;
 mod tagged;
+mod tagged_answers;
 mod tagged_broken;
 mod tagged_refused;

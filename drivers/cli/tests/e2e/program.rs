@@ -240,6 +240,13 @@ impl Files {
     }
 }
 
+/// A named pipe.
+pub(crate) fn fifo(files: &Files, name: &str) -> String {
+    let path = files.path(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
 /// Waits for something that must come.
 #[track_caller]
 pub(crate) fn wait_until(mut come: impl FnMut() -> bool) {

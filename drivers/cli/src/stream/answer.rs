@@ -1,0 +1,113 @@
+//! Where an answer goes. A file has its name, and is in place of what was there, only when the answer is whole;
+//! until then what was there stays. What is no file is written to as it is: a pipe, a device.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use super::pipes::Signals;
+use super::sink::Sink;
+use super::store::{Gathered, PART, ordinary};
+use crate::failure::Failure;
+
+/// Names of what this process has open already, which are not to be replaced.
+const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
+
+/// Where an answer goes.
+pub(super) struct Answer {
+    /// What takes its bytes.
+    pub(super) sink: Sink,
+    /// The file that does not have its name yet.
+    part: Option<TempPath>,
+    path: PathBuf,
+}
+
+impl Answer {
+    /// Standard output.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn to_standard_output(key: u64, signals: Signals) -> Result<Self, Failure> {
+        let sink = Sink::standard_output(key, signals)
+            .map_err(|error| Failure::io("write to", "standard output", &error))?;
+        Ok(Self { sink, part: None, path: PathBuf::new() })
+    }
+
+    /// A file, in place of what is there when it is whole; or what is no file.
+    ///
+    /// # Errors
+    /// It may not be written, or nothing can be written beside it.
+    pub(super) fn create(path: &Path, key: u64, signals: Signals) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::file("create", path, &error);
+        let there = match path.metadata() {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let is_special = there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir());
+        if is_special || OPEN.iter().any(|open| path.starts_with(open)) {
+            let sink = File::create(path).and_then(|file| Sink::of(file, key, signals));
+            return Ok(Self { sink: sink.map_err(failed)?, part: None, path: path.to_owned() });
+        }
+        let mut path = path.to_owned();
+        if there.is_some() {
+            // What may not be written may not be replaced either.
+            OpenOptions::new().write(true).open(&path).map_err(failed)?;
+            if path.is_symlink() {
+                path = path.canonicalize().map_err(failed)?;
+            }
+        }
+        let (file, part) = beside(&path, there).map_err(|error| {
+            failed(error).advise(
+                "it is written beside it first: name a file in a folder that may be written",
+            )
+        })?;
+        Ok(Self { sink: Sink::File(Gathered::new(file)), part: Some(part), path })
+    }
+
+    /// It is whole: it gets its name.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let Some(part) = self.part.take() else { return Ok(()) };
+        part.persist(&self.path).map_err(|error| {
+            self.part = Some(error.path);
+            error.error
+        })
+    }
+
+    /// It will not be whole, or not have its name: what there is of it is kept as `FILE.part`, and told.
+    pub(super) fn abandon(&mut self) -> Option<PathBuf> {
+        let part = self.part.take()?;
+        // What cannot be written would only keep a disk full.
+        self.sink.write_out().ok().filter(|()| part.metadata().is_ok_and(|part| part.len() > 0))?;
+        let mut place = self.path.clone().into_os_string();
+        place.push(PART);
+        match part.persist(&place) {
+            Ok(()) => Some(place.into()),
+            Err(error) => error.path.keep().ok(),
+        }
+    }
+
+    /// It cannot be written: nothing of it is kept.
+    pub(super) fn discard(&mut self) {
+        self.part = None;
+    }
+}
+
+/// A file of another name in the same folder, with the permissions of the one that it will replace.
+fn beside(path: &Path, there: Option<Metadata>) -> io::Result<(File, TempPath)> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+    name.push(".");
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    let file = ordinary(builder.prefix(&name).suffix(PART))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    if let Some(there) = there {
+        file.as_file().set_permissions(there.permissions())?;
+    }
+    Ok(file.into_parts())
+}

@@ -1,0 +1,108 @@
+//! `gapless stream send --answer`: what is there is replaced by a whole answer, and by nothing else.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+
+use crate::program::{Files, Port, fifo, gapless, wait_until};
+use crate::tagged::Listener;
+
+/// A file with something in it that must not be lost.
+fn precious(files: &Files) -> String {
+    let path = files.path("place/answer");
+    fs::create_dir(files.path("place")).unwrap();
+    fs::write(&path, "precious").unwrap();
+    path
+}
+
+#[test]
+fn a_file_stays_as_it_is_if_there_is_no_answer() {
+    let files = Files::new();
+    let answer = precious(&files);
+    let silent = Port::new().address();
+    let listener = Listener::exec(&files, "--tag x", "cat; exit 3");
+    let (url, pin) = (&listener.url, &listener.fingerprint);
+    for (line, code) in [
+        (format!("quic://{silent} --tag x --insecure --connect-timeout 0.3"), 5),
+        ("quic://nobody.invalid:1 --tag x --insecure".into(), 5),
+        (format!("{url} --tag x --pin {}", "00".repeat(32)), 6),
+        (format!("{url} --tag y --pin {pin}"), 8),
+        (format!("{url} --tag x --pin {pin}"), 1),
+    ] {
+        let sent = gapless(&format!("stream send {line} --input /dev/null --answer {answer}"));
+        sent.assert_code(code);
+        assert_eq!(files.names("place"), ["answer"], "{line}");
+        assert_eq!(files.read("place/answer"), b"precious", "{line}");
+    }
+}
+
+#[test]
+fn what_came_of_an_answer_that_is_broken_off_is_kept_as_a_part() {
+    let files = Files::new();
+    let (answer, go) = (precious(&files), files.path("go"));
+    let command = format!("printf half; until [ -e {go} ]; do sleep 0.1; done; exit 3");
+    let listener = Listener::exec(&files, "--tag job --count 2", &command);
+    for _ in 0..2 {
+        let line = format!("--tag job --input /dev/null --answer {answer} --json");
+        let sender = listener.sender(&line);
+        let has_come = |name: &String| {
+            name != "answer.part" && files.read(&format!("place/{name}")) == b"half"
+        };
+        wait_until(|| files.names("place").iter().any(has_come));
+        fs::write(&go, "").unwrap();
+        let sent = sender.wait();
+        sent.assert_code(1);
+        assert_eq!(sent.json()["answer_part"], files.path("place/answer.part"));
+        assert!(sent.errors.contains("what came of the answer is in"), "{}", sent.errors);
+        assert_eq!(files.read("place/answer"), b"precious");
+        // However often it is tried again, there is one.
+        assert_eq!(files.names("place"), ["answer", "answer.part"]);
+        fs::remove_file(&go).unwrap();
+    }
+}
+
+#[test]
+fn a_whole_answer_takes_the_place_of_a_file_and_its_permissions() {
+    let files = Files::new();
+    let answer = precious(&files);
+    fs::set_permissions(&answer, fs::Permissions::from_mode(0o640)).unwrap();
+    let link = files.path("link");
+    std::os::unix::fs::symlink(&answer, &link).unwrap();
+    let listener = Listener::exec(&files, "--tag say --once", "printf whole");
+    listener.send(&format!("--tag say --input /dev/null --answer {link}")).assert_code(0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(files.read("place/answer"), b"whole");
+    assert_eq!(files.names("place"), ["answer"]);
+    assert_eq!(fs::metadata(&answer).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn an_answer_may_go_where_there_is_no_folder_to_write_to() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag say --count 3", "printf whole");
+    let line = "--tag say --input /dev/null --answer";
+    let sent = listener.send(&format!("{line} /dev/stdout --json"));
+    sent.assert_code(0);
+    // The object gives way to the answer.
+    assert_eq!(sent.output, b"whole");
+    assert!(sent.errors.contains(r#""end":"complete""#), "{}", sent.errors);
+    listener.send(&format!("{line} /dev/null")).assert_code(0);
+    let pipe = fifo(&files, "pipe");
+    let read = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::read(pipe).unwrap())
+    };
+    listener.send(&format!("{line} {pipe}")).assert_code(0);
+    assert_eq!(read.join().unwrap(), b"whole");
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_before_anything_is_sent() {
+    let files = Files::new();
+    let answer = files.path("none/answer");
+    let line = "stream send quic://127.0.0.1:9 --tag x --insecure --input /dev/null --answer";
+    let sent = gapless(&format!("{line} {answer}"));
+    sent.assert_code(4);
+    assert!(sent.errors.contains(&format!("cannot create {answer}")), "{}", sent.errors);
+}
