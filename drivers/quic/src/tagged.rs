@@ -136,12 +136,14 @@ impl Streams<'_> {
 
     /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
     /// that their peers feel it. Of an acceptor without a registration only those that it has wait.
+    /// [`Endpoint::pause`] and [`Endpoint::resume`], for one stream, are another thing: what comes on a stream
+    /// is told when neither says that it waits.
     pub fn pause(&mut self, acceptor: AcceptorId) {
         self.tags.resumes(acceptor, false);
         let _ = self.give(demux::Event::Pause { acceptor });
         for stream in self.tags.of(acceptor) {
             // One that is over needs no pause.
-            let _ = self.endpoint.pause(stream);
+            let _ = self.endpoint.hold(stream);
         }
     }
 
@@ -149,7 +151,7 @@ impl Streams<'_> {
     /// by one, with what came of each: if the acceptor pauses again meanwhile, it is given no more of them.
     pub fn resume(&mut self, acceptor: AcceptorId) {
         for stream in self.tags.of(acceptor) {
-            let _ = self.endpoint.resume(stream);
+            let _ = self.endpoint.release(stream);
         }
         self.tags.resumes(acceptor, true);
     }
@@ -178,7 +180,7 @@ impl Streams<'_> {
         self.endpoint.set_owner(stream, acceptor.0)?;
         self.tags.belongs(acceptor, stream);
         if self.tags.is_paused(acceptor) {
-            self.endpoint.pause(stream)?;
+            self.endpoint.hold(stream)?;
         }
         Ok(stream)
     }
@@ -294,7 +296,7 @@ impl<M: Demultiplexing> Table<M> {
             Command::Dispatch { stream, acceptor, tag } => {
                 let Some(stream) = self.stream(stream) else { return };
                 let _ = endpoint.set_owner(stream, acceptor.0);
-                let _ = endpoint.resume(stream);
+                let _ = endpoint.release(stream);
                 self.belongs(acceptor, stream);
                 self.told.push_back(Told::Opened(Opened { acceptor, stream, tag }));
             }
@@ -304,14 +306,14 @@ impl<M: Demultiplexing> Table<M> {
             }
             Command::Hold { stream } => {
                 if let Some(stream) = self.stream(stream) {
-                    let _ = endpoint.hold(stream);
+                    let _ = endpoint.keep(stream);
                 }
             }
             Command::Refuse { stream, code } => {
                 if let Some(stream) = self.stream(stream) {
                     let _ = endpoint.stop(stream, code);
                     let _ = endpoint.reset(stream, code);
-                    let _ = endpoint.resume(stream);
+                    let _ = endpoint.release(stream);
                 }
             }
             Command::Write { stream, preamble } => {
@@ -496,7 +498,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
             Event::Reset { stream, code, .. } => {
                 // Nobody is there to answer it, so that its other direction is over, too.
                 let _ = endpoint.reset(stream, code);
-                let _ = endpoint.resume(stream);
+                let _ = endpoint.release(stream);
                 demux::Event::Reset { stream: core(stream), code }
             }
             Event::Closed { stream, .. } => demux::Event::Closed { stream: core(stream) },

@@ -117,21 +117,35 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Lets what comes on a stream wait for an owner: until it is resumed its end is not told either, though
-    /// both of its directions may be over.
-    pub(crate) fn hold(&mut self, stream: StreamId) -> Result<(), Refusal> {
-        let known = self.stream(stream)?;
-        (known.is_paused, known.is_kept) = (true, true);
-        Ok(())
-    }
-
-    /// Tells what comes on a stream again.
+    /// Tells what comes on a stream again, unless [`Tagged`](crate::Tagged) lets it wait for its acceptor.
     ///
     /// # Errors
     /// As [`pause`](Self::pause).
     pub fn resume(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        self.stream(stream)?.is_paused = false;
+        self.link(stream.connection)?.queue(stream.number);
+        self.mark_dirty(stream.connection.slot);
+        Ok(())
+    }
+
+    /// Lets what comes on a stream wait since its owner wants nothing now, whether it is paused or not.
+    pub(crate) fn hold(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        self.stream(stream)?.is_held = true;
+        Ok(())
+    }
+
+    /// Lets what comes on a stream wait for an owner: until it is released its end is not told either, though
+    /// both of its directions may be over.
+    pub(crate) fn keep(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let known = self.stream(stream)?;
-        known.is_paused = false;
+        (known.is_held, known.is_kept) = (true, true);
+        Ok(())
+    }
+
+    /// Tells what comes on a stream again that was held or kept, unless it is paused, too.
+    pub(crate) fn release(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        let known = self.stream(stream)?;
+        known.is_held = false;
         let was_kept = std::mem::take(&mut known.is_kept);
         let link = self.link(stream.connection)?;
         link.queue(stream.number);

@@ -34,6 +34,8 @@ pub(super) struct Stream {
     pub(super) place: Place,
     /// Whether the program wants nothing told of what comes.
     pub(super) is_paused: bool,
+    /// Whether nothing is told for its owner's sake: it pauses, or there is none yet.
+    pub(super) is_held: bool,
     /// Whether it stays known when it is over, since somebody is still to become its owner.
     pub(super) is_kept: bool,
     /// What must be written before anything else, as far as it was not taken yet.
@@ -68,6 +70,7 @@ impl Stream {
     pub(super) fn is_ready(&self) -> bool {
         self.receives
             && !self.is_paused
+            && !self.is_held
             && (self.is_readable || self.end.is_some() || !self.chunks.is_empty())
     }
 
@@ -148,7 +151,7 @@ impl Stream {
         connection: &mut Connection,
         id: quinn_proto::StreamId,
     ) -> Option<u64> {
-        if !self.is_paused || !self.receives {
+        if !self.is_paused && !self.is_held || !self.receives {
             return None;
         }
         let code = connection.recv_stream(id).received_reset().ok()??;

@@ -10,7 +10,7 @@ const TAKER: AcceptorId = AcceptorId(5);
 /// Turns in which everything comes that will.
 const WHILE: usize = 20;
 
-/// Notes what it is given; and pauses whenever it was given a stream, where it is to.
+/// Notes what it is given; and pauses whenever it was given something, where it is to.
 #[derive(Default)]
 struct Taker {
     is_sated: bool,
@@ -28,10 +28,13 @@ impl Acceptors for Taker {
         true
     }
 
-    fn notice(&mut self, _: &mut Streams<'_>, notice: Notice) {
+    fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
         match notice {
-            Notice::Data { stream, bytes, .. } => {
+            Notice::Data { acceptor, stream, bytes, .. } => {
                 self.data.push((stream, bytes.escape_ascii().to_string()));
+                if self.is_sated {
+                    streams.pause(acceptor);
+                }
             }
             Notice::Event(Event::Reset { code, .. }) => self.reset.push(code),
             _ => {}
@@ -92,4 +95,44 @@ fn an_acceptor_that_pauses_again_while_it_goes_on_is_given_no_more_of_what_waits
     let stream = pair.open(0, Direction::Unidirectional, b"tag");
     pair.write(stream, b"5");
     pair.turn_until(|pair| pair.theirs.acceptors().texts().last() == Some(&"5"));
+}
+
+/// Opens a stream, and waits until its first byte was given.
+fn open(pair: &mut Pair<Taker>) -> [StreamId; 2] {
+    let stream = pair.open(0, Direction::Bidirectional, b"tag");
+    pair.write(stream, b"1");
+    let given = pair.theirs.acceptors().opened.len();
+    pair.turn_until(|pair| pair.theirs.acceptors().data.len() > given);
+    [stream, pair.theirs.acceptors().opened[given]]
+}
+
+#[test]
+fn a_stream_that_is_paused_singly_stays_so_when_its_acceptor_goes_on() {
+    let mut pair = connected();
+    let [stream, at_server] = open(&mut pair);
+    pair.server.endpoint().pause(at_server).unwrap();
+    pair.at_server(|streams, _| {
+        streams.pause(TAKER);
+        streams.resume(TAKER);
+    });
+    pair.write(stream, b"2");
+    settle(&mut pair);
+    assert_eq!(pair.theirs.acceptors().texts(), ["1"]);
+    pair.server.endpoint().resume(at_server).unwrap();
+    settle(&mut pair);
+    assert_eq!(pair.theirs.acceptors().texts(), ["1", "2"]);
+}
+
+#[test]
+fn a_stream_that_is_resumed_singly_waits_as_long_as_its_acceptor_pauses() {
+    let mut pair = connected();
+    let [stream, at_server] = open(&mut pair);
+    pair.at_server(|streams, _| streams.pause(TAKER));
+    pair.server.endpoint().resume(at_server).unwrap();
+    pair.write(stream, b"2");
+    settle(&mut pair);
+    assert_eq!(pair.theirs.acceptors().texts(), ["1"]);
+    pair.at_server(|streams, _| streams.resume(TAKER));
+    settle(&mut pair);
+    assert_eq!(pair.theirs.acceptors().texts(), ["1", "2"]);
 }
