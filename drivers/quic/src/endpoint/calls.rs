@@ -108,13 +108,13 @@ impl Endpoint {
     }
 
     /// Lets what comes on a stream wait: nothing of it is told, and once the windows are full the peer
-    /// cannot send more.
+    /// cannot send more. But that the peer breaks it off is told all the same, and at once.
     ///
     /// # Errors
     /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`].
     pub fn pause(&mut self, stream: StreamId) -> Result<(), Refusal> {
         self.stream(stream)?.is_paused = true;
-        Ok(())
+        self.look_for_reset(stream)
     }
 
     /// Tells what comes on a stream again, unless [`Tagged`](crate::Tagged) lets it wait for its acceptor.
@@ -131,7 +131,7 @@ impl Endpoint {
     /// Lets what comes on a stream wait since its owner wants nothing now, whether it is paused or not.
     pub(crate) fn hold(&mut self, stream: StreamId) -> Result<(), Refusal> {
         self.stream(stream)?.is_held = true;
-        Ok(())
+        self.look_for_reset(stream)
     }
 
     /// Lets what comes on a stream wait for an owner: until it is released its end is not told either, though
@@ -139,7 +139,7 @@ impl Endpoint {
     pub(crate) fn keep(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let known = self.stream(stream)?;
         (known.is_held, known.is_kept) = (true, true);
-        Ok(())
+        self.look_for_reset(stream)
     }
 
     /// Tells what comes on a stream again that was held or kept, unless it is paused, too.
@@ -186,6 +186,16 @@ impl Endpoint {
     pub(crate) fn opened_here(&self, stream: StreamId) -> bool {
         let link = self.links.get(stream.connection.slot as usize).and_then(Option::as_deref);
         link.is_some_and(|link| link.is_client == (stream.number & 1 == 1))
+    }
+
+    /// What came before a stream waits may say already that it was broken off.
+    fn look_for_reset(&mut self, stream: StreamId) -> Result<(), Refusal> {
+        let link = self.link(stream.connection)?;
+        if let Some(inner) = stream.inner() {
+            link.look_for_reset(inner);
+            self.mark_dirty(stream.connection.slot);
+        }
+        Ok(())
     }
 
     fn stream(&mut self, stream: StreamId) -> Result<&mut Stream, Refusal> {

@@ -255,15 +255,9 @@ impl Link {
                 is_wanted.then_some(Event::Openable { connection: self.id, direction })
             }
             StreamEvent::Readable { id } => {
-                let number = u64::from(id);
-                let stream = self.streams.get_mut(&number)?;
-                let Some(code) = stream.reset_while_paused(&mut self.inner, id) else {
-                    self.note_readable(number);
-                    return None;
-                };
-                let owner = stream.owner;
-                self.note_if_over(number);
-                Some(Event::Reset { stream: self.stream_id(number), owner, code })
+                self.note_readable(id.into());
+                self.look_for_reset(id);
+                None
             }
             StreamEvent::Writable { id } => {
                 let number = u64::from(id);
@@ -320,6 +314,15 @@ impl Link {
     fn note_readable(&mut self, number: u64) {
         if let Some(stream) = self.streams.get_mut(&number) {
             stream.is_readable = true;
+            self.queue(number);
+        }
+    }
+
+    /// Sees whether a stream that waits was broken off, which is told at once.
+    pub(super) fn look_for_reset(&mut self, id: quinn_proto::StreamId) {
+        let number = u64::from(id);
+        if let Some(stream) = self.streams.get_mut(&number) {
+            stream.look_for_reset(&mut self.inner, id);
             self.queue(number);
         }
     }

@@ -66,12 +66,15 @@ impl Stream {
         !self.receives && !self.sends
     }
 
-    /// Whether something may be told of it.
+    /// Whether something may be told of it; that it was broken off always may.
     pub(super) fn is_ready(&self) -> bool {
-        self.receives
-            && !self.is_paused
-            && !self.is_held
-            && (self.is_readable || self.end.is_some() || !self.chunks.is_empty())
+        let has_something = self.is_readable || self.end.is_some() || !self.chunks.is_empty();
+        self.receives && (matches!(self.end, Some(End::Reset(_))) || !self.waits() && has_something)
+    }
+
+    /// Whether what comes of it waits.
+    const fn waits(&self) -> bool {
+        self.is_paused || self.is_held
     }
 
     /// What comes next of it, read from the transport if nothing is left over.
@@ -145,18 +148,18 @@ impl Stream {
         let _ = chunks.finalize();
     }
 
-    /// Whether the peer broke it off while nothing is read of it: the code, and then it is over.
-    pub(super) fn reset_while_paused(
+    /// Sees whether the peer broke it off, where nothing is read of it that would say so.
+    pub(super) fn look_for_reset(
         &mut self,
         connection: &mut Connection,
         id: quinn_proto::StreamId,
-    ) -> Option<u64> {
-        if !self.is_paused && !self.is_held || !self.receives {
-            return None;
+    ) {
+        if self.waits()
+            && self.receives
+            && let Ok(Some(code)) = connection.recv_stream(id).received_reset()
+        {
+            self.end = Some(End::Reset(code.into_inner()));
         }
-        let code = connection.recv_stream(id).received_reset().ok()??;
-        self.stop_receiving();
-        Some(code.into_inner())
     }
 
     /// Forgets what was read and not told.

@@ -406,3 +406,16 @@ fn streams_that_are_reset_at_any_point_end_with_the_code_on_both_sides() {
         pair.assert_nothing_is_left();
     }
 }
+
+#[test]
+fn a_stream_that_was_broken_off_before_it_is_paused_is_told_so_at_once() {
+    for direction in [Direction::Unidirectional, Direction::Bidirectional] {
+        let pausing = Party::with_habit(Habit::Pause);
+        let mut pair = Pair::with(Transport::default(), pausing, Party::reading());
+        let connection = pair.connected();
+        let stream = pair.client.endpoint().open(connection, direction).unwrap().unwrap();
+        // Nothing was sent of it, so that its end comes with it.
+        pair.client.endpoint().reset(stream, 0x33).unwrap();
+        pair.until(|pair| pair.at_server.streams.values().any(|known| known.reset == Some(0x33)));
+    }
+}

@@ -136,3 +136,16 @@ fn a_stream_that_is_resumed_singly_waits_as_long_as_its_acceptor_pauses() {
     settle(&mut pair);
     assert_eq!(pair.theirs.acceptors().texts(), ["1", "2"]);
 }
+
+#[test]
+fn that_a_stream_was_broken_off_is_told_though_its_acceptor_pauses() {
+    let mut pair = connected();
+    let [stream, _] = open(&mut pair);
+    pair.at_server(|streams, _| streams.pause(TAKER));
+    pair.write(stream, b"2");
+    settle(&mut pair);
+    pair.client.endpoint().reset(stream, 0x33).unwrap();
+    settle(&mut pair);
+    let taker = pair.theirs.acceptors();
+    assert_eq!((taker.texts(), &taker.reset[..]), (vec!["1"], &[0x33][..]));
+}
