@@ -9,6 +9,7 @@ pub mod data;
 pub mod model;
 pub mod namespace;
 pub mod program;
+pub mod python;
 pub mod sim;
 pub mod skip;
 

@@ -4,29 +4,19 @@
 //! Python is that of GAPLESS_PYTHON, or `python3`; without aioquic the tests are skipped. It is slow: 100 MiB, in
 //! a release build, take it about 20 s each way; a debug build sends 8 MiB.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
 use gapless_quic::tls::Identity;
 use gapless_tests::program::{Program, free_port};
+use gapless_tests::python::with_aioquic;
 use gapless_tests::skip;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tempfile::TempDir;
 
 const LARGE: usize = if cfg!(debug_assertions) { 8 << 20 } else { 100 << 20 };
-
-/// The Python to run, if it has aioquic.
-fn python() -> Option<PathBuf> {
-    let python = PathBuf::from(std::env::var_os("GAPLESS_PYTHON").unwrap_or("python3".into()));
-    let found = Command::new(&python)
-        .args(["-c", "import aioquic"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    found.is_ok_and(|status| status.success()).then_some(python)
-}
 
 /// Starts the peer.
 fn peer(python: &Path, arguments: &[&str]) -> Child {
@@ -67,7 +57,7 @@ fn hash(bytes: &[u8]) -> String {
 
 #[test]
 fn its_client_is_taken_and_answered_by_our_listener() {
-    let Some(python) = python() else { skip!("no Python with aioquic") };
+    let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1, 100_000, LARGE]);
     let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
     let address = format!("127.0.0.1:{port}");
@@ -97,7 +87,7 @@ fn its_client_is_taken_and_answered_by_our_listener() {
 
 #[test]
 fn its_stream_that_goes_one_way_is_taken_too() {
-    let Some(python) = python() else { skip!("no Python with aioquic") };
+    let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[300_000]);
     let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
     let address = format!("127.0.0.1:{port}");
@@ -126,7 +116,7 @@ fn its_stream_that_goes_one_way_is_taken_too() {
 
 #[test]
 fn its_client_is_told_that_nobody_takes_a_tag() {
-    let Some(python) = python() else { skip!("no Python with aioquic") };
+    let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1]);
     let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
     let address = format!("127.0.0.1:{port}");
@@ -148,7 +138,7 @@ fn its_client_is_told_that_nobody_takes_a_tag() {
 
 #[test]
 fn its_server_takes_and_answers_our_streams() {
-    let Some(python) = python() else { skip!("no Python with aioquic") };
+    let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1, 100_000, LARGE]);
     let pem = folder.path().join("identity.pem");
     let identity = Identity::kept_in(folder.path(), &["localhost"], SystemTime::now()).unwrap();

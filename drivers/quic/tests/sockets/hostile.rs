@@ -19,13 +19,13 @@ const LARGEST: usize = 65_507;
 
 /// What a server's turns did to its memory.
 #[derive(Default, Debug)]
-struct Memory {
-    live: isize,
-    peak: isize,
+pub(crate) struct Memory {
+    pub(crate) live: isize,
+    pub(crate) peak: isize,
 }
 
 impl Memory {
-    fn turn(&mut self, driver: &mut Driver, party: &mut Party) -> gapless_quic::Turn {
+    pub(crate) fn turn(&mut self, driver: &mut Driver, party: &mut Party) -> gapless_quic::Turn {
         let (turn, measured) = alloc::measure(|| driver.turn(NOW, party).unwrap());
         self.peak = self.peak.max(self.live + measured.peak);
         self.live += measured.growth;

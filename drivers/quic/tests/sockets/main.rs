@@ -6,6 +6,7 @@ mod pair;
 mod party;
 mod path;
 
+mod abuse;
 mod chaos;
 mod endings;
 mod hostile;
