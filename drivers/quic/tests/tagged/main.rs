@@ -1,5 +1,6 @@
 //! Tagged streams between drivers on loopback.
 
+mod cuts;
 mod dribble;
 mod held;
 mod pair;
