@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use gapless_core::Duration;
+use gapless_core::{Duration, Instant};
 use gapless_quic::Reason;
 use gapless_tests::sim::{Chance, Random, seeds};
 use quinn_proto::{ConnectionError, TransportErrorCode};
@@ -82,6 +82,35 @@ fn clients_are_validated_when_many_handshakes_pend_and_all_are_served() {
         town.close();
     });
     assert!(retried.get() > 0 && whole.get() > retried.get() / 8);
+}
+
+#[test]
+fn a_handshake_that_is_not_over_in_time_is_given_up_by_both_sides() {
+    let (at_clients, at_server) = (Cell::new(0), Cell::new(0));
+    seeds(|random| {
+        let mut plan = lossy(random);
+        plan.clients = 4;
+        (plan.server.corrupts, plan.client.corrupts) = (Chance::NEVER, Chance::NEVER);
+        let after = std::time::Duration::from_millis(random.within(500..=5000));
+        plan.server.transport.handshake_timeout = after;
+        plan.client.transport.handshake_timeout = after;
+        let mut town = plan.build(random);
+        // From the middle of the handshakes on nobody hears of anybody.
+        let from = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_millis(60));
+        let server = town.server;
+        town.world.partition(vec![server], from..from + Duration::from_secs(60));
+        // Long enough for those that are over to be forgotten, and too short to be idle for.
+        town.pass(Duration::from_secs(20));
+        for host in town.hosts() {
+            let late = Reason::HandshakeTimedOut { after };
+            assert!(host.checker.reasons.iter().all(|reason| *reason == late));
+            assert_eq!(host.endpoint.connections(), host.checker.open().count());
+        }
+        let clients = town.clients.iter().map(|&id| town.reasons(id).len()).sum::<usize>();
+        at_clients.set(at_clients.get() + clients);
+        at_server.set(at_server.get() + town.reasons(server).len());
+    });
+    assert!(at_clients.get() > 0 && at_server.get() > 0);
 }
 
 fn many_at_once(random: &mut Random) -> Plan {

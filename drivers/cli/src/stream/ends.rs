@@ -15,6 +15,9 @@ pub(super) fn of_connection(reason: &Reason, was_connected: bool, idle: Duration
         Reason::Closed { .. } => {
             return Failure::new(Outcome::Lost, "the connection was closed here");
         }
+        Reason::HandshakeTimedOut { .. } => {
+            return Failure::unreachable("the peer does not answer");
+        }
         Reason::Lost(error) => error,
     };
     if let Some(failure) = explain(error) {

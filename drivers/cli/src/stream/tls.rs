@@ -85,7 +85,9 @@ pub(super) fn sending(args: &Send) -> Result<(endpoint::Config, ClientConfig), F
         _ => None,
     };
     let crypto = client_config(&trust, &[PROTOCOL], identity.as_ref())?;
-    let config = with(endpoint_config(&Keys::random()?, None), args.idle.idle_timeout);
+    let mut config = with(endpoint_config(&Keys::random()?, None), args.idle.idle_timeout);
+    // Its own deadline is for all attempts together, and may be longer.
+    config.transport.handshake_timeout = Duration::ZERO;
     Ok((config, ClientConfig::new(crypto)))
 }
 

@@ -40,13 +40,11 @@ pub struct Limits {
     pub handshakes_per_turn: usize,
     /// How many wait at most; further ones are ignored, and come again by themselves.
     pub max_waiting: usize,
-    /// A handshake that takes longer is given up, whatever the idle timeout is. Zero: none is.
-    pub handshake_timeout: Duration,
 }
 
 impl Default for Limits {
     /// 4096 connections, 64 from one address, validation from 64 handshakes on, 16 handshakes a turn, 256
-    /// that wait, 10 s for each.
+    /// that wait.
     fn default() -> Self {
         Self {
             max_connections: 4096,
@@ -54,7 +52,6 @@ impl Default for Limits {
             retry_above: 64,
             handshakes_per_turn: 16,
             max_waiting: 256,
-            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -62,6 +59,10 @@ impl Default for Limits {
 /// What a connection may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transport {
+    /// A handshake that takes longer is given up ([`Reason::HandshakeTimedOut`](super::Reason)), whether we
+    /// connect or are connected to, counted from where it begins here. The idle timeout may be over before.
+    /// Zero: it may take as long as the idle timeout lets it.
+    pub handshake_timeout: Duration,
     /// A connection is over when nothing came for so long, in whole milliseconds, rounded up (RFC 9000
     /// §10.1). Zero: never.
     pub idle_timeout: Duration,
@@ -90,10 +91,11 @@ pub struct Transport {
 }
 
 impl Default for Transport {
-    /// 30 s idle, no keep-alive, 100 streams of each kind, windows of 1 MiB a stream and 8 MiB a
+    /// 10 s for the handshake, 30 s idle, no keep-alive, 100 streams of each kind, windows of 1 MiB a stream and 8 MiB a
     /// connection, 64 KiB to 1 MiB to be acknowledged, payloads of up to 1452 bytes, no datagrams.
     fn default() -> Self {
         Self {
+            handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::ZERO,
             max_bidirectional: 100,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 pub use gapless_core::demux::Direction;
@@ -78,6 +78,12 @@ pub enum Reason {
     Closed {
         /// The application's code.
         code: u64,
+    },
+    /// Its handshake was not over in time ([`Transport`](super::Transport)); the peer may not even be there.
+    #[error("the handshake was not over after {after:?}")]
+    HandshakeTimedOut {
+        /// How long it might take.
+        after: Duration,
     },
     /// The peer, the path or the protocol ended it.
     #[error(transparent)]

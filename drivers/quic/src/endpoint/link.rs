@@ -40,7 +40,7 @@ pub(super) struct Link {
     is_put_off: bool,
     /// Whether it stands in the list of those that may have something to send.
     pub(super) is_sending: bool,
-    /// When its handshake must be over, if it connects to us.
+    /// When its handshake must be over.
     pub(super) opens_until: Option<Instant>,
     /// When it stands in the list of timers.
     pub(super) deadline: Option<Instant>,

@@ -28,8 +28,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
-    ClientConfig, ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, Dir,
-    EcnCodepoint, Incoming, Transmit, TransportConfig, VarInt,
+    ClientConfig, ConnectError, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, Incoming,
+    Transmit, TransportConfig, VarInt,
 };
 
 pub use config::{Config, ConnectionIds, Handshake, Limits, Server, Transport};
@@ -191,13 +191,7 @@ impl Endpoint {
             Verdict::Accept => match self.inner.accept(incoming, now, &mut buffer, None) {
                 Ok((handle, connection)) => {
                     self.admission.begin(network);
-                    let id = self.add(handle, connection, network);
-                    let most = self.config.limits.handshake_timeout;
-                    if let Some(link) = self.link_at(id.slot)
-                        && !most.is_zero()
-                    {
-                        link.opens_until = now.checked_add(most);
-                    }
+                    self.add(now, handle, connection, network);
                 }
                 Err(error) => {
                     self.stats.failed += 1;
@@ -226,19 +220,24 @@ impl Endpoint {
         let (handle, connection) = self.inner.connect(now, config, remote, name)?;
         let network = Network::of(remote.ip());
         self.admission.add(network);
-        Ok(self.add(handle, connection, network))
+        Ok(self.add(now, handle, connection, network))
     }
 
     fn add(
         &mut self,
+        now: Instant,
         handle: ConnectionHandle,
         connection: quinn_proto::Connection,
         network: Network,
     ) -> ConnectionId {
         self.stamp += 1;
         let id = ConnectionId { slot: handle.0 as u32, stamp: self.stamp };
-        let window = self.config.transport.min_send_buffer;
-        let link = Link::new(connection, id, network, window);
+        let Transport { min_send_buffer, handshake_timeout, .. } = self.config.transport;
+        let mut link = Link::new(connection, id, network, min_send_buffer);
+        if !handshake_timeout.is_zero() {
+            // What is too far away for the clock never comes.
+            link.opens_until = now.checked_add(handshake_timeout);
+        }
         if self.links.len() <= handle.0 {
             self.links.resize_with(handle.0 + 1, || None);
         }
@@ -394,7 +393,8 @@ impl Endpoint {
             }
             link.inner.handle_timeout(now);
             if link.is_overdue(now) {
-                let late = Reason::Lost(ConnectionError::TimedOut);
+                let after = self.config.transport.handshake_timeout;
+                let late = Reason::HandshakeTimedOut { after };
                 self.end(now, slot, VarInt::from_u32(0), Bytes::new(), late);
             }
             self.mark_dirty(slot);

@@ -143,17 +143,32 @@ fn of_those_that_wait_too_many_are_ignored() {
     assert_eq!(pair.server.endpoint().stats().ignored, 3);
 }
 
+/// Connections that idle for ever, once their handshake is over.
+fn hurried(handshake_timeout: Duration) -> Transport {
+    Transport { handshake_timeout, idle_timeout: Duration::ZERO, ..Transport::default() }
+}
+
+#[test]
+fn who_connects_to_somebody_who_never_answers_is_told_so() {
+    let after = Duration::from_millis(100);
+    let mut pair = Pair::new(Limits::default(), hurried(after));
+    let silent = socket();
+    pair.connect_to(silent.local_addr().unwrap());
+    pair.until(|pair| !pair.at_client.gone.is_empty());
+    assert_eq!(pair.at_client.reason(), Some(&Reason::HandshakeTimedOut { after }));
+    pair.assert_nothing_is_left();
+}
+
 #[test]
 fn a_handshake_that_is_never_finished_is_over_though_connections_may_idle_for_ever() {
-    let limits = Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() };
-    let transport = Transport { idle_timeout: Duration::ZERO, ..Transport::default() };
-    let mut pair = Pair::new(limits, transport);
+    let after = Duration::from_millis(100);
+    let mut pair = Pair::new(Limits::default(), hurried(after));
     begin_handshakes(&pair, &from_elsewhere(), 0..5);
     pair.connected();
     assert_eq!(pair.server.endpoint().connections(), 6);
     pair.until(|pair| pair.server.endpoint().connections() == 1);
     assert_eq!(pair.at_server.gone.len(), 5);
-    let timed_out = Reason::Lost(ConnectionError::TimedOut);
+    let timed_out = Reason::HandshakeTimedOut { after };
     assert!(pair.at_server.gone.iter().all(|(_, reason)| *reason == timed_out));
     // The one that was finished in time stays, and is told of nothing.
     pair.rounds(100);
