@@ -68,7 +68,7 @@ pub(crate) enum Stream {
 }
 
 /// `gapless stream listen`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Listen {
     /// Where to listen, IP:PORT. Port 0 takes a free one and tells it on standard error.
     #[arg(long, value_name = "ADDR")]
@@ -137,7 +137,7 @@ pub(crate) struct Listen {
 }
 
 /// `gapless stream send`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Send {
     /// Where to: quic://HOST:PORT.
     #[arg(value_name = "URL")]
@@ -173,7 +173,7 @@ pub(crate) struct Send {
     /// Its private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     pub(crate) client_key: Option<PathBuf>,
-    /// How long to try to connect.
+    /// How long to try to find the host and to connect, in all.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::positive_duration)]
     pub(crate) connect_timeout: Duration,
     #[command(flatten)]

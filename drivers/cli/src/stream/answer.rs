@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use super::pipes::Signals;
+use super::pipes::{Signals, Writer};
 use super::sink::Sink;
 use super::store::{Gathered, PART, ordinary};
 use crate::failure::Failure;
@@ -48,8 +48,9 @@ impl Answer {
         };
         let is_special = there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir());
         if is_special || OPEN.iter().any(|open| path.starts_with(open)) {
-            let sink = File::create(path).and_then(|file| Sink::of(file, key, signals));
-            return Ok(Self { sink: sink.map_err(failed)?, part: None, path: path.to_owned() });
+            let path = path.to_owned();
+            let writer = Writer::new(|| File::create(path), key, signals).map_err(failed)?;
+            return Ok(Self { sink: Sink::Pipe(writer), part: None, path: PathBuf::new() });
         }
         let mut path = path.to_owned();
         if there.is_some() {

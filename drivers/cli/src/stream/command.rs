@@ -57,9 +57,9 @@ impl Command {
         let mut child = builder.spawn()?;
         let piped = |child: &mut Child| {
             let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-            let input = Writer::new(input, key, signals.clone())?;
+            let input = Writer::new(|| Ok(input), key, signals.clone())?;
             let output = child.stdout.take();
-            let answer = output.map(|output| Reader::new(output, key, signals.clone()));
+            let answer = output.map(|output| Reader::new(|| Ok(output), key, signals.clone()));
             io::Result::Ok((input, answer.transpose()?))
         };
         match piped(&mut child) {

@@ -6,6 +6,7 @@ use gapless_core::demux::{self, Pattern, Registrant};
 use gapless_quic::tls::Identity;
 use gapless_quic::{Config, Tagged};
 
+use super::apart::apart;
 use super::listener::{ACCEPTOR, Listener, Output, Settings, deaf};
 use super::store::Folder;
 use super::turns::Turns;
@@ -27,7 +28,14 @@ const TOLD: Duration = Duration::from_secs(1);
 /// Something that it cannot go on without.
 pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
-    let identity = tls::identity(args)?;
+    let (identity, endpoint) = apart(stop, None, {
+        let args = args.clone();
+        move || {
+            let identity = tls::identity(&args)?;
+            let endpoint = tls::listening(&args, &identity)?;
+            Ok((identity, endpoint))
+        }
+    })?;
     if let Some(warning) = identity.warning(SystemTime::now()) {
         say(format_args!("warning: {warning}"));
     }
@@ -36,7 +44,7 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
         (None, Some(line)) => Output::Command(line.clone()),
         (None, None) => Output::Standard,
     };
-    let mut turns = Turns::new(Config::new(args.listen, tls::listening(args, &identity)?))?;
+    let mut turns = Turns::new(Config::new(args.listen, endpoint))?;
     let listener = Listener::new(Settings {
         output,
         count: args.count(),

@@ -68,12 +68,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Begins to write. `key` is told to the loop when there is room again, and in the end.
+    /// Begins to write to what `open` gives, which may take its time: that of a named pipe waits for who
+    /// reads it. `key` is told to the loop when there is room again, and in the end.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn new(
-        sink: impl Write + Send + 'static,
+    pub(super) fn new<W: Write>(
+        open: impl FnOnce() -> io::Result<W> + Send + 'static,
         key: u64,
         signals: Signals,
     ) -> io::Result<Self> {
@@ -81,11 +82,12 @@ impl Writer {
         let shared = Arc::new(Shared::default());
         let told = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
-            let result = write_on(sink, chunks, || {
+            let has_room = || {
                 if told.is_waited_for.swap(false, Ordering::AcqRel) {
                     signals.raise(key);
                 }
-            });
+            };
+            let result = open().and_then(|sink| write_on(sink, chunks, has_room));
             // It is set once, here.
             let _ = told.result.set(result);
             signals.raise(key);
@@ -194,33 +196,22 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Begins to read. `key` is told to the loop whenever there is something to be taken.
+    /// Begins to read from what `open` gives, which may take its time: that of a named pipe waits for who
+    /// writes to it. `key` is told to the loop whenever there is something to be taken.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn new(
-        mut source: impl Read + Send + 'static,
+    pub(super) fn new<R: Read>(
+        open: impl FnOnce() -> io::Result<R> + Send + 'static,
         key: u64,
         signals: Signals,
     ) -> io::Result<Self> {
         let (queue, read) = sync_channel(BLOCKS);
         thread::Builder::new().spawn(move || {
-            let mut block = BytesMut::new();
-            loop {
-                if block.len() < LEAST {
-                    block = BytesMut::zeroed(BLOCK);
-                }
-                let next = match source.read(&mut block) {
-                    Ok(0) => break,
-                    Ok(read) => Ok(block.split_to(read).freeze()),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => Err(error),
-                };
-                let is_over = next.is_err();
-                if queue.send(next).is_err() || is_over {
-                    break;
-                }
-                signals.raise(key);
+            match open() {
+                Ok(source) => read_on(source, &queue, || signals.raise(key)),
+                // Nobody may want it any more.
+                Err(error) => drop(queue.send(Err(error))),
             }
             // What the loop finds is that nobody is there any more.
             drop(queue);
@@ -237,6 +228,31 @@ impl Reader {
             Err(TryRecvError::Empty) => Next::NotYet,
             Err(TryRecvError::Disconnected) => Next::End,
         }
+    }
+}
+
+/// Reads what there is until there is nothing more, or nobody wants more.
+fn read_on(
+    mut source: impl Read,
+    queue: &SyncSender<io::Result<Bytes>>,
+    mut has_more: impl FnMut(),
+) {
+    let mut block = BytesMut::new();
+    loop {
+        if block.len() < LEAST {
+            block = BytesMut::zeroed(BLOCK);
+        }
+        let next = match source.read(&mut block) {
+            Ok(0) => return,
+            Ok(read) => Ok(block.split_to(read).freeze()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let is_over = next.is_err();
+        if queue.send(next).is_err() || is_over {
+            return;
+        }
+        has_more();
     }
 }
 
@@ -266,7 +282,7 @@ mod tests {
     fn a_sink_that_is_full_says_so_and_when_it_has_room() {
         let (mut poll, signals) = signals();
         let (mut read, write) = pipe().unwrap();
-        let mut writer = Writer::new(write, 7, signals.clone()).unwrap();
+        let mut writer = Writer::new(|| Ok(write), 7, signals.clone()).unwrap();
         let chunk = Bytes::from(vec![1; 64 << 10]);
         let mut pushed = 1;
         while writer.push(chunk.clone()) {
@@ -290,7 +306,7 @@ mod tests {
     fn a_sink_that_is_gone_takes_everything_and_says_why() {
         let (mut poll, signals) = signals();
         let (read, write) = pipe().unwrap();
-        let mut writer = Writer::new(write, 1, signals.clone()).unwrap();
+        let mut writer = Writer::new(|| Ok(write), 1, signals.clone()).unwrap();
         drop(read);
         assert!(writer.push(Bytes::from_static(b"nobody reads this")));
         wait(&mut poll, &signals, 1);
@@ -303,7 +319,7 @@ mod tests {
     fn an_open_pipe_keeps_nobody_waiting() {
         let (mut poll, signals) = signals();
         let (read, mut write) = pipe().unwrap();
-        let reader = Reader::new(read, 3, signals.clone()).unwrap();
+        let reader = Reader::new(|| Ok(read), 3, signals.clone()).unwrap();
         assert!(matches!(reader.next(), Next::NotYet));
         write.write_all(b"here").unwrap();
         wait(&mut poll, &signals, 3);
@@ -317,7 +333,7 @@ mod tests {
     #[test]
     fn what_is_read_ahead_is_bounded() {
         let (mut poll, signals) = signals();
-        let reader = Reader::new(io::repeat(5), 1, signals.clone()).unwrap();
+        let reader = Reader::new(|| Ok(io::repeat(5)), 1, signals.clone()).unwrap();
         wait(&mut poll, &signals, 1);
         let mut last = 0;
         for _ in 0..3 * BLOCKS {

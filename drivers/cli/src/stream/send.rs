@@ -11,6 +11,7 @@ use quinn_proto::ClientConfig;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::apart::apart;
 use super::sender::{Attempts, Sender, Settings, Source};
 use super::turns::Turns;
 use super::{codes, tags, tls};
@@ -30,8 +31,12 @@ const KEY: u64 = 1;
 /// Something that it cannot go on without, and all that can become of the stream but that it is taken.
 pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
-    let (endpoint, client) = tls::sending(args)?;
-    let addresses = args.url.resolve()?;
+    let (endpoint, client) = apart(stop, None, {
+        let args = args.clone();
+        move || tls::sending(&args)
+    })?;
+    let deadline = Instant::now() + args.connect_timeout;
+    let addresses = resolve(args, stop, deadline)?;
     let (mut turns, addresses) = bind(&endpoint, addresses)?;
     let (source, total) = Source::open(&args.input, KEY, turns.signals.clone())?;
     let answer = match (args.unidirectional, args.to_standard_output()) {
@@ -57,7 +62,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
         args,
         client,
         attempts: Attempts::new(addresses, begin),
-        deadline: begin + args.connect_timeout,
+        deadline,
         progress: Progress::beside_bytes(total, args.to_standard_output()),
     };
     let result = sending.run(&mut turns, &mut tagged, stop);
@@ -75,6 +80,14 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
     }
     sending.report(tagged.acceptors(), &result, part, begin.elapsed())?;
     result.map(|()| Outcome::Complete)
+}
+
+/// The addresses of the URL.
+fn resolve(args: &Send, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+    let (url, seconds) = (args.url.clone(), args.connect_timeout.as_secs_f64());
+    let late = Failure::unreachable(format!("cannot find {} within {seconds} s", url.host))
+        .advise("see that the name is right and the name server answers, or name an IP address");
+    apart(stop, Some((deadline, late)), move || url.resolve())
 }
 
 /// A socket that the addresses can be reached from, and those of them that can.

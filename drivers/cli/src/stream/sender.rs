@@ -40,25 +40,27 @@ impl Source {
     ) -> Result<(Self, Option<u64>), Failure> {
         let failed = |doing| move |error: io::Error| Failure::io(doing, name(path), &error);
         if is_standard(path) {
-            let reader = Reader::new(io::stdin(), key, signals).map_err(failed("read"))?;
+            let reader = Reader::new(|| Ok(io::stdin()), key, signals).map_err(failed("read"))?;
             return Ok((Self::Pipe(reader), None));
         }
-        let file = File::open(path).map_err(|error| {
+        let metadata = path.metadata().map_err(|error| {
             let failure = Failure::file("open", path, &error);
             match error.kind() {
                 io::ErrorKind::NotFound => failure.advise("name a file that exists, or `-`"),
                 _ => failure,
             }
         })?;
-        let metadata = file.metadata().map_err(failed("read"))?;
         if metadata.is_dir() {
             return Err(Failure::content(format!("cannot read {}: it is a folder", name(path)))
                 .advise("name a file, or `-` for standard input"));
         }
         if metadata.is_file() {
+            let file = File::open(path).map_err(failed("open"))?;
             return Ok((Self::File(file), Some(metadata.len())));
         }
-        Ok((Self::Pipe(Reader::new(file, key, signals).map_err(failed("read"))?), None))
+        let path = path.to_owned();
+        let reader = Reader::new(|| File::open(path), key, signals);
+        Ok((Self::Pipe(reader.map_err(failed("read"))?), None))
     }
 
     fn next(&mut self) -> Next {

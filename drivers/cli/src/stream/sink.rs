@@ -31,17 +31,17 @@ impl Sink {
             Self::of(file, key, signals)
         }
         #[cfg(not(unix))]
-        Ok(Self::Pipe(Writer::new(io::stdout(), key, signals)?))
+        Ok(Self::Pipe(Writer::new(|| Ok(io::stdout()), key, signals)?))
     }
 
     /// What takes everything at once if it is a file, or has a thread.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn of(file: File, key: u64, signals: Signals) -> io::Result<Self> {
+    fn of(file: File, key: u64, signals: Signals) -> io::Result<Self> {
         Ok(match file.metadata()?.is_file() {
             true => Self::File(Gathered::new(file)),
-            false => Self::Pipe(Writer::new(file, key, signals)?),
+            false => Self::Pipe(Writer::new(|| Ok(file), key, signals)?),
         })
     }
 

@@ -15,3 +15,4 @@ mod tagged;
 mod tagged_answers;
 mod tagged_broken;
 mod tagged_refused;
+mod tagged_waits;

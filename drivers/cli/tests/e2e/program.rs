@@ -37,8 +37,19 @@ pub(crate) struct Ended {
 impl Program {
     /// Starts it.
     pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gapless"))
-            .args(arguments)
+        Self::run(Command::new(env!("CARGO_BIN_EXE_gapless")).args(arguments))
+    }
+
+    /// Starts it by a shell that first makes its surroundings, and then does `exec "$@"`.
+    pub(crate) fn start_in(surroundings: &[&str], shell: &str, line: &str) -> Self {
+        let mut words = surroundings.iter().copied().chain(["sh", "-c"]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).args([shell, "sh", env!("CARGO_BIN_EXE_gapless")]);
+        Self::run(command.args(line.split_whitespace()))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -85,6 +96,19 @@ impl Program {
     /// Ends its standard input.
     pub(crate) fn end_input(&mut self) {
         self.child.stdin.take();
+    }
+
+    /// Waits until Ctrl-C is handled.
+    pub(crate) fn wait_for_handler(&self) {
+        const SIGINT: u64 = 1 << 1;
+        let path = format!("/proc/{}/status", self.child.id());
+        let handled = |status: &str| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
+            u64::from_str_radix(mask, 16).ok()
+        };
+        wait_until(|| {
+            handled(&fs::read_to_string(&path).unwrap()).is_some_and(|mask| mask & SIGINT != 0)
+        });
     }
 
     /// What Ctrl-C does.
@@ -306,8 +330,14 @@ pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    let skipped = format!("skipped: {} is not there", path.display());
-    assert!(std::env::var_os("GAPLESS_NO_SKIP").is_none(), "{skipped}");
-    println!("{skipped}");
+    skip(&format!("{} is not there", path.display()));
     None
+}
+
+/// Says why a test is skipped; fails where none may be.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    let refused = std::env::var_os("GAPLESS_NO_SKIP").is_some_and(|value| value == "1");
+    assert!(!refused, "would be skipped: {why}");
+    println!("skipped: {why}");
 }

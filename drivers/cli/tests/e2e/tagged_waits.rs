@@ -1,0 +1,88 @@
+//! `gapless stream` while it waits for what may never come: Ctrl-C and its limits of time are heeded.
+
+use std::process::Command;
+
+use crate::program::{Files, Program, fifo, skip, wait_until};
+use crate::tagged::Listener;
+
+#[test]
+fn a_pipe_that_nobody_opens_keeps_nobody_from_ending_it() {
+    for arguments in ["--answer /dev/null --input", "--input /dev/null --answer"] {
+        let files = Files::new();
+        let (inbox, pipe) = (files.path("inbox"), fifo(&files, "pipe"));
+        let listener = Listener::start(&files, &format!("--tag x --output {inbox}"));
+        let mut sender = listener.sender(&format!("--tag x {arguments} {pipe}"));
+        wait_until(|| !files.names("inbox").is_empty());
+        sender.interrupt();
+        sender.told("error: interrupted");
+        sender.wait().assert_code(1);
+    }
+}
+
+#[test]
+fn a_pipe_is_sent_whenever_somebody_writes_to_it() {
+    let files = Files::new();
+    let (inbox, pipe) = (files.path("inbox"), fifo(&files, "pipe"));
+    let listener = Listener::start(&files, &format!("--tag x --output {inbox} --once"));
+    let sender = listener.sender(&format!("--tag x --input {pipe}"));
+    wait_until(|| !files.names("inbox").is_empty());
+    std::fs::write(&pipe, "at last").unwrap();
+    sender.wait().assert_code(0);
+    listener.program.wait().assert_code(0);
+    assert_eq!(files.read("inbox/x.000001"), b"at last");
+}
+
+#[test]
+fn an_authority_that_nobody_writes_keeps_nobody_from_ending_it() {
+    let files = Files::new();
+    let pipe = fifo(&files, "pipe");
+    for line in [
+        format!("stream send quic://127.0.0.1:9 --tag x --input /dev/null --ca {pipe}"),
+        format!("stream listen --listen 127.0.0.1:0 --tag x --cert {pipe} --key {pipe}"),
+    ] {
+        let program = Program::start(line.split_whitespace());
+        program.wait_for_handler();
+        let ended = program.stop();
+        ended.assert_code(1);
+        assert!(ended.errors.contains("interrupted: nothing was begun"), "{}", ended.errors);
+    }
+}
+
+/// Starts a sender where the only name server says nothing; `None` where no such place can be had.
+fn nameless(files: &Files, arguments: &str) -> Option<Program> {
+    const PLACE: [&str; 2] = ["unshare", "-rmn"];
+    let mut probe = Command::new(PLACE[0]);
+    let can = probe.args([PLACE[1], "ip", "link", "set", "lo", "up"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        skip("no namespaces: unshare -rmn fails");
+        return None;
+    }
+    let names = files.path("resolv.conf");
+    // Loopback takes what is for that address, and loses it.
+    std::fs::write(&names, "nameserver 10.9.9.9\noptions timeout:30\n").unwrap();
+    let shell = format!(
+        "ip link set lo up && ip route add 10.9.9.9 dev lo && mount --bind {names} /etc/resolv.conf && \
+         exec \"$@\""
+    );
+    let line = format!("stream send quic://example.org:1 --tag x --insecure {arguments}");
+    Some(Program::start_in(&PLACE, &shell, &line))
+}
+
+#[test]
+fn a_name_server_that_says_nothing_keeps_nobody_from_ending_it() {
+    let files = Files::new();
+    let Some(mut sender) = nameless(&files, "--connect-timeout 1000") else { return };
+    sender.told("warning: --insecure");
+    let sent = sender.stop();
+    sent.assert_code(1);
+    assert!(sent.errors.contains("interrupted"), "{}", sent.errors);
+}
+
+#[test]
+fn a_name_server_that_says_nothing_is_waited_for_no_longer_than_said() {
+    let files = Files::new();
+    let Some(sender) = nameless(&files, "--connect-timeout 0.5") else { return };
+    let sent = sender.wait();
+    sent.assert_code(5);
+    assert!(sent.errors.contains("cannot find example.org within 0.5 s"), "{}", sent.errors);
+}
