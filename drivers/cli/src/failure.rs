@@ -35,20 +35,27 @@ pub(crate) enum Outcome {
     CommandFailed,
 }
 
+impl Outcome {
+    /// The exit code.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Lost | Self::Differs => 1,
+            Self::Usage => 2,
+            Self::TimedOut => 3,
+            Self::Io => 4,
+            Self::Unreachable => 5,
+            Self::Untrusted => 6,
+            Self::WrongProtocol => 7,
+            Self::RefusedTag => 8,
+            Self::CommandFailed => 9,
+        }
+    }
+}
+
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
-        Self::from(match outcome {
-            Outcome::Complete => 0,
-            Outcome::Lost | Outcome::Differs => 1,
-            Outcome::Usage => 2,
-            Outcome::TimedOut => 3,
-            Outcome::Io => 4,
-            Outcome::Unreachable => 5,
-            Outcome::Untrusted => 6,
-            Outcome::WrongProtocol => 7,
-            Outcome::RefusedTag => 8,
-            Outcome::CommandFailed => 9,
-        })
+        Self::from(outcome.code())
     }
 }
 

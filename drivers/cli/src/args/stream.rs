@@ -130,8 +130,8 @@ pub(crate) struct Listen {
     pub(crate) client_pin: Vec<Fingerprint>,
     #[command(flatten)]
     pub(crate) idle: Idle,
-    /// Print one JSON object for each stream that ends; on standard error where streams go to standard
-    /// output.
+    /// Print one JSON object for each stream that ends, and one without a tag, with `error` and `exit_code`,
+    /// if the listener itself fails; on standard error where streams go to standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -178,7 +178,9 @@ pub(crate) struct Send {
     pub(crate) connect_timeout: Duration,
     #[command(flatten)]
     pub(crate) idle: Idle,
-    /// Print one JSON object in the end; on standard error where the answer goes to standard output.
+    /// Print one JSON object in the end, also if nothing was sent: its `end` is complete, unreachable,
+    /// untrusted, wrong_protocol, refused, broken_off or failed, with `exit_code` and, in words, `error`. On
+    /// standard error where the answer goes to standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use gapless_core::demux::{self, Pattern, Registrant};
 use gapless_quic::tls::Identity;
 use gapless_quic::{Config, Tagged};
+use serde::Serialize;
 
 use super::apart::apart;
 use super::listener::{ACCEPTOR, Listener, Output, Settings, deaf};
@@ -27,6 +28,33 @@ const TOLD: Duration = Duration::from_secs(1);
 /// # Errors
 /// Something that it cannot go on without.
 pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
+    let result = listen(args, stop);
+    if let (true, Err(failure)) = (args.json, &result) {
+        let failed = Failed {
+            end: "failed",
+            exit_code: failure.outcome.code(),
+            error: failure.what().to_owned(),
+        };
+        let text = summary::json(&failed);
+        match args.to_standard_output() {
+            true => say(text.trim_end()),
+            // That standard output takes nothing may be what is wrong.
+            false => drop(summary::print(&text)),
+        }
+    }
+    result
+}
+
+/// What the listener itself could not go on without.
+#[derive(Debug, Serialize)]
+struct Failed {
+    end: &'static str,
+    exit_code: u8,
+    error: String,
+}
+
+/// Takes streams until it is to end.
+fn listen(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
     let (identity, endpoint) = apart(stop, None, {
         let args = args.clone();

@@ -1,7 +1,6 @@
 //! `gapless stream send`: from the command line to the end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gapless_core::demux;
@@ -30,6 +29,30 @@ const KEY: u64 = 1;
 /// # Errors
 /// Something that it cannot go on without, and all that can become of the stream but that it is taken.
 pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
+    let begin = Instant::now();
+    let mut sent = Sent { tag: tags::written(&args.tag.0), ..Sent::default() };
+    let result = send(args, stop, &mut sent);
+    sent.ended(&result, begin.elapsed());
+    let text = match (args.json, &result) {
+        (true, _) => summary::json(&sent),
+        (false, Ok(())) => sent.line(),
+        // The failure says it.
+        (false, Err(_)) => String::new(),
+    };
+    let told = match args.to_standard_output() {
+        _ if text.is_empty() => Ok(()),
+        true => {
+            say(text.trim_end());
+            Ok(())
+        }
+        false => summary::print(&text),
+    };
+    // The first thing that went wrong is what is told.
+    result.and(told).map(|()| Outcome::Complete)
+}
+
+/// Sends the stream, and puts on record what became of it.
+fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
     args.check()?;
     let (endpoint, client) = apart(stop, None, {
         let args = args.clone();
@@ -74,12 +97,18 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
     };
     tagged.with(turns.endpoint(), Instant::now(), |streams, sender| sender.close(streams, code));
     turns.flush(&mut tagged);
-    let part = tagged.acceptors().abandon_answer();
+    let sender = tagged.acceptors();
+    let part = sender.abandon_answer();
     if let Some(part) = &part {
         say(format_args!("what came of the answer is in {}", part.display()));
     }
-    sending.report(tagged.acceptors(), &result, part, begin.elapsed())?;
-    result.map(|()| Outcome::Complete)
+    sent.peer = sender.peer.as_ref().map(|peer| peer.address);
+    let fingerprint = sender.peer.as_ref().and_then(|peer| peer.fingerprint);
+    sent.fingerprint = fingerprint.map(|of| Fingerprint(of).to_string());
+    sent.bytes = sender.sent;
+    sent.answer_bytes = sender.answered;
+    sent.answer_part = part.map(|part| part.display().to_string());
+    result
 }
 
 /// The addresses of the URL.
@@ -177,52 +206,15 @@ impl Sending<'_> {
         }
         if now >= self.deadline {
             let seconds = self.args.connect_timeout.as_secs_f64();
-            return Err(Failure::unreachable(format!("{url} does not answer for {seconds} s"))
+            return Err(Failure::unreachable(format!("{url} does not answer within {seconds} s"))
                 .advise("see that a listener runs there, and that UDP gets through"));
-        }
-        Ok(())
-    }
-
-    /// Tells what became of the stream.
-    fn report(
-        &self,
-        sender: &Sender,
-        result: &Result<(), Failure>,
-        part: Option<PathBuf>,
-        elapsed: Duration,
-    ) -> Result<(), Failure> {
-        let peer = sender.peer.as_ref();
-        let sent = Sent {
-            tag: tags::written(&self.args.tag.0),
-            peer: peer.map(|peer| peer.address),
-            fingerprint: peer
-                .and_then(|peer| peer.fingerprint)
-                .map(|of| Fingerprint(of).to_string()),
-            bytes: sender.sent,
-            answer_bytes: sender.answered,
-            answer_part: part.map(|part| part.display().to_string()),
-            end: name(
-                result.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Complete),
-            ),
-            error: result.as_ref().err().map(|failure| failure.what().to_owned()),
-            elapsed_seconds: elapsed.as_secs_f64(),
-        };
-        let text = match (self.args.json, result) {
-            (true, _) => summary::json(&sent),
-            (false, Ok(())) => sent.line(),
-            // The failure says it.
-            (false, Err(_)) => return Ok(()),
-        };
-        match self.args.to_standard_output() {
-            true => self.progress.tell(text.trim_end()),
-            false => summary::print(&text)?,
         }
         Ok(())
     }
 }
 
 /// What became of a stream that was sent.
-#[derive(Debug, Serialize)]
+#[derive(Default, Debug, Serialize)]
 struct Sent {
     tag: String,
     /// Who has it; `None` if nobody answered.
@@ -235,12 +227,23 @@ struct Sent {
     /// The file with what came of an answer that is not whole.
     answer_part: Option<String>,
     end: &'static str,
+    exit_code: u8,
     /// What is wrong, in words, of a stream that is not complete.
     error: Option<String>,
     elapsed_seconds: f64,
 }
 
 impl Sent {
+    /// How it ended.
+    fn ended(&mut self, result: &Result<(), Failure>, elapsed: Duration) {
+        let outcome =
+            result.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Complete);
+        self.end = name(outcome);
+        self.exit_code = outcome.code();
+        self.error = result.as_ref().err().map(|failure| failure.what().to_owned());
+        self.elapsed_seconds = elapsed.as_secs_f64();
+    }
+
     /// One line for people.
     fn line(&self) -> String {
         let Self { tag, bytes, answer_bytes, elapsed_seconds, .. } = self;

@@ -19,11 +19,11 @@ fn precious(files: &Files) -> String {
 fn a_file_stays_as_it_is_if_there_is_no_answer() {
     let files = Files::new();
     let answer = precious(&files);
-    let silent = Port::new().address();
+    let silent = Port::new();
     let listener = Listener::exec(&files, "--tag x", "cat; exit 3");
     let (url, pin) = (&listener.url, &listener.fingerprint);
     for (line, code) in [
-        (format!("quic://{silent} --tag x --insecure --connect-timeout 0.3"), 5),
+        (format!("quic://{} --tag x --insecure --connect-timeout 0.3", silent.address()), 5),
         ("quic://nobody.invalid:1 --tag x --insecure".into(), 5),
         (format!("{url} --tag x --pin {}", "00".repeat(32)), 6),
         (format!("{url} --tag y --pin {pin}"), 8),
@@ -68,7 +68,7 @@ fn a_whole_answer_takes_the_place_of_a_file_and_its_permissions() {
     fs::set_permissions(&answer, fs::Permissions::from_mode(0o640)).unwrap();
     let link = files.path("link");
     std::os::unix::fs::symlink(&answer, &link).unwrap();
-    let listener = Listener::exec(&files, "--tag say --once", "printf whole");
+    let listener = Listener::exec(&files, "--tag say --once", "cat; printf whole");
     listener.send(&format!("--tag say --input /dev/null --answer {link}")).assert_code(0);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(files.read("place/answer"), b"whole");
@@ -79,7 +79,7 @@ fn a_whole_answer_takes_the_place_of_a_file_and_its_permissions() {
 #[test]
 fn an_answer_may_go_where_there_is_no_folder_to_write_to() {
     let files = Files::new();
-    let listener = Listener::exec(&files, "--tag say --count 3", "printf whole");
+    let listener = Listener::exec(&files, "--tag say --count 3", "cat; printf whole");
     let line = "--tag say --input /dev/null --answer";
     let sent = listener.send(&format!("{line} /dev/stdout --json"));
     sent.assert_code(0);

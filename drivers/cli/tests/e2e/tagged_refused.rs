@@ -132,7 +132,7 @@ fn a_peer_that_does_not_answer_ends_with_5() {
         "stream send quic://{} --tag x --insecure --connect-timeout 0.3 --input /dev/null",
         silent.address()
     );
-    assert_refused(&gapless(&line), 5, "does not answer for 0.3 s");
+    assert_refused(&gapless(&line), 5, "does not answer within 0.3 s");
 }
 
 #[test]
@@ -191,4 +191,58 @@ fn an_address_that_is_taken_ends_with_4() {
     let (taken, identity) = (Port::new(), files.path("identity"));
     let line = format!("stream listen --listen {} --tag x --identity {identity}", taken.address());
     assert_refused(&gapless(&line), 4, "another program has that port");
+}
+
+#[test]
+fn whatever_sending_ends_with_is_one_json_object() {
+    let files = Files::new();
+    let listener = Listener::start(&files, "--tag x");
+    let (url, pin, none) = (&listener.url, &listener.fingerprint, files.path("none"));
+    let nobody = Port::new();
+    let file = files.noise("file", 1);
+    for (arguments, code, end) in [
+        ("quic://nobody.invalid:1 --insecure".into(), 5, "unreachable"),
+        (format!("quic://{} --insecure --connect-timeout 0.3", nobody.address()), 5, "unreachable"),
+        (url.clone(), 6, "untrusted"),
+        (format!("{url} --ca {none}"), 4, "failed"),
+        (format!("{url} --pin {pin} --input {none}"), 4, "failed"),
+        (format!("{url} --pin {pin} --input {file} --answer {file}"), 2, "failed"),
+        (format!("{url} --pin {pin} --answer {none}/answer"), 4, "failed"),
+        (format!("{url} --pin {pin} --tag y"), 8, "refused"),
+    ] {
+        let tag = if arguments.contains("--tag") { "" } else { "--tag x" };
+        let answer = if arguments.contains("--answer") { "" } else { "--answer /dev/null" };
+        let sent = gapless(&format!("stream send {arguments} {tag} {answer} --json"));
+        sent.assert_code(code);
+        let object = sent.json();
+        assert_eq!((&object["end"], &object["exit_code"]), (&end.into(), &code.into()));
+        // In the words of standard error.
+        let words = format!("error: {}", object["error"].as_str().unwrap());
+        assert!(sent.errors.contains(&words), "no `{words}` in: {}", sent.errors);
+    }
+    // Where nothing but the answer goes to standard output, there is nothing.
+    let sent = gapless("stream send quic://nobody.invalid:1 --insecure --tag x --json");
+    assert!(sent.output.is_empty());
+    assert!(sent.errors.contains(r#""end":"unreachable""#), "{}", sent.errors);
+}
+
+#[test]
+fn a_listener_that_cannot_begin_says_so_in_json() {
+    let files = Files::new();
+    let (taken, inbox, none) = (Port::new(), files.path("inbox"), files.path("none"));
+    let file = files.noise("file", 1);
+    for (arguments, code) in [
+        (format!("--listen {} --tag x --identity {inbox}", taken.address()), 4),
+        (format!("--listen 127.0.0.1:0 --tag x --cert {none} --key {none}"), 4),
+        (format!("--listen 127.0.0.1:0 --tag x --identity {file}"), 4),
+        ("--listen 127.0.0.1:0".into(), 2),
+    ] {
+        let line = format!("stream listen {arguments} --output {inbox} --json");
+        let ended = gapless(&line);
+        ended.assert_code(code);
+        let object = ended.json();
+        assert_eq!((&object["end"], &object["exit_code"]), (&"failed".into(), &code.into()));
+        let words = format!("error: {}", object["error"].as_str().unwrap());
+        assert!(ended.errors.contains(&words), "no `{words}` in: {}", ended.errors);
+    }
 }
