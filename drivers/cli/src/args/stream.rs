@@ -40,7 +40,7 @@ Exit codes:
   5  the peer cannot be reached
   6  one side does not believe the other's certificate
   7  the peer speaks another protocol
-  8  the peer refused the stream: nobody takes its tag, or there were too many
+  8  the peer refused the stream: nobody takes its tag, or there were too many, or it lets none begin
   9  a command of --exec failed";
 
 /// Another name of standard output. Who opened it anew would write over what is there.
@@ -173,7 +173,7 @@ pub(crate) struct Send {
     /// Its private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     pub(crate) client_key: Option<PathBuf>,
-    /// How long to try to find the host and to connect, in all.
+    /// How long to try to find the host, to connect, and to begin the stream, in all.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::positive_duration)]
     pub(crate) connect_timeout: Duration,
     #[command(flatten)]

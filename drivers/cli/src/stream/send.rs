@@ -144,7 +144,7 @@ struct Sending<'a> {
     args: &'a Send,
     client: ClientConfig,
     attempts: Attempts<SocketAddr>,
-    /// Until when there must be a connection.
+    /// Until when there must be a stream.
     deadline: Instant,
     progress: Progress,
 }
@@ -158,8 +158,12 @@ impl Sending<'_> {
     ) -> Result<(), Failure> {
         loop {
             let now = Instant::now();
-            if !tagged.acceptors().is_connected() {
-                self.connect(turns, tagged.acceptors(), now)?;
+            let sender = tagged.acceptors();
+            if !sender.is_connected() {
+                self.connect(turns, sender, now)?;
+            }
+            if !sender.is_open() && now >= self.deadline {
+                return Err(self.too_late(sender.is_connected()));
             }
             let keys = turns.turn(tagged)?;
             tagged.with(turns.endpoint(), Instant::now(), |streams, sender| {
@@ -204,12 +208,20 @@ impl Sending<'_> {
             let refusal = sender.refusal.take();
             return Err(refusal.unwrap_or_else(|| Failure::unreachable(format!("no way to {url}"))));
         }
-        if now >= self.deadline {
-            let seconds = self.args.connect_timeout.as_secs_f64();
-            return Err(Failure::unreachable(format!("{url} does not answer within {seconds} s"))
-                .advise("see that a listener runs there, and that UDP gets through"));
-        }
         Ok(())
+    }
+
+    /// There is no stream at the deadline.
+    fn too_late(&self, is_connected: bool) -> Failure {
+        let Send { url, connect_timeout, .. } = self.args;
+        let seconds = connect_timeout.as_secs_f64();
+        if is_connected {
+            let words = format!("the peer lets no stream begin within {seconds} s");
+            return Failure::new(Outcome::RefusedTag, words)
+                .advise("it may take none, or none of this direction: see --unidirectional");
+        }
+        Failure::unreachable(format!("{url} does not answer within {seconds} s"))
+            .advise("see that a listener runs there, and that UDP gets through")
     }
 }
 

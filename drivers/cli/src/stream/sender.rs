@@ -153,6 +153,11 @@ impl Sender {
         self.connection.is_some()
     }
 
+    /// Whether the stream has begun.
+    pub(super) const fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Does what the threads make possible.
     pub(super) fn go_on(&mut self, streams: &mut Streams<'_>) {
         if let (Some(stream), Some(answer)) = (self.stream, &mut self.settings.answer)

@@ -1,10 +1,12 @@
 //! `gapless stream` when it does not come to a stream: each cause has its words and its exit code.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
+use gapless_quic::endpoint::{Config as Endpoints, Transport};
 use gapless_quic::tls::{ClientAuth, Identity, endpoint_config, server_config};
 use gapless_quic::{Config, Driver, Endpoint, Event, Handler};
 
@@ -148,11 +150,11 @@ impl Handler for Nothing {
     fn event(&mut self, _: &mut Endpoint, _: Instant, _: Event) {}
 }
 
-#[test]
-fn a_peer_of_another_protocol_ends_with_7() {
+/// Runs `use_it` while a server of one protocol is there, which is given its address.
+fn with_server<T>(protocol: &str, transport: Transport, use_it: impl FnOnce(SocketAddr) -> T) -> T {
     let identity = Identity::self_signed(&["localhost"], SystemTime::now()).unwrap();
-    let crypto = server_config(&identity, &["other/1"], &ClientAuth::None).unwrap();
-    let config = endpoint_config(&identity.keys("other"), Some(crypto));
+    let crypto = server_config(&identity, &[protocol], &ClientAuth::None).unwrap();
+    let config = Endpoints { transport, ..endpoint_config(&identity.keys("other"), Some(crypto)) };
     let mut driver = Driver::new(Config::new("127.0.0.1:0".parse().unwrap(), config)).unwrap();
     let address = driver.address();
     let is_over = Arc::new(AtomicBool::new(false));
@@ -160,12 +162,30 @@ fn a_peer_of_another_protocol_ends_with_7() {
     let server = thread::spawn(move || {
         driver.run(&mut Nothing, |_, _| until.load(Ordering::Relaxed)).unwrap();
     });
-    let line = format!("stream send quic://{address} --tag x --insecure --input /dev/null");
-    let sent = gapless(&line);
+    let used = use_it(address);
     is_over.store(true, Ordering::Relaxed);
     server.join().unwrap();
+    used
+}
+
+#[test]
+fn a_peer_of_another_protocol_ends_with_7() {
+    let sent = with_server("other/1", Transport::default(), |address| {
+        gapless(&format!("stream send quic://{address} --tag x --insecure --input /dev/null"))
+    });
     assert_refused(&sent, 7, "speaks none of our application protocols");
     assert!(sent.errors.contains("gapless/1"), "{}", sent.errors);
+}
+
+#[test]
+fn a_peer_that_lets_no_stream_begin_ends_with_8() {
+    let none = Transport { max_bidirectional: 0, ..Transport::default() };
+    let sent = with_server("gapless/1", none, |address| {
+        let line = format!("stream send quic://{address} --tag x --insecure --input /dev/null");
+        gapless(&format!("{line} --connect-timeout 1 --json --answer /dev/null"))
+    });
+    assert_refused(&sent, 8, "the peer lets no stream begin within 1 s");
+    assert_eq!(sent.json()["end"], "refused");
 }
 
 #[test]
