@@ -81,8 +81,10 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "PREFIX", value_parser = OsStringValueParser::new().try_map(prefix))]
     pub(crate) prefix: Vec<Tag>,
     /// Put each stream into a file of its own in this folder, TAG.NUMBER; it is called TAG.NUMBER.part
-    /// until it is whole. Other bytes of a tag than letters, digits, `-`, `_` and `.` become %XX. Without
-    /// it and without --exec, streams go to standard output, one after the other.
+    /// until it is whole, and stays that if it is broken off; what cannot be written, on a full disk, is
+    /// removed. Other bytes of a tag than letters, digits, `-`, `_` and `.` become %XX. Without
+    /// it and without --exec, streams go to standard output, one after the other. Files are written by the
+    /// loop that serves all streams: a disk that hangs holds up all of them.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
     /// Run `sh -c CMD` for each stream, with GAPLESS_TAG (as in names of files) and GAPLESS_PEER in its

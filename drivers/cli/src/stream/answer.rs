@@ -83,7 +83,6 @@ impl Answer {
     /// It will not be whole, or not have its name: what there is of it is kept as `FILE.part`, and told.
     pub(super) fn abandon(&mut self) -> Option<PathBuf> {
         let part = self.part.take()?;
-        // What cannot be written would only keep a disk full.
         self.sink.write_out().ok().filter(|()| part.metadata().is_ok_and(|part| part.len() > 0))?;
         let mut place = self.path.clone().into_os_string();
         place.push(PART);
@@ -93,7 +92,7 @@ impl Answer {
         }
     }
 
-    /// It cannot be written: nothing of it is kept.
+    /// It cannot be written: nothing of it is kept, which would only keep a disk full.
     pub(super) fn discard(&mut self) {
         self.part = None;
     }

@@ -68,7 +68,14 @@ fn listen(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
         say(format_args!("warning: {warning}"));
     }
     let output = match (&args.output, &args.exec) {
-        (Some(folder), _) => Output::Folder(Folder::open(folder)?),
+        (Some(path), _) => {
+            let folder = Folder::open(path)?;
+            if folder.parts > 0 {
+                let (path, parts) = (path.display(), folder.parts);
+                say(format_args!("{path} holds what came of broken streams: {parts} .part"));
+            }
+            Output::Folder(folder)
+        }
         (None, Some(line)) => Output::Command(line.clone()),
         (None, None) => Output::Standard,
     };

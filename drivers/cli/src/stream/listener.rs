@@ -326,8 +326,9 @@ impl Listener {
                         end = End::CannotStore(unfinished.error);
                     }
                 },
+                (_, End::CannotStore(_)) => drop(part),
                 // The first thing that went wrong is what is told.
-                _ => file = part.abandon().ok(),
+                _ => file = part.abandon(),
             },
             Target::Command(command) => {
                 // One that failed or was content is gone; what it may have left goes on.

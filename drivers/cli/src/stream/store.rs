@@ -23,6 +23,8 @@ pub(super) struct Folder {
     path: PathBuf,
     /// The number of the last file.
     last: u64,
+    /// Files in it that are not whole, of earlier.
+    pub(super) parts: usize,
 }
 
 impl Folder {
@@ -33,12 +35,17 @@ impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |doing| move |error: io::Error| Failure::file(doing, path, &error);
         std::fs::create_dir_all(path).map_err(failed("make the folder"))?;
-        let mut last = 0;
+        let (mut last, mut parts) = (0, 0);
         for entry in path.read_dir().map_err(failed("list"))? {
             let name = entry.map_err(failed("list"))?.file_name();
-            last = last.max(name.to_str().and_then(number).unwrap_or(0));
+            let Some((name, number)) = name.to_str().and_then(|name| Some((name, number(name)?)))
+            else {
+                continue;
+            };
+            last = last.max(number);
+            parts += usize::from(name.ends_with(PART));
         }
-        Ok(Self { path: path.to_owned(), last })
+        Ok(Self { path: path.to_owned(), last, parts })
     }
 
     /// Begins a file for a stream of this tag: `TAG.NUMBER.part`.
@@ -65,7 +72,7 @@ impl Folder {
     /// A file is whole: it gets its name, and the name is told.
     ///
     /// # Errors
-    /// It cannot be written or renamed; what there is of it stays.
+    /// It cannot be written, and is removed; or it cannot be renamed, and stays as a part.
     pub(super) fn finish(&mut self, part: Part) -> Result<PathBuf, Unfinished> {
         let place = part.place();
         let Part { file, mut path, tag } = part;
@@ -73,10 +80,7 @@ impl Folder {
             error,
             part: file.keep().is_ok().then_some(place),
         };
-        let mut file = match file.flush() {
-            (file, Ok(())) => file,
-            (file, Err(error)) => return Err(unfinished(file, error)),
-        };
+        let mut file = file.flush().map_err(|error| Unfinished { error, part: None })?;
         for _ in 0..TRIES {
             match file.persist_noclobber(&path) {
                 Ok(_) => return Ok(path),
@@ -131,7 +135,8 @@ pub(super) struct Unfinished {
     pub(super) part: Option<PathBuf>,
 }
 
-/// A file that is not whole yet.
+/// A file that is not whole yet. One that is dropped is removed: what cannot be written would only keep a disk
+/// full.
 pub(super) struct Part {
     file: Gathered<NamedTempFile>,
     path: PathBuf,
@@ -155,16 +160,12 @@ impl Part {
         self.file.write_out()
     }
 
-    /// It will not be whole: what there is of it stays, and is told.
-    ///
-    /// # Errors
-    /// It cannot be kept.
-    pub(super) fn abandon(self) -> io::Result<PathBuf> {
-        // What cannot be written is missing at the end of what is not whole anyway.
+    /// It will not be whole: what there is of it stays, and is told, unless its end cannot be written: then it is
+    /// removed, as one that is dropped.
+    pub(super) fn abandon(self) -> Option<PathBuf> {
         let place = self.place();
-        let (file, _) = self.file.flush();
-        file.keep()?;
-        Ok(place)
+        self.file.flush().ok()?.keep().ok()?;
+        Some(place)
     }
 
     /// Where it is until it is whole: in the folder as it was named.
@@ -223,9 +224,9 @@ impl<F: Target> Gathered<F> {
         result
     }
 
-    fn flush(mut self) -> (F, io::Result<()>) {
-        let result = self.write_out();
-        (self.file, result)
+    fn flush(mut self) -> io::Result<F> {
+        self.write_out()?;
+        Ok(self.file)
     }
 }
 
@@ -277,15 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_told_though_its_end_cannot_be_written() {
+    fn what_cannot_be_written_is_removed() {
         let place = tempfile::tempdir().unwrap();
         let mut folder = Folder::open(place.path()).unwrap();
         let part = unwritable(&mut folder);
-        let unfinished = folder.finish(part).unwrap_err();
-        assert_eq!(unfinished.part, Some(place.path().join("logs.000001.part")));
-        let part = unwritable(&mut folder);
-        assert_eq!(part.abandon().unwrap(), place.path().join("logs.000002.part"));
-        assert_eq!(names(place.path()), ["logs.000001.part", "logs.000002.part"]);
+        assert_eq!(folder.finish(part).unwrap_err().part, None);
+        assert_eq!(unwritable(&mut folder).abandon(), None);
+        assert!(names(place.path()).is_empty());
+    }
+
+    #[test]
+    fn parts_of_earlier_are_counted() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["logs.000004", "logs.000006.part", "x.1.part", "song.part", "x.7.old"] {
+            std::fs::write(place.path().join(name), "old").unwrap();
+        }
+        assert_eq!(Folder::open(place.path()).unwrap().parts, 2);
     }
 
     #[test]

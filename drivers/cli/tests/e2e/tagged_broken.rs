@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::program::{Files, Port, Program, gapless, wait_until};
 use crate::tagged::{Listener, is_gone};
 
@@ -92,7 +94,13 @@ fn a_listener_that_was_started_anew_knows_the_stream_no_more() {
     sender.wait().assert_code(1);
     // The next one is taken, beside what was left.
     listener.send("--tag half --input /dev/null").assert_code(0);
-    listener.program.wait().assert_code(0);
+    let ended = listener.program.wait();
+    ended.assert_code(0);
+    assert!(
+        ended.errors.contains("holds what came of broken streams: 1 .part"),
+        "{}",
+        ended.errors
+    );
     assert_eq!(files.names("inbox"), ["half.000001.part", "half.000002"]);
 }
 
@@ -163,6 +171,45 @@ fn a_folder_that_vanishes_is_told_at_both_ends() {
     let taken = listener.program.wait();
     taken.assert_code(4);
     assert_eq!(taken.json()["end"], "cannot_store");
+}
+
+#[test]
+fn streams_that_find_no_room_leave_nothing_behind() {
+    let files = Files::new();
+    let (inbox, identity) = (files.path("inbox"), files.path("identity"));
+    // Files have no room for more than 64 blocks.
+    let shell = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+    let arguments = format!("--tag x --output {inbox} --identity {identity} --count 4");
+    let line = format!("stream listen --listen 127.0.0.1:0 --json {arguments}");
+    let mut listener = Program::start_in(&[], shell, &line);
+    let address = listener.address("listening on");
+    let pin = listener.told("fingerprint");
+    let (large, small) = (files.noise("large", 1_000_000), files.noise("small", 1_000));
+    for (input, code) in [(&large, 1), (&large, 1), (&large, 1), (&small, 0)] {
+        let line = format!("stream send quic://{address} --pin {pin} --tag x --input {input}");
+        gapless(&line).assert_code(code);
+    }
+    let taken = listener.wait();
+    taken.assert_code(4);
+    let taken = taken.objects();
+    assert_eq!((&taken[0]["end"], &taken[0]["file"]), (&"cannot_store".into(), &Value::Null));
+    assert_eq!(files.names("inbox"), ["x.000004"]);
+}
+
+#[test]
+fn an_answer_that_finds_no_room_leaves_nothing_behind() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag echo --once", "cat");
+    let input = files.noise("input", 1_000_000);
+    std::fs::create_dir(files.path("place")).unwrap();
+    let answer = files.path("place/answer");
+    let (url, pin) = (&listener.url, &listener.fingerprint);
+    let line =
+        format!("stream send {url} --pin {pin} --tag echo --input {input} --answer {answer}");
+    let sent = Program::start_in(&[], "trap '' XFSZ; ulimit -f 64; exec \"$@\"", &line).wait();
+    sent.assert_code(4);
+    assert!(sent.errors.contains(&format!("cannot write to {answer}")), "{}", sent.errors);
+    assert!(files.names("place").is_empty());
 }
 
 #[test]
