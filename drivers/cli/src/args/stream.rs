@@ -87,9 +87,10 @@ pub(crate) struct Listen {
     /// loop that serves all streams: a disk that hangs holds up all of them.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Run `sh -c CMD` for each stream, with GAPLESS_TAG (as in names of files) and GAPLESS_PEER in its
-    /// environment: the stream is its input, and its output goes back if the stream goes both ways. If
-    /// the stream is broken off, the command and those that it started are killed.
+    /// Run `sh -c CMD` for each stream: the stream is its input, and its output goes back if the stream goes
+    /// both ways. If the stream is broken off, the command and those that it started are killed. In its
+    /// environment are GAPLESS_PEER, IP:PORT; GAPLESS_TAG, with bytes other than letters, digits, `-`, `_`
+    /// and `.` as %XX; and GAPLESS_TAG_HEX, the tag as it is, two hexadecimal digits a byte.
     #[arg(long, value_name = "CMD", conflicts_with = "output")]
     pub(crate) exec: Option<OsString>,
     /// End after one stream.

@@ -49,6 +49,7 @@ impl Command {
             .arg("-c")
             .arg(line)
             .env("GAPLESS_TAG", tags::written(tag))
+            .env("GAPLESS_TAG_HEX", tags::hex(tag))
             .env("GAPLESS_PEER", peer.to_string())
             .stdin(Stdio::piped())
             .stdout(if is_answered { Stdio::piped() } else { Stdio::null() });

@@ -16,6 +16,15 @@ pub(super) fn written(tag: &[u8]) -> String {
     })
 }
 
+/// The bytes of a tag in hexadecimal: two lower-case digits each.
+pub(super) fn hex(tag: &[u8]) -> String {
+    tag.iter().fold(String::with_capacity(2 * tag.len()), |mut digits, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 /// The beginning of a file's name: as [`written`], but it does not begin with a dot, and a long one is
 /// cut, which a `~` at its end tells.
 pub(super) fn file_name(tag: &[u8]) -> String {

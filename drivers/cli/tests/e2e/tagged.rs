@@ -215,12 +215,12 @@ fn an_answer_on_a_terminal_is_not_drawn_over() {
 #[test]
 fn a_command_knows_the_tag_and_the_peer() {
     let files = Files::new();
-    let told = "printf '%s %s' \"$GAPLESS_TAG\" \"$GAPLESS_PEER\"";
+    let told = "cat; printf '%s %s %s' $GAPLESS_TAG $GAPLESS_TAG_HEX $GAPLESS_PEER";
     let listener = Listener::exec(&files, "--tag a/b;x --once", told);
     let sent = listener.send("--tag a/b;x");
     sent.assert_code(0);
     let answer = String::from_utf8(sent.output).unwrap();
-    assert!(answer.starts_with("a%2Fb%3Bx 127.0.0.1:"), "{answer}");
+    assert!(answer.starts_with("a%2Fb%3Bx 612f623b78 127.0.0.1:"), "{answer}");
 }
 
 #[test]
