@@ -40,7 +40,7 @@ Exit codes:
   5  the peer cannot be reached
   6  one side does not believe the other's certificate
   7  the peer speaks another protocol
-  8  the peer refused the stream: nobody takes its tag, or there were too many, or it lets none begin
+  8  the peer refused the stream: nobody takes its tag, or it takes no more streams
   9  a command of --exec failed";
 
 /// Another name of standard output. Who opened it anew would write over what is there.
@@ -71,7 +71,7 @@ pub(crate) enum Stream {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Listen {
     /// Where to listen, IP:PORT. Port 0 takes a free one and tells it on standard error.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// Take the streams of this tag. Once for each tag.
     #[arg(long, value_name = "TAG", value_parser = OsStringValueParser::new().try_map(tag))]
@@ -195,6 +195,12 @@ pub(crate) struct Idle {
     /// smaller of both sides' counts.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
     pub(crate) idle_timeout: Duration,
+}
+
+/// Where to listen.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "it is not of the form IP:PORT; an IPv6 address stands in brackets".into())
 }
 
 /// A tag, or the beginning of one.
