@@ -12,7 +12,8 @@ pub(crate) fn say(line: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A line on standard error that changes; nothing where standard error is no terminal.
+/// A line on standard error that changes; nothing where standard error is no terminal. A clone is the same line.
+#[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     drawn: Option<Instant>,
@@ -34,7 +35,7 @@ impl Progress {
     }
 
     /// As [`new`](Self::new), of bytes.
-    fn of_bytes(total: Option<u64>) -> Self {
+    pub(crate) fn of_bytes(total: Option<u64>) -> Self {
         Self::with_template(
             total,
             match total {
@@ -92,6 +93,12 @@ impl Progress {
     /// Does what would tear the line apart.
     pub(crate) fn suspended<T>(&self, work: impl FnOnce() -> T) -> T {
         self.bar.suspend(work)
+    }
+
+    /// Makes room for what stays, for good.
+    pub(crate) fn hide(&self) {
+        self.bar.finish_and_clear();
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// Makes room for the result.

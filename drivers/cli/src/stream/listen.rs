@@ -223,7 +223,10 @@ impl Listening<'_> {
             self.progress.tell(format_args!("a client could not connect: {why}"));
         }
         let open = listener.open();
-        self.progress.show(listener.bytes, || format!("{open} streams"));
+        self.progress.show(listener.bytes, || match open {
+            1 => "1 stream".into(),
+            open => format!("{open} streams"),
+        });
         Ok(())
     }
 }

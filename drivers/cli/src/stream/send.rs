@@ -1,5 +1,6 @@
 //! `gapless stream send`: from the command line to the end.
 
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,7 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
         (false, true) => Some(Answer::to_standard_output(KEY, turns.signals.clone())?),
         (false, false) => Some(Answer::create(&args.answer, KEY, turns.signals.clone())?),
     };
+    let progress = Progress::of_bytes(total);
     let sender = Sender::new(Settings {
         tag: args.tag.0.clone(),
         source,
@@ -76,18 +78,15 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
             true => "standard output".into(),
             false => args.answer.display().to_string(),
         },
+        progress: (args.to_standard_output() && io::stdout().is_terminal())
+            .then(|| progress.clone()),
         idle: args.idle.idle_timeout,
     });
     let begin = Instant::now();
     let mut tagged = Tagged::new(demux::Config::default(), begin, sender)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let mut sending = Sending {
-        args,
-        client,
-        attempts: Attempts::new(addresses, begin),
-        deadline,
-        progress: Progress::beside_bytes(total, args.to_standard_output()),
-    };
+    let mut sending =
+        Sending { args, client, attempts: Attempts::new(addresses, begin), deadline, progress };
     let result = sending.run(&mut turns, &mut tagged, stop);
     sending.progress.clear();
     let code = match &result {

@@ -16,6 +16,7 @@ use super::pipes::{BLOCK, Next, Reader, Signals};
 use super::{codes, ends, tags};
 use crate::failure::{Failure, Outcome};
 use crate::input::{is_standard, name};
+use crate::progress::Progress;
 
 /// Whose the stream is.
 const OWN: AcceptorId = AcceptorId(1);
@@ -101,6 +102,8 @@ pub(super) struct Settings {
     pub(super) answer: Option<Answer>,
     /// What errors call it.
     pub(super) answer_name: String,
+    /// What the first byte of the answer would stand behind on a terminal, and be wiped out with.
+    pub(super) progress: Option<Progress>,
     /// After what silence the connection counts as lost.
     pub(super) idle: Duration,
 }
@@ -294,6 +297,9 @@ impl Sender {
         self.answered += bytes.len() as u64;
         let mut result = Ok(true);
         if !bytes.is_empty() {
+            if let Some(progress) = self.settings.progress.take() {
+                progress.hide();
+            }
             result = sink.push(bytes);
         }
         if fin && result.is_ok() {

@@ -189,27 +189,45 @@ fn the_answer_goes_to_standard_output() {
     listener.program.wait().assert_code(0);
 }
 
-#[test]
-fn an_answer_on_a_terminal_is_not_drawn_over() {
-    let files = Files::new();
-    // The beginning of a line stands there for several periods of the progress.
-    let listener = Listener::exec(&files, "--tag say --once", "printf begin,; sleep 1; echo end");
+/// What a terminal was given by somebody who sends to a command; `None` where there is no program to make a
+/// terminal.
+fn on_a_terminal(files: &Files, command: &str, input: &str) -> Option<String> {
+    let listener = Listener::exec(files, "--tag say", command);
     let sender = format!(
-        "{} stream send {} --pin {} --tag say --input /dev/null",
+        "{} stream send {} --pin {} --tag say --input {input}",
         env!("CARGO_BIN_EXE_gapless"),
         listener.url,
         listener.fingerprint
     );
-    // It gives the program a terminal.
     let mut terminal = std::process::Command::new("script");
     terminal.args(["--quiet", "--return", "--command", &sender, "/dev/null"]);
     let Ok(terminal) = terminal.output() else {
-        return skip("there is no program `script`: Debian has it in bsdutils");
+        skip("there is no program `script`: Debian has it in bsdutils");
+        return None;
     };
     let shown = String::from_utf8(terminal.stdout).unwrap();
     assert!(terminal.status.success(), "{shown}");
+    listener.program.stop().assert_code(0);
+    Some(shown)
+}
+
+#[test]
+fn an_answer_on_a_terminal_is_not_drawn_over() {
+    let files = Files::new();
+    // The beginning of a line stands there for several periods of the progress.
+    let command = "printf begin,; sleep 1; echo end";
+    let Some(shown) = on_a_terminal(&files, command, "/dev/null") else { return };
     assert!(shown.contains("begin,end"), "{shown:?}");
-    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn a_terminal_shows_the_progress_until_there_is_an_answer() {
+    let files = Files::new();
+    let input = files.noise("input", 1000);
+    let command = "cat > /dev/null; sleep 1; printf begin,; sleep 1; echo end";
+    let Some(shown) = on_a_terminal(&files, command, &input) else { return };
+    let (before, _) = shown.split_once("begin,end").unwrap_or_else(|| panic!("{shown:?}"));
+    assert!(before.contains("1000 B of 1000 B"), "{shown:?}");
 }
 
 #[test]
