@@ -215,7 +215,8 @@ impl Demux {
         Ok(())
     }
 
-    /// Forgets all streams of a connection that are parked or held.
+    /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
+    /// are gone as what was not read of others is, though their peer may have been told that they arrived.
     ///
     /// # Errors
     /// [`Undrained`](Refusal::Undrained).

@@ -4,6 +4,17 @@
 //! whole; from the dispatch on everything that happens to them goes straight to [`Acceptors`], without a
 //! look-up. Connections that agreed on another protocol (ALPN) are not touched, nor are streams that were
 //! opened here without a tag: what happens to them is told as it is.
+//!
+//! # What proves that a stream was taken
+//!
+//! Only an answer does. [`Event::Finished`] says that all of a stream lies at the peer, acknowledged by its
+//! transport: nobody may have been given it yet. When a connection ends, whoever ends it, what was not told
+//! of its streams is dropped on both sides, as QUIC has it (RFC 9000 §10.2): streams that wait for who
+//! registers their tag or for an acceptor that pauses are forgotten, whole ones too, and counted
+//! ([`Forgotten::peer_gone`](demux::Forgotten)), and what an acceptor that pauses was not told of those that
+//! it has is gone; that it lacks their end says so. To keep the whole ones would be no guarantee either, as
+//! only those of one packet lie whole with the demultiplexer. So a sender keeps the connection until it
+//! has an answer, or until it does not matter any more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};

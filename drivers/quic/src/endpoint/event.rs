@@ -161,7 +161,8 @@ pub enum Event {
         /// As in [`Data`](Self::Data).
         owner: u64,
     },
-    /// All that was written, and the end of it, has been acknowledged by the peer's transport.
+    /// All that was written, and the end of it, has been acknowledged by the peer's transport. Whether its
+    /// program was told of it, or ever will be, only an answer can say.
     Finished {
         /// To which stream.
         stream: StreamId,

@@ -7,7 +7,7 @@ use gapless_core::demux::{self, AcceptorId, Direction, NO_ACCEPTOR, Pattern, Reg
 use gapless_quic::tagged::{Notice, Opened, Streams};
 use gapless_quic::{Acceptors, ConnectionId, Event, Limits, StreamId};
 
-use crate::pair::{OWN, Pair};
+use crate::pair::{Fate, OWN, Pair};
 
 const TAKER: AcceptorId = AcceptorId(5);
 
@@ -134,9 +134,29 @@ fn the_end_of_a_connection_leaves_nothing_of_streams_that_are_over_and_wait() {
     let mut pair = connected(Duration::from_secs(60));
     let stream = send_short(&mut pair, b"later");
     assert_eq!(pair.theirs.demux().held(), 1);
+    assert!(pair.fate(stream).is_finished, "that it lies there proves nothing");
     pair.client.endpoint().close(Instant::now(), stream.connection, 0, b"").unwrap();
     pair.turn_until(|pair| pair.theirs.demux().held() == 0);
+    assert_eq!(pair.theirs.demux().stats().forgotten.peer_gone, 1);
+    pair.register(TAKER, Pattern::Exact(b"later"));
     assert_told(&mut pair, &[]);
+}
+
+#[test]
+fn what_a_paused_acceptor_was_not_told_is_gone_with_the_connection_and_so_is_the_end() {
+    let mut pair = connected(Duration::ZERO);
+    pair.register(TAKER, Pattern::Exact(b"tag"));
+    let stream = pair.open(0, Direction::Unidirectional, b"tag");
+    pair.write(stream, b"1");
+    pair.turn_until(|pair| pair.theirs.acceptors().0.len() == 2);
+    pair.at_server(|streams, _| streams.pause(TAKER));
+    pair.write(stream, b"2");
+    pair.finish(stream);
+    pair.turn_until(|pair| pair.fate(stream).is_finished);
+    pair.client.endpoint().close(Instant::now(), stream.connection, 0, b"").unwrap();
+    pair.turn_until(|pair| pair.server.endpoint().streams() == 0);
+    pair.at_server(|streams, _| streams.resume(TAKER));
+    assert_told(&mut pair, &["opened \"tag\"", "data 1 false"]);
 }
 
 #[test]
@@ -170,7 +190,9 @@ fn what_a_paused_acceptor_opens_waits_with_the_rest() {
     for _ in 0..20 {
         pair.turn();
     }
-    assert!(pair.ours.acceptors().streams.is_empty(), "its answer is not told");
+    let arrived = Fate { is_finished: true, ..Fate::default() };
+    let mut fates = pair.ours.acceptors().streams.values();
+    assert!(fates.all(|fate| *fate == arrived), "its answer is not told");
     pair.ours.with(pair.client.endpoint(), now, |streams, _| streams.resume(own));
     pair.turn_until(|pair| pair.ours.acceptors().streams.values().any(|fate| fate.is_closed));
 }

@@ -22,6 +22,8 @@ pub(crate) struct Fate {
     pub(crate) is_answered: bool,
     pub(crate) stopped: Option<u64>,
     pub(crate) reset: Option<u64>,
+    /// All of it lies at the other side.
+    pub(crate) is_finished: bool,
     pub(crate) is_closed: bool,
 }
 
@@ -55,6 +57,9 @@ impl Acceptors for Noted {
                 }
                 Event::Reset { stream, code, .. } => {
                     self.streams.entry(stream).or_default().reset = Some(code);
+                }
+                Event::Finished { stream, .. } => {
+                    self.streams.entry(stream).or_default().is_finished = true;
                 }
                 Event::Closed { stream, .. } => {
                     self.streams.entry(stream).or_default().is_closed = true;
