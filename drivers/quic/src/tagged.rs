@@ -3,7 +3,9 @@
 //! [`Tagged`] is a [`Handler`]. The streams that peers open go to the demultiplexer until their preamble is
 //! whole; from the dispatch on everything that happens to them goes straight to [`Acceptors`], without a
 //! look-up. Connections that agreed on another protocol (ALPN) are not touched, nor are streams that were
-//! opened here without a tag: what happens to them is told as it is.
+//! opened here without a tag: what happens to them is told as it is. Whoever sets the owner of such a
+//! stream ([`Endpoint::set_owner`]) makes it an acceptor's as far as this goes: what comes of it is told as
+//! [`Notice::Data`], but [`Streams::pause`] does not know of it.
 //!
 //! # What proves that a stream was taken
 //!
@@ -66,6 +68,8 @@ pub enum Notice {
         acceptor: AcceptorId,
         /// Which one.
         stream: StreamId,
+        /// How many bytes of the stream came before, its preamble among them.
+        offset: u64,
         /// Payload; empty only with `fin`.
         bytes: Bytes,
         /// Whether it is the last.
@@ -313,7 +317,13 @@ impl<M: Demultiplexing> Table<M> {
             }
             Command::Data { stream, acceptor, bytes, fin } => {
                 let Some(stream) = self.stream(stream) else { return };
-                self.told.push_back(Told::Notice(Notice::Data { acceptor, stream, bytes, fin }));
+                // It follows its dispatch: all that came before is the preamble.
+                let offset = match self.told.back() {
+                    Some(Told::Opened(opened)) => 1 + opened.tag.len() as u64,
+                    _ => 0,
+                };
+                let notice = Notice::Data { acceptor, stream, offset, bytes, fin };
+                self.told.push_back(Told::Notice(notice));
             }
             Command::Hold { stream } => {
                 if let Some(stream) = self.stream(stream) {
@@ -525,9 +535,9 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
 impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
     fn event(&mut self, endpoint: &mut Endpoint, now: Instant, event: Event) {
         match event {
-            Event::Data { stream, owner, bytes, fin, .. } if owner != 0 => {
+            Event::Data { stream, owner, offset, bytes, fin } if owner != 0 => {
                 let acceptor = AcceptorId(owner);
-                let notice = Notice::Data { acceptor, stream, bytes, fin };
+                let notice = Notice::Data { acceptor, stream, offset, bytes, fin };
                 self.table.told.push_back(Told::Notice(notice));
             }
             Event::Connected { connection } => {

@@ -46,9 +46,10 @@ impl Acceptors for Shelf {
     }
 
     fn notice(&mut self, _: &mut Streams<'_>, notice: Notice) {
-        if let Notice::Data { acceptor, stream, bytes, fin } = notice {
+        if let Notice::Data { acceptor, stream, offset, bytes, fin } = notice {
             assert_eq!(acceptor, ACCEPTOR);
             let read = self.streams.get_mut(&stream).expect("it was opened");
+            assert_eq!(offset, (1 + TAG.len() + *read) as u64);
             assert!(payload()[*read..].starts_with(&bytes), "{stream} at {read}");
             *read += bytes.len();
             assert!(!fin || *read == PAYLOAD);

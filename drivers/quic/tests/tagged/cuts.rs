@@ -46,7 +46,8 @@ impl Acceptors for Taker {
     fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
         // Answers may be refused: nobody has to want them.
         match notice {
-            Notice::Data { stream, mut bytes, fin, .. } => {
+            Notice::Data { stream, offset, mut bytes, fin, .. } => {
+                assert_eq!(offset, (HEAD + self.received.len()) as u64);
                 assert!(!self.is_whole && self.reset.is_none() && self.closed == 0);
                 self.received.extend_from_slice(&bytes);
                 self.is_whole = fin;

@@ -11,9 +11,10 @@ use crate::pair::{Fate, OWN, Pair};
 
 const TAKER: AcceptorId = AcceptorId(5);
 
-/// Writes down what it is told of streams, and the last connection. It takes none whose tag is `no`.
+/// Writes down what it is told of streams, the last connection, and where the last data began. It takes
+/// no stream whose tag is `no`.
 #[derive(Default)]
-struct Log(Vec<String>, Option<ConnectionId>);
+struct Log(Vec<String>, Option<ConnectionId>, u64);
 
 impl Acceptors for Log {
     fn opened(&mut self, _: &mut Streams<'_>, opened: Opened) -> bool {
@@ -23,7 +24,8 @@ impl Acceptors for Log {
 
     fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
         self.0.push(match notice {
-            Notice::Data { stream, bytes, fin, .. } => {
+            Notice::Data { stream, offset, bytes, fin, .. } => {
+                self.2 = offset;
                 if fin && stream.direction() == Direction::Bidirectional {
                     // It may have been stopped.
                     let _ = streams.endpoint.finish(stream);
@@ -36,6 +38,9 @@ impl Acceptors for Log {
             Notice::Event(Event::Connected { connection }) => {
                 self.1 = Some(connection);
                 return;
+            }
+            Notice::Event(Event::Data { offset, bytes, .. }) => {
+                format!("bare {} at {offset}", bytes.escape_ascii())
             }
             Notice::Event(_) => return,
         });
@@ -227,5 +232,21 @@ fn a_tagged_stream_on_a_connection_of_another_protocol_tags_no_others() {
     pair.finish(stream);
     pair.turn_until(|pair| pair.fate(stream).is_closed);
     assert_eq!(pair.theirs.demux().stats().dispatched, 0);
-    assert_eq!(pair.theirs.acceptors().0, ["closed"]);
+    assert_eq!(pair.theirs.acceptors().0, ["bare \\x03tag at 0", "closed"]);
+}
+
+#[test]
+fn what_comes_on_a_connection_of_another_protocol_is_an_acceptor_s_once_it_is_made_its_owner() {
+    let demux = demux::Config::default();
+    let mut pair = Pair::speaking(b"other", demux, Limits::default(), Log::default());
+    pair.connect(1);
+    let stream = pair.open_bare(0, Direction::Unidirectional);
+    pair.write(stream, b"ab");
+    pair.turn_until(|pair| pair.theirs.acceptors().0 == ["bare ab at 0"]);
+    let at_server = StreamId { connection: pair.theirs.acceptors().1.unwrap(), ..stream };
+    pair.server.endpoint().set_owner(at_server, TAKER.0).unwrap();
+    pair.write(stream, b"cd");
+    pair.finish(stream);
+    assert_told(&mut pair, &["bare ab at 0", "data cd true", "closed"]);
+    assert_eq!(pair.theirs.acceptors().2, 2);
 }

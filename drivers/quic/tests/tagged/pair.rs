@@ -42,9 +42,10 @@ impl Acceptors for Noted {
 
     fn notice(&mut self, _: &mut Streams<'_>, notice: Notice) {
         match notice {
-            Notice::Data { acceptor, stream, bytes, fin } => {
+            Notice::Data { acceptor, stream, offset, bytes, fin } => {
                 assert_eq!(acceptor, OWN);
                 let fate = self.streams.entry(stream).or_default();
+                assert_eq!(offset, fate.answer.len() as u64);
                 fate.answer.extend_from_slice(&bytes);
                 fate.is_answered |= fin;
             }
