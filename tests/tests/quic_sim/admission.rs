@@ -10,7 +10,8 @@ use quinn_proto::{ConnectionError, TransportErrorCode};
 use super::host::Host;
 use super::null::{BAD_CERTIFICATE, NO_APPLICATION_PROTOCOL};
 use super::streams::lossy;
-use super::town::Plan;
+use super::town::{Plan, Town, client_address};
+use super::traffic::Traffic;
 
 /// Whether the peer ended it with this code.
 fn is_closed_with(reason: &Reason, code: TransportErrorCode) -> bool {
@@ -91,7 +92,7 @@ fn a_handshake_that_is_not_over_in_time_is_given_up_by_both_sides() {
         let mut plan = lossy(random);
         plan.clients = 4;
         (plan.server.corrupts, plan.client.corrupts) = (Chance::NEVER, Chance::NEVER);
-        let after = std::time::Duration::from_millis(random.within(500..=5000));
+        let after = Duration::from_millis(random.within(500..=5000));
         plan.server.transport.handshake_timeout = after;
         plan.client.transport.handshake_timeout = after;
         let mut town = plan.build(random);
@@ -142,6 +143,41 @@ fn an_address_has_no_more_connections_than_one_may_have() {
         for &id in &town.clients {
             assert_eq!(open_and_refused(town.host(id)), (most, 6 - most));
         }
+        town.close();
+    });
+}
+
+#[test]
+fn a_connection_counts_for_the_address_that_it_came_from_wherever_it_moves() {
+    seeds(|random| {
+        let mut plan = many_at_once(random);
+        plan.server.limits.max_connections_per_address = 1;
+        plan.client.transport.keep_alive = Duration::from_millis(200);
+        let mut town = plan.build(random);
+        let [moving] = town.clients[..] else { panic!("one client") };
+        town.run("it is connected", |town| town.is_client_done(moving));
+        let connects = |town: &mut Town| {
+            let (address, client) = plan.asking.server.clone().expect("a client");
+            town.act(moving, |_: &mut Traffic, desk| {
+                desk.connect(client, address);
+            });
+            town.pass(Duration::from_secs(5));
+            open_and_refused(town.host(moving))
+        };
+        assert_eq!(connects(&mut town), (1, 1));
+        town.world.call(moving, |host: &mut Host, _, _: &mut _| host.moves_to(1));
+        town.pass(Duration::from_secs(2));
+        let server = town.host(town.server);
+        let is_there = |id| {
+            let peer = server.endpoint.peer(id).expect("it is open");
+            peer.address == client_address(0, 1)
+        };
+        assert!(server.checker.open().all(is_there), "the server did not follow");
+        assert_eq!(connects(&mut town), (2, 1), "nothing counts for the new address yet");
+        assert_eq!(connects(&mut town), (2, 2));
+        town.close();
+        let late = town.add_client(&plan, &plan.asking, random);
+        town.run("there is room for others", |town| town.is_client_done(late));
         town.close();
     });
 }

@@ -31,6 +31,11 @@ pub struct Limits {
     /// refused. From 1.
     pub max_connections: usize,
     /// Of these, from one address: one IPv4 address, or one IPv6 network of 64 bits. From 1.
+    ///
+    /// A connection counts for the address that it came from (or was made to) first, as long as it is
+    /// there. It may move (RFC 9000 §9), but the count does not: whoever moves away makes no room where it
+    /// was, and until the new address is validated it is only claimed, perhaps one of somebody else, who
+    /// would be shut out.
     pub max_connections_per_address: usize,
     /// From how many unfinished handshakes on an address must be validated (RFC 9000 §8.1.2): clients
     /// are sent a Retry packet, which costs no memory. 0 validates always. One that has half of its
