@@ -7,6 +7,7 @@ mod backpressure;
 mod book;
 mod checker;
 mod clock;
+mod datagrams;
 mod faults;
 mod flood;
 mod host;

@@ -166,20 +166,25 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends an unreliable datagram (RFC 9221).
+    /// Sends an unreliable datagram (RFC 9221): it arrives once or never, whole. What waits to be sent is
+    /// bounded ([`Transport::datagrams`](super::Transport)).
     ///
     /// # Errors
-    /// [`Refusal::UnknownConnection`], [`Refusal::TooLarge`], [`Refusal::Blocked`].
+    /// [`Refusal::UnknownConnection`], [`Refusal::TooLarge`]; [`Refusal::Blocked`], and
+    /// [`Event::DatagramsWritable`](super::Event::DatagramsWritable) tells when more may be sent.
     pub fn send_datagram(&mut self, connection: ConnectionId, bytes: Bytes) -> Result<(), Refusal> {
         let given = bytes.len();
+        let are_some = self.config.transport.datagrams > 0;
         let link = self.link(connection)?;
         let sent = link.inner.datagrams().send(bytes, false);
-        let most = link.inner.datagrams().max_size().unwrap_or(0);
-        self.mark_dirty(connection.slot);
-        sent.map_err(|error| match error {
+        let most = link.inner.datagrams().max_size().filter(|_| are_some).unwrap_or(0);
+        let sent = sent.map_err(|error| match error {
             SendDatagramError::Blocked(_) => Refusal::Blocked,
             _ => Refusal::TooLarge { given, most },
-        })
+        });
+        link.wants_datagrams |= sent == Err(Refusal::Blocked);
+        self.mark_dirty(connection.slot);
+        sent
     }
 
     /// Whether it was opened by this side (RFC 9000 §2.1).

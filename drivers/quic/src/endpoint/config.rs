@@ -91,7 +91,10 @@ pub struct Transport {
     /// more count as those. Payloads of up to so many bytes, and
     /// of up to 1472 in any case, are taken; larger ones are dropped.
     pub max_udp_payload: u16,
-    /// Bytes of unreliable datagrams that wait, each way. Zero: there are none.
+    /// Bytes of unreliable datagrams (RFC 9221) that wait, each way, where each counts for 32 more: at
+    /// least as many as the largest one takes. Of those that come the oldest are dropped when it is more, and
+    /// counted ([`Stats::datagrams_dropped`](super::Stats)); those that go are refused
+    /// ([`Refusal::Blocked`](super::Refusal)). Zero: there are none.
     pub datagrams: usize,
 }
 
@@ -121,6 +124,13 @@ impl Transport {
         self.max_udp_payload.clamp(PAYLOAD, LARGEST)
     }
 
+    /// Bytes of datagrams that wait, and what each is charged with; `None` if there are none. For a peer that
+    /// sends one that does not fit in, as it may by what it was told, quinn-proto ends the connection.
+    fn datagram_buffer(&self) -> Option<usize> {
+        let largest = usize::from(self.max_datagram()) + size_of::<Bytes>();
+        (self.datagrams > 0).then(|| self.datagrams.max(largest))
+    }
+
     /// As quinn-proto takes it.
     #[must_use]
     pub fn to_quinn(&self) -> TransportConfig {
@@ -140,8 +150,8 @@ impl Transport {
             .receive_window(self.connection_window.into())
             .send_window(self.min_send_buffer)
             .mtu_discovery_config(Some(mtu))
-            .datagram_receive_buffer_size(Some(self.datagrams).filter(|&bytes| bytes > 0))
-            .datagram_send_buffer_size(self.datagrams);
+            .datagram_receive_buffer_size(self.datagram_buffer())
+            .datagram_send_buffer_size(self.datagram_buffer().unwrap_or(0));
         config
     }
 }

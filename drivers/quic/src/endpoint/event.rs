@@ -252,7 +252,7 @@ pub enum Refusal {
     TooLarge {
         /// Its size.
         given: usize,
-        /// The largest that fits now; 0 when the peer takes none.
+        /// The largest that fits now; 0 when the peer takes none, or there are none here.
         most: usize,
     },
     /// There is no room for the datagram now; `DatagramsWritable` will tell.

@@ -55,6 +55,11 @@ pub(super) struct Link {
     /// Kinds of streams of which one was to be opened and the peer allowed no more.
     wants: [bool; 2],
     receives_datagrams: bool,
+    /// Datagrams that were told or dropped, and those of the latter that are not counted yet.
+    past_datagrams: u64,
+    dropped_datagrams: u64,
+    /// Whether one was not taken to be sent, and it is to be told when more are.
+    pub(super) wants_datagrams: bool,
     /// Whose turn it is to write.
     pub(super) credit: Credit,
     /// Streams that are over, which is not told yet.
@@ -87,6 +92,9 @@ impl Link {
             accepts: [false; 2],
             wants: [false; 2],
             receives_datagrams: false,
+            past_datagrams: 0,
+            dropped_datagrams: 0,
+            wants_datagrams: false,
             credit: Credit::default(),
             closed: VecDeque::new(),
         }
@@ -171,6 +179,7 @@ impl Link {
                     continue;
                 }
                 quinn_proto::Event::DatagramsUnblocked => {
+                    self.wants_datagrams = false;
                     Some(Event::DatagramsWritable { connection: self.id })
                 }
             };
@@ -186,7 +195,7 @@ impl Link {
         self.streams.clear();
         self.readable = VecDeque::new();
         self.accepts = [false; 2];
-        self.receives_datagrams = false;
+        (self.receives_datagrams, self.wants_datagrams) = (false, false);
         self.credit = Credit::default();
         self.closed = VecDeque::new();
         Event::Disconnected { connection: self.id, reason }
@@ -215,9 +224,21 @@ impl Link {
         if !self.receives_datagrams {
             return None;
         }
-        let bytes = self.inner.datagrams().recv();
-        self.receives_datagrams = bytes.is_some();
-        bytes.map(|bytes| Event::Datagram { connection: self.id, bytes })
+        let Some(bytes) = self.inner.datagrams().recv() else {
+            self.receives_datagrams = false;
+            // All that came were told, or dropped for want of room.
+            let dropped = self.inner.stats().frame_rx.datagram - self.past_datagrams;
+            self.past_datagrams += dropped;
+            self.dropped_datagrams += dropped;
+            return None;
+        };
+        self.past_datagrams += 1;
+        Some(Event::Datagram { connection: self.id, bytes })
+    }
+
+    /// Datagrams that were dropped since it was asked last.
+    pub(super) const fn take_dropped_datagrams(&mut self) -> u64 {
+        std::mem::replace(&mut self.dropped_datagrams, 0)
     }
 
     /// Tells what comes next of a stream; the streams take turns.

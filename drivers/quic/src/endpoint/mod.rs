@@ -274,6 +274,7 @@ impl Endpoint {
         let before = link.state;
         let event = link.poll(self.config.inspect);
         let (after, is_ours) = (link.state, !link.is_client);
+        self.stats.datagrams_dropped += link.take_dropped_datagrams();
         if before != after {
             if before == State::Opening && !is_ours {
                 self.admission.handshakes -= 1;
@@ -363,6 +364,7 @@ impl Endpoint {
             if transmit.is_some() {
                 // The others are next.
                 self.sending.rotate_left(1);
+                self.tell_of_room(slot);
                 return transmit;
             }
             self.sending.pop_front();
@@ -372,6 +374,13 @@ impl Endpoint {
             self.set_timer(now, slot);
         }
         self.answers.next(buffer)
+    }
+
+    /// What was sent may have made room for datagrams, which quinn-proto only tells who asks.
+    fn tell_of_room(&mut self, slot: u32) {
+        if self.link_at(slot).is_some_and(|link| link.wants_datagrams) {
+            self.mark_dirty(slot);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before.

@@ -17,6 +17,9 @@ pub struct Stats {
     /// Datagrams that were dropped since they are larger than every peer was told, before anything is read
     /// of them.
     pub oversized: u64,
+    /// Unreliable datagrams that came and were dropped, since more came at once than may wait
+    /// ([`Transport::datagrams`](super::Transport)).
+    pub datagrams_dropped: u64,
     /// Handshakes that failed before there was a connection.
     pub failed: u64,
     /// Answers without a connection that were dropped since too many waited to be sent.
