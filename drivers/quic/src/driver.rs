@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mio::{Events, Poll, Registry, Token};
-use quinn_proto::{EcnCodepoint, Transmit};
+use quinn_proto::EcnCodepoint;
 
 use crate::Error;
 use crate::endpoint::{self, Endpoint, Handler, plain};
+use crate::outgoing::Outgoing;
 use crate::socket::{Slots, Socket, SocketStats};
 
 /// System calls that a turn reads with at most.
 const ROUNDS: usize = 16;
-/// Writes that a round makes at most.
-const WRITES: usize = 64;
 /// Datagrams of a write at most: more than fit into the largest that the kernel takes are no use.
 const SEGMENTS: usize = 44;
 /// The longest sleep of a `run` before it asks again whether to stop.
@@ -61,9 +60,7 @@ pub struct Driver {
     registry: Registry,
     token: Token,
     slots: Slots,
-    /// What is to be sent, kept while the kernel has no room for it.
-    buffer: Vec<u8>,
-    held: Option<Transmit>,
+    outgoing: Outgoing,
 }
 
 impl std::fmt::Debug for Driver {
@@ -114,8 +111,7 @@ impl Driver {
             registry,
             token,
             slots: Slots::new(),
-            buffer: Vec::new(),
-            held: None,
+            outgoing: Outgoing::default(),
         })
     }
 
@@ -170,7 +166,7 @@ impl Driver {
     /// something to do, `None` for ever.
     #[must_use]
     pub fn timeout(&self, handler: &impl Handler) -> Option<Duration> {
-        let sends = self.held.is_some() || self.endpoint.has_work();
+        let sends = self.outgoing.is_held() || self.endpoint.has_work();
         if self.socket.is_readable || sends && self.socket.is_writable {
             return Some(Duration::ZERO);
         }
@@ -264,24 +260,13 @@ impl Driver {
     }
 
     fn send(&mut self, now: Instant) {
-        let segments = self.socket.max_segments().min(SEGMENTS);
-        for _ in 0..WRITES {
-            if !self.socket.is_writable {
-                return;
-            }
-            let transmit = match self.held.take() {
-                Some(transmit) => transmit,
-                None => {
-                    self.buffer.clear();
-                    let next = self.endpoint.poll_transmit(now, segments, &mut self.buffer);
-                    let Some(transmit) = next else { return };
-                    transmit
-                }
-            };
-            if !self.socket.send(&transmit, &self.buffer[..transmit.size]) {
-                self.held = Some(transmit);
-            }
+        if !self.socket.is_writable {
+            return;
         }
+        let Self { endpoint, socket, outgoing, .. } = self;
+        let segments = socket.max_segments().min(SEGMENTS);
+        let next = |buffer: &mut Vec<u8>| endpoint.poll_transmit(now, segments, buffer);
+        outgoing.send(next, |transmit, bytes| socket.send(transmit, bytes));
     }
 }
 
@@ -289,5 +274,57 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // A loop that goes on must not be told of a socket that is gone; it is closed anyway.
         let _ = self.socket.deregister(&self.registry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::endpoint::Event;
+    use crate::tls::{self, Keys, Trust};
+
+    struct Nobody;
+
+    impl Handler for Nobody {
+        fn event(&mut self, _: &mut Endpoint, _: Instant, _: Event) {}
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_room_for_waits_without_spinning_and_is_sent_first_when_it_has() {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let peer = std::net::UdpSocket::bind(here).unwrap();
+        // A test that fails ends.
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let endpoint = tls::endpoint_config(&Keys::random().unwrap(), None);
+        let mut driver = Driver::new(Config::new(here, endpoint)).unwrap();
+        let (now, to) = (Instant::now(), peer.local_addr().unwrap());
+        for _ in 0..2 {
+            let crypto = tls::client_config(&Trust::Insecure, &[b"test"], None).unwrap();
+            let config = quinn_proto::ClientConfig::new(crypto);
+            driver.endpoint.connect(now, config, to, "localhost").unwrap();
+        }
+        while driver.endpoint.poll_event(now).is_some() {}
+        let mut first = Vec::new();
+        let Driver { endpoint, socket, outgoing, .. } = &mut driver;
+        let next = |buffer: &mut Vec<u8>| endpoint.poll_transmit(now, 1, buffer);
+        outgoing.send(next, |_, bytes| {
+            first = bytes.to_vec();
+            false
+        });
+        (socket.is_readable, socket.is_writable) = (false, false);
+        assert!(driver.timeout(&Nobody).is_none_or(|timeout| !timeout.is_zero()));
+        // The kernel has room, so that it is told of at once.
+        driver.turn(Some(Duration::ZERO), &mut Nobody).unwrap();
+        driver.turn(Some(Duration::ZERO), &mut Nobody).unwrap();
+        let mut read = [0; 2000];
+        let mut receive = || {
+            let len = peer.recv(&mut read).unwrap();
+            read[..len].to_vec()
+        };
+        assert_eq!(receive(), first);
+        assert_ne!(receive(), first, "the other connection's is next");
+        assert_eq!((driver.sent().blocked, driver.outgoing.is_held()), (0, false));
     }
 }

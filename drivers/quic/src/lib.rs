@@ -72,6 +72,7 @@
 mod driver;
 pub mod endpoint;
 mod error;
+mod outgoing;
 mod socket;
 pub mod tagged;
 pub mod tls;
