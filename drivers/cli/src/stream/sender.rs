@@ -374,7 +374,9 @@ impl Acceptors for Sender {
                     self.look();
                 }
                 Event::Stopped { code: codes::ENOUGH, .. } if self.settings.answer.is_some() => {
-                    self.sending = Sending::Enough;
+                    // Whoever wants no more of nothing has had all of it.
+                    let is_empty = self.sending == Sending::Ended && self.sent == 0;
+                    self.sending = if is_empty { Sending::Arrived } else { Sending::Enough };
                     self.look();
                 }
                 Event::Stopped { code, .. } | Event::Reset { code, .. } => self.broken_off(code),
