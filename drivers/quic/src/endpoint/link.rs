@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use quinn_proto::{Connection, Dir, StreamEvent};
+use quinn_proto::{Connection, Dir, EndpointEvent, StreamEvent};
 
 use super::admission::Network;
 use super::config::Handshake;
@@ -40,6 +40,8 @@ pub(super) struct Link {
     is_put_off: bool,
     /// Whether it stands in the list of those that may have something to send.
     pub(super) is_sending: bool,
+    /// What lets quinn-proto's endpoint forget it, once its end is told.
+    pub(super) drained: Option<EndpointEvent>,
     /// When its handshake must be over.
     pub(super) opens_until: Option<Instant>,
     /// When it stands in the list of timers.
@@ -84,6 +86,7 @@ impl Link {
             is_fed: false,
             is_put_off: false,
             is_sending: false,
+            drained: None,
             opens_until: None,
             deadline: None,
             send_window,

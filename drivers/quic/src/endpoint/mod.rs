@@ -147,6 +147,8 @@ impl Endpoint {
                     link.fit_send_buffer(min_send_buffer, max_send_buffer);
                     link.credit.renew();
                     self.mark_dirty(handle.0 as u32);
+                    // A datagram can want hundreds of things; those of all that a turn reads would pile up.
+                    self.relay(handle.0 as u32);
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming),
@@ -296,15 +298,10 @@ impl Endpoint {
     fn settle(&mut self, now: Instant, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         (link.is_dirty, link.is_fed) = (false, false);
-        let mut is_drained = false;
-        while let Some(event) = link.inner.poll_endpoint_events() {
-            is_drained |= event.is_drained();
-            let handle = ConnectionHandle(slot as usize);
-            if let Some(event) = self.inner.handle_event(handle, event) {
-                link.inner.handle_event(event);
-            }
-        }
-        if is_drained {
+        self.relay(slot);
+        let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if let Some(drained) = link.drained.take() {
+            self.inner.handle_event(ConnectionHandle(slot as usize), drained);
             return self.remove(slot);
         }
         if !link.is_sending {
@@ -312,6 +309,21 @@ impl Endpoint {
             self.sending.push_back(slot);
         }
         self.set_timer(now, slot);
+    }
+
+    /// Does what a link wants of quinn-proto's endpoint, except to be forgotten: another one would take its
+    /// place before its end is told.
+    fn relay(&mut self, slot: u32) {
+        let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        while let Some(event) = link.inner.poll_endpoint_events() {
+            if event.is_drained() {
+                link.drained = Some(event);
+            } else if let Some(event) =
+                self.inner.handle_event(ConnectionHandle(slot as usize), event)
+            {
+                link.inner.handle_event(event);
+            }
+        }
     }
 
     fn remove(&mut self, slot: u32) {
