@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Reason, StreamId};
 
-use super::book::{Book, End, Flow};
+use super::book::{Book, End, Entry, Flow};
+use super::null::LIAR;
 
 /// A stream as it must be.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ struct Stream {
 struct Connection {
     /// What it is called in the book; a server learns it with the client's identity.
     label: Option<u64>,
+    /// What it says is in no book: only that it is told of in order can be checked.
+    is_liar: bool,
     is_client: bool,
     is_open: bool,
     streams: BTreeMap<u64, Stream>,
@@ -110,6 +113,13 @@ impl Checker {
         self.connections.values().map(|it| it.streams.len()).sum()
     }
 
+    /// Writes down what became of a direction, unless the peer lies.
+    fn note(&self, id: StreamId, is_own: bool, note: impl FnOnce(&mut Entry)) {
+        if !self.connections[&id.connection].is_liar {
+            self.book.note(self.flow(id, is_own), note);
+        }
+    }
+
     /// The direction of a stream that this side writes to, or that the peer does.
     pub(crate) fn flow(&self, stream: StreamId, is_own: bool) -> Flow {
         self.connections[&stream.connection].flow(stream.number, is_own)
@@ -137,7 +147,7 @@ impl Checker {
         let receives = direction == Direction::Bidirectional;
         let fresh = Stream { receives, sends: true, ..Stream::default() };
         assert!(connection.streams.insert(stream.number, fresh).is_none(), "{stream} again");
-        self.book.note(self.flow(stream, true), |_| ());
+        self.note(stream, true, |_| ());
     }
 
     fn stream(&mut self, id: StreamId) -> &mut Stream {
@@ -157,22 +167,22 @@ impl Checker {
     pub(crate) fn wrote(&mut self, id: StreamId, written: usize) {
         let stream = self.stream(id);
         assert!(stream.sends && !stream.is_finishing || written == 0, "{id} takes no more");
-        self.book.note(self.flow(id, true), |entry| entry.written += written as u64);
+        self.note(id, true, |entry| entry.written += written as u64);
     }
 
     pub(crate) fn finishes(&mut self, id: StreamId) {
         self.stream(id).is_finishing = true;
-        self.book.note(self.flow(id, true), |entry| entry.ends.push(End::Fin));
+        self.note(id, true, |entry| entry.ends.push(End::Fin));
     }
 
     pub(crate) fn resets(&mut self, id: StreamId, code: u64) {
         self.stream(id).sends = false;
-        self.book.note(self.flow(id, true), |entry| entry.ends.push(End::Reset(code)));
+        self.note(id, true, |entry| entry.ends.push(End::Reset(code)));
     }
 
     pub(crate) fn stops(&mut self, id: StreamId, code: u64) {
         self.stream(id).receives = false;
-        self.book.note(self.flow(id, false), |entry| entry.stopped = Some(code));
+        self.note(id, false, |entry| entry.stopped = Some(code));
     }
 
     /// Compares an event with the model.
@@ -219,7 +229,7 @@ impl Checker {
                 assert!(model.receives, "{stream} was over before it was reset");
                 model.receives = false;
                 let end = End::Reset(code);
-                self.book.note(self.flow(stream, false), |entry| {
+                self.note(stream, false, |entry| {
                     assert!(entry.ends.contains(&end), "nobody reset {stream} with {code}");
                     entry.told = Some(end);
                 });
@@ -230,9 +240,9 @@ impl Checker {
                 assert_eq!(model.owner, owner);
                 assert!(model.sends, "{stream} was over before it was stopped");
                 model.sends = false;
-                let flow = self.flow(stream, true);
-                let said = self.book.note(flow, |entry| entry.stopped);
-                assert_eq!(said, Some(code), "{stream}");
+                self.note(stream, true, |entry| {
+                    assert_eq!(entry.stopped, Some(code), "{stream}");
+                });
                 self.counts.stops += 1;
             }
             Event::Writable { stream, owner } => {
@@ -266,7 +276,8 @@ impl Checker {
         if peer.is_client {
             let identity = peer.fingerprint.expect("clients have identities here");
             let label = u64::from_le_bytes(identity[..8].try_into().expect("eight bytes"));
-            self.add(id, Connection { label: Some(label), ..fresh(false) });
+            let is_liar = identity[31] == LIAR;
+            self.add(id, Connection { label: Some(label), is_liar, ..fresh(false) });
         }
         let connection = self.connections.get_mut(&id).expect("known");
         assert!(!connection.is_open, "{id} is connected twice");
@@ -286,9 +297,9 @@ impl Checker {
         model.offset += bytes.len() as u64;
         model.receives = !fin;
         let end = model.offset;
-        let flow = self.flow(stream, false);
-        assert!(flow.contents(offset, bytes.len()) == bytes, "{stream} at {offset}");
-        self.book.note(flow, |entry| {
+        let contents = self.flow(stream, false).contents(offset, bytes.len());
+        self.note(stream, false, |entry| {
+            assert!(contents == bytes, "{stream} at {offset}");
             assert!(end <= entry.written, "{stream}: {end} of {} bytes", entry.written);
             entry.read = end;
             if fin {
@@ -315,6 +326,7 @@ impl Checker {
 const fn fresh(is_client: bool) -> Connection {
     Connection {
         label: None,
+        is_liar: false,
         is_client,
         is_open: false,
         streams: BTreeMap::new(),

@@ -14,7 +14,7 @@ use gapless_quic::{
     ConnectionId, Direction, Endpoint, Event, Limits, Refusal, StreamId, Transport,
 };
 use gapless_tests::sim::{Chance, Node, Outbox, Random, State};
-use quinn_proto::ClientConfig;
+use quinn_proto::{ClientConfig, crypto};
 
 use super::book::Book;
 use super::checker::Checker;
@@ -61,7 +61,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    fn endpoint(&self, random: &mut Random, wall: &Wall) -> Endpoint {
+    pub(crate) fn endpoint(&self, random: &mut Random, wall: &Wall) -> Endpoint {
         let ids = random.fork();
         let ids = move || Box::new(Ids(ids.clone())) as _;
         let mut seed = [0; 32];
@@ -309,14 +309,23 @@ impl Desk<'_> {
         let mut identity = null::Identity::default();
         identity[..8].copy_from_slice(&label.to_le_bytes());
         let client = null::Client { identity: Some(identity), ..client };
-        let mut config = ClientConfig::new(Arc::new(client));
+        let id = self.connect_as(Arc::new(client), to);
+        self.checker.connects(id, label);
+        id
+    }
+
+    /// Connects with a session of its own, which the checker is not told of.
+    pub(crate) fn connect_as(
+        &mut self,
+        client: Arc<dyn crypto::ClientConfig>,
+        to: SocketAddr,
+    ) -> ConnectionId {
+        let mut config = ClientConfig::new(client);
         let ids = Mutex::new(Ids(self.random.fork()));
         config.initial_dst_cid_provider(Arc::new(move || {
             quinn_proto::ConnectionIdGenerator::generate_cid(&mut *ids.lock().expect("one thread"))
         }));
-        let id = self.endpoint.connect(standard(self.now), config, to, "peer").expect("an address");
-        self.checker.connects(id, label);
-        id
+        self.endpoint.connect(standard(self.now), config, to, "peer").expect("an address")
     }
 
     pub(crate) fn open(&mut self, id: ConnectionId, direction: Direction) -> Option<StreamId> {

@@ -11,6 +11,8 @@ mod datagrams;
 mod faults;
 mod flood;
 mod host;
+mod liar;
+mod lies;
 mod null;
 mod streams;
 mod tags;

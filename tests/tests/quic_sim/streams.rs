@@ -74,7 +74,7 @@ fn more_streams_than_the_peer_allows_wait_for_their_turn() {
 }
 
 /// Both sides break streams off, want no more of them, or let them wait, at any point of their lives.
-fn moody(plan: &mut Plan) {
+pub(crate) fn moody(plan: &mut Plan) {
     for manners in [&mut plan.asking, &mut plan.serving] {
         manners.streams = 2..=6;
         manners.resets = Chance::percent(40);

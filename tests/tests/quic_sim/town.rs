@@ -103,7 +103,7 @@ impl Plan {
         town
     }
 
-    fn path(&self, random: &mut Random) -> Path {
+    pub(crate) fn path(&self, random: &mut Random) -> Path {
         let path = match self.loss {
             Some(most) => Path::lossy(random, most),
             None => Path { delay: Duration::from_millis(5), ..Path::default() },
