@@ -1,0 +1,151 @@
+//! What acceptors can do with streams and tags.
+
+use std::time::Instant;
+
+use gapless_core::demux::{self, AcceptorId, Pattern, Preamble, Registrant};
+use gapless_core::wire::tag::is_reserved;
+
+use super::table::core;
+use crate::endpoint::{ConnectionId, Direction, Endpoint, Refusal, StreamId};
+
+/// What an acceptor can do: with streams and connections by the endpoint, with tags by these methods.
+pub struct Streams<'a> {
+    /// The connections.
+    pub endpoint: &'a mut Endpoint,
+    /// Now.
+    pub now: Instant,
+    pub(super) tags: &'a mut dyn Tags,
+}
+
+impl std::fmt::Debug for Streams<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Streams<'_> {
+    /// Registers an acceptor for tags: streams that wait for them are given to it, all of them, unless it
+    /// pauses already.
+    ///
+    /// # Errors
+    /// Those of [`Demux::register`](demux::Demux::register); acceptor 0.
+    pub fn register(
+        &mut self,
+        acceptor: AcceptorId,
+        pattern: Pattern<'_>,
+        by: Registrant,
+    ) -> Result<(), OpenError> {
+        if acceptor.0 == 0 {
+            return Err(OpenError::NoAcceptor);
+        }
+        self.give(demux::Event::Register { acceptor, pattern, by })
+    }
+
+    /// Forgets a registration; streams that were given stay where they are.
+    pub fn unregister(&mut self, pattern: Pattern<'_>) {
+        // Nothing is refused of it.
+        let _ = self.give(demux::Event::Unregister { pattern });
+    }
+
+    /// Forgets all registrations of an acceptor; streams that were given stay where they are.
+    pub fn acceptor_gone(&mut self, acceptor: AcceptorId) {
+        let _ = self.give(demux::Event::AcceptorGone { acceptor });
+    }
+
+    /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
+    /// that their peers feel it. Of an acceptor without a registration only those that it has wait.
+    /// [`Endpoint::pause`] and [`Endpoint::resume`], for one stream, are another thing: what comes on a stream
+    /// is told when neither says that it waits.
+    pub fn pause(&mut self, acceptor: AcceptorId) {
+        self.tags.resumes(acceptor, false);
+        let _ = self.give(demux::Event::Pause { acceptor });
+        for stream in self.tags.of(acceptor) {
+            // One that is over needs no pause.
+            let _ = self.endpoint.hold(stream);
+        }
+    }
+
+    /// Goes on with what [`pause`](Self::pause) stopped. The streams that waited to be given are given one
+    /// by one, with what came of each: if the acceptor pauses again meanwhile, it is given no more of them.
+    pub fn resume(&mut self, acceptor: AcceptorId) {
+        for stream in self.tags.of(acceptor) {
+            let _ = self.endpoint.release(stream);
+        }
+        self.tags.resumes(acceptor, true);
+    }
+
+    /// Opens a tagged stream: its preamble goes before anything that is written. What happens to it is
+    /// told to `acceptor`.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        &mut self,
+        connection: ConnectionId,
+        direction: Direction,
+        acceptor: AcceptorId,
+        tag: &[u8],
+        by: Registrant,
+    ) -> Result<StreamId, OpenError> {
+        if acceptor.0 == 0 {
+            return Err(OpenError::NoAcceptor);
+        }
+        check(tag, by)?;
+        let opened = self.endpoint.open(connection, direction)?;
+        let stream = opened.ok_or(OpenError::NoCredit)?;
+        self.tags.own(connection);
+        self.give(demux::Event::Open { stream: core(stream), tag, by })?;
+        self.endpoint.set_owner(stream, acceptor.0)?;
+        self.tags.belongs(acceptor, stream);
+        if self.tags.is_paused(acceptor) {
+            self.endpoint.hold(stream)?;
+        }
+        Ok(stream)
+    }
+
+    fn give(&mut self, event: demux::Event<'_>) -> Result<(), OpenError> {
+        Ok(self.tags.give(self.endpoint, self.now, event)?)
+    }
+}
+
+/// Refuses a tag before a stream is opened for it.
+fn check(tag: &[u8], by: Registrant) -> Result<(), OpenError> {
+    Preamble::new(tag).map_err(demux::Refusal::from)?;
+    if by == Registrant::Application && is_reserved(tag) {
+        return Err(demux::Refusal::Reserved.into());
+    }
+    Ok(())
+}
+
+/// Why a tagged stream was not opened, or a tag not registered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The demultiplexer refused it.
+    #[error(transparent)]
+    Tag(#[from] demux::Refusal),
+    /// The connection is none that a stream can be opened on.
+    #[error(transparent)]
+    Connection(#[from] Refusal),
+    /// The peer allows no more streams of this kind now, and [`Event::Openable`](crate::Event::Openable) will tell; or the connection
+    /// is not complete yet, and [`Event::Connected`](crate::Event::Connected) will.
+    #[error("the peer allows no more streams now")]
+    NoCredit,
+    /// Acceptors are numbered from 1.
+    #[error("acceptors are numbered from 1")]
+    NoAcceptor,
+}
+
+/// What [`Streams`] needs of the demultiplexer, whether it is recorded or not.
+pub(super) trait Tags {
+    fn give(
+        &mut self,
+        endpoint: &mut Endpoint,
+        now: Instant,
+        event: demux::Event<'_>,
+    ) -> Result<(), demux::Refusal>;
+    fn of(&self, acceptor: AcceptorId) -> Vec<StreamId>;
+    fn is_paused(&self, acceptor: AcceptorId) -> bool;
+    fn resumes(&mut self, acceptor: AcceptorId, does: bool);
+    fn belongs(&mut self, acceptor: AcceptorId, stream: StreamId);
+    fn own(&mut self, connection: ConnectionId);
+}
