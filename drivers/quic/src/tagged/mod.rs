@@ -237,10 +237,7 @@ impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
                     let _ = self.table.give(endpoint, now, demux::Event::PeerGone { peer });
                     self.table.peers.remove(&peer.0);
                 }
-                self.table.streams.retain(|_, streams| {
-                    streams.retain(|stream| stream.connection != connection);
-                    !streams.is_empty()
-                });
+                self.table.forget(connection);
                 self.table.told.push_back(Told::Notice(Notice::Event(event)));
             }
             event => match event.stream() {

@@ -18,7 +18,7 @@ pub(super) struct Table<M> {
     /// The connections by the numbers that the machine knows them by.
     pub(super) peers: BTreeMap<u64, Known>,
     /// The streams of each acceptor.
-    pub(super) streams: BTreeMap<AcceptorId, BTreeSet<StreamId>>,
+    streams: BTreeMap<AcceptorId, BTreeSet<StreamId>>,
     /// What is to be told to acceptors.
     pub(super) told: VecDeque<Told>,
     /// Acceptors that go on, and pause for the machine until they took what is held for them. Empty but
@@ -143,6 +143,19 @@ impl<M: Demultiplexing> Table<M> {
         };
         let _ = self.give(endpoint, now, event);
         true
+    }
+
+    /// Forgets the streams of a connection that is over, without a look at those of others.
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        let first = StreamId { connection, number: 0 };
+        self.streams.retain(|_, streams| {
+            while let Some(&stream) = streams.range(first..).next()
+                && stream.connection == connection
+            {
+                streams.remove(&stream);
+            }
+            !streams.is_empty()
+        });
     }
 
     pub(super) fn gone(&mut self, acceptor: AcceptorId, stream: StreamId) {

@@ -1,5 +1,7 @@
 //! Acceptors that pause, beside streams that are paused singly.
 
+use std::time::Instant;
+
 use gapless_core::demux::{self, AcceptorId, Direction, Pattern};
 use gapless_quic::tagged::{Notice, Opened, Streams};
 use gapless_quic::{Acceptors, Event, Limits, StreamId};
@@ -99,7 +101,12 @@ fn an_acceptor_that_pauses_again_while_it_goes_on_is_given_no_more_of_what_waits
 
 /// Opens a stream, and waits until its first byte was given.
 fn open(pair: &mut Pair<Taker>) -> [StreamId; 2] {
-    let stream = pair.open(0, Direction::Bidirectional, b"tag");
+    open_on(pair, 0)
+}
+
+/// The same, on one of several connections.
+fn open_on(pair: &mut Pair<Taker>, nth: usize) -> [StreamId; 2] {
+    let stream = pair.open(nth, Direction::Bidirectional, b"tag");
     pair.write(stream, b"1");
     let given = pair.theirs.acceptors().opened.len();
     pair.turn_until(|pair| pair.theirs.acceptors().data.len() > given);
@@ -148,4 +155,24 @@ fn that_a_stream_was_broken_off_is_told_though_its_acceptor_pauses() {
     settle(&mut pair);
     let taker = pair.theirs.acceptors();
     assert_eq!((taker.texts(), &taker.reset[..]), (vec!["1"], &[0x33][..]));
+}
+
+#[test]
+fn the_end_of_a_connection_leaves_the_streams_of_others_with_their_acceptor() {
+    for ends in 0..3 {
+        let mut pair = connected();
+        pair.connect(2);
+        let streams = [0, 1, 2].map(|nth| open_on(&mut pair, nth)[0]);
+        let (now, connection) = (Instant::now(), streams[ends].connection);
+        pair.client.endpoint().close(now, connection, 0, b"").unwrap();
+        pair.turn_until(|pair| pair.server.endpoint().streams() == 2);
+        pair.at_server(|streams, _| streams.pause(TAKER));
+        let others = streams.iter().filter(|stream| stream.connection != connection);
+        others.for_each(|&stream| pair.write(stream, b"2"));
+        settle(&mut pair);
+        assert_eq!(pair.theirs.acceptors().texts(), ["1", "1", "1"]);
+        pair.at_server(|streams, _| streams.resume(TAKER));
+        settle(&mut pair);
+        assert_eq!(pair.theirs.acceptors().texts(), ["1", "1", "1", "2", "2"]);
+    }
 }
