@@ -4,122 +4,40 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use gapless_core::{Duration, Instant};
-use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Reason, StreamId};
+use gapless_core::demux::{self, AcceptorId, Pattern, Registrant};
+use gapless_core::{Duration, Instant, Machine};
+use gapless_quic::endpoint::Handler;
+use gapless_quic::tagged::{Notice, Opened, Streams};
+use gapless_quic::{Acceptors, Direction, Endpoint, Event, Reason, StreamId, Tagged};
 use gapless_tests::alloc::{self, Measured};
-use gapless_tests::sim::{Chance, NodeId, Random, seeds};
+use gapless_tests::sim::{Chance, NodeId, Random, World, seeds};
 use quinn_proto::ConnectionError;
 
-use super::clock::{Wall, standard};
+use super::abuser::Abuser;
+use super::book::Book;
+use super::clock::{Wall, simulated, standard};
 use super::host::{Desk, Host, Program};
 use super::liar::{self, Lies};
-use super::null;
 use super::streams::{lossy, moody};
 use super::town::{Plan, Town, client, client_address, server_address};
 
+/// Whoever takes tagged streams.
+const ACCEPTOR: AcceptorId = AcceptorId(1);
 /// Where both ends are that are not in a world.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
 /// Where the liar lives: behind all honest clients.
 const FAR: usize = 1000;
-/// Connections that it makes, one after the other.
-const CONNECTIONS: u64 = 20;
 /// A connection of which nothing is heard for so long is over.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(15);
-/// How often it does something.
-const EVERY: Duration = Duration::from_millis(7);
-
-/// Connects again and again, and does anything with its streams, so that there are packets to lie in.
-struct Abuser {
-    client: null::Client,
-    lies: Arc<Lies>,
-    /// Connections that it still makes.
-    left: u64,
-    next: Option<Instant>,
-    open: Option<ConnectionId>,
-    streams: BTreeSet<StreamId>,
-}
-
-impl Abuser {
-    fn connect(&mut self, desk: &mut Desk<'_>) {
-        self.left -= 1;
-        let mut identity = [null::LIAR; 32];
-        identity[..8].copy_from_slice(&desk.random.any().to_le_bytes());
-        let client =
-            null::Client { identity: Some(identity), hello_len: 400, ..self.client.clone() };
-        let client = liar::Client { client, lies: Arc::clone(&self.lies) };
-        self.open = Some(desk.connect_as(Arc::new(client), server_address()));
-    }
-
-    /// Does anything with a stream, as often with one that is over.
-    fn act(&mut self, desk: &mut Desk<'_>, stream: StreamId) {
-        let code = desk.random.within(0..=9);
-        // Nobody minds what is refused.
-        let _ = match desk.random.within(0..=9) {
-            0 => desk.endpoint.reset(stream, code),
-            1 => desk.endpoint.stop(stream, code),
-            2 => desk.endpoint.finish(stream),
-            _ => {
-                let bytes = vec![7; desk.random.within(0..=2000) as usize];
-                desk.endpoint.write(stream, &mut Bytes::from(bytes)).map(|_| ())
-            }
-        };
-    }
-}
-
-impl Program for Abuser {
-    fn event(&mut self, desk: &mut Desk<'_>, event: &Event) {
-        match *event {
-            Event::Connected { connection } => {
-                for direction in [Direction::Bidirectional, Direction::Unidirectional] {
-                    for _ in 0..desk.random.within(0..=3) {
-                        let stream = desk.endpoint.open(connection, direction);
-                        self.streams.extend(stream.expect("it is connected"));
-                    }
-                }
-            }
-            Event::Disconnected { .. } => {
-                self.open = None;
-                self.streams.clear();
-            }
-            Event::Opened { stream } => {
-                self.streams.insert(stream);
-            }
-            _ => {}
-        }
-    }
-
-    fn wake(&mut self, desk: &mut Desk<'_>) {
-        if self.open.is_none() && self.left > 0 {
-            self.connect(desk);
-        }
-        let streams: Vec<_> = self.streams.iter().copied().collect();
-        for _ in 0..streams.len().min(3) {
-            let stream = desk.random.one_of(&streams);
-            self.act(desk, stream);
-        }
-        let is_over = self.open.is_none() && self.left == 0;
-        self.next = (!is_over).then_some(desk.now + EVERY);
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.next
-    }
-}
 
 /// Adds a liar to a town.
 fn add_abuser(town: &mut Town, plan: &Plan, random: &mut Random) -> NodeId {
     let chance = Chance::percent(random.one_of(&[2, 10, 50, 100]));
-    let abuser = Abuser {
-        client: client(random),
-        lies: Lies::new(random.fork(), chance),
-        left: CONNECTIONS,
-        next: Some(Instant::ZERO),
-        open: None,
-        streams: BTreeSet::new(),
-    };
+    let abuser = Abuser::new(chance, random);
     let address = client_address(FAR, 0);
     let recipe = plan.client.clone();
     let host = Host::new(recipe, vec![address], &town.book, random.fork(), abuser);
@@ -137,11 +55,7 @@ fn runs_with_a_liar(plan: &mut Plan, random: &mut Random) -> (Town, usize) {
     }
     let mut town = plan.build(random);
     let abuser = add_abuser(&mut town, plan, random);
-    let is_over = |town: &Town| {
-        let abuser: &Abuser = town.host(abuser).program();
-        abuser.open.is_none() && abuser.left == 0
-    };
-    town.run("all lies are told", is_over);
+    town.run("all lies are told", |town| town.host(abuser).program::<Abuser>().is_over());
     town.run_to_the_end();
     let broken =
         |reason: &&Reason| matches!(reason, Reason::Lost(ConnectionError::TransportError(_)));
@@ -233,4 +147,134 @@ fn a_frame_that_is_said_as_often_as_fits_costs_little_more_than_its_datagrams() 
         // Eight times as much is what a frame without bytes takes: it is told of by itself.
         assert!(taken.peak < 16 * sent as isize, "{name}: {taken:?}");
     }
+}
+
+/// Takes streams of any tag, or not, and lets them wait now and then.
+struct Counter {
+    random: Random,
+    open: BTreeSet<StreamId>,
+    opened: Rc<Cell<u64>>,
+}
+
+impl Acceptors for Counter {
+    fn opened(&mut self, _: &mut Streams<'_>, opened: Opened) -> bool {
+        self.opened.set(self.opened.get() + 1);
+        assert!(self.open.insert(opened.stream), "{} is opened twice", opened.stream);
+        self.random.happens(Chance::percent(90))
+    }
+
+    fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
+        match notice {
+            Notice::Data { stream, fin, .. } => {
+                assert!(self.open.contains(&stream), "{stream} is not open");
+                if fin {
+                    let _ = streams.endpoint.finish(stream);
+                }
+            }
+            Notice::HandOffFailed { stream, .. } => assert!(self.open.remove(&stream)),
+            Notice::Event(Event::Reset { stream, .. }) => {
+                assert!(self.open.contains(&stream), "{stream} is not open");
+                let _ = streams.endpoint.finish(stream);
+            }
+            Notice::Event(Event::Closed { stream, .. }) => {
+                assert!(self.open.remove(&stream), "{stream} is not open");
+            }
+            Notice::Event(Event::Disconnected { connection, .. }) => {
+                self.open.retain(|stream| stream.connection != connection);
+            }
+            Notice::Event(_) => {}
+        }
+    }
+}
+
+/// A server of tagged streams.
+struct Tags {
+    tagged: Tagged<Counter>,
+    opened: Rc<Cell<u64>>,
+    is_paused: bool,
+}
+
+impl Tags {
+    fn new(random: &mut Random) -> Self {
+        let config = demux::Config {
+            preamble_timeout: Duration::from_millis(500),
+            max_pending: 8,
+            ..demux::Config::default()
+        };
+        let (open, opened) = (BTreeSet::new(), Rc::default());
+        let counter = Counter { random: random.fork(), open, opened: Rc::clone(&opened) };
+        let tagged = Tagged::new(config, standard(Instant::ZERO), counter);
+        Self { tagged: tagged.expect("values in their ranges"), opened, is_paused: false }
+    }
+
+    /// Does something with the acceptor.
+    fn with(&mut self, desk: &mut Desk<'_>, act: impl FnOnce(&mut Streams<'_>)) {
+        self.tagged.with(desk.endpoint, standard(desk.now), |streams, _| act(streams));
+    }
+}
+
+impl Program for Tags {
+    fn event(&mut self, desk: &mut Desk<'_>, event: &Event) {
+        if desk.random.happens(Chance::percent(5)) {
+            self.is_paused = !self.is_paused;
+            let is_paused = self.is_paused;
+            self.with(desk, |streams| match is_paused {
+                true => streams.pause(ACCEPTOR),
+                false => streams.resume(ACCEPTOR),
+            });
+        }
+        self.tagged.event(desk.endpoint, standard(desk.now), event.clone());
+    }
+
+    fn wake(&mut self, desk: &mut Desk<'_>) {
+        self.tagged.handle_timeout(desk.endpoint, standard(desk.now));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.tagged.poll_timeout().map(simulated)
+    }
+}
+
+#[test]
+fn tagged_streams_of_clients_that_lie_are_given_once_and_leave_nothing() {
+    let opened = Cell::new(0);
+    seeds(|random| {
+        let mut plan = lossy(random);
+        for recipe in [&mut plan.server, &mut plan.client] {
+            // Nobody honest has to get through.
+            recipe.transport.idle_timeout = IDLE / 10;
+        }
+        let mut world = World::new(random.fork());
+        let program = Tags::new(random);
+        let (recipe, book) = (plan.server.clone(), Book::default());
+        let host = Host::new(recipe, vec![server_address()], &book, random.fork(), program);
+        let server = world.add(host.unwatched(), &[server_address()]);
+        world.call(server, |host: &mut Host, now, out: &mut _| {
+            host.act(now, out, |tags: &mut Tags, desk| {
+                tags.with(desk, |streams| {
+                    let anything = Pattern::Prefix(b"");
+                    streams.register(ACCEPTOR, anything, Registrant::Application).expect("free");
+                });
+            });
+        });
+        for index in 0..3 {
+            let address = client_address(index, 0);
+            // Fewer lies, so that there are streams.
+            let abuser = Abuser::new(Chance::percent(random.one_of(&[1, 5, 20])), random);
+            let recipe = plan.client.clone();
+            let host = Host::new(recipe, vec![address], &book, random.fork(), abuser);
+            let id = world.add(host.unwatched(), &[address]);
+            world.set_path(id, server_address(), server, plan.path(random));
+            world.set_path(server, address, id, plan.path(random));
+        }
+        world.run(Instant::from_millis(3_600_000), |_| false);
+        let host: &Host = world.node(server);
+        let tags: &Tags = host.program();
+        host.assert_empty();
+        let demux = tags.tagged.demux();
+        assert_eq!((demux.pending(), demux.held()), (0, 0));
+        assert_eq!(demux.stats().dispatched, tags.opened.get());
+        opened.set(opened.get() + tags.opened.get());
+    });
+    assert!(opened.get() > 0);
 }

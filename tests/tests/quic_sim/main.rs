@@ -2,6 +2,7 @@
 //! cryptography of fixed length ([`null`]), so that a seed decides every byte. One test per plan, each run
 //! with many seeds (`GAPLESS_SEEDS` says how many); the model of [`checker`] watches over all of them.
 
+mod abuser;
 mod admission;
 mod backpressure;
 mod book;
