@@ -57,6 +57,9 @@ pub(crate) enum Stream {
     ///
     /// A stream that goes both ways is answered: with what the command writes, or with nothing, and with an
     /// end when all of it was taken.
+    ///
+    /// Where streams go elsewhere, standard output tells of each that was complete, and with --json of all. If
+    /// nobody reads that, some hundred reports wait, and then streams do.
     #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{EXIT_CODES}"))]
     Listen(Box<Listen>),
     /// Send a file or standard input as one stream with a tag.

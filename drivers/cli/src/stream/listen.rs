@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::apart::apart;
 use super::listener::{ACCEPTOR, Listener, Output, Settings, deaf};
+use super::reports::Reports;
 use super::store::Folder;
 use super::turns::Turns;
 use super::{codes, tls};
@@ -20,6 +21,8 @@ use crate::summary;
 
 /// How long clients may take in the end to hear that all is well.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long somebody who wants an end waits for who does not read standard output.
+const UNREAD: Duration = Duration::from_secs(1);
 /// How often it is told at most that clients cannot connect.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -94,9 +97,10 @@ fn listen(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     say(format_args!("listening on {}", turns.address()));
     say(format_args!("fingerprint {}", identity.fingerprint()));
     let progress = Progress::beside_bytes(None, args.to_standard_output());
-    let mut listening = Listening { args, progress, outcome: Outcome::Complete, told: None };
+    let reports = Reports::new(!args.to_standard_output(), turns.signals.clone())?;
+    let mut listening =
+        Listening { args, progress, reports, outcome: Outcome::Complete, told: None };
     let result = listening.run(&mut turns, &mut tagged, identity, stop);
-    listening.progress.clear();
     if result.is_err() {
         // Commands must not take what came so far for the whole.
         tagged.with(turns.endpoint(), Instant::now(), |streams, listener| {
@@ -104,7 +108,10 @@ fn listen(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
         });
         close(&mut turns, &mut tagged, codes::CANNOT_STORE);
     }
-    result.map(|()| listening.outcome)
+    let told = listening.tell_all(&mut turns, tagged.acceptors(), stop);
+    listening.progress.clear();
+    // The first thing that went wrong is what is told.
+    result.and(told).map(|()| listening.outcome)
 }
 
 /// Registers all tags.
@@ -128,6 +135,7 @@ fn register(
 struct Listening<'a> {
     args: &'a Listen,
     progress: Progress,
+    reports: Reports,
     /// What went wrong first.
     outcome: Outcome,
     /// When it was last told that a client could not connect.
@@ -201,7 +209,9 @@ impl Listening<'_> {
 
     /// Tells what has ended, and how far it is.
     fn tell(&mut self, listener: &mut Listener) -> Result<(), Failure> {
-        while let Some(taken) = listener.ended.pop_front() {
+        while self.reports.have_room()
+            && let Some(taken) = listener.ended.pop_front()
+        {
             if self.outcome == Outcome::Complete {
                 self.outcome = taken.outcome();
             }
@@ -213,9 +223,11 @@ impl Listening<'_> {
             match (self.args.json, self.args.to_standard_output()) {
                 (false, _) if !is_fine => {}
                 (_, true) => self.progress.tell(text.trim_end()),
-                (_, false) => self.progress.suspended(|| summary::print(&text))?,
+                (_, false) => self.reports.give(text, &self.progress)?,
             }
         }
+        self.reports.write_out()?;
+        listener.is_unheard = !self.reports.have_room();
         if let Some(why) = listener.unconnected.take()
             && self.told.is_none_or(|told| told.elapsed() >= TOLD)
         {
@@ -228,6 +240,31 @@ impl Listening<'_> {
             open => format!("{open} streams"),
         });
         Ok(())
+    }
+
+    /// Tells all that is left, for as long as it takes, unless somebody wants an end.
+    fn tell_all(
+        &mut self,
+        turns: &mut Turns,
+        listener: &mut Listener,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let mut until = None;
+        loop {
+            self.tell(listener)?;
+            if listener.ended.is_empty() && self.reports.end()? {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if stop.is_asked() && now >= *until.get_or_insert(now + UNREAD) {
+                self.progress.tell("error: nobody reads standard output: not all is told there");
+                if self.outcome == Outcome::Complete {
+                    self.outcome = Outcome::Io;
+                }
+                return Ok(());
+            }
+            turns.rest()?;
+        }
     }
 }
 

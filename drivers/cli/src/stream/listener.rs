@@ -76,6 +76,8 @@ pub(super) struct Listener {
     pub(super) unconnected: Option<String>,
     /// Whether standard output takes nothing more.
     pub(super) is_deaf: bool,
+    /// Whether nobody hears now how streams ended: no more begin.
+    pub(super) is_unheard: bool,
     /// Bytes that came, of all streams.
     pub(super) bytes: u64,
 }
@@ -98,6 +100,7 @@ impl Listener {
             ended: VecDeque::new(),
             unconnected: None,
             is_deaf: false,
+            is_unheard: false,
             bytes: 0,
         }
     }
@@ -186,6 +189,7 @@ impl Listener {
     fn next_in_turn(&mut self, streams: &mut Streams<'_>) {
         while self.active < self.settings.parallel
             && !self.is_deaf
+            && !self.is_unheard
             && let Some(stream) = self.waiting.pop_front()
         {
             self.begin(streams, stream);
@@ -402,7 +406,9 @@ impl Acceptors for Listener {
             return false;
         }
         let Some(peer) = streams.endpoint.peer(stream.connection) else { return false };
-        if self.waiting.len() >= WAITING {
+        // What ended while it waited is to be told, too.
+        let untold = if self.is_unheard { self.ended.len() } else { 0 };
+        if self.waiting.len() + untold >= WAITING {
             let _ = streams.endpoint.stop(stream, TOO_MANY);
             let _ = streams.endpoint.reset(stream, TOO_MANY);
             return true;

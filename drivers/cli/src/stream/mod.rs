@@ -9,6 +9,7 @@ mod incoming;
 mod listen;
 mod listener;
 mod pipes;
+mod reports;
 mod send;
 mod sender;
 mod sink;

@@ -49,17 +49,22 @@ impl Turns {
         tagged: &mut Tagged<A>,
     ) -> Result<BTreeSet<u64>, Failure> {
         let timeout = self.driver.timeout(tagged).map_or(TICK, |timeout| timeout.min(TICK));
-        match self.poll.poll(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(Failure::io("wait for", "sockets", &error));
-            }
-            _ => {}
-        }
+        self.wait(timeout)?;
         for event in &self.events {
             self.driver.ready(event);
         }
         self.driver.turn(Some(Duration::ZERO), tagged)?;
         Ok(self.signals.take())
+    }
+
+    /// Waits for the threads only, not for long.
+    ///
+    /// # Errors
+    /// Waiting fails for good.
+    pub(super) fn rest(&mut self) -> Result<(), Failure> {
+        self.wait(TICK)?;
+        self.signals.take();
+        Ok(())
     }
 
     /// Sends what is left to be sent, as far as that is possible soon.
@@ -69,6 +74,15 @@ impl Turns {
             if self.turn(tagged).is_err() {
                 return;
             }
+        }
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<(), Failure> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(Failure::io("wait for", "sockets", &error))
+            }
+            _ => Ok(()),
         }
     }
 

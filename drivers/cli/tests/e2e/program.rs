@@ -23,7 +23,7 @@ pub(crate) struct Program {
     errors: Receiver<String>,
     /// Lines of it that were read.
     said: Vec<String>,
-    /// Its standard output, in the end.
+    /// Its standard output, in the end, if nobody else reads it.
     output: Option<thread::JoinHandle<Vec<u8>>>,
 }
 
@@ -48,25 +48,33 @@ impl Program {
         Self::run(command.args(line.split_whitespace()))
     }
 
+    /// Starts it with a standard output that is read by somebody else, or by nobody.
+    pub(crate) fn start_into<S: AsRef<OsStr>>(
+        output: impl Into<Stdio>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_gapless")).args(arguments).stdout(output))
+    }
+
     fn run(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(command.stdout(Stdio::piped()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, errors) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
             stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
         });
-        let mut stdout = child.stdout.take().unwrap();
-        let output = thread::spawn(move || {
-            let mut output = Vec::new();
-            stdout.read_to_end(&mut output).unwrap();
-            output
+        let output = child.stdout.take().map(|mut stdout| {
+            thread::spawn(move || {
+                let mut output = Vec::new();
+                stdout.read_to_end(&mut output).unwrap();
+                output
+            })
         });
-        Self { child, errors, said: Vec::new(), output: Some(output) }
+        Self { child, errors, said: Vec::new(), output }
     }
 
     /// The address in a line of standard error that begins with `words`.
@@ -136,10 +144,10 @@ impl Program {
                 None => thread::sleep(Duration::from_millis(5)),
             }
         };
-        let output = self.output.take().unwrap().join().unwrap();
+        let output = self.output.take().map(|output| output.join().unwrap());
         let mut errors = std::mem::take(&mut self.said);
         errors.extend(self.errors.iter());
-        Ended { code: status.code(), output, errors: errors.join("\n") }
+        Ended { code: status.code(), output: output.unwrap_or_default(), errors: errors.join("\n") }
     }
 
     /// Ends it as Ctrl-C does.

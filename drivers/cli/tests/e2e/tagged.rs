@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -34,11 +35,22 @@ impl Listener {
 
     /// Starts one at an address.
     pub(crate) fn at(address: &str, files: &Files, arguments: Vec<String>) -> Self {
+        Self::of(Program::start(Self::line(address, files, arguments)))
+    }
+
+    /// Starts one with a standard output that is read by somebody else, or by nobody.
+    pub(crate) fn into(output: impl Into<Stdio>, files: &Files, arguments: &str) -> Self {
+        let arguments = arguments.split_whitespace().map(str::to_owned).collect();
+        Self::of(Program::start_into(output, Self::line("127.0.0.1:0", files, arguments)))
+    }
+
+    fn line(address: &str, files: &Files, arguments: Vec<String>) -> Vec<String> {
         let identity = files.path("identity");
-        let mut all = vec!["stream", "listen", "--json", "--listen", address];
-        all.extend(["--identity", &identity]);
-        all.extend(arguments.iter().map(String::as_str));
-        let mut program = Program::start(all);
+        let first = ["stream", "listen", "--json", "--listen", address, "--identity", &identity];
+        first.into_iter().map(str::to_owned).chain(arguments).collect()
+    }
+
+    fn of(mut program: Program) -> Self {
         let url = format!("quic://{}", program.address("listening on"));
         let fingerprint = program.told("fingerprint");
         Self { program, url, fingerprint }

@@ -1,6 +1,11 @@
 //! `gapless stream` while it waits for what may never come: Ctrl-C and its limits of time are heeded.
 
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::program::{Files, Program, fifo, skip, wait_until};
 use crate::tagged::Listener;
@@ -84,4 +89,47 @@ fn a_name_server_that_says_nothing_is_waited_for_no_longer_than_said() {
     let sent = sender.wait();
     sent.assert_code(5);
     assert!(sent.errors.contains("cannot find example.org within 0.5 s"), "{}", sent.errors);
+}
+
+/// Two ends of what a program writes to: nothing more goes into it before something is read of it.
+fn full() -> (UnixStream, OwnedFd) {
+    let (read, mut write) = UnixStream::pair().unwrap();
+    write.set_nonblocking(true).unwrap();
+    let error = loop {
+        if let Err(error) = write.write(b" ") {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    write.set_nonblocking(false).unwrap();
+    (read, write.into())
+}
+
+#[test]
+fn reports_that_nobody_reads_yet_keep_no_stream_waiting() {
+    let files = Files::new();
+    let (mut read, write) = full();
+    let inbox = files.path("inbox");
+    let listener = Listener::into(write, &files, &format!("--tag x --output {inbox} --count 3"));
+    for _ in 0..3 {
+        listener.send("--tag x --input /dev/null").assert_code(0);
+    }
+    let mut output = String::new();
+    read.read_to_string(&mut output).unwrap();
+    let told = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<Value> = told.map(|told| told["file"].clone()).collect();
+    assert_eq!(told, [1, 2, 3].map(|number| format!("{inbox}/x.{number:06}")));
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn reports_that_nobody_reads_keep_nobody_from_ending_it() {
+    let files = Files::new();
+    let (_read, write) = full();
+    let inbox = files.path("inbox");
+    let listener = Listener::into(write, &files, &format!("--tag x --output {inbox}"));
+    listener.send("--tag x --input /dev/null").assert_code(0);
+    let ended = listener.program.stop();
+    ended.assert_code(4);
+    assert!(ended.errors.contains("nobody reads standard output"), "{}", ended.errors);
 }
