@@ -64,6 +64,8 @@ pub(crate) struct Checker {
     book: Book,
     connections: BTreeMap<ConnectionId, Connection>,
     over: BTreeSet<ConnectionId>,
+    /// Whether all peers may lie, not only those that say so.
+    pub(crate) distrusts: bool,
     pub(crate) counts: Counts,
     /// Why connections ended, in order.
     pub(crate) reasons: Vec<Reason>,
@@ -82,6 +84,7 @@ impl Checker {
             book,
             connections: BTreeMap::new(),
             over: BTreeSet::new(),
+            distrusts: false,
             counts: Counts::default(),
             reasons: Vec::new(),
         }
@@ -127,7 +130,7 @@ impl Checker {
 
     pub(crate) fn connects(&mut self, id: ConnectionId, label: u64) {
         let label = Some(label);
-        self.add(id, Connection { label, ..fresh(true) });
+        self.add(id, Connection { label, is_liar: self.distrusts, ..fresh(true) });
     }
 
     fn add(&mut self, id: ConnectionId, connection: Connection) {
@@ -276,7 +279,7 @@ impl Checker {
         if peer.is_client {
             let identity = peer.fingerprint.expect("clients have identities here");
             let label = u64::from_le_bytes(identity[..8].try_into().expect("eight bytes"));
-            let is_liar = identity[31] == LIAR;
+            let is_liar = self.distrusts || identity[31] == LIAR;
             self.add(id, Connection { label: Some(label), is_liar, ..fresh(false) });
         }
         let connection = self.connections.get_mut(&id).expect("known");

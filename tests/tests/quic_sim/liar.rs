@@ -1,5 +1,5 @@
-//! A client whose packets are sealed as they should be and say what nobody would: frames that it never
-//! meant, its own ones with a few bytes changed, or noise. Only its handshake is left as it is.
+//! Clients and servers whose packets are sealed as they should be and say what nobody would: frames that
+//! they never meant, their own ones with a few bytes changed, or noise. Only handshakes are left as they are.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use gapless_tests::sim::{Chance, Random};
 use quinn_proto::crypto::{
     self, CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey,
+    UnsupportedVersion,
 };
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError};
@@ -17,7 +18,7 @@ use super::null;
 /// Zeros at the end of a first message of 400 bytes, at most: what comes behind them is padding.
 const END_OF_HELLO: usize = 200;
 
-/// What a liar's session is made from.
+/// What a lying client's session is made from.
 pub(crate) struct Client {
     /// With a first message of 400 bytes, which fits into one packet.
     pub(crate) client: null::Client,
@@ -41,6 +42,15 @@ impl Lies {
     /// Says one thing from now on, as often as fits.
     pub(crate) fn say_only(&self, frame: &[u8]) {
         *self.only.lock().expect("one thread") = Some(frame.to_vec());
+    }
+
+    fn pair(self: &Arc<Self>, pair: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
+        let local = Key { inner: pair.local, lies: Arc::clone(self) };
+        KeyPair { local: Box::new(local), remote: pair.remote }
+    }
+
+    fn keys(self: &Arc<Self>, keys: Keys) -> Keys {
+        Keys { packet: self.pair(keys.packet), ..keys }
     }
 
     fn tell(&self, header: &mut [u8], payload: &mut [u8]) {
@@ -239,26 +249,40 @@ impl crypto::ClientConfig for Client {
     }
 }
 
+/// What a lying server's sessions are made from.
+pub(crate) struct Server {
+    pub(crate) server: null::Server,
+    pub(crate) lies: Arc<Lies>,
+}
+
+impl crypto::ServerConfig for Server {
+    fn initial_keys(&self, version: u32, id: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
+        Ok(self.lies.keys(self.server.initial_keys(version, id)?))
+    }
+
+    fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.server.retry_tag(version, original, packet)
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        parameters: &TransportParameters,
+    ) -> Box<dyn crypto::Session> {
+        let inner = Arc::new(self.server.clone()).start_session(version, parameters);
+        Box::new(Session { inner, lies: Arc::clone(&self.lies) })
+    }
+}
+
 /// A session that gives its keys to the liar.
 struct Session {
     inner: Box<dyn crypto::Session>,
     lies: Arc<Lies>,
 }
 
-impl Session {
-    fn pair(&self, pair: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
-        let local = Key { inner: pair.local, lies: Arc::clone(&self.lies) };
-        KeyPair { local: Box::new(local), remote: pair.remote }
-    }
-
-    fn keys(&self, keys: Keys) -> Keys {
-        Keys { packet: self.pair(keys.packet), ..keys }
-    }
-}
-
 impl crypto::Session for Session {
     fn initial_keys(&self, id: &ConnectionId, side: Side) -> Keys {
-        self.keys(self.inner.initial_keys(id, side))
+        self.lies.keys(self.inner.initial_keys(id, side))
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
@@ -291,12 +315,12 @@ impl crypto::Session for Session {
 
     fn write_handshake(&mut self, buffer: &mut Vec<u8>) -> Option<Keys> {
         let keys = self.inner.write_handshake(buffer)?;
-        Some(self.keys(keys))
+        Some(self.lies.keys(keys))
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
         let pair = self.inner.next_1rtt_keys()?;
-        Some(self.pair(pair))
+        Some(self.lies.pair(pair))
     }
 
     fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use gapless_core::demux::{self, AcceptorId, Pattern, Registrant};
 use gapless_core::{Duration, Instant, Machine};
-use gapless_quic::endpoint::Handler;
+use gapless_quic::endpoint::{Handler, Server};
 use gapless_quic::tagged::{Notice, Opened, Streams};
 use gapless_quic::{Acceptors, Direction, Endpoint, Event, Reason, StreamId, Tagged};
 use gapless_tests::alloc::{self, Measured};
-use gapless_tests::sim::{Chance, NodeId, Random, World, seeds};
+use gapless_tests::sim::{Chance, NodeId, Outbox, Random, World, seeds};
 use quinn_proto::ConnectionError;
 
 use super::abuser::Abuser;
@@ -22,8 +22,10 @@ use super::book::Book;
 use super::clock::{Wall, simulated, standard};
 use super::host::{Desk, Host, Program};
 use super::liar::{self, Lies};
+use super::null;
 use super::streams::{lossy, moody};
 use super::town::{Plan, Town, client, client_address, server_address};
+use super::traffic::Traffic;
 
 /// Whoever takes tagged streams.
 const ACCEPTOR: AcceptorId = AcceptorId(1);
@@ -47,6 +49,11 @@ fn add_abuser(town: &mut Town, plan: &Plan, random: &mut Random) -> NodeId {
     id
 }
 
+/// Whether a connection was ended since its peer broke a rule.
+fn breaks_rules(reason: &&Reason) -> bool {
+    matches!(reason, Reason::Lost(ConnectionError::TransportError(_)))
+}
+
 /// Runs until everybody is done, and nothing is left; the town, and how many connections the server ended
 /// for a rule that was broken.
 fn runs_with_a_liar(plan: &mut Plan, random: &mut Random) -> (Town, usize) {
@@ -57,9 +64,7 @@ fn runs_with_a_liar(plan: &mut Plan, random: &mut Random) -> (Town, usize) {
     let abuser = add_abuser(&mut town, plan, random);
     town.run("all lies are told", |town| town.host(abuser).program::<Abuser>().is_over());
     town.run_to_the_end();
-    let broken =
-        |reason: &&Reason| matches!(reason, Reason::Lost(ConnectionError::TransportError(_)));
-    let broken = town.reasons(town.server).iter().filter(broken).count();
+    let broken = town.reasons(town.server).iter().filter(breaks_rules).count();
     town.close();
     town.run("the liar is gone", |town| town.host(abuser).endpoint.connections() == 0);
     town.host(abuser).assert_empty();
@@ -147,6 +152,43 @@ fn a_frame_that_is_said_as_often_as_fits_costs_little_more_than_its_datagrams() 
         // Eight times as much is what a frame without bytes takes: it is told of by itself.
         assert!(taken.peak < 16 * sent as isize, "{name}: {taken:?}");
     }
+}
+
+#[test]
+fn servers_that_lie_leave_their_clients_nothing() {
+    let (connected, broken) = (Cell::new(0), Cell::new(0));
+    seeds(|random| {
+        let mut plan = lossy(random);
+        plan.client.transport.idle_timeout = IDLE;
+        moody(&mut plan);
+        plan.asking.connections = 5;
+        plan.asking.connects = Duration::ZERO..=Duration::from_secs(1);
+        let mut town = plan.build(random);
+        for id in town.clients.iter().copied().chain([town.server]) {
+            town.world.call(id, |host: &mut Host, _, _: &mut Outbox| host.checker.distrusts = true);
+        }
+        let chance = Chance::percent(random.one_of(&[2, 10, 50]));
+        let server = plan.server.server.clone().expect("it is a server");
+        let server = Server {
+            crypto: Arc::new(liar::Server { server, lies: Lies::new(random.fork(), chance) }),
+            token_key: Arc::new(null::TokenKey(random.any())),
+            time_source: Some(Arc::new(Wall::default())),
+        };
+        town.world.call(town.server, |host: &mut Host, _, _: &mut Outbox| {
+            host.endpoint.set_server(Some(server));
+        });
+        town.run("streams end", |town| {
+            let is_done =
+                |host: &Host| host.program::<Traffic>().is_done() && host.checker.streams() == 0;
+            town.clients.iter().all(|&id| is_done(town.host(id)))
+        });
+        for &id in &town.clients {
+            broken.set(broken.get() + town.reasons(id).iter().filter(breaks_rules).count());
+            connected.set(connected.get() + town.host(id).checker.counts.connected);
+        }
+        town.close();
+    });
+    assert!(connected.get() > 0 && broken.get() > 0);
 }
 
 /// Takes streams of any tag, or not, and lets them wait now and then.
