@@ -2,6 +2,7 @@
 
 mod cuts;
 mod dribble;
+mod fickle;
 mod held;
 mod pair;
 mod pauses;
