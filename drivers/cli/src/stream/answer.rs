@@ -12,6 +12,8 @@ use super::sink::Sink;
 use super::store::{Gathered, PART, ordinary};
 use crate::failure::Failure;
 
+/// Links that lead to one another at most, as the system has it.
+const LINKS: usize = 40;
 /// Names of what this process has open already, which are not to be replaced.
 const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
 
@@ -56,9 +58,10 @@ impl Answer {
         if there.is_some() {
             // What may not be written may not be replaced either.
             OpenOptions::new().write(true).open(&path).map_err(failed)?;
-            if path.is_symlink() {
-                path = path.canonicalize().map_err(failed)?;
-            }
+        }
+        for _ in 0..LINKS {
+            let Ok(target) = path.read_link() else { break };
+            path = path.parent().unwrap_or(Path::new("")).join(target);
         }
         let (file, part) = beside(&path, there).map_err(|error| {
             failed(error).advise(
@@ -100,7 +103,10 @@ impl Answer {
 
 /// A file of another name in the same folder, with the permissions of the one that it will replace.
 fn beside(path: &Path, there: Option<Metadata>) -> io::Result<(File, TempPath)> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // `name/` is a folder.
+    let name = path.file_name().filter(|name| bytes.ends_with(name.as_encoded_bytes()));
+    let mut name = name.ok_or(io::ErrorKind::IsADirectory)?.to_owned();
     name.push(".");
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();

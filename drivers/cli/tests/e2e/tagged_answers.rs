@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
+use serde_json::Value;
+
 use crate::program::{Files, Port, fifo, gapless, wait_until};
 use crate::tagged::Listener;
 
@@ -74,6 +76,32 @@ fn a_whole_answer_takes_the_place_of_a_file_and_its_permissions() {
     assert_eq!(files.read("place/answer"), b"whole");
     assert_eq!(files.names("place"), ["answer"]);
     assert_eq!(fs::metadata(&answer).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn a_link_to_a_file_that_is_not_there_stays_one() {
+    let files = Files::new();
+    fs::create_dir(files.path("place")).unwrap();
+    let (link, other) = (files.path("link"), files.path("other"));
+    std::os::unix::fs::symlink("other", &link).unwrap();
+    std::os::unix::fs::symlink("place/answer", &other).unwrap();
+    let listener = Listener::exec(&files, "--tag say --once", "cat; printf whole");
+    listener.send(&format!("--tag say --input /dev/null --answer {link}")).assert_code(0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(files.read("place/answer"), b"whole");
+    assert_eq!(files.names("place"), ["answer"]);
+}
+
+#[test]
+fn what_could_only_be_a_folder_is_told_before_anything_is_sent() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag say", "cat; printf whole");
+    for end in ["/", "/."] {
+        let answer = files.path("answer") + end;
+        let sent = listener.send(&format!("--tag say --input /dev/null --answer {answer} --json"));
+        sent.assert_code(4);
+        assert_eq!((&sent.json()["peer"], &sent.json()["end"]), (&Value::Null, &"failed".into()));
+    }
 }
 
 #[test]
