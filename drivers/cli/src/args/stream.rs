@@ -43,8 +43,8 @@ Exit codes:
   8  the peer refused the stream: nobody takes its tag, or it takes no more streams
   9  a command of --exec failed";
 
-/// Another name of standard output. Who opened it anew would write over what is there.
-const STANDARD_OUTPUT: &str = "/dev/stdout";
+/// Other names of standard output. Who opened it anew would write over what is there.
+const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// `gapless stream`
 #[derive(Subcommand, Debug)]
@@ -279,7 +279,8 @@ impl Listen {
 impl Send {
     /// Whether the answer goes to standard output.
     pub(crate) fn to_standard_output(&self) -> bool {
-        let is_standard = is_standard(&self.answer) || self.answer == Path::new(STANDARD_OUTPUT);
+        let mut names = STANDARD_OUTPUT.iter().map(Path::new);
+        let is_standard = is_standard(&self.answer) || names.any(|name| self.answer == name);
         !self.unidirectional && is_standard
     }
 

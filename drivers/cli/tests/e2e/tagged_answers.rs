@@ -1,12 +1,13 @@
 //! `gapless stream send --answer`: what is there is replaced by a whole answer, and by nothing else.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use serde_json::Value;
 
-use crate::program::{Files, Port, fifo, gapless, wait_until};
+use crate::program::{Files, Port, Program, fifo, gapless, wait_until};
 use crate::tagged::Listener;
 
 /// A file with something in it that must not be lost.
@@ -123,6 +124,22 @@ fn an_answer_may_go_where_there_is_no_folder_to_write_to() {
     listener.send(&format!("{line} {pipe}")).assert_code(0);
     assert_eq!(read.join().unwrap(), b"whole");
     listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn no_name_of_standard_output_writes_over_what_is_there() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag say", "cat; printf whole");
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let mut log = fs::File::create(files.path("log")).unwrap();
+        log.write_all(b"precious, ").unwrap();
+        let line = format!(
+            "stream send {} --pin {} --tag say --input /dev/null --answer {name}",
+            listener.url, listener.fingerprint
+        );
+        Program::start_into(log, line.split_whitespace()).wait().assert_code(0);
+        assert_eq!(files.read("log"), b"precious, whole", "{name}");
+    }
 }
 
 #[test]
