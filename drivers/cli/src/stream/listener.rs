@@ -74,6 +74,8 @@ pub(super) struct Listener {
     pub(super) ended: VecDeque<Taken>,
     /// The last client that could not connect, and why.
     pub(super) unconnected: Option<String>,
+    /// Whether somebody ended the program.
+    is_interrupted: bool,
     /// Whether standard output takes nothing more.
     pub(super) is_deaf: bool,
     /// Whether nobody hears now how streams ended: no more begin.
@@ -99,6 +101,7 @@ impl Listener {
             connections: BTreeSet::new(),
             ended: VecDeque::new(),
             unconnected: None,
+            is_interrupted: false,
             is_deaf: false,
             is_unheard: false,
             bytes: 0,
@@ -143,8 +146,9 @@ impl Listener {
         self.next_in_turn(streams);
     }
 
-    /// Breaks off all streams.
+    /// Breaks off all streams, and takes no more.
     pub(super) fn interrupt(&mut self, streams: &mut Streams<'_>) {
+        self.is_interrupted = true;
         self.waiting.clear();
         let open: Vec<StreamId> = self.incoming.keys().copied().collect();
         for stream in open {
@@ -406,6 +410,10 @@ impl Acceptors for Listener {
             return false;
         }
         let Some(peer) = streams.endpoint.peer(stream.connection) else { return false };
+        if self.is_interrupted {
+            tell(streams.endpoint, stream, &End::Interrupted);
+            return true;
+        }
         // What ended while it waited is to be told, too.
         let untold = if self.is_unheard { self.ended.len() } else { 0 };
         if self.waiting.len() + untold >= WAITING {
@@ -484,3 +492,6 @@ impl Acceptors for Listener {
 pub(super) fn deaf() -> io::Error {
     sink::copy(&io::ErrorKind::BrokenPipe.into())
 }
+
+#[cfg(test)]
+mod tests;

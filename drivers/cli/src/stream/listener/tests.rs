@@ -1,0 +1,131 @@
+//! A listener and a sender in one process, so that what is rare can be made to happen.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use gapless_core::demux::{self, Pattern, Registrant};
+use gapless_quic::tagged::Streams;
+use gapless_quic::tls::{self, ClientAuth, Identity, Keys, Trust};
+use gapless_quic::{Config, Tagged, endpoint};
+use quinn_proto::ClientConfig;
+
+use super::super::answer::Answer;
+use super::super::sender::{self, Sender, Source};
+use super::super::store::Folder;
+use super::super::turns::Turns;
+use super::{ACCEPTOR, Listener, Output, Settings};
+use crate::failure::Failure;
+
+const PROTOCOLS: [&[u8]; 1] = [gapless_quic::tagged::PROTOCOL];
+/// More than anything here takes.
+const TURNS: usize = 1_000;
+
+struct Both {
+    place: tempfile::TempDir,
+    theirs: (Turns, Tagged<Listener>),
+    ours: (Turns, Tagged<Sender>),
+}
+
+fn turns(endpoint: endpoint::Config) -> Turns {
+    Turns::new(Config::new(([127, 0, 0, 1], 0).into(), endpoint)).unwrap()
+}
+
+impl Both {
+    /// A listener that puts streams into files, and somebody who is about to send an empty one.
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let identity = Identity::self_signed(&["localhost"], SystemTime::now()).unwrap();
+        let server = tls::server_config(&identity, &PROTOCOLS, &ClientAuth::None).unwrap();
+        let mut theirs = turns(tls::endpoint_config(&identity.keys("test"), Some(server)));
+        let listener = Listener::new(Settings {
+            output: Output::Folder(Folder::open(place.path()).unwrap()),
+            count: None,
+            parallel: 1,
+            max_bytes: u64::MAX,
+            idle: Duration::from_secs(30),
+            signals: theirs.signals.clone(),
+        });
+        let mut listener = Tagged::new(demux::Config::default(), Instant::now(), listener).unwrap();
+        listener.with(theirs.endpoint(), Instant::now(), |streams, _| {
+            let all = Pattern::Prefix(b"");
+            streams.register(ACCEPTOR, all, Registrant::Application).unwrap();
+        });
+        let mut ours = turns(tls::endpoint_config(&Keys::random().unwrap(), None));
+        let (source, _) = Source::open(Path::new("/dev/null"), 1, ours.signals.clone()).unwrap();
+        let answer = Path::new("/dev/null");
+        let answer = Answer::create(answer, 1, ours.signals.clone()).unwrap();
+        let mut sender = Sender::new(sender::Settings {
+            tag: b"tag".to_vec(),
+            source,
+            source_name: String::new(),
+            answer: Some(answer),
+            answer_name: String::new(),
+            progress: None,
+            idle: Duration::from_secs(30),
+        });
+        let trust = Trust::Pinned(identity.fingerprint());
+        let client = ClientConfig::new(tls::client_config(&trust, &PROTOCOLS, None).unwrap());
+        let connection =
+            ours.endpoint().connect(Instant::now(), client, theirs.address(), "localhost");
+        sender.attempts.push(connection.unwrap());
+        let sender = Tagged::new(demux::Config::default(), Instant::now(), sender).unwrap();
+        Self { place, theirs: (theirs, listener), ours: (ours, sender) }
+    }
+
+    /// Does something with the listener.
+    fn at_listener<T>(&mut self, work: impl FnOnce(&mut Streams<'_>, &mut Listener) -> T) -> T {
+        let (turns, tagged) = &mut self.theirs;
+        tagged.with(turns.endpoint(), Instant::now(), work)
+    }
+
+    #[track_caller]
+    fn turn_until(&mut self, until: impl Fn(&mut Self) -> bool) {
+        for _ in 0..TURNS {
+            for _ in 0..2 {
+                let (turns, sender) = &mut self.ours;
+                let keys = turns.turn(sender).unwrap();
+                sender.with(turns.endpoint(), Instant::now(), |streams, sender| {
+                    if !keys.is_empty() {
+                        sender.go_on(streams);
+                    }
+                });
+            }
+            let (turns, listener) = &mut self.theirs;
+            turns.turn(listener).unwrap();
+            self.at_listener(|streams, listener| listener.write_out(streams));
+            if until(self) {
+                return;
+            }
+        }
+        panic!("it takes too long");
+    }
+
+    fn result(&mut self) -> Option<Result<(), Failure>> {
+        self.ours.1.acceptors().result.take()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.place.path().read_dir().unwrap().next().is_none()
+    }
+}
+
+#[test]
+fn who_comes_when_somebody_has_ended_the_program_is_told_so() {
+    let mut both = Both::new();
+    both.at_listener(|streams, listener| listener.interrupt(streams));
+    both.turn_until(|both| both.ours.1.acceptors().result.is_some());
+    let failure = both.result().unwrap().unwrap_err();
+    assert!(failure.what().contains("somebody ended the program"), "{failure}");
+    assert!(both.is_empty());
+}
+
+#[test]
+fn no_stream_begins_while_nobody_hears_how_others_ended() {
+    let mut both = Both::new();
+    both.at_listener(|_, listener| listener.is_unheard = true);
+    both.turn_until(|both| both.theirs.1.acceptors().open() == 1);
+    assert!(both.is_empty());
+    both.at_listener(|_, listener| listener.is_unheard = false);
+    both.turn_until(|both| both.theirs.1.acceptors().ended.len() == 1);
+    assert!(!both.is_empty());
+}
