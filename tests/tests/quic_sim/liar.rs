@@ -88,9 +88,10 @@ impl Lies {
 /// Fills a payload with one frame, and with padding.
 fn repeat(frame: &[u8], payload: &mut [u8]) {
     for chunk in payload.chunks_mut(frame.len()) {
-        match chunk.len() == frame.len() {
-            true => chunk.copy_from_slice(frame),
-            false => chunk.fill(0),
+        if chunk.len() == frame.len() {
+            chunk.copy_from_slice(frame);
+        } else {
+            chunk.fill(0);
         }
     }
 }
@@ -129,7 +130,7 @@ fn number(random: &mut Random) -> u64 {
 /// Any frame (RFC 9000 §19).
 fn frame(random: &mut Random) -> Vec<u8> {
     let mut frame = Vec::new();
-    let kind = random.within(0..=40);
+    let kind = random.within(0..=0x34);
     let stream =
         if random.happens(Chance::percent(80)) { random.within(0..=24) } else { number(random) };
     match kind {
@@ -181,6 +182,20 @@ fn frame(random: &mut Random) -> Vec<u8> {
         }
         0x1C | 0x1D => frame.extend_from_slice(&[kind as u8, 0, 0]),
         0x1F => frame.extend_from_slice(&random.any().to_be_bytes()),
+        // A datagram (RFC 9221 §4).
+        0x30 | 0x31 => {
+            frame.push(0x31);
+            let len = random.within(0..=40);
+            put(&mut frame, len);
+            (0..len).for_each(|_| frame.push(random.any() as u8));
+        }
+        // How often to acknowledge, or at once (draft-ietf-quic-ack-frequency §4, §5).
+        0x32 => {
+            frame.extend_from_slice(&[0x40, 0xAF]);
+            put(&mut frame, random.within(0..=9));
+            (0..3).for_each(|_| put(&mut frame, number(random).min(1 << 40)));
+        }
+        0x33 => frame.push(0x1F),
         // A stream, with all that it can have.
         _ => {
             let fin = u8::from(random.happens(Chance::percent(20)));
