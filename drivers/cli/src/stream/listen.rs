@@ -22,7 +22,7 @@ use crate::summary;
 /// How long clients may take in the end to hear that all is well.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long somebody who wants an end waits for who does not read standard output.
-const UNREAD: Duration = Duration::from_secs(1);
+const UNREAD: Duration = Duration::from_secs(3);
 /// How often it is told at most that clients cannot connect.
 const TOLD: Duration = Duration::from_secs(1);
 
