@@ -195,8 +195,8 @@ pub(crate) struct Send {
 /// `--idle-timeout`, of both sides.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Idle {
-    /// A connection is lost when nothing came from the peer for so long; quiet ones are kept alive. The
-    /// smaller of both sides' counts.
+    /// A connection is lost when nothing came from the peer for so long, or for up to a third more where
+    /// nothing was sent to it either; quiet ones are kept alive. The smaller of both sides' counts.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
     pub(crate) idle_timeout: Duration,
 }

@@ -69,7 +69,8 @@ pub struct Transport {
     /// Zero: it may take as long as the idle timeout lets it.
     pub handshake_timeout: Duration,
     /// A connection is over when nothing came for so long, in whole milliseconds, rounded up (RFC 9000
-    /// §10.1). Zero: never.
+    /// §10.1); the first packet that is sent after what came last, such as one of `keep_alive`, begins it
+    /// anew. Zero: never.
     pub idle_timeout: Duration,
     /// Something is sent when nothing was for so long, so that an idle connection stays. Zero: nothing
     /// is. Keep it below half of the peer's idle timeout.
