@@ -59,8 +59,7 @@ pub(crate) enum Stream {
     /// end when all of it was taken.
     ///
     /// Where streams go elsewhere, standard output tells of each that was complete, and with --json of all. If
-    /// nobody reads that, some hundred reports wait, and then streams do. What is told on standard error is not
-    /// kept like this: a pipe there must be read, or everything waits.
+    /// nobody reads that, or what standard error tells, some hundred lines wait, and then streams do.
     #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{EXIT_CODES}"))]
     Listen(Box<Listen>),
     /// Send a file or standard input as one stream with a tag.

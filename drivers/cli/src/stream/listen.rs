@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::apart::apart;
 use super::listener::{ACCEPTOR, Listener, Output, Settings, deaf};
-use super::reports::Reports;
+use super::reports::{Notes, Reports};
 use super::store::Folder;
 use super::turns::Turns;
 use super::{codes, tls};
@@ -21,7 +21,7 @@ use crate::summary;
 
 /// How long clients may take in the end to hear that all is well.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long somebody who wants an end waits for who does not read standard output.
+/// How long somebody who wants an end waits for who does not read what is told.
 const UNREAD: Duration = Duration::from_secs(3);
 /// How often it is told at most that clients cannot connect.
 const TOLD: Duration = Duration::from_secs(1);
@@ -98,8 +98,9 @@ fn listen(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     say(format_args!("fingerprint {}", identity.fingerprint()));
     let progress = Progress::beside_bytes(None, args.to_standard_output());
     let reports = Reports::new(!args.to_standard_output(), turns.signals.clone())?;
+    let notes = Notes::new(turns.signals.clone())?;
     let mut listening =
-        Listening { args, progress, reports, outcome: Outcome::Complete, told: None };
+        Listening { args, progress, reports, notes, outcome: Outcome::Complete, told: None };
     let result = listening.run(&mut turns, &mut tagged, identity, stop);
     if result.is_err() {
         // Commands must not take what came so far for the whole.
@@ -136,6 +137,7 @@ struct Listening<'a> {
     args: &'a Listen,
     progress: Progress,
     reports: Reports,
+    notes: Notes,
     /// What went wrong first.
     outcome: Outcome,
     /// When it was last told that a client could not connect.
@@ -190,18 +192,20 @@ impl Listening<'_> {
     }
 
     /// Takes a new certificate for connections to come.
-    fn renew(&self, turns: &mut Turns) -> Option<SystemTime> {
+    fn renew(&mut self, turns: &mut Turns) -> Option<SystemTime> {
         let renewed = tls::identity(self.args)
             .and_then(|identity| Ok((tls::listening(self.args, &identity)?.server, identity)));
         match renewed {
             Ok((server, identity)) => {
                 turns.endpoint().set_server(server);
                 let fingerprint = identity.fingerprint();
-                self.progress.tell(format_args!("renewed: fingerprint {fingerprint}"));
+                let words = format_args!("renewed: fingerprint {fingerprint}");
+                self.notes.tell(words, &self.progress);
                 self.renewal(&identity)
             }
             Err(failure) => {
-                self.progress.tell(format_args!("{failure}\n  the certificate is not renewed"));
+                let words = format_args!("{failure}\n  the certificate is not renewed");
+                self.notes.tell(words, &self.progress);
                 Some(SystemTime::now() + LATER)
             }
         }
@@ -210,30 +214,38 @@ impl Listening<'_> {
     /// Tells what has ended, and how far it is.
     fn tell(&mut self, listener: &mut Listener) -> Result<(), Failure> {
         while self.reports.have_room()
+            && self.notes.have_room()
             && let Some(taken) = listener.ended.pop_front()
         {
             if self.outcome == Outcome::Complete {
                 self.outcome = taken.outcome();
             }
             let is_fine = taken.outcome() == Outcome::Complete;
-            if !is_fine {
-                self.progress.tell(taken.line().trim_end());
+            let mut note = if is_fine { String::new() } else { taken.line() };
+            let report = match self.args.json {
+                true => taken.json(),
+                false if is_fine => taken.line(),
+                false => String::new(),
+            };
+            if self.args.to_standard_output() {
+                note += &report;
+            } else if !report.is_empty() {
+                self.reports.give(report, &self.progress)?;
             }
-            let text = if self.args.json { taken.json() } else { taken.line() };
-            match (self.args.json, self.args.to_standard_output()) {
-                (false, _) if !is_fine => {}
-                (_, true) => self.progress.tell(text.trim_end()),
-                (_, false) => self.reports.give(text, &self.progress)?,
+            if !note.is_empty() {
+                self.notes.tell(note.trim_end(), &self.progress);
             }
         }
-        self.reports.write_out()?;
-        listener.is_unheard = !self.reports.have_room();
+        listener.is_unheard = !self.reports.have_room() || !self.notes.have_room();
         if let Some(why) = listener.unconnected.take()
             && self.told.is_none_or(|told| told.elapsed() >= TOLD)
         {
             self.told = Some(Instant::now());
-            self.progress.tell(format_args!("a client could not connect: {why}"));
+            let words = format_args!("a client could not connect: {why}");
+            self.notes.tell(words, &self.progress);
         }
+        self.notes.write_out();
+        self.reports.write_out()?;
         let open = listener.open();
         self.progress.show(listener.bytes, || match open {
             1 => "1 stream".into(),
@@ -249,15 +261,30 @@ impl Listening<'_> {
         listener: &mut Listener,
         stop: &Stop,
     ) -> Result<(), Failure> {
+        let reported = self.report_all(turns, listener, stop);
+        let mut until = None;
+        while !self.notes.end() && !is_late(&mut until, stop) {
+            turns.rest()?;
+        }
+        reported
+    }
+
+    /// The same, of what goes to standard output.
+    fn report_all(
+        &mut self,
+        turns: &mut Turns,
+        listener: &mut Listener,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
         let mut until = None;
         loop {
             self.tell(listener)?;
             if listener.ended.is_empty() && self.reports.end()? {
                 return Ok(());
             }
-            let now = Instant::now();
-            if stop.is_asked() && now >= *until.get_or_insert(now + UNREAD) {
-                self.progress.tell("error: nobody reads standard output: not all is told there");
+            if is_late(&mut until, stop) {
+                let words = "error: nobody reads standard output: not all is told there";
+                self.notes.tell(words, &self.progress);
                 if self.outcome == Outcome::Complete {
                     self.outcome = Outcome::Io;
                 }
@@ -266,6 +293,12 @@ impl Listening<'_> {
             turns.rest()?;
         }
     }
+}
+
+/// Whether somebody wants an end, and has waited for long enough: `until` then, which is set here.
+fn is_late(until: &mut Option<Instant>, stop: &Stop) -> bool {
+    let now = Instant::now();
+    stop.is_asked() && now >= *until.get_or_insert(now + UNREAD)
 }
 
 /// How long to wait before a certificate is tried to be renewed again.

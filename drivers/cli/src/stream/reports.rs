@@ -1,6 +1,8 @@
-//! What is told on standard output of streams that went elsewhere, a line each. A thread writes it, so that
-//! who does not read it keeps only streams waiting, and not the loop.
+//! What a listener tells while it runs, a line each: on standard output, of streams that went elsewhere, and
+//! on standard error. Threads write it, so that who does not read it keeps only streams waiting, and not the
+//! loop.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 
 use super::pipes::Signals;
@@ -9,10 +11,10 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::summary;
 
-/// What the thread is called: streams are numbered from 1.
+/// What the threads are called: streams are numbered from 1.
 const KEY: u64 = 0;
 
-/// Where reports go.
+/// What is told on standard output.
 pub(super) struct Reports {
     /// `None` where they go to a terminal, of which the line that changes must make room for them; or where
     /// there are none.
@@ -74,4 +76,52 @@ impl Reports {
 
 fn unwritten(error: &io::Error) -> Failure {
     Failure::io("write to", "standard output", error)
+}
+
+/// What is told on standard error. That nobody can hear it is no reason to end.
+pub(super) struct Notes {
+    /// `None` where they go to a terminal, as in [`Reports`].
+    sink: Option<Sink>,
+}
+
+impl Notes {
+    /// To standard error.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn new(signals: Signals) -> Result<Self, Failure> {
+        let sink = (!io::stderr().is_terminal())
+            .then(|| Sink::standard_error(KEY, signals))
+            .transpose()
+            .map_err(|error| Failure::io("write to", "standard error", &error))?;
+        Ok(Self { sink })
+    }
+
+    /// Whether there is room for some more.
+    pub(super) fn have_room(&mut self) -> bool {
+        self.sink.as_mut().is_none_or(Sink::go_on)
+    }
+
+    /// One more, if there is room for it.
+    pub(super) fn tell(&mut self, line: impl fmt::Display, progress: &Progress) {
+        if !self.have_room() {
+            return;
+        }
+        match &mut self.sink {
+            Some(sink) => drop(sink.push(format!("{line}\n").into())),
+            None => progress.tell(line),
+        }
+    }
+
+    /// Hands on what was told.
+    pub(super) fn write_out(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            let _ = sink.write_out();
+        }
+    }
+
+    /// Nothing is told any more; whether all is written that can be.
+    pub(super) fn end(&mut self) -> bool {
+        self.sink.as_mut().is_none_or(|sink| sink.end().is_err() || sink.result().is_some())
+    }
 }

@@ -34,6 +34,20 @@ impl Sink {
         Ok(Self::Pipe(Writer::new(|| Ok(io::stdout()), key, signals)?))
     }
 
+    /// Standard error.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn standard_error(key: u64, signals: Signals) -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd;
+            Self::of(File::from(io::stderr().as_fd().try_clone_to_owned()?), key, signals)
+        }
+        #[cfg(not(unix))]
+        Ok(Self::Pipe(Writer::new(|| Ok(io::stderr()), key, signals)?))
+    }
+
     /// What takes everything at once if it is a file, or has a thread.
     ///
     /// # Errors

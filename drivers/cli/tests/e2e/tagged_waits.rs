@@ -1,13 +1,13 @@
 //! `gapless stream` while it waits for what may never come: Ctrl-C and its limits of time are heeded.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{Files, Program, fifo, skip, wait_until};
+use crate::program::{Files, Program, fifo, gapless, skip, wait_until};
 use crate::tagged::Listener;
 
 #[test]
@@ -93,7 +93,13 @@ fn a_name_server_that_says_nothing_is_waited_for_no_longer_than_said() {
 
 /// Two ends of what a program writes to: nothing more goes into it before something is read of it.
 fn full() -> (UnixStream, OwnedFd) {
-    let (read, mut write) = UnixStream::pair().unwrap();
+    let (read, write) = UnixStream::pair().unwrap();
+    fill(&write);
+    (read, write.into())
+}
+
+/// Lets nothing more go into it.
+fn fill(mut write: &UnixStream) {
     write.set_nonblocking(true).unwrap();
     let error = loop {
         if let Err(error) = write.write(b" ") {
@@ -102,7 +108,6 @@ fn full() -> (UnixStream, OwnedFd) {
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     write.set_nonblocking(false).unwrap();
-    (read, write.into())
 }
 
 #[test]
@@ -132,4 +137,38 @@ fn reports_that_nobody_reads_keep_nobody_from_ending_it() {
     let ended = listener.program.stop();
     ended.assert_code(4);
     assert!(ended.errors.contains("nobody reads standard output"), "{}", ended.errors);
+}
+
+#[test]
+fn words_that_nobody_reads_keep_no_stream_waiting_and_nobody_from_ending_it() {
+    let files = Files::new();
+    let (read, write) = UnixStream::pair().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args(["stream", "listen", "--listen", "127.0.0.1:0", "--tag", "x", "--exec", "exit 3"])
+        .args(["--identity", &files.path("identity")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(OwnedFd::from(write.try_clone().unwrap()))
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(read).lines();
+    let mut told = |words: &str| {
+        let line = lines.next().unwrap().unwrap();
+        line.strip_prefix(words).unwrap().to_owned()
+    };
+    let (address, pin) = (told("listening on "), told("fingerprint "));
+    fill(&write);
+    let line = format!("stream send quic://{address} --pin {pin} --tag x --input /dev/null");
+    let codes = [0; 3].map(|_| gapless(&line).code);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let mut ended = None;
+    wait_until(|| {
+        ended = child.try_wait().unwrap().and_then(|status| status.code());
+        ended.is_some() || codes != [Some(1); 3]
+    });
+    // It may not end by itself.
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert_eq!((codes, ended), ([Some(1); 3], Some(9)));
 }
