@@ -167,7 +167,8 @@ impl Driver {
     #[must_use]
     pub fn timeout(&self, handler: &impl Handler) -> Option<Duration> {
         let sends = self.outgoing.is_held() || self.endpoint.has_work();
-        if self.socket.is_readable || sends && self.socket.is_writable {
+        if self.socket.is_readable || self.endpoint.has_events() || sends && self.socket.is_writable
+        {
             return Some(Duration::ZERO);
         }
         let timers = [self.endpoint.poll_timeout(), handler.poll_timeout()];
@@ -326,5 +327,26 @@ mod tests {
         assert_eq!(receive(), first);
         assert_ne!(receive(), first, "the other connection's is next");
         assert_eq!((driver.sent().blocked, driver.outgoing.is_held()), (0, false));
+    }
+
+    #[test]
+    fn what_is_to_be_told_does_not_wait_for_room_to_send() {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let endpoint = tls::endpoint_config(&Keys::random().unwrap(), None);
+        let mut driver = Driver::new(Config::new(here, endpoint)).unwrap();
+        let crypto = tls::client_config(&Trust::Insecure, &[b"test"], None).unwrap();
+        let config = quinn_proto::ClientConfig::new(crypto);
+        let now = Instant::now();
+        let connection =
+            driver.endpoint.connect(now, config, driver.address(), "localhost").unwrap();
+        while driver.endpoint.poll_event(now).is_some() {}
+        (driver.socket.is_readable, driver.socket.is_writable) = (false, false);
+        assert_ne!(
+            driver.timeout(&Nobody),
+            Some(Duration::ZERO),
+            "the first packet waits for room"
+        );
+        driver.endpoint.close(now, connection, 1, b"").unwrap();
+        assert_eq!(driver.timeout(&Nobody), Some(Duration::ZERO), "the end is to be told");
     }
 }

@@ -521,11 +521,13 @@ impl Endpoint {
     /// Whether something waits to be told, to be sent, or for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty()
-            || !self.caused.is_empty()
-            || !self.sending.is_empty()
-            || !self.answers.is_empty()
-            || !self.waiting.is_empty()
+        self.has_events() || !self.sending.is_empty() || !self.answers.is_empty()
+    }
+
+    /// Whether something waits to be told, or for the next turn: that needs no room to send.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.dirty.is_empty() || !self.caused.is_empty() || !self.waiting.is_empty()
     }
 
     /// What was counted.
