@@ -102,6 +102,11 @@ impl Checker {
         self.connections.iter().filter(|(_, it)| it.is_open).map(|(&id, _)| id)
     }
 
+    /// What the open ones are called in the book.
+    pub(crate) fn labels(&self) -> BTreeSet<u64> {
+        self.connections.values().filter(|it| it.is_open).filter_map(|it| it.label).collect()
+    }
+
     /// Streams that the peer sends on.
     pub(crate) fn receiving(&self) -> Vec<StreamId> {
         let streams = self.connections.iter().flat_map(|(&connection, known)| {

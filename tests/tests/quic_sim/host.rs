@@ -268,7 +268,11 @@ impl Node for Host {
         let mut bytes = BytesMut::from(&bytes[..]);
         if self.random.happens(self.recipe.corrupts) {
             let bit = self.random.within(0..=bytes.len() as u64 * 8 - 1) as usize;
-            bytes[bit / 8] ^= 1 << (bit % 8);
+            // The type and the version of a long header are not protected: one bit makes a version
+            // negotiation or a Retry of a packet, which may end the handshake (RFC 9000 §21.2).
+            if bytes[0] < 0x80 || bit >= 5 * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
         }
         self.inbox.push_back((from, bytes));
         let soonest = now.max(self.last + self.recipe.turn);
