@@ -75,7 +75,7 @@ fn clients_are_validated_when_many_handshakes_pend_and_all_are_served() {
         (plan.server.corrupts, plan.client.corrupts) = (Chance::NEVER, Chance::NEVER);
         let mut town = plan.build(random);
         town.run_to_the_end();
-        town.book.assert_all_arrived();
+        town.assert_all_arrived();
         let stats = *town.host(town.server).endpoint.stats();
         retried.set(retried.get() + stats.retried);
         whole.set(whole.get() + stats.connected);
@@ -213,7 +213,7 @@ fn a_turn_begins_no_more_handshakes_than_it_may_and_the_others_wait() {
         plan.server.limits.max_waiting = random.one_of(&[3, 100]);
         let mut town = plan.build(random);
         town.run_to_the_end();
-        town.book.assert_all_arrived();
+        town.assert_all_arrived();
         let begun = town.host(town.server).most_begun;
         assert!((1..=most).contains(&begun), "{begun} handshakes in a turn");
         town.close();
