@@ -55,27 +55,22 @@ fn hash(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Our listener, and its port.
+fn listen(folder: &TempDir, tag: &str, more: &[&str]) -> (Program, String) {
+    let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
+    let address = format!("127.0.0.1:{port}");
+    let mut arguments =
+        vec!["stream", "listen", "--listen", &address, "--tag", tag, "--identity", place];
+    arguments.extend(more);
+    (Program::start(&arguments), port)
+}
+
 #[test]
 fn its_client_is_taken_and_answered_by_our_listener() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1, 100_000, LARGE]);
-    let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
-    let address = format!("127.0.0.1:{port}");
-    let listener = Program::start(&[
-        "stream",
-        "listen",
-        "--listen",
-        &address,
-        "--tag",
-        "sum",
-        "--exec",
-        "sha256sum",
-        "--identity",
-        place,
-        "--count",
-        "3",
-        "--json",
-    ]);
+    let (listener, port) =
+        listen(&folder, "sum", &["--exec", "sha256sum", "--count", "3", "--json"]);
     for (file, hash) in &files {
         let answers = told(peer(&python, &["send", &port, "sum", file]));
         let answer = answers[0]["answer"].as_str().unwrap();
@@ -89,23 +84,9 @@ fn its_client_is_taken_and_answered_by_our_listener() {
 fn its_stream_that_goes_one_way_is_taken_too() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[300_000]);
-    let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
-    let address = format!("127.0.0.1:{port}");
     let inbox = folder.path().join("inbox");
-    let listener = Program::start(&[
-        "stream",
-        "listen",
-        "--listen",
-        &address,
-        "--tag",
-        "logs",
-        "--output",
-        inbox.to_str().unwrap(),
-        "--identity",
-        place,
-        "--once",
-        "--json",
-    ]);
+    let (listener, port) =
+        listen(&folder, "logs", &["--output", inbox.to_str().unwrap(), "--once", "--json"]);
     let [(file, hash_of_file)] = &files[..] else { panic!("one file") };
     told(peer(&python, &["send", &port, "logs", file, "uni"]));
     let listener = listener.wait();
@@ -118,18 +99,7 @@ fn its_stream_that_goes_one_way_is_taken_too() {
 fn its_client_is_told_that_nobody_takes_a_tag() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1]);
-    let (port, place) = (free_port().to_string(), folder.path().to_str().unwrap());
-    let address = format!("127.0.0.1:{port}");
-    let _listener = Program::start(&[
-        "stream",
-        "listen",
-        "--listen",
-        &address,
-        "--tag",
-        "sum",
-        "--identity",
-        place,
-    ]);
+    let (_listener, port) = listen(&folder, "sum", &[]);
     for (tag, code) in [("other", 0x100), ("gapless:other", 0x104), ("", 0x100)] {
         let answers = told(peer(&python, &["send", &port, tag, &files[0].0]));
         assert_eq!(answers[0]["codes"]["StreamReset"], code, "{tag}");
