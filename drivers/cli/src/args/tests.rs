@@ -1,6 +1,9 @@
 //! What the command line takes and refuses.
 
+use std::time::Duration;
+
 use super::*;
+use crate::values::Begin;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 

@@ -1,0 +1,165 @@
+//! `gapless receive`: what can be said, and what makes sense together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use gapless_core::Session;
+use gapless_mio::Address;
+
+use super::{Journaling, names_one_file};
+use crate::failure::Failure;
+use crate::input::is_standard;
+use crate::values::{self, Begin};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  A feed from its first message, repaired by requests:
+    gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin
+  Two multicast lines, each session to a file of its own, for as long as it takes:
+    gapless receive --line 239.1.1.1:5000@eth0 --line 239.1.1.2:5000@eth1 \\
+        --requests 10.0.0.1:5002 --follow --output feed.bin
+  Goes on where the last run ended:
+    gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin \\
+        --resume feed.state
+  Everything that happens recorded, to be replayed later:
+    gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --journal feed.journal";
+
+/// `gapless receive`
+#[derive(Args, Debug)]
+pub(crate) struct Receive {
+    /// A line: IP:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line. Port 0 takes a
+    /// free one and tells it on standard error.
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub(crate) line: Vec<Address>,
+    /// A server to ask for what is missing, IP:PORT. Once for each server.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) requests: Vec<SocketAddr>,
+    /// The session to receive. By default the first that comes.
+    #[arg(long, value_name = "NAME", value_parser = values::session)]
+    pub(crate) session: Option<Session>,
+    /// Where to begin: a message number (above 1 only with --session), `start`, or `live`. By
+    /// default `start` with --requests, else `live`.
+    #[arg(long, value_name = "N|start|live")]
+    pub(crate) from: Option<Begin>,
+    /// Go on with the sessions that follow. Ends by --timeout, --max-time or Ctrl-C.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Where messages are written, as a binaryfile (u16 big-endian length + message, over and
+    /// over); `-` is standard output. With --follow each session goes to FILE.SESSION.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// In sequence, or as they arrive: then the output is in the order of arrival too.
+    #[arg(long, value_enum, default_value_t = Delivery::Ordered)]
+    pub(crate) delivery: Delivery,
+    /// Stop, with exit code 3, when nothing came for so long. By default never.
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Stop, with exit code 3, after so long in all. By default never.
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
+    pub(crate) max_time: Option<Duration>,
+    /// When what is missing counts as lost, after it was missed and after the last useful answer.
+    /// By default 5 with --requests, else 1.
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
+    pub(crate) give_up: Option<Duration>,
+    /// What happens after a loss: go on behind it, or end there, with exit code 1.
+    #[arg(long, value_enum, default_value_t = OnLoss::Skip)]
+    pub(crate) on_loss: OnLoss,
+    /// Keeps session and next number in this file, and goes on from there when it exists. The output
+    /// is appended to then.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) journaling: Journaling,
+    /// Print one JSON object for each session instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// In which order messages are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Delivery {
+    /// In sequence.
+    Ordered,
+    /// As they arrive.
+    Arrival,
+}
+
+/// What happens after a loss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum OnLoss {
+    /// Go on behind it.
+    Skip,
+    /// End there.
+    Halt,
+}
+
+impl Receive {
+    /// Where to begin, said or by default.
+    pub(crate) fn begin(&self) -> Begin {
+        let default = if self.requests.is_empty() { Begin::Live } else { Begin::Start };
+        self.from.unwrap_or(default)
+    }
+
+    /// When what is missing counts as lost, said or by default: nobody can be asked without servers,
+    /// and only another line can help.
+    pub(crate) fn give_up(&self) -> Duration {
+        let default = if self.requests.is_empty() { 1 } else { 5 };
+        self.give_up.unwrap_or(Duration::from_secs(default))
+    }
+
+    /// Whether messages go to standard output.
+    pub(crate) fn to_standard_output(&self) -> bool {
+        self.output.as_deref().is_some_and(is_standard)
+    }
+
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// Says what contradicts what, and what to do.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let (output, resume) = (self.output.as_deref(), self.resume.as_deref());
+        self.journaling.check(&[("--output", output), ("--resume", resume)])?;
+        if let (Some(Begin::Number(number @ 2..)), None) = (self.from, self.session) {
+            return Err(Failure::usage(format!(
+                "--from {number} is a number of some session, and none is named"
+            ))
+            .advise("add --session NAME, or begin at `start` or `live`"));
+        }
+        for server in &self.requests {
+            if server.ip().is_multicast() || server.port() == 0 {
+                return Err(Failure::usage(format!(
+                    "--requests {server}: a server has an IP address and a port of its own"
+                )));
+            }
+        }
+        if let Some(server) = twice(&self.requests) {
+            return Err(Failure::usage(format!("--requests {server} is given twice")));
+        }
+        if self.resume.is_some() && self.delivery == Delivery::Arrival {
+            return Err(Failure::usage(
+                "--resume with --delivery arrival: what came ahead of a gap would come again",
+            )
+            .advise("use --delivery ordered"));
+        }
+        if self.resume.as_deref().is_some_and(is_standard) {
+            return Err(Failure::usage("--resume -: a state is kept in a file"));
+        }
+        if let (Some(output), Some(resume)) = (output, resume)
+            && names_one_file(output, resume)
+        {
+            return Err(Failure::usage("--output and --resume name one file")
+                .advise("give each a file of its own"));
+        }
+        Ok(())
+    }
+}
+
+fn twice(addresses: &[SocketAddr]) -> Option<&SocketAddr> {
+    addresses
+        .iter()
+        .enumerate()
+        .find(|(at, address)| addresses[..*at].contains(address))
+        .map(|(_, address)| address)
+}
