@@ -103,9 +103,12 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         say(complaint);
     }
     summary::print(&if args.json { summary::json(&shown) } else { shown.table() })?;
+    let is_lost = shown.received.lost > 0 || shown.first_difference.is_some();
     Ok(journal.outcome(match (shown.complete, end) {
         (true, _) => Outcome::Complete,
+        _ if is_lost => Outcome::Lost,
         (false, End::TimedOut) => Outcome::TimedOut,
+        (false, End::Interrupted) => stop.outcome(),
         (false, _) => Outcome::Lost,
     }))
 }
@@ -246,6 +249,7 @@ impl Shown {
             }
             table.row(&format!("line {}", line_name(number)), words);
         }
+        table.row("end", received.end.words().into());
         received.repair_rows(&mut table);
         table.row("speed", summary::speed(received.delivered, received.elapsed_seconds));
         table.finish()

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use gapless_mio::JournalError;
 use gapless_quic::tls::TlsError;
 
+use crate::stop::{Signal, Stop};
+
 /// What the program's exit code says. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -33,6 +35,8 @@ pub(crate) enum Outcome {
     RefusedTag,
     /// A command that was given a stream failed.
     CommandFailed,
+    /// A signal ended it before its work was done, and nothing was lost by then.
+    Interrupted(Signal),
 }
 
 impl Outcome {
@@ -49,6 +53,7 @@ impl Outcome {
             Self::WrongProtocol => 7,
             Self::RefusedTag => 8,
             Self::CommandFailed => 9,
+            Self::Interrupted(signal) => signal.code(),
         }
     }
 }
@@ -101,6 +106,11 @@ impl Failure {
     /// A peer cannot be reached.
     pub(crate) fn unreachable(what: impl Into<String>) -> Self {
         Self::new(Outcome::Unreachable, what)
+    }
+
+    /// Somebody wants an end before the work is done; `what` says how far it came.
+    pub(crate) fn interrupted(stop: &Stop, what: &str) -> Self {
+        Self::new(stop.outcome(), format!("interrupted: {what}"))
     }
 
     /// An end that says itself what it is.

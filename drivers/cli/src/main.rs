@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<Outcome, Failure> {
-    let stop = Stop::on_ctrl_c()?;
+    let stop = Stop::on_signals()?;
     match command {
         Command::Demo(args) => demo::run(args, &stop),
         Command::Publish(args) => publish::run(args, &stop),

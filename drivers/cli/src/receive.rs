@@ -145,14 +145,15 @@ impl Reception<'_> {
         for tally in rest {
             self.sum_up(Some(tally), end)?;
         }
-        let outcome = if cut_short {
+        if cut_short {
             let limit = if self.is_over_time() { "--max-time" } else { "--timeout" };
             self.progress.tell(format_args!("timed out: {limit} is over, the session is not"));
-            Outcome::TimedOut
-        } else if self.lost {
-            Outcome::Lost
-        } else {
-            Outcome::Complete
+        }
+        let outcome = match end {
+            _ if self.lost => Outcome::Lost,
+            End::Interrupted => self.stop.outcome(),
+            _ if cut_short => Outcome::TimedOut,
+            _ => Outcome::Complete,
         };
         Ok(self.journal.outcome(outcome))
     }

@@ -1,41 +1,184 @@
-//! Ctrl-C: the first asks the program to come to its end, the second ends it at once.
+//! Requests to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+//!
+//! The first signal asks the program to come to its end, one beyond those that a command
+//! [allows](Stop::allow) ends it at once. A signal that was ignored when the program started, as `nohup`
+//! and background jobs of scripts have it, stays ignored.
 
+use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::thread;
 
-use crate::failure::Failure;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-/// What a shell makes of a program that SIGINT ended.
-const INTERRUPTED: i32 = 130;
+use crate::failure::{Failure, Outcome};
 
-/// Whether somebody wants an end.
+/// A signal that asks for an end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signal {
+    /// SIGHUP: the terminal is gone.
+    HangUp,
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: what `kill` and service managers send.
+    Terminate,
+}
+
+impl Signal {
+    const ALL: [Self; 3] = [Self::HangUp, Self::Interrupt, Self::Terminate];
+
+    /// The system's number.
+    const fn number(self) -> i32 {
+        match self {
+            Self::HangUp => SIGHUP,
+            Self::Interrupt => SIGINT,
+            Self::Terminate => SIGTERM,
+        }
+    }
+
+    /// The exit code: what a shell reports of a program that the signal ended.
+    pub(crate) const fn code(self) -> u8 {
+        128 + self.number() as u8
+    }
+}
+
+/// Requests to end, shared by all clones.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<Requests>);
+
+#[derive(Default, Debug)]
+struct Requests {
+    asked: AtomicBool,
+    /// The number of the first signal; 0 before one comes.
+    first: AtomicI32,
+    /// Signals that came.
+    count: AtomicU32,
+    /// Signals beyond the first that do not end the program at once.
+    further: AtomicU32,
+}
 
 impl Stop {
-    /// Asked for by Ctrl-C, or by SIGTERM or SIGHUP.
+    /// Handles those signals that are not ignored already.
     ///
     /// # Errors
-    /// The system does not let signals be handled.
-    pub(crate) fn on_ctrl_c() -> Result<Self, Failure> {
+    /// The system does not let signals be handled, or has no thread for it.
+    pub(crate) fn on_signals() -> Result<Self, Failure> {
+        let failed = |error| Failure::io("handle", "signals", &error);
         let stop = Self::default();
+        let ignored = ignored();
+        let handled = Signal::ALL.map(Signal::number).into_iter();
+        let mut signals =
+            Signals::new(handled.filter(|number| !is_in(*number, ignored))).map_err(failed)?;
         let asked = stop.clone();
-        ctrlc::set_handler(move || {
-            if asked.0.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED);
-            }
-        })
-        .map_err(|error| Failure::content(format!("cannot handle Ctrl-C: {error}")))?;
+        let watch = move || {
+            signals.forever().for_each(|number| {
+                if let Some(signal) = asked.take(number) {
+                    std::process::exit(signal.code().into());
+                }
+            });
+        };
+        thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
         Ok(stop)
     }
 
-    /// Asks for an end.
-    pub(crate) fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Takes a signal; returns it if it is one too many.
+    fn take(&self, number: i32) -> Option<Signal> {
+        let signal = Signal::ALL.into_iter().find(|signal| signal.number() == number)?;
+        let Requests { asked, first, count, further } = &*self.0;
+        // Whoever sees the request finds the signal too.
+        let _ = first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        asked.store(true, Ordering::Release);
+        (before > further.load(Ordering::Relaxed)).then_some(signal)
     }
 
-    /// Whether an end was asked for.
+    /// Lets a command be asked `count` times; by default once. The signal behind them ends the program
+    /// at once.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for listeners that drain"))]
+    pub(crate) fn allow(&self, count: u32) {
+        self.0.further.store(count.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// Asks for an end, from within the program.
+    pub(crate) fn ask(&self) {
+        self.0.asked.store(true, Ordering::Release);
+    }
+
+    /// Whether an end was asked for, by a signal or from within.
     pub(crate) fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.asked.load(Ordering::Acquire)
+    }
+
+    /// How many signals came.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for listeners that drain"))]
+    pub(crate) fn count(&self) -> u32 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// The first signal; `None` if an end was asked for from within, or not at all.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        let first = self.0.first.load(Ordering::Relaxed);
+        Signal::ALL.into_iter().find(|signal| signal.number() == first)
+    }
+
+    /// What the program ends with that was asked to end before its work was done.
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome::Interrupted(self.signal().unwrap_or(Signal::Interrupt))
+    }
+}
+
+/// The signals that are ignored: bit n - 1 for signal n. None where the system does not tell.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+const fn is_in(number: i32, mask: u64) -> bool {
+    mask >> (number - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_names_the_end_and_the_second_one_is_too_many() {
+        let stop = Stop::default();
+        assert_eq!((stop.is_asked(), stop.signal(), stop.count()), (false, None, 0));
+        assert_eq!(stop.take(SIGTERM), None);
+        assert_eq!((stop.is_asked(), stop.signal()), (true, Some(Signal::Terminate)));
+        assert_eq!(stop.take(SIGINT), Some(Signal::Interrupt));
+        assert_eq!((stop.signal(), stop.count()), (Some(Signal::Terminate), 2));
+        assert_eq!(stop.outcome().code(), 143);
+    }
+
+    #[test]
+    fn a_command_may_be_asked_as_often_as_it_allows() {
+        let stop = Stop::default();
+        stop.allow(2);
+        assert_eq!([0; 3].map(|_| stop.take(SIGINT)), [None, None, Some(Signal::Interrupt)]);
+    }
+
+    #[test]
+    fn an_end_that_is_asked_for_from_within_is_no_signal() {
+        let stop = Stop::default();
+        stop.ask();
+        assert_eq!((stop.is_asked(), stop.signal(), stop.count()), (true, None, 0));
+    }
+
+    #[test]
+    fn signals_are_told_apart_in_a_mask() {
+        let background = 0b110;
+        assert_eq!(
+            [SIGHUP, SIGINT, SIGTERM].map(|number| is_in(number, background)),
+            [false, true, false]
+        );
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        assert_eq!(Signal::ALL.map(Signal::code), [129, 130, 143]);
     }
 }

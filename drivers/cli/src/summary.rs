@@ -24,8 +24,21 @@ pub(crate) enum End {
     TimedOut,
     /// Something was lost, and delivery stopped there.
     Halted,
-    /// Somebody wanted an end.
+    /// A signal asked for an end.
     Interrupted,
+}
+
+impl End {
+    /// In a table.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Ended => "the session ended",
+            Self::Superseded => "another session took its place",
+            Self::TimedOut => "timed out",
+            Self::Halted => "halted behind a loss",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What became of one session that was received.
@@ -185,6 +198,7 @@ impl Received {
                 self.delivered, self.lost, self.first_sequence, self.next_sequence
             ),
         );
+        table.row("end", self.end.words().into());
         for (number, line) in self.lines.iter().enumerate() {
             table.row(&format!("line {}", line_name(number)), line.words());
         }

@@ -5,6 +5,7 @@ mod print;
 mod report;
 mod source;
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use gapless_core::cache::Cache;
@@ -40,7 +41,8 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
     let mut progress = if args.print { Progress::hidden() } else { journal.progress() };
     let mut replayer = replayer(args.verify);
     let started = Instant::now();
-    let source = Reader::new(&journal, &mut progress, stop)?;
+    let read = Cell::new(0);
+    let source = Reader::new(&journal, &read, &mut progress, stop)?;
     let result = replayer.replay(source, &mut onlookers);
     let elapsed = started.elapsed();
     progress.clear();
@@ -59,6 +61,10 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
         Ok(Ending { bytes, torn }) => {
             (report.bytes, report.torn_bytes, report.verified) = (bytes, torn, args.verify);
             Ok(Outcome::Complete)
+        }
+        Err(Error::Source(_)) if stop.is_asked() => {
+            (report.bytes, report.interrupted) = (read.get(), true);
+            Ok(stop.outcome())
         }
         Err(Error::Source(error)) => return Err(journal.unread(&error)),
         Err(Error::At { offset, fault: Fault::Differs { place, difference } }) => {
@@ -105,9 +111,10 @@ fn replayer(verify: bool) -> Replayer {
 /// the first time would take several times as long.
 fn again(journal: &Journal, place: Place, stop: &Stop) -> Result<Account, Failure> {
     let (mut account, mut progress) = (Account::of(place), Progress::hidden());
-    let source = Reader::new(journal, &mut progress, stop)?;
+    let read = Cell::new(0);
+    let source = Reader::new(journal, &read, &mut progress, stop)?;
     match replayer(true).replay(source, &mut account) {
-        Err(Error::Source(error)) => Err(journal.unread(&error)),
+        Err(Error::Source(error)) if !stop.is_asked() => Err(journal.unread(&error)),
         _ => Ok(account),
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Report {
     /// Whether everything was compared, and nothing differs.
     pub(super) verified: bool,
     pub(super) difference: Option<Differs>,
+    /// Whether a signal ended it before the journal's end.
+    pub(super) interrupted: bool,
     /// What is wrong with the journal.
     pub(super) error: Option<String>,
     pub(super) machines: Vec<MachineReport>,
@@ -147,6 +149,7 @@ impl Report {
             torn_bytes: 0,
             verified: false,
             difference: None,
+            interrupted: false,
             error: None,
             machines: replayer.machines().map(|machine| MachineReport::new(&machine)).collect(),
             elapsed_seconds: elapsed.as_secs_f64(),
@@ -176,6 +179,7 @@ impl Report {
             (_, _, Some(_)) if self.bytes == 0 => "",
             (_, _, Some(_)) => ", damaged behind them",
             (_, Some(_), _) => ", the rest was not replayed: it DIFFERS",
+            _ if self.interrupted => ", the rest was not replayed: interrupted",
             (true, _, _) => ", verified: everything as recorded",
             _ => "",
         };

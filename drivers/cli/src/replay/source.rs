@@ -1,8 +1,13 @@
-//! The journal that is replayed: a file, or standard input, and how far it is read.
+//! The journal that is replayed: a file, or a pipe that is read by a thread because it may take for
+//! ever; and how far it is read.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use gapless_core::journal::Source;
 use gapless_mio::JournalReader;
@@ -50,12 +55,14 @@ impl Journal {
         Progress::new(self.length)
     }
 
-    fn open(&self) -> Result<Box<dyn Read>, Failure> {
-        let Some(path) = &self.path else { return Ok(Box::new(io::stdin())) };
-        match File::open(path) {
-            Ok(file) => Ok(Box::new(file)),
-            Err(error) => Err(self.unread(&error)),
-        }
+    fn open(&self, stop: &Stop) -> Result<Box<dyn Read>, Failure> {
+        let opened: io::Result<Box<dyn Read>> = match &self.path {
+            Some(path) if self.can_be_read_again() => {
+                File::open(path).map(|file| Box::new(file) as _)
+            }
+            path => Piped::new(path.clone(), stop.clone()).map(|pipe| Box::new(pipe) as _),
+        };
+        opened.map_err(|error| self.unread(&error))
     }
 
     /// It could not be read.
@@ -67,19 +74,21 @@ impl Journal {
 /// Reads it, from its beginning, until somebody wants an end.
 pub(super) struct Reader<'a> {
     source: JournalReader<BufReader<Box<dyn Read>>>,
-    position: u64,
+    position: &'a Cell<u64>,
     progress: &'a mut Progress,
     stop: &'a Stop,
 }
 
 impl<'a> Reader<'a> {
+    /// Counts in `position` the bytes that it read.
     pub(super) fn new(
         journal: &Journal,
+        position: &'a Cell<u64>,
         progress: &'a mut Progress,
         stop: &'a Stop,
     ) -> Result<Self, Failure> {
-        let source = JournalReader(BufReader::with_capacity(1 << 18, journal.open()?));
-        Ok(Self { source, position: 0, progress, stop })
+        let source = JournalReader(BufReader::with_capacity(1 << 18, journal.open(stop)?));
+        Ok(Self { source, position, progress, stop })
     }
 }
 
@@ -88,11 +97,80 @@ impl Source for Reader<'_> {
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, io::Error> {
         if self.stop.is_asked() {
-            return Err(io::Error::other("interrupted"));
+            return Err(interrupted());
         }
         let count = self.source.read(into)?;
-        self.position += count as u64;
-        self.progress.show(self.position, || "bytes replayed");
+        self.position.set(self.position.get() + count as u64);
+        self.progress.show(self.position.get(), || "bytes replayed");
         Ok(count)
+    }
+}
+
+fn interrupted() -> io::Error {
+    io::Error::other("interrupted")
+}
+
+/// The near end of a thread that opens and reads a pipe.
+struct Piped {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: Cursor<Vec<u8>>,
+    stop: Stop,
+}
+
+impl Piped {
+    /// Bytes that are read at once.
+    const CHUNK: usize = 1 << 16;
+    /// Chunks that are read ahead.
+    const AHEAD: usize = 4;
+    /// How often it is looked whether somebody wants an end.
+    const TICK: Duration = Duration::from_millis(50);
+
+    /// Starts to read. The thread ends with its input, or with the program.
+    fn new(path: Option<PathBuf>, stop: Stop) -> io::Result<Self> {
+        let (write, chunks) = sync_channel(Self::AHEAD);
+        let read = move || {
+            let opened: io::Result<Box<dyn Read>> = match path {
+                Some(path) => File::open(path).map(|file| Box::new(file) as _),
+                None => Ok(Box::new(io::stdin())),
+            };
+            if let Err(error) = opened.and_then(|pipe| Self::read_all(pipe, &write)) {
+                // Nobody may want it any more.
+                let _ = write.send(Err(error));
+            }
+        };
+        thread::Builder::new().spawn(read)?;
+        Ok(Self { chunks, chunk: Cursor::default(), stop })
+    }
+
+    fn read_all(mut pipe: Box<dyn Read>, to: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
+        loop {
+            let mut chunk = vec![0; Self::CHUNK];
+            match pipe.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(count) => chunk.truncate(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if to.send(Ok(chunk)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Read for Piped {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.chunk.read(into)?;
+            if count > 0 || into.is_empty() {
+                return Ok(count);
+            }
+            match self.chunks.recv_timeout(Self::TICK) {
+                Ok(chunk) => self.chunk = Cursor::new(chunk?),
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(RecvTimeoutError::Timeout) if self.stop.is_asked() => return Err(interrupted()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::Failure;
 use crate::stop::Stop;
 
 /// How often it is looked whether somebody wants an end.
@@ -41,7 +41,7 @@ pub(super) fn apart<T: Send + 'static>(
             Err(RecvTimeoutError::Timeout) => {}
         }
         if stop.is_asked() {
-            return Err(Failure::new(Outcome::Lost, "interrupted: nothing was begun"));
+            return Err(Failure::interrupted(stop, "nothing was begun"));
         }
         if left.is_some_and(|left| left.is_zero())
             && let Some((_, failure)) = late

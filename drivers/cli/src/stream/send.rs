@@ -176,7 +176,7 @@ impl Sending<'_> {
                 return result;
             }
             if stop.is_asked() {
-                return Err(Failure::new(Outcome::Lost, "interrupted: the stream is broken off"));
+                return Err(Failure::interrupted(stop, "the stream is broken off"));
             }
             let answered = sender.answered;
             self.progress.show(sender.sent, || match answered {
@@ -275,6 +275,7 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::Untrusted => "untrusted",
         Outcome::WrongProtocol => "wrong_protocol",
         Outcome::RefusedTag => "refused",
+        Outcome::Interrupted(_) => "interrupted",
         Outcome::Io | Outcome::Usage => "failed",
         Outcome::Lost | Outcome::Differs | Outcome::TimedOut | Outcome::CommandFailed => {
             "broken_off"

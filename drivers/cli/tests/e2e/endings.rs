@@ -160,7 +160,7 @@ fn after_ctrl_c_a_receiver_sums_up() {
     publish.write(b"one\ntwo\nthree\n");
     files.wait_for_length("copy.bin", 17);
     let ended = receive.stop();
-    ended.assert_code(0);
+    ended.assert_code(130);
     let json = ended.json();
     assert_eq!(json["end"], "interrupted");
     assert_eq!((&json["delivered"], &json["next_sequence"]), (&3.into(), &4.into()));

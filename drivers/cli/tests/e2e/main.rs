@@ -10,6 +10,7 @@ mod journal;
 mod program;
 mod repair;
 mod sessions;
+mod signals;
 mod streams;
 mod tagged;
 mod tagged_answers;

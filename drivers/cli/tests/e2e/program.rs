@@ -121,8 +121,13 @@ impl Program {
 
     /// What Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        self.signal("INT");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let words = ["-s", name, &self.child.id().to_string()];
+        assert!(Command::new("kill").args(words).status().unwrap().success());
     }
 
     /// Ends it without a chance to clean up.

@@ -58,7 +58,7 @@ fn what_comes_of_a_session_after_the_next_has_begun_goes_to_its_own_file() {
     let (_, asks) = server.recv_from(&mut [0; 64]).unwrap();
     server.send_to(&packet(one, 3), asks).unwrap();
     files.wait_for_length("out.ONE", 12);
-    receive.stop().assert_code(0);
+    receive.stop().assert_code(130);
     assert_eq!(files.read("out.ONE"), b"\0\x011\0\x012\0\x013\0\x014");
     // The second session is delivered once nobody answers for more of the first: before the stop, or
     // not at all.
@@ -186,7 +186,7 @@ fn assert_resumed(end: impl FnOnce(crate::program::Program)) {
 
 #[test]
 fn an_interrupted_receiver_goes_on_where_it_was() {
-    assert_resumed(|receive| receive.stop().assert_code(0));
+    assert_resumed(|receive| receive.stop().assert_code(130));
 }
 
 #[test]

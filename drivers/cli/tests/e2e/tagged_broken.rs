@@ -45,8 +45,8 @@ fn a_sender_that_is_interrupted_says_so_and_leaves_a_part() {
     // Before its input ends, which would be the end of the stream.
     sender.told("error: interrupted");
     let sent = sender.wait();
-    sent.assert_code(1);
-    assert_eq!(sent.json()["end"], "broken_off");
+    sent.assert_code(130);
+    assert_eq!(sent.json()["end"], "interrupted");
     let taken = listener.program.wait();
     taken.assert_code(1);
     assert_eq!(taken.json()["end"], "lost");

@@ -20,7 +20,7 @@ fn a_pipe_that_nobody_opens_keeps_nobody_from_ending_it() {
         wait_until(|| !files.names("inbox").is_empty());
         sender.interrupt();
         sender.told("error: interrupted");
-        sender.wait().assert_code(1);
+        sender.wait().assert_code(130);
     }
 }
 
@@ -48,7 +48,7 @@ fn an_authority_that_nobody_writes_keeps_nobody_from_ending_it() {
         let program = Program::start(line.split_whitespace());
         program.wait_for_handler();
         let ended = program.stop();
-        ended.assert_code(1);
+        ended.assert_code(130);
         assert!(ended.errors.contains("interrupted: nothing was begun"), "{}", ended.errors);
     }
 }
@@ -79,7 +79,7 @@ fn a_name_server_that_says_nothing_keeps_nobody_from_ending_it() {
     let Some(mut sender) = nameless("--connect-timeout 1000") else { return };
     sender.told("warning: --insecure");
     let sent = sender.stop();
-    sent.assert_code(1);
+    sent.assert_code(130);
     assert!(sent.errors.contains("interrupted"), "{}", sent.errors);
 }
 
