@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gapless_core::cache::{self, Cache, Limits, Look, Missing, Next, Start};
 use gapless_core::grouping::{Caching, Config, Grouping, Told};
 use gapless_core::journal::{Recorder, Replayer, recorder};
-use gapless_core::receiver::{Batch, Command, Origin, SessionEnd};
+use gapless_core::receiver::{Batch, Command, LossReason, Origin, SessionEnd};
 use gapless_core::{Duration, Instant, Machine, Session};
 use gapless_tests::alloc::{self, Counting};
 use gapless_tests::sim::{Chance, Random, message};
@@ -42,6 +42,11 @@ fn batch(first: u64, last: u64, forged: bool) -> Batch<Bytes> {
     }
 }
 
+/// What a receiver says of messages that it gives up.
+fn lost(first: u64, last: u64) -> Command {
+    Command::Lost { session: SESSION, first, last, reason: LossReason::GivenUp }
+}
+
 /// What a receiver may say, in no order that makes sense.
 fn word(random: &mut Random, next: u64) -> Command {
     let first = match random.within(0..=9) {
@@ -53,7 +58,7 @@ fn word(random: &mut Random, next: u64) -> Command {
     let last = (first + random.within(0..=8)).min(FEED);
     match random.within(0..=9) {
         0..=5 => Command::Batch(batch(first, last, false)),
-        6 | 7 => Command::Lost { session: SESSION, first, last: last.max(next.min(FEED)) },
+        6 | 7 => lost(first, last.max(next.min(FEED))),
         8 => Command::Batch(batch(first, last, true)),
         _ => Command::SessionStarted { session: SESSION, next: first },
     }
@@ -267,7 +272,7 @@ fn publishing_into_a_warm_cache_allocates_nothing() {
             let batch = Batch { first, ..batch.clone() };
             grouping.batch(NOW, &mut cache, &batch, &mut |_| ()).unwrap();
             let (first, last) = (first + 8, first + 9);
-            let lost = Command::Lost { session: SESSION, first, last };
+            let lost = lost(first, last);
             grouping.command(NOW, &mut cache, &lost, &mut |_| ()).unwrap();
             loop {
                 match cache.next_frame(reader).unwrap() {

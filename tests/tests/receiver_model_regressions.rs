@@ -1,8 +1,8 @@
 //! What the model found in the receiver, each as the shortest trace that shows it.
 
 use gapless_core::receiver::{
-    AcceptAnswers, Checkpoint, Command, Config, Datagram, Delivery, Event, LineId, OnLoss,
-    Receiver, ServerId, SessionEnd, Source, Start,
+    AcceptAnswers, Checkpoint, Command, Config, Datagram, Delivery, Event, LineId, LossReason,
+    OnLoss, Receiver, ServerId, SessionEnd, Source, Start,
 };
 use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT};
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -71,7 +71,7 @@ fn delivered(commands: &[Command]) -> Vec<u64> {
 
 fn without_order() -> Config {
     let (session, delivery) = (Some(OURS), Delivery::Arrival);
-    Config { session, delivery, give_up: Duration::from_millis(100), ..Config::default() }
+    Config { session, delivery, give_up: Some(Duration::from_millis(100)), ..Config::default() }
 }
 
 #[test]
@@ -97,7 +97,9 @@ fn without_order_a_halt_names_the_number_after_the_loss() {
     let mut talk = Talk::new(Config { on_loss: OnLoss::Halt, ..without_order() });
     talk.line(4, 2);
     let said = talk.wait(Duration::from_millis(100));
-    assert!(said.contains(&Command::Lost { session: OURS, first: 1, last: 3 }), "{said:?}");
+    let (first, last, reason) = (1, 3, LossReason::GivenUp);
+    let lost = Command::Lost { session: OURS, first, last, reason };
+    assert!(said.contains(&lost), "{said:?}");
     assert!(said.contains(&Command::Halted { session: OURS, next: 4 }), "{said:?}");
 }
 

@@ -155,7 +155,7 @@ fn backfill_converges_on_a_line_that_loses_every_third_packet() {
 
 #[test]
 fn a_silent_server_is_asked_no_more_than_its_window_allows() {
-    let config = Config { give_up: Duration::from_secs(1_000), ..tiny() };
+    let config = Config { give_up: Some(Duration::from_secs(1_000)), ..tiny() };
     let timeout = config.initial_request_timeout;
     let mut link = Link::new(config, 1, None);
     for _ in 0..15 {
@@ -189,7 +189,8 @@ fn what_one_server_does_not_answer_another_is_asked_for_before_any_rest() {
 
 #[test]
 fn a_silent_gap_is_given_up_exactly_when_its_time_has_passed() {
-    let mut link = Link::new(Config { give_up: Duration::from_millis(700), ..tiny() }, 1, None);
+    let mut link =
+        Link::new(Config { give_up: Some(Duration::from_millis(700)), ..tiny() }, 1, None);
     link.send(5);
     link.next = 11;
     for _ in 0..4 {
@@ -203,7 +204,7 @@ fn a_silent_gap_is_given_up_exactly_when_its_time_has_passed() {
 
 #[test]
 fn every_useful_answer_gives_what_is_still_missing_its_full_time_again() {
-    let config = Config { give_up: Duration::from_secs(2), ..tiny() };
+    let config = Config { give_up: Some(Duration::from_secs(2)), ..tiny() };
     let mut link = Link::new(config, 1, None);
     for _ in 0..5 {
         link.next += 1;
@@ -226,7 +227,8 @@ fn every_useful_answer_gives_what_is_still_missing_its_full_time_again() {
 
 #[test]
 fn a_lone_claim_within_the_jump_is_asked_for_and_never_lost() {
-    let mut link = Link::new(Config { give_up: Duration::from_millis(200), ..tiny() }, 1, None);
+    let mut link =
+        Link::new(Config { give_up: Some(Duration::from_millis(200)), ..tiny() }, 1, None);
     link.send(5);
     link.heartbeat(1_001);
     link.pass_time(Duration::from_secs(10));

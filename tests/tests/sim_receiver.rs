@@ -19,7 +19,7 @@ static ALLOCATOR: Counting = Counting;
 fn patient(random: &mut Random) -> Setup {
     let mut setup = Setup::new(random);
     setup.config.max_attempts = 64;
-    setup.config.give_up = Duration::from_secs(30);
+    setup.config.give_up = Some(Duration::from_secs(30));
     setup
 }
 
@@ -78,7 +78,8 @@ fn without_a_server_exactly_what_no_line_brought_is_lost() {
     seeds(|random| {
         let mut setup = Setup::new(random).line(lossy(random)).line(lossy(random));
         setup.config.session = Some(setup.sessions[0].session);
-        setup.config.give_up = random.span(Duration::from_millis(100)..=Duration::from_secs(1));
+        setup.config.give_up =
+            Some(random.span(Duration::from_millis(100)..=Duration::from_secs(1)));
         let mut stage = setup.stage(random);
         stage.run_to_the_end();
         assert_eq!(lost(&stage), never_heard(&stage));
@@ -187,7 +188,7 @@ fn is_lacked(server: &ServerPlan, number: u64) -> bool {
 fn what_no_server_has_is_lost_and_nothing_else() {
     seeds(|random| {
         let mut setup = Setup::new(random).line(lossy(random));
-        setup.config.give_up = Duration::from_secs(30);
+        setup.config.give_up = Some(Duration::from_secs(30));
         setup.sessions[0].messages = random.within(500..=4000);
         let lacks = (0..5).map(|_| random.within(1..=4000)).map(|first| first..=first + 40);
         let server = ServerPlan { lacks: lacks.collect(), ..ServerPlan::default() };
@@ -204,7 +205,7 @@ fn a_server_that_lacks_the_head_is_asked_for_the_rest() {
     seeds(|random| {
         let server = ServerPlan { lacks: vec![1..=500], ..ServerPlan::default() };
         let mut setup = Setup::new(random).line(lossy(random));
-        setup.config.give_up = Duration::from_secs(30);
+        setup.config.give_up = Some(Duration::from_secs(30));
         let plan = &mut setup.sessions[0];
         (plan.messages, plan.per_packet, plan.pauses) = (4000, 1, Chance::NEVER);
         plan.interval = Duration::from_millis(2);
@@ -319,7 +320,7 @@ fn a_receiver_goes_on_from_its_checkpoint() {
 fn what_is_advanced_past_is_neither_delivered_nor_lost() {
     seeds(|random| {
         let mut setup = Setup::new(random).line(lossy(random));
-        setup.config.give_up = Duration::from_secs(600);
+        setup.config.give_up = Some(Duration::from_secs(600));
         let mut stage = setup.stage(random);
         let (session, end) = stage.program.sessions().next().unwrap();
         let listener = stage.listener;

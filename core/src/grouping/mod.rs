@@ -187,7 +187,7 @@ impl Grouping {
     ) -> Result<(), Error> {
         match *command {
             Command::Batch(ref batch) => self.batch(now, cache, batch, told),
-            Command::Lost { session, last, first } => {
+            Command::Lost { session, last, first, .. } => {
                 let (publishing, mut work) = self.at_work(session, now, cache, told)?;
                 publishing.miss(first.saturating_sub(1), Missing::Absent, &mut work);
                 publishing.miss(last, Missing::Lost, &mut work);

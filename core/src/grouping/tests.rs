@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::cache::{self, Cache, Limits, Look};
-use crate::receiver::{Origin, SessionEnd};
+use crate::receiver::{LossReason, Origin, SessionEnd};
 use crate::{Duration, Machine};
 
 const NOW: Instant = Instant::from_millis(1);
@@ -73,7 +73,8 @@ impl Bench {
     }
 
     fn lost(&mut self, first: u64, last: u64) {
-        self.command(&Command::Lost { session: monday(), first, last });
+        let reason = LossReason::GivenUp;
+        self.command(&Command::Lost { session: monday(), first, last, reason });
     }
 
     /// Delivers messages that say their number.

@@ -51,19 +51,35 @@ pub enum Malformed {
 
 /// Writes values behind one another.
 #[derive(Debug)]
-pub struct Encoder<'a>(pub(super) &'a mut Vec<u8>);
+pub struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
+    version: u16,
+}
 
 impl<'a> Encoder<'a> {
-    /// Writes behind what there is.
+    /// Writes behind what there is, in the last version of the machine's encoding.
     #[must_use]
     pub const fn new(out: &'a mut Vec<u8>) -> Self {
-        Self(out)
+        Self { out, version: u16::MAX }
+    }
+
+    /// Writes in an earlier version: what is compared with a journal in it must be written like it.
+    #[must_use]
+    pub const fn in_version(out: &'a mut Vec<u8>, version: u16) -> Self {
+        Self { out, version }
+    }
+
+    /// The version ([`Journaled::VERSION`](super::Journaled::VERSION)) to write in, or a later one: a field
+    /// that came with a later one is left out.
+    #[must_use]
+    pub const fn version(&self) -> u16 {
+        self.version
     }
 
     /// Writes bytes as they are, without their length.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.out.extend_from_slice(bytes);
     }
 }
 
@@ -143,18 +159,23 @@ macro_rules! integers {
 
 integers!(u8, u16, u32, u64);
 
-/// Implements [`Field`] for a struct: its fields one after the other.
+/// Implements [`Field`] for a struct: its fields one after the other, those written `by` a module with the
+/// module's `encode` and `decode`.
 macro_rules! fields {
-    ($type:ty { $($field:ident),* $(,)? }) => {
+    (@encode $value:expr, $out:expr) => { $crate::journal::Field::encode($value, $out) };
+    (@encode $value:expr, $out:expr, $codec:ident) => { $codec::encode($value, $out) };
+    (@decode $input:expr) => { $crate::journal::Field::decode($input) };
+    (@decode $input:expr, $codec:ident) => { $codec::decode($input) };
+    ($type:ty { $($field:ident $(by $codec:ident)?),* $(,)? }) => {
         impl<'a> $crate::journal::Field<'a> for $type {
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
-                $($crate::journal::Field::encode(&self.$field, out);)*
+                $($crate::journal::fields!(@encode &self.$field, out $(, $codec)?);)*
             }
 
             fn decode(
                 input: &mut $crate::journal::Decoder<'a>,
             ) -> Result<Self, $crate::journal::Malformed> {
-                Ok(Self { $($field: $crate::journal::Field::decode(input)?),* })
+                Ok(Self { $($field: $crate::journal::fields!(@decode input $(, $codec)?)?),* })
             }
         }
     };

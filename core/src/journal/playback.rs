@@ -107,7 +107,7 @@ impl<M: Journaled> Playback<M> {
     fn command(&mut self, id: u16, observer: &mut dyn Observer) -> bool {
         let Some(command) = self.machine.poll_command() else { return false };
         self.scratch.clear();
-        command.encode(&mut Encoder::new(&mut self.scratch));
+        command.encode(&mut Encoder::in_version(&mut self.scratch, self.version));
         self.digest.update(&self.scratch);
         self.taken += 1;
         self.commands += 1;
@@ -127,7 +127,7 @@ impl<M: Journaled> Playback<M> {
         observer.happens(self.place(id), Happening::Call(&call));
         let answer = self.machine.call(now, call);
         self.scratch.clear();
-        answer.encode(&mut Encoder::new(&mut self.scratch));
+        answer.encode(&mut Encoder::in_version(&mut self.scratch, self.version));
         self.digest.update(&self.scratch);
         self.answer = Some(of(&self.scratch));
         observer.happens(self.place(id), Happening::Answer(&answer));

@@ -490,7 +490,7 @@ fn memory_limits_hold_for_what_machines_take() {
 
 #[test]
 fn durations_beyond_the_core_s_time_stay_beyond_it() {
-    let config = receiver::Config { give_up: Duration::MAX, ..receiver_config() };
+    let config = receiver::Config { give_up: Some(Duration::MAX), ..receiver_config() };
     let mut header = Vec::new();
     block_of_machine(&config, &mut header);
     let mut replayer = Replayer::verifying().knowing::<Receiver>();

@@ -1,4 +1,4 @@
-//! How the values of each machine are written in version 1 of its encoding, in which journals are kept.
+//! How the values of each machine are written in the last version of its encoding, in which journals are kept.
 //! When one of these tests fails, they are not readable any more: then the machine's version is one more,
 //! and what was written in the one before must still be read.
 
@@ -8,11 +8,11 @@ use core::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::field::{Encoder, Field};
+use super::field::{Decoder, Encoder, Field};
 use crate::rate::Rate;
 use crate::receiver::{
-    self, AcceptAnswers, Batch, Datagram, Delivery, LineId, OnLoss, Origin, ServerId, SessionEnd,
-    Source, Start,
+    self, AcceptAnswers, Batch, Datagram, Delivery, LineId, LossReason, OnLoss, Origin, ServerId,
+    SessionEnd, Source, Start,
 };
 use crate::retransmitter::LookUpId;
 use crate::wire::mold::{Kind, Request};
@@ -77,7 +77,7 @@ fn a_receiver_s_configuration() {
         min_request_timeout: ns(12),
         max_request_timeout: ns(13),
         max_backoff: ns(14),
-        give_up: ns(15),
+        give_up: Some(ns(15)),
         max_attempts: 16,
         max_stall: Some(ns(17)),
         max_held_bytes: 18,
@@ -92,9 +92,26 @@ fn a_receiver_s_configuration() {
     };
     is_written(
         &config,
-        "1 S 1 0 1q 1 1 2q 2 3 1q 4 A 1 5 6q 7q 8q 9w 10 11q 12q 13q 14q 15q 16 1 17q 18q 19q 20q \
+        "1 S 1 0 1q 1 1 2q 2 3 1q 4 A 1 5 6q 7q 8q 9w 10 11q 12q 13q 14q 1 15q 16 1 17q 18q 19q 20q \
          21q 22 23q 24q 25q 26q",
     );
+    is_written(&None::<Duration>, "0");
+}
+
+#[test]
+fn a_receiver_s_configuration_of_version_1_says_when_it_gives_up() {
+    let written = |config: &receiver::Config, version| {
+        let mut written = Vec::new();
+        config.encode(&mut Encoder::in_version(&mut written, version));
+        written
+    };
+    let config = receiver::Config { give_up: Some(ns(15)), ..receiver::Config::default() };
+    let (first, second) = (written(&config, 1), written(&config, 2));
+    assert_eq!(first.len() + 1, second.len());
+    for (bytes, version) in [(first, 1), (second, 2)] {
+        let read = receiver::Config::decode(&mut Decoder::new(&bytes, version));
+        assert_eq!(read.as_ref(), Ok(&config), "version {version}");
+    }
     is_written(&Start::Live, "1");
     is_written(&[Delivery::Ordered, Delivery::Arrival].to_vec(), "2q 0 1");
     is_written(&[OnLoss::Skip, OnLoss::Halt].to_vec(), "2q 0 1");
@@ -153,7 +170,15 @@ fn what_a_receiver_gives() {
     let (by_lines, by_answers, after) = (3, 4, ns(5));
     let filled = Command::GapFilled { session, first: 1, last: 2, by_lines, by_answers, after };
     is_written(&filled, "5 S 1q 2q 3q 4q 5q");
-    is_written(&Command::Lost { session, first: 1, last: 2 }, "6 S 1q 2q");
+    let reason = LossReason::Unanswered;
+    is_written(&Command::Lost { session, first: 1, last: 2, reason }, "6 S 1q 2q 1");
+    use LossReason::{GivenUp, NobodyToAsk, SessionLeft, Stalled, Unanswered};
+    let reasons = [GivenUp, Unanswered, Stalled, SessionLeft, NobodyToAsk];
+    is_written(&reasons.to_vec(), "5q 0 1 2 3 4");
+    let mut in_version_1 = Vec::new();
+    NobodyToAsk.encode(&mut Encoder::in_version(&mut in_version_1, 1));
+    assert_eq!(in_version_1, [], "losses had no reason");
+    assert_eq!(LossReason::decode(&mut Decoder::new(&[], 1)), Ok(GivenUp));
     is_written(&Command::Halted { session, next: 1 }, "7 S 1q");
     is_written(&Command::LineUp(LineId(1)), "8 1");
     is_written(&Command::LineDown(LineId(1)), "9 1");

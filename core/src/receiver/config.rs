@@ -12,6 +12,9 @@ use crate::time::nanos;
 use crate::wire::mold::MAX_COUNT;
 use crate::{Duration, Session};
 
+/// [`Config::give_up`] where another line or a server may bring what is missing.
+const GIVE_UP: Duration = Duration::from_secs(5);
+
 /// Where delivery begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
@@ -94,8 +97,9 @@ pub struct Config {
     pub max_backoff: Duration,
 
     /// A range is lost, by a timeout, when neither its opening nor the last useful answer in its session is
-    /// younger than this.
-    pub give_up: Duration,
+    /// younger than this; positive. `None`: as long as `max_reorder_delay` while there is one line and no
+    /// server, so that nobody else can bring it, and 5 s otherwise. Default: `None`.
+    pub give_up: Option<Duration>,
     /// A range is lost when it went unanswered this often by servers that answered other ranges:
     /// 1 to 255.
     pub max_attempts: u8,
@@ -146,7 +150,7 @@ impl Default for Config {
             min_request_timeout: Duration::from_millis(10),
             max_request_timeout: Duration::from_millis(500),
             max_backoff: Duration::from_secs(1),
-            give_up: Duration::from_secs(5),
+            give_up: None,
             max_attempts: 24,
             max_stall: None,
             max_held_bytes: 64 << 20,
@@ -194,7 +198,7 @@ impl Config {
             ("initial_request_timeout", self.initial_request_timeout, self.min_request_timeout),
             ("max_request_timeout", self.max_request_timeout, self.initial_request_timeout),
             ("max_backoff", self.max_backoff, Duration::from_nanos(1)),
-            ("give_up", self.give_up, Duration::from_nanos(1)),
+            ("give_up", self.give_up.unwrap_or(Duration::MAX), Duration::from_nanos(1)),
             ("max_stall", self.max_stall.unwrap_or(Duration::MAX), Duration::from_nanos(1)),
             ("quiet", self.quiet, Duration::from_nanos(1)),
             ("session_grace", self.session_grace, Duration::from_nanos(1)),
@@ -218,6 +222,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// `give_up`, or its default with so many lines and servers.
+    pub(super) fn give_up(&self, lines: usize, servers: usize) -> Duration {
+        let alone = lines <= 1 && servers == 0;
+        self.give_up.unwrap_or(if alone { self.max_reorder_delay } else { GIVE_UP })
     }
 
     /// The most bytes that a receiver with this configuration ever takes, bookkeeping included, but for

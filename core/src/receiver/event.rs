@@ -184,6 +184,34 @@ pub enum SessionEnd {
     Superseded,
 }
 
+/// The rule by which messages are given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LossReason {
+    /// `give_up` passed since their gap opened and since the last useful answer.
+    GivenUp,
+    /// They went unanswered `max_attempts` times by servers that answered other ranges.
+    Unanswered,
+    /// `max_stall` passed since their gap opened.
+    Stalled,
+    /// `session_grace` passed since another session took the place of theirs.
+    SessionLeft,
+    /// A limit of what is held was reached, every line that is up had passed them, and no server
+    /// was there to ask.
+    NobodyToAsk,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GivenUp => "given up",
+            Self::Unanswered => "unanswered",
+            Self::Stalled => "stalled",
+            Self::SessionLeft => "the session was left",
+            Self::NobodyToAsk => "nobody to ask",
+        })
+    }
+}
+
 /// What a receiver wants done, or tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -246,6 +274,8 @@ pub enum Command {
         first: u64,
         /// Last lost number.
         last: u64,
+        /// The rule by which they are given up.
+        reason: LossReason,
     },
     /// Delivery has stopped after a loss ([`OnLoss::Halt`](super::OnLoss::Halt)) until
     /// [`Event::Advance`].

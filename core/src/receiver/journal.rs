@@ -5,12 +5,16 @@ use core::fmt::Debug;
 use bytes::Bytes;
 
 use super::config::{AcceptAnswers, Config, Delivery, Error, OnLoss, Start};
-use super::event::{Batch, Command, Datagram, Event, LineId, Origin, ServerId, SessionEnd, Source};
+use super::event::{
+    Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
+};
 use super::{Receiver, Stats};
-use crate::journal::{Journaled, Recorder, Sink, fields, numbers, variants};
+use crate::journal::{
+    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, numbers, variants,
+};
 use crate::wire::brief::Brief;
 use crate::wire::mold;
-use crate::{Instant, Machine};
+use crate::{Duration, Instant, Machine};
 
 /// A receiver, recorded or not: for drivers that serve both.
 pub trait Receiving:
@@ -111,7 +115,7 @@ impl Debug for Call<'_> {
 
 impl Journaled for Receiver {
     const NAME: &'static str = "receiver";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     type Call<'a> = Call<'a>;
     type Answer<'a> = Option<Batch<&'a [u8]>>;
@@ -147,7 +151,7 @@ fields!(Config {
     min_request_timeout,
     max_request_timeout,
     max_backoff,
-    give_up,
+    give_up by give_up,
     max_attempts,
     max_stall,
     max_held_bytes,
@@ -160,6 +164,47 @@ fields!(Config {
     probe_after,
     seed,
 });
+/// The configuration's `give_up`, which has no default before version 2.
+mod give_up {
+    use super::{Decoder, Duration, Encoder, Field, Malformed};
+
+    pub(super) fn encode(give_up: &Option<Duration>, out: &mut Encoder<'_>) {
+        match (out.version(), give_up) {
+            (0..2, Some(give_up)) => give_up.encode(out),
+            _ => give_up.encode(out),
+        }
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Option<Duration>, Malformed> {
+        match input.version() {
+            0..2 => Duration::decode(input).map(Some),
+            _ => Option::decode(input),
+        }
+    }
+}
+
+/// A number from 0; nothing before version 2.
+impl Field<'_> for LossReason {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        if out.version() >= 2 {
+            out.put(&[*self as u8]);
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        const ALL: [LossReason; 5] = [
+            LossReason::GivenUp,
+            LossReason::Unanswered,
+            LossReason::Stalled,
+            LossReason::SessionLeft,
+            LossReason::NobodyToAsk,
+        ];
+        let number = if input.version() >= 2 { u8::decode(input)? } else { 0 };
+        let unknown = Malformed::Unknown { what: "reason of a loss", value: number.into() };
+        ALL.get(usize::from(number)).copied().ok_or(unknown)
+    }
+}
+
 variants!("start", Start { 0 => At(number), 1 => Live });
 variants!("delivery", Delivery { 0 => Ordered, 1 => Arrival });
 variants!("conduct on loss", OnLoss { 0 => Skip, 1 => Halt });
@@ -186,7 +231,7 @@ variants!("command of a receiver", Command {
     3 => SessionEnded { session, next, reason },
     4 => GapOpened { session, first, last },
     5 => GapFilled { session, first, last, by_lines, by_answers, after },
-    6 => Lost { session, first, last },
+    6 => Lost { session, first, last, reason },
     7 => Halted { session, next },
     8 => LineUp(line),
     9 => LineDown(line),

@@ -31,7 +31,9 @@ mod store;
 mod tests;
 
 pub use config::{AcceptAnswers, Checkpoint, Config, Delivery, Error, OnLoss, Start};
-pub use event::{Batch, Command, Datagram, Event, LineId, Origin, ServerId, SessionEnd, Source};
+pub use event::{
+    Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
+};
 pub use journal::{Call, Receiving};
 pub use stats::{LineStats, ServerStats, Stats};
 
@@ -40,7 +42,7 @@ use line::{Line, Lines};
 use repair::Repair;
 use server::Servers;
 use sessions::Ended;
-use space::Space;
+use space::{Loss, Space};
 use store::{Payload, Store};
 
 use crate::time::earliest;
@@ -236,12 +238,12 @@ impl Receiver {
             return Some(Command::Batch(batch));
         }
         let now = if self.timed { self.now } else { Instant::ZERO };
-        let (first, last) = space.lose(now, config, stats)?;
+        let Loss { first, last, reason } = space.lose(now, config, stats)?;
         if config.on_loss == OnLoss::Halt {
             let (session, next) = (space.session, last.saturating_add(1));
             self.halted = Some(Halt::ToTell { session, next });
         }
-        Some(Command::Lost { session: space.session, first, last })
+        Some(Command::Lost { session: space.session, first, last, reason })
     }
 }
 
@@ -314,6 +316,8 @@ impl Machine for Receiver {
             Event::RemoveServer(server) => self.servers.remove(server),
             Event::Advance { next } => self.advance(next),
         }
+        let give_up = self.config.give_up(self.lines.count(), self.servers.count());
+        self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.look_again();
         self.undrained = true;
         self.timed = false;

@@ -206,6 +206,10 @@ impl Servers {
         self.servers.is_empty()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.servers.len()
+    }
+
     pub(super) fn get(&self, id: ServerId) -> Option<&Server> {
         self.servers.iter().find(|server| server.id == id)
     }

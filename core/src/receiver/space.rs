@@ -12,13 +12,13 @@ use bytes::Bytes;
 
 use super::candidate::{Candidate, Ending, Vouched};
 use super::config::{Config, Delivery};
-use super::event::{Batch, Origin};
+use super::event::{Batch, LossReason, Origin};
 use super::gaps::{Filler, Gaps, MissingRange};
 use super::held::Held;
 use super::stats::Stats;
 use super::store::{Extent, List, Payload, Store};
 use crate::wire::mold::{HEADER_LEN, Kind, LENGTH_LEN, Messages};
-use crate::{Instant, Session};
+use crate::{Duration, Instant, Session};
 
 /// Lost ranges that are remembered, to tell late messages from duplicates.
 const REMEMBERED: usize = 8;
@@ -45,6 +45,14 @@ pub(super) struct Ingested {
     pub(super) direct: Option<Extent>,
 }
 
+/// Messages that are given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) reason: LossReason,
+}
+
 /// One session's sequence space.
 #[derive(Debug)]
 pub(super) struct Space {
@@ -69,6 +77,8 @@ pub(super) struct Space {
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
     pub(super) last_useful: Instant,
+    /// [`Config::give_up`], or its default for the lines and servers that there are.
+    pub(super) give_up: Duration,
     /// The start waits to be told, with the first number that is wanted.
     pub(super) announce: Option<u64>,
     /// Another session took its place: until when it is repaired.
@@ -116,6 +126,7 @@ impl Space {
             ending: None,
             jump: None,
             last_useful: Instant::ZERO,
+            give_up: config.give_up(config.lines.len(), config.servers.len()),
             announce: None,
             closing: None,
             lost: [(0, 0); REMEMBERED],
@@ -337,28 +348,25 @@ impl Space {
     /// When the lowest missing range is given up; `None` while nothing is missing or its far side
     /// is not vouched for.
     pub(super) fn give_up_at(&self, config: &Config) -> Option<Instant> {
-        let range = self.gaps.missing().first()?;
-        if range.value.lost {
-            return Some(Instant::ZERO);
-        }
-        let opened = self.gaps.opened(range);
-        if let Some(closing) = self.closing {
-            return Some(closing.min(self.give_up_of(range, opened, config).unwrap_or(closing)));
-        }
-        self.give_up_of(range, opened, config)
+        self.verdict(config).map(|(at, _)| at)
     }
 
-    fn give_up_of(
-        &self,
-        range: &MissingRange,
-        opened: Instant,
-        config: &Config,
-    ) -> Option<Instant> {
-        if !self.is_vouched(range.last, config) {
-            return None;
+    /// When the lowest missing range is given up, and by which rule.
+    fn verdict(&self, config: &Config) -> Option<(Instant, LossReason)> {
+        let range = self.gaps.missing().first()?;
+        if range.value.lost {
+            return Some((Instant::ZERO, LossReason::Unanswered));
         }
-        let quiet = opened.max(self.last_useful) + config.give_up;
-        Some(config.max_stall.map_or(quiet, |stall| quiet.min(opened + stall)))
+        let closing = self.closing.map(|closing| (closing, LossReason::SessionLeft));
+        let aged = self.is_vouched(range.last, config).then(|| self.verdict_by_age(range, config));
+        closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
+    }
+
+    fn verdict_by_age(&self, range: &MissingRange, config: &Config) -> (Instant, LossReason) {
+        let opened = self.gaps.opened(range);
+        let quiet = (opened.max(self.last_useful) + self.give_up, LossReason::GivenUp);
+        let stalled = config.max_stall.map(|stall| (opened + stall, LossReason::Stalled));
+        stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
     /// Whether enough datagrams say that a number exists for it to become lost.
@@ -372,13 +380,15 @@ impl Space {
         now: Instant,
         config: &Config,
         stats: &mut Stats,
-    ) -> Option<(u64, u64)> {
+    ) -> Option<Loss> {
         let first = self.gaps.missing().first()?.first;
         if first - 1 != self.settled {
             return None;
         }
+        let due = |space: &Self| space.verdict(config).filter(|(at, _)| *at <= now);
+        let (_, reason) = due(self)?;
         let mut lost = None;
-        while self.give_up_at(config).is_some_and(|at| at <= now) {
+        while due(self).is_some_and(|(_, of_this)| of_this == reason) {
             let next = self.settled.checked_add(1)?;
             let Some(range) = self.gaps.missing().first().filter(|range| range.first == next)
             else {
@@ -394,7 +404,7 @@ impl Space {
         let last = lost?;
         stats.lost = stats.lost.saturating_add(last - first + 1);
         self.remember_lost(first, last);
-        Some((first, last))
+        Some(Loss { first, last, reason })
     }
 
     /// Drops everything up to `settled` that is not delivered, as no longer wanted.

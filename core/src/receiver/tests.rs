@@ -10,6 +10,7 @@ use crate::wire::mold::{END_OF_SESSION, HEARTBEAT, Header, PacketWriter, Request
 use crate::{Duration, Session};
 
 mod claims;
+mod limits;
 
 pub(super) const S: Session = Session::new(*b"SESSION001");
 const A: LineId = LineId(0);
@@ -55,6 +56,10 @@ fn config() -> Config {
         servers: vec![(SERVER, address(1))],
         ..Config::default()
     }
+}
+
+fn lost(first: u64, last: u64, reason: LossReason) -> Command {
+    Command::Lost { session: S, first, last, reason }
 }
 
 /// A receiver and all that it told.
@@ -219,7 +224,7 @@ fn a_range_is_lost_exactly_when_it_is_given_up() {
     bench.pass(5009);
     assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
     bench.pass(5010);
-    assert!(bench.told.contains(&Command::Lost { session: S, first: 2, last: 2 }));
+    assert!(bench.told.contains(&lost(2, 2, LossReason::GivenUp)));
     assert_eq!(bench.delivered, numbers(&[(1, 1), (3, 7)]));
 }
 
@@ -438,7 +443,7 @@ fn an_advance_after_a_halt_renounces_nothing_of_another_session() {
         delivery: Delivery::Arrival,
         on_loss: OnLoss::Halt,
         believe_after: 1,
-        give_up: Duration::from_millis(50),
+        give_up: Some(Duration::from_millis(50)),
         ..config()
     });
     bench.line(0, A, data(1, 5));

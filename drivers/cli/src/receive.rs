@@ -73,7 +73,7 @@ fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failur
             OnLoss::Skip => receiver::OnLoss::Skip,
             OnLoss::Halt => receiver::OnLoss::Halt,
         },
-        give_up: args.give_up(),
+        give_up: args.give_up,
         // Receivers of one feed should not all back off in step.
         seed: u64::from(std::process::id()),
         ..receiver::Config::default()

@@ -215,7 +215,7 @@ impl<C: Consumer> Sink for Ledger<C> {
                     tally.close(first, last);
                 }
             }
-            Command::Lost { session, first, last } => {
+            Command::Lost { session, first, last, .. } => {
                 let reached = !self.halt_on_loss;
                 if let Some(tally) = self.of(session) {
                     tally.lost.insert(first, last);
@@ -252,7 +252,7 @@ pub(crate) fn line_name(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gapless_core::receiver::{LineId, Origin};
+    use gapless_core::receiver::{LineId, LossReason, Origin};
 
     const SESSION: Session = Session::new(*b"S         ");
 
@@ -297,6 +297,10 @@ mod tests {
         Command::GapFilled { session: SESSION, first, last, by_lines: 1, by_answers, after }
     }
 
+    fn lost(first: u64, last: u64) -> Command {
+        Command::Lost { session: SESSION, first, last, reason: LossReason::GivenUp }
+    }
+
     #[test]
     fn gaps_are_told_apart_by_who_filled_them() {
         let mut ledger = ledger(false);
@@ -325,7 +329,7 @@ mod tests {
     fn what_is_lost_of_a_gap_is_not_missing_any_more() {
         let mut ledger = ledger(false);
         ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
-        ledger.notice(Command::Lost { session: SESSION, first: 8, last: 10 });
+        ledger.notice(lost(8, 10));
         assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 7), (11, 20)]);
     }
 
@@ -342,7 +346,7 @@ mod tests {
     fn the_next_number_lies_behind_what_was_delivered_or_lost() {
         let mut ledger = ledger(false);
         ledger.batch(batch(1, 4));
-        ledger.notice(Command::Lost { session: SESSION, first: 5, last: 9 });
+        ledger.notice(lost(5, 9));
         let tally = ledger.oldest().unwrap();
         assert_eq!((tally.next, tally.delivered, tally.lost.messages()), (10, 4, 5));
     }
@@ -351,7 +355,7 @@ mod tests {
     fn after_a_halt_the_next_number_is_the_first_one_lost() {
         let mut ledger = ledger(true);
         ledger.batch(batch(1, 4));
-        ledger.notice(Command::Lost { session: SESSION, first: 5, last: 9 });
+        ledger.notice(lost(5, 9));
         ledger.notice(Command::Halted { session: SESSION, next: 10 });
         assert!(ledger.halted);
         assert_eq!(ledger.oldest().unwrap().next, 5);

@@ -324,7 +324,7 @@ fn a_server_that_nobody_is_stops_nothing() {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut config = receiving(&["127.0.0.1:0"]);
     config.servers = vec![nobody];
-    config.receiver.give_up = 20 * MILLISECOND;
+    config.receiver.give_up = Some(20 * MILLISECOND);
     let mut receiver = ReceiverDriver::new(config).unwrap();
     let config = publishing(lines_of(&mut receiver));
     let tap = Lossy { every: [4, 4], seen: [0; 2], held: [None, None], answers: 0 };
@@ -416,7 +416,7 @@ fn what_waits_in_a_socket_is_read_before_it_is_given_up() {
     for arrivals in [Arrivals::Read, Arrivals::Kernel, Arrivals::KernelEach] {
         let mut config = ReceiverConfig { arrivals, ..receiving(&["127.0.0.1:0"]) };
         config.receiver.session = Some(session());
-        config.receiver.give_up = MILLISECOND;
+        config.receiver.give_up = Some(MILLISECOND);
         let mut receiver = ReceiverDriver::new(config).unwrap();
         let mut collected = Collected::default();
         let to = receiver.lines()[0].local;

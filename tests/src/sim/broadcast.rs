@@ -99,7 +99,7 @@ impl Broadcast {
         let receiver = Config {
             lines: lines.iter().map(|&(_, line)| line).collect(),
             servers: vec![(ServerId(0), server)],
-            give_up: Duration::from_secs(30),
+            give_up: Some(Duration::from_secs(30)),
             max_attempts: 64,
             seed: random.any(),
             ..Config::default()

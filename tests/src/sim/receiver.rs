@@ -38,7 +38,7 @@ impl Trace {
             Command::GapFilled { session, first, last, by_lines, by_answers, .. } => {
                 Fact::GapFilled { session, first, last, brought: by_lines + by_answers }
             }
-            Command::Lost { session, first, last } => Fact::Lost { session, first, last },
+            Command::Lost { session, first, last, .. } => Fact::Lost { session, first, last },
             Command::Halted { .. }
             | Command::LineUp(_)
             | Command::LineDown(_)

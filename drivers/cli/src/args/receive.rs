@@ -60,7 +60,7 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) max_time: Option<Duration>,
     /// When what is missing counts as lost, after it was missed and after the last useful answer.
-    /// By default 5 with --requests, else 1.
+    /// By default 5; 0.02 with one line and no --requests, where nobody else can bring it.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) give_up: Option<Duration>,
     /// What happens after a loss: go on behind it, or end there, with exit code 1.
@@ -100,13 +100,6 @@ impl Receive {
     pub(crate) fn begin(&self) -> Begin {
         let default = if self.requests.is_empty() { Begin::Live } else { Begin::Start };
         self.from.unwrap_or(default)
-    }
-
-    /// When what is missing counts as lost, said or by default: nobody can be asked without servers,
-    /// and only another line can help.
-    pub(crate) fn give_up(&self) -> Duration {
-        let default = if self.requests.is_empty() { 1 } else { 5 };
-        self.give_up.unwrap_or(Duration::from_secs(default))
     }
 
     /// Whether messages go to standard output.

@@ -230,6 +230,12 @@ impl<'a> Arbitrary<'a> for Case {
     }
 }
 
+fn give_up(u: &mut Unstructured<'_>, patient: bool) -> Result<Option<Duration>> {
+    let millis = |ms| Some(Duration::from_millis(ms));
+    let choice = [millis(5_000), millis(10), millis(200), None];
+    Ok(if patient { Some(Duration::from_secs(1 << 24)) } else { *u.choose(&choice)? })
+}
+
 fn config(u: &mut Unstructured<'_>, world: World, base: u64, large: bool) -> Result<Config> {
     let millis = |u: &mut Unstructured<'_>, choice: &[u64]| {
         u.choose(choice).map(|ms| Duration::from_millis(*ms))
@@ -262,7 +268,7 @@ fn config(u: &mut Unstructured<'_>, world: World, base: u64, large: bool) -> Res
         min_request_timeout,
         max_request_timeout: min_request_timeout + millis(u, &[90, 490])?,
         max_backoff: millis(u, &[1_000, 20, 100])?,
-        give_up: if patient { Duration::from_secs(1 << 24) } else { millis(u, &[5_000, 10, 200])? },
+        give_up: give_up(u, patient)?,
         max_attempts: if patient { 255 } else { *u.choose(&[255, 8, 1])? },
         max_stall: if patient || u.ratio(2, 3)? { None } else { Some(millis(u, &[100, 1_000])?) },
         max_held_bytes: if large { 131_072 } else { *u.choose(&[131_072, ROOMY])? },

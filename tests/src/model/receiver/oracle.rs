@@ -2,8 +2,8 @@
 //! rules, not from the code: it keeps no queues and no timers, only what was said and what came.
 
 use gapless_core::receiver::{
-    Batch, Command, Config, Delivery, Event, LineId, OnLoss, Origin, Receiver, ServerId,
-    SessionEnd, Source, Start, Stats,
+    Batch, Command, Config, Delivery, Event, LineId, LossReason, OnLoss, Origin, Receiver,
+    ServerId, SessionEnd, Source, Start, Stats,
 };
 use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -286,7 +286,9 @@ impl Oracle {
                 let by = by_lines + by_answers;
                 self.hear_filled(*session, (*first, *last), by, *after);
             }
-            Command::Lost { session, first, last } => self.hear_lost(*session, *first, *last),
+            Command::Lost { session, first, last, reason } => {
+                self.hear_lost(*session, *first, *last, *reason);
+            }
             Command::Halted { session, next } => {
                 assert_eq!(self.config.on_loss, OnLoss::Halt);
                 let lost = &self.tracks[session].lost;
@@ -459,10 +461,18 @@ impl Oracle {
         self.counted.filled += 1;
     }
 
-    fn hear_lost(&mut self, session: Session, first: u64, last: u64) {
+    /// How long what is missing is waited for.
+    fn give_up(&self) -> Duration {
+        let is_alone = self.lines.len() < 2 && self.servers.is_empty();
+        let default = if is_alone { self.config.max_reorder_delay } else { Duration::from_secs(5) };
+        self.config.give_up.unwrap_or(default)
+    }
+
+    fn hear_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
         assert_ne!(self.world, World::Patient, "lost {first}..={last} with patience");
         let (now, useful) = (self.now, self.useful);
-        let Config { give_up, max_stall, max_attempts, follow, .. } = self.config;
+        let give_up = self.give_up();
+        let Config { max_stall, max_attempts, follow, .. } = self.config;
         let is_replaced = follow && self.tracks.len() > 1;
         let asked = |request: &&mold::Request| {
             request.session == session
@@ -477,14 +487,18 @@ impl Oracle {
         assert!(!track.held.intersects(first, last), "lost {first}..={last} is held");
         for gap in track.gaps.iter_mut().filter(|gap| gap.first <= last && first <= gap.last) {
             gap.lost = true;
-            let may = now.since(gap.opened.max(since_useful)) >= give_up
-                || max_stall.is_some_and(|stall| now.since(gap.opened) >= stall)
-                || attempts >= max_attempts.into()
-                || is_replaced
-                || gap.cut;
+            let may = match reason {
+                LossReason::GivenUp => now.since(gap.opened.max(since_useful)) >= give_up,
+                LossReason::Stalled => {
+                    max_stall.is_some_and(|stall| now.since(gap.opened) >= stall)
+                }
+                LossReason::Unanswered => attempts >= max_attempts.into(),
+                LossReason::SessionLeft => is_replaced,
+                LossReason::NobodyToAsk => false,
+            };
             assert!(
-                may,
-                "{first}..={last} of {gap:?} lost too early at {now:?}, useful {useful:?}"
+                may || gap.cut,
+                "{first}..={last} of {gap:?} lost too early at {now:?}, useful {useful:?}: {reason}"
             );
         }
         track.lost.add(first, last);
@@ -496,7 +510,7 @@ impl Oracle {
     fn check_gaps(&mut self, timed_out: bool) {
         let (now, useful, halted) = (self.now, self.useful, self.halted);
         let exact = timed_out && self.world == World::Impatient && !halted;
-        let Config { give_up, believe_after, .. } = self.config;
+        let (give_up, believe_after) = (self.give_up(), self.config.believe_after);
         for track in self.tracks.values_mut() {
             for gap in track.gaps.iter().filter(|gap| !gap.cut && !gap.lost) {
                 let is_complete = track.delivered.covers(gap.first, gap.last);

@@ -227,9 +227,9 @@ fn configure(setup: &mut Setup, random: &mut Random) {
         (config.max_held_bytes, config.max_held_packets, config.max_gaps) = (1 << 17, 16, 16);
     }
     if random.happens(Chance::percent(70)) {
-        (config.give_up, config.max_attempts) = (NEVER_GIVES_UP, u8::MAX);
+        (config.give_up, config.max_attempts) = (Some(NEVER_GIVES_UP), u8::MAX);
     } else {
-        config.give_up = random.span(MILLISECOND * 50..=MILLISECOND * 3000);
+        config.give_up = Some(random.span(MILLISECOND * 50..=MILLISECOND * 3000));
         config.max_attempts = random.one_of(&[1, 3, 24]);
         config.max_stall = random.one_of(&[None, Some(MILLISECOND * 1500)]);
     }

@@ -81,7 +81,9 @@ impl Swarm {
     /// Whether the receiver gives up nothing.
     fn is_patient(&self) -> bool {
         let Config { give_up, max_attempts, max_stall, .. } = self.setup.config;
-        give_up >= NEVER_GIVES_UP && max_attempts == u8::MAX && max_stall.is_none()
+        give_up.is_some_and(|after| after >= NEVER_GIVES_UP)
+            && max_attempts == u8::MAX
+            && max_stall.is_none()
     }
 
     /// Whether a server always has all of the last session.
