@@ -19,7 +19,7 @@ use crate::values::Probability;
 
 pub(crate) use demo::Demo;
 pub(crate) use publish::{Format, Publish};
-pub(crate) use receive::{Delivery, OnLoss, Receive};
+pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, Receive};
 pub(crate) use replay::Replay;
 pub(crate) use stream::{Listen, Send, Stream};
 

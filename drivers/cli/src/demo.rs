@@ -55,6 +55,8 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     let network = Network {
         to: to.map_err(|error| Failure::usage(error.to_string()))?,
         requests: any_port,
+        ttl: None,
+        receive_buffer: None,
         mtu: MTU,
         odds: args.odds(),
         answer_loss: 0.0,

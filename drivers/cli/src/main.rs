@@ -3,6 +3,7 @@
 //! The command line is parsed here and handed on; see `demo`, `publish`, `receive`, `replay` and
 //! `stream`.
 
+mod address;
 mod args;
 mod demo;
 mod failure;
@@ -25,16 +26,25 @@ mod tally;
 mod tap;
 mod values;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use gapless_mio::AddressError;
 
 use args::{Cli, Command};
 use failure::{Failure, Outcome};
 use stop::Stop;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if is_unknown_host(&error) => {
+            let _ = error.print();
+            return Outcome::Io.into();
+        }
+        Err(error) => error.exit(),
+    };
     match run(&cli.command) {
         Ok(outcome) => outcome.into(),
         Err(failure) => {
@@ -42,6 +52,12 @@ fn main() -> ExitCode {
             failure.outcome.into()
         }
     }
+}
+
+/// Whether the command line makes sense, but names a host that cannot be found.
+fn is_unknown_host(error: &clap::Error) -> bool {
+    let source = error.source().and_then(<dyn std::error::Error>::downcast_ref);
+    matches!(source, Some(AddressError::Unknown { .. }))
 }
 
 fn run(command: &Command) -> Result<Outcome, Failure> {

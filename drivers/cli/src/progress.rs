@@ -12,6 +12,18 @@ pub(crate) fn say(line: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Says so when the system gives a smaller receive buffer than was asked for.
+pub(crate) fn tell_buffer(asked: Option<u32>, granted: Option<usize>, progress: &Progress) {
+    let (Some(asked), Some(granted)) = (asked, granted) else { return };
+    // The kernel counts in pairs of bytes.
+    if granted < asked as usize / 2 * 2 {
+        progress.tell(format_args!(
+            "warning: --receive-buffer {asked}: the system gives {granted} bytes; to have more, raise \
+             net.core.rmem_max, as by `sysctl -w net.core.rmem_max={asked}`"
+        ));
+    }
+}
+
 /// A line on standard error that changes; nothing where standard error is no terminal. A clone is the same line.
 #[derive(Clone)]
 pub(crate) struct Progress {

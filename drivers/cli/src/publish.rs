@@ -18,7 +18,7 @@ use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
 use crate::journal::{Journal, Recordable};
 use crate::pace::Pace;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::stop::Stop;
 use crate::summary::{self, Published, PublishedLine};
 use crate::tap::BadNetwork;
@@ -70,6 +70,8 @@ fn network(args: &Publish) -> Result<Network, Failure> {
         id: 0,
         to: args.to.clone(),
         requests: args.requests,
+        ttl: args.ttl,
+        receive_buffer: args.receive_buffer,
         mtu: args.mtu as usize,
         odds: args.odds(),
         answer_loss: args.answer_loss.get(),
@@ -132,6 +134,10 @@ pub(crate) struct Network {
     pub(crate) to: Vec<Address>,
     /// Where requests are answered.
     pub(crate) requests: SocketAddr,
+    /// How many hops the lines may travel, if that is said.
+    pub(crate) ttl: Option<u8>,
+    /// The receive buffer of requests, in bytes, if that is said.
+    pub(crate) receive_buffer: Option<u32>,
     /// The largest payload.
     pub(crate) mtu: usize,
     /// What happens to packets on the lines.
@@ -227,15 +233,28 @@ impl<'a> Publication<'a> {
             },
             end_linger: FOR_EVER,
         };
-        let Network { to, requests, odds, answer_loss, seed, journal, id, .. } = network;
+        let Network {
+            to, requests, ttl, receive_buffer, odds, answer_loss, seed, journal, id, ..
+        } = network;
         let tap = BadNetwork::new(to.len(), odds, answer_loss, seed);
         let requests = Some(requests);
-        let config = PublisherConfig { lines: to, requests, ..PublisherConfig::new(publisher) };
+        let default = PublisherConfig::new(publisher);
+        let config = PublisherConfig {
+            lines: to,
+            requests,
+            multicast_hops: ttl.map_or(default.multicast_hops, u32::from),
+            unicast_hops: ttl.map(u32::from),
+            receive_buffer: receive_buffer.map_or(default.receive_buffer, |bytes| bytes as usize),
+            ..default
+        };
+        let driver = PublisherDriver::with_machine(config, tap, None, journal.machine(id))?;
+        let progress = Progress::new(None);
+        progress::tell_buffer(receive_buffer, driver.requests_buffer(), &progress);
         Ok(Self {
-            driver: PublisherDriver::with_machine(config, tap, None, journal.machine(id))?,
+            driver,
             journal,
             stop,
-            progress: Progress::new(None),
+            progress,
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,

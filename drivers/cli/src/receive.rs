@@ -7,11 +7,11 @@ use gapless_core::receiver::{self, Batch, Checkpoint, Receiver, SessionEnd, Star
 use gapless_core::{Machine, Session};
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
-use crate::args::{Delivery, OnLoss, Receive};
+use crate::args::{AcceptAnswers, Delivery, OnLoss, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, Recordable};
 use crate::output::{Output, of_session};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::resume::{State, StateFile};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received};
@@ -37,6 +37,8 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
     let progress = Progress::new(None);
     tell_ports(args, &mut driver, &progress);
+    let granted = driver.lines().iter().map(|line| line.receive_buffer).min();
+    progress::tell_buffer(args.receive_buffer, granted, &progress);
     let files = Files::new(args, state)?;
     Reception {
         args,
@@ -73,6 +75,10 @@ fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failur
             OnLoss::Skip => receiver::OnLoss::Skip,
             OnLoss::Halt => receiver::OnLoss::Halt,
         },
+        accept_answers: match args.accept_answers {
+            AcceptAnswers::Configured => receiver::AcceptAnswers::Configured,
+            AcceptAnswers::Any => receiver::AcceptAnswers::Any,
+        },
         give_up: args.give_up,
         // Receivers of one feed should not all back off in step.
         seed: u64::from(std::process::id()),
@@ -87,11 +93,14 @@ fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failur
         }
         receiver = receiver.resume(Checkpoint { session, next });
     }
+    let default = ReceiverConfig::default();
     Ok(ReceiverConfig {
         receiver,
         lines: args.line.clone(),
         servers: args.requests.clone(),
-        ..ReceiverConfig::default()
+        requests_from: args.source,
+        receive_buffer: args.receive_buffer.map_or(default.receive_buffer, |bytes| bytes as usize),
+        ..default
     })
 }
 

@@ -4,6 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::RangedI64ValueParser;
 use gapless_core::Session;
 
 /// A probability, written `0.05` or `5%`.
@@ -63,6 +64,14 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("must be more than nothing".into()),
         duration => Ok(duration),
     }
+}
+
+/// What Linux counts in a C `int` after it doubled it.
+const MOST_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
+
+/// Bytes of a receive buffer, as many as there may be.
+pub(crate) fn receive_buffer() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=MOST_RECEIVE_BUFFER)
 }
 
 /// A session name of one to ten bytes.

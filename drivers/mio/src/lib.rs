@@ -68,7 +68,7 @@ mod socket;
 mod stats;
 mod sys;
 
-pub use address::{Address, AddressError, Interface};
+pub use address::{Address, AddressError, Interface, resolve};
 pub use clock::{Arrivals, Clock};
 pub use error::Error;
 pub use journal::{JournalError, JournalFile, JournalReader};

@@ -45,6 +45,8 @@ pub struct PublisherConfig {
     pub receive_buffer: usize,
     /// How many hops multicast may travel: 0 stays on this machine, 1 on the local network.
     pub multicast_hops: u32,
+    /// How many hops unicast lines may travel, from 1 to 255. `None` leaves the system's default.
+    pub unicast_hops: Option<u32>,
     /// How long a packet for a line waits for room in the send buffer before it is dropped and
     /// counted: receivers ask for it again. Answers do not wait: who misses one asks again.
     pub send_patience: Duration,
@@ -53,7 +55,7 @@ pub struct PublisherConfig {
 }
 
 impl PublisherConfig {
-    /// No lines, no requests, 1 MiB of receive buffer, one hop, 5 ms of patience.
+    /// No lines, no requests, 1 MiB of receive buffer, one hop of multicast, 5 ms of patience.
     #[must_use]
     pub fn new(publisher: publisher::Config) -> Self {
         Self {
@@ -62,6 +64,7 @@ impl PublisherConfig {
             requests: None,
             receive_buffer: 1 << 20,
             multicast_hops: 1,
+            unicast_hops: None,
             send_patience: Duration::from_millis(5),
             clock: Clock::new(),
         }
@@ -219,7 +222,11 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
         }
         let mut lines: Vec<Line> = Vec::with_capacity(config.lines.len());
         for address in config.lines {
-            let socket = Socket::to_line(&address, config.multicast_hops)
+            let hops = match address.interface() {
+                Some(_) => Some(config.multicast_hops),
+                None => config.unicast_hops,
+            };
+            let socket = Socket::to_line(&address, hops)
                 .map_err(|(action, source)| line_error(action, &address, source))?;
             lines.push(Line { address, socket, outbox: Outbox::default() });
         }
@@ -416,6 +423,12 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
     #[must_use]
     pub fn requests_address(&self) -> Option<SocketAddr> {
         self.requests.as_ref().map(|requests| requests.inbound.socket.local())
+    }
+
+    /// The receive buffer that was granted for requests, in bytes as they were asked for.
+    #[must_use]
+    pub fn requests_buffer(&self) -> Option<usize> {
+        self.requests.as_ref().map(|requests| requests.inbound.socket.receive_buffer())
     }
 
     /// What was read of requests.

@@ -94,8 +94,8 @@ impl Socket {
         Self::bind(open(local.is_ipv4(), wishes)?, local)
     }
 
-    /// A socket to send a line from. `hops` counts for multicast only.
-    pub(crate) fn to_line(line: &Address, hops: u32) -> Result<Self, (Step, io::Error)> {
+    /// A socket to send a line from, whose packets travel so many `hops`.
+    pub(crate) fn to_line(line: &Address, hops: Option<u32>) -> Result<Self, (Step, io::Error)> {
         let ipv4 = line.destination().is_ipv4();
         let wishes = Wishes { receive_buffer: 0, arrivals: Arrivals::Read, busy_poll: None };
         let socket = open(ipv4, wishes)?;
@@ -106,13 +106,19 @@ impl Socket {
                 _ => None,
             };
             let on_interface = match ipv4 {
-                true => sys::send_multicast_on(socket.as_fd(), index, sender)
-                    .and_then(|()| socket.set_multicast_ttl_v4(hops)),
-                false => socket
-                    .set_multicast_if_v6(index)
-                    .and_then(|()| socket.set_multicast_hops_v6(hops)),
+                true => sys::send_multicast_on(socket.as_fd(), index, sender),
+                false => socket.set_multicast_if_v6(index),
             };
             on_interface.map_err(step("send multicast to"))?;
+        }
+        if let Some(hops) = hops {
+            let limited = match (line.group().is_some(), ipv4) {
+                (true, true) => socket.set_multicast_ttl_v4(hops),
+                (true, false) => socket.set_multicast_hops_v6(hops),
+                (false, true) => socket.set_ttl_v4(hops),
+                (false, false) => socket.set_unicast_hops_v6(hops),
+            };
+            limited.map_err(step("limit the hops to"))?;
         }
         Self::bind(socket, unspecified(ipv4, 0))
     }

@@ -10,6 +10,7 @@ use gapless_core::wire::mold::MAX_DATAGRAM;
 use gapless_mio::Address;
 
 use super::{Journaling, odds};
+use crate::address;
 use crate::failure::Failure;
 use crate::impair::Odds;
 use crate::input::is_standard;
@@ -39,14 +40,21 @@ pub(crate) struct Publish {
     pub(crate) format: Option<Format>,
     /// Of a capture: the flow that went to this address, IP:PORT. By default the one with most
     /// packets.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address::captured)]
     pub(crate) flow: Option<SocketAddr>,
-    /// A line: where packets go, IP:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line.
-    #[arg(long, value_name = "ADDR", required = true)]
+    /// A line: where packets go, HOST:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line.
+    #[arg(long, value_name = "ADDR", required = true, value_parser = Address::resolve)]
     pub(crate) to: Vec<Address>,
-    /// Where requests are answered, IP:PORT. Port 0 takes a free one and tells it on standard error.
-    #[arg(long, value_name = "ADDR")]
+    /// Where requests are answered, HOST:PORT. Port 0 takes a free one and tells it on standard error.
+    #[arg(long, value_name = "ADDR", value_parser = gapless_mio::resolve)]
     pub(crate) requests: SocketAddr,
+    /// How many hops packets of the lines may travel: 0 to 255, of which 0 is for groups only and stays on this
+    /// machine. By default 1 for groups, and what the system says for other lines.
+    #[arg(long, value_name = "HOPS")]
+    pub(crate) ttl: Option<u8>,
+    /// The receive buffer that requests wait in, in bytes. By default 1048576, as far as the system allows it.
+    #[arg(long, value_name = "BYTES", value_parser = values::receive_buffer())]
+    pub(crate) receive_buffer: Option<u32>,
     /// The session's name, at most ten bytes. A capture keeps its own sessions.
     #[arg(long, value_name = "NAME", value_parser = values::session)]
     pub(crate) session: Option<Session>,
@@ -149,6 +157,12 @@ impl Publish {
                 "--repeat: a capture keeps its own numbers, so that all repeats were duplicates",
             )
             .advise("leave it out"));
+        }
+        if let (Some(0), Some(line)) =
+            (self.ttl, self.to.iter().find(|line| line.interface().is_none()))
+        {
+            return Err(Failure::usage(format!("--ttl 0: nothing would arrive at {line}"))
+                .advise("only groups can stay on this machine; give at least 1"));
         }
         if self.repeat > 1 && is_standard(&self.input) {
             return Err(Failure::usage("--repeat: standard input can be read only once")

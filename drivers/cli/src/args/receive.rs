@@ -9,6 +9,7 @@ use gapless_core::Session;
 use gapless_mio::Address;
 
 use super::{Journaling, names_one_file};
+use crate::address;
 use crate::failure::Failure;
 use crate::input::is_standard;
 use crate::values::{self, Begin};
@@ -29,13 +30,25 @@ Examples:
 /// `gapless receive`
 #[derive(Args, Debug)]
 pub(crate) struct Receive {
-    /// A line: IP:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line. Port 0 takes a
+    /// A line: HOST:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line. Port 0 takes a
     /// free one and tells it on standard error.
-    #[arg(long, value_name = "ADDR", required = true)]
+    #[arg(long, value_name = "ADDR", required = true, value_parser = Address::resolve)]
     pub(crate) line: Vec<Address>,
-    /// A server to ask for what is missing, IP:PORT. Once for each server.
-    #[arg(long, value_name = "ADDR")]
+    /// A server to ask for what is missing, HOST:PORT. Once for each server.
+    #[arg(long, value_name = "ADDR", value_parser = gapless_mio::resolve)]
     pub(crate) requests: Vec<SocketAddr>,
+    /// The local address that requests are sent from, for servers of its family: IP or IP:PORT. By default
+    /// the system chooses.
+    #[arg(long, value_name = "ADDR", requires = "requests", value_parser = address::local)]
+    pub(crate) source: Option<SocketAddr>,
+    /// Whose answers are believed: those of the servers of --requests, or of anybody who sends to where
+    /// requests come from, as a server with several addresses may.
+    #[arg(long, value_enum, default_value_t = AcceptAnswers::Configured, requires = "requests")]
+    pub(crate) accept_answers: AcceptAnswers,
+    /// The receive buffer of each line, and of answers, in bytes. By default 8388608, as far as the system
+    /// allows it; less than what is given here is told.
+    #[arg(long, value_name = "BYTES", value_parser = values::receive_buffer())]
+    pub(crate) receive_buffer: Option<u32>,
     /// The session to receive. By default the first that comes.
     #[arg(long, value_name = "NAME", value_parser = values::session)]
     pub(crate) session: Option<Session>,
@@ -86,6 +99,15 @@ pub(crate) enum Delivery {
     Arrival,
 }
 
+/// Whose answers are believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum AcceptAnswers {
+    /// Those of the servers that are asked.
+    Configured,
+    /// Anybody's.
+    Any,
+}
+
 /// What happens after a loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum OnLoss {
@@ -129,6 +151,21 @@ impl Receive {
         }
         if let Some(server) = twice(&self.requests) {
             return Err(Failure::usage(format!("--requests {server} is given twice")));
+        }
+        if let Some(source) = self.source {
+            if source.ip().is_multicast() {
+                return Err(Failure::usage(format!(
+                    "--source {source}: requests are not sent from a multicast group"
+                )));
+            }
+            if self.requests.iter().all(|server| server.is_ipv4() != source.is_ipv4()) {
+                return Err(Failure::usage(format!(
+                    "--source {source}: no server of --requests can be asked from there"
+                ))
+                .advise(
+                    "give an IPv4 address for IPv4 servers, an IPv6 address for IPv6 servers",
+                ));
+            }
         }
         if self.resume.is_some() && self.delivery == Delivery::Arrival {
             return Err(Failure::usage(

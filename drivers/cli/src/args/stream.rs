@@ -73,8 +73,8 @@ pub(crate) enum Stream {
 /// `gapless stream listen`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Listen {
-    /// Where to listen, IP:PORT. Port 0 takes a free one and tells it on standard error.
-    #[arg(long, value_name = "ADDR", value_parser = address)]
+    /// Where to listen, HOST:PORT. Port 0 takes a free one and tells it on standard error.
+    #[arg(long, value_name = "ADDR", value_parser = gapless_mio::resolve)]
     pub(crate) listen: SocketAddr,
     /// Take the streams of this tag. Once for each tag.
     #[arg(long, value_name = "TAG", value_parser = OsStringValueParser::new().try_map(tag))]
@@ -198,12 +198,6 @@ pub(crate) struct Idle {
     /// nothing was sent to it either; quiet ones are kept alive. The smaller of both sides' counts.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
     pub(crate) idle_timeout: Duration,
-}
-
-/// Where to listen.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "it is not of the form IP:PORT; an IPv6 address stands in brackets".into())
 }
 
 /// A tag, or the beginning of one.

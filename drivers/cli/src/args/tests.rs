@@ -35,7 +35,7 @@ fn the_command_line_is_consistent() {
 fn every_flag_of_publish_is_taken() {
     parse(
         "gapless publish --input - --format lines --to 127.0.0.1:1 --to 239.1.1.1:2@lo \
-         --requests 127.0.0.1:0 --session S --first-sequence 7 --repeat 2 --rate 100 --mtu 500 \
+         --requests 127.0.0.1:0 --ttl 1 --receive-buffer 9000 --session S --first-sequence 7 --repeat 2 --rate 100 --mtu 500 \
          --loss 5% --reorder 0.05 --duplicate 1% --answer-loss 20% --seed 3 --linger 2.5 \
          --journal j --journal-commands --json",
     )
@@ -45,7 +45,7 @@ fn every_flag_of_publish_is_taken() {
 #[test]
 fn every_flag_of_receive_is_taken() {
     let flags = " --line 239.1.1.1:2@lo --requests 127.0.0.1:9 --requests 127.0.0.2:9 \
-                 --session S --from 7 --follow --output - --delivery ordered --timeout 1 \
+                 --source 127.0.0.1 --accept-answers any --receive-buffer 9000 --session S --from 7 --follow --output - --delivery ordered --timeout 1 \
                  --max-time 2 --give-up 0.5 --on-loss halt --resume state \
                  --journal j --journal-commands --json";
     receive(flags).check().unwrap();
@@ -86,6 +86,8 @@ fn contradictions_of_receive_are_refused() {
         " --requests 127.0.0.1:9 --requests 127.0.0.1:9",
         " --requests 239.1.1.1:9",
         " --requests 127.0.0.1:0",
+        " --requests 127.0.0.1:9 --source ::1",
+        " --requests 127.0.0.1:9 --source 239.1.1.1",
         " --resume state --delivery arrival",
         " --resume same --output same",
     ] {
@@ -104,6 +106,7 @@ fn contradictions_of_publish_are_refused() {
         "feed.pcap --repeat 2",
         "- --session S --repeat 2",
         "feed.bin --session S --to 127.0.0.1:0",
+        "feed.bin --session S --ttl 0",
     ] {
         assert!(publish(more).is_err(), "{more}");
     }
@@ -114,6 +117,34 @@ fn a_session_name_that_is_too_long_is_a_usage_error() {
     let error = parse("gapless receive --line 127.0.0.1:0 --session ELEVEN-LONG").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ValueValidation);
     assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn what_is_no_address_is_refused_in_the_same_words_by_every_flag() {
+    let publish = "gapless publish --input f";
+    let form = "`nowhere` is no address: write HOST:PORT (localhost:5000, 127.0.0.1:5000, \
+                [::1]:5000, [fe80::1%eth0]:5000)";
+    for line in [
+        "gapless receive --line nowhere".to_owned(),
+        "gapless receive --line 127.0.0.1:0 --requests nowhere".to_owned(),
+        format!("{publish} --requests 127.0.0.1:0 --to nowhere"),
+        format!("{publish} --to 127.0.0.1:1 --requests nowhere"),
+        format!("{publish} --to 127.0.0.1:1 --requests 127.0.0.1:0 --flow nowhere"),
+        "gapless stream listen --tag t --listen nowhere".to_owned(),
+    ] {
+        let error = parse(&line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(form), "{error}");
+    }
+}
+
+#[test]
+fn a_receive_buffer_is_as_large_as_there_may_be() {
+    assert_eq!(receive(" --receive-buffer 1073741823").receive_buffer, Some(1_073_741_823));
+    for bytes in ["0", "-1", "1073741824", "99999999999", "8M"] {
+        let line = format!("gapless receive --line 127.0.0.1:0 --receive-buffer={bytes}");
+        assert_eq!(parse(&line).unwrap_err().exit_code(), 2, "{bytes}");
+    }
 }
 
 #[test]

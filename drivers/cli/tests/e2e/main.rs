@@ -11,6 +11,7 @@ mod program;
 mod repair;
 mod sessions;
 mod signals;
+mod sockets;
 mod streams;
 mod tagged;
 mod tagged_answers;

@@ -339,7 +339,7 @@ fn one_group_on_two_interfaces_is_two_lines() {
     let mut shared = lines(&addresses);
     for (address, datagram) in addresses.iter().zip([b"on lo  ", b"on left"]) {
         let address: Address = address.parse().unwrap();
-        let sender = Socket::to_line(&address, 1).unwrap();
+        let sender = Socket::to_line(&address, Some(1)).unwrap();
         let datagram = std::iter::once((&datagram[..], address.destination()));
         assert_eq!(SendBatch::new().send(sender.as_fd(), datagram).unwrap(), 1);
     }
@@ -382,7 +382,7 @@ fn groups_of_ipv6_are_kept_apart_by_group_and_by_interface() {
         let _other = line(&other);
         for (number, address) in addresses.iter().chain([&&*other]).enumerate() {
             let address: Address = address.parse().unwrap();
-            let sender = Socket::to_line(&address, 1).unwrap();
+            let sender = Socket::to_line(&address, Some(1)).unwrap();
             let datagram = [number as u8];
             let datagram = std::iter::once((&datagram[..], address.destination()));
             assert_eq!(SendBatch::new().send(sender.as_fd(), datagram).unwrap(), 1);
@@ -416,9 +416,34 @@ fn a_group_is_sent_from_the_interfaces_own_address_where_that_is_given() {
     let address: Address = "239.1.1.1:5000@127.0.0.1".parse().unwrap();
     let group = UdpSocket::bind("239.1.1.1:5000").unwrap();
     group.join_multicast_v4(&Ipv4Addr::new(239, 1, 1, 1), &Ipv4Addr::LOCALHOST).unwrap();
-    let sender = Socket::to_line(&address, 1).unwrap();
+    let sender = Socket::to_line(&address, Some(1)).unwrap();
     let datagram = std::iter::once((&b"datagram"[..], address.destination()));
     assert_eq!(SendBatch::new().send(sender.as_fd(), datagram).unwrap(), 1);
     let (_, from) = group.recv_from(&mut [0; 16]).unwrap();
     assert_eq!(from.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+}
+
+#[test]
+fn packets_of_a_line_travel_as_many_hops_as_it_is_said() {
+    in_namespace!();
+    ipv6_interface("left", &["fd00::1"]);
+    let to = |line: &str, hops| Socket::to_line(&line.parse().unwrap(), hops).unwrap();
+    let of = |socket: &Socket| {
+        let socket = socket2::SockRef::from(socket);
+        [socket.ttl_v4(), socket.multicast_ttl_v4()].map(Result::unwrap)
+    };
+    let of_v6 = |socket: &Socket| {
+        let socket = socket2::SockRef::from(socket);
+        [socket.unicast_hops_v6(), socket.multicast_hops_v6()].map(Result::unwrap)
+    };
+    assert_eq!(of(&to("127.0.0.1:1", None)), [64, 1]);
+    assert_eq!(of(&to("127.0.0.1:1", Some(7))), [7, 1]);
+    assert_eq!(of(&to("239.1.1.1:1@lo", Some(0))), [64, 0]);
+    assert_eq!(of_v6(&to("[::1]:1", Some(7))), [7, 1]);
+    assert_eq!(of_v6(&to("[ff15::1]:1@left", Some(255))), [64, 255]);
+    // No unicast can stay at home.
+    assert_eq!(
+        Socket::to_line(&"127.0.0.1:1".parse().unwrap(), Some(0)).err().unwrap().0,
+        "limit the hops to"
+    );
 }

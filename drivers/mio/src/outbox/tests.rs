@@ -18,7 +18,7 @@ fn receiver() -> (UdpSocket, SocketAddr) {
 }
 
 fn sender() -> Socket {
-    Socket::to_line(&"127.0.0.1:1".parse::<Address>().unwrap(), 1).unwrap()
+    Socket::to_line(&"127.0.0.1:1".parse::<Address>().unwrap(), None).unwrap()
 }
 
 /// Sends each to its destination by one flush.

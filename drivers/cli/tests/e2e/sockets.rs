@@ -1,0 +1,168 @@
+//! What the program asks of its sockets: names, where requests come from, whose answers count, how far packets
+//! travel, how much the kernel keeps.
+
+use std::io::Read;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use gapless_tests::in_namespace;
+
+use crate::program::{Files, Port, Program, gapless, receiver};
+
+/// A packet of session FEED: so many messages of one byte from a number on.
+fn packet(sequence: u64, count: u16) -> Vec<u8> {
+    let mut packet = b"FEED      ".to_vec();
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(count.to_be_bytes());
+    packet.extend([0, 1, b'x'].repeat(usize::from(count) % 0xffff));
+    packet
+}
+
+/// A socket whose reads end.
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket
+}
+
+#[test]
+fn names_are_taken_where_addresses_are() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 500);
+    let copy = files.path("copy.bin");
+    let requests = Port::new().free().port();
+    let line = format!(
+        "receive --json --line localhost:0 --requests localhost:{requests} --source localhost --output {copy}"
+    );
+    let mut receiver = Program::start(line.split_whitespace());
+    let to = receiver.address("line A on").port();
+    let line = format!(
+        "publish --input {feed} --to localhost:{to} --requests localhost:{requests} --session S \
+         --loss 20% --linger 1"
+    );
+    gapless(&line).assert_code(0);
+    receiver.wait().assert_code(0);
+    files.assert_same("feed.bin", "copy.bin");
+}
+
+#[test]
+fn a_name_that_nobody_has_ends_with_4_and_is_named() {
+    for line in [
+        "receive --line nobody.invalid:5000",
+        "publish --input f --to 127.0.0.1:1 --requests nobody.invalid:1",
+        "stream listen --tag t --listen nobody.invalid:1",
+    ] {
+        let ended = gapless(line);
+        ended.assert_code(4);
+        assert!(ended.errors.contains("cannot find `nobody.invalid`: "), "{}", ended.errors);
+    }
+}
+
+/// Has a receiver ask a server for message 2, and returns where it asked from and the server.
+fn asked(arguments: &str) -> (Program, SocketAddr, UdpSocket) {
+    let server = socket();
+    let requests = server.local_addr().unwrap();
+    let arguments = format!("--session FEED --from start --requests {requests} {arguments}");
+    let (receiver, lines) = receiver(1, &arguments);
+    let sender = socket();
+    for packet in
+        [packet(1, 1), packet(3, 1), packet(4, 0xffff), packet(4, 0xffff), packet(4, 0xffff)]
+    {
+        sender.send_to(&packet, lines[0]).unwrap();
+    }
+    let (_, from) = server.recv_from(&mut [0; 64]).unwrap();
+    (receiver, from, server)
+}
+
+#[test]
+fn requests_are_sent_from_the_source_that_was_given() {
+    let port = Port::new().free().port();
+    for (source, port) in
+        [("127.0.0.2".to_owned(), None), (format!("127.0.0.1:{port}"), Some(port))]
+    {
+        let (receiver, from, server) = asked(&format!("--source {source}"));
+        assert!(source.starts_with(&from.ip().to_string()), "{from}");
+        assert!(port.is_none_or(|port| from.port() == port), "{from}");
+        server.send_to(&packet(2, 1), from).unwrap();
+        receiver.wait().assert_code(0);
+    }
+}
+
+#[test]
+fn a_source_that_is_not_here_ends_with_4_and_is_named() {
+    let ended = gapless("receive --line 127.0.0.1:0 --requests 127.0.0.1:9 --source 192.0.2.1");
+    ended.assert_code(4);
+    assert!(ended.errors.contains("192.0.2.1"), "{}", ended.errors);
+}
+
+#[test]
+fn answers_of_anybody_count_only_where_that_is_said() {
+    for (arguments, code) in [("--accept-answers any", 0), ("--give-up 0.5", 1)] {
+        let (receiver, from, _server) = asked(arguments);
+        let elsewhere = socket();
+        elsewhere.send_to(&packet(2, 1), from).unwrap();
+        receiver.wait().assert_code(code);
+    }
+}
+
+#[test]
+fn a_smaller_receive_buffer_than_was_asked_for_is_told_with_the_setting_to_raise() {
+    // The right to ask for more than the system allows is that of the first user namespace.
+    let apart = Command::new("unshare").args(["-r", "true"]).status();
+    let surroundings: &[&str] = match apart.is_ok_and(|status| status.success()) {
+        true => &["unshare", "-r"],
+        false => &[],
+    };
+    for line in [
+        "receive --line 127.0.0.1:0 --max-time 0.1 --receive-buffer 1073741823",
+        "publish --input /dev/null --format lines --session S --to 127.0.0.1:9 --requests 127.0.0.1:0 \
+         --linger 0 --receive-buffer 1073741823",
+    ] {
+        let ended = Program::start_in(surroundings, "exec \"$@\"", line).wait();
+        let told = "warning: --receive-buffer 1073741823: the system gives ";
+        assert!(ended.errors.contains(told), "{}", ended.errors);
+        assert!(ended.errors.contains("net.core.rmem_max=1073741823"), "{}", ended.errors);
+    }
+    let ended = gapless("receive --line 127.0.0.1:0 --max-time 0.1 --receive-buffer 65536");
+    assert!(!ended.errors.contains("--receive-buffer"), "{}", ended.errors);
+}
+
+#[test]
+fn packets_of_lines_travel_as_many_hops_as_the_command_line_says() {
+    in_namespace!();
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 1);
+    // Sees packets with their headers.
+    let raw = socket2::Socket::new(
+        socket2::Domain::IPV4,
+        socket2::Type::RAW,
+        Some(socket2::Protocol::UDP),
+    )
+    .unwrap();
+    raw.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let group = "239.1.1.1".parse().unwrap();
+    raw.join_multicast_v4(&group, &"127.0.0.1".parse().unwrap()).unwrap();
+    // Nobody is told that nobody listens.
+    let here = UdpSocket::bind("127.0.0.1:5000").unwrap();
+    for (ttl, expected) in [("--ttl 7", [7, 7]), ("--ttl 255", [255, 255]), ("", [64, 1])] {
+        let line = format!(
+            "publish --input {feed} --session S --to 127.0.0.1:5000 --to 239.1.1.1:5000@lo \
+             --requests 127.0.0.1:0 --linger 0 {ttl}"
+        );
+        gapless(&line).assert_code(0);
+        let mut hops = [None; 2];
+        while hops.contains(&None) {
+            let mut bytes = [0; 2048];
+            let length = (&raw).read(&mut bytes).unwrap();
+            let bytes = &bytes[..length];
+            // Time to live, and the first byte of the destination.
+            hops[usize::from(bytes[16] == 239)] = Some(bytes[8]);
+        }
+        assert_eq!(hops, expected.map(Some), "{ttl}");
+        raw.set_nonblocking(true).unwrap();
+        while (&raw).read(&mut [0; 2048]).is_ok() {}
+        raw.set_nonblocking(false).unwrap();
+    }
+    drop(here);
+}
