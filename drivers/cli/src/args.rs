@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what makes sense together.
 
 mod demo;
+mod exit_codes;
 mod publish;
 mod receive;
 mod replay;
@@ -11,6 +12,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+
+use exit_codes::after_help;
 
 use crate::failure::Failure;
 use crate::impair::Odds;
@@ -23,23 +26,6 @@ pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, Receive};
 pub(crate) use replay::Replay;
 pub(crate) use stream::{Listen, Send, Stream};
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  complete: nothing is missing
-  1  something was lost; standard error names the ranges
-  2  the command line makes no sense
-  3  timed out (--timeout, --max-time)
-  4  a file or a socket failed";
-
-const ALL_EXIT_CODES: &str = "\
-Exit codes:
-  0  complete: nothing is missing
-  1  something was lost; or a replay differs from what was recorded
-  2  the command line makes no sense
-  3  timed out
-  4  a file or a socket failed; or a journal is damaged, or empty
-  5 to 9  of streams: see `gapless stream --help`";
-
 const EXAMPLES: &str = "\
 Examples:
   gapless demo
@@ -49,7 +35,7 @@ Examples:
 
 /// Receives, repairs and re-publishes MoldUDP64 feeds; sends and takes tagged streams.
 #[derive(Parser, Debug)]
-#[command(name = "gapless", version, about, after_help = format!("{EXAMPLES}\n\n{ALL_EXIT_CODES}"))]
+#[command(name = "gapless", version, about, after_help = after_help(EXAMPLES, exit_codes::ALL))]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -60,26 +46,26 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Publish a feed on two bad lines over loopback, receive it complete, and show how.
-    #[command(after_help = format!("{}\n\n{EXIT_CODES}", demo::EXAMPLES))]
+    #[command(after_help = after_help(demo::EXAMPLES, exit_codes::DEMO))]
     Demo(Demo),
     /// Publish a file as a feed, and answer requests for what was missed.
     ///
     /// After the last message the end of the session is told over and over, and requests are
     /// answered, until nobody asked for --linger.
-    #[command(after_help = format!("{}\n\n{EXIT_CODES}", publish::EXAMPLES))]
+    #[command(after_help = after_help(publish::EXAMPLES, exit_codes::PUBLISH))]
     Publish(Publish),
     /// Receive a feed, have what is missing sent again, and write it in order.
-    #[command(after_help = format!("{}\n\n{EXIT_CODES}", receive::EXAMPLES))]
+    #[command(after_help = after_help(receive::EXAMPLES, exit_codes::RECEIVE))]
     Receive(Receive),
     /// Replay a journal: give the machines again what they were given when it was recorded.
     ///
     /// No socket is opened and no time is waited for. In the end it is told what each machine counted.
     /// A journal that ends within a block, as it does when its program was killed, is replayed as far as
     /// it is whole.
-    #[command(after_help = format!("{}\n\n{}", replay::EXAMPLES, replay::EXIT_CODES))]
+    #[command(after_help = after_help(replay::EXAMPLES, exit_codes::REPLAY))]
     Replay(Replay),
     /// Send and take streams over QUIC that find their owner by a tag.
-    #[command(subcommand, after_help = stream::EXIT_CODES)]
+    #[command(subcommand, after_help = "Each has exit codes of its own: see their help.")]
     Stream(Stream),
 }
 

@@ -45,13 +45,13 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
-    match run(&cli.command) {
-        Ok(outcome) => outcome.into(),
-        Err(failure) => {
-            progress::say(&failure);
-            failure.outcome.into()
-        }
-    }
+    let outcome = run(&cli.command).unwrap_or_else(|failure| {
+        progress::say(&failure);
+        failure.outcome
+    });
+    let mut listed = cli.command.exit_codes().iter().flat_map(|(codes, _)| codes.iter());
+    debug_assert!(listed.any(|code| *code == outcome.code()), "{outcome:?} is not in the help");
+    outcome.into()
 }
 
 /// Whether the command line makes sense, but names a host that cannot be found.

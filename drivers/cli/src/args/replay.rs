@@ -13,13 +13,6 @@ Examples:
   What happened around event 1200 of each machine:
     gapless replay feed.journal --print --from 1190 --to 1210";
 
-pub(super) const EXIT_CODES: &str = "\
-Exit codes:
-  0  replayed; with --verify, everything was as recorded
-  1  with --verify: a machine did something else than was recorded
-  2  the command line makes no sense
-  4  the journal cannot be read, is damaged (the message says where), or holds nothing";
-
 /// `gapless replay`
 #[derive(Args, Debug)]
 pub(crate) struct Replay {

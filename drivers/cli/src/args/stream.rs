@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use gapless_core::wire::tag::{MAX_TAG, RESERVED_PREFIX};
 use gapless_quic::tls::Fingerprint;
 
+use super::exit_codes::{self, after_help};
 use crate::failure::Failure;
 use crate::input::is_standard;
 use crate::stream::Url;
@@ -31,18 +32,6 @@ Examples:
   What a command writes; the answer goes to standard output:
     tar c folder | gapless stream send quic://10.0.0.1:4433 --tag sum --ca ca.pem";
 
-pub(super) const EXIT_CODES: &str = "\
-Exit codes:
-  0  complete: whoever took the stream says so; of a listener, all streams were complete
-  1  a stream was broken off, by either side or because the connection was lost
-  2  the command line makes no sense
-  4  a file or a socket failed
-  5  the peer cannot be reached
-  6  one side does not believe the other's certificate
-  7  the peer speaks another protocol
-  8  the peer refused the stream: nobody takes its tag, or it takes no more streams
-  9  a command of --exec failed";
-
 /// Other names of standard output. Who opened it anew would write over what is there.
 const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
@@ -60,13 +49,13 @@ pub(crate) enum Stream {
     ///
     /// Where streams go elsewhere, standard output tells of each that was complete, and with --json of all. If
     /// nobody reads that, or what standard error tells, some hundred lines wait, and then streams do.
-    #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = after_help(LISTEN_EXAMPLES, exit_codes::LISTEN))]
     Listen(Box<Listen>),
     /// Send a file or standard input as one stream with a tag.
     ///
     /// Exit code 0 says that the listener has taken all of it; with --unidirectional only that all of it
     /// has arrived there.
-    #[command(after_help = format!("{SEND_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = after_help(SEND_EXAMPLES, exit_codes::SEND))]
     Send(Box<Send>),
 }
 

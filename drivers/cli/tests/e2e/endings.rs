@@ -26,24 +26,26 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
     }
 }
 
+/// A command that ends with a code that its help does not list panics, in the builds that are tested.
 #[test]
-fn help_names_the_exit_codes_and_gives_examples() {
-    for line in [
-        "--help",
-        "demo --help",
-        "publish --help",
-        "receive --help",
-        "replay --help",
-        "stream listen --help",
-        "stream send --help",
+fn help_lists_the_exit_codes_that_a_command_has_and_gives_examples() {
+    for (line, codes) in [
+        ("--help", "0 1 2 3 4 5 9 130"),
+        ("demo --help", "0 1 2 3 4 130"),
+        ("publish --help", "0 2 4 130"),
+        ("receive --help", "0 1 2 3 4 130"),
+        ("replay --help", "0 1 2 4 130"),
+        ("stream listen --help", "0 1 2 4 9 130"),
+        ("stream send --help", "0 1 2 4 5 6 7 8 130"),
     ] {
         let ended = gapless(line);
         ended.assert_code(0);
         let help = String::from_utf8(ended.output).unwrap();
-        assert!(help.contains("Exit codes:") && help.contains("Examples:"), "{help}");
-        // Who reads the help of all commands, or that of `replay`, learns what a difference ends with.
-        let tells_of_replays = help.contains("recorded\n  2  ");
-        assert_eq!(tells_of_replays, ["--help", "replay --help"].contains(&line), "{help}");
+        let (_, list) = help.split_once("Exit codes:\n").unwrap_or_else(|| panic!("{help}"));
+        let code = |line: &str| line.split_whitespace().next()?.parse::<u8>().ok();
+        let listed: Vec<_> = list.lines().filter_map(code).map(|code| code.to_string()).collect();
+        assert_eq!(listed.join(" "), codes, "{line}");
+        assert!(help.contains("Examples:"), "{help}");
     }
 }
 
