@@ -9,16 +9,21 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::error::Error;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anstream::{AutoStream, ColorChoice};
 use clap::{Args, Parser, Subcommand};
+use gapless_mio::AddressError;
 
 use exit_codes::after_help;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Form, Outcome};
 use crate::impair::Odds;
 use crate::input::is_standard;
 use crate::values::Probability;
+use crate::{standard, summary};
 
 pub(crate) use demo::Demo;
 pub(crate) use publish::{Format, Publish};
@@ -40,6 +45,32 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Prints what clap says instead of a parsed command line: help, the version, or an error.
+///
+/// # Errors
+/// The help cannot be written.
+pub(crate) fn print(instead: &clap::Error) -> Result<Outcome, Failure> {
+    let text = |choice| match choice {
+        ColorChoice::Never => instead.render().to_string(),
+        _ => instead.render().ansi().to_string(),
+    };
+    if instead.use_stderr() {
+        let text = text(AutoStream::choice(&io::stderr()));
+        // The exit code says it too.
+        let _ = standard::Errors.write_all(text.as_bytes());
+        return Ok(if is_unknown_host(instead) { Outcome::Io } else { Outcome::Usage });
+    }
+    standard::check_output()?;
+    summary::print(&text(AutoStream::choice(&io::stdout())))?;
+    Ok(Outcome::Complete)
+}
+
+/// Whether the command line makes sense, but names a host that cannot be found.
+fn is_unknown_host(error: &clap::Error) -> bool {
+    let source = error.source().and_then(<dyn Error>::downcast_ref);
+    matches!(source, Some(AddressError::Unknown { .. }))
 }
 
 /// What to do.
@@ -67,6 +98,20 @@ pub(crate) enum Command {
     /// Send and take streams over QUIC that find their owner by a tag.
     #[command(subcommand, after_help = "Each has exit codes of its own: see their help.")]
     Stream(Stream),
+}
+
+impl Command {
+    /// How the command reports its end.
+    pub(crate) fn form(&self) -> Form {
+        match self {
+            Self::Demo(args) => Form::new(args.json, false),
+            Self::Publish(args) => Form::new(args.json, false),
+            Self::Receive(args) => Form::new(args.json, args.to_standard_output()),
+            Self::Replay(args) => Form::new(args.json, false),
+            Self::Stream(Stream::Listen(args)) => Form::new(args.json, args.to_standard_output()),
+            Self::Stream(Stream::Send(args)) => Form::new(args.json, args.to_standard_output()),
+        }
+    }
 }
 
 /// `--journal`, of every command that runs machines.

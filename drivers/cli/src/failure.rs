@@ -7,8 +7,11 @@ use std::process::ExitCode;
 
 use gapless_mio::JournalError;
 use gapless_quic::tls::TlsError;
+use serde::Serialize;
 
+use crate::progress::say;
 use crate::stop::{Signal, Stop};
+use crate::summary::{json, print};
 
 /// What the program's exit code says. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +40,8 @@ pub(crate) enum Outcome {
     CommandFailed,
     /// A signal ended it before its work was done, and nothing was lost by then.
     Interrupted(Signal),
+    /// Whoever read standard output is gone: nothing is said of it, as by any program in a pipeline.
+    ReaderGone,
 }
 
 impl Outcome {
@@ -54,6 +59,8 @@ impl Outcome {
             Self::RefusedTag => 8,
             Self::CommandFailed => 9,
             Self::Interrupted(signal) => signal.code(),
+            // What a shell makes of a program that SIGPIPE ended.
+            Self::ReaderGone => 141,
         }
     }
 }
@@ -64,6 +71,28 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// In which form a command reports how it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// In words, on standard error.
+    Words,
+    /// As a JSON object on standard output too.
+    Json,
+    /// As a JSON object on standard error too: standard output has something else.
+    JsonAside,
+}
+
+impl Form {
+    /// Of a command with this `--json`, whose standard output has something else or not.
+    pub(crate) const fn new(json: bool, aside: bool) -> Self {
+        match (json, aside) {
+            (false, _) => Self::Words,
+            (true, false) => Self::Json,
+            (true, true) => Self::JsonAside,
+        }
+    }
+}
+
 /// An error that ends the program.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -71,20 +100,44 @@ pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
     what: String,
     advice: Option<String>,
+    /// The command's own JSON object has it already.
+    is_in_json: bool,
+}
+
+/// The JSON object of a failure that is in no other.
+#[derive(Debug, Serialize)]
+struct Failed<'a> {
+    end: &'static str,
+    exit_code: u8,
+    error: &'a str,
 }
 
 impl Failure {
     /// The command line asks for something that cannot be.
     pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Usage, what: what.into(), advice: None }
+        Self::new(Outcome::Usage, what)
     }
 
     /// Reading or writing `place` failed.
     pub(crate) fn io(doing: &str, place: impl fmt::Display, error: &io::Error) -> Self {
-        Self {
-            outcome: Outcome::Io,
-            what: format!("cannot {doing} {place}: {error}"),
-            advice: None,
+        Self::new(Outcome::Io, format!("cannot {doing} {place}: {error}"))
+    }
+
+    /// Writing to standard output failed.
+    pub(crate) fn standard_output(error: &io::Error) -> Self {
+        Self::of_reader("standard output", error)
+    }
+
+    /// Writing to standard error failed, where that is not of no account.
+    pub(crate) fn standard_error(error: &io::Error) -> Self {
+        Self::of_reader("standard error", error)
+    }
+
+    fn of_reader(stream: &str, error: &io::Error) -> Self {
+        let failure = Self::io("write to", stream, error);
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { outcome: Outcome::ReaderGone, ..failure },
+            _ => failure,
         }
     }
 
@@ -95,12 +148,12 @@ impl Failure {
 
     /// A journal cannot be made or written.
     pub(crate) fn unwritten(error: &JournalError) -> Self {
-        Self { outcome: Outcome::Io, what: error.to_string(), advice: None }
+        Self::new(Outcome::Io, error.to_string())
     }
 
     /// What was read is not what it should be.
     pub(crate) fn content(what: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Io, what: what.into(), advice: None }
+        Self::new(Outcome::Io, what)
     }
 
     /// A peer cannot be reached.
@@ -115,7 +168,30 @@ impl Failure {
 
     /// An end that says itself what it is.
     pub(crate) fn new(outcome: Outcome, what: impl Into<String>) -> Self {
-        Self { outcome, what: what.into(), advice: None }
+        Self { outcome, what: what.into(), advice: None, is_in_json: false }
+    }
+
+    /// The same, of which the command's own JSON object speaks.
+    pub(crate) fn in_json(mut self) -> Self {
+        self.is_in_json = true;
+        self
+    }
+
+    /// Reports it, in the end. That nobody reads any more is not worth a word.
+    pub(crate) fn report(&self, form: Form) {
+        if self.outcome == Outcome::ReaderGone {
+            return;
+        }
+        say(self);
+        let Self { outcome, what: error, .. } = self;
+        let object = || json(&Failed { end: "failed", exit_code: outcome.code(), error });
+        match form {
+            _ if self.is_in_json => {}
+            Form::Words => {}
+            // That standard output takes nothing may be what is wrong.
+            Form::Json => drop(print(&object())),
+            Form::JsonAside => say(object().trim_end()),
+        }
     }
 
     /// What went wrong, without a word on what to do.
@@ -144,7 +220,7 @@ impl From<gapless_mio::Error> for Failure {
             | Error::Receiver(_)
             | Error::Publisher(_) => (Outcome::Usage, None),
         };
-        Self { outcome, what: error.to_string(), advice: advice.map(str::to_owned) }
+        Self { advice: advice.map(str::to_owned), ..Self::new(outcome, error.to_string()) }
     }
 }
 
@@ -154,7 +230,7 @@ impl From<gapless_quic::Error> for Failure {
             gapless_quic::Error::Socket { source, .. } => address_advice(source),
             _ => None,
         };
-        Self { outcome: Outcome::Io, what: error.to_string(), advice: advice.map(str::to_owned) }
+        Self { advice: advice.map(str::to_owned), ..Self::new(Outcome::Io, error.to_string()) }
     }
 }
 
@@ -164,7 +240,7 @@ impl From<TlsError> for Failure {
             TlsError::Name { .. } | TlsError::NoNames | TlsError::NoPins => Outcome::Usage,
             _ => Outcome::Io,
         };
-        Self { outcome, what: error.to_string(), advice: None }
+        Self::new(outcome, error.to_string())
     }
 }
 

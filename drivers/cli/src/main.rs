@@ -19,6 +19,7 @@ mod ranges;
 mod receive;
 mod replay;
 mod resume;
+mod standard;
 mod stop;
 mod stream;
 mod summary;
@@ -26,41 +27,34 @@ mod tally;
 mod tap;
 mod values;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gapless_mio::AddressError;
 
 use args::{Cli, Command};
-use failure::{Failure, Outcome};
+use failure::{Failure, Form, Outcome};
 use stop::Stop;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) if is_unknown_host(&error) => {
-            let _ = error.print();
-            return Outcome::Io.into();
-        }
-        Err(error) => error.exit(),
+    let parsed = Cli::try_parse();
+    let form = parsed.as_ref().map_or_else(|_| Form::Words, |cli| cli.command.form());
+    let result = match &parsed {
+        Ok(cli) => run(&cli.command),
+        Err(instead) => args::print(instead),
     };
-    let outcome = run(&cli.command).unwrap_or_else(|failure| {
-        progress::say(&failure);
+    let outcome = result.unwrap_or_else(|failure| {
+        failure.report(form);
         failure.outcome
     });
-    let mut listed = cli.command.exit_codes().iter().flat_map(|(codes, _)| codes.iter());
-    debug_assert!(listed.any(|code| *code == outcome.code()), "{outcome:?} is not in the help");
+    if let Ok(Cli { command }) = &parsed {
+        let mut listed = command.exit_codes().iter().flat_map(|(codes, _)| codes.iter());
+        debug_assert!(listed.any(|code| *code == outcome.code()), "{outcome:?} is not in the help");
+    }
     outcome.into()
 }
 
-/// Whether the command line makes sense, but names a host that cannot be found.
-fn is_unknown_host(error: &clap::Error) -> bool {
-    let source = error.source().and_then(<dyn std::error::Error>::downcast_ref);
-    matches!(source, Some(AddressError::Unknown { .. }))
-}
-
 fn run(command: &Command) -> Result<Outcome, Failure> {
+    standard::check_output()?;
     let stop = Stop::on_signals()?;
     match command {
         Command::Demo(args) => demo::run(args, &stop),

@@ -9,6 +9,10 @@ use gapless_core::receiver::Batch;
 
 use crate::failure::Failure;
 use crate::input::is_standard;
+use crate::standard;
+
+/// What errors call it.
+const STANDARD_OUTPUT: &str = "standard output";
 
 /// A binaryfile that is being written.
 pub(crate) struct Output {
@@ -24,7 +28,7 @@ impl Output {
     /// The file cannot be made.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         if is_standard(path) {
-            return Ok(Self::new(Box::new(io::stdout()), "standard output".into(), 0));
+            return Ok(Self::new(Box::new(standard::Output), STANDARD_OUTPUT.into(), 0));
         }
         let file = File::create(path).map_err(|error| {
             Failure::file("create", path, &error)
@@ -90,7 +94,10 @@ impl Output {
     }
 
     fn unwritten(&self, error: &io::Error) -> Failure {
-        Failure::io("write to", &self.name, error)
+        match self.name.as_str() {
+            STANDARD_OUTPUT => Failure::standard_output(error),
+            name => Failure::io("write to", name, error),
+        }
     }
 }
 

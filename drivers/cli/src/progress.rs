@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::standard;
+
 /// Says a line on standard error. That nobody can hear it is no reason to end.
 pub(crate) fn say(line: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // At once, so that nobody's words get in between.
+    let _ = standard::Errors.write_all(format!("{line}\n").as_bytes());
 }
 
 /// Says so when the system gives a smaller receive buffer than was asked for.

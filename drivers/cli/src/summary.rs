@@ -1,6 +1,6 @@
 //! What is printed in the end: one JSON object for each session, or a short table.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use gapless_core::receiver::Stats;
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::ranges::Ranges;
+use crate::standard;
 use crate::tally::{Tally, line_name};
 
 /// How receiving ended.
@@ -360,9 +361,5 @@ pub(crate) fn json(object: &impl Serialize) -> String {
 /// # Errors
 /// Nobody reads it, or it cannot be written.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-        .map_err(|error| Failure::io("write to", "standard output", &error))
+    standard::Output.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
 }

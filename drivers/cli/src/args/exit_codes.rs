@@ -14,6 +14,8 @@ const INTERRUPTED: (&[u8], &str) = (
     "interrupted by SIGINT before the end, and nothing was lost by then; 143 by SIGTERM, 129 by SIGHUP",
 );
 
+const READER_GONE: (&[u8], &str) = (&[141], "nobody reads standard output any more");
+
 pub(super) const DEMO: ExitCodes = &[
     COMPLETE,
     (&[1], "something was lost or came otherwise; standard error names it"),
@@ -21,10 +23,11 @@ pub(super) const DEMO: ExitCodes = &[
     (&[3], "nothing came for 15 s"),
     FAILED,
     INTERRUPTED,
+    READER_GONE,
 ];
 
 pub(super) const PUBLISH: ExitCodes =
-    &[(&[0], "all of it was published"), USAGE, FAILED, INTERRUPTED];
+    &[(&[0], "all of it was published"), USAGE, FAILED, INTERRUPTED, READER_GONE];
 
 pub(super) const RECEIVE: ExitCodes = &[
     COMPLETE,
@@ -33,6 +36,7 @@ pub(super) const RECEIVE: ExitCodes = &[
     (&[3], "timed out (--timeout, --max-time), and nothing was lost by then"),
     FAILED,
     INTERRUPTED,
+    READER_GONE,
 ];
 
 pub(super) const REPLAY: ExitCodes = &[
@@ -41,6 +45,7 @@ pub(super) const REPLAY: ExitCodes = &[
     USAGE,
     (&[4], "the journal cannot be read, is damaged (the message says where), or holds nothing"),
     (&[130, 143, 129], "interrupted by SIGINT before the end; 143 by SIGTERM, 129 by SIGHUP"),
+    READER_GONE,
 ];
 
 pub(super) const LISTEN: ExitCodes = &[
@@ -50,6 +55,7 @@ pub(super) const LISTEN: ExitCodes = &[
     FAILED,
     (&[9], "a command of --exec failed"),
     INTERRUPTED,
+    READER_GONE,
 ];
 
 pub(super) const SEND: ExitCodes = &[
@@ -62,6 +68,7 @@ pub(super) const SEND: ExitCodes = &[
     (&[7], "the peer speaks another protocol"),
     (&[8], "the peer refused the stream: nobody takes its tag, or it takes no more streams"),
     (&[130, 143, 129], "interrupted by SIGINT before the end; 143 by SIGTERM, 129 by SIGHUP"),
+    READER_GONE,
 ];
 
 /// Of all commands together.
@@ -74,6 +81,7 @@ pub(super) const ALL: ExitCodes = &[
     (&[5, 6, 7, 8], "to 8: a stream could not be sent; see `gapless stream send --help`"),
     (&[9], "a command that was given a stream failed"),
     INTERRUPTED,
+    READER_GONE,
 ];
 
 /// The list at the end of a command's `--help`.

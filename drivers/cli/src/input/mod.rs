@@ -11,6 +11,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use crate::failure::Failure;
+use crate::standard;
 
 /// The name that stands for standard input and standard output.
 pub(crate) const STANDARD: &str = "-";
@@ -91,7 +92,9 @@ impl Messages for First {
 /// There is no such file, or it may not be read.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
     if is_standard(path) {
-        return Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())));
+        let input = standard::Input::open()
+            .map_err(|error| Failure::io("read", "standard input", &error))?;
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, input)));
     }
     let file = File::open(path).map_err(|error| {
         let failure = Failure::file("open", path, &error);

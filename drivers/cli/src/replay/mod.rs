@@ -92,7 +92,8 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
         say(complaint);
     }
     summary::print(&if args.json { summary::json(&report) } else { report.table() })?;
-    outcome
+    // The report has it.
+    outcome.map_err(Failure::in_json)
 }
 
 /// What replays the machines that this program knows.

@@ -8,13 +8,14 @@ use gapless_core::journal::replayer::{Happening, Place};
 
 use crate::args::Replay;
 use crate::failure::Failure;
+use crate::standard;
 use crate::stop::Stop;
 
 /// Prints what happens within some events of each machine.
 pub(super) struct Printer<'a> {
     events: RangeInclusive<u64>,
     output: BufWriter<Box<dyn Write>>,
-    name: &'static str,
+    unwritten: fn(&io::Error) -> Failure,
     failure: Option<io::Error>,
     /// Asked for when nobody reads any more.
     stop: &'a Stop,
@@ -23,12 +24,12 @@ pub(super) struct Printer<'a> {
 impl<'a> Printer<'a> {
     /// On standard output, or on standard error where the other has a JSON object.
     pub(super) fn new(args: &Replay, stop: &'a Stop) -> Self {
-        let (output, name): (Box<dyn Write>, _) = match args.json {
-            true => (Box::new(io::stderr()), "standard error"),
-            false => (Box::new(io::stdout()), "standard output"),
+        let (output, unwritten): (Box<dyn Write>, fn(&io::Error) -> Failure) = match args.json {
+            true => (Box::new(standard::Errors), Failure::standard_error),
+            false => (Box::new(standard::Output), Failure::standard_output),
         };
         let events = args.from..=args.to.unwrap_or(u64::MAX);
-        Self { events, output: BufWriter::new(output), name, failure: None, stop }
+        Self { events, output: BufWriter::new(output), unwritten, failure: None, stop }
     }
 
     /// Hands everything to the system.
@@ -36,10 +37,8 @@ impl<'a> Printer<'a> {
     /// # Errors
     /// It cannot be written.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
-        match self.failure.map_or_else(|| self.output.flush(), Err) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(Failure::io("write to", self.name, &error)),
-        }
+        let written = self.failure.map_or_else(|| self.output.flush(), Err);
+        written.map_err(|error| (self.unwritten)(&error))
     }
 
     fn write(&mut self, place: Place, happening: Happening<'_>) -> io::Result<()> {

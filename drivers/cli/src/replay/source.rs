@@ -15,6 +15,7 @@ use gapless_mio::JournalReader;
 use crate::failure::Failure;
 use crate::input::is_standard;
 use crate::progress::Progress;
+use crate::standard;
 use crate::stop::Stop;
 
 /// Where the journal is.
@@ -131,7 +132,7 @@ impl Piped {
         let read = move || {
             let opened: io::Result<Box<dyn Read>> = match path {
                 Some(path) => File::open(path).map(|file| Box::new(file) as _),
-                None => Ok(Box::new(io::stdin())),
+                None => standard::Input::open().map(|input| Box::new(input) as _),
             };
             if let Err(error) = opened.and_then(|pipe| Self::read_all(pipe, &write)) {
                 // Nobody may want it any more.

@@ -21,6 +21,7 @@ const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
 pub(super) struct Answer {
     /// What takes its bytes.
     pub(super) sink: Sink,
+    is_standard: bool,
     /// The file that does not have its name yet.
     part: Option<TempPath>,
     path: PathBuf,
@@ -33,8 +34,13 @@ impl Answer {
     /// There is no thread to be had.
     pub(super) fn to_standard_output(key: u64, signals: Signals) -> Result<Self, Failure> {
         let sink = Sink::standard_output(key, signals)
-            .map_err(|error| Failure::io("write to", "standard output", &error))?;
-        Ok(Self { sink, part: None, path: PathBuf::new() })
+            .map_err(|error| Failure::standard_output(&error))?;
+        Ok(Self { sink, is_standard: true, part: None, path: PathBuf::new() })
+    }
+
+    /// Whether it goes to standard output.
+    pub(super) const fn is_standard(&self) -> bool {
+        self.is_standard
     }
 
     /// A file, in place of what is there when it is whole; or what is no file.
@@ -52,7 +58,8 @@ impl Answer {
         if is_special || OPEN.iter().any(|open| path.starts_with(open)) {
             let path = path.to_owned();
             let writer = Writer::new(|| File::create(path), key, signals).map_err(failed)?;
-            return Ok(Self { sink: Sink::Pipe(writer), part: None, path: PathBuf::new() });
+            let (sink, path) = (Sink::Pipe(writer), PathBuf::new());
+            return Ok(Self { sink, is_standard: false, part: None, path });
         }
         let mut path = path.to_owned();
         if there.is_some() {
@@ -68,7 +75,8 @@ impl Answer {
                 "it is written beside it first: name a file in a folder that may be written",
             )
         })?;
-        Ok(Self { sink: Sink::File(Gathered::new(file)), part: Some(part), path })
+        let sink = Sink::File(Gathered::new(file));
+        Ok(Self { sink, is_standard: false, part: Some(part), path })
     }
 
     /// It is whole: it gets its name.

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use gapless_core::demux::{self, Pattern, Registrant};
 use gapless_quic::tls::Identity;
 use gapless_quic::{Config, Tagged};
-use serde::Serialize;
 
 use super::apart::apart;
-use super::listener::{ACCEPTOR, Listener, Output, Settings, deaf};
+use super::listener::{ACCEPTOR, Listener, Output, Settings};
 use super::reports::{Notes, Reports};
 use super::store::Folder;
 use super::turns::Turns;
@@ -17,7 +16,6 @@ use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
 use crate::progress::{Progress, say};
 use crate::stop::Stop;
-use crate::summary;
 
 /// How long clients may take in the end to hear that all is well.
 const LINGER: Duration = Duration::from_secs(5);
@@ -31,33 +29,6 @@ const TOLD: Duration = Duration::from_secs(1);
 /// # Errors
 /// Something that it cannot go on without.
 pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
-    let result = listen(args, stop);
-    if let (true, Err(failure)) = (args.json, &result) {
-        let failed = Failed {
-            end: "failed",
-            exit_code: failure.outcome.code(),
-            error: failure.what().to_owned(),
-        };
-        let text = summary::json(&failed);
-        match args.to_standard_output() {
-            true => say(text.trim_end()),
-            // That standard output takes nothing may be what is wrong.
-            false => drop(summary::print(&text)),
-        }
-    }
-    result
-}
-
-/// What the listener itself could not go on without.
-#[derive(Debug, Serialize)]
-struct Failed {
-    end: &'static str,
-    exit_code: u8,
-    error: String,
-}
-
-/// Takes streams until it is to end.
-fn listen(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
     let (identity, endpoint) = apart(stop, None, {
         let args = args.clone();
@@ -162,8 +133,8 @@ impl Listening<'_> {
                 listener.write_out(streams);
             });
             self.tell(tagged.acceptors())?;
-            if tagged.acceptors().is_deaf {
-                return Err(Failure::io("write to", "standard output", &deaf()));
+            if let Some(error) = &tagged.acceptors().deaf {
+                return Err(Failure::standard_output(error));
             }
             if stop.is_asked() {
                 tagged.with(turns.endpoint(), now, |streams, listener| {

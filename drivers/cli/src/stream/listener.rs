@@ -76,8 +76,8 @@ pub(super) struct Listener {
     pub(super) unconnected: Option<String>,
     /// Whether somebody ended the program.
     is_interrupted: bool,
-    /// Whether standard output takes nothing more.
-    pub(super) is_deaf: bool,
+    /// Why standard output takes nothing more, if so.
+    pub(super) deaf: Option<io::Error>,
     /// Whether nobody hears now how streams ended: no more begin.
     pub(super) is_unheard: bool,
     /// Bytes that came, of all streams.
@@ -102,7 +102,7 @@ impl Listener {
             ended: VecDeque::new(),
             unconnected: None,
             is_interrupted: false,
-            is_deaf: false,
+            deaf: None,
             is_unheard: false,
             bytes: 0,
         }
@@ -192,7 +192,7 @@ impl Listener {
     /// Lets as many streams begin as have their turn now.
     fn next_in_turn(&mut self, streams: &mut Streams<'_>) {
         while self.active < self.settings.parallel
-            && !self.is_deaf
+            && self.deaf.is_none()
             && !self.is_unheard
             && let Some(stream) = self.waiting.pop_front()
         {
@@ -248,7 +248,7 @@ impl Listener {
             Target::Waiting(_) | Target::Part(_) => return,
             Target::Output(sink, broken_off) => match sink.result() {
                 Some(Err(error)) => {
-                    self.is_deaf = true;
+                    self.deaf = Some(sink::copy(&error));
                     return self.end(endpoint, stream, End::CannotStore(error));
                 }
                 Some(Ok(())) if incoming.is_whole || broken_off.is_some() => {
@@ -486,11 +486,6 @@ impl Acceptors for Listener {
         }
         self.next_in_turn(streams);
     }
-}
-
-/// Why standard output takes nothing more.
-pub(super) fn deaf() -> io::Error {
-    sink::copy(&io::ErrorKind::BrokenPipe.into())
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Reports {
 }
 
 fn unwritten(error: &io::Error) -> Failure {
-    Failure::io("write to", "standard output", error)
+    Failure::standard_output(error)
 }
 
 /// What is told on standard error. That nobody can hear it is no reason to end.

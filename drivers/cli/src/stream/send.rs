@@ -49,7 +49,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
         false => summary::print(&text),
     };
     // The first thing that went wrong is what is told.
-    result.and(told).map(|()| Outcome::Complete)
+    result.map_err(Failure::in_json).and(told).map(|()| Outcome::Complete)
 }
 
 /// Sends the stream, and puts on record what became of it.
@@ -277,8 +277,10 @@ const fn name(outcome: Outcome) -> &'static str {
         Outcome::RefusedTag => "refused",
         Outcome::Interrupted(_) => "interrupted",
         Outcome::Io | Outcome::Usage => "failed",
-        Outcome::Lost | Outcome::Differs | Outcome::TimedOut | Outcome::CommandFailed => {
-            "broken_off"
-        }
+        Outcome::Lost
+        | Outcome::Differs
+        | Outcome::TimedOut
+        | Outcome::CommandFailed
+        | Outcome::ReaderGone => "broken_off",
     }
 }

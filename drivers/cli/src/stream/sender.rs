@@ -17,6 +17,7 @@ use super::{codes, ends, tags};
 use crate::failure::{Failure, Outcome};
 use crate::input::{is_standard, name};
 use crate::progress::Progress;
+use crate::standard;
 
 /// Whose the stream is.
 const OWN: AcceptorId = AcceptorId(1);
@@ -41,7 +42,8 @@ impl Source {
     ) -> Result<(Self, Option<u64>), Failure> {
         let failed = |doing| move |error: io::Error| Failure::io(doing, name(path), &error);
         if is_standard(path) {
-            let reader = Reader::new(|| Ok(io::stdin()), key, signals).map_err(failed("read"))?;
+            let input = standard::Input::open().map_err(failed("read"))?;
+            let reader = Reader::new(|| Ok(input), key, signals).map_err(failed("read"))?;
             return Ok((Self::Pipe(reader), None));
         }
         let metadata = path.metadata().map_err(|error| {
@@ -212,7 +214,10 @@ impl Sender {
         if let Some(answer) = &mut self.settings.answer {
             answer.discard();
         }
-        let failure = Failure::io("write to", &self.settings.answer_name, error);
+        let failure = match &self.settings.answer {
+            Some(answer) if answer.is_standard() => Failure::standard_output(error),
+            _ => Failure::io("write to", &self.settings.answer_name, error),
+        };
         self.fail(failure);
     }
 

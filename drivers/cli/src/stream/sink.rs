@@ -2,12 +2,13 @@
 //! pipe that may make its writer wait.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 
 use bytes::Bytes;
 
 use super::pipes::{Signals, Writer};
 use super::store::Gathered;
+use crate::standard;
 
 /// A sink.
 pub(super) enum Sink {
@@ -23,15 +24,7 @@ impl Sink {
     /// # Errors
     /// There is no thread to be had.
     pub(super) fn standard_output(key: u64, signals: Signals) -> io::Result<Self> {
-        #[cfg(unix)]
-        {
-            use std::os::fd::AsFd;
-            // Beside the standard library's buffer, which is for lines.
-            let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            Self::of(file, key, signals)
-        }
-        #[cfg(not(unix))]
-        Ok(Self::Pipe(Writer::new(|| Ok(io::stdout()), key, signals)?))
+        Self::of(standard::Output, standard::Output::file(), key, signals)
     }
 
     /// Standard error.
@@ -39,23 +32,19 @@ impl Sink {
     /// # Errors
     /// There is no thread to be had.
     pub(super) fn standard_error(key: u64, signals: Signals) -> io::Result<Self> {
-        #[cfg(unix)]
-        {
-            use std::os::fd::AsFd;
-            Self::of(File::from(io::stderr().as_fd().try_clone_to_owned()?), key, signals)
-        }
-        #[cfg(not(unix))]
-        Ok(Self::Pipe(Writer::new(|| Ok(io::stderr()), key, signals)?))
+        Self::of(standard::Errors, standard::Errors::file(), key, signals)
     }
 
     /// What takes everything at once if it is a file, or has a thread.
-    ///
-    /// # Errors
-    /// There is no thread to be had.
-    fn of(file: File, key: u64, signals: Signals) -> io::Result<Self> {
-        Ok(match file.metadata()?.is_file() {
-            true => Self::File(Gathered::new(file)),
-            false => Self::Pipe(Writer::new(|| Ok(file), key, signals)?),
+    fn of(
+        stream: impl Write + Send + 'static,
+        file: io::Result<Option<File>>,
+        key: u64,
+        signals: Signals,
+    ) -> io::Result<Self> {
+        Ok(match file? {
+            Some(file) => Self::File(Gathered::new(file)),
+            None => Self::Pipe(Writer::new(|| Ok(stream), key, signals)?),
         })
     }
 

@@ -6,12 +6,14 @@
 mod capture;
 mod demo;
 mod endings;
+mod failures;
 mod journal;
 mod program;
 mod repair;
 mod sessions;
 mod signals;
 mod sockets;
+mod standard_streams;
 mod streams;
 mod tagged;
 mod tagged_answers;

@@ -56,12 +56,25 @@ impl Program {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_gapless")).args(arguments).stdout(output))
     }
 
+    /// Starts it with a standard input that is written by somebody else.
+    pub(crate) fn start_from<S: AsRef<OsStr>>(
+        input: impl Into<Stdio>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gapless"));
+        Self::spawn_from(input.into(), command.args(arguments).stdout(Stdio::piped()))
+    }
+
     fn run(command: &mut Command) -> Self {
         Self::spawn(command.stdout(Stdio::piped()))
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn_from(Stdio::piped(), command)
+    }
+
+    fn spawn_from(input: Stdio, command: &mut Command) -> Self {
+        let mut child = command.stdin(input).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, errors) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {

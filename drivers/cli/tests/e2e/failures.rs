@@ -1,0 +1,50 @@
+//! Failures where `--json` is asked for: one object, whatever went wrong, beside the words.
+
+use std::net::UdpSocket;
+
+use crate::program::{Files, gapless};
+
+#[test]
+fn every_command_that_fails_prints_one_object() {
+    let files = Files::new();
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let feed = files.feed("feed.bin", 10);
+    std::fs::write(files.path("torn"), b"\0\x09torn").unwrap();
+    std::fs::write(files.path("noise"), b"this is no journal at all").unwrap();
+    let [torn, noise, output] = ["torn", "noise", "out"].map(|name| files.path(name));
+    for (line, code) in [
+        (format!("receive --line {taken}"), 4),
+        (format!("receive --line {taken} --follow --output {output}"), 4),
+        ("receive --line 127.0.0.1:0 --from 2".into(), 2),
+        ("receive --line 127.0.0.1:0 --output no/such/folder/out".into(), 4),
+        (format!("publish --input {feed} --to 127.0.0.1:9 --requests {taken} --session S"), 4),
+        (format!("publish --input {feed} --to 127.0.0.1:9 --requests 127.0.0.1:0"), 2),
+        ("publish --input no/such --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S".into(), 4),
+        (format!("demo --input {torn}"), 4),
+        (format!("demo --journal {feed}/journal"), 4),
+        ("replay no/such/journal".into(), 4),
+        (format!("replay {noise}"), 4),
+        (format!("stream listen --listen {taken} --tag x --output {output}"), 4),
+        ("stream send quic://127.0.0.1:9 --tag x --insecure --input no/such".into(), 4),
+    ] {
+        let ended = gapless(&format!("{line} --json"));
+        assert_eq!(ended.code, Some(code), "{line}: {}", ended.errors);
+        let objects = ended.objects();
+        assert_eq!(objects.len(), 1, "{line}: {objects:?}");
+        let error = objects[0]["error"].as_str().unwrap();
+        assert!(!error.is_empty() && ended.errors.contains(error), "{line}: {}", ended.errors);
+    }
+}
+
+#[test]
+fn an_object_of_a_failure_gives_way_to_what_goes_to_standard_output() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let ended = gapless(&format!("receive --line {taken} --output - --json"));
+    ended.assert_code(4);
+    assert!(ended.output.is_empty());
+    let object = ended.errors.lines().last().unwrap();
+    let object: serde_json::Value = serde_json::from_str(object).unwrap();
+    assert_eq!((&object["end"], &object["exit_code"]), (&"failed".into(), &4.into()));
+}

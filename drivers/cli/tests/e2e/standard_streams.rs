@@ -1,0 +1,223 @@
+//! Standard input, output and error as the world has them: closed, full, without a reader, non-blocking.
+
+use std::io::{Read, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::program::{Ended, Files, Port, Program, gapless, publisher};
+use crate::tagged::Listener;
+
+/// How long somebody who is slow does nothing.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Runs it with a standard stream that a shell has redirected.
+fn redirected(redirection: &str, line: &str) -> Ended {
+    Program::start_in(&[], &format!("exec \"$@\" {redirection}"), line).wait()
+}
+
+/// A standard stream that does not block, and its other end.
+fn non_blocking() -> (OwnedFd, UnixStream) {
+    let (theirs, ours) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    (theirs.into(), ours)
+}
+
+/// Reads all, after a time that is long enough for whoever writes to fill what lies between.
+fn slowly(mut from: impl Read) -> Vec<u8> {
+    thread::sleep(PAUSE);
+    let mut all = Vec::new();
+    from.read_to_end(&mut all).unwrap();
+    all
+}
+
+#[test]
+fn a_closed_standard_output_is_an_error_before_anything_is_taken() {
+    let files = Files::new();
+    let (output, journal) = (files.path("out"), files.path("journal"));
+    let feed = files.feed("feed.bin", 10);
+    for line in [
+        "--help",
+        "--version",
+        "stream send --help",
+        "demo",
+        &format!("receive --line 127.0.0.1:0 --timeout 1 --output {output} --journal {journal}"),
+        "receive --line 127.0.0.1:0 --timeout 1 --output -",
+        &format!("publish --input {feed} --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S"),
+        "replay -",
+        "stream listen --listen 127.0.0.1:0 --tag x",
+        "stream send quic://127.0.0.1:9 --tag x --insecure",
+    ] {
+        for redirection in [">&-", "1</dev/null"] {
+            let ended = redirected(redirection, line);
+            assert_eq!(ended.code, Some(4), "{line} {redirection}: {}", ended.errors);
+            let words = "cannot write to standard output: Bad file descriptor";
+            assert!(ended.errors.contains(words), "{line} {redirection}: {}", ended.errors);
+        }
+    }
+    assert_eq!(files.names(""), ["feed.bin"]);
+}
+
+#[test]
+fn a_closed_standard_input_is_an_error_and_no_empty_input() {
+    for line in [
+        "publish --input - --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S --linger 0",
+        "replay -",
+        "stream send quic://127.0.0.1:9 --tag x --insecure",
+    ] {
+        for redirection in ["<&-", "0>/dev/null"] {
+            let ended = redirected(redirection, line);
+            assert_eq!(ended.code, Some(4), "{line} {redirection}: {}", ended.errors);
+            assert!(ended.errors.contains("standard input"), "{line}: {}", ended.errors);
+            assert!(ended.errors.contains("Bad file descriptor"), "{line}: {}", ended.errors);
+        }
+    }
+}
+
+#[test]
+fn a_standard_output_that_was_meant_to_go_nowhere_does() {
+    for redirection in [">/dev/null", "1<>/dev/null"] {
+        redirected(redirection, "--help").assert_code(0);
+        redirected(redirection, "demo --messages 100").assert_code(0);
+    }
+    // What is said there is lost, and nobody misses it.
+    redirected("2>&-", "demo --messages 100").assert_code(0);
+}
+
+#[test]
+fn a_help_that_cannot_be_written_is_an_error() {
+    for line in ["--help", "--version", "receive --help", "help publish"] {
+        let ended = redirected(">/dev/full", line);
+        ended.assert_code(4);
+        assert!(ended.errors.contains("cannot write to standard output: No space"), "{line}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_every_command_without_a_word() {
+    let files = Files::new();
+    let journal = files.path("journal");
+    gapless(&format!("demo --messages 5000 --journal {journal}")).assert_code(0);
+    for line in [
+        "--help",
+        "demo --messages 100",
+        "demo --messages 100 --json",
+        "receive --line 127.0.0.1:0 --timeout 0.1 --json",
+        &format!("replay {journal}"),
+        &format!("replay {journal} --print"),
+    ] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let ended = Program::start_into(writer, line.split_whitespace()).wait();
+        ended.assert_code(141);
+        assert!(!ended.errors.contains("error"), "{line}: {}", ended.errors);
+    }
+}
+
+#[test]
+fn whoever_reads_the_beginning_of_a_feed_ends_its_receiver() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 30_000);
+    let (mut reader, writer) = pipe().unwrap();
+    let line = "receive --line 127.0.0.1:0 --from start --output -";
+    let mut receive = Program::start_into(writer, line.split_whitespace());
+    let to = [receive.address("line A on")];
+    let publish = publisher(&to, Port::new().free(), &format!("--input {feed} --session FEED"));
+    let mut beginning = [0; 10];
+    reader.read_exact(&mut beginning).unwrap();
+    drop(reader);
+    let ended = receive.wait();
+    ended.assert_code(141);
+    assert!(!ended.errors.contains("error"), "{}", ended.errors);
+    assert!(files.read("feed.bin").starts_with(&beginning));
+    drop(publish);
+}
+
+#[test]
+fn a_non_blocking_standard_output_is_waited_for() {
+    let files = Files::new();
+    let (feed, requests) = (files.feed("feed.bin", 30_000), Port::new());
+    let (theirs, ours) = non_blocking();
+    let line = format!(
+        "receive --line 127.0.0.1:0 --from start --requests {} --output -",
+        requests.address()
+    );
+    let mut receive = Program::start_into(theirs, line.split_whitespace());
+    let to = [receive.address("line A on")];
+    let publish =
+        publisher(&to, requests.free(), &format!("--input {feed} --session FEED --rate 30000"));
+    let received = slowly(ours);
+    receive.wait().assert_code(0);
+    assert!(received == files.read("feed.bin"));
+    drop(publish);
+}
+
+#[test]
+fn a_non_blocking_standard_input_is_waited_for() {
+    let (theirs, mut ours) = non_blocking();
+    let to = Port::new();
+    let line = format!(
+        "publish --input - --format lines --to {} --requests 127.0.0.1:0 --session S --linger 0 \
+         --json",
+        to.address()
+    );
+    let publish = Program::start_from(theirs, line.split_whitespace());
+    for _ in 0..3 {
+        thread::sleep(PAUSE);
+        ours.write_all(b"line\n").unwrap();
+    }
+    drop(ours);
+    let published = publish.wait();
+    published.assert_code(0);
+    assert_eq!(published.json()["messages"], 3);
+}
+
+#[test]
+fn what_is_printed_of_a_replay_waits_for_a_non_blocking_reader() {
+    let files = Files::new();
+    let journal = files.path("journal");
+    gapless(&format!("demo --messages 20000 --journal {journal}")).assert_code(0);
+    let whole = gapless(&format!("replay {journal} --print"));
+    whole.assert_code(0);
+    let events = |printed: &[u8]| {
+        printed.split(|byte| *byte == b'\n').filter(|line| line.contains(&b'#')).count()
+    };
+
+    let (theirs, ours) = non_blocking();
+    let line = format!("replay {journal} --print");
+    let replay = Program::start_into(theirs, line.split_whitespace());
+    let printed = slowly(ours);
+    replay.wait().assert_code(0);
+    assert!(printed.len() > 1 << 20, "it fits what lies between: {}", printed.len());
+    assert_eq!(events(&printed), events(&whole.output));
+
+    let (theirs, ours) = non_blocking();
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args(format!("{line} --json").split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(theirs)
+        .spawn()
+        .unwrap();
+    assert_eq!(events(&slowly(ours)), events(&whole.output));
+    assert!(replay.wait().unwrap().success());
+}
+
+#[test]
+fn a_stream_waits_for_non_blocking_ends_on_both_sides() {
+    let files = Files::new();
+    let input = files.noise("input", 5_000_000);
+    let (theirs, ours) = non_blocking();
+    let listener = Listener::into(theirs, &files, "--tag x --once");
+    let reader = thread::spawn(|| slowly(ours));
+    let (theirs, mut ours) = non_blocking();
+    let line = format!("stream send {} --pin {} --tag x", listener.url, listener.fingerprint);
+    let sender = Program::start_from(theirs, line.split_whitespace());
+    thread::sleep(PAUSE);
+    ours.write_all(&std::fs::read(input).unwrap()).unwrap();
+    drop(ours);
+    sender.wait().assert_code(0);
+    listener.program.wait().assert_code(0);
+    assert!(reader.join().unwrap() == files.read("input"));
+}
