@@ -26,7 +26,11 @@ fn every_command_that_fails_prints_one_object() {
         ("replay no/such/journal".into(), 4),
         (format!("replay {noise}"), 4),
         (format!("stream listen --listen {taken} --tag x --output {output}"), 4),
-        ("stream send quic://127.0.0.1:9 --tag x --insecure --input no/such".into(), 4),
+        (
+            "stream send quic://127.0.0.1:9 --tag x --insecure --unidirectional --input no/such"
+                .into(),
+            4,
+        ),
     ] {
         let ended = gapless(&format!("{line} --json"));
         assert_eq!(ended.code, Some(code), "{line}: {}", ended.errors);
