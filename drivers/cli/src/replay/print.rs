@@ -24,9 +24,13 @@ pub(super) struct Printer<'a> {
 impl<'a> Printer<'a> {
     /// On standard output, or on standard error where the other has a JSON object.
     pub(super) fn new(args: &Replay, stop: &'a Stop) -> Self {
-        let (output, unwritten): (Box<dyn Write>, fn(&io::Error) -> Failure) = match args.json {
-            true => (Box::new(standard::Errors), Failure::standard_error),
-            false => (Box::new(standard::Output), Failure::standard_output),
+        let output: Box<dyn Write> = match args.json {
+            true => Box::new(standard::Errors),
+            false => Box::new(standard::Output),
+        };
+        let unwritten = match args.json {
+            true => Failure::standard_error,
+            false => Failure::standard_output,
         };
         let events = args.from..=args.to.unwrap_or(u64::MAX);
         Self { events, output: BufWriter::new(output), unwritten, failure: None, stop }
