@@ -95,7 +95,6 @@ impl Stop {
 
     /// Lets a command be asked `count` times; by default once. The signal behind them ends the program
     /// at once.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for listeners that drain"))]
     pub(crate) fn allow(&self, count: u32) {
         self.0.further.store(count.saturating_sub(1), Ordering::Relaxed);
     }
@@ -111,7 +110,6 @@ impl Stop {
     }
 
     /// How many signals came.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for listeners that drain"))]
     pub(crate) fn count(&self) -> u32 {
         self.0.count.load(Ordering::Relaxed)
     }

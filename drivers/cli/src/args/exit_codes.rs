@@ -49,17 +49,21 @@ pub(super) const REPLAY: ExitCodes = &[
 ];
 
 pub(super) const LISTEN: ExitCodes = &[
-    (&[0], "complete: all streams were"),
+    (&[0], "complete: all streams were, those too that came to their end after a signal"),
     (&[1], "a stream was broken off, by either side or because the connection was lost"),
     USAGE,
     FAILED,
-    (&[9], "a command of --exec failed"),
-    INTERRUPTED,
+    (&[9], "a command of --exec failed, took too long or could not be started"),
+    (
+        &[130, 143, 129],
+        "streams were cut off at --drain after SIGINT, and nothing was lost by then; 143 after SIGTERM, 129 \
+         after SIGHUP",
+    ),
     READER_GONE,
 ];
 
 pub(super) const SEND: ExitCodes = &[
-    (&[0], "complete: whoever took the stream says so"),
+    (&[0], "complete: whoever took the stream says so, or that it needs no more of it"),
     (&[1], "the stream was broken off, by the peer or because the connection was lost"),
     USAGE,
     FAILED,

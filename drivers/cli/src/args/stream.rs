@@ -53,8 +53,9 @@ pub(crate) enum Stream {
     Listen(Box<Listen>),
     /// Send a file or standard input as one stream with a tag.
     ///
-    /// Exit code 0 says that the listener has taken all of it; with --unidirectional only that all of it
-    /// has arrived there.
+    /// Exit code 0 says that the listener has taken all of it, or that its command succeeded and had enough;
+    /// with --unidirectional only that all of it has arrived there. A file is sent as it is when it is read: what
+    /// is added to it meanwhile is sent, too; if it is cut short meanwhile, the stream is broken off.
     #[command(after_help = after_help(SEND_EXAMPLES, exit_codes::SEND))]
     Send(Box<Send>),
 }
@@ -73,18 +74,26 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "PREFIX", value_parser = OsStringValueParser::new().try_map(prefix))]
     pub(crate) prefix: Vec<Tag>,
     /// Put each stream into a file of its own in this folder, TAG.NUMBER; it is called TAG.NUMBER.part
-    /// until it is whole, and stays that if it is broken off; what cannot be written, on a full disk, is
-    /// removed. Other bytes of a tag than letters, digits, `-`, `_` and `.` become %XX. Without
+    /// until it is whole, and stays that if it is broken off and something came of it; what cannot be written,
+    /// on a full disk, is removed. Other bytes of a tag than letters, digits, `-`, `_` and `.` become %XX, and so
+    /// do a `-` and a `.` that it begins with. Without
     /// it and without --exec, streams go to standard output, one after the other. Files are written by the
     /// loop that serves all streams: a disk that hangs holds up all of them.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Keep so many files of streams that were broken off, 0 to 65535, beside those of earlier runs. Of more, the
+    /// oldest of the client that has most is removed.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "output")]
+    pub(crate) keep_parts: u16,
     /// Run `sh -c CMD` for each stream: the stream is its input, and its output goes back if the stream goes
     /// both ways. If the stream is broken off, the command and those that it started are killed. In its
     /// environment are GAPLESS_PEER, IP:PORT; GAPLESS_TAG, with bytes other than letters, digits, `-`, `_`
-    /// and `.` as %XX; and GAPLESS_TAG_HEX, the tag as it is, two hexadecimal digits a byte.
+    /// and `.` as %XX, and a `-` or `.` that it begins with; and GAPLESS_TAG_HEX, the tag as it is, two hexadecimal digits a byte.
     #[arg(long, value_name = "CMD", conflicts_with = "output")]
     pub(crate) exec: Option<OsString>,
+    /// Kill commands that take longer, and what they started. By default they may take as long as they like.
+    #[arg(long, value_name = "SECONDS", requires = "exec", value_parser = values::positive_duration)]
+    pub(crate) exec_timeout: Option<Duration>,
     /// End after one stream.
     #[arg(long, conflicts_with = "count")]
     pub(crate) once: bool,
@@ -92,9 +101,18 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// Streams that are taken at the same time, 1 to 1024: by default 16 commands, or 256 files. Others
-    /// wait, up to 1024, and are not read meanwhile.
+    /// wait, up to 1024, and are not read meanwhile. Turns go round by client: first by address (of IPv6, by
+    /// network of 64 bits), and then by connection.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) parallel: Option<u16>,
+    /// While others wait, break off a stream whose client has sent or taken nothing for so long, if it has more
+    /// turns than one of those that wait.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
+    pub(crate) stream_timeout: Duration,
+    /// When SIGINT or SIGTERM comes, take no more streams and let those that there are come to their end, for so
+    /// long; then, or when a second signal comes, break them off.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::duration)]
+    pub(crate) drain: Duration,
     /// Stop streams that are longer than this.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
@@ -173,7 +191,7 @@ pub(crate) struct Send {
     pub(crate) connect_timeout: Duration,
     #[command(flatten)]
     pub(crate) idle: Idle,
-    /// Print one JSON object in the end, also if nothing was sent: its `end` is complete, unreachable,
+    /// Print one JSON object in the end, also if nothing was sent: its `end` is complete, enough, unreachable,
     /// untrusted, wrong_protocol, refused, broken_off or failed, with `exit_code` and, in words, `error`. On
     /// standard error where the answer goes to standard output.
     #[arg(long)]

@@ -9,7 +9,7 @@ use tempfile::TempPath;
 
 use super::pipes::{Signals, Writer};
 use super::sink::Sink;
-use super::store::{Gathered, PART, ordinary};
+use super::store::{Gathered, PART};
 use crate::failure::Failure;
 
 /// Links that lead to one another at most, as the system has it.
@@ -118,8 +118,11 @@ fn beside(path: &Path, there: Option<Metadata>) -> io::Result<(File, TempPath)> 
     name.push(".");
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();
-    let file = ordinary(builder.prefix(&name).suffix(PART))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    // Errors are told of the file that was named.
+    let file = builder
+        .prefix(&name)
+        .suffix(PART)
+        .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
     if let Some(there) = there {
         file.as_file().set_permissions(there.permissions())?;
     }

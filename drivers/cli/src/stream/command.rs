@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
-use std::process::{Child, Command as Builder, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command as Builder, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 
@@ -20,6 +22,22 @@ pub(super) struct Command {
     answer: Option<Reader>,
     /// What was read of the answer and found no room in the stream.
     unsent: Bytes,
+    /// One more of it is held by each block of the answer that the peer has not acknowledged.
+    unacknowledged: Arc<()>,
+    /// Whether the peer wants no answer.
+    is_unwanted: bool,
+}
+
+/// A block of an answer, as long as the transport keeps it.
+struct Unacknowledged {
+    bytes: Bytes,
+    _held: Arc<()>,
+}
+
+impl AsRef<[u8]> for Unacknowledged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// How far a command's answer is.
@@ -35,7 +53,7 @@ impl Command {
     /// Starts it, in a process group of its own.
     ///
     /// # Errors
-    /// There is no process, or no thread, to be had.
+    /// There is no process, or no thread, to be had; then nothing was started.
     pub(super) fn start(
         line: &OsStr,
         tag: &[u8],
@@ -55,25 +73,23 @@ impl Command {
             .stdout(if is_answered { Stdio::piped() } else { Stdio::null() });
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut builder, 0);
+        // The threads come first: were there none, a command that runs already would take the end of its input
+        // for that of the stream.
+        let (give_input, input) = sync_channel::<ChildStdin>(1);
+        let open = move || input.recv().map_err(|_| io::ErrorKind::BrokenPipe.into());
+        let input = Writer::new(open, key, signals.clone())?;
+        let (give_output, output) = sync_channel::<ChildStdout>(1);
+        let open = move || output.recv().map_err(|_| io::ErrorKind::BrokenPipe.into());
+        let answer = is_answered.then(|| Reader::new(open, key, signals.clone())).transpose()?;
         let mut child = builder.spawn()?;
-        let piped = |child: &mut Child| {
-            let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-            let input = Writer::new(|| Ok(input), key, signals.clone())?;
-            let output = child.stdout.take();
-            let answer = output.map(|output| Reader::new(|| Ok(output), key, signals.clone()));
-            io::Result::Ok((input, answer.transpose()?))
-        };
-        match piped(&mut child) {
-            Ok((input, answer)) => {
-                Ok(Self { child, status: None, input, answer, unsent: Bytes::new() })
-            }
-            Err(error) => {
-                kill(&mut child);
-                // It was killed: this does not take long.
-                let _ = child.wait();
-                Err(error)
-            }
+        if let Some(stdin) = child.stdin.take() {
+            let _ = give_input.send(stdin);
         }
+        if let Some(stdout) = child.stdout.take() {
+            let _ = give_output.send(stdout);
+        }
+        let (unsent, unacknowledged) = (Bytes::new(), Arc::default());
+        Ok(Self { child, status: None, input, answer, unsent, unacknowledged, is_unwanted: false })
     }
 
     /// Sends of the answer what there is. `write` takes the front of what it is given, and fails when
@@ -85,9 +101,12 @@ impl Command {
         while let Some(reader) = &mut self.answer {
             if self.unsent.is_empty() {
                 match reader.next() {
-                    Next::Bytes(bytes) => self.unsent = bytes,
+                    Next::Bytes(bytes) => {
+                        let _held = Arc::clone(&self.unacknowledged);
+                        self.unsent = Bytes::from_owner(Unacknowledged { bytes, _held });
+                    }
                     Next::NotYet => return Answer::Open,
-                    Next::End | Next::Failed(_) => self.unanswered(),
+                    Next::End | Next::Failed(_) => self.answer = None,
                 }
             } else if write(&mut self.unsent).is_err() {
                 self.unanswered();
@@ -102,6 +121,12 @@ impl Command {
     pub(super) fn unanswered(&mut self) {
         self.answer = None;
         self.unsent = Bytes::new();
+        self.is_unwanted = true;
+    }
+
+    /// Whether the peer's transport has all of the answer that was read so far, or it wants none.
+    pub(super) fn is_answer_acknowledged(&self) -> bool {
+        self.is_unwanted || Arc::strong_count(&self.unacknowledged) == 1
     }
 
     /// How it ended, if it has.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::codes;
 use super::command::Command;
+use super::queue::Client;
 use super::sink::Sink;
 use super::store::Part;
 use super::tags;
@@ -24,13 +25,33 @@ pub(super) struct Incoming {
     pub(super) key: u64,
     pub(super) tag: Tag,
     pub(super) peer: SocketAddr,
+    pub(super) client: Client,
     pub(super) is_bidirectional: bool,
     pub(super) begun: Instant,
+    /// When its turn came.
+    pub(super) turn: Option<Instant>,
+    /// When its client last gave or took something, or could again.
+    pub(super) moved: Instant,
+    /// Whether nothing of it is read now.
+    pub(super) is_paused: bool,
     /// Bytes that came.
     pub(super) bytes: u64,
     /// Whether all of it came.
     pub(super) is_whole: bool,
     pub(super) target: Target,
+}
+
+impl Incoming {
+    /// Since when it has its turn and its client lets it wait, if it does.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_read = !self.is_whole && !self.is_paused;
+        let is_idle = match &self.target {
+            Target::Waiting(_) | Target::Output(_, Some(_)) => false,
+            Target::Part(_) | Target::Output(_, None) => is_read,
+            Target::Command(command) => is_read || !command.is_answer_acknowledged(),
+        };
+        is_idle.then_some(self.moved)
+    }
 }
 
 /// Where the bytes of a stream go.
@@ -80,6 +101,12 @@ pub(super) enum End {
     CannotStore(io::Error),
     /// Its command failed.
     CommandFailed(ExitStatus),
+    /// Its command could not be started.
+    CannotStart(io::Error),
+    /// Its command took too long.
+    CommandTooSlow,
+    /// Its client let it wait for too long, while others waited.
+    Idle,
     /// It was longer than it may be.
     TooLong,
     /// Somebody ended the program.
@@ -95,6 +122,9 @@ impl End {
             Self::Reset(_) => codes::BROKEN_OFF,
             Self::CannotStore(_) => codes::CANNOT_STORE,
             Self::CommandFailed(_) => codes::COMMAND_FAILED,
+            Self::CannotStart(_) => codes::CANNOT_START,
+            Self::CommandTooSlow => codes::COMMAND_TOO_SLOW,
+            Self::Idle => codes::IDLE,
             Self::TooLong => codes::TOO_LONG,
             Self::Interrupted => codes::INTERRUPTED,
         }
@@ -104,9 +134,12 @@ impl End {
     pub(super) const fn outcome(&self) -> Outcome {
         match self {
             Self::Complete | Self::Enough => Outcome::Complete,
-            Self::Reset(_) | Self::Lost(_) | Self::TooLong | Self::Interrupted => Outcome::Lost,
+            Self::Reset(_) | Self::Lost(_) | Self::TooLong => Outcome::Lost,
+            Self::Idle | Self::Interrupted => Outcome::Lost,
             Self::CannotStore(_) => Outcome::Io,
-            Self::CommandFailed(_) => Outcome::CommandFailed,
+            Self::CommandFailed(_) | Self::CannotStart(_) | Self::CommandTooSlow => {
+                Outcome::CommandFailed
+            }
         }
     }
 
@@ -118,6 +151,9 @@ impl End {
             Self::Lost(_) => "lost",
             Self::CannotStore(_) => "cannot_store",
             Self::CommandFailed(_) => "command_failed",
+            Self::CannotStart(_) => "cannot_start",
+            Self::CommandTooSlow => "command_too_slow",
+            Self::Idle => "idle",
             Self::TooLong => "too_long",
             Self::Interrupted => "interrupted",
         }
@@ -134,6 +170,15 @@ impl End {
             Self::Lost(why) => format!("broken off: {why}"),
             Self::CannotStore(error) => format!("broken off: it cannot be written: {error}"),
             Self::CommandFailed(status) => format!("its command failed: {status}"),
+            Self::CannotStart(error) => {
+                format!("broken off: its command cannot be started: {error}")
+            }
+            Self::CommandTooSlow => {
+                "its command was killed: it took longer than --exec-timeout".into()
+            }
+            Self::Idle => {
+                "broken off: nothing moved for --stream-timeout, and others waited".into()
+            }
             Self::TooLong => "broken off: it is longer than --max-bytes".into(),
             Self::Interrupted => "broken off: somebody ended the program".into(),
         }

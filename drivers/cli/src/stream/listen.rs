@@ -11,7 +11,7 @@ use super::listener::{ACCEPTOR, Listener, Output, Settings};
 use super::reports::{Notes, Reports};
 use super::store::Folder;
 use super::turns::Turns;
-use super::{codes, tls};
+use super::{codes, scarcity, tls};
 use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
 use crate::progress::{Progress, say};
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     }
     let output = match (&args.output, &args.exec) {
         (Some(path), _) => {
-            let folder = Folder::open(path)?;
+            let folder = Folder::open(path, args.keep_parts.into())?;
             if folder.parts > 0 {
                 let (path, parts) = (path.display(), folder.parts);
                 say(format_args!("{path} holds what came of broken streams: {parts} .part"));
@@ -53,12 +53,17 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
         (None, Some(line)) => Output::Command(line.clone()),
         (None, None) => Output::Standard,
     };
+    // A command has two pipes, and one more for a moment while it is started.
+    let descriptors = if args.exec.is_some() { 3 } else { 1 };
+    scarcity::raise(args.parallel() as u64 * descriptors);
     let mut turns = Turns::new(Config::new(args.listen, endpoint))?;
     let listener = Listener::new(Settings {
         output,
         count: args.count(),
         parallel: args.parallel(),
         max_bytes: args.max_bytes.unwrap_or(u64::MAX),
+        stream_timeout: args.stream_timeout,
+        exec_timeout: args.exec_timeout,
         idle: args.idle.idle_timeout,
         signals: turns.signals.clone(),
     });
@@ -70,8 +75,11 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     let progress = Progress::beside_bytes(None, args.to_standard_output());
     let reports = Reports::new(!args.to_standard_output(), turns.signals.clone())?;
     let notes = Notes::new(turns.signals.clone())?;
+    let outcome = Outcome::Complete;
     let mut listening =
-        Listening { args, progress, reports, notes, outcome: Outcome::Complete, told: None };
+        Listening { args, progress, reports, notes, outcome, told: None, removed: (0, None) };
+    // The first request to end lets streams come to theirs, the second breaks them off.
+    stop.allow(2);
     let result = listening.run(&mut turns, &mut tagged, identity, stop);
     if result.is_err() {
         // Commands must not take what came so far for the whole.
@@ -113,6 +121,8 @@ struct Listening<'a> {
     outcome: Outcome,
     /// When it was last told that a client could not connect.
     told: Option<Instant>,
+    /// How many files that are not whole were removed, and when that was told.
+    removed: (u64, Option<Instant>),
 }
 
 impl Listening<'_> {
@@ -125,24 +135,26 @@ impl Listening<'_> {
     ) -> Result<(), Failure> {
         let mut renewal = self.renewal(&identity);
         let mut lingers_until = None;
+        let mut drains_until = None;
         loop {
             let keys = turns.turn(tagged)?;
             let now = Instant::now();
             tagged.with(turns.endpoint(), now, |streams, listener| {
                 listener.signalled(streams, &keys);
                 listener.write_out(streams);
+                listener.look_at_limits(streams);
             });
             self.tell(tagged.acceptors())?;
             if let Some(error) = &tagged.acceptors().deaf {
                 return Err(Failure::standard_output(error));
             }
             if stop.is_asked() {
-                tagged.with(turns.endpoint(), now, |streams, listener| {
-                    listener.interrupt(streams);
-                });
-                self.tell(tagged.acceptors())?;
-                close(turns, tagged, codes::INTERRUPTED);
-                return Ok(());
+                let until =
+                    *drains_until.get_or_insert_with(|| self.drain(tagged.acceptors(), now));
+                if stop.count() > 1 || now >= until {
+                    self.cut_off(turns, tagged, stop)?;
+                    return Ok(());
+                }
             }
             if tagged.acceptors().is_done() {
                 let until = *lingers_until.get_or_insert(now + LINGER);
@@ -155,6 +167,40 @@ impl Listening<'_> {
                 renewal = self.renew(turns);
             }
         }
+    }
+
+    /// Takes no more streams; until when those that there are may come to their end.
+    fn drain(&mut self, listener: &mut Listener, now: Instant) -> Instant {
+        listener.drain();
+        let (open, seconds) = (listener.open(), self.args.drain.as_secs_f64());
+        if open > 0 && seconds > 0.0 {
+            let streams = if open == 1 { "1 stream has" } else { &format!("{open} streams have") };
+            let words = format_args!(
+                "about to end: {streams} {seconds} s to come to an end; a second signal breaks off at once"
+            );
+            self.notes.tell(words, &self.progress);
+        }
+        // What is too far away for the clock is as good as never.
+        now.checked_add(self.args.drain).unwrap_or(now + LATER)
+    }
+
+    /// Breaks off what has not come to its end.
+    fn cut_off(
+        &mut self,
+        turns: &mut Turns,
+        tagged: &mut Tagged<Listener>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        self.tell(tagged.acceptors())?;
+        if tagged.acceptors().open() > 0 && self.outcome == Outcome::Complete {
+            self.outcome = stop.outcome();
+        }
+        tagged.with(turns.endpoint(), Instant::now(), |streams, listener| {
+            listener.interrupt(streams);
+        });
+        self.tell(tagged.acceptors())?;
+        close(turns, tagged, codes::INTERRUPTED);
+        Ok(())
     }
 
     /// When the certificate is to be renewed, if it is one that is made here.
@@ -213,6 +259,17 @@ impl Listening<'_> {
         {
             self.told = Some(Instant::now());
             let words = format_args!("a client could not connect: {why}");
+            self.notes.tell(words, &self.progress);
+        }
+        if let Some(why) = listener.scarce.take() {
+            self.notes.tell(format_args!("streams wait: {why}"), &self.progress);
+        }
+        let (told, at) = self.removed;
+        let removed = listener.removed_parts() - told;
+        if removed > 0 && at.is_none_or(|at| at.elapsed() >= TOLD) {
+            self.removed = (told + removed, Some(Instant::now()));
+            let most = self.args.keep_parts;
+            let words = format_args!("removed {removed} .part: --keep-parts {most}");
             self.notes.tell(words, &self.progress);
         }
         self.notes.write_out();

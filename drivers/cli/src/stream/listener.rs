@@ -7,16 +7,19 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gapless_core::demux::{AcceptorId, Direction, TOO_MANY};
+use gapless_core::demux::{AcceptorId, Direction, TOO_MANY, TOO_MANY_OF_PEER};
 use gapless_quic::tagged::{Notice, Opened, Streams};
-use gapless_quic::{Acceptors, ConnectionId, Endpoint, Event, Reason, StreamId};
+use gapless_quic::{Acceptors, ConnectionId, Endpoint, Event, Reason, Refusal, StreamId};
 
 use super::command::{Answer, Command, Dying};
 use super::incoming::{End, Incoming, Taken, Target};
 use super::pipes::Signals;
+use super::queue::{Client, Network, Queue};
 use super::sink::{self, Sink};
 use super::store::Folder;
 use super::{codes, ends};
+
+mod limits;
 
 /// Who takes all streams.
 pub(super) const ACCEPTOR: AcceptorId = AcceptorId(1);
@@ -46,6 +49,10 @@ pub(super) struct Settings {
     pub(super) parallel: usize,
     /// Bytes of a stream at most.
     pub(super) max_bytes: u64,
+    /// How long a client may let a stream wait while others wait for its turn.
+    pub(super) stream_timeout: Duration,
+    /// How long a command may take.
+    pub(super) exec_timeout: Option<Duration>,
     /// After what silence a connection counts as lost.
     pub(super) idle: Duration,
     pub(super) signals: Signals,
@@ -56,10 +63,16 @@ pub(super) struct Listener {
     settings: Settings,
     incoming: BTreeMap<StreamId, Incoming>,
     by_key: BTreeMap<u64, StreamId>,
-    /// Streams whose turn has not come.
-    waiting: VecDeque<StreamId>,
-    /// Streams whose turn it is.
-    active: usize,
+    /// Streams whose turn has not come, and who has turns.
+    queue: Queue,
+    /// Until when no stream begins: there was no descriptor, process or thread for one.
+    scarce_until: Option<Instant>,
+    /// When that was last told.
+    scarce_told: Option<Instant>,
+    /// What is to be told of that.
+    pub(super) scarce: Option<String>,
+    /// When limits of time are looked at next.
+    look_at: Option<Instant>,
     taken: u64,
     last_key: u64,
     /// Files that have something that the system does not.
@@ -74,8 +87,8 @@ pub(super) struct Listener {
     pub(super) ended: VecDeque<Taken>,
     /// The last client that could not connect, and why.
     pub(super) unconnected: Option<String>,
-    /// Whether somebody ended the program.
-    is_interrupted: bool,
+    /// Whether somebody wants an end: no more streams are taken.
+    is_draining: bool,
     /// Why standard output takes nothing more, if so.
     pub(super) deaf: Option<io::Error>,
     /// Whether nobody hears now how streams ended: no more begin.
@@ -90,8 +103,11 @@ impl Listener {
             settings,
             incoming: BTreeMap::new(),
             by_key: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            active: 0,
+            queue: Queue::default(),
+            scarce_until: None,
+            scarce_told: None,
+            scarce: None,
+            look_at: None,
             taken: 0,
             last_key: 0,
             unwritten: BTreeSet::new(),
@@ -101,7 +117,7 @@ impl Listener {
             connections: BTreeSet::new(),
             ended: VecDeque::new(),
             unconnected: None,
-            is_interrupted: false,
+            is_draining: false,
             deaf: None,
             is_unheard: false,
             bytes: 0,
@@ -110,7 +126,17 @@ impl Listener {
 
     /// Whether it has taken as many streams as it should, and they have ended.
     pub(super) fn is_done(&self) -> bool {
-        self.is_sated() && self.incoming.is_empty()
+        (self.is_sated() || self.is_draining) && self.incoming.is_empty()
+    }
+
+    /// Takes no more streams; those that were taken go on.
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// How many files that are not whole were removed.
+    pub(super) fn removed_parts(&self) -> u64 {
+        if let Output::Folder(folder) = &self.settings.output { folder.removed } else { 0 }
     }
 
     /// Streams that are being taken, those included that wait.
@@ -148,8 +174,7 @@ impl Listener {
 
     /// Breaks off all streams, and takes no more.
     pub(super) fn interrupt(&mut self, streams: &mut Streams<'_>) {
-        self.is_interrupted = true;
-        self.waiting.clear();
+        self.is_draining = true;
         let open: Vec<StreamId> = self.incoming.keys().copied().collect();
         for stream in open {
             self.end(streams.endpoint, stream, End::Interrupted);
@@ -159,7 +184,6 @@ impl Listener {
     /// A stream's turn has come.
     fn begin(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
         let Some(incoming) = self.incoming.get_mut(&stream) else { return };
-        self.active += 1;
         let Settings { output, signals, .. } = &mut self.settings;
         let key = incoming.key;
         let target = match output {
@@ -178,25 +202,43 @@ impl Listener {
                 Target::Waiting(first) => first,
                 _ => Bytes::new(),
             },
-            Err(error) => {
-                self.active -= 1;
-                return self.end(streams.endpoint, stream, End::CannotStore(error));
-            }
+            Err(error) => return self.not_begun(streams, stream, error),
         };
+        (incoming.turn, incoming.moved) = (Some(streams.now), streams.now);
         let is_whole = incoming.is_whole;
-        // One that is over needs nothing more read.
-        let _ = streams.endpoint.resume(stream);
+        self.resume(streams, stream);
         self.give(streams, stream, first, is_whole);
     }
 
     /// Lets as many streams begin as have their turn now.
     fn next_in_turn(&mut self, streams: &mut Streams<'_>) {
-        while self.active < self.settings.parallel
+        while self.queue.active() < self.settings.parallel
             && self.deaf.is_none()
             && !self.is_unheard
-            && let Some(stream) = self.waiting.pop_front()
+            && !self.is_scarce(streams.now)
+            && let Some(key) = self.queue.next()
+            && let Some(&stream) = self.by_key.get(&key)
         {
             self.begin(streams, stream);
+        }
+    }
+
+    /// Lets what comes of a stream wait.
+    fn pause(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+        if let Some(incoming) = self.incoming.get_mut(&stream) {
+            incoming.is_paused = true;
+            // One that is over needs nothing more read, here and below.
+            let _ = streams.endpoint.pause(stream);
+        }
+    }
+
+    /// Takes what comes of a stream again.
+    fn resume(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+        if let Some(incoming) = self.incoming.get_mut(&stream) {
+            if std::mem::take(&mut incoming.is_paused) {
+                incoming.moved = streams.now;
+            }
+            let _ = streams.endpoint.resume(stream);
         }
     }
 
@@ -206,13 +248,15 @@ impl Listener {
         if !bytes.is_empty() {
             match incoming.target.push(bytes) {
                 Ok(true) => {}
-                Ok(false) => {
-                    let _ = streams.endpoint.pause(stream);
-                }
+                Ok(false) => self.pause(streams, stream),
                 Err(error) => return self.end(streams.endpoint, stream, End::CannotStore(error)),
             }
-            if matches!(incoming.target, Target::Part(_) | Target::Output(..)) {
-                self.unwritten.insert(stream);
+            match self.incoming.get(&stream).map(|incoming| (&incoming.target, incoming.key)) {
+                Some((Target::Part(_) | Target::Output(..), _)) => {
+                    self.unwritten.insert(stream);
+                }
+                Some((Target::Waiting(_), key)) => self.queue.ready(key),
+                _ => {}
             }
         }
         if fin {
@@ -225,7 +269,7 @@ impl Listener {
         let Some(incoming) = self.incoming.get_mut(&stream) else { return };
         incoming.is_whole = true;
         match &mut incoming.target {
-            Target::Waiting(_) => {}
+            Target::Waiting(_) => self.queue.ready(incoming.key),
             Target::Part(_) => self.end(streams.endpoint, stream, End::Complete),
             Target::Output(sink, _) => {
                 if let Err(error) = sink.end() {
@@ -258,17 +302,31 @@ impl Listener {
                 _ => sink.go_on(),
             },
             Target::Command(command) => {
-                let answer = command.answer(|bytes| endpoint.write(stream, bytes));
+                let moved = &mut incoming.moved;
+                let answer = command.answer(|bytes| {
+                    let written = endpoint.write(stream, bytes)?;
+                    if written > 0 {
+                        *moved = streams.now;
+                    }
+                    Ok::<usize, Refusal>(written)
+                });
                 let fed = command.input.result();
                 let is_fed = fed.is_some();
-                if matches!(fed, Some(Err(_))) && !incoming.is_whole {
-                    // It reads no more: what comes would be for nobody.
+                let has_enough = matches!(fed, Some(Err(_))) && !incoming.is_whole;
+                if has_enough && incoming.is_bidirectional {
+                    // It reads no more: what comes would be for nobody. Whether that is well its answer says.
                     let _ = endpoint.stop(stream, codes::ENOUGH);
                 }
-                let has_room = command.input.go_on();
+                let has_room = command.input.go_on() && !has_enough;
                 // As long as somebody holds its output it is not asked how it ended.
                 if answer == Answer::Over {
                     match command.status() {
+                        // A reset would overtake the answer.
+                        Ok(Some(status))
+                            if !status.success() && !command.is_answer_acknowledged() =>
+                        {
+                            self.look_again(streams.now, stream, true);
+                        }
                         Ok(Some(status)) => {
                             let end = match (status.success(), incoming.is_whole) {
                                 (false, _) => End::CommandFailed(status),
@@ -286,8 +344,9 @@ impl Listener {
                 has_room
             }
         };
-        if has_room {
-            let _ = streams.endpoint.resume(stream);
+        match has_room {
+            true => self.resume(streams, stream),
+            false => self.pause(streams, stream),
         }
     }
 
@@ -323,20 +382,24 @@ impl Listener {
         self.unwritten.remove(&stream);
         self.ending.remove(&stream);
         let target = std::mem::replace(&mut incoming.target, Target::Waiting(Bytes::new()));
-        self.active -= usize::from(!matches!(target, Target::Waiting(_)));
+        let was_active = !matches!(target, Target::Waiting(_));
+        self.queue.remove(incoming.key, incoming.client, was_active);
+        let network = incoming.client.network;
         let mut file = None;
         match target {
             Target::Part(part) => match (&mut self.settings.output, &end) {
-                (Output::Folder(folder), End::Complete) => match folder.finish(part) {
+                (Output::Folder(folder), End::Complete) => match folder.finish(part, network) {
                     Ok(path) => file = Some(path),
                     Err(unfinished) => {
                         file = unfinished.part;
                         end = End::CannotStore(unfinished.error);
                     }
                 },
-                (_, End::CannotStore(_)) => drop(part),
                 // The first thing that went wrong is what is told.
-                _ => file = part.abandon(),
+                (Output::Folder(folder), _) if !matches!(end, End::CannotStore(_)) => {
+                    file = folder.abandon(part, network);
+                }
+                _ => drop(part),
             },
             Target::Command(command) => {
                 // One that failed or was content is gone; what it may have left goes on.
@@ -346,11 +409,20 @@ impl Listener {
                     self.reap_at = self.reap_at.or(Some(Instant::now() + REAP));
                 }
             }
-            Target::Waiting(_) => self.waiting.retain(|other| *other != stream),
-            Target::Output(..) => {}
+            Target::Waiting(_) | Target::Output(..) => {}
         }
         tell(endpoint, stream, &end);
         self.ended.push_back(Taken::new(&incoming, &end, file, incoming.begun.elapsed()));
+    }
+
+    /// A stream that waits gives way to one of another client, as if it had been refused at once.
+    fn displace(&mut self, endpoint: &mut Endpoint, key: u64) {
+        let Some(stream) = self.by_key.remove(&key) else { return };
+        if let Some(incoming) = self.incoming.remove(&stream) {
+            self.queue.remove(key, incoming.client, false);
+        }
+        self.taken -= 1;
+        refuse(endpoint, stream, TOO_MANY_OF_PEER);
     }
 
     /// A connection is over: what came whole goes on without it.
@@ -385,6 +457,13 @@ impl Listener {
     }
 }
 
+/// Takes nothing of a stream.
+fn refuse(endpoint: &mut Endpoint, stream: StreamId, code: u64) {
+    // One that is over needs no refusing.
+    let _ = endpoint.stop(stream, code);
+    let _ = endpoint.reset(stream, code);
+}
+
 /// Tells the peer how its stream ended.
 fn tell(endpoint: &mut Endpoint, stream: StreamId, end: &End) {
     // What is over already needs no telling.
@@ -396,10 +475,7 @@ fn tell(endpoint: &mut Endpoint, stream: StreamId, end: &End) {
             let _ = endpoint.stop(stream, end.code());
             let _ = endpoint.finish(stream);
         }
-        _ => {
-            let _ = endpoint.stop(stream, end.code());
-            let _ = endpoint.reset(stream, end.code());
-        }
+        _ => refuse(endpoint, stream, end.code()),
     }
 }
 
@@ -410,16 +486,23 @@ impl Acceptors for Listener {
             return false;
         }
         let Some(peer) = streams.endpoint.peer(stream.connection) else { return false };
-        if self.is_interrupted {
+        if self.is_draining {
             tell(streams.endpoint, stream, &End::Interrupted);
             return true;
         }
         // What ended while it waited is to be told, too.
         let untold = if self.is_unheard { self.ended.len() } else { 0 };
-        if self.waiting.len() + untold >= WAITING {
-            let _ = streams.endpoint.stop(stream, TOO_MANY);
-            let _ = streams.endpoint.reset(stream, TOO_MANY);
-            return true;
+        let client = Client {
+            network: Network::of(peer.address.ip()),
+            connection: stream.connection.number(),
+        };
+        if self.queue.len() + untold >= WAITING {
+            let displaced = self.queue.displaced_by(client.network).filter(|_| untold == 0);
+            let Some(key) = displaced else {
+                refuse(streams.endpoint, stream, TOO_MANY);
+                return true;
+            };
+            self.displace(streams.endpoint, key);
         }
         self.taken += 1;
         if self.is_sated() {
@@ -431,15 +514,23 @@ impl Acceptors for Listener {
             key: self.last_key,
             tag,
             peer: peer.address,
+            client,
             is_bidirectional: stream.direction() == Direction::Bidirectional,
             begun: streams.now,
+            turn: None,
+            moved: streams.now,
+            is_paused: false,
             bytes: 0,
             is_whole: false,
             target: Target::Waiting(Bytes::new()),
         };
         self.incoming.insert(stream, incoming);
-        let _ = streams.endpoint.pause(stream);
-        self.waiting.push_back(stream);
+        // A file is made when there is something to be put into it.
+        let is_ready = !matches!(self.settings.output, Output::Folder(_));
+        if is_ready {
+            self.pause(streams, stream);
+        }
+        self.queue.push(self.last_key, client, is_ready);
         self.next_in_turn(streams);
         true
     }
@@ -448,6 +539,7 @@ impl Acceptors for Listener {
         match notice {
             Notice::Data { stream, bytes, fin, .. } => {
                 let Some(incoming) = self.incoming.get_mut(&stream) else { return };
+                incoming.moved = streams.now;
                 incoming.bytes += bytes.len() as u64;
                 self.bytes += bytes.len() as u64;
                 if incoming.bytes > self.settings.max_bytes {

@@ -97,6 +97,10 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
     tagged.with(turns.endpoint(), Instant::now(), |streams, sender| sender.close(streams, code));
     turns.flush(&mut tagged);
     let sender = tagged.acceptors();
+    // What a command wrote before it failed is written, however slowly.
+    while !sender.answer_is_written() && !stop.is_asked() {
+        turns.rest()?;
+    }
     let part = sender.abandon_answer();
     if let Some(part) = &part {
         say(format_args!("what came of the answer is in {}", part.display()));
@@ -104,6 +108,7 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
     sent.peer = sender.peer.as_ref().map(|peer| peer.address);
     let fingerprint = sender.peer.as_ref().and_then(|peer| peer.fingerprint);
     sent.fingerprint = fingerprint.map(|of| Fingerprint(of).to_string());
+    sent.has_enough = sender.has_enough;
     sent.bytes = sender.sent;
     sent.answer_bytes = sender.answered;
     sent.answer_part = part.map(|part| part.display().to_string());
@@ -237,6 +242,9 @@ struct Sent {
     answer_bytes: u64,
     /// The file with what came of an answer that is not whole.
     answer_part: Option<String>,
+    /// Whether it was taken by somebody who succeeded without reading all of it.
+    #[serde(skip)]
+    has_enough: bool,
     end: &'static str,
     exit_code: u8,
     /// What is wrong, in words, of a stream that is not complete.
@@ -249,7 +257,7 @@ impl Sent {
     fn ended(&mut self, result: &Result<(), Failure>, elapsed: Duration) {
         let outcome =
             result.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Complete);
-        self.end = name(outcome);
+        self.end = if self.has_enough { "enough" } else { name(outcome) };
         self.exit_code = outcome.code();
         self.error = result.as_ref().err().map(|failure| failure.what().to_owned());
         self.elapsed_seconds = elapsed.as_secs_f64();
@@ -263,7 +271,8 @@ impl Sent {
             0 => String::new(),
             bytes => format!(", {bytes} bytes of answer"),
         };
-        format!("{tag}{peer}: {bytes} bytes in {elapsed_seconds:.2} s, complete{answer}\n")
+        let end = if self.has_enough { "as much as was wanted" } else { "complete" };
+        format!("{tag}{peer}: {bytes} bytes in {elapsed_seconds:.2} s, {end}{answer}\n")
     }
 }
 

@@ -25,7 +25,14 @@ const OWN: AcceptorId = AcceptorId(1);
 /// What is sent.
 pub(super) enum Source {
     /// A file: it keeps nobody waiting.
-    File(File),
+    File {
+        /// The file.
+        file: File,
+        /// How long it was when it was opened.
+        length: u64,
+        /// How much of it was read.
+        read: u64,
+    },
     /// What may.
     Pipe(Reader),
 }
@@ -59,7 +66,8 @@ impl Source {
         }
         if metadata.is_file() {
             let file = File::open(path).map_err(failed("open"))?;
-            return Ok((Self::File(file), Some(metadata.len())));
+            let length = file.metadata().map_err(failed("open"))?.len();
+            return Ok((Self::File { file, length, read: 0 }, Some(length)));
         }
         let path = path.to_owned();
         let reader = Reader::new(|| File::open(path), key, signals);
@@ -68,15 +76,33 @@ impl Source {
 
     fn next(&mut self) -> Next {
         match self {
-            Self::File(file) => {
+            Self::File { file, length, read } => {
                 let mut block = Vec::with_capacity(BLOCK);
                 match file.take(BLOCK as u64).read_to_end(&mut block) {
-                    Ok(0) => Next::End,
-                    Ok(_) => Next::Bytes(block.into()),
+                    Ok(0) => Self::end(file, *length, *read),
+                    Ok(more) => {
+                        *read += more as u64;
+                        Next::Bytes(block.into())
+                    }
                     Err(error) => Next::Failed(error),
                 }
             }
             Self::Pipe(reader) => reader.next(),
+        }
+    }
+
+    /// The end of a file, unless it was cut short meanwhile: then what came is not what was to be sent. What was
+    /// added meanwhile is sent, too. Files of some file systems (sysfs) are shorter than they say.
+    fn end(file: &File, length: u64, read: u64) -> Next {
+        match file.metadata() {
+            Ok(now) if read < length && now.len() < length => {
+                let now = now.len();
+                Next::Failed(io::Error::other(format!(
+                    "it had {length} bytes and was cut to {now} while it was sent"
+                )))
+            }
+            Ok(_) => Next::End,
+            Err(error) => Next::Failed(error),
         }
     }
 }
@@ -122,6 +148,8 @@ pub(super) struct Sender {
     unsent: Bytes,
     sending: Sending,
     is_answered: bool,
+    /// Whether the peer succeeded without having read all.
+    pub(super) has_enough: bool,
     /// Bytes that were given to the connection.
     pub(super) sent: u64,
     /// Bytes of the answer.
@@ -145,6 +173,7 @@ impl Sender {
             unsent: Bytes::new(),
             sending: Sending::Open,
             is_answered: false,
+            has_enough: false,
             sent: 0,
             answered: 0,
             refusal: None,
@@ -183,6 +212,12 @@ impl Sender {
         {
             self.unwritten(&error);
         }
+    }
+
+    /// The answer will not be whole: whether all that came of it is written, or cannot be.
+    pub(super) fn answer_is_written(&mut self) -> bool {
+        let Some(Answer { sink, .. }) = &mut self.settings.answer else { return true };
+        self.answered == 0 || sink.end().is_err() || sink.result().is_some()
     }
 
     /// The answer will not be whole: where there is what came of it, if it is in a file.
@@ -338,10 +373,8 @@ impl Sender {
             self.code = codes::CANNOT_STORE;
             return self.fail(Failure::io("write", &self.settings.answer_name, &error));
         }
-        match self.sending {
-            Sending::Enough => self.broken_off(codes::ENOUGH),
-            _ => self.result = Some(Ok(())),
-        }
+        self.has_enough = self.sending == Sending::Enough;
+        self.result = Some(Ok(()));
     }
 
     fn disconnected(&mut self, connection: ConnectionId, reason: &Reason) {
@@ -378,7 +411,8 @@ impl Acceptors for Sender {
                     self.sending = Sending::Arrived;
                     self.look();
                 }
-                Event::Stopped { code: codes::ENOUGH, .. } if self.settings.answer.is_some() => {
+                // What became of it its answer says, if there is to be one.
+                Event::Stopped { code: codes::ENOUGH, .. } => {
                     // Whoever wants no more of nothing has had all of it.
                     let is_empty = self.sending == Sending::Ended && self.sent == 0;
                     self.sending = if is_empty { Sending::Arrived } else { Sending::Enough };

@@ -1,14 +1,16 @@
 //! Streams as files in a folder: written under another name, and renamed when they are whole. Nothing that
 //! is there is ever overwritten.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::pipes::{SLICES, write_all};
+use super::queue::Network;
 use super::tags;
 use crate::failure::Failure;
 
@@ -16,6 +18,8 @@ use crate::failure::Failure;
 pub(super) const PART: &str = ".part";
 /// Numbers that are tried for a file, if somebody else puts files into the folder.
 const TRIES: usize = 1000;
+/// How far a number is from the one before it at most, to have been given here.
+const APART: u64 = 1_000_000_000;
 
 /// A folder that streams are put into.
 #[derive(Debug)]
@@ -25,27 +29,36 @@ pub(super) struct Folder {
     last: u64,
     /// Files in it that are not whole, of earlier.
     pub(super) parts: usize,
+    /// Files that are not whole, of this run: whose they are, the oldest first.
+    kept: VecDeque<(Network, Place)>,
+    /// Files of this run that are kept though they are not whole, at most.
+    most_kept: usize,
+    /// How many were removed, since they would have been more.
+    pub(super) removed: u64,
 }
 
 impl Folder {
-    /// Makes the folder, if it is not there, and finds the last number in it.
+    /// Makes the folder, if it is not there, and finds the last number in it. Of files that are not whole it
+    /// will keep `most_kept`, beside those of earlier.
     ///
     /// # Errors
     /// It cannot be made or listed.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, most_kept: usize) -> Result<Self, Failure> {
         let failed = |doing| move |error: io::Error| Failure::file(doing, path, &error);
         std::fs::create_dir_all(path).map_err(failed("make the folder"))?;
-        let (mut last, mut parts) = (0, 0);
+        let (mut numbers, mut parts) = (Vec::new(), 0);
         for entry in path.read_dir().map_err(failed("list"))? {
             let name = entry.map_err(failed("list"))?.file_name();
             let Some((name, number)) = name.to_str().and_then(|name| Some((name, number(name)?)))
             else {
                 continue;
             };
-            last = last.max(number);
+            numbers.push(number);
             parts += usize::from(name.ends_with(PART));
         }
-        Ok(Self { path: path.to_owned(), last, parts })
+        let last = last(numbers);
+        let path = path.to_owned();
+        Ok(Self { path, last, parts, kept: VecDeque::new(), most_kept, removed: 0 })
     }
 
     /// Begins a file for a stream of this tag: `TAG.NUMBER.part`.
@@ -59,11 +72,15 @@ impl Folder {
             if path.symlink_metadata().is_ok() {
                 continue;
             }
-            let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(PART);
-            match part(&self.path, &name) {
+            let name = part_of(&path);
+            match File::create_new(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                file => return Ok(Part { file: Gathered::new(file?), path, tag }),
+                file => {
+                    let file = file?;
+                    let place = Place::of(&file, name.clone())?;
+                    let file = NamedTempFile::from_parts(file, TempPath::try_from_path(name)?);
+                    return Ok(Part { file: Gathered::new(file), path, tag, place });
+                }
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -73,57 +90,131 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be written, and is removed; or it cannot be renamed, and stays as a part.
-    pub(super) fn finish(&mut self, part: Part) -> Result<PathBuf, Unfinished> {
-        let place = part.place();
-        let Part { file, mut path, tag } = part;
-        let unfinished = |file: NamedTempFile, error| Unfinished {
-            error,
-            part: file.keep().is_ok().then_some(place),
-        };
-        let mut file = file.flush().map_err(|error| Unfinished { error, part: None })?;
+    pub(super) fn finish(&mut self, part: Part, client: Network) -> Result<PathBuf, Unfinished> {
+        let Part { file, mut path, tag, place } = part;
+        let lost = |error| Unfinished { error, part: None };
+        let mut file = file.flush().map_err(lost)?;
+        if !place.is_there() {
+            // Whatever has its name is somebody else's.
+            let _ = file.keep();
+            return Err(lost(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("somebody removed or replaced {}", place.path.display()),
+            )));
+        }
+        let mut why = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..TRIES {
             match file.persist_noclobber(&path) {
                 Ok(_) => return Ok(path),
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    file = error.file;
-                    path = self.next(&tag);
-                }
-                Err(error) => return Err(unfinished(error.file, error.error)),
+                Err(error) => (file, why) = (error.file, error.error),
+            }
+            if why.kind() != io::ErrorKind::AlreadyExists {
+                break;
+            }
+            path = self.next(&tag);
+        }
+        Err(Unfinished { error: why, part: self.keep(file, place, client) })
+    }
+
+    /// A file will not be whole: what there is of it stays, and is told, unless its end cannot be written: then
+    /// it is removed, as one that is dropped.
+    pub(super) fn abandon(&mut self, part: Part, client: Network) -> Option<PathBuf> {
+        let Part { file, place, .. } = part;
+        self.keep(file.flush().ok()?, place, client)
+    }
+
+    /// Keeps a file as a part: where it is, if it is there and may stay. If there are too many, the oldest of
+    /// the client that has the most goes.
+    fn keep(&mut self, file: NamedTempFile, place: Place, client: Network) -> Option<PathBuf> {
+        // From here on it is removed only by what it is.
+        file.keep().ok()?;
+        if !place.is_there() {
+            return None;
+        }
+        let path = place.path.clone();
+        self.kept.push_back((client, place));
+        if self.kept.len() > self.most_kept {
+            let mut counts: BTreeMap<Network, usize> = BTreeMap::new();
+            for (client, _) in &self.kept {
+                *counts.entry(*client).or_default() += 1;
+            }
+            let most = self.kept.iter().enumerate().rev().max_by_key(|(_, (of, _))| counts[of]);
+            let most = most.map(|(at, _)| at);
+            if let Some((_, place)) = most.and_then(|at| self.kept.remove(at))
+                && place.is_there()
+                && std::fs::remove_file(&place.path).is_ok()
+            {
+                self.removed += 1;
             }
         }
-        Err(unfinished(file, io::ErrorKind::AlreadyExists.into()))
+        path.symlink_metadata().is_ok().then_some(path)
     }
 
     fn next(&mut self, tag: &str) -> PathBuf {
-        self.last += 1;
+        self.last = self.last.saturating_add(1);
         self.path.join(format!("{tag}.{:06}", self.last))
     }
 }
 
-/// Makes `name`, which must not be there yet.
-fn part(folder: &Path, name: &std::ffi::OsStr) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    ordinary(builder.prefix(name).rand_bytes(0)).tempfile_in(folder)
+/// What a file is called until it is whole.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(PART);
+    name.into()
 }
 
-/// Gives a file the permissions of any other; the process's mask takes from them.
-pub(super) fn ordinary<'a, 'b, 'c>(
-    builder: &'c mut tempfile::Builder<'a, 'b>,
-) -> &'c mut tempfile::Builder<'a, 'b> {
+/// The last of the numbers that were given here. Somebody may have planted larger ones, beyond which there is
+/// no number left.
+fn last(mut numbers: Vec<u64>) -> u64 {
+    numbers.sort_unstable();
+    let follows = |last: u64, next: u64| (next - last <= APART).then_some(next);
+    numbers
+        .into_iter()
+        .try_fold(0, |last, next| follows(last, next).ok_or(last))
+        .unwrap_or_else(|last| last)
+}
+
+/// A file's place: its name in the folder as that was named, and which file it is, so that another one that has
+/// taken the name is not taken for it.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    id: (u64, u64),
+}
+
+impl Place {
+    #[cfg(unix)]
+    fn id(metadata: &std::fs::Metadata) -> (u64, u64) {
+        use std::os::unix::fs::MetadataExt;
+        (metadata.dev(), metadata.ino())
     }
-    builder
+
+    fn of(file: &File, path: PathBuf) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let _ = &metadata;
+        Ok(Self {
+            path,
+            #[cfg(unix)]
+            id: Self::id(&metadata),
+        })
+    }
+
+    /// Whether the file is there.
+    fn is_there(&self) -> bool {
+        self.path.symlink_metadata().is_ok_and(|there| {
+            #[cfg(unix)]
+            return Self::id(&there) == self.id;
+            #[cfg(not(unix))]
+            there.is_file()
+        })
+    }
 }
 
 /// The number of a file that was made here.
 fn number(name: &str) -> Option<u64> {
     let name = name.strip_suffix(PART).unwrap_or(name);
-    let digits = name.rsplit_once('.')?.1;
-    // What could overflow was not made here.
-    digits.parse().ok().filter(|_| digits.len() <= 18)
+    name.rsplit_once('.')?.1.parse().ok()
 }
 
 /// A file that did not get its name.
@@ -141,6 +232,7 @@ pub(super) struct Part {
     file: Gathered<NamedTempFile>,
     path: PathBuf,
     tag: String,
+    place: Place,
 }
 
 impl Part {
@@ -158,21 +250,6 @@ impl Part {
     /// It cannot be written.
     pub(super) fn write_out(&mut self) -> io::Result<()> {
         self.file.write_out()
-    }
-
-    /// It will not be whole: what there is of it stays, and is told, unless its end cannot be written: then it is
-    /// removed, as one that is dropped.
-    pub(super) fn abandon(self) -> Option<PathBuf> {
-        let place = self.place();
-        self.file.flush().ok()?.keep().ok()?;
-        Some(place)
-    }
-
-    /// Where it is until it is whole: in the folder as it was named.
-    fn place(&self) -> PathBuf {
-        let mut place = self.path.clone().into_os_string();
-        place.push(PART);
-        place.into()
     }
 }
 
@@ -244,14 +321,77 @@ mod tests {
         names
     }
 
+    fn client(number: u8) -> Network {
+        Network::of([10, 0, 0, number].into())
+    }
+
+    /// A stream of this client that is broken off.
+    fn broken(folder: &mut Folder, of: u8) -> Option<PathBuf> {
+        let part = folder.begin(b"logs").unwrap();
+        folder.abandon(part, client(of))
+    }
+
+    #[test]
+    fn parts_are_kept_up_to_a_number_and_who_leaves_most_loses_the_oldest() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("logs.000001.part"), "of earlier").unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
+        for of in [1, 2, 2, 2] {
+            assert!(broken(&mut folder, of).is_some());
+        }
+        assert_eq!(folder.removed, 2);
+        assert_eq!(
+            names(place.path()),
+            ["logs.000001.part", "logs.000002.part", "logs.000005.part"]
+        );
+        let mut none = Folder::open(place.path(), 0).unwrap();
+        assert_eq!(broken(&mut none, 1), None);
+        assert_eq!(names(place.path()).len(), 3);
+    }
+
+    #[test]
+    fn a_part_that_is_gone_is_not_told_and_another_in_its_place_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let path = place.path().join("logs.000001.part");
+        let [gone, replaced] = [0, 1].map(|_| folder.begin(b"logs").unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(folder.abandon(gone, client(1)), None);
+        let path = place.path().join("logs.000002.part");
+        let theirs = place.path().join("theirs");
+        std::fs::write(&theirs, "theirs").unwrap();
+        std::fs::rename(&theirs, &path).unwrap();
+        let unfinished = folder.finish(replaced, client(1)).unwrap_err();
+        assert_eq!(unfinished.part, None);
+        assert!(unfinished.error.to_string().contains("replaced"), "{}", unfinished.error);
+        assert_eq!(names(place.path()), ["logs.000002.part"]);
+        assert_eq!(std::fs::read(path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_number_that_somebody_planted_ends_nothing() {
+        for planted in ["x.999999999999999999", "x.18446744073709551615", "x.99999999999"] {
+            let place = tempfile::tempdir().unwrap();
+            for name in ["logs.000007", planted] {
+                std::fs::write(place.path().join(name), "").unwrap();
+            }
+            for expected in ["logs.000008", "logs.000009"] {
+                let mut folder = Folder::open(place.path(), 2).unwrap();
+                let part = folder.begin(b"logs").unwrap();
+                assert_eq!(folder.finish(part, client(1)).unwrap(), place.path().join(expected));
+            }
+        }
+        assert_eq!(last(vec![1_000_000_005, 6]), 1_000_000_005);
+    }
+
     #[test]
     fn a_file_has_its_name_only_when_it_is_whole() {
         let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path()).unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
         let mut part = folder.begin(b"logs").unwrap();
         part.push(Bytes::from_static(b"one")).unwrap();
         assert_eq!(names(place.path()), ["logs.000001.part"]);
-        assert_eq!(folder.finish(part).unwrap(), place.path().join("logs.000001"));
+        assert_eq!(folder.finish(part, client(1)).unwrap(), place.path().join("logs.000001"));
         assert_eq!(names(place.path()), ["logs.000001"]);
         assert_eq!(std::fs::read(place.path().join("logs.000001")).unwrap(), b"one");
     }
@@ -259,20 +399,20 @@ mod tests {
     #[test]
     fn what_was_broken_off_stays_as_a_part() {
         let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path()).unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
         let mut part = folder.begin(b"logs").unwrap();
         part.push(Bytes::from_static(b"half")).unwrap();
-        let path = part.abandon().unwrap();
+        let path = folder.abandon(part, client(1)).unwrap();
         assert_eq!(path, place.path().join("logs.000001.part"));
         assert_eq!(std::fs::read(path).unwrap(), b"half");
     }
 
     /// A part of which nothing can be written any more.
     fn unwritable(folder: &mut Folder) -> Part {
-        let Part { file, path, tag } = folder.begin(b"logs").unwrap();
-        let place = file.file.into_temp_path();
-        let read_only = NamedTempFile::from_parts(File::open(&place).unwrap(), place);
-        let mut part = Part { file: Gathered::new(read_only), path, tag };
+        let Part { file, path, tag, place } = folder.begin(b"logs").unwrap();
+        let name = file.file.into_temp_path();
+        let read_only = NamedTempFile::from_parts(File::open(&name).unwrap(), name);
+        let mut part = Part { file: Gathered::new(read_only), path, tag, place };
         part.push(Bytes::from_static(b"lost")).unwrap();
         part
     }
@@ -280,10 +420,11 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_removed() {
         let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path()).unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
         let part = unwritable(&mut folder);
-        assert_eq!(folder.finish(part).unwrap_err().part, None);
-        assert_eq!(unwritable(&mut folder).abandon(), None);
+        assert_eq!(folder.finish(part, client(1)).unwrap_err().part, None);
+        let part = unwritable(&mut folder);
+        assert_eq!(folder.abandon(part, client(1)), None);
         assert!(names(place.path()).is_empty());
     }
 
@@ -293,7 +434,7 @@ mod tests {
         for name in ["logs.000004", "logs.000006.part", "x.1.part", "song.part", "x.7.old"] {
             std::fs::write(place.path().join(name), "old").unwrap();
         }
-        assert_eq!(Folder::open(place.path()).unwrap().parts, 2);
+        assert_eq!(Folder::open(place.path(), 2).unwrap().parts, 2);
     }
 
     #[test]
@@ -301,12 +442,12 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("logs.000004"), "old").unwrap();
         std::fs::write(place.path().join("other.000006.part"), "old").unwrap();
-        let mut folder = Folder::open(place.path()).unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
         let part = folder.begin(b"logs").unwrap();
         // Somebody else is quicker.
         std::fs::write(place.path().join("logs.000007"), "theirs").unwrap();
         std::fs::write(place.path().join("logs.000008"), "theirs").unwrap();
-        assert_eq!(folder.finish(part).unwrap(), place.path().join("logs.000009"));
+        assert_eq!(folder.finish(part, client(1)).unwrap(), place.path().join("logs.000009"));
         for name in ["logs.000004", "other.000006.part", "logs.000007", "logs.000008"] {
             assert_ne!(std::fs::read(place.path().join(name)).unwrap(), b"", "{name}");
         }
@@ -317,13 +458,13 @@ mod tests {
     fn a_link_out_of_the_folder_is_not_followed() {
         let place = tempfile::tempdir().unwrap();
         let inside = place.path().join("inside");
-        let mut folder = Folder::open(&inside).unwrap();
+        let mut folder = Folder::open(&inside, 2).unwrap();
         let outside = place.path().join("outside");
         for name in ["logs.000001", "logs.000002.part"] {
             std::os::unix::fs::symlink(&outside, inside.join(name)).unwrap();
         }
         let part = folder.begin(b"logs").unwrap();
-        assert_eq!(folder.finish(part).unwrap(), inside.join("logs.000003"));
+        assert_eq!(folder.finish(part, client(1)).unwrap(), inside.join("logs.000003"));
         assert!(!outside.exists());
     }
 
@@ -332,7 +473,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("file");
         std::fs::write(&path, "").unwrap();
-        let failure = Folder::open(&path).unwrap_err();
+        let failure = Folder::open(&path, 2).unwrap_err();
         assert!(failure.to_string().contains("cannot make the folder"), "{failure}");
     }
 }

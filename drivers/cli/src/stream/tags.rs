@@ -7,13 +7,15 @@ use std::fmt::Write;
 /// within the 255 bytes of file systems.
 const LONGEST: usize = 160;
 
-/// A tag with every byte but letters, digits, `-`, `_` and `.` as `%XX`; so it is one word, and two tags
-/// are never written alike.
+/// A tag with every byte but letters, digits, `-`, `_` and `.` as `%XX`, and so a `-` or `.` that it begins
+/// with: it is one word, no option of a command, no hidden file and no way out of a folder. Two tags are never
+/// written alike.
 pub(super) fn written(tag: &[u8]) -> String {
-    tag.iter().fold(String::with_capacity(tag.len()), |mut written, &byte| {
-        push(&mut written, byte, byte == b'.');
-        written
-    })
+    let mut written = String::with_capacity(tag.len());
+    for (at, &byte) in tag.iter().enumerate() {
+        push(&mut written, byte, at == 0);
+    }
+    written
 }
 
 /// The bytes of a tag in hexadecimal: two lower-case digits each.
@@ -25,13 +27,12 @@ pub(super) fn hex(tag: &[u8]) -> String {
     })
 }
 
-/// The beginning of a file's name: as [`written`], but it does not begin with a dot, and a long one is
-/// cut, which a `~` at its end tells.
+/// The beginning of a file's name: as [`written`], but a long one is cut, which a `~` at its end tells.
 pub(super) fn file_name(tag: &[u8]) -> String {
     let mut name = String::new();
     for (at, &byte) in tag.iter().enumerate() {
         let before = name.len();
-        push(&mut name, byte, byte == b'.' && at > 0);
+        push(&mut name, byte, at == 0);
         if name.len() > LONGEST {
             name.truncate(before);
             name.push('~');
@@ -41,8 +42,9 @@ pub(super) fn file_name(tag: &[u8]) -> String {
     name
 }
 
-fn push(text: &mut String, byte: u8, is_plain: bool) {
-    if is_plain || byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+fn push(text: &mut String, byte: u8, is_first: bool) {
+    let plain: &[u8] = if is_first { b"_" } else { b"-_." };
+    if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
         text.push(char::from(byte));
     } else {
         // Writing to a text does not fail.
@@ -74,6 +76,16 @@ mod tests {
         }
         assert_eq!(file_name(b"../x"), "%2E.%2Fx");
         assert!(file_name(&[0xff; 255]).ends_with("%FF~"));
+    }
+
+    #[test]
+    fn no_tag_is_taken_for_an_option_or_a_hidden_file() {
+        for (tag, name) in [("-rf", "%2Drf"), (".profile", "%2Eprofile"), ("a-.b", "a-.b")] {
+            assert_eq!(
+                (written(tag.as_bytes()), file_name(tag.as_bytes())),
+                (name.into(), name.into())
+            );
+        }
     }
 
     #[test]

@@ -18,5 +18,8 @@ mod streams;
 mod tagged;
 mod tagged_answers;
 mod tagged_broken;
+mod tagged_drain;
+mod tagged_ends;
 mod tagged_refused;
+mod tagged_turns;
 mod tagged_waits;

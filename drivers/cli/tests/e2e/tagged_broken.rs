@@ -68,9 +68,9 @@ fn a_listener_that_is_killed_is_missed() {
 #[test]
 fn a_listener_that_is_interrupted_says_so() {
     let files = Files::new();
-    let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "");
+    let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "--drain 0");
     let taken = listener.program.stop();
-    taken.assert_code(1);
+    taken.assert_code(130);
     assert_eq!(taken.json()["end"], "interrupted");
     let told = sender.told("error:");
     assert!(told.contains("somebody ended the program"), "{told}");
@@ -106,11 +106,12 @@ fn a_listener_that_was_started_anew_knows_the_stream_no_more() {
 
 #[test]
 fn half_a_stream_is_no_whole_one_to_its_command() {
-    for is_sender in [true, false] {
+    for (is_sender, code) in [(true, 1), (false, 130)] {
         let files = Files::new();
         let (got, whole) = (files.path("got"), files.path("whole"));
         let command = format!("cat > {got} && touch {whole}");
-        let listener = Listener::exec(&files, "--tag job --once --idle-timeout 1", &command);
+        let arguments = "--tag job --once --idle-timeout 1 --drain 0";
+        let listener = Listener::exec(&files, arguments, &command);
         let mut sender = listener.sender("--tag job");
         sender.write(b"half of it");
         files.wait_for_length("got", 10);
@@ -121,7 +122,7 @@ fn half_a_stream_is_no_whole_one_to_its_command() {
             }
             false => listener.program.stop(),
         };
-        ended.assert_code(1);
+        ended.assert_code(code);
         assert!(!std::fs::exists(whole).unwrap(), "{}", ended.errors);
     }
 }

@@ -17,7 +17,7 @@ fn a_pipe_that_nobody_opens_keeps_nobody_from_ending_it() {
         let (inbox, pipe) = (files.path("inbox"), fifo(&files, "pipe"));
         let listener = Listener::start(&files, &format!("--tag x --output {inbox}"));
         let mut sender = listener.sender(&format!("--tag x {arguments} {pipe}"));
-        wait_until(|| !files.names("inbox").is_empty());
+        sender.wait_for_handler();
         sender.interrupt();
         sender.told("error: interrupted");
         sender.wait().assert_code(130);
@@ -30,7 +30,6 @@ fn a_pipe_is_sent_whenever_somebody_writes_to_it() {
     let (inbox, pipe) = (files.path("inbox"), fifo(&files, "pipe"));
     let listener = Listener::start(&files, &format!("--tag x --output {inbox} --once"));
     let sender = listener.sender(&format!("--tag x --input {pipe}"));
-    wait_until(|| !files.names("inbox").is_empty());
     std::fs::write(&pipe, "at last").unwrap();
     sender.wait().assert_code(0);
     listener.program.wait().assert_code(0);

@@ -38,10 +38,12 @@ impl Both {
         let server = tls::server_config(&identity, &PROTOCOLS, &ClientAuth::None).unwrap();
         let mut theirs = turns(tls::endpoint_config(&identity.keys("test"), Some(server)));
         let listener = Listener::new(Settings {
-            output: Output::Folder(Folder::open(place.path()).unwrap()),
+            output: Output::Folder(Folder::open(place.path(), 100).unwrap()),
             count: None,
             parallel: 1,
             max_bytes: u64::MAX,
+            stream_timeout: Duration::from_secs(30),
+            exec_timeout: None,
             idle: Duration::from_secs(30),
             signals: theirs.signals.clone(),
         });

@@ -1,0 +1,60 @@
+//! Descriptors, processes and threads: as many as there may be, and words for when there are none left.
+
+use std::io;
+
+/// Descriptors beside those of streams: the socket, standard streams, and some for a moment.
+#[cfg(unix)]
+const OTHERS: u64 = 64;
+
+/// Raises the soft limit of descriptors to what so many are no more than, as far as the hard one lets it.
+/// Commands inherit it: it is not raised further than is needed, since some have trouble with a large one.
+#[cfg(unix)]
+pub(super) fn raise(needed: u64) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let needed = limit.maximum.map_or(needed + OTHERS, |most| most.min(needed + OTHERS));
+    if limit.current.is_some_and(|current| current < needed) {
+        limit.current = Some(needed);
+        // With fewer, streams wait, and it is told why.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) const fn raise(_needed: u64) {}
+
+/// Why there is no descriptor, process or thread, and which limit it is, if that is what an error says.
+#[cfg(unix)]
+pub(super) fn words(error: &io::Error) -> Option<String> {
+    use rustix::io::Errno;
+    use rustix::process::{Resource, getrlimit};
+    let limit = |resource| match getrlimit(resource).current {
+        Some(limit) => limit.to_string(),
+        None => "unlimited".into(),
+    };
+    Some(match Errno::from_io_error(error)? {
+        Errno::MFILE => {
+            let limit = limit(Resource::Nofile);
+            format!(
+                "this process has as many files and pipes open as it may: raise `ulimit -n`, which is {limit} \
+                 (LimitNOFILE= of systemd), or lower --parallel"
+            )
+        }
+        Errno::NFILE => {
+            "the system has as many files open as it can: raise the sysctl fs.file-max".into()
+        }
+        Errno::AGAIN => {
+            let limit = limit(Resource::Nproc);
+            format!(
+                "the system starts no more processes or threads: raise `ulimit -u`, which is {limit} \
+                 (LimitNPROC= or TasksMax= of systemd), or lower --parallel"
+            )
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn words(_error: &io::Error) -> Option<String> {
+    None
+}

@@ -1,0 +1,86 @@
+//! `gapless stream listen` when a signal asks it to end: streams may come to their end, for as long as was said.
+
+use crate::program::{Files, Program, wait_until};
+use crate::tagged::{Listener, is_gone};
+
+/// A listener and somebody in the middle of a stream, when a signal has come.
+fn draining(files: &Files, arguments: &str) -> (Listener, Program) {
+    let inbox = files.path("inbox");
+    let mut listener = Listener::start(files, &format!("--tag x --output {inbox} {arguments}"));
+    let mut sender = listener.sender("--tag x");
+    sender.write(b"before, ");
+    files.wait_for_length("inbox/x.000001.part", 8);
+    listener.program.signal("TERM");
+    let told = listener.program.told("about to end:");
+    assert!(told.contains("1 stream has"), "{told}");
+    (listener, sender)
+}
+
+#[test]
+fn a_listener_that_drained_ends_with_0() {
+    let files = Files::new();
+    let (listener, mut sender) = draining(&files, "--drain 60");
+    let late = listener.send("--tag x --input /dev/null");
+    late.assert_code(1);
+    assert!(late.errors.contains("somebody ended the program there"), "{}", late.errors);
+    sender.write(b"after");
+    sender.wait().assert_code(0);
+    let taken = listener.program.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.json()["end"], "complete");
+    assert_eq!(files.read("inbox/x.000001"), b"before, after");
+}
+
+#[test]
+fn streams_that_wait_for_their_turn_are_drained_too() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let arguments = format!("--tag x --output {inbox} --parallel 1 --drain 60");
+    let mut listener = Listener::start(&files, &arguments);
+    let mut senders = [0, 1].map(|_| listener.sender("--tag x"));
+    for sender in &mut senders {
+        sender.write(b"before, ");
+    }
+    wait_until(|| files.names("inbox").len() == 1);
+    // Both may have come by then, or one.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    listener.program.signal("INT");
+    listener.program.told("about to end: 2 streams have");
+    for mut sender in senders {
+        sender.write(b"after");
+        sender.wait().assert_code(0);
+    }
+    listener.program.wait().assert_code(0);
+}
+
+#[test]
+fn what_is_not_over_when_the_time_is_up_is_cut_off() {
+    let files = Files::new();
+    let (listener, mut sender) = draining(&files, "--drain 0.5");
+    let told = sender.told("error:");
+    assert!(told.contains("somebody ended the program"), "{told}");
+    sender.wait().assert_code(1);
+    let taken = listener.program.wait();
+    taken.assert_code(143);
+    assert_eq!(taken.json()["end"], "interrupted");
+    assert_eq!(files.names("inbox"), ["x.000001.part"]);
+}
+
+#[test]
+fn a_second_signal_cuts_off_at_once_and_kills_commands() {
+    let files = Files::new();
+    let (got, whole, pid) = (files.path("got"), files.path("whole"), files.path("pid"));
+    let command = format!("echo $$ > {pid}; cat > {got} && touch {whole}");
+    let mut listener = Listener::exec(&files, "--tag x --drain 1000", &command);
+    let mut sender = listener.sender("--tag x");
+    sender.write(b"half");
+    files.wait_for_length("got", 4);
+    listener.program.signal("INT");
+    listener.program.told("about to end:");
+    listener.program.signal("TERM");
+    let taken = listener.program.wait();
+    taken.assert_code(130);
+    let group = String::from_utf8(files.read("pid")).unwrap().trim().to_owned();
+    wait_until(|| is_gone(&group));
+    assert!(!std::fs::exists(whole).unwrap(), "{}", taken.errors);
+}

@@ -1,0 +1,178 @@
+//! `gapless stream listen` when there are more streams than turns: nobody keeps others waiting for ever, be it
+//! clients that say nothing, commands that do not end, or a system that has no more descriptors.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::program::{Files, Program, gapless, wait_until};
+use crate::tagged::{Listener, is_gone};
+
+#[test]
+fn an_idle_stream_gives_way_to_one_of_another_client() {
+    let files = Files::new();
+    let arguments = "--tag x --parallel 2 --stream-timeout 1 --count 4";
+    let mut listener = Listener::exec(&files, arguments, "cat");
+    let mut idle = [0, 1].map(|_| listener.sender("--tag x --json"));
+    for sender in &mut idle {
+        sender.write(b"here");
+    }
+    for _ in 0..2 {
+        // The second finds a turn that is free.
+        let sent = listener.send("--tag x --input /dev/null");
+        sent.assert_code(0);
+    }
+    let told = listener.program.told("x from");
+    assert!(told.contains("nothing moved for --stream-timeout, and others waited"), "{told}");
+    let mut ended = idle.map(Program::wait);
+    ended.sort_by_key(|ended| ended.code);
+    // The other one stayed, since nobody waited any more.
+    ended[0].assert_code(0);
+    ended[1].assert_code(1);
+    assert!(ended[1].errors.contains("nothing moved for too long"), "{}", ended[1].errors);
+    let taken = listener.program.wait();
+    taken.assert_code(1);
+    let ends: Vec<Value> = taken.objects().iter().map(|taken| taken["end"].clone()).collect();
+    assert_eq!(ends.iter().filter(|end| **end == "idle").count(), 1, "{ends:?}");
+}
+
+#[test]
+fn who_takes_no_answer_is_idle_too() {
+    let files = Files::new();
+    let arguments = "--tag x --parallel 1 --stream-timeout 1 --count 2";
+    let listener = Listener::exec(&files, arguments, "head -c 50000000 /dev/zero");
+    let (_unread, write) = std::io::pipe().unwrap();
+    let line = format!(
+        "stream send {} --pin {} --tag x --input /dev/null",
+        listener.url, listener.fingerprint
+    );
+    let _deaf = Program::start_into(write, line.split_whitespace());
+    let sent = listener.send("--tag x --input /dev/null --answer /dev/null --json");
+    sent.assert_code(0);
+    assert_eq!(sent.json()["answer_bytes"], 50_000_000);
+    let taken = listener.program.wait();
+    taken.assert_code(1);
+    assert!(taken.objects().iter().any(|taken| taken["end"] == "idle"), "{}", taken.errors);
+}
+
+#[test]
+fn a_stream_that_says_nothing_takes_no_turn_from_files() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let arguments = format!("--tag x --output {inbox} --parallel 1 --count 2");
+    let listener = Listener::start(&files, &arguments);
+    let mut silent = listener.sender("--tag x");
+    silent.wait_for_handler();
+    // Whichever of them comes first.
+    let input = files.noise("input", 100_000);
+    listener.send(&format!("--tag x --input {input}")).assert_code(0);
+    assert_eq!(files.names("inbox").len(), 1);
+    silent.write(b"at last");
+    silent.wait().assert_code(0);
+    listener.program.wait().assert_code(0);
+    assert_eq!(files.names("inbox").len(), 2);
+}
+
+#[test]
+fn a_stream_of_which_nothing_came_leaves_no_file() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    // Nobody says when the listener has it.
+    for millis in [300, 1_000, 3_000, 10_000] {
+        let listener = Listener::start(&files, &format!("--tag x --output {inbox}"));
+        let sender = listener.sender("--tag x");
+        sender.wait_for_handler();
+        thread::sleep(Duration::from_millis(millis));
+        sender.stop().assert_code(130);
+        let taken = listener.program.stop();
+        assert!(files.names("inbox").is_empty());
+        if let [taken] = &taken.objects()[..] {
+            assert_eq!((&taken["end"], &taken["file"]), (&"lost".into(), &Value::Null));
+            return;
+        }
+    }
+    panic!("no stream ever came");
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_killed() {
+    let files = Files::new();
+    let pid = files.path("pid");
+    let command = format!("cat; echo $$ > {pid}; sleep 1000");
+    let listener = Listener::exec(&files, "--tag x --once --exec-timeout 1", &command);
+    let sent = listener.send("--tag x --input /dev/null");
+    sent.assert_code(1);
+    assert!(sent.errors.contains("its command took too long"), "{}", sent.errors);
+    let taken = listener.program.wait();
+    taken.assert_code(9);
+    assert_eq!(taken.json()["end"], "command_too_slow");
+    let group = String::from_utf8(files.read("pid")).unwrap().trim().to_owned();
+    wait_until(|| is_gone(&group));
+}
+
+/// A listener that a shell starts after it has made its surroundings: where it is, and its fingerprint.
+fn listener_in(files: &Files, shell: &str, arguments: &str) -> (Program, String) {
+    let identity = files.path("identity");
+    let command = files.path("command");
+    // Words of the line are split at spaces.
+    let line = format!(
+        "stream listen --listen 127.0.0.1:0 --json --identity {identity} --tag x --exec {command} {arguments}"
+    );
+    let mut listener = Program::start_in(&[], &format!("{shell} exec \"$@\""), &line);
+    let address = listener.address("listening on");
+    let pin = listener.told("fingerprint");
+    (listener, format!("stream send quic://{address} --pin {pin} --tag x"))
+}
+
+/// A command as a file of its own.
+fn command(files: &Files, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = files.path("command");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn streams_wait_for_descriptors_and_the_limit_is_named() {
+    let files = Files::new();
+    let go = files.path("go");
+    command(&files, &format!("until [ -e {go} ]; do sleep 0.1; done; cat"));
+    let (mut listener, line) = listener_in(&files, "ulimit -n 40;", "--parallel 64 --count 30");
+    let line = format!("{line} --input /dev/null");
+    let senders: Vec<Program> = (0..30).map(|_| Program::start(line.split_whitespace())).collect();
+    let told = listener.told("streams wait:");
+    assert!(told.contains("`ulimit -n`, which is 40"), "{told}");
+    fs::write(go, "").unwrap();
+    for sender in senders {
+        sender.wait().assert_code(0);
+    }
+    let taken = listener.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.objects().len(), 30);
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_to_what_is_needed() {
+    let files = Files::new();
+    command(&files, "cat; ulimit -n");
+    let (_listener, line) = listener_in(&files, "ulimit -S -n 50;", "--parallel 100");
+    let sent = gapless(&format!("{line} --input /dev/null"));
+    sent.assert_code(0);
+    let limit: u64 = String::from_utf8(sent.output).unwrap().trim().parse().unwrap();
+    assert!(limit >= 300, "{limit}");
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_told_as_that() {
+    let files = Files::new();
+    let (listener, line) = listener_in(&files, "PATH=/nowhere;", "--once");
+    let sent = gapless(&format!("{line} --input /dev/null"));
+    sent.assert_code(1);
+    assert!(sent.errors.contains("it cannot start its command"), "{}", sent.errors);
+    let taken = listener.wait();
+    taken.assert_code(9);
+    assert_eq!(taken.json()["end"], "cannot_start");
+    assert!(taken.errors.contains("its command cannot be started"), "{}", taken.errors);
+}
