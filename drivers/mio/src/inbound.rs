@@ -8,7 +8,7 @@ use gapless_core::Instant;
 use gapless_core::receiver::{LineId, Source};
 
 use crate::clock::Arrivals;
-use crate::socket::{Socket, Wishes};
+use crate::socket::{Socket, Wishes, index_of, of};
 use crate::stats::ReadStats;
 use crate::sys::{self, BATCH, Destination, ReceiveBatch, Received};
 use crate::{Address, Error};
@@ -48,13 +48,11 @@ impl Inbound {
     /// The socket of one line, or of several that [`by_socket`] put together.
     pub(crate) fn for_lines(lines: &[(LineId, Address)], wishes: Wishes) -> Result<Self, Error> {
         let addresses: Vec<&Address> = lines.iter().map(|(_, address)| address).collect();
-        let first = addresses[0];
-        let failed = |(action, source)| Error::Line { action, address: first.clone(), source };
         if let [(line, address)] = lines {
-            let socket = Socket::for_line(address, wishes).map_err(failed)?;
+            let socket = Socket::for_line(address, wishes).map_err(of(address))?;
             return Ok(Self::new(socket, Role::Line(*line), wishes));
         }
-        let (socket, interfaces) = Socket::for_groups(&addresses, wishes).map_err(failed)?;
+        let (socket, interfaces) = Socket::for_groups(&addresses, wishes)?;
         let groups = lines.iter().zip(interfaces).map(|((line, address), interface)| {
             (Destination { address: address.destination().ip(), interface }, *line)
         });
@@ -66,6 +64,32 @@ impl Inbound {
         let socket = Socket::for_requests(local, wishes)
             .map_err(|(action, source)| Error::Requests { action, address: local, source })?;
         Ok(Self::new(socket, Role::Peers, wishes))
+    }
+
+    /// Joins the group of a line again, on one interface in place of another. The new socket, where one
+    /// takes the place of the old, is shown to `register` first.
+    pub(crate) fn join_again(
+        &mut self,
+        (line, address): (LineId, &Address),
+        (from, to): (u32, u32),
+        wishes: Wishes,
+        register: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if let Role::Groups(groups) = &mut self.role {
+            self.socket.join_again(address.destination().ip(), from, to)?;
+            let group = groups.iter_mut().find(|(_, of)| *of == line);
+            if let Some((destination, _)) = group {
+                destination.interface = to;
+            }
+            return Ok(());
+        }
+        // Bound to the interface, if of IPv6: that takes a socket of its own.
+        let mut socket = Socket::for_line(address, wishes).map_err(|(_, error)| error)?;
+        register(&socket)?;
+        socket.add_drops(self.socket.kernel_drops());
+        let new = Self::new(socket, Role::Line(line), wishes);
+        *self = Self { ready: true, read_up_to: self.read_up_to, stats: self.stats, ..new };
+        Ok(())
     }
 
     fn new(socket: Socket, role: Role, wishes: Wishes) -> Self {
@@ -166,9 +190,13 @@ impl Inbound {
     }
 }
 
-/// Whether two lines could not be told apart. Port 0 becomes a port of its own.
+/// Whether two lines could not be told apart, however they are written. Port 0 becomes a port of its own.
 pub(crate) fn is_same_line(a: &Address, b: &Address) -> bool {
-    a == b && a.destination().port() != 0
+    let index = |address: &Address| index_of(address.interface()?).ok();
+    let is_same = a.destination() == b.destination() && a.source() == b.source();
+    let is_on_one_interface =
+        || a.interface() == b.interface() || index(a).is_some_and(|of_a| index(b) == Some(of_a));
+    is_same && a.destination().port() != 0 && is_on_one_interface()
 }
 
 /// Puts lines together that one socket serves: with `share`, groups of one port and family of any

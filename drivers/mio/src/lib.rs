@@ -56,6 +56,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod attachment;
 mod clock;
 mod error;
 mod inbound;
@@ -69,6 +70,7 @@ mod stats;
 mod sys;
 
 pub use address::{Address, AddressError, Interface, resolve};
+pub use attachment::InterfaceEvent;
 pub use clock::{Arrivals, Clock};
 pub use error::Error;
 pub use journal::{JournalError, JournalFile, JournalReader};

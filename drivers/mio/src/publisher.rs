@@ -13,14 +13,15 @@ use gapless_core::receiver::Source;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
 
+use crate::attachment::{Attachment, LOOK_EVERY};
 use crate::clock::Arrivals;
 use crate::inbound::Inbound;
 use crate::outbox::Outbox;
 use crate::readiness::{Readiness, shorter};
-use crate::socket::{Socket, Wishes};
+use crate::socket::{Socket, Wishes, of};
 use crate::stats::{ReadStats, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Clock, Error, TICK, Turn};
+use crate::{Address, Clock, Error, InterfaceEvent, TICK, Turn};
 
 /// How many batches of 64 requests a turn takes at most.
 const ROUNDS: usize = 16;
@@ -139,6 +140,8 @@ pub struct PublisherDriver<T = Clear, M = Publisher> {
     readiness: Readiness,
     requests: Option<Requests>,
     out: Outgoing,
+    /// When the interfaces of groups are looked at next.
+    next_look: Instant,
 }
 
 /// What leaves.
@@ -155,6 +158,8 @@ struct Line {
     address: Address,
     socket: Socket,
     outbox: Outbox<Bytes>,
+    /// Of a group.
+    attachment: Option<Attachment>,
 }
 
 /// The socket that requests come to and answers leave from.
@@ -226,9 +231,9 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
                 Some(_) => Some(config.multicast_hops),
                 None => config.unicast_hops,
             };
-            let socket = Socket::to_line(&address, hops)
-                .map_err(|(action, source)| line_error(action, &address, source))?;
-            lines.push(Line { address, socket, outbox: Outbox::default() });
+            let socket = Socket::to_line(&address, hops).map_err(of(&address))?;
+            let attachment = Attachment::new(&address);
+            lines.push(Line { address, socket, outbox: Outbox::default(), attachment });
         }
         let wishes = Wishes {
             receive_buffer: config.receive_buffer,
@@ -253,6 +258,7 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
                 patience: config.send_patience,
             },
             machine: make(config.publisher)?,
+            next_look: config.clock.now() + LOOK_EVERY,
             clock: config.clock,
             tap,
             readiness,
@@ -329,6 +335,7 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
     /// # Errors
     /// Waiting or reading fails for good. Single failures are counted.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, Error> {
+        self.look();
         self.expire()?;
         self.send();
         let timeout = shorter(timeout, self.timeout());
@@ -382,6 +389,14 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
     /// are dropped: the machine gives them up by itself.
     pub fn next_look_up(&mut self) -> Option<Command> {
         self.out.look_ups.pop_front()
+    }
+
+    /// The next line whose interface went away, or came back, and which of both. Only lines of groups have
+    /// one. That of a line that came back is joined to its group by itself; who does not ask misses nothing
+    /// but the words.
+    pub fn next_interface_event(&mut self) -> Option<(usize, InterfaceEvent)> {
+        let mut lines = self.out.lines.iter_mut().enumerate();
+        lines.find_map(|(number, line)| Some((number, line.attachment.as_mut()?.take_event()?)))
     }
 
     /// The publisher.
@@ -488,6 +503,20 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
         }
     }
 
+    /// Looks, if it is time to, whether the interfaces of groups are still there.
+    fn look(&mut self) {
+        let now = self.clock.now();
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_EVERY;
+        for Line { address, socket, attachment, .. } in &mut self.out.lines {
+            if let Some(attachment) = attachment {
+                attachment.look(|_, index| socket.send_on(address, index));
+            }
+        }
+    }
+
     /// Lets the machine's timers run out that are due.
     fn expire(&mut self) -> Result<(), Error> {
         let Some(at) = self.machine.poll_timeout() else { return Ok(()) };
@@ -528,7 +557,7 @@ impl Outgoing {
     }
 
     fn send_on_lines(&mut self, packet: &Bytes, tap: &mut impl Tap) {
-        for (number, Line { address, socket, outbox }) in self.lines.iter_mut().enumerate() {
+        for (number, Line { address, socket, outbox, .. }) in self.lines.iter_mut().enumerate() {
             let to = address.destination();
             tap.line(number, packet.clone(), |packet| outbox.push(packet, to));
             if outbox.is_full_batch() {
@@ -536,10 +565,6 @@ impl Outgoing {
             }
         }
     }
-}
-
-fn line_error(action: &'static str, address: &Address, source: std::io::Error) -> Error {
-    Error::Line { action, address: address.clone(), source }
 }
 
 fn mark_ready(requests: &mut Option<Requests>, index: usize) {

@@ -10,6 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
 
+use crate::Error;
 use crate::address::{Address, Interface, Multicast};
 use crate::clock::Arrivals;
 use crate::sys;
@@ -68,22 +69,30 @@ impl Socket {
     pub(crate) fn for_groups(
         lines: &[&Address],
         wishes: Wishes,
-    ) -> Result<(Self, Vec<u32>), (Step, io::Error)> {
-        let first = lines.first().map_or(UNSPECIFIED_V4, |line| line.destination());
-        let ipv4 = first.is_ipv4();
-        let socket = open(ipv4, wishes)?;
-        socket.set_reuse_address(true).map_err(step("share the port of"))?;
-        sys::keep_to_own_joins(socket.as_fd(), ipv4, 0).map_err(step("isolate"))?;
-        sys::enable_destinations(socket.as_fd(), ipv4).map_err(step("tell apart"))?;
+    ) -> Result<(Self, Vec<u32>), Error> {
+        let first = lines[0];
+        let (ipv4, port) = (first.destination().is_ipv4(), first.destination().port());
+        let open = || {
+            let socket = open(ipv4, wishes)?;
+            socket.set_reuse_address(true).map_err(step("share the port of"))?;
+            sys::keep_to_own_joins(socket.as_fd(), ipv4, 0).map_err(step("isolate"))?;
+            sys::enable_destinations(socket.as_fd(), ipv4).map_err(step("tell apart"))?;
+            Ok(socket)
+        };
+        let socket = open().map_err(of(first))?;
         let mut indices = Vec::with_capacity(lines.len());
         for line in lines {
             let Some(Multicast { interface, source }) = line.group() else { continue };
-            let index = index_of(interface).map_err(step("find the interface of"))?;
-            let group = line.destination().ip();
-            sys::join(socket.as_fd(), group, *source, index).map_err(step("join"))?;
-            indices.push(index);
+            let join = || {
+                let index = index_of(interface).map_err(step("find the interface of"))?;
+                let group = line.destination().ip();
+                sys::join(socket.as_fd(), group, *source, index).map_err(step("join"))?;
+                Ok(index)
+            };
+            indices.push(join().map_err(of(line))?);
         }
-        Ok((Self::bind(socket, unspecified(ipv4, first.port()))?, indices))
+        let socket = Self::bind(socket, unspecified(ipv4, port)).map_err(of(first))?;
+        Ok((socket, indices))
     }
 
     /// A socket for requests and answers.
@@ -99,18 +108,6 @@ impl Socket {
         let ipv4 = line.destination().is_ipv4();
         let wishes = Wishes { receive_buffer: 0, arrivals: Arrivals::Read, busy_poll: None };
         let socket = open(ipv4, wishes)?;
-        if let Some(Multicast { interface, .. }) = line.group() {
-            let index = index_of(interface).map_err(step("find the interface of"))?;
-            let sender = match interface {
-                Interface::Address(IpAddr::V4(address)) => Some(*address),
-                _ => None,
-            };
-            let on_interface = match ipv4 {
-                true => sys::send_multicast_on(socket.as_fd(), index, sender),
-                false => socket.set_multicast_if_v6(index),
-            };
-            on_interface.map_err(step("send multicast to"))?;
-        }
         if let Some(hops) = hops {
             let limited = match (line.group().is_some(), ipv4) {
                 (true, true) => socket.set_multicast_ttl_v4(hops),
@@ -120,7 +117,36 @@ impl Socket {
             };
             limited.map_err(step("limit the hops to"))?;
         }
-        Self::bind(socket, unspecified(ipv4, 0))
+        let socket = Self::bind(socket, unspecified(ipv4, 0))?;
+        if let Some(interface) = line.interface() {
+            let index = index_of(interface).map_err(step("find the interface of"))?;
+            socket.send_on(line, index).map_err(step("send multicast to"))?;
+        }
+        Ok(socket)
+    }
+
+    /// Joins a group, of any sender, on one interface in place of another, which may be gone.
+    pub(crate) fn join_again(&self, group: IpAddr, from: u32, to: u32) -> io::Result<()> {
+        // Where the interface is gone, what is left of the join stands in the way of a new one.
+        let _ = sys::leave(self.as_fd(), group, from);
+        sys::join(self.as_fd(), group, None, to)
+    }
+
+    /// Sends a group on the interface of this index.
+    pub(crate) fn send_on(&self, line: &Address, index: u32) -> io::Result<()> {
+        let sender = match line.interface() {
+            Some(Interface::Address(IpAddr::V4(address))) => Some(*address),
+            _ => None,
+        };
+        match line.destination().is_ipv4() {
+            true => sys::send_multicast_on(self.as_fd(), index, sender),
+            false => self.socket.set_multicast_if_v6(index),
+        }
+    }
+
+    /// Goes on with the count of drops where the socket that this one takes the place of ended.
+    pub(crate) fn add_drops(&mut self, drops: u64) {
+        self.drops.total += drops;
     }
 
     fn bind(socket: socket2::Socket, local: SocketAddr) -> Result<Self, (Step, io::Error)> {
@@ -168,14 +194,17 @@ impl AsFd for Socket {
     }
 }
 
-const UNSPECIFIED_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
 /// Any address of a family.
 pub(crate) fn unspecified(ipv4: bool, port: u16) -> SocketAddr {
     match ipv4 {
         true => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
         false => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
     }
+}
+
+/// Of which line it is that a step failed.
+pub(crate) fn of(line: &Address) -> impl FnOnce((Step, io::Error)) -> Error {
+    |(action, source)| Error::Line { action, address: line.clone(), source }
 }
 
 fn step(step: Step) -> impl FnOnce(io::Error) -> (Step, io::Error) {
@@ -220,9 +249,10 @@ fn ask_for_receive_buffer(socket: &socket2::Socket, bytes: usize) -> io::Result<
     socket.set_recv_buffer_size(usize::try_from(bytes).unwrap_or(0))
 }
 
-fn index_of(interface: &Interface) -> io::Result<u32> {
+/// The index of an interface that is there.
+pub(crate) fn index_of(interface: &Interface) -> io::Result<u32> {
     match interface {
-        Interface::Index(index) => Ok(*index),
+        Interface::Index(index) => sys::interface_numbered(*index),
         Interface::Name(name) => sys::interface_named(name),
         Interface::Address(address) => sys::interface_with(*address),
     }

@@ -14,14 +14,15 @@ use mio::{Registry, Token};
 
 pub use config::{LineReport, ReceiverConfig, Sink};
 
+use crate::attachment::{Attachment, LOOK_EVERY};
 use crate::clock::WallClock;
 use crate::inbound::{self, Inbound, Role};
 use crate::outbox::Outbox;
 use crate::readiness::{Readiness, shorter};
-use crate::socket::unspecified;
+use crate::socket::{Socket, unspecified};
 use crate::stats::{ReadStats, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Error, TICK, Turn};
+use crate::{Address, Error, InterfaceEvent, TICK, Turn};
 
 /// How often a turn goes around the sockets that have more: with 64 datagrams each time, at most
 /// 1024 of each socket.
@@ -58,6 +59,8 @@ pub struct ReceiverDriver<M = Receiver> {
     requests: Requests,
     /// For how many rounds a due timer has waited.
     put_off: u32,
+    /// When the interfaces of groups are looked at next, if there are any.
+    next_look: Option<Instant>,
 }
 
 struct Line {
@@ -65,6 +68,8 @@ struct Line {
     address: Address,
     /// Index of its socket.
     socket: usize,
+    /// Of a group.
+    attachment: Option<Attachment>,
 }
 
 /// Requests on their way out, by family.
@@ -146,6 +151,7 @@ impl<M: Receiving> ReceiverDriver<M> {
             answer_slots: ReceiveBatch::new(true),
             requests: Requests { outboxes: Default::default(), batch: SendBatch::new() },
             put_off: 0,
+            next_look: None,
             config,
         };
         driver.sockets.resize_with(SOCKETS, || None);
@@ -193,6 +199,9 @@ impl<M: Receiving> ReceiverDriver<M> {
                 }
             }
         }
+        if self.next_look.is_some_and(|at| at <= looked) {
+            self.look(looked);
+        }
         turn.more = self.has_ready_sockets();
         Ok(turn)
     }
@@ -219,7 +228,10 @@ impl<M: Receiving> ReceiverDriver<M> {
         if self.has_ready_sockets() {
             return Some(Duration::ZERO);
         }
-        self.machine.poll_timeout().map(|at| at.since(self.now()))
+        let look = self.next_look;
+        let next =
+            self.machine.poll_timeout().map_or(look, |at| Some(look.map_or(at, |l| l.min(at))));
+        next.map(|at| at.since(self.now()))
     }
 
     /// Notes an event of somebody's own loop; whether it was one of the driver's.
@@ -295,6 +307,13 @@ impl<M: Receiving> ReceiverDriver<M> {
             }
         }
         self.handle(Event::RemoveLine(line), sink)
+    }
+
+    /// The next line whose interface went away, or came back, and which of both. Only lines of groups have
+    /// one. A group is joined again by itself; who does not ask misses nothing but the words.
+    pub fn next_interface_event(&mut self) -> Option<(LineId, InterfaceEvent)> {
+        let mut lines = self.lines.iter_mut();
+        lines.find_map(|line| Some((line.id, line.attachment.as_mut()?.take_event()?)))
     }
 
     /// The receiver.
@@ -461,12 +480,33 @@ impl<M: Receiving> ReceiverDriver<M> {
         let index = free.unwrap_or(SOCKETS - 1);
         let inbound = Inbound::for_lines(&lines, self.config.wishes())?;
         self.register(inbound, index)?;
-        self.lines.extend(lines.into_iter().map(|(id, address)| Line {
-            id,
-            address,
-            socket: index,
-        }));
+        for (id, address) in lines {
+            let attachment = Attachment::new(&address);
+            if attachment.is_some() && self.next_look.is_none() {
+                self.next_look = Some(self.now() + LOOK_EVERY);
+            }
+            self.lines.push(Line { id, address, socket: index, attachment });
+        }
         Ok(())
+    }
+
+    /// Looks whether the interfaces of groups are still there, and has groups joined again on those that came
+    /// back.
+    fn look(&mut self, now: Instant) {
+        let wishes = self.config.wishes();
+        let Self { readiness, sockets, lines, .. } = self;
+        let mut has_groups = false;
+        for Line { id, address, socket: index, attachment } in lines {
+            let (Some(attachment), Some(inbound)) = (attachment, &mut sockets[*index]) else {
+                continue;
+            };
+            has_groups = true;
+            attachment.look(|from, to| {
+                let register = |socket: &Socket| readiness.register(socket, *index);
+                inbound.join_again((*id, address), (from, to), wishes, register)
+            });
+        }
+        self.next_look = has_groups.then(|| now + LOOK_EVERY);
     }
 
     /// Opens the socket that a server's address family is asked from, unless it is there.

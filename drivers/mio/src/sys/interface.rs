@@ -19,6 +19,16 @@ pub(crate) fn interface_named(name: &str) -> io::Result<u32> {
     }
 }
 
+/// The index of the interface of this index, which is there.
+pub(crate) fn interface_numbered(index: u32) -> io::Result<u32> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: there is room for a name of any length.
+    match unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        true => Err(io::Error::last_os_error()),
+        false => Ok(index),
+    }
+}
+
 /// The index of the interface that has this address.
 pub(crate) fn interface_with(address: IpAddr) -> io::Result<u32> {
     let mut list = ptr::null_mut();
@@ -72,13 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loopback_interface_is_found_by_its_address() {
-        assert_ne!(interface_with("127.0.0.1".parse().unwrap()).unwrap(), 0);
+    fn the_loopback_interface_is_found_by_its_address_and_its_index() {
+        let index = interface_with("127.0.0.1".parse().unwrap()).unwrap();
+        assert_eq!(interface_numbered(index).unwrap(), index);
     }
 
     #[test]
     fn what_no_interface_is_called_or_has_is_an_error() {
         assert!(interface_named("no-such-if").is_err());
+        assert!(interface_numbered(u32::MAX).is_err());
         assert!(interface_named("with\0zero").is_err());
         assert!(interface_with("192.0.2.1".parse().unwrap()).is_err());
     }

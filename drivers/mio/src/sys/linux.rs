@@ -278,6 +278,13 @@ pub(crate) fn join(
     }
 }
 
+/// Leaves a group on an interface, of whichever sender. The interface need not be there any more.
+pub(crate) fn leave(socket: BorrowedFd<'_>, group: IpAddr, interface: u32) -> io::Result<()> {
+    let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
+    let request = libc::group_req { gr_interface: interface, gr_group: storage(group) };
+    set_option(socket, level, libc::MCAST_LEAVE_GROUP, &request)
+}
+
 /// Sends multicast out of an interface, from `address` where one is given.
 pub(crate) fn send_multicast_on(
     socket: BorrowedFd<'_>,

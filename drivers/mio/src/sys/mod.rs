@@ -9,7 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 mod interface;
-pub(crate) use interface::{interface_named, interface_with};
+pub(crate) use interface::{interface_named, interface_numbered, interface_with};
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -118,6 +118,17 @@ pub(crate) fn join(
     }
 }
 
+/// Leaves a group on an interface.
+pub(crate) fn leave(socket: BorrowedFd<'_>, group: IpAddr, interface: u32) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    match group {
+        IpAddr::V4(group) => {
+            socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface))
+        }
+        IpAddr::V6(group) => socket.leave_multicast_v6(&group, interface),
+    }
+}
+
 /// Sends multicast from the interface that has `address`; an index alone is not enough here.
 pub(crate) fn send_multicast_on(
     socket: BorrowedFd<'_>,
