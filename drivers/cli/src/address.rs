@@ -1,9 +1,27 @@
 //! Addresses of the command line that are neither lines nor somebody to send to: where to send from, and
-//! where a capture's packets went. Of all others `gapless_mio` knows how they are written.
+//! where a capture's packets went. Of all others `gapless_mio` knows how they are written. And what is said
+//! when the interface of one goes away.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use gapless_mio::AddressError;
+use gapless_mio::{Address, AddressError, InterfaceEvent};
+
+use crate::tally::line_name;
+
+/// What happened to the interface of line `number`, in words.
+pub(crate) fn interface_event(number: usize, line: &Address, event: InterfaceEvent) -> String {
+    let name = line_name(number);
+    match event {
+        InterfaceEvent::Gone => {
+            format!(
+                "warning: line {name}: the interface of {line} is gone; waiting for it to come back"
+            )
+        }
+        InterfaceEvent::Back => {
+            format!("line {name}: the interface of {line} is back, and in use again")
+        }
+    }
+}
 
 /// A local address, whose port may be left out: the system chooses it then.
 pub(crate) fn local(text: &str) -> Result<SocketAddr, AddressError> {

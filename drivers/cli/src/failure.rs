@@ -9,6 +9,7 @@ use gapless_mio::JournalError;
 use gapless_quic::tls::TlsError;
 use serde::Serialize;
 
+use crate::advice;
 use crate::progress::say;
 use crate::stop::{Signal, Stop};
 use crate::summary::{json, print};
@@ -210,8 +211,11 @@ impl From<gapless_mio::Error> for Failure {
     fn from(error: gapless_mio::Error) -> Self {
         use gapless_mio::Error;
         let (outcome, advice) = match &error {
-            Error::Line { source, .. } | Error::Requests { source, .. } => {
-                (Outcome::Io, address_advice(source))
+            Error::Line { action, address, source } => {
+                (Outcome::Io, advice::on_socket(action, address.destination(), source))
+            }
+            Error::Requests { action, address, source } => {
+                (Outcome::Io, advice::on_socket(action, *address, source))
             }
             Error::Poll(_) | Error::Read { .. } => (Outcome::Io, None),
             Error::LineTwice { .. }
@@ -227,7 +231,9 @@ impl From<gapless_mio::Error> for Failure {
 impl From<gapless_quic::Error> for Failure {
     fn from(error: gapless_quic::Error) -> Self {
         let advice = match &error {
-            gapless_quic::Error::Socket { source, .. } => address_advice(source),
+            gapless_quic::Error::Socket { action, address, source } => {
+                advice::on_socket(action, *address, source)
+            }
             _ => None,
         };
         Self { advice: advice.map(str::to_owned), ..Self::new(Outcome::Io, error.to_string()) }
@@ -241,23 +247,6 @@ impl From<TlsError> for Failure {
             _ => Outcome::Io,
         };
         Self::new(outcome, error.to_string())
-    }
-}
-
-/// What to do when an address cannot be had.
-fn address_advice(error: &io::Error) -> Option<&'static str> {
-    /// "No such device", and "no such device or address": no interface of that name.
-    const NO_INTERFACE: [i32; 2] = [19, 6];
-    if error.raw_os_error().is_some_and(|code| NO_INTERFACE.contains(&code)) {
-        return Some("no interface has that name, address or index; see `ip address`");
-    }
-    match error.kind() {
-        io::ErrorKind::AddrInUse => Some("another program has that port: choose another, or 0"),
-        io::ErrorKind::AddrNotAvailable => {
-            Some("no interface of this machine has that address; see `ip address`")
-        }
-        io::ErrorKind::PermissionDenied => Some("ports below 1024 are for privileged programs"),
-        _ => None,
     }
 }
 

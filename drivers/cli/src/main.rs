@@ -4,6 +4,7 @@
 //! `stream`.
 
 mod address;
+mod advice;
 mod args;
 mod demo;
 mod failure;

@@ -7,6 +7,7 @@ use gapless_core::receiver::{self, Batch, Checkpoint, Receiver, SessionEnd, Star
 use gapless_core::{Machine, Session};
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
+use crate::address;
 use crate::args::{AcceptAnswers, Delivery, OnLoss, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, Recordable};
@@ -182,6 +183,11 @@ impl Reception<'_> {
         }
         if self.last_kept.elapsed() >= KEEP_EVERY {
             self.keep()?;
+        }
+        while let Some((line, event)) = self.driver.next_interface_event() {
+            let number = usize::from(line.0);
+            let words = address::interface_event(number, &self.args.line[number], event);
+            self.progress.tell(words);
         }
         for note in self.ledger.take_notes() {
             self.progress.tell(note);

@@ -127,12 +127,15 @@ impl Address {
     ///
     /// # Errors
     /// It is no multicast group, or its port is 0.
-    pub fn multicast(group: SocketAddr, interface: Interface) -> Result<Self, AddressError> {
+    pub fn multicast(mut group: SocketAddr, interface: Interface) -> Result<Self, AddressError> {
         if !group.ip().is_multicast() {
             return Err(AddressError::InterfaceForUnicast(group));
         }
         if group.port() == 0 {
             return Err(AddressError::PortZero);
+        }
+        if let SocketAddr::V6(group) = &mut group {
+            group.set_scope_id(0);
         }
         Ok(Self { destination: group, multicast: Some(Multicast { interface, source: None }) })
     }
@@ -175,24 +178,19 @@ impl Address {
             Some((source, destination)) => (Some(source), destination),
             None => (None, rest),
         };
-        let mut destination = host_and_port(destination, host).map_err(|error| match error {
+        let zone = destination.split_once('%').and_then(|(_, zone)| zone.split_once(']'));
+        let destination = host_and_port(destination, host).map_err(|error| match error {
             AddressError::HostAndPort(_) => AddressError::Syntax(written.to_owned()),
             error => error,
         })?;
-        let mut interface = interface.map(Interface::from_str).transpose()?;
-        if let SocketAddr::V6(group) = &mut destination
-            && group.ip().is_multicast()
-        {
-            match (group.scope_id(), &interface) {
-                (0, _) => {}
-                (zone, None) => interface = Some(Interface::Index(zone)),
-                (_, Some(_)) => return Err(AddressError::InterfaceTwice(written.to_owned())),
+        // The zone of a group is its interface.
+        let zone = zone.map(|(zone, _)| zone).filter(|_| destination.ip().is_multicast());
+        let address = match (interface, zone) {
+            (Some(_), Some(_)) => return Err(AddressError::InterfaceTwice(written.to_owned())),
+            (Some(interface), None) | (None, Some(interface)) => {
+                Self::multicast(destination, interface.parse()?)?
             }
-            group.set_scope_id(0);
-        }
-        let address = match interface {
-            Some(interface) => Self::multicast(destination, interface)?,
-            None => Self::unicast(destination)?,
+            (None, None) => Self::unicast(destination)?,
         };
         let Some(source) = source else { return Ok(address) };
         let is_source = |error| match error {
@@ -503,7 +501,7 @@ mod tests {
             let address = parse(&format!("[fe80::1%{zone}]:5000")).unwrap();
             assert_eq!(address.to_string(), format!("[fe80::1%{lo}]:5000"));
             let group = parse(&format!("[ff02::1%{zone}]:5000")).unwrap();
-            assert_eq!(group.to_string(), format!("[ff02::1]:5000@{lo}"));
+            assert_eq!(group.to_string(), format!("[ff02::1]:5000@{zone}"));
             let group = parse(&format!("[ff02::1]:5000@fe80::1%{zone}")).unwrap();
             assert_eq!(group.to_string(), format!("[ff02::1]:5000@{zone}"));
         }

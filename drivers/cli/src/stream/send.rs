@@ -200,7 +200,7 @@ impl Sending<'_> {
     ) -> Result<(), Failure> {
         let url = &self.args.url;
         while let Some(address) = self.attempts.next(now, !sender.attempts.is_empty()) {
-            match turns.endpoint().connect(now, self.client.clone(), address, &url.host) {
+            match turns.endpoint().connect(now, self.client.clone(), address, url.name()) {
                 Ok(connection) => sender.attempts.push(connection),
                 Err(error) => {
                     let words = format!("cannot connect to {url}: {error}");

@@ -1,7 +1,7 @@
 //! Where a stream is sent to: `quic://HOST:PORT`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use crate::failure::Failure;
@@ -12,7 +12,7 @@ const SCHEME: &str = "quic://";
 /// A server: its name or address, and its port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Url {
-    /// A DNS name or an IP address, without brackets: what its certificate must be good for.
+    /// A DNS name or an IP address, without brackets, of which one of a link has its zone.
     pub(crate) host: String,
     /// The UDP port.
     pub(crate) port: u16,
@@ -33,12 +33,22 @@ impl FromStr for Url {
         };
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bracketed {
-            Some(host) if matches!(host.parse(), Ok(IpAddr::V6(_))) => host,
-            None if !host.is_empty() && !host.contains([':', '/', '@', '[', ']', '?', '#']) => host,
+            Some(host) if is_ipv6(host) => host,
+            None if !host.is_empty()
+                && !host.contains([':', '/', '@', '[', ']', '?', '#', '%']) =>
+            {
+                host
+            }
             _ => return Err(form() + "; an IPv6 address stands in brackets"),
         };
         Ok(Self { host: host.to_owned(), port })
     }
+}
+
+/// Whether it is an address that stands in brackets, with or without a zone.
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "none"));
+    address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty()
 }
 
 /// Whether a port is written with digits only.
@@ -56,6 +66,11 @@ impl fmt::Display for Url {
 }
 
 impl Url {
+    /// What its certificate must be good for.
+    pub(super) fn name(&self) -> &str {
+        self.host.split('%').next().unwrap_or_default()
+    }
+
     /// Its addresses, each once, in the system's order.
     ///
     /// # Errors
@@ -92,6 +107,10 @@ mod tests {
         assert_eq!("quic://127.0.0.1:1/".parse(), Ok(url("127.0.0.1", 1)));
         assert_eq!("quic://[::1]:65535".parse(), Ok(url("::1", 65535)));
         assert_eq!(url("::1", 7).to_string(), "quic://[::1]:7");
+        let link = "quic://[fe80::1%lo]:1";
+        assert_eq!(link.parse(), Ok(url("fe80::1%lo", 1)));
+        assert_eq!(url("fe80::1%lo", 1).to_string(), link);
+        assert_eq!((url("fe80::1%lo", 1).name(), url("host", 1).name()), ("fe80::1", "host"));
     }
 
     #[test]
@@ -108,6 +127,9 @@ mod tests {
             "quic://localhost:1/path",
             "quic://::1:1",
             "quic://[localhost]:1",
+            "quic://[::1%]:1",
+            "quic://[%lo]:1",
+            "quic://host%lo:1",
             "quic://user@host:1",
         ] {
             assert!(text.parse::<Url>().is_err(), "{text}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gapless_tests::in_namespace;
 
-use crate::program::{Files, Port, Program, gapless, receiver};
+use crate::program::{Ended, Files, Port, Program, gapless, receiver};
 
 /// A packet of session FEED: so many messages of one byte from a number on.
 fn packet(sequence: u64, count: u16) -> Vec<u8> {
@@ -165,4 +165,183 @@ fn packets_of_lines_travel_as_many_hops_as_the_command_line_says() {
         raw.set_nonblocking(false).unwrap();
     }
     drop(here);
+}
+
+/// Runs a command in the namespace.
+fn run(command: &str) {
+    let status = Command::new("sh").args(["-ec", command]).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+#[test]
+fn an_interface_that_goes_away_and_comes_back_is_told_and_used_again() {
+    in_namespace!();
+    let make =
+        "ip link add left type veth peer name right; ip link set left up; ip link set right up
+                ip addr add 10.9.9.1/24 dev left; ip -6 addr add fe80::77/64 dev left nodad";
+    run(make);
+    let files = Files::new();
+    let copy = files.path("copy.bin");
+    let lines = ["239.1.1.1:5000@left", "[ff02::11%left]:5000"];
+    let requests = Port::new().free();
+    let line = format!(
+        "receive --json --line {} --line {} --requests {requests} --output {copy}",
+        lines[0], lines[1]
+    );
+    let mut receiver = Program::start(line.split_whitespace());
+    receiver.wait_for_handler();
+    let line = format!(
+        "publish --json --input - --format lines --to {} --to {} --requests {requests} --session S \
+         --linger 1",
+        lines[0], lines[1]
+    );
+    let mut publisher = Program::start(line.split_whitespace());
+    publisher.write(b"before\n");
+    files.wait_for_length("copy.bin", 8);
+    run("ip link del left");
+    for program in [&mut receiver, &mut publisher] {
+        program.told("warning: line A: the interface of 239.1.1.1:5000@left is gone");
+        program.told("warning: line B: the interface of [ff02::11]:5000@left is gone");
+    }
+    run(make);
+    for program in [&mut receiver, &mut publisher] {
+        program.told("line A: the interface of 239.1.1.1:5000@left is back");
+        program.told("line B: the interface of [ff02::11]:5000@left is back");
+    }
+    publisher.write(b"after\n");
+    publisher.end_input();
+    receiver.wait().assert_code(0);
+    assert_eq!(files.read("copy.bin"), b"\0\x06before\0\x05after");
+    publisher.wait().assert_code(0);
+}
+
+/// Asserts that a program says what failed, and what to do.
+#[track_caller]
+fn assert_advised(ended: &Ended, failed: &str, advice: &str) {
+    ended.assert_code(4);
+    assert!(ended.errors.contains(failed), "{}", ended.errors);
+    assert!(ended.errors.contains(advice), "{}", ended.errors);
+}
+
+#[test]
+fn a_limit_of_memberships_is_named_with_the_setting_to_raise() {
+    in_namespace!();
+    run("echo 0 > /proc/sys/net/ipv4/igmp_max_memberships");
+    let ended = gapless("receive --line 239.1.1.1:5000@lo");
+    assert_advised(&ended, "cannot join 239.1.1.1:5000@lo: ", "net.ipv4.igmp_max_memberships");
+    let ended = gapless("receive --line 127.0.0.1/232.1.1.1:5000@lo");
+    assert_advised(&ended, "cannot join 127.0.0.1/232", "net.ipv4.igmp_max_memberships");
+    // Before Linux 6.8 it is no setting of a namespace.
+    if std::fs::write("/proc/sys/net/core/optmem_max", "1").is_ok() {
+        for line in ["[ff15::11]:5000@lo", "::1/[ff3e::11]:5000@lo"] {
+            let ended = gapless(&format!("receive --line {line}"));
+            assert_advised(&ended, &format!("cannot join {line}: "), "net.core.optmem_max");
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_had_is_told_with_what_to_do() {
+    in_namespace!();
+    let held = UdpSocket::bind("127.0.0.1:5000").unwrap();
+    for (line, failed, advice) in [
+        ("receive --line 127.0.0.1:5000", "cannot bind 127.0.0.1:5000: ", "has that port"),
+        ("receive --line 192.0.2.1:5000", "cannot bind 192.0.2.1:5000: ", "ip address"),
+        ("receive --line [fd00::1]:5000", "cannot bind [fd00::1]:5000: ", "ip address"),
+        (
+            "receive --line 239.1.1.1:5000@eth7",
+            "cannot find the interface of 239",
+            "no interface has",
+        ),
+        ("receive --line 239.1.1.1:5000@10.1.1.1", "cannot find the interface", "no interface has"),
+        ("receive --line 239.1.1.1:5000@77", "cannot find the interface", "no interface has"),
+        (
+            "stream listen --tag t --listen 127.0.0.1:5000 --identity /tmp",
+            "127.0.0.1:5000: ",
+            "that port",
+        ),
+    ] {
+        assert_advised(&gapless(line), failed, advice);
+    }
+    drop(held);
+    let line = "receive --line 127.0.0.1:0 --requests 127.0.0.1:9";
+    let ended =
+        Program::start_in(&["sh", "-c", "ulimit -n 8; exec \"$@\"", "sh"], "exec \"$@\"", line)
+            .wait();
+    assert_advised(&ended, "open files", "ulimit -n");
+}
+
+#[test]
+fn a_line_that_is_given_twice_under_two_names_is_refused() {
+    in_namespace!();
+    for [one, other] in [
+        ["127.0.0.1:5000", "[::ffff:127.0.0.1]:5000"],
+        ["239.1.1.1:5000@lo", "239.1.1.1:5000@127.0.0.1"],
+        ["[ff02::1%lo]:5000", "[ff02::1]:5000@lo"],
+    ] {
+        let ended = gapless(&format!("receive --line {one} --line {other}"));
+        ended.assert_code(2);
+        assert!(ended.errors.contains("is given twice"), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn lines_of_one_family_and_servers_of_the_other_go_together() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 500);
+    for (line, server) in [("127.0.0.1:0", "[::1]"), ("[::1]:0", "127.0.0.1")] {
+        let held = UdpSocket::bind(format!("{server}:0")).unwrap();
+        let requests = held.local_addr().unwrap();
+        drop(held);
+        let copy = files.path("copy.bin");
+        let arguments = format!(
+            "receive --line {line} --requests {requests} --output {copy} --source {server}"
+        );
+        let mut receiver = Program::start(arguments.split_whitespace());
+        let to = receiver.address("line A on");
+        let arguments = format!(
+            "publish --input {feed} --to {to} --requests {requests} --session S --loss 20% --linger 1"
+        );
+        gapless(&arguments).assert_code(0);
+        receiver.wait().assert_code(0);
+        files.assert_same("feed.bin", "copy.bin");
+        std::fs::remove_file(copy).unwrap();
+    }
+}
+
+#[test]
+fn an_address_of_a_link_is_taken_by_lines_requests_and_streams() {
+    in_namespace!();
+    run("ip link add left type veth peer name right; ip link set left up; ip link set right up
+         ip -6 addr add fe80::77/64 dev left nodad");
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 500);
+    let copy = files.path("copy.bin");
+    let at = |port: u16| format!("[fe80::77%left]:{port}");
+    let line = format!(
+        "receive --line {} --requests {} --source fe80::77%left --output {copy}",
+        at(5000),
+        at(5002)
+    );
+    let receiver = Program::start(line.split_whitespace());
+    receiver.wait_for_handler();
+    std::thread::sleep(Duration::from_millis(200));
+    let line = format!(
+        "publish --input {feed} --to {} --requests {} --session S --loss 20% --linger 1",
+        at(5000),
+        at(5002)
+    );
+    gapless(&line).assert_code(0);
+    receiver.wait().assert_code(0);
+    files.assert_same("feed.bin", "copy.bin");
+
+    let identity = files.path("identity");
+    let line = format!("stream listen --listen {} --tag t --once --identity {identity}", at(4433));
+    let mut listener = Program::start(line.split_whitespace());
+    listener.told("listening on");
+    let line = format!("stream send quic://{} --tag t --input {feed} --insecure", at(4433));
+    gapless(&line).assert_code(0);
+    let taken = listener.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.output, files.read("feed.bin"));
 }
