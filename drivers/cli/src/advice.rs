@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-const NO_INTERFACE: &str = "no interface has that name, address or index; see `ip address`";
+const NO_INTERFACE: &str = "name an interface that is there, by its name, one of its addresses, or its index; see `ip address`";
 
 /// What to do when `action` failed on the way to a socket at `address`.
 pub(crate) fn on_socket(

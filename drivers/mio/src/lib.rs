@@ -5,7 +5,8 @@
 //!   [`Sink`].
 //! * [`PublisherDriver`] sends a feed on its lines and answers requests.
 //! * [`JournalFile`] is where both leave a journal, if they are to (`with_machine`).
-//! * [`Address`] says where a line lives: `127.0.0.1:5000`, `239.1.1.1:5000@eth0`.
+//! * [`Address`] says where a line lives: `127.0.0.1:5000`, `239.1.1.1:5000@eth0`. It takes names of hosts
+//!   only by [`Address::resolve`], since looking them up takes time.
 //!
 //! Both drivers have a `turn(timeout)` for people with a loop of their own, a `run` for those
 //! without, and can be registered with somebody else's mio loop (`with_registry`).
@@ -39,6 +40,13 @@
 //! }
 //! # }
 //! ```
+//!
+//! # Interfaces that go away
+//!
+//! Groups are joined, and sent, on interfaces. One that is deleted takes its groups with it, and one that
+//! comes back in its place has another index and knows nothing of them. So both drivers look once a second
+//! whether the interfaces of their groups are there, and attach to those that came back;
+//! `next_interface_event` says so to whoever asks. An interface that is missing at the start is an error.
 //!
 //! # Reading and writing
 //!

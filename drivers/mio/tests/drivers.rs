@@ -221,6 +221,47 @@ fn a_turn_waits_for_the_first_datagram() {
     }
 }
 
+/// Does nothing when the signal comes, but what waits then is interrupted.
+fn interrupt_by(signal: libc::c_int) {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: a zeroed action is a valid one, without flags; the handler touches nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
+
+#[test]
+fn a_signal_ends_no_driver() {
+    interrupt_by(libc::SIGUSR1);
+    let mut receiver = ReceiverDriver::new(receiving(&["127.0.0.1:0"])).unwrap();
+    let mut publisher = PublisherDriver::new(publishing([])).unwrap();
+    let to = receiver.lines()[0].local;
+    let requests = publisher.requests_address().unwrap();
+    // SAFETY: asks for the calling thread.
+    let waiting = unsafe { libc::pthread_self() } as usize;
+    let sender = std::thread::spawn(move || {
+        for _ in 0..20 {
+            std::thread::sleep(5 * MILLISECOND);
+            // SAFETY: the thread waits for this one to end.
+            unsafe { libc::pthread_kill(waiting as libc::pthread_t, libc::SIGUSR1) };
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(&heartbeat(), to).unwrap();
+        socket.send_to(&Request { session: session(), sequence: 1, count: 1 }.to_bytes(), requests)
+    });
+    let mut collected = Collected::default();
+    let patience = 10_000 * MILLISECOND;
+    let mut turns = 0..100;
+    assert!(turns.any(|_| receiver.turn(Some(patience), &mut collected).unwrap().datagrams > 0));
+    assert!(turns.any(|_| publisher.turn(Some(patience)).unwrap().datagrams > 0));
+    sender.join().unwrap().unwrap();
+    assert_eq!(receiver.lines()[0].read.errors, 0);
+    assert_eq!(publisher.requests_read().errors, 0);
+}
+
 #[test]
 fn a_turn_ends_when_a_timer_of_the_machine_is_due() {
     let mut config = receiving(&["127.0.0.1:0"]);

@@ -201,6 +201,18 @@ fn an_interface_that_is_renamed_keeps_its_groups() {
 }
 
 #[test]
+fn a_unicast_line_goes_on_when_its_address_comes_back() {
+    in_namespace!();
+    make_interface();
+    let mut both = Both::new(&["10.9.9.1:5000", "[fd00::1]:5000"], false);
+    both.assert_all_lines_carry();
+    run("ip link del left");
+    both.assert_nothing_happens();
+    make_interface();
+    both.assert_all_lines_carry();
+}
+
+#[test]
 fn an_interface_that_is_not_there_at_the_start_is_an_error() {
     in_namespace!();
     for line in ["239.1.1.1:5000@left", "[ff15::11]:5000@left", "239.1.1.1:5000@77"] {

@@ -251,10 +251,14 @@ fn a_socket_that_cannot_be_had_is_told_with_what_to_do() {
         (
             "receive --line 239.1.1.1:5000@eth7",
             "cannot find the interface of 239",
-            "no interface has",
+            "name an interface",
         ),
-        ("receive --line 239.1.1.1:5000@10.1.1.1", "cannot find the interface", "no interface has"),
-        ("receive --line 239.1.1.1:5000@77", "cannot find the interface", "no interface has"),
+        (
+            "receive --line 239.1.1.1:5000@10.1.1.1",
+            "cannot find the interface",
+            "name an interface",
+        ),
+        ("receive --line 239.1.1.1:5000@77", "cannot find the interface", "name an interface"),
         (
             "stream listen --tag t --listen 127.0.0.1:5000 --identity /tmp",
             "127.0.0.1:5000: ",

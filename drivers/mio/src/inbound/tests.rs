@@ -1,6 +1,7 @@
 //! Sockets read over loopback, and multicast in a network of the test's own.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 use gapless_core::Instant;
@@ -96,6 +97,39 @@ fn the_largest_datagrams_are_received_whole() {
     }
     assert_eq!(contents(&mut inbound), datagrams);
     assert_eq!(inbound.stats.cut, 0);
+}
+
+#[test]
+fn a_datagram_that_is_longer_than_its_slot_is_dropped_and_counted() {
+    // No UDP datagram is, but for jumbograms.
+    let (sender, receiver) = UnixDatagram::pair().unwrap();
+    let mut slots = ReceiveBatch::new(false);
+    for length in [70_000, 3] {
+        sender.send(&vec![7; length]).unwrap();
+    }
+    assert_eq!(slots.receive(receiver.as_fd()).unwrap(), 2);
+    let mut inbound = line("127.0.0.1:0");
+    assert_eq!(inbound.source(&slots.get(0)), None);
+    assert_eq!(inbound.source(&slots.get(1)), Some(Source::Line(LineId(0))));
+    assert_eq!(inbound.stats.cut, 1);
+    assert_eq!(slots.get(1).bytes, [7; 3]);
+}
+
+#[test]
+fn what_the_network_says_of_datagrams_that_were_sent_does_not_come_up_in_reading() {
+    for any in ["127.0.0.1:0", "[::1]:0"] {
+        let mut inbound = Inbound::for_peers(any.parse().unwrap(), WISHES).unwrap();
+        let nobody = sender(any).local_addr().unwrap();
+        let somebody = sender(any);
+        for number in 0..=2 * MOST_ERRORS {
+            let datagrams = std::iter::once((&b"request"[..], nobody));
+            // Each is answered by an ICMP message, which the next call may be told of.
+            let _ = SendBatch::new().send(inbound.socket.as_fd(), datagrams);
+            somebody.send_to(&number.to_be_bytes(), inbound.socket.local()).unwrap();
+            assert_eq!(contents(&mut inbound), [number.to_be_bytes()]);
+        }
+        assert_eq!(inbound.stats.errors, 0);
+    }
 }
 
 #[test]
@@ -394,6 +428,19 @@ fn groups_of_ipv6_are_kept_apart_by_group_and_by_interface() {
         assert_eq!(read_all(&mut shared), told);
         assert_eq!(shared.stats.stray, 0);
     }
+}
+
+#[test]
+fn an_address_that_every_link_has_names_an_interface_only_where_one_has_it() {
+    in_namespace!();
+    ipv6_interface("left", &["fe80::77"]);
+    let address: Address = "[ff15::11]:5000@fe80::77".parse().unwrap();
+    let lines = [(LineId(0), address)];
+    Inbound::for_lines(&lines, WISHES).unwrap();
+    ipv6_interface("right", &["fe80::77"]);
+    let error = Inbound::for_lines(&lines, WISHES).err().unwrap().to_string();
+    assert!(error.ends_with("several interfaces have this address"), "{error}");
+    line("[ff15::11]:5000@fe80::77%right");
 }
 
 #[test]

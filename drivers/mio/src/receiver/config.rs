@@ -30,7 +30,8 @@ pub struct ReceiverConfig {
     /// the network device for as long, where it may. `None`: it sleeps at once.
     pub busy_poll: Option<Duration>,
     /// Whether groups of one port and family, of any sender, share a socket, so that one system
-    /// call reads them all. Otherwise every line has a socket (and a receive buffer) of its own.
+    /// call reads them all. Otherwise every line has a socket (and a receive buffer) of its own. Linux lets
+    /// one socket join `net.ipv4.igmp_max_memberships` groups of IPv4, 20 if nobody raised it.
     pub share_sockets: bool,
     /// The clock; copies of one clock make the times of several drivers comparable.
     pub clock: Clock,

@@ -29,29 +29,37 @@ pub(crate) fn interface_numbered(index: u32) -> io::Result<u32> {
     }
 }
 
-/// The index of the interface that has this address.
+/// The index of the interface that has this address. Several may have one of a link, each on its own: then
+/// it is none's.
 pub(crate) fn interface_with(address: IpAddr) -> io::Result<u32> {
     let mut list = ptr::null_mut();
     // SAFETY: `list` is a place for a pointer, which the call fills on success.
     if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut index = 0;
+    let is_of_link = matches!(address, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let (mut index, mut is_ambiguous) = (0, false);
     let mut next = list.cast_const();
     // SAFETY: until it is freed here, the list is a chain of valid entries that ends with a null
     // pointer; an address in it is null, or as long as its family says; names are C strings.
     unsafe {
         while let Some(entry) = next.as_ref() {
             if ip_address(entry.ifa_addr) == Some(address) {
-                index = libc::if_nametoindex(entry.ifa_name);
-                break;
+                let found = libc::if_nametoindex(entry.ifa_name);
+                is_ambiguous |= index != 0 && index != found;
+                index = found;
+                if !is_of_link {
+                    break;
+                }
             }
             next = entry.ifa_next;
         }
         libc::freeifaddrs(list);
     }
+    let none = |why| Err(io::Error::new(io::ErrorKind::NotFound, why));
     match index {
-        0 => Err(io::Error::new(io::ErrorKind::NotFound, "no interface has this address")),
+        0 => none("no interface has this address"),
+        _ if is_ambiguous => none("several interfaces have this address"),
         index => Ok(index),
     }
 }
