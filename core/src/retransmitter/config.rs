@@ -26,8 +26,9 @@ pub struct Config {
     pub mtu: usize,
     /// The most bytes that the history of all sessions takes, its index included: 262,144 to 2^47.
     /// Blocks of 64 KiB are allocated as they are needed, the index (3%) at once. What was stored
-    /// first goes first. Messages stored out of order take more of the index, of which there is one
-    /// entry for each KiB.
+    /// first goes first, a block at a time; sessions that are stored in turn fill blocks of their own, or
+    /// parts of blocks where there are few. Messages stored out of order take more of the index, of
+    /// which there is one entry for each KiB.
     pub history_bytes: usize,
     /// Whether an archive answers [`Command::LookUp`](super::Command::LookUp). Otherwise requests for
     /// what the history does not hold are declined.

@@ -1,30 +1,49 @@
-//! What was sent, within a bound: message blocks laid one behind the other into blocks of 64 KiB,
-//! and an index that finds a message by session and number.
+//! The messages that were sent, within a bound: laid into blocks of 64 KiB, and found by session and
+//! number through an index.
 //!
-//! Messages may be stored in any order. What was stored first goes first, a block at a time. The
-//! index is allocated at construction, blocks as they are needed; evicted blocks are written again.
+//! Messages may be stored in any order, and those of several sessions in turn: each session fills an
+//! extent of its own. The block begun first is evicted first. The index is allocated at construction,
+//! blocks as they are needed; evicted blocks are written again.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::Stats;
+use super::segments::{self, MOST_MESSAGES, OfBlock, SEGMENT_BYTES, Segment, Segments};
 use crate::Session;
+use crate::slab::NONE;
 use crate::wire::mold::{LENGTH_LEN, Messages, Packet};
 
 /// Bytes of a block: one holds the largest message that UDP carries.
 const BLOCK: usize = 64 << 10;
-/// The most messages that lie between two entries of the index, which is how far a search walks.
-const SEGMENT: u16 = 256;
+/// Bytes that one block is charged, beside its messages.
+const BLOCK_BYTES: usize = 32;
+/// Bytes that one session is charged.
+const SESSION_BYTES: usize = 64;
 /// Bytes of the whole budget for which the index has one entry, so that it stays at 3% of it.
 const BYTES_PER_SEGMENT: usize = 1024;
+/// The extents of all sessions together are at most one part in so many of all blocks.
+const EXTENTS_PART: usize = 8;
+/// Bytes of the smallest extent.
+const LEAST_EXTENT: usize = BYTES_PER_SEGMENT;
 /// The least that a history can do with: an index and some blocks.
 pub(super) const LEAST_BYTES: usize = 256 << 10;
 /// The most, so that a block's number has 32 bits.
 pub(super) const MOST_BYTES: u64 = 1 << 47;
 
+const _: () = assert!(size_of::<Block>() <= BLOCK_BYTES && size_of::<Known>() <= SESSION_BYTES);
+
 /// A known session's place in the table of sessions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Slot(u8);
+
+impl Slot {
+    /// That of a session which is not known any more: there are at most 255.
+    pub(super) const FORGOTTEN: Self = Self(u8::MAX);
+
+    pub(super) const fn is_known(self) -> bool {
+        self.0 != Self::FORGOTTEN.0
+    }
+}
 
 /// A session of which messages are stored, or will be.
 #[derive(Debug)]
@@ -36,31 +55,42 @@ struct Known {
     newest: u64,
     /// Counts stored packets: when it was stored into last.
     stored_at: u64,
+    segments: segments::Session,
+    /// Where its next message is laid.
+    extent: Extent,
+    /// The segment that ends where the next message is laid, if there is one.
+    tail: u32,
 }
 
-/// Consecutive messages that lie together in one block.
+impl Known {
+    const fn new(session: Session, pinned: bool, newest: u64, stored_at: u64) -> Self {
+        let (segments, extent) = (segments::Session::EMPTY, Extent::NONE);
+        Self { session, pinned, newest, stored_at, segments, extent, tail: NONE }
+    }
+}
+
+/// A free part of a block that one session fills.
 #[derive(Clone, Copy, Debug)]
-struct Segment {
-    first: u64,
-    block: u32,
-    offset: u16,
-    /// Messages after the first.
-    more: u8,
-    slot: Slot,
+struct Extent {
+    /// The block's number, counted from the first ever begun.
+    block: u64,
+    /// Where the next message is laid.
+    at: u32,
+    end: u32,
 }
 
-impl Segment {
-    const fn key(&self) -> (Slot, u64) {
-        (self.slot, self.first)
-    }
+impl Extent {
+    const NONE: Self = Self { block: 0, at: 0, end: 0 };
 
-    fn count(&self) -> u16 {
-        u16::from(self.more) + 1
+    const fn room(&self) -> usize {
+        (self.end - self.at) as usize
     }
+}
 
-    const fn last(&self) -> u64 {
-        self.first + self.more as u64
-    }
+#[derive(Debug)]
+struct Block {
+    bytes: Vec<u8>,
+    segments: OfBlock,
 }
 
 /// Messages of a few sessions, found by number.
@@ -68,18 +98,19 @@ impl Segment {
 pub(super) struct History {
     sessions: Vec<Known>,
     max_sessions: usize,
-    max_segments: usize,
-    /// By session and number.
-    index: VecDeque<Segment>,
-    /// The keys of all segments, as they were stored.
-    order: VecDeque<(Slot, u64)>,
+    segments: Segments,
     /// A circle of blocks; those in use have the numbers `oldest..begun`.
-    blocks: Vec<Vec<u8>>,
-    oldest: usize,
-    begun: usize,
+    blocks: Vec<Block>,
+    oldest: u64,
+    begun: u64,
+    /// Bytes of the block begun last that belong to an extent.
+    laid_out: usize,
+    /// Bytes of an extent, unless one message takes more.
+    extent: usize,
+    /// Messages are laid into as many of the blocks begun last, so that none is evicted before the
+    /// other half were begun after it.
+    young: u64,
     allocated: usize,
-    /// The segment that ends where the next message will be laid.
-    tail: Option<(Slot, u64)>,
     packets: u64,
 }
 
@@ -87,37 +118,42 @@ impl History {
     /// A history that takes at most `bytes`.
     pub(super) fn new(bytes: usize, max_sessions: usize) -> Self {
         let max_segments = bytes / BYTES_PER_SEGMENT;
-        let segment = size_of::<Segment>() + size_of::<(Slot, u64)>();
-        let tables = max_segments * segment + max_sessions * size_of::<Known>();
-        let blocks = (bytes - tables) / (BLOCK + size_of::<Vec<u8>>());
-        let mut empty = Vec::with_capacity(blocks);
-        empty.resize_with(blocks, Vec::new);
+        let tables = max_segments * SEGMENT_BYTES + max_sessions * SESSION_BYTES;
+        let count = (bytes - tables) / (BLOCK + BLOCK_BYTES);
+        let mut blocks = Vec::with_capacity(count);
+        blocks.resize_with(count, || Block { bytes: Vec::new(), segments: OfBlock::EMPTY });
+        let extent = count.saturating_mul(BLOCK) / (max_sessions * EXTENTS_PART);
         Self {
             sessions: Vec::with_capacity(max_sessions),
             max_sessions,
-            max_segments,
-            index: VecDeque::with_capacity(max_segments),
-            order: VecDeque::with_capacity(max_segments),
-            blocks: empty,
+            segments: Segments::new(max_segments),
+            blocks,
             oldest: 0,
             begun: 0,
+            laid_out: 0,
+            extent: extent.clamp(LEAST_EXTENT, BLOCK),
+            young: (count as u64).div_ceil(2),
             allocated: 0,
-            tail: None,
             packets: 0,
         }
     }
 
-    pub(super) fn memory_used(&self) -> usize {
+    pub(super) const fn memory_used(&self) -> usize {
         self.sessions.capacity() * size_of::<Known>()
-            + self.index.capacity() * size_of::<Segment>()
-            + self.order.capacity() * size_of::<(Slot, u64)>()
-            + self.blocks.capacity() * size_of::<Vec<u8>>()
+            + self.segments.memory_used()
+            + self.blocks.capacity() * size_of::<Block>()
             + self.allocated * BLOCK
+    }
+
+    /// Segments that the index has.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.segments.count()
     }
 
     /// Makes a session known for good, of which messages up to `newest` exist somewhere.
     pub(super) fn pin(&mut self, session: Session, newest: u64) {
-        self.sessions.push(Known { session, pinned: true, newest, stored_at: 0 });
+        self.sessions.push(Known::new(session, true, newest, 0));
     }
 
     /// The place of a session that is known.
@@ -128,41 +164,55 @@ impl History {
 
     /// The highest number of a session that exists.
     pub(super) fn newest(&self, slot: Slot) -> u64 {
-        self.sessions.get(usize::from(slot.0)).map_or(0, |known| known.newest)
+        self.known(slot).map_or(0, |known| known.newest)
+    }
+
+    fn known(&self, slot: Slot) -> Option<&Known> {
+        self.sessions.get(usize::from(slot.0))
     }
 
     /// The messages from a number on that lie together; `None` when that one is not held.
     pub(super) fn messages_from(&self, slot: Slot, sequence: u64) -> Option<Messages<'_>> {
-        let at = self.index.partition_point(|segment| segment.key() <= (slot, sequence));
-        let segment = self.index.get(at.checked_sub(1)?)?;
-        if segment.slot != slot || segment.last() < sequence {
-            return None;
-        }
-        let block = self.blocks.get(segment.block as usize)?.get(usize::from(segment.offset)..)?;
-        let mut messages = Messages::new(segment.first, segment.count(), block);
-        messages.pass(u16::try_from(sequence - segment.first).ok()?);
+        let segment = self.holding(slot, sequence)?;
+        let block = self.blocks.get(segment.block as usize)?;
+        let bytes = block.bytes.get(usize::from(segment.offset)..)?;
+        let mut messages = Messages::new(segment.first(), segment.count(), bytes);
+        messages.pass(u16::try_from(sequence - segment.first()).ok()?);
         Some(messages)
+    }
+
+    /// The segment that holds a message.
+    fn holding(&self, slot: Slot, sequence: u64) -> Option<&Segment> {
+        let at = self.segments.at_or_before(&self.known(slot)?.segments, sequence)?;
+        self.segments.get(at).filter(|segment| segment.last() >= sequence)
     }
 
     /// How many of `count` numbers from `first` on, which is not held, come before one that is.
     pub(super) fn missing(&self, slot: Slot, first: u64, count: u16) -> u16 {
-        let at = self.index.partition_point(|segment| segment.key() <= (slot, first));
-        self.gap_before(at, slot, first, count)
+        let of = self.known(slot);
+        let next = of.and_then(|known| self.segments.at_or_after(&known.segments, first));
+        next.map_or(count, |next| {
+            u16::try_from(next.first() - first).map_or(count, |gap| gap.min(count))
+        })
     }
 
     /// The ranges that are held of a session, neighbours joined.
     pub(super) fn ranges(&self, slot: Slot) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let mut at = self.index.partition_point(|segment| segment.slot < slot);
+        let held = move |from: u64| self.segments.at_or_after(&self.known(slot)?.segments, from);
+        let mut next = held(0);
         core::iter::from_fn(move || {
-            let held = |at: usize| self.index.get(at).filter(|segment| segment.slot == slot);
-            let Segment { first, .. } = *held(at)?;
-            let mut last = held(at)?.last();
-            at += 1;
-            while let Some(next) = held(at).filter(|next| last.checked_add(1) == Some(next.first)) {
-                last = next.last();
-                at += 1;
+            let segment = next?;
+            let (first, mut last) = (segment.first(), segment.last());
+            loop {
+                let following = last.checked_add(1);
+                next = following.and_then(held);
+                match next {
+                    Some(neighbour) if Some(neighbour.first()) == following => {
+                        last = neighbour.last();
+                    }
+                    _ => return Some((first, last)),
+                }
             }
-            Some((first, last))
         })
     }
 
@@ -177,19 +227,19 @@ impl History {
             stats.store_no_session += 1;
             return;
         };
+        let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
         let mut messages = packet.messages();
         let mut first = header.sequence;
-        if let Some(known) = self.sessions.get_mut(usize::from(slot.0)) {
-            known.newest = known.newest.max(first + u64::from(left - 1));
-            known.stored_at = self.packets;
-        }
+        let newest = known.newest;
+        known.newest = newest.max(first + u64::from(left - 1));
+        known.stored_at = self.packets;
         self.packets += 1;
+        if first > newest {
+            // Nothing is held from there on.
+            return self.append(slot, first, left, &mut messages, stats);
+        }
         while left > 0 {
-            let at = self.index.partition_point(|segment| segment.key() <= (slot, first));
-            let before = at.checked_sub(1).and_then(|at| self.index.get(at));
-            let held = before
-                .filter(|before| before.slot == slot && before.last() >= first)
-                .map(|before| before.last() - first + 1);
+            let held = self.holding(slot, first).map(|segment| segment.last() - first + 1);
             let count = match held {
                 Some(held) => {
                     let count = u16::try_from(held).map_or(left, |held| held.min(left));
@@ -198,7 +248,7 @@ impl History {
                     count
                 }
                 None => {
-                    let count = self.gap_before(at, slot, first, left);
+                    let count = self.missing(slot, first, left);
                     self.append(slot, first, count, &mut messages, stats);
                     count
                 }
@@ -208,15 +258,7 @@ impl History {
         }
     }
 
-    /// How many of `count` numbers from `first` on come before the segment at `at`.
-    fn gap_before(&self, at: usize, slot: Slot, first: u64, count: u16) -> u16 {
-        let next = self.index.get(at).filter(|next| next.slot == slot);
-        next.map_or(count, |next| {
-            u16::try_from(next.first - first).map_or(count, |gap| gap.min(count))
-        })
-    }
-
-    /// Lays `count` messages of which none is held behind what was stored last.
+    /// Lays `count` messages of which none is held behind those that the session stored last.
     fn append(
         &mut self,
         slot: Slot,
@@ -226,22 +268,38 @@ impl History {
         stats: &mut Stats,
     ) {
         while count > 0 {
-            let extended = self.extended(slot, first);
-            if extended.is_none() && self.index.len() == self.max_segments {
-                self.forget_first(stats);
-            }
-            let most = extended.map_or(SEGMENT, |at| SEGMENT - self.index[at].count());
-            let (block, room) = self.current();
+            let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
+            let tail = self.segments.get(known.tail).filter(|tail| {
+                tail.last().checked_add(1) == Some(first) && tail.count() < MOST_MESSAGES
+            });
+            let most = tail.map_or(MOST_MESSAGES, |tail| MOST_MESSAGES - tail.count());
+            let lengthens = tail.is_some();
+            let block = known.extent.block;
+            let open = block >= self.oldest && self.begun - block <= self.young;
+            let room = if open { known.extent.room() } else { 0 };
+            let before = messages.clone();
             let (taken, bytes) = front(messages, count.min(most), room);
             if taken == 0 {
-                self.begin_block(stats);
+                self.lay_out(slot, before.clone(), stats);
                 continue;
             }
-            let offset = self.blocks[block].len();
-            self.blocks[block].extend_from_slice(bytes);
-            match extended {
-                Some(at) => self.index[at].more += taken as u8,
-                None => self.insert(slot, first, taken, block, offset),
+            if !lengthens && self.segments.is_full() {
+                *messages = before;
+                self.forget_first(stats);
+                continue;
+            }
+            let place = (known.extent.block % self.blocks.len() as u64) as usize;
+            let offset = known.extent.at as usize;
+            let block = &mut self.blocks[place];
+            block.bytes[offset..][..bytes.len()].copy_from_slice(bytes);
+            known.extent.at += bytes.len() as u32;
+            if lengthens {
+                self.segments.lengthen(known.tail, taken);
+            } else {
+                let session = (slot, &mut known.segments);
+                let of_block = (place as u32, &mut block.segments);
+                let added = self.segments.add(session, of_block, (first, taken, offset as u16));
+                known.tail = added.unwrap_or(NONE);
             }
             stats.stored_messages += u64::from(taken);
             count -= taken;
@@ -249,63 +307,77 @@ impl History {
         }
     }
 
-    fn insert(&mut self, slot: Slot, first: u64, count: u16, block: usize, offset: usize) {
-        let at = self.index.partition_point(|segment| segment.key() < (slot, first));
-        let (block, offset, more) = (block as u32, offset as u16, (count - 1) as u8);
-        self.index.insert(at, Segment { first, block, offset, more, slot });
-        self.order.push_back((slot, first));
-        self.tail = Some((slot, first));
-    }
-
-    /// Where in the index the segment lies that message `first` lengthens.
-    fn extended(&self, slot: Slot, first: u64) -> Option<usize> {
-        let at = self.index.binary_search_by_key(&self.tail?, Segment::key).ok()?;
-        let segment = self.index[at];
-        let follows = segment.slot == slot && segment.last().checked_add(1) == Some(first);
-        (follows && segment.count() < SEGMENT).then_some(at)
-    }
-
-    /// The block that is being filled, and the room in it.
-    fn current(&self) -> (usize, usize) {
-        let at = self.begun.wrapping_sub(1) % self.blocks.len();
-        let room = if self.begun == self.oldest { 0 } else { BLOCK - self.blocks[at].len() };
-        (at, room)
+    /// Gives a session an extent that has room for its next message: more of the one it has where
+    /// nothing else lies behind that.
+    fn lay_out(&mut self, slot: Slot, mut messages: Messages<'_>, stats: &mut Stats) {
+        let (_, next) = front(&mut messages, 1, BLOCK);
+        let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
+        let free = if self.begun == self.oldest { 0 } else { BLOCK - self.laid_out };
+        let newest = self.begun.wrapping_sub(1);
+        let Extent { block, end, .. } = known.extent;
+        let grows = free > 0 && block == newest && end as usize == self.laid_out;
+        let room = if grows { known.extent.room() } else { 0 };
+        if next.len() > room + free {
+            return self.begin_block(stats);
+        }
+        let more = self.extent.max(next.len() - room).min(free);
+        if !grows {
+            let at = self.laid_out as u32;
+            known.extent = Extent { block: newest, at, end: at };
+            known.tail = NONE;
+        }
+        known.extent.end += more as u32;
+        self.laid_out += more;
     }
 
     fn begin_block(&mut self, stats: &mut Stats) {
-        if self.begun - self.oldest == self.blocks.len() {
+        if self.begun - self.oldest == self.blocks.len() as u64 {
             self.evict(stats);
         }
-        let at = self.begun % self.blocks.len();
-        if self.blocks[at].capacity() == 0 {
-            self.blocks[at].reserve_exact(BLOCK);
+        let at = (self.begun % self.blocks.len() as u64) as usize;
+        let block = &mut self.blocks[at];
+        if block.bytes.is_empty() {
+            block.bytes = alloc::vec![0; BLOCK];
             self.allocated += 1;
         }
         self.begun += 1;
-        self.tail = None;
+        self.laid_out = 0;
     }
 
-    /// Forgets what lies in the oldest block.
+    /// Forgets the messages in the oldest block.
     fn evict(&mut self, stats: &mut Stats) {
-        let block = self.oldest % self.blocks.len();
-        while self.first_stored().is_some_and(|at| self.index[at].block as usize == block) {
-            self.forget_first(stats);
-        }
-        self.blocks[block].clear();
+        let block = (self.oldest % self.blocks.len() as u64) as usize;
+        while self.forget_first_of(block, stats) {}
         self.oldest += 1;
     }
 
-    /// Where in the index the segment lies that was stored first.
-    fn first_stored(&self) -> Option<usize> {
-        self.index.binary_search_by_key(self.order.front()?, Segment::key).ok()
+    /// Forgets the segment of the oldest block that was begun first; its bytes stay until the block
+    /// is evicted.
+    fn forget_first(&mut self, stats: &mut Stats) {
+        while self.oldest < self.begun {
+            let block = (self.oldest % self.blocks.len() as u64) as usize;
+            if self.forget_first_of(block, stats) {
+                break;
+            }
+            self.oldest += 1;
+        }
     }
 
-    /// Forgets the segment that was stored first; its bytes stay until their block is evicted.
-    fn forget_first(&mut self, stats: &mut Stats) {
-        let Some(at) = self.first_stored() else { return };
-        stats.evicted_messages += u64::from(self.index[at].count());
-        self.index.remove(at);
-        self.order.pop_front();
+    /// Forgets the segment of a block that was begun first; `false` when it has none.
+    fn forget_first_of(&mut self, block: usize, stats: &mut Stats) -> bool {
+        let of_block = &mut self.blocks[block].segments;
+        let at = of_block.first();
+        let Some(segment) = self.segments.get(at) else { return false };
+        if let Some(Slot(slot)) = segment.slot() {
+            stats.evicted_messages += u64::from(segment.count());
+            let known = &mut self.sessions[usize::from(slot)];
+            known.segments.remove(&mut self.segments, at);
+            if known.tail == at {
+                known.tail = NONE;
+            }
+        }
+        self.segments.free_first(of_block);
+        true
     }
 
     /// The place of a session, made if need be.
@@ -313,24 +385,17 @@ impl History {
         if let Some(slot) = self.slot(session) {
             return Some(slot);
         }
-        let known = Known { session, pinned: false, newest: 0, stored_at: self.packets };
+        let known = Known::new(session, false, 0, self.packets);
         if self.sessions.len() < self.max_sessions {
             self.sessions.push(known);
         } else {
             let others = self.sessions.iter().enumerate().filter(|(_, known)| !known.pinned);
             let (at, _) = others.min_by_key(|(_, known)| known.stored_at)?;
-            self.forget(Slot(at as u8), stats);
-            self.sessions[at] = known;
+            let mut forgotten = core::mem::replace(&mut self.sessions[at], known);
+            stats.evicted_messages += self.segments.forget(&mut forgotten.segments);
+            stats.evicted_sessions += 1;
         }
         self.slot(session)
-    }
-
-    fn forget(&mut self, slot: Slot, stats: &mut Stats) {
-        let of_it = self.index.iter().filter(|segment| segment.slot == slot);
-        stats.evicted_messages += of_it.map(|segment| u64::from(segment.count())).sum::<u64>();
-        stats.evicted_sessions += 1;
-        self.index.retain(|segment| segment.slot != slot);
-        self.order.retain(|&(of, _)| of != slot);
     }
 }
 

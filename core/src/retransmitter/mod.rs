@@ -11,6 +11,7 @@ mod history;
 mod journal;
 mod limits;
 mod look_ups;
+mod segments;
 mod stats;
 #[cfg(test)]
 mod tests;

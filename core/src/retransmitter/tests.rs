@@ -228,6 +228,72 @@ fn sessions_have_their_own_numbers_and_the_least_lately_stored_goes() {
     assert_eq!(retransmitter.stats().evicted_sessions, 1);
 }
 
+/// Stores `count` messages of 40 bytes, one a packet, of each of so many sessions in turn; returns
+/// how many are held of each.
+fn store_in_turn(retransmitter: &mut Retransmitter, sessions: u8, count: u64) -> Vec<u64> {
+    let packet = packet(feed(), 1, &[&[7; 40]]);
+    let session = |number: u8| Session::new([b'A', number, b' ', b' ', 0, 0, 0, 0, 0, 0]);
+    for first in 1..=count {
+        for number in 0..sessions {
+            let mut packet = packet.clone();
+            packet[..10].copy_from_slice(session(number).as_bytes());
+            packet[10..18].copy_from_slice(&first.to_be_bytes());
+            say(retransmitter, Event::Store { packet: &packet });
+        }
+    }
+    let held = |number| {
+        let ranges: Vec<_> = retransmitter.ranges(session(number)).collect();
+        let [(first, last)] = ranges[..] else { panic!("{ranges:?}") };
+        assert_eq!(last, count);
+        last - first + 1
+    };
+    (0..sessions).map(held).collect()
+}
+
+#[test]
+fn sessions_stored_in_turn_keep_as_many_messages_as_one() {
+    let with = |max_sessions| Config { history_bytes: 4 << 20, max_sessions, ..config() };
+    let [alone] = store_in_turn(&mut Retransmitter::new(with(4)).unwrap(), 1, 120_000)[..] else {
+        panic!()
+    };
+    for (max_sessions, sessions) in [(4, 2), (4, 4), (255, 100)] {
+        let mut retransmitter = Retransmitter::new(with(max_sessions)).unwrap();
+        let all = store_in_turn(&mut retransmitter, sessions, 120_000 / u64::from(sessions));
+        let (sum, least) = (all.iter().sum::<u64>(), all.iter().min().unwrap());
+        assert!(sum >= alone * 7 / 8, "{sum} of {alone} by {sessions} sessions");
+        let share = alone / u64::from(sessions);
+        assert!(*least >= share * 3 / 4, "{least} of {share} for one of {sessions}");
+    }
+}
+
+#[test]
+fn sessions_stored_in_turn_take_no_more_of_the_index_than_one() {
+    let config = Config { history_bytes: 4 << 20, ..config() };
+    let entries = |sessions| {
+        let mut retransmitter = Retransmitter::new(config.clone()).unwrap();
+        store_in_turn(&mut retransmitter, sessions, 40_000 / u64::from(sessions));
+        retransmitter.history.entries()
+    };
+    assert!(entries(4) <= entries(1) + 8, "{} and {}", entries(4), entries(1));
+}
+
+#[test]
+fn a_message_stored_just_now_outlives_older_ones_of_a_busier_session() {
+    let mut retransmitter = Retransmitter::new(config()).unwrap();
+    for first in 1..=600 {
+        store(&mut retransmitter, session("BUSY"), first, &[&[0; 1000]]);
+        if first % 50 == 0 {
+            store(&mut retransmitter, feed(), first / 50, &[b"rare"]);
+            let held: Vec<_> = retransmitter.ranges(session("BUSY")).collect();
+            let rare = ranges(&retransmitter);
+            // Half of the busy session's messages are older than the oldest rare one, or more.
+            let middle = (first + held[0].0) / 2;
+            assert!(rare[0].0 <= middle.div_ceil(50), "{rare:?} beside {held:?}");
+        }
+    }
+    assert!(retransmitter.stats().evicted_messages > 300);
+}
+
 #[test]
 fn what_lies_behind_a_forgotten_session_is_not_taken_for_its_neighbour() {
     let config = Config { max_sessions: 2, ..config() };

@@ -25,6 +25,13 @@ pub enum Op {
         /// Messages in each.
         count: u8,
     },
+    /// So many packets of so many messages, of all sessions in turn.
+    InTurn {
+        /// How many packets of each.
+        packets: u8,
+        /// Messages in each.
+        count: u8,
+    },
     /// A packet anywhere.
     Store {
         /// The session.
@@ -96,7 +103,7 @@ impl<'a> Arbitrary<'a> for Op {
         let peer = u.int_in_range(0..=4)?;
         let first = u.int_in_range(0..=600)?;
         let count = if u.ratio(1, 8)? { u.arbitrary()? } else { u.int_in_range(1..=200)? };
-        Ok(match u.int_in_range(0..=40)? {
+        Ok(match u.int_in_range(0..=43)? {
             0..=8 => Self::Feed {
                 session,
                 packets: u.int_in_range(1..=12)?,
@@ -117,6 +124,10 @@ impl<'a> Arbitrary<'a> for Op {
             35..=36 => Self::Wait(u.int_in_range(0..=20_000)?),
             37..=38 => Self::Timeout,
             39 => Self::Hold(true),
+            41..=43 => Self::InTurn {
+                packets: u.int_in_range(1..=20)?,
+                count: *u.choose(&[1, 1, 2, 10, 50])?,
+            },
             _ => Self::Hold(false),
         })
     }

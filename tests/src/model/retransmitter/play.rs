@@ -69,6 +69,11 @@ impl Play {
             Op::Feed { session, packets, count } => {
                 self.store(session, self.fed[usize::from(session)], packets, count);
             }
+            Op::InTurn { packets, count } => {
+                for session in (0..SESSIONS.len() as u8).cycle().take(packets as usize * 3) {
+                    self.store(session, self.fed[usize::from(session)], 1, count);
+                }
+            }
             Op::Store { session, first, count } => {
                 self.store(session, self.base + u64::from(first), 1, count);
             }
@@ -233,6 +238,7 @@ impl Play {
         let evicted = stats.evicted_messages > before.evicted_messages;
         let mut known = self.model.held.clone();
         if evicted {
+            self.check_young(&held, stretch);
             known = self.forget_evicted(&held, stretch, stored);
         }
         for (first, last) in held.of(session).within(first, last) {
@@ -252,17 +258,17 @@ impl Play {
     /// left of those that are older than that is returned.
     fn forget_evicted(&mut self, held: &Held, stretch: Run, stored: u64) -> Held {
         let mut staying = Held::default();
-        let (mut known, mut nothing_left) = (0, true);
+        let (mut known, mut nothing_left) = (0, [true; SESSIONS.len()]);
         for run in &self.arrivals {
             known += run.inside(&stretch).map_or(0, |inside| inside.count());
+            let nothing_left = &mut nothing_left[place(run.session)];
             for other in run.outside(&stretch) {
                 let mut left = other.held(held);
-                // The first run of which something is left may have lost its front.
+                // The first run of a session of which something is left may have lost its front.
                 let in_order = match (left.next(), left.next()) {
-                    (None, _) => nothing_left,
+                    (None, _) => *nothing_left,
                     (Some(left), None) => {
-                        left.last == other.last
-                            && (std::mem::take(&mut nothing_left) || left == other)
+                        left.last == other.last && (std::mem::take(nothing_left) || left == other)
                     }
                     (Some(_), Some(_)) => false,
                 };
@@ -299,20 +305,74 @@ impl Play {
         }
     }
 
+    /// Some have left while `stretch` was stored: none before as much as half of the blocks take came
+    /// after it.
+    fn check_young(&self, held: &Held, stretch: Run) {
+        if self.crowded || self.is_crowded() {
+            return;
+        }
+        let young = BLOCKS / 2 * (BLOCK - self.largest()) - self.extents();
+        let mut left = young.saturating_sub(self.bytes(&stretch));
+        for run in self.arrivals.iter().rev() {
+            let mut of_run = *run;
+            while left < self.bytes(&of_run) {
+                if of_run.first == of_run.last {
+                    return;
+                }
+                of_run.first += 1;
+            }
+            left -= self.bytes(&of_run);
+            for other in of_run.outside(&stretch) {
+                assert!(other.held(held).eq([other]), "{other:?} left too early");
+            }
+            if of_run != *run {
+                return;
+            }
+        }
+    }
+
     /// Some have left: there was no room for more.
     fn check_room(&mut self) {
-        let largest = self.model.largest;
-        let len = |run: &Run| -> usize {
-            let len = |at| LENGTH_LEN + message(run.session, at, largest).0;
-            (run.first..=run.last).map(len).sum()
-        };
-        let bytes: usize = self.arrivals.iter().map(len).sum();
-        let messages: u64 = self.arrivals.iter().map(Run::count).sum();
+        self.crowded |= self.is_crowded();
+        let bytes: usize = self.arrivals.iter().map(|run| self.bytes(run)).sum();
+        // Of each extent its end may be free, and of those that were left for a younger block more.
+        let extents = self.extents() * BLOCKS.div_ceil(2);
+        let ends = (BLOCKS - 1) * BLOCK.div_ceil(self.extent()) * self.largest();
+        let full = ((BLOCKS - 1) * BLOCK).saturating_sub(extents + ends);
         let runs = self.arrivals.len();
-        let segments = runs + messages as usize / 256 + BLOCKS + 2;
-        self.crowded |= segments >= SEGMENTS / 2;
-        let full = (BLOCKS - 1) * (BLOCK - LENGTH_LEN - largest);
         assert!(self.crowded || bytes >= full, "only {bytes} bytes are left in {runs} runs");
+    }
+
+    /// Whether the index is nearly full.
+    fn is_crowded(&self) -> bool {
+        let mut last = [None; SESSIONS.len()];
+        let mut segments = BLOCKS * BLOCK.div_ceil(self.extent()) + 2;
+        for run in &self.arrivals {
+            let before: Option<Run> = last[place(run.session)].replace(*run);
+            segments += usize::from(!before.is_some_and(|before| before.is_followed_by(run)));
+        }
+        let messages: u64 = self.arrivals.iter().map(Run::count).sum();
+        segments + messages as usize / 256 >= SEGMENTS / 2
+    }
+
+    /// Bytes of the largest message, with its length.
+    fn largest(&self) -> usize {
+        LENGTH_LEN + self.model.largest
+    }
+
+    fn bytes(&self, run: &Run) -> usize {
+        let len = |at| LENGTH_LEN + message(run.session, at, self.model.largest).0;
+        (run.first..=run.last).map(len).sum()
+    }
+
+    /// Bytes of the extents of all sessions.
+    fn extents(&self) -> usize {
+        self.model.config.max_sessions * self.extent()
+    }
+
+    /// Bytes of a block that one session fills at once.
+    fn extent(&self) -> usize {
+        BLOCKS * BLOCK / (8 * self.model.config.max_sessions)
     }
 
     fn store_nothing(&mut self, what: u8) {
