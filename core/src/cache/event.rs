@@ -420,7 +420,8 @@ pub enum Next<T> {
         /// Why.
         code: u64,
     },
-    /// The cache passed the reader: what it would have read is gone. As far as groups came out of order
+    /// The cache passed the reader: what it would have read is gone. One that has read all of a group that
+    /// had ended is told that instead, as long as it is remembered (see [the module](super#memory)). As far as groups came out of order
     /// this is told of numbers too that never came: those below the highest that was evicted. A reader of
     /// a group that was evicted and created again may be told to go on where it stood.
     Evicted {

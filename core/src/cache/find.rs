@@ -6,6 +6,7 @@ use core::convert::Infallible;
 use super::Cache;
 use super::event::{By, Next};
 use super::group::{Kind, State, Unfinished};
+use super::past::End;
 use super::reader::Waits;
 use crate::slab::NONE;
 
@@ -58,7 +59,7 @@ impl Cache {
             }) {
                 Some(self.find_within(at, by))
             } else {
-                Some(Spot::Say(self.say_evicted(at)))
+                Some(Spot::Say(self.say_gone(at)))
             };
             if let Some(spot) = found {
                 return spot;
@@ -82,8 +83,8 @@ impl Cache {
                 (reader.group, reader.group_stamp) = (slot, stamp);
                 None
             }
-            Some(_) => Some(Spot::Say(self.say_evicted(at))),
-            None if wanted < track.evicted_end => Some(Spot::Say(self.say_evicted(at))),
+            Some(_) => Some(Spot::Say(self.say_gone(at))),
+            None if wanted < track.evicted_end => Some(Spot::Say(self.say_gone(at))),
             None => Some(Spot::Say(self.wait_for_group(at))),
         }
     }
@@ -93,6 +94,25 @@ impl Cache {
         let order = |at| self.groups.get(at).map(|group| group.sequence).cmp(&Some(wanted));
         let slot = self.tracks.get(track)?.groups.at_or_after(&self.groups, order)?;
         self.groups.get(slot).map(|group| (slot, group.sequence))
+    }
+
+    /// Says what became of the group that a reader is in or would enter, which is not there or no longer
+    /// has the reader's frame.
+    fn say_gone(&mut self, at: u32) -> Next<Infallible> {
+        let Some(reader) = self.readers.get_mut(at) else { return Next::Pending };
+        let (group, frame) = (reader.wanted, reader.frame);
+        let is_there =
+            self.groups.get(reader.group).is_some_and(|group| group.stamp == reader.group_stamp);
+        let past = self.tracks.get(reader.track).filter(|_| !is_there).map(|track| track.past);
+        let next = match past.and_then(|past| self.past.find(past, group)) {
+            Some(End::Frames(frames)) if frame >= frames => {
+                Next::GroupEnd { group, frames: frames.into() }
+            }
+            Some(End::Skipped) => Next::Skipped { group },
+            _ => return self.say_evicted(at),
+        };
+        reader.go(group + 1, 0);
+        next
     }
 
     /// Says that the cache passed a reader, and brings it to what is still there.

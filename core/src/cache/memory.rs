@@ -22,6 +22,7 @@ impl Cache {
         self.tracks.bytes()
             + self.groups.bytes()
             + self.pieces.bytes()
+            + self.past.bytes()
             + self.readers.bytes()
             + self.publishers.bytes()
             + self.pool.used()
@@ -31,6 +32,7 @@ impl Cache {
     /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
         let stays = self.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
+        let stays = stays + self.past.bytes();
         stays.saturating_add(self.pool.tables()).saturating_add(bytes) <= self.config.max_bytes
     }
 
@@ -328,6 +330,7 @@ impl Cache {
         if let Some(track) = self.tracks.get_mut(track) {
             counter(&mut track.evicted);
             track.evicted_end = track.evicted_end.max(sequence.saturating_add(1));
+            self.past.add(&mut track.past, group);
         }
         self.wake_group(at);
         self.clear(at);

@@ -47,6 +47,10 @@
 //! copied together once more when nothing else is laid into their block, so that who comes later finds
 //! runs; not where a full budget would have to let more than superseded groups go for it.
 //!
+//! A track remembers number and length of the last 64 of its groups that had ended and were evicted: a
+//! reader that has read all of one is told its end, and one that comes to a skipped one that. Of all
+//! tracks together the last are remembered, one for each KiB of the budget: they take 1/64 of it.
+//!
 //! What was handed out of a block that was let go since is not the cache's any more:
 //! [`lent`](Machine::lent) tells it. It makes no difference to anything that the cache does.
 //!
@@ -61,7 +65,7 @@
 //! |---|---|
 //! | `append`, `append_shared`, `open_frame`, `write` | O(1) |
 //! | `next_frame`, `next_shared`, `next_chunk`, `next_run` | O(1) within a group; at a place that was jumped to, as `frame` |
-//! | the step of a reader to the next group, and behind what was evicted | O(log groups of the track) |
+//! | the step of a reader to the next group, and behind what was evicted | O(log groups of the track), and up to 64 steps |
 //! | creating, finishing, aborting, evicting a group | O(log groups of the track + log tracks), and O(1) for each of its pieces: up to 256 frames or 16 KiB, less where a share or a run was taken of what was still being filled |
 //! | `track`, `group` | O(log n) |
 //! | `frame` | O(log pieces of the group), and up to 256 steps |
@@ -80,6 +84,7 @@ mod gather;
 mod group;
 mod journal;
 mod memory;
+mod past;
 mod pool;
 mod produce;
 mod read;
@@ -102,6 +107,7 @@ pub use run::{Frames, Run};
 pub use stats::{Evictions, Stats};
 
 use group::{Group, Piece};
+use past::Past;
 use pool::{LOOK, Pool};
 use reader::{Queue, Reader};
 use track::{ByExpiry, ByName, ByNumber, ByTurn, Publisher, Track};
@@ -129,6 +135,7 @@ pub struct Cache {
     tracks: Slab<Track>,
     groups: Slab<Group>,
     pieces: Slab<Piece>,
+    past: Past,
     readers: Slab<Reader>,
     publishers: Slab<Publisher>,
     pool: Pool,
@@ -162,6 +169,7 @@ impl Machine for Cache {
         let pool = Pool::new(config.max_bytes);
         Ok(Self {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
+            past: Past::new(config.max_bytes),
             config,
             now: Instant::ZERO,
             stamp: 0,

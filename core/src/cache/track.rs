@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use super::config::Limits;
 use super::group::BySequence;
+use super::past::LastPast;
 use super::reader::{ByWanted, Queue};
 use super::stats::Evictions;
 use crate::Instant;
@@ -59,6 +60,8 @@ pub(super) struct Track {
     pub(super) top: u32,
     /// Behind the highest number that was evicted.
     pub(super) evicted_end: u64,
+    /// The record of the group that was evicted last.
+    pub(super) past: LastPast,
     pub(super) evicted: Evictions,
     pub(super) readers: u32,
     /// Readers that wait for the next group, and those that wait for later ones.
@@ -90,6 +93,7 @@ impl Vacant for Track {
             newest: None,
             top: NONE,
             evicted_end: 0,
+            past: LastPast::default(),
             evicted: Evictions::default(),
             readers: 0,
             waiting: Queue::EMPTY,

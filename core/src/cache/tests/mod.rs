@@ -6,6 +6,7 @@ mod groups;
 mod immutable;
 mod limits;
 mod memory;
+mod past;
 mod readers;
 mod runs;
 mod tracks;

@@ -313,7 +313,7 @@ fn a_command_whose_input_cannot_be_opened_leaves_an_older_journal_alone() {
 
 #[test]
 fn what_a_cache_counted_is_told() {
-    let journal = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/cache-1.journal");
+    let journal = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/cache-2.journal");
     let ended = gapless(&format!("replay {journal} --verify --json"));
     ended.assert_code(0);
     let cache = &ended.json()["machines"][1];

@@ -1,7 +1,7 @@
 //! A naive cache: maps of vectors, without any economy. It knows nothing of blocks and tables, so what
 //! goes for the budget is told to it, and it judges whether that was what had to go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use gapless_core::Instant;
@@ -164,6 +164,8 @@ pub(super) struct Model {
     pub(super) readers: BTreeMap<ReaderId, Reader>,
     /// Bytes of incomplete frames, by publisher.
     pub(super) unfinished: BTreeMap<u64, u64>,
+    /// The groups that were evicted last, newest first: number and length; `None` of a skipped one.
+    past: VecDeque<(TrackId, u64, Option<u64>)>,
     order: u64,
 }
 
@@ -178,6 +180,7 @@ impl Model {
             groups: BTreeMap::new(),
             readers: BTreeMap::new(),
             unfinished: BTreeMap::new(),
+            past: VecDeque::new(),
             order: 0,
         }
     }
@@ -498,6 +501,21 @@ impl Model {
         if let Some(group) = group.id {
             self.groups.remove(&group);
         }
+        let frames = match group.state {
+            State::Finished | State::Aborted { finished: true, .. } => Some(group.next),
+            State::Skipped => None,
+            State::Open | State::Aborted { .. } => return,
+        };
+        self.past.push_front((id, number, frames));
+        self.past.truncate(self.config.max_bytes / 1024);
+    }
+
+    /// The length of a group that is remembered, of the last one under this number: `Some(None)` of a
+    /// skipped one.
+    pub(super) fn past(&self, track: TrackId, number: u64) -> Option<Option<u64>> {
+        let of_track = self.past.iter().filter(|(of, ..)| *of == track).take(64);
+        let mut found = of_track.filter(|(_, evicted, _)| *evicted == number);
+        found.next().map(|(.., frames)| *frames)
     }
 
     /// What goes next for the budget, of all tracks, and whether it is the newest of a live one.

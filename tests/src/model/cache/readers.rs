@@ -86,6 +86,18 @@ fn passed(track: &Track, reader: &mut Reader) -> Next<()> {
 }
 
 impl Model {
+    /// The group of a reader is gone, or the one that it would have entered.
+    fn gone(&self, reader: &mut Reader) -> Next<()> {
+        let (group, frame) = (reader.group, reader.frame);
+        let next = match self.past(reader.track, group) {
+            Some(None) => Next::Skipped { group },
+            Some(Some(frames)) if frame >= frames => Next::GroupEnd { group, frames },
+            _ => return passed(&self.tracks[&reader.track], reader),
+        };
+        reader.go(group + 1, 0);
+        next
+    }
+
     /// What a reader finds who takes what comes this way. It is brought there, and behind what is told
     /// without bytes.
     fn find(&self, reader: &mut Reader, by: By) -> Found<'_> {
@@ -100,12 +112,12 @@ impl Model {
                     reader.entered = Some(group.order);
                 }
                 None if wanted >= track.evicted_end => return Found::Says(ends(track, wanted)),
-                _ => return Found::Says(passed(track, reader)),
+                _ => return Found::Says(self.gone(reader)),
             }
         }
         let number = reader.group;
         let group = track.groups.get(&number).filter(|group| reader.entered == Some(group.order));
-        let Some(group) = group else { return Found::Says(passed(track, reader)) };
+        let Some(group) = group else { return Found::Says(self.gone(reader)) };
         match group.state {
             State::Aborted { code, finished } if !finished || reader.frame < group.next => {
                 reader.go(number + 1, 0);
