@@ -2,7 +2,7 @@
 //! one source only. Parsing, looking up names, and printing; nothing here touches a socket.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::str::FromStr;
 
 use crate::sys;
@@ -75,6 +75,9 @@ pub enum AddressError {
     /// What stands behind the `%` is no interface.
     #[error("`{0}` is no interface of this machine: write its name or its index behind `%`")]
     Zone(String),
+    /// A zone behind an address that is the same on every link.
+    #[error("{0} is no address of a link: leave out what stands behind `%`")]
+    ZoneForGlobal(Ipv6Addr),
     /// An address that every link has its own of, without a link.
     #[error("{} is an address of a link: say on which interface, as in [{}%eth0]:{}",
             .0.ip(), .0.ip(), .0.port())]
@@ -260,7 +263,11 @@ fn host_and_port(written: &str, host: Host) -> Result<SocketAddr, AddressError> 
             Some((ip, zone)) => (ip, zone_index(zone)?),
             None => (ip, 0),
         };
-        SocketAddrV6::new(ip.parse().map_err(|_| refused())?, port, 0, zone).into()
+        let ip: Ipv6Addr = ip.parse().map_err(|_| refused())?;
+        if zone > 0 && !ip.is_unicast_link_local() && !ip.is_multicast() {
+            return Err(AddressError::ZoneForGlobal(ip));
+        }
+        SocketAddrV6::new(ip, port, 0, zone).into()
     } else if let Ok(ip) = name.parse::<Ipv4Addr>() {
         SocketAddr::new(ip.into(), port)
     } else if is_name(name) {
@@ -519,6 +526,8 @@ mod tests {
             parse("[fe80::1%no-such-if]:5000"),
             Err(AddressError::Zone("no-such-if".to_owned()))
         );
+        let global = AddressError::ZoneForGlobal("fd00::1".parse().unwrap());
+        assert_eq!(parse("[fd00::1%lo]:5000"), Err(global));
         assert!(matches!(parse("[ff02::1%lo]:5000@lo"), Err(AddressError::InterfaceTwice(_))));
     }
 

@@ -140,6 +140,10 @@ impl Publish {
             return Err(Failure::usage(format!("--to {to}: nobody can be sent to at port 0"))
                 .advise("`gapless receive --line IP:0` tells the port that it took"));
         }
+        if let Some(to) = self.to.iter().find(|to| to.destination().ip().is_unspecified()) {
+            return Err(Failure::usage(format!("--to {to}: that is no receiver's address"))
+                .advise("127.0.0.1 and [::1] are this machine"));
+        }
         let capture = self.format() == Format::Pcap;
         if !capture && self.session.is_none() {
             return Err(Failure::usage("a session needs a name").advise("add --session NAME"));

@@ -143,7 +143,8 @@ impl Receive {
             .advise("add --session NAME, or begin at `start` or `live`"));
         }
         for server in &self.requests {
-            if server.ip().is_multicast() || server.port() == 0 {
+            let ip = server.ip();
+            if ip.is_multicast() || ip.is_unspecified() || server.port() == 0 {
                 return Err(Failure::usage(format!(
                     "--requests {server}: a server has an IP address and a port of its own"
                 )));

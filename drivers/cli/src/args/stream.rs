@@ -254,6 +254,12 @@ impl Listen {
     /// # Errors
     /// Says what contradicts what, and what to do.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.listen.ip().is_multicast() {
+            return Err(Failure::usage(format!(
+                "--listen {}: streams come by unicast, this is a multicast group",
+                self.listen
+            )));
+        }
         if self.tag.is_empty() && self.prefix.is_empty() {
             return Err(Failure::usage("no streams are taken")
                 .advise("add --tag TAG, or --prefix '' for all tags"));

@@ -87,6 +87,8 @@ fn contradictions_of_receive_are_refused() {
         " --requests 127.0.0.1:9 --requests 127.0.0.1:9",
         " --requests 239.1.1.1:9",
         " --requests 127.0.0.1:0",
+        " --requests 0.0.0.0:9",
+        " --requests [::]:9",
         " --requests 127.0.0.1:9 --source ::1",
         " --requests 127.0.0.1:9 --source 239.1.1.1",
         " --resume state --delivery arrival",
@@ -107,6 +109,7 @@ fn contradictions_of_publish_are_refused() {
         "feed.pcap --repeat 2",
         "- --session S --repeat 2",
         "feed.bin --session S --to 127.0.0.1:0",
+        "feed.bin --session S --to 0.0.0.0:9",
         "feed.bin --session S --ttl 0",
     ] {
         assert!(publish(more).is_err(), "{more}");
@@ -218,13 +221,15 @@ fn contradictions_of_stream_are_refused() {
     ] {
         assert_eq!(parse(&line).unwrap_err().exit_code(), 2, "{line}");
     }
-    let check = |more: &str| {
-        let line = format!("gapless stream listen --listen 127.0.0.1:0{more}");
+    let check_at = |address: &str, more: &str| {
+        let line = format!("gapless stream listen --listen {address}{more}");
         match parse(&line).unwrap() {
             Command::Stream(Stream::Listen(listen)) => listen.check(),
             other => panic!("{other:?}"),
         }
     };
+    let check = |more: &str| check_at("127.0.0.1:0", more);
+    assert!(check_at("239.1.1.1:1", " --tag a").is_err());
     check(" --tag a").unwrap();
     check(" --tag a --tag b --output d").unwrap();
     for more in

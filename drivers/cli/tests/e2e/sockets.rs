@@ -44,6 +44,16 @@ fn names_are_taken_where_addresses_are() {
     gapless(&line).assert_code(0);
     receiver.wait().assert_code(0);
     files.assert_same("feed.bin", "copy.bin");
+
+    let identity = files.path("identity");
+    let line = format!("stream listen --listen localhost:0 --tag t --once --identity {identity}");
+    let mut listener = Program::start(line.split_whitespace());
+    let port = listener.address("listening on").port();
+    let line = format!("stream send quic://localhost:{port} --tag t --input {feed} --insecure");
+    gapless(&line).assert_code(0);
+    let taken = listener.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.output, files.read("feed.bin"));
 }
 
 #[test]
