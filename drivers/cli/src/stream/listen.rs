@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use gapless_core::demux::{self, Pattern, Registrant};
-use gapless_quic::tls::Identity;
+use gapless_quic::tls::{ClientAuth, Identity};
 use gapless_quic::{Config, Tagged};
 
 use super::apart::apart;
@@ -30,17 +30,16 @@ const TOLD: Duration = Duration::from_secs(1);
 /// Something that it cannot go on without.
 pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
-    let (identity, endpoint) = apart(stop, None, {
+    let (identity, clients, endpoint) = apart(stop, None, {
         let args = args.clone();
         move || {
             let identity = tls::identity(&args)?;
-            let endpoint = tls::listening(&args, &identity)?;
-            Ok((identity, endpoint))
+            let clients = tls::clients(&args)?;
+            let endpoint = tls::listening(&args, &identity, &clients)?;
+            Ok((identity, clients, endpoint))
         }
     })?;
-    if let Some(warning) = identity.warning(SystemTime::now()) {
-        say(format_args!("warning: {warning}"));
-    }
+    tls::warn(&identity);
     let output = match (&args.output, &args.exec) {
         (Some(path), _) => {
             let folder = Folder::open(path, args.keep_parts.into())?;
@@ -76,8 +75,16 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     let reports = Reports::new(!args.to_standard_output(), turns.signals.clone())?;
     let notes = Notes::new(turns.signals.clone())?;
     let outcome = Outcome::Complete;
-    let mut listening =
-        Listening { args, progress, reports, notes, outcome, told: None, removed: (0, None) };
+    let mut listening = Listening {
+        args,
+        clients,
+        progress,
+        reports,
+        notes,
+        outcome,
+        told: None,
+        removed: (0, None),
+    };
     // The first request to end lets streams come to theirs, the second breaks them off.
     stop.allow(2);
     let result = listening.run(&mut turns, &mut tagged, identity, stop);
@@ -114,6 +121,7 @@ fn register(
 
 struct Listening<'a> {
     args: &'a Listen,
+    clients: ClientAuth,
     progress: Progress,
     reports: Reports,
     notes: Notes,
@@ -210,8 +218,9 @@ impl Listening<'_> {
 
     /// Takes a new certificate for connections to come.
     fn renew(&mut self, turns: &mut Turns) -> Option<SystemTime> {
-        let renewed = tls::identity(self.args)
-            .and_then(|identity| Ok((tls::listening(self.args, &identity)?.server, identity)));
+        let renewed = tls::identity(self.args).and_then(|identity| {
+            Ok((tls::listening(self.args, &identity, &self.clients)?.server, identity))
+        });
         match renewed {
             Ok((server, identity)) => {
                 turns.endpoint().set_server(server);

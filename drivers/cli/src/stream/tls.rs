@@ -37,6 +37,16 @@ pub(super) fn identity(args: &Listen) -> Result<Identity, Failure> {
     Ok(Identity::kept_in(&folder, &names, SystemTime::now())?)
 }
 
+/// Warns of what peers will refuse, and of a private key that others can read.
+pub(super) fn warn(identity: &Identity) {
+    if let Some(warning) = identity.warning(SystemTime::now()) {
+        say(format_args!("warning: {warning}"));
+    }
+    for exposed in identity.exposed() {
+        say(format_args!("warning: {exposed}"));
+    }
+}
+
 /// Where a user's certificate is kept.
 fn data_folder() -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
@@ -45,22 +55,33 @@ fn data_folder() -> Option<PathBuf> {
     Some(data.join("gapless").join("identity"))
 }
 
-/// What a listener's endpoint is made from.
+/// Which clients a listener takes. A file of authorities is read here, and only here.
 ///
 /// # Errors
 /// The file of the clients' authorities cannot be read.
-pub(super) fn listening(args: &Listen, identity: &Identity) -> Result<endpoint::Config, Failure> {
+pub(super) fn clients(args: &Listen) -> Result<ClientAuth, Failure> {
+    Ok(match (&args.client_ca, &args.client_pin[..]) {
+        (Some(file), _) => ClientAuth::Required(ClientTrust::read(file)?),
+        (None, []) => ClientAuth::None,
+        (None, pins) => ClientAuth::Required(ClientTrust::Pinned(pins.to_vec())),
+    })
+}
+
+/// What a listener's endpoint is made from.
+///
+/// # Errors
+/// The clients' authorities make no sense.
+pub(super) fn listening(
+    args: &Listen,
+    identity: &Identity,
+    clients: &ClientAuth,
+) -> Result<endpoint::Config, Failure> {
     // Whoever comes to a port of the system's choice after a restart is a stranger.
     let keys = match args.listen.port() {
         0 => Keys::random()?,
         _ => identity.keys(&args.listen.to_string()),
     };
-    let clients = match (&args.client_ca, &args.client_pin[..]) {
-        (Some(file), _) => ClientAuth::Required(ClientTrust::File(file.clone())),
-        (None, []) => ClientAuth::None,
-        (None, pins) => ClientAuth::Required(ClientTrust::Pinned(pins.to_vec())),
-    };
-    let server = server_config(identity, &[PROTOCOL], &clients)?;
+    let server = server_config(identity, &[PROTOCOL], clients)?;
     let mut config = with(endpoint_config(&keys, Some(server)), args.idle.idle_timeout);
     config.limits.max_connections = args.max_connections as usize;
     Ok(config)
@@ -84,6 +105,7 @@ pub(super) fn sending(args: &Send) -> Result<(endpoint::Config, ClientConfig), F
         (Some(cert), Some(key)) => Some(Identity::from_files(cert, key)?),
         _ => None,
     };
+    identity.iter().for_each(warn);
     let crypto = client_config(&trust, &[PROTOCOL], identity.as_ref())?;
     let mut config = with(endpoint_config(&Keys::random()?, None), args.idle.idle_timeout);
     // Its own deadline is for all attempts together, and may be longer.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::exposed::{Exposed, exposed};
 use super::keys::{Keys, Secret};
 use super::x509::Leaf;
 use super::{Fingerprint, TlsError, kept, pem, provider, x509};
@@ -76,6 +77,7 @@ pub struct Identity {
     private: Arc<PrivateKeyDer<'static>>,
     leaf: Arc<Leaf>,
     secret: Secret,
+    exposed: Arc<[Exposed]>,
 }
 
 impl Identity {
@@ -90,14 +92,15 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Which file it is, and what is wrong with it: it cannot be read or is damaged, holds no
+    /// Which file it is, and what is wrong with it: it cannot be read, is larger than 16 MiB or damaged, holds no
     /// certificate or no key, the key is encrypted or is another certificate's, or rustls knows
     /// no such key.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let chain = pem::certificates(certificate, &pem::read(certificate)?)?;
         let private = pem::private_key(key, &pem::read(key)?)?;
         let secret = Secret::of_private_key(private.secret_der());
-        Self::assemble(chain, private, secret, certificate, key)
+        let identity = Self::assemble(chain, private, secret, certificate, key)?;
+        Ok(identity.exposed_at([key]))
     }
 
     /// A self-signed identity that is made once and kept in `folder`, which is made if it is not
@@ -119,8 +122,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`TlsError::Kept`] when one of the files is damaged, or is a certificate that was not made
-    /// here: such a file is never overwritten. [`TlsError::Name`], [`TlsError::NoNames`] for
+    /// [`TlsError::Kept`] when one of the files is damaged, is no regular file, or is a certificate that
+    /// was not made here: such a file is never overwritten. [`TlsError::Name`], [`TlsError::NoNames`] for
     /// names that no certificate can have; [`TlsError::Io`] for the folder.
     pub fn kept_in<N: AsRef<str>>(
         folder: &Path,
@@ -172,7 +175,19 @@ impl Identity {
             private: Arc::new(private),
             leaf: Arc::new(leaf),
             secret,
+            exposed: Arc::default(),
         })
+    }
+
+    /// The same, with a look at the permissions of what its private key is kept in.
+    pub(super) fn exposed_at<'a>(mut self, places: impl IntoIterator<Item = &'a Path>) -> Self {
+        self.exposed = places.into_iter().filter_map(exposed).collect();
+        self
+    }
+
+    /// Files and folders of the private key that others can read or change.
+    pub fn exposed(&self) -> &[Exposed] {
+        &self.exposed
     }
 
     /// The SHA-256 of the endpoint's own certificate: what clients pin.

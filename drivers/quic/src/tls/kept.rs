@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use super::keys::Secret;
 use super::x509::SELF_SIGNED;
-use super::{Fingerprint, Identity, TlsError};
+use super::{Fingerprint, Identity, TlsError, pem};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -44,6 +44,16 @@ pub(super) fn kept_in(
     names: &BTreeSet<String>,
     now: SystemTime,
 ) -> Result<Identity, TlsError> {
+    let identity = find_or_make(folder, names, now)?;
+    let files = [folder.join(IDENTITY), folder.join(SECRET)];
+    Ok(identity.exposed_at(files.iter().map(PathBuf::as_path).chain([folder])))
+}
+
+fn find_or_make(
+    folder: &Path,
+    names: &BTreeSet<String>,
+    now: SystemTime,
+) -> Result<Identity, TlsError> {
     // Files only ever appear complete, so what is there can be read without a lock.
     if let Some(secret) = find_secret(folder)?
         && let Some(identity) = find_identity(folder, secret, names, now)?
@@ -54,6 +64,7 @@ pub(super) fn kept_in(
     create_folder(folder)?;
     let path = folder.join(LOCK);
     let failed = |action| at(action, &path);
+    is_there(&path)?;
     let file = writable().create(true).truncate(false).open(&path).map_err(failed("open"))?;
     let mut lock = fd_lock::RwLock::new(file);
     let _turn = lock.write().map_err(failed("lock"))?;
@@ -138,9 +149,21 @@ pub(super) fn make(names: &BTreeSet<String>, now: SystemTime) -> Result<String, 
 
 /// A file's bytes, or nothing if there is no such file.
 fn read_if_there(file: &Path) -> Result<Option<Vec<u8>>, TlsError> {
-    match fs::read(file) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    if !is_there(file)? {
+        return Ok(None);
+    }
+    pem::read_all(file).map(Some).map_err(at("read", file))
+}
+
+/// Whether there is such a file. Nothing else is opened: a pipe would be waited for.
+fn is_there(file: &Path) -> Result<bool, TlsError> {
+    match file.metadata() {
+        Ok(there) if there.is_file() => Ok(true),
+        Ok(_) => {
+            let what = "it is no regular file".to_owned();
+            Err(kept(TlsError::Damaged { file: file.into(), what }))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(at("read", file)(error)),
     }
 }

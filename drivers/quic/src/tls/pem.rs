@@ -1,6 +1,7 @@
 //! Reading certificates and private keys from PEM, with errors that name the file.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
@@ -8,9 +9,25 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
 
-/// All of a file.
+/// The largest file of certificates and keys that is read, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// All of a file, which may be a pipe: a shell's `<(command)` is one.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(file).map_err(|source| TlsError::Io { action: "read", file: file.into(), source })
+    read_all(file).map_err(|source| TlsError::Io { action: "read", file: file.into(), source })
+}
+
+/// The same, with the system's own error.
+pub(super) fn read_all(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LARGEST {
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it has more than 16 MiB, as no file of certificates or keys has",
+        )),
+        false => Ok(bytes),
+    }
 }
 
 /// All certificates in a file's text, in its order; at least one.

@@ -63,8 +63,13 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
 
 /// The certificates in a file, each of which is believed.
 pub(super) fn roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    roots_in(file, &pem::read(file)?)
+}
+
+/// The certificates in the text of a file, each of which is believed.
+pub(super) fn roots_in(file: &Path, text: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in pem::certificates(file, &pem::read(file)?)? {
+    for certificate in pem::certificates(file, text)? {
         let unusable = |error: rustls::Error| TlsError::Certificate {
             file: file.into(),
             what: error.to_string(),

@@ -230,6 +230,54 @@ fn only_the_owner_can_read_what_is_kept() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_others_can_read_or_change_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let inner = folder.path().join("inner");
+    let now = SystemTime::now();
+    assert_eq!(kept(&inner, now).exposed(), []);
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    // A group may read it, as groups of services do.
+    chmod(&inner.join("identity.pem"), 0o640);
+    assert_eq!(kept(&inner, now).exposed(), []);
+    chmod(&inner.join("identity.pem"), 0o644);
+    chmod(&inner, 0o777);
+    let told: Vec<String> = kept(&inner, now).exposed().iter().map(ToString::to_string).collect();
+    let [file, place] = &told[..] else { panic!("{told:?}") };
+    assert!(file.contains("identity.pem (its mode is 0644)"), "{file}");
+    assert!(place.contains("inner (its mode is 0777)"), "{place}");
+    // The same of a key that is a file of its own.
+    let key = inner.join("identity.pem");
+    assert_eq!(Identity::from_files(&key, &key).unwrap().exposed().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_waited_for_and_not_read_without_end() {
+    let now = SystemTime::now();
+    for name in ["identity.pem", "quic.secret", "lock"] {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+        assert!(made.success());
+        let error = Identity::kept_in(folder.path(), &NAMES, now).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("it is no regular file"), "{error}");
+    }
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("identity.pem");
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    let error = Identity::kept_in(folder.path(), &NAMES, now).unwrap_err().to_string();
+    assert!(error.contains("it is no regular file"), "{error}");
+    let zero = Path::new("/dev/zero");
+    let error = Identity::from_files(zero, zero).unwrap_err().to_string();
+    assert!(error.contains("it has more than 16 MiB"), "{error}");
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let folder = TempDir::new().unwrap();
