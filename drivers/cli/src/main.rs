@@ -5,6 +5,7 @@
 
 mod address;
 mod advice;
+mod apart;
 mod args;
 mod demo;
 mod failure;

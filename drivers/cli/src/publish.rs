@@ -112,7 +112,7 @@ fn publish_messages<'a>(
 }
 
 fn publish_capture<'a>(args: &Publish, stop: &'a Stop) -> Result<Publication<'a>, Failure> {
-    let recording = Recording::new(&args.input)?;
+    let recording = Recording::new(&args.input, stop)?;
     let survey = Survey::new(&recording, stop)?;
     let warning = survey.skipped.matters().then(|| format!("warning: skipped {}", survey.skipped));
     let (to, flow) = survey.choose(&recording.name, args.flow)?;

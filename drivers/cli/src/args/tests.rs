@@ -195,7 +195,9 @@ fn every_flag_of_stream_is_taken() {
         "gapless stream listen --listen [::]:4433 --tag a --tag b --prefix c --output d --count 3 \
          --parallel 5 --max-bytes 9 --max-connections 7 --identity i --name host --name 10.0.0.1 \
          --client-ca f --idle-timeout 5 --json",
-        "gapless stream listen --listen 127.0.0.1:0 --tag a --exec cat --once --cert c --key k",
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --exec cat --once --cert c --key k \
+         --exec-timeout 60 --stream-timeout 5 --drain 0",
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --output d --keep-parts 0",
         "gapless stream send quic://host:1 --tag a --input f --answer g --ca c --client-cert d \
          --client-key e --connect-timeout 1 --idle-timeout 500ms --json",
         "gapless stream send quic://[::1]:1 --tag a --unidirectional --insecure",
@@ -210,6 +212,8 @@ fn contradictions_of_stream_are_refused() {
     for line in [
         "gapless stream listen --listen 127.0.0.1:0 --tag a --output d --exec c".into(),
         "gapless stream listen --listen 127.0.0.1:0 --tag a --once --count 2".into(),
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --output d --exec-timeout 1".into(),
+        "gapless stream listen --listen 127.0.0.1:0 --tag a --exec c --keep-parts 1".into(),
         "gapless stream listen --listen 127.0.0.1:0 --tag a --cert c".into(),
         "gapless stream listen --listen 127.0.0.1:0 --tag a --cert c --key k --identity d".into(),
         "gapless stream send quic://host:1".into(),

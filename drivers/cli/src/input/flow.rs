@@ -9,37 +9,46 @@ use std::path::{Path, PathBuf};
 
 use gapless_core::Session;
 use gapless_core::wire::mold::{Kind, Packet};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::pcap::{Capture, Datagram, Skipped};
-use super::{is_standard, name, open};
+use super::{is_pipe, name, open};
+use crate::apart::apart;
 use crate::failure::Failure;
 use crate::ranges::Ranges;
 use crate::stop::Stop;
 
-/// A capture that can be read again: a file, or a copy of standard input.
+/// A capture that can be read again: a file, or a copy of standard input or of another pipe.
 pub(crate) struct Recording {
     /// What errors call it.
     pub(crate) name: String,
     path: PathBuf,
-    /// Holds the copy of standard input, and removes it in the end.
-    _copy: Option<NamedTempFile>,
+    /// Holds the copy of a pipe, and removes it in the end.
+    _copy: Option<TempPath>,
 }
 
 impl Recording {
-    /// A capture file; standard input is copied to a temporary file.
+    /// A capture file; standard input and pipes are copied to a temporary file.
     ///
     /// # Errors
-    /// Standard input cannot be copied.
-    pub(crate) fn new(path: &Path) -> Result<Self, Failure> {
-        if !is_standard(path) {
+    /// It cannot be copied, or somebody wants an end first.
+    pub(crate) fn new(path: &Path, stop: &Stop) -> Result<Self, Failure> {
+        if !is_pipe(path) {
             return Ok(Self { name: name(path), path: path.to_owned(), _copy: None });
         }
-        let mut input = open(path)?;
-        let failed = |error| Failure::io("copy standard input to", "a temporary file", &error);
-        let mut copy = NamedTempFile::new().map_err(failed)?;
-        std::io::copy(&mut input, &mut copy).map_err(failed)?;
-        Ok(Self { name: name(path), path: copy.path().to_owned(), _copy: Some(copy) })
+        let from = path.to_owned();
+        let copy = apart(stop, None, move || {
+            let mut input = open(&from)?;
+            let failed = |error| {
+                let doing = format!("copy {} to", name(&from));
+                Failure::io(&doing, "a temporary file", &error)
+            };
+            // Its name is of no use in an error.
+            let (mut file, path) = NamedTempFile::new().map_err(failed)?.into_parts();
+            std::io::copy(&mut input, &mut file).map_err(failed)?;
+            Ok(path)
+        })?;
+        Ok(Self { name: name(path), path: copy.to_path_buf(), _copy: Some(copy) })
     }
 
     /// Begins to read.
@@ -207,7 +216,11 @@ mod tests {
         let feed = feed.map(|(sequence, count)| frame(FEED, session, sequence, count));
         let mut copy = NamedTempFile::new().unwrap();
         copy.write_all(&pcap(101, &[elsewhere, &feed].concat())).unwrap();
-        Recording { name: "x.pcap".into(), path: copy.path().to_owned(), _copy: Some(copy) }
+        Recording {
+            name: "x.pcap".into(),
+            path: copy.path().to_owned(),
+            _copy: Some(copy.into_temp_path()),
+        }
     }
 
     fn chosen(recording: &Recording, wanted: Option<&str>) -> Result<(SocketAddr, Flow), Failure> {
@@ -265,7 +278,7 @@ mod tests {
         let mut copy = NamedTempFile::new().unwrap();
         copy.write_all(&pcap(101, &[])).unwrap();
         let path = copy.path().to_owned();
-        let empty = Recording { name: "x.pcap".into(), path, _copy: Some(copy) };
+        let empty = Recording { name: "x.pcap".into(), path, _copy: Some(copy.into_temp_path()) };
         let Err(failure) = chosen(&empty, None) else { panic!("chosen") };
         assert!(failure.to_string().contains("x.pcap has nothing to publish"), "{failure}");
     }

@@ -7,8 +7,8 @@ pub(crate) mod pcap;
 mod piped;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::standard;
@@ -56,7 +56,7 @@ pub(crate) fn lines(path: &Path) -> Result<Box<dyn Messages>, Failure> {
 /// What may make its reader wait (standard input, a pipe) is read by a thread, so that the feed's
 /// heartbeats and answers do not wait with it.
 fn ahead(path: &Path, messages: impl Messages + 'static) -> Box<dyn Messages> {
-    if is_standard(path) || !path.is_file() {
+    if is_pipe(path) {
         return Box::new(piped::Piped::new(Box::new(messages)));
     }
     Box::new(messages)
@@ -96,7 +96,12 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
             .map_err(|error| Failure::io("read", "standard input", &error))?;
         return Ok(Box::new(BufReader::with_capacity(1 << 16, input)));
     }
-    let file = File::open(path).map_err(|error| {
+    // Opening a named pipe waits for who writes to it, which is the reader's business.
+    let there = path.metadata().and_then(|there| match there.is_file() || there.is_dir() {
+        true => File::open(path).map(Some),
+        false => Ok(None),
+    });
+    let file = there.map_err(|error| {
         let failure = Failure::file("open", path, &error);
         match error.kind() {
             io::ErrorKind::NotFound => failure.advise("name a file that exists, or `-`"),
@@ -107,7 +112,30 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
         return Err(Failure::content(format!("cannot read {}: it is a folder", path.display()))
             .advise("name a file, or `-` for standard input"));
     }
+    let file = Late { path: path.to_owned(), file };
     Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}
+
+/// A file that is opened when it is first read, if it was not before.
+struct Late {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Read for Late {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            file => file.insert(File::open(&self.path)?),
+        };
+        file.read(into)
+    }
+}
+
+/// Whether a path stands for what may make its reader wait, and cannot be read again: standard input, a pipe, a
+/// device.
+fn is_pipe(path: &Path) -> bool {
+    is_standard(path) || path.exists() && !path.is_file()
 }
 
 /// Whether a path stands for standard input or output.

@@ -6,12 +6,12 @@ use gapless_core::demux::{self, Pattern, Registrant};
 use gapless_quic::tls::{ClientAuth, Identity};
 use gapless_quic::{Config, Tagged};
 
-use super::apart::apart;
 use super::listener::{ACCEPTOR, Listener, Output, Settings};
 use super::reports::{Notes, Reports};
 use super::store::Folder;
 use super::turns::Turns;
 use super::{codes, scarcity, tls};
+use crate::apart::apart;
 use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
 use crate::progress::{Progress, say};

@@ -1,7 +1,6 @@
 //! `gapless stream`: sends and takes streams over QUIC that find their owner by a tag.
 
 mod answer;
-mod apart;
 mod codes;
 mod command;
 mod ends;

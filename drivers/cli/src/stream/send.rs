@@ -11,10 +11,10 @@ use quinn_proto::ClientConfig;
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::apart::apart;
 use super::sender::{Attempts, Sender, Settings, Source};
 use super::turns::Turns;
 use super::{codes, tags, tls};
+use crate::apart::apart;
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
 use crate::input;

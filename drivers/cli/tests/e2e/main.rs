@@ -20,6 +20,7 @@ mod tagged_answers;
 mod tagged_broken;
 mod tagged_drain;
 mod tagged_ends;
+mod tagged_identity;
 mod tagged_refused;
 mod tagged_turns;
 mod tagged_waits;

@@ -122,3 +122,33 @@ fn a_signal_beside_ignored_ones_is_heeded() {
     receive.signal("TERM");
     receive.wait().assert_code(143);
 }
+
+#[test]
+fn a_publisher_that_waits_for_its_input_to_be_opened_heeds_the_first_signal() {
+    for format in ["binaryfile", "lines", "pcap"] {
+        let files = Files::new();
+        let pipe = fifo(&files, "pipe");
+        let session = if format == "pcap" { "" } else { "--session X" };
+        let line = format!(
+            "publish --input {pipe} --format {format} --to 127.0.0.1:9 --requests 127.0.0.1:0 {session}"
+        );
+        let publish = Program::start(line.split_whitespace());
+        publish.wait_for_handler();
+        publish.signal("INT");
+        // What it ends with is another matter.
+        publish.wait();
+    }
+}
+
+#[test]
+fn a_capture_may_come_through_a_named_pipe() {
+    let files = Files::new();
+    let pipe = fifo(&files, "pipe");
+    let line =
+        format!("publish --input {pipe} --format pcap --to 127.0.0.1:9 --requests 127.0.0.1:0");
+    let publish = Program::start(line.split_whitespace());
+    std::fs::write(&pipe, "no capture").unwrap();
+    let ended = publish.wait();
+    ended.assert_code(4);
+    assert!(ended.errors.contains(&pipe), "{}", ended.errors);
+}

@@ -42,13 +42,16 @@ fn an_idle_stream_gives_way_to_one_of_another_client() {
 fn who_takes_no_answer_is_idle_too() {
     let files = Files::new();
     let arguments = "--tag x --parallel 1 --stream-timeout 1 --count 2";
-    let listener = Listener::exec(&files, arguments, "head -c 50000000 /dev/zero");
+    let begun = files.path("begun");
+    let command = format!("touch {begun}; head -c 50000000 /dev/zero");
+    let listener = Listener::exec(&files, arguments, &command);
     let (_unread, write) = std::io::pipe().unwrap();
     let line = format!(
         "stream send {} --pin {} --tag x --input /dev/null",
         listener.url, listener.fingerprint
     );
     let _deaf = Program::start_into(write, line.split_whitespace());
+    wait_until(|| fs::exists(&begun).unwrap());
     let sent = listener.send("--tag x --input /dev/null --answer /dev/null --json");
     sent.assert_code(0);
     assert_eq!(sent.json()["answer_bytes"], 50_000_000);

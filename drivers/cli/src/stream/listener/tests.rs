@@ -131,3 +131,18 @@ fn no_stream_begins_while_nobody_hears_how_others_ended() {
     both.turn_until(|both| both.theirs.1.acceptors().ended.len() == 1);
     assert!(!both.is_empty());
 }
+
+#[test]
+fn a_stream_that_gives_way_to_another_client_is_refused_as_if_it_had_never_come() {
+    let mut both = Both::new();
+    both.at_listener(|_, listener| listener.is_unheard = true);
+    both.turn_until(|both| both.theirs.1.acceptors().open() == 1);
+    both.at_listener(|streams, listener| listener.displace(streams.endpoint, 1));
+    both.turn_until(|both| both.ours.1.acceptors().result.is_some());
+    let failure = both.result().unwrap().unwrap_err();
+    assert!(failure.what().contains("too many streams of this client wait there"), "{failure}");
+    both.at_listener(|_, listener| {
+        assert_eq!((listener.open(), listener.taken, listener.queue.len()), (0, 0, 0));
+    });
+    assert!(both.is_empty());
+}

@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// What the work says; somebody wants an end; it is too late; or there is no thread to be had.
-pub(super) fn apart<T: Send + 'static>(
+pub(crate) fn apart<T: Send + 'static>(
     stop: &Stop,
     late: Option<(Instant, Failure)>,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
