@@ -289,8 +289,9 @@ pub enum Command {
     LineUp(LineId),
     /// A line brought nothing for `line_timeout`.
     LineDown(LineId),
-    /// A line keeps sending numbers far below what it sent before, in the same session: its sender
-    /// probably started over. Told once an episode, never followed.
+    /// The sender of a line started over in the same session: it keeps sending numbers far below what it
+    /// sent before, or sends the first messages of the session again with other content. Emitted once an
+    /// episode, before anything is delivered that comes with it; never followed.
     SequenceRegressed {
         /// The line.
         line: LineId,
@@ -298,7 +299,7 @@ pub enum Command {
         session: Session,
         /// The highest number it had sent.
         highest: u64,
-        /// What it sends now.
+        /// A number that it sends now, at most `highest`.
         seen: u64,
     },
 }

@@ -5,7 +5,7 @@ use super::gaps::Filler;
 use super::space::{BLOCKS_AT, Incoming, ingest};
 use super::store::Payload;
 use super::{AcceptAnswers, Delivery, Direct, Receiver, line};
-use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Packet, blocks_len};
+use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
 use crate::{Instant, Session};
 
 /// What the short way made of a datagram.
@@ -68,7 +68,7 @@ impl Receiver {
         }
         // A copy is not walked over: too short a one for its count is no packet, that is all.
         let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
-        let is_copy = last <= space.settled && header.sequence > space.lost_until;
+        let is_copy = last <= space.settled && header.sequence > space.looked_at;
         if !is_copy || datagram.len() < least {
             return Calm::Look;
         }
@@ -112,6 +112,7 @@ impl Receiver {
             Source::Peer(peer) => match (self.servers.at(peer), self.config.accept_answers) {
                 (None, AcceptAnswers::Configured) => {
                     self.stats.unknown_peer += 1;
+                    self.strangers.address = Some(peer);
                     None
                 }
                 (server, _) => self.take_from_server(arrival, server, payload, drained),
@@ -161,6 +162,7 @@ impl Receiver {
             self.vote_jump(index, arrival, id, header, last, payload);
             return None;
         }
+        let regressed = self.note_content(index, id, &packet, last);
         self.note_line(index, id, header, last);
         if header.kind() != Kind::Data {
             self.note_edge(index, header, last);
@@ -175,9 +177,22 @@ impl Receiver {
             arrival,
             by: Filler::Line,
         };
-        let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
+        // A regression is told before what comes with it is delivered.
+        let (fresh, direct) = self.take_in(index, &incoming, payload, drained && !regressed);
         self.count_line(index, id, &incoming, fresh);
         direct
+    }
+
+    /// Compares what a packet brings with what the session began with; returns whether its sender started
+    /// over.
+    fn note_content(&mut self, index: usize, id: LineId, packet: &Packet<'_>, last: u64) -> bool {
+        let first = packet.header().sequence;
+        let opening = &self.spaces[index].opening;
+        let contradicts = packet.header().kind() == Kind::Data
+            && first <= opening.last()
+            && opening.contradicts(packet.messages());
+        let enough = self.config.believe_after;
+        index == 0 && self.lines.note_content(id, (first, last), contradicts, enough)
     }
 
     /// What a packet says about its line and the edge of the feed.
@@ -257,6 +272,11 @@ impl Receiver {
     ) -> (u64, Direct) {
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
+        if packet.first <= self.spaces[index].opening.last() {
+            let blocks = payload.bytes().get(packet.offset..).unwrap_or_default();
+            let count = (packet.last - packet.base + 1) as u16;
+            self.spaces[index].opening.keep(Messages::new(packet.base, count, blocks));
+        }
         let space = &self.spaces[index];
         // What is to be told first would otherwise come behind what is returned at once.
         let told = space.announce.is_none() && !space.gaps.is_untold();

@@ -36,6 +36,8 @@ pub(super) struct Line {
     below_at: u64,
     /// A regression waits to be told, or was.
     regression: Regression,
+    /// Its content contradicts what came before: the number that would follow, and packets so far.
+    contradiction: Option<(u64, u8)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +73,7 @@ impl Line {
             below_since: Instant::ZERO,
             below_at: 0,
             regression: Regression::None,
+            contradiction: None,
         }
     }
 
@@ -107,6 +110,26 @@ impl Line {
         }
     }
 
+    /// Takes note of a packet that speaks of `first..=last`, and whether its content contradicts what came
+    /// before. `enough` such packets, with those that go on behind them, make a regression; so does one
+    /// that gets past everything that the line had sent.
+    fn note_content(&mut self, (first, last): (u64, u64), contradicts: bool, enough: u8) {
+        let before = self.contradiction.take();
+        let goes_on = |next| first == next || (first > next && last < self.high);
+        let packets = match before {
+            _ if contradicts && first <= self.high => before.map_or(0, |(_, packets)| packets),
+            Some((next, packets)) if goes_on(next) => packets,
+            _ => return,
+        };
+        let packets = packets.saturating_add(1);
+        if packets < enough && last <= self.high {
+            self.contradiction = Some((last.saturating_add(1), packets));
+        } else if self.regression == Regression::None {
+            let seen = first.min(self.high);
+            self.regression = Regression::ToTell { highest: self.high, seen };
+        }
+    }
+
     /// The regression to tell, once: the highest number there was, and the one seen now.
     pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
         let Regression::ToTell { highest, seen } = self.regression else { return None };
@@ -119,11 +142,12 @@ impl Line {
         matches!(self.regression, Regression::ToTell { .. })
     }
 
-    /// Forgets what it sent: another session begins.
-    pub(super) fn restart(&mut self) {
+    /// Forgets what it sent.
+    fn restart(&mut self) {
         self.high = 0;
         self.below = 0;
         self.regression = Regression::None;
+        self.contradiction = None;
         self.marks = [0; MAX_REORDER];
     }
 
@@ -163,6 +187,8 @@ pub(super) struct Lines {
     /// The next sample is not taken before.
     sample_due: Instant,
     pub(super) awaited: u32,
+    /// Bits of the lines whose content contradicts what came before.
+    pub(super) contradicting: u32,
 }
 
 impl Lines {
@@ -184,6 +210,7 @@ impl Lines {
             expire_at: Instant::ZERO,
             sample_due: Instant::ZERO,
             awaited: 0,
+            contradicting: 0,
         }
     }
 
@@ -232,8 +259,15 @@ impl Lines {
         let others = !bit(id);
         self.up &= others;
         self.awaited &= others;
+        self.contradicting &= others;
         self.tell_up &= others;
         self.tell_down &= others;
+    }
+
+    /// Forgets what lines sent: another session begins.
+    pub(super) fn restart(&mut self) {
+        self.contradicting = 0;
+        self.iter_mut().for_each(|(_, line)| line.restart());
     }
 
     /// A packet came by a line.
@@ -248,6 +282,23 @@ impl Lines {
             self.tell_up |= bit(id) & !self.tell_down;
             self.tell_down &= !bit(id);
         }
+    }
+
+    /// [`Line::note_content`]; returns whether the line has a regression to tell.
+    pub(super) fn note_content(
+        &mut self,
+        id: LineId,
+        numbers: (u64, u64),
+        contradicts: bool,
+        enough: u8,
+    ) -> bool {
+        let suspected = contradicts || self.contradicting & bit(id) != 0;
+        let Some(line) = self.get_mut(id).filter(|_| suspected) else { return false };
+        line.note_content(numbers, contradicts, enough);
+        let (contradicting, regressed) = (line.contradiction.is_some(), line.has_regression());
+        self.contradicting &= !bit(id);
+        self.contradicting |= bit(id) * u32::from(contradicting);
+        regressed
     }
 
     /// Takes lines down that were silent for `timeout`.

@@ -11,6 +11,7 @@
 //! | `gaps`, `held`, `store` | the missing ranges; the runs ahead of them; their memory |
 //! | `repair`, `server` | whom to ask for what, and when |
 //! | `line` | which lines are up, how far they got, how far they lag |
+//! | `opening`, `strangers` | what a session began with; what came that is not wanted |
 
 mod candidate;
 mod config;
@@ -20,12 +21,14 @@ mod held;
 mod input;
 mod journal;
 mod line;
+mod opening;
 mod repair;
 mod server;
 mod sessions;
 mod space;
 mod stats;
 mod store;
+mod strangers;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,9 @@ use server::Servers;
 use sessions::Ended;
 use space::{Loss, Space};
 use store::{Payload, Store};
+use strangers::Strangers;
+
+use core::net::SocketAddr;
 
 use crate::time::earliest;
 use crate::{Instant, Machine, Session};
@@ -81,6 +87,7 @@ pub struct Receiver {
     servers: Servers,
     repair: Repair,
     stats: Stats,
+    strangers: Strangers,
     /// Bytes that were allocated at construction.
     table_bytes: usize,
 }
@@ -163,6 +170,19 @@ impl Receiver {
         self.servers.get(server).map(|server| server.stats)
     }
 
+    /// Sessions that came by lines and are not received, with the packets of each: at most eight, those
+    /// that send most, and counts may be higher than they were where there are more. Sessions that ended
+    /// before are not among them.
+    pub fn foreign_sessions(&self) -> impl Iterator<Item = (Session, u64)> {
+        self.strangers.sessions()
+    }
+
+    /// Where the last answer came from that no configured server gave.
+    #[must_use]
+    pub const fn unknown_peer(&self) -> Option<SocketAddr> {
+        self.strangers.address
+    }
+
     /// The most bytes that [`Machine::memory_used`] will ever tell, but for the datagram that is
     /// being drained.
     #[must_use]
@@ -189,6 +209,8 @@ impl Receiver {
             && space.ending.is_none()
             && space.end.is_none()
             && space.closing.is_none()
+            && space.settled >= space.opening.last()
+            && self.lines.contradicting == 0
             && self.newcomer.is_none()
             && self.halted.is_none();
     }
@@ -276,7 +298,7 @@ impl Machine for Receiver {
             + store.table_bytes()
             + spaces.iter().map(Space::table_bytes).sum::<usize>()
             + config.lines.capacity() * size_of::<LineId>()
-            + config.servers.capacity() * size_of::<(ServerId, core::net::SocketAddr)>();
+            + config.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
         let mut receiver = Self {
             now: Instant::ZERO,
             undrained: false,
@@ -291,6 +313,7 @@ impl Machine for Receiver {
             servers,
             repair: Repair::default(),
             stats: Stats::default(),
+            strangers: Strangers::default(),
             table_bytes,
             config,
         };

@@ -94,7 +94,11 @@ impl Receiver {
         if self.ended.contains(header.session) {
             self.stats.ended_session += 1;
         }
-        if !welcome || self.ended.contains(header.session) {
+        let ended = self.ended.contains(header.session);
+        if !welcome || ended {
+            if !ended {
+                self.strangers.count(header.session);
+            }
             if let Some(line) = self.lines.get_mut(id) {
                 line.stats.foreign += 1;
             }
@@ -263,7 +267,7 @@ impl Receiver {
             self.spaces[0].closing = Some(self.now + self.config.session_grace);
             self.repair.sound_tail();
         } else {
-            self.lines.iter_mut().for_each(|(_, line)| line.restart());
+            self.lines.restart();
         }
         let space = &mut self.spaces[index];
         space.start(newcomer.session, settled);
@@ -351,7 +355,7 @@ impl Receiver {
         if self.spaces[1].active {
             self.spaces.swap(0, 1);
         }
-        self.lines.iter_mut().for_each(|(_, line)| line.restart());
+        self.lines.restart();
         self.repair.look_again();
         // A newcomer no longer waits for the old place to be quiet.
         self.consider_claims();

@@ -15,6 +15,7 @@ use super::config::{Config, Delivery};
 use super::event::{Batch, LossReason, Origin};
 use super::gaps::{Filler, Gaps, MissingRange};
 use super::held::Held;
+use super::opening::Opening;
 use super::stats::Stats;
 use super::store::{Extent, List, Payload, Store};
 use crate::wire::mold::{HEADER_LEN, Kind, LENGTH_LEN, Messages};
@@ -87,6 +88,9 @@ pub(super) struct Space {
     lost_count: usize,
     /// The highest number that is remembered as lost; 0 without any.
     pub(super) lost_until: u64,
+    pub(super) opening: Opening,
+    /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
+    pub(super) looked_at: u64,
 }
 
 /// What a packet would bring.
@@ -132,6 +136,8 @@ impl Space {
             lost: [(0, 0); REMEMBERED],
             lost_count: 0,
             lost_until: 0,
+            opening: Opening::new(1),
+            looked_at: 0,
         }
     }
 
@@ -150,6 +156,8 @@ impl Space {
         self.active = true;
         self.announce = Some(settled.saturating_add(1));
         self.session = session;
+        self.opening = Opening::new(settled.saturating_add(1));
+        self.looked_at = self.opening.last();
         self.settled = settled;
         self.tracked = settled;
         self.believed = settled;
@@ -224,6 +232,7 @@ impl Space {
         self.lost[self.lost_count % REMEMBERED] = (first, last);
         self.lost_count += 1;
         self.lost_until = last;
+        self.looked_at = self.looked_at.max(last);
     }
 
     /// How many of `first..=last` are remembered as lost.

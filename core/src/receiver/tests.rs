@@ -11,6 +11,7 @@ use crate::{Duration, Session};
 
 mod claims;
 mod limits;
+mod restarts;
 
 pub(super) const S: Session = Session::new(*b"SESSION001");
 const A: LineId = LineId(0);

@@ -1,0 +1,150 @@
+//! Senders that start over within a session, and sessions and addresses that nobody asked for.
+
+use super::*;
+
+/// Packets of the same numbers as [`data`], with other content.
+fn other(first: u64, last: u64) -> Vec<u8> {
+    let mut buffer = vec![0; 65_507];
+    let mut writer = PacketWriter::new(&mut buffer, S, first).unwrap();
+    for number in first..=last {
+        assert!(writer.push(&payload(number + 1_000_000)));
+    }
+    let len = writer.len();
+    buffer.truncate(len);
+    buffer
+}
+
+/// A feed of `last` messages, five a packet.
+fn fed(last: u64) -> Bench {
+    let mut bench = Bench::new(config());
+    for first in (1..=last).step_by(5) {
+        bench.line(1, A, data(first, (first + 4).min(last)));
+    }
+    assert_eq!(bench.delivered, numbers(&[(1, last)]));
+    bench
+}
+
+fn is_regression(command: &Command) -> bool {
+    matches!(command, Command::SequenceRegressed { .. })
+}
+
+#[test]
+fn a_sender_that_starts_over_with_other_content_is_told_at_the_third_packet() {
+    let mut bench = fed(1_000);
+    bench.line(2, A, other(1, 5));
+    bench.line(2, A, other(6, 10));
+    assert_eq!(bench.told(is_regression), 0);
+    bench.line(2, A, other(11, 15));
+    let regressed = Command::SequenceRegressed { line: A, session: S, highest: 1_000, seen: 11 };
+    assert_eq!(bench.told.last(), Some(&regressed));
+    for first in (16..900).step_by(5) {
+        bench.line(3, A, other(first, first + 4));
+    }
+    assert_eq!(bench.told(is_regression), 1, "once an episode");
+    assert_eq!(bench.delivered, numbers(&[(1, 1_000)]));
+}
+
+#[test]
+fn a_sender_that_starts_over_is_told_before_anything_else_of_it_is_delivered() {
+    for borrowed in [true, false] {
+        let mut bench = fed(10);
+        bench.line(2, A, other(1, 6));
+        let (now, source, bytes) = (at(3), Source::Line(A), other(7, 12));
+        if borrowed {
+            assert_eq!(bench.receiver.receive(now, source, &bytes), None);
+        } else {
+            let (pinned, bytes) = (bytes.len(), Bytes::from(bytes));
+            let datagram = Datagram { source, bytes, pinned, arrival: now };
+            bench.receiver.handle(now, Event::Datagram(datagram)).unwrap();
+        }
+        let first = bench.receiver.poll_command();
+        assert!(first.as_ref().is_some_and(is_regression), "{first:?}");
+        let second = bench.receiver.poll_command();
+        assert!(
+            matches!(second, Some(Command::Batch(ref batch)) if batch.first == 11),
+            "{second:?}"
+        );
+    }
+}
+
+#[test]
+fn one_packet_that_goes_past_all_that_was_sent_is_enough() {
+    let mut bench = fed(3);
+    assert_eq!(bench.receiver.receive(at(3), Source::Line(A), &other(1, 9)), None);
+    assert!(bench.receiver.poll_command().as_ref().is_some_and(is_regression));
+}
+
+#[test]
+fn a_sender_that_starts_over_idle_is_told_by_its_heartbeats() {
+    let mut bench = fed(1_000);
+    bench.line(2, A, other(1, 5));
+    for millis in [1_000, 2_000] {
+        bench.line(millis, A, bare(S, 6, HEARTBEAT));
+    }
+    assert_eq!(bench.told(is_regression), 1);
+}
+
+#[test]
+fn a_sender_that_sends_the_same_again_is_none_that_started_over() {
+    let mut bench = fed(30);
+    for first in (1..=60).step_by(5) {
+        bench.line(2, A, data(first, first + 4));
+    }
+    assert_eq!(bench.told(is_regression), 0);
+    assert_eq!(bench.delivered, numbers(&[(1, 60)]));
+}
+
+#[test]
+fn one_forged_packet_of_other_content_is_no_sender_that_starts_over() {
+    let mut bench = fed(100);
+    for n in 101..130 {
+        bench.line(n, A, other(1, 5));
+        bench.line(n, A, data(n, n));
+        bench.line(n, B, data(n, n));
+    }
+    assert_eq!(bench.told(is_regression), 0);
+    assert_eq!(bench.delivered, numbers(&[(1, 129)]));
+}
+
+#[test]
+fn a_line_that_is_behind_with_other_content_has_not_started_over() {
+    let mut bench = fed(100);
+    for first in (1..=100).step_by(5) {
+        bench.line(2, B, other(first, first + 4));
+    }
+    assert_eq!(bench.told(is_regression), 0);
+}
+
+#[test]
+fn the_next_session_may_have_any_content_under_its_numbers() {
+    let next = Session::new(*b"SESSION002");
+    let mut bench = Bench::new(Config { follow: true, believe_after: 1, ..config() });
+    bench.line(1, A, data(1, 5));
+    bench.line(1, A, bare(S, 6, END_OF_SESSION));
+    bench.pass(10_000);
+    for first in 1..9 {
+        bench.line(10_001, A, data_of(next, first, first));
+    }
+    assert_eq!(bench.told(|c| matches!(c, Command::SessionStarted { .. })), 2);
+    assert_eq!(bench.told(is_regression), 0);
+}
+
+#[test]
+fn a_session_that_is_not_received_is_kept_with_its_padding() {
+    let mut bench = fed(5);
+    let zeros = Session::new(*b"S\0\0\0\0\0\0\0\0\0");
+    for _ in 0..3 {
+        bench.line(2, A, data_of(zeros, 1, 1));
+    }
+    assert_eq!(bench.receiver.foreign_sessions().collect::<Vec<_>>(), [(zeros, 3)]);
+    assert_eq!(bench.receiver.line(A).unwrap().foreign, 3);
+}
+
+#[test]
+fn an_address_that_nobody_configured_is_kept() {
+    let mut bench = fed(5);
+    assert_eq!(bench.receiver.unknown_peer(), None);
+    bench.owned(2, Source::Peer(address(9)), data(6, 6));
+    assert_eq!(bench.receiver.unknown_peer(), Some(address(9)));
+    assert_eq!(bench.receiver.stats().unknown_peer, 1);
+}
