@@ -117,6 +117,7 @@ impl Line {
         let before = self.contradiction.take();
         let goes_on = |next| first == next || (first > next && last < self.high);
         let packets = match before {
+            _ if self.regression != Regression::None => return,
             _ if contradicts && first <= self.high => before.map_or(0, |(_, packets)| packets),
             Some((next, packets)) if goes_on(next) => packets,
             _ => return,
@@ -124,7 +125,7 @@ impl Line {
         let packets = packets.saturating_add(1);
         if packets < enough && last <= self.high {
             self.contradiction = Some((last.saturating_add(1), packets));
-        } else if self.regression == Regression::None {
+        } else {
             let seen = first.min(self.high);
             self.regression = Regression::ToTell { highest: self.high, seen };
         }

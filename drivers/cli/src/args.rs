@@ -27,7 +27,7 @@ use crate::{standard, summary};
 
 pub(crate) use demo::Demo;
 pub(crate) use publish::{Format, Publish};
-pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, Receive};
+pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 pub(crate) use replay::Replay;
 pub(crate) use stream::{Listen, Send, Stream};
 

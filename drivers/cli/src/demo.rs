@@ -7,7 +7,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use gapless_core::receiver::{self, Batch, Event, Receiver, ServerId};
-use gapless_core::{Machine, Session, transmitter};
+use gapless_core::{Session, transmitter};
 use gapless_mio::{Address, ReceiverConfig, ReceiverDriver};
 use serde::Serialize;
 
@@ -20,7 +20,8 @@ use crate::progress::{Progress, say};
 use crate::publish::{Network, Pacing, Publication};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Published, Received, Table};
-use crate::tally::{Consumer, Ledger, line_name};
+use crate::tally::{Consumer, Ledger, Stops, line_name};
+use crate::watch::Watch;
 
 /// Messages of the feed that is made on the spot.
 const MESSAGES: u64 = 200_000;
@@ -69,8 +70,9 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     let own = transmitter::Config::new(session);
     let mut publication = Publication::new(network, Some(own), 1, &done)?;
     publication.hide_progress();
-    let mut ledger = Ledger::new(comparison, false);
-    if let Some(server) = publication.requests_address() {
+    let mut ledger = Ledger::new(comparison, Stops::default());
+    let servers: Vec<_> = publication.requests_address().into_iter().collect();
+    for &server in &servers {
         driver.handle(Event::AddServer(ServerId(0), server), &mut ledger)?;
     }
     let started = Instant::now();
@@ -81,17 +83,17 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
             publication.close_journal();
             Ok::<_, Failure>(publication.published().pop())
         });
-        let end = receive(args, &mut driver, &mut ledger, stop, &publishing);
+        let watch = Watch::new(Some(session), &servers);
+        let end = receive(args, &mut driver, &mut ledger, watch, stop, &publishing);
         done.ask();
         let published = publishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok::<_, Failure>((end?, published?))
     })?;
 
     let elapsed = started.elapsed();
-    let lines = driver.lines();
-    let now = Counters::new(driver.receiver().stats(), &lines);
+    let now = Counters::new(&mut driver, &ledger, &servers);
     let before = Counters::default();
-    let received = Received::new(ledger.take_oldest(), end, elapsed, &now, &before);
+    let received = Received::new(ledger.oldest(), end, elapsed, now, &before);
     let shown = Shown {
         complete: ledger.consumer.different.is_none()
             && published.as_ref().is_some_and(|published| {
@@ -105,7 +107,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         say(complaint);
     }
     summary::print(&if args.json { summary::json(&shown) } else { shown.table() })?;
-    let is_lost = shown.received.lost > 0 || shown.first_difference.is_some();
+    let is_lost = shown.received.lacks() || shown.first_difference.is_some();
     Ok(journal.outcome(match (shown.complete, end) {
         (true, _) => Outcome::Complete,
         _ if is_lost => Outcome::Lost,
@@ -140,6 +142,7 @@ fn receive<T>(
     args: &Demo,
     driver: &mut ReceiverDriver<Recordable<Receiver>>,
     ledger: &mut Ledger<Comparison>,
+    mut watch: Watch,
     stop: &Stop,
     publishing: &ScopedJoinHandle<'_, T>,
 ) -> Result<End, Failure> {
@@ -155,6 +158,7 @@ fn receive<T>(
         if turn.datagrams > 0 {
             last_heard = Instant::now();
         }
+        watch.look(driver, ledger, &progress);
         if ledger.oldest_ended() {
             break End::Ended;
         }
@@ -229,8 +233,31 @@ struct Shown {
 }
 
 impl Shown {
+    /// Why not everything came.
+    fn reason(&self) -> String {
+        let sent = self.published.as_ref().map_or(0, |published| published.messages);
+        let lines = self.published.iter().flat_map(|published| &published.lines);
+        let all_dropped = lines.clone().count() > 0 && lines.clone().all(|line| line.sent == 0);
+        let Received { delivered, end, .. } = self.received;
+        match end {
+            _ if self.first_difference.is_some() => "messages came otherwise".into(),
+            End::TimedOut if all_dropped => {
+                format!("the lines lost every packet (--loss), so nothing of {sent} messages came")
+            }
+            End::TimedOut => {
+                let seconds = IDLE.as_secs();
+                format!("nothing came for {seconds} s after {delivered} of {sent} messages")
+            }
+            End::Interrupted => format!("interrupted after {delivered} of {sent} messages"),
+            _ => format!("{delivered} of {sent} messages came"),
+        }
+    }
+
     fn complaints(&self) -> Vec<String> {
         let mut complaints = self.received.complaints();
+        if !self.complete {
+            complaints.push(format!("not complete: {}", self.reason()));
+        }
         if let Some(number) = self.first_difference {
             complaints.push(format!("different: message {number} is not what was published"));
         }
@@ -241,7 +268,10 @@ impl Shown {
         let mut table = Table::default();
         let Self { received, .. } = self;
         let sent = self.published.as_ref().map_or(0, |published| published.messages);
-        let verdict = if self.complete { "complete, every byte equal" } else { "NOT complete" };
+        let verdict = match self.complete {
+            true => "complete, every byte equal".into(),
+            false => format!("NOT complete: {}", self.reason()),
+        };
         table.row("messages", format!("{} of {sent} delivered: {verdict}", received.delivered));
         let published = self.published.iter().flat_map(|published| &published.lines);
         for (number, (sent, came)) in published.zip(&received.lines).enumerate() {

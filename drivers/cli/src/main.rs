@@ -28,6 +28,7 @@ mod summary;
 mod tally;
 mod tap;
 mod values;
+mod watch;
 
 use std::process::ExitCode;
 

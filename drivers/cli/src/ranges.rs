@@ -59,6 +59,16 @@ impl Ranges {
         self.messages() == 0
     }
 
+    /// The first of them in words, and how many more there are.
+    pub(crate) fn brief(&self) -> String {
+        const SHOWN: usize = 16;
+        if self.ranges.len() <= SHOWN {
+            return self.to_string();
+        }
+        let shown = Self { ranges: self.ranges[..SHOWN].to_vec(), messages: 0, unlisted: 0 };
+        format!("{shown}, and {} more ranges", self.ranges.len() - SHOWN)
+    }
+
     /// Whether `number` is listed.
     pub(crate) fn contains(&self, number: u64) -> bool {
         let next = self.ranges.partition_point(|&(_, end)| end < number);
@@ -103,6 +113,13 @@ mod tests {
             ranges.insert(first, last);
         }
         ranges
+    }
+
+    #[test]
+    fn of_many_ranges_the_first_are_named_in_brief() {
+        let many: Vec<_> = (1..=20).map(|number| (number * 10, number * 10)).collect();
+        assert!(ranges(&many).brief().ends_with("150, 160, and 4 more ranges"));
+        assert_eq!(ranges(&many[..2]).brief(), "10, 20");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gapless_core::receiver::{self, Batch, Checkpoint, Receiver, SessionEnd, Start};
+use gapless_core::receiver::{self, Batch, Checkpoint, LineId, Receiver, SessionEnd, Start};
 use gapless_core::{Machine, Session};
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
 use crate::address;
-use crate::args::{AcceptAnswers, Delivery, OnLoss, Receive};
+use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::journal::{Journal, Recordable};
 use crate::output::{Output, of_session};
@@ -16,8 +16,9 @@ use crate::progress::{self, Progress};
 use crate::resume::{State, StateFile};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received};
-use crate::tally::{Consumer, Ledger, Tally, line_name};
+use crate::tally::{Consumer, Ledger, Stops, Tally, line_name};
 use crate::values::Begin;
+use crate::watch::Watch;
 
 /// The longest that nothing is looked at: limits of time, Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
@@ -41,17 +42,24 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     let granted = driver.lines().iter().map(|line| line.receive_buffer).min();
     progress::tell_buffer(args.receive_buffer, granted, &progress);
     let files = Files::new(args, state)?;
+    let stops = Stops {
+        on_loss: args.on_loss == OnLoss::Halt,
+        on_regress: args.on_regress == OnRegress::Stop,
+    };
     Reception {
         args,
         stop,
         journal,
         driver,
-        ledger: Ledger::new(files, args.on_loss == OnLoss::Halt),
+        ledger: Ledger::new(files, stops),
+        watch: Watch::new(args.session.or(state.map(|state| state.session)), &args.requests),
         state_file,
         progress,
         started: Instant::now(),
+        heard: 0,
         last_heard: Instant::now(),
         last_kept: Instant::now(),
+        last_stats: Instant::now(),
         counted: Counters::default(),
         summed_up: 0,
         lost: false,
@@ -124,11 +132,15 @@ struct Reception<'a> {
     journal: Journal,
     driver: Driver,
     ledger: Ledger<Files>,
+    watch: Watch,
     state_file: Option<StateFile>,
     progress: Progress,
     started: Instant,
+    /// Packets of sessions that are received, and answers of use.
+    heard: u64,
     last_heard: Instant,
     last_kept: Instant,
+    last_stats: Instant,
     /// Where the counters stood when the last session was summed up.
     counted: Counters,
     /// Sessions summed up.
@@ -176,7 +188,7 @@ impl Reception<'_> {
             return Err(failure);
         }
         if turn.datagrams > 0 {
-            self.last_heard = Instant::now();
+            self.listen();
         }
         if !turn.more {
             self.ledger.consumer.flush()?;
@@ -189,10 +201,12 @@ impl Reception<'_> {
             let words = address::interface_event(number, &self.args.line[number], event);
             self.progress.tell(words);
         }
-        for note in self.ledger.take_notes() {
-            self.progress.tell(note);
-        }
+        self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
         self.show();
+        if self.args.stats.is_some_and(|every| self.last_stats.elapsed() >= every) {
+            self.last_stats = Instant::now();
+            self.print_stats()?;
+        }
         while self.ledger.oldest_ended() {
             self.keep()?;
             if let Some(tally) = self.ledger.take_oldest() {
@@ -203,7 +217,9 @@ impl Reception<'_> {
                 return Ok(Some(End::Ended));
             }
         }
-        Ok(if self.ledger.halted {
+        Ok(if self.ledger.stopped {
+            Some(End::Regressed)
+        } else if self.ledger.halted {
             Some(End::Halted)
         } else if self.stop.is_asked() {
             Some(End::Interrupted)
@@ -212,6 +228,18 @@ impl Reception<'_> {
         } else {
             None
         })
+    }
+
+    /// Takes note of what came of sessions that are received: what is garbage, or of others, keeps nobody
+    /// waiting.
+    fn listen(&mut self) {
+        let receiver = self.driver.receiver();
+        let lines = (0..self.args.line.len()).filter_map(|line| receiver.line(LineId(line as u8)));
+        let heard = lines.map(|line| line.packets).sum::<u64>() + receiver.stats().useful_answers;
+        if heard != self.heard {
+            self.heard = heard;
+            self.last_heard = Instant::now();
+        }
     }
 
     fn is_over_time(&self) -> bool {
@@ -243,32 +271,47 @@ impl Reception<'_> {
         Ok(())
     }
 
-    /// Prints what became of a session.
-    fn sum_up(&mut self, tally: Option<Tally>, end: End) -> Result<(), Failure> {
-        let elapsed = tally.as_ref().map_or(self.started, |tally| tally.started).elapsed();
-        let end = match tally.as_ref().and_then(|tally| tally.end) {
+    /// What became of a session so far.
+    fn received(&self, tally: Option<&Tally>, end: End, now: Counters) -> Received {
+        let elapsed = tally.map_or(self.started, |tally| tally.started).elapsed();
+        let end = match tally.and_then(|tally| tally.end) {
             Some(SessionEnd::Ended) => End::Ended,
             Some(SessionEnd::Superseded) => End::Superseded,
             None => end,
         };
-        let lines = self.driver.lines();
-        let now = Counters::new(self.driver.receiver().stats(), &lines);
-        let received = Received::new(tally, end, elapsed, &now, &self.counted);
+        Received::new(tally, end, elapsed, now, &self.counted)
+    }
+
+    /// Prints how it stands.
+    fn print_stats(&mut self) -> Result<(), Failure> {
+        let now = Counters::new(&mut self.driver, &self.ledger, &self.args.requests);
+        let received = self.received(self.ledger.oldest(), End::Running, now);
+        self.print(&received)
+    }
+
+    /// Prints what became of a session.
+    fn sum_up(&mut self, tally: Option<Tally>, end: End) -> Result<(), Failure> {
+        let now = Counters::new(&mut self.driver, &self.ledger, &self.args.requests);
+        let received = self.received(tally.as_ref(), end, now.clone());
         self.counted = now;
         self.summed_up += 1;
         // In order, nothing behind what is missing was delivered: whoever goes on gets it.
         let torn = self.args.delivery == Delivery::Arrival && !received.missing_ranges.is_empty();
-        self.lost |= received.lost > 0 || torn;
+        self.lost |= received.lacks() || torn;
         self.progress.clear();
         for complaint in received.complaints() {
             self.progress.tell(complaint);
         }
-        let text = if self.args.json { summary::json(&received) } else { received.table() };
+        self.print(&received)
+    }
+
+    fn print(&self, received: &Received) -> Result<(), Failure> {
+        let text = if self.args.json { summary::json(received) } else { received.table() };
         if self.args.to_standard_output() {
             self.progress.tell(text.trim_end());
             return Ok(());
         }
-        summary::print(&text)
+        self.progress.suspended(|| summary::print(&text))
     }
 }
 

@@ -1,22 +1,29 @@
 //! What is printed in the end: one JSON object for each session, or a short table.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use gapless_core::receiver::Stats;
-use gapless_mio::LineReport;
+use gapless_core::Machine;
+use gapless_core::receiver::{Receiver, ServerId, Stats};
+use gapless_mio::{LineReport, ReceiverDriver};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::journal::Recordable;
 use crate::ranges::Ranges;
 use crate::standard;
-use crate::tally::{Tally, line_name};
+use crate::tally::{Consumer, Ledger, Tally, line_name};
+use crate::watch;
 
 /// How receiving ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum End {
+    /// It has not ended yet.
+    Running,
     /// The session's sender said that it is over.
     Ended,
     /// Another session took its place.
@@ -25,6 +32,8 @@ pub(crate) enum End {
     TimedOut,
     /// Something was lost, and delivery stopped there.
     Halted,
+    /// The sender of a line started over.
+    Regressed,
     /// A signal asked for an end.
     Interrupted,
 }
@@ -33,8 +42,10 @@ impl End {
     /// In a table.
     pub(crate) const fn words(self) -> &'static str {
         match self {
+            Self::Running => "not yet",
             Self::Ended => "the session ended",
             Self::Superseded => "another session took its place",
+            Self::Regressed => "a sender started over",
             Self::TimedOut => "timed out",
             Self::Halted => "halted behind a loss",
             Self::Interrupted => "interrupted",
@@ -52,8 +63,12 @@ pub(crate) struct Received {
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
     pub(crate) lost_ranges: Ranges,
+    /// How many messages were lost for which reason.
+    pub(crate) lost_reasons: BTreeMap<String, u64>,
     /// Ranges that were neither delivered nor lost when receiving ended.
     pub(crate) missing_ranges: Ranges,
+    /// How often the sender of a line started over.
+    pub(crate) regressions: u64,
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
@@ -61,6 +76,11 @@ pub(crate) struct Received {
     pub(crate) requested_messages: u64,
     pub(crate) repair_micros: Option<RepairTime>,
     pub(crate) lines: Vec<ReceivedLine>,
+    pub(crate) servers: Vec<Server>,
+    #[serde(flatten)]
+    pub(crate) unwanted: Unwanted,
+    /// Sessions that came and are not received, with their packets since the start.
+    pub(crate) foreign_sessions: Vec<Foreign>,
     pub(crate) end: End,
     pub(crate) elapsed_seconds: f64,
 }
@@ -81,7 +101,50 @@ pub(crate) struct ReceivedLine {
     pub(crate) duplicates: u64,
     pub(crate) late: u64,
     pub(crate) malformed: u64,
+    /// Packets with bytes behind their last message, received without them.
+    pub(crate) trailing: u64,
+    /// Packets of other sessions.
+    pub(crate) foreign: u64,
     pub(crate) kernel_drops: u64,
+    /// Datagrams longer than UDP allows.
+    pub(crate) cut: u64,
+    /// How often it went down.
+    pub(crate) downs: u64,
+}
+
+/// What a server did for a session.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: u64,
+    /// Requests that were not answered in time.
+    pub(crate) timeouts: u64,
+    pub(crate) useful_answers: u64,
+    pub(crate) messages_first: u64,
+}
+
+/// What came that is of no use, and what was asked in vain.
+#[derive(Clone, Copy, Default, Debug, Serialize)]
+pub(crate) struct Unwanted {
+    /// Answers from addresses that nobody configured.
+    pub(crate) unknown_answers: u64,
+    /// Answers in a session that is not received.
+    pub(crate) foreign_answers: u64,
+    pub(crate) malformed_answers: u64,
+    /// Packets of sessions that ended before.
+    pub(crate) ended_session: u64,
+    /// Packets dropped, to be asked for later, because too much waited for what was missing.
+    pub(crate) put_off: u64,
+    /// Requests that the system did not send.
+    pub(crate) unsent_requests: u64,
+}
+
+/// A session that is not received.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Foreign {
+    /// All ten bytes, those that are not printable ASCII escaped.
+    pub(crate) session: String,
+    pub(crate) packets: u64,
 }
 
 /// Counters of a receiver at one moment, for the difference to a later one.
@@ -90,43 +153,92 @@ pub(crate) struct Counters {
     requests: u64,
     requested_messages: u64,
     lines: Vec<ReceivedLine>,
+    servers: Vec<Server>,
+    unwanted: Unwanted,
+    foreign_sessions: Vec<Foreign>,
 }
 
 impl Counters {
-    /// The counters now.
-    pub(crate) fn new(stats: &Stats, lines: &[LineReport]) -> Self {
+    /// The counters now; `servers` are asked.
+    pub(crate) fn new<C: Consumer>(
+        driver: &mut ReceiverDriver<Recordable<Receiver>>,
+        ledger: &Ledger<C>,
+        servers: &[SocketAddr],
+    ) -> Self {
         let line = |line: &LineReport| ReceivedLine {
             packets: line.stats.packets,
             messages_first: line.stats.messages_first,
             duplicates: line.stats.duplicates,
             late: line.stats.late,
             malformed: line.stats.malformed,
+            trailing: line.stats.trailing,
+            foreign: line.stats.foreign,
             kernel_drops: line.kernel_drops,
+            cut: line.read.cut,
+            downs: ledger.downs(line.line),
         };
+        let lines = driver.lines().iter().map(line).collect();
+        let (receiver, sent) = (driver.receiver(), driver.requests_sent());
+        let server = |(index, &address): (usize, &SocketAddr)| {
+            let stats = receiver.server(ServerId(index as u8)).unwrap_or_default();
+            Server {
+                address,
+                requests: stats.requests,
+                timeouts: stats.timeouts,
+                useful_answers: stats.useful_answers,
+                messages_first: stats.messages_first,
+            }
+        };
+        let stats: &Stats = receiver.stats();
+        let foreign = |(session, packets)| Foreign { session: watch::escaped(session), packets };
         Self {
             requests: stats.requests,
             requested_messages: stats.requested_messages,
-            lines: lines.iter().map(line).collect(),
+            lines,
+            servers: servers.iter().enumerate().map(server).collect(),
+            unwanted: Unwanted {
+                unknown_answers: stats.unknown_peer,
+                foreign_answers: stats.foreign_answers,
+                malformed_answers: stats.malformed_answers,
+                ended_session: stats.ended_session,
+                put_off: stats.put_off_for_memory + stats.put_off_for_gaps,
+                unsent_requests: sent.dropped(),
+            },
+            foreign_sessions: receiver.foreign_sessions().map(foreign).collect(),
         }
     }
 
     /// What was counted since `before`.
-    fn since(&self, before: &Self) -> Self {
-        let nothing = ReceivedLine::default();
-        let befores = before.lines.iter().chain(std::iter::repeat(&nothing));
-        let line = |(now, before): (&ReceivedLine, &ReceivedLine)| ReceivedLine {
-            packets: now.packets.saturating_sub(before.packets),
-            messages_first: now.messages_first.saturating_sub(before.messages_first),
-            duplicates: now.duplicates.saturating_sub(before.duplicates),
-            late: now.late.saturating_sub(before.late),
-            malformed: now.malformed.saturating_sub(before.malformed),
-            kernel_drops: now.kernel_drops.saturating_sub(before.kernel_drops),
-        };
-        Self {
-            requests: self.requests.saturating_sub(before.requests),
-            requested_messages: self.requested_messages.saturating_sub(before.requested_messages),
-            lines: self.lines.iter().zip(befores).map(line).collect(),
+    fn since(mut self, before: &Self) -> Self {
+        let less = |now: &mut u64, before: u64| *now = now.saturating_sub(before);
+        for (now, before) in self.lines.iter_mut().zip(&before.lines) {
+            less(&mut now.packets, before.packets);
+            less(&mut now.messages_first, before.messages_first);
+            less(&mut now.duplicates, before.duplicates);
+            less(&mut now.late, before.late);
+            less(&mut now.malformed, before.malformed);
+            less(&mut now.trailing, before.trailing);
+            less(&mut now.foreign, before.foreign);
+            less(&mut now.kernel_drops, before.kernel_drops);
+            less(&mut now.cut, before.cut);
+            less(&mut now.downs, before.downs);
         }
+        for (now, before) in self.servers.iter_mut().zip(&before.servers) {
+            less(&mut now.requests, before.requests);
+            less(&mut now.timeouts, before.timeouts);
+            less(&mut now.useful_answers, before.useful_answers);
+            less(&mut now.messages_first, before.messages_first);
+        }
+        let (now, before_it) = (&mut self.unwanted, &before.unwanted);
+        less(&mut now.unknown_answers, before_it.unknown_answers);
+        less(&mut now.foreign_answers, before_it.foreign_answers);
+        less(&mut now.malformed_answers, before_it.malformed_answers);
+        less(&mut now.ended_session, before_it.ended_session);
+        less(&mut now.put_off, before_it.put_off);
+        less(&mut now.unsent_requests, before_it.unsent_requests);
+        less(&mut self.requests, before.requests);
+        less(&mut self.requested_messages, before.requested_messages);
+        self
     }
 }
 
@@ -134,16 +246,16 @@ impl Received {
     /// A session's summary. `before` is where the counters stood when the last session was summed
     /// up.
     pub(crate) fn new(
-        tally: Option<Tally>,
+        tally: Option<&Tally>,
         end: End,
         elapsed: Duration,
-        now: &Counters,
+        now: Counters,
         before: &Counters,
     ) -> Self {
-        let Counters { requests, requested_messages, lines } = now.since(before);
-        let missing_ranges = tally.as_ref().map(Tally::missing).unwrap_or_default();
-        let repair_micros = tally.as_ref().and_then(|tally| repair_time(&tally.repair_time));
-        let tally = tally.as_ref();
+        let now = now.since(before);
+        let missing_ranges = tally.map(Tally::missing).unwrap_or_default();
+        let repair_micros = tally.and_then(|tally| repair_time(&tally.repair_time));
+        let reasons = tally.iter().flat_map(|tally| &tally.lost_by);
         let count = |of: fn(&Tally) -> u64| tally.map_or(0, of);
         Self {
             session: tally.map(|tally| tally.session.to_string()),
@@ -152,14 +264,19 @@ impl Received {
             delivered: count(|tally| tally.delivered),
             lost: count(|tally| tally.lost.messages()),
             lost_ranges: tally.map(|tally| tally.lost.clone()).unwrap_or_default(),
+            lost_reasons: reasons.map(|(reason, lost)| (reason.to_string(), *lost)).collect(),
             missing_ranges,
+            regressions: count(|tally| tally.regressions),
             gaps: count(|tally| tally.gaps),
             gaps_filled_by_line: count(|tally| tally.gaps_filled_by_line),
             gaps_filled_by_request: count(|tally| tally.gaps_filled_by_request),
-            requests,
-            requested_messages,
+            requests: now.requests,
+            requested_messages: now.requested_messages,
             repair_micros,
-            lines,
+            lines: now.lines,
+            servers: now.servers,
+            unwanted: now.unwanted,
+            foreign_sessions: now.foreign_sessions,
             end,
             elapsed_seconds: elapsed.as_secs_f64(),
         }
@@ -182,7 +299,26 @@ impl Received {
                 self.missing_ranges
             ));
         }
+        if self.regressions > 0 {
+            complaints.push(format!(
+                "regressed: a sender of session {session} started over {}: what came then may be of \
+                 another feed",
+                plural(self.regressions, "time")
+            ));
+        }
+        if self.end == End::Superseded {
+            complaints.push(format!(
+                "unknown: session {session} gave way to another without an end: whether anything came \
+                 after message {} is not known",
+                self.next_sequence.saturating_sub(1)
+            ));
+        }
         complaints
+    }
+
+    /// Whether something of the session is not as it was sent.
+    pub(crate) fn lacks(&self) -> bool {
+        self.lost > 0 || self.regressions > 0 || self.end == End::Superseded
     }
 
     /// A short table.
@@ -204,8 +340,49 @@ impl Received {
             table.row(&format!("line {}", line_name(number)), line.words());
         }
         self.repair_rows(&mut table);
+        self.unwanted_rows(&mut table);
         table.row("speed", speed(self.delivered, self.elapsed_seconds));
         table.finish()
+    }
+
+    /// What came that is of no use, where something did.
+    fn unwanted_rows(&self, table: &mut Table) {
+        for Server { address, requests, timeouts, useful_answers, .. } in &self.servers {
+            table.row(
+                "server",
+                format!(
+                    "{address}: {}, {useful_answers} of use; {} not answered in time",
+                    plural(*requests, "request"),
+                    plural(*timeouts, "request")
+                ),
+            );
+        }
+        if self.regressions > 0 {
+            table.row(
+                "regressed",
+                format!("a sender started over {}", plural(self.regressions, "time")),
+            );
+        }
+        let Unwanted { unknown_answers, foreign_answers, malformed_answers, .. } = self.unwanted;
+        let Unwanted { put_off, unsent_requests, .. } = self.unwanted;
+        for (count, what, words) in [
+            (unknown_answers, "answer", "from addresses that --requests does not name"),
+            (foreign_answers, "answer", "of other sessions"),
+            (malformed_answers, "answer", "malformed"),
+            (
+                put_off,
+                "packet",
+                "dropped, and asked for later: too much waited for what was missing",
+            ),
+            (unsent_requests, "request", "not sent by the system"),
+        ] {
+            if count > 0 {
+                table.row("unwanted", format!("{} {words}", plural(count, what)));
+            }
+        }
+        for Foreign { session, packets } in &self.foreign_sessions {
+            table.row("other", format!("session \"{session}\": {}", plural(*packets, "packet")));
+        }
     }
 
     /// How gaps were filled.
@@ -235,7 +412,11 @@ impl ReceivedLine {
         for (count, what) in [
             (self.late, "too late"),
             (self.malformed, "malformed"),
+            (self.trailing, "with bytes behind their end"),
+            (self.foreign, "of other sessions"),
             (self.kernel_drops, "dropped by the kernel"),
+            (self.cut, "longer than UDP allows"),
+            (self.downs, "times down"),
         ] {
             if count > 0 {
                 words.push_str(&format!(", {count} {what}"));
@@ -341,6 +522,12 @@ fn repair_time(histogram: &Histogram<u64>) -> Option<RepairTime> {
 
 fn millis(micros: u64) -> String {
     format!("{:.2} ms", micros as f64 / 1000.0)
+}
+
+/// `1 packet`, `2 packets`.
+pub(crate) fn plural(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 /// Messages a second.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use gapless_core::Session;
-use gapless_core::receiver::{Batch, Command, SessionEnd};
+use gapless_core::receiver::{Batch, Command, LineId, LossReason, SessionEnd};
 use gapless_mio::Sink;
 use hdrhistogram::Histogram;
 
@@ -36,6 +36,13 @@ pub(crate) struct Tally {
     pub(crate) next: u64,
     pub(crate) delivered: u64,
     pub(crate) lost: Ranges,
+    /// What of it was not said yet.
+    pub(crate) unsaid: Ranges,
+    /// How many messages were lost for which reason.
+    pub(crate) lost_by: Vec<(LossReason, u64)>,
+    /// How often the sender of a line started over, and how the last time.
+    pub(crate) regressions: u64,
+    pub(crate) regressed: Option<Regressed>,
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
@@ -60,6 +67,10 @@ impl Tally {
             next,
             delivered: 0,
             lost: Ranges::default(),
+            unsaid: Ranges::default(),
+            lost_by: Vec::new(),
+            regressions: 0,
+            regressed: None,
             gaps: 0,
             gaps_filled_by_line: 0,
             gaps_filled_by_request: 0,
@@ -80,6 +91,30 @@ impl Tally {
         missing
     }
 
+    /// Takes note of messages that are lost.
+    fn lose(&mut self, first: u64, last: u64, reason: LossReason) {
+        let before = self.lost.messages();
+        self.lost.insert(first, last);
+        self.unsaid.insert(first, last);
+        let count = self.lost.messages() - before;
+        match self.lost_by.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, lost)) => *lost += count,
+            None => self.lost_by.push((reason, count)),
+        }
+        self.close(first, last);
+    }
+
+    /// Why messages were lost.
+    pub(crate) fn reasons(&self) -> String {
+        match &self.lost_by[..] {
+            [(reason, _)] => reason.to_string(),
+            reasons => {
+                let each = reasons.iter().map(|(reason, lost)| format!("{lost} {reason}"));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
     /// Takes `first..=last` out of the gaps that are open.
     fn close(&mut self, first: u64, last: u64) {
         while let Some((&open_first, &open_last)) = self.open.range(..=last).next_back() {
@@ -98,6 +133,35 @@ impl Tally {
     }
 }
 
+/// How the sender of a line started over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Regressed {
+    line: LineId,
+    highest: u64,
+    seen: u64,
+}
+
+impl Regressed {
+    /// What happened.
+    pub(crate) fn words(self, session: Session) -> String {
+        let Self { line, highest, seen } = self;
+        let line = line_name(usize::from(line.0));
+        format!(
+            "line {line} sends message {seen} of session {session} after {highest}: its sender started \
+             over in the same session"
+        )
+    }
+}
+
+/// What ends delivery before the session's end.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Stops {
+    /// A loss: numbers behind it are not reached.
+    pub(crate) on_loss: bool,
+    /// A sender that starts over: nothing more is taken from anybody.
+    pub(crate) on_regress: bool,
+}
+
 /// The driver's sink: keeps a [`Tally`] of every session, and hands messages on.
 pub(crate) struct Ledger<C> {
     pub(crate) consumer: C,
@@ -105,21 +169,25 @@ pub(crate) struct Ledger<C> {
     tallies: VecDeque<Tally>,
     /// Delivery stopped behind a loss.
     pub(crate) halted: bool,
-    halt_on_loss: bool,
+    /// A sender started over, and nothing is taken any more.
+    pub(crate) stopped: bool,
+    stops: Stops,
+    /// How often lines went down.
+    downs: BTreeMap<LineId, u64>,
     failure: Option<Failure>,
-    notes: Vec<String>,
 }
 
 impl<C: Consumer> Ledger<C> {
-    /// An empty one. `halt_on_loss` says that numbers behind a loss are not reached.
-    pub(crate) fn new(consumer: C, halt_on_loss: bool) -> Self {
+    /// An empty one.
+    pub(crate) fn new(consumer: C, stops: Stops) -> Self {
         Self {
             consumer,
             tallies: VecDeque::new(),
             halted: false,
-            halt_on_loss,
+            stopped: false,
+            stops,
+            downs: BTreeMap::new(),
             failure: None,
-            notes: Vec::new(),
         }
     }
 
@@ -148,9 +216,19 @@ impl<C: Consumer> Ledger<C> {
         self.failure.take()
     }
 
-    /// What somebody should be told.
-    pub(crate) fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+    /// The sessions that are received.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        self.tallies.iter()
+    }
+
+    /// The same, to take what is to be said.
+    pub(crate) fn tallies_mut(&mut self) -> impl Iterator<Item = &mut Tally> {
+        self.tallies.iter_mut()
+    }
+
+    /// How often a line went down.
+    pub(crate) fn downs(&self, line: LineId) -> u64 {
+        self.downs.get(&line).copied().unwrap_or(0)
     }
 
     fn of(&mut self, session: Session) -> Option<&mut Tally> {
@@ -166,7 +244,7 @@ impl<C: Consumer> Ledger<C> {
 
 impl<C: Consumer> Sink for Ledger<C> {
     fn batch(&mut self, batch: Batch<&[u8]>) {
-        if self.failure.is_some() {
+        if self.failure.is_some() || self.stopped {
             return;
         }
         let result = self.consumer.take(&batch);
@@ -181,6 +259,9 @@ impl<C: Consumer> Sink for Ledger<C> {
     }
 
     fn notice(&mut self, notice: Command) {
+        if self.stopped {
+            return;
+        }
         match notice {
             Command::SessionStarted { session, next } => {
                 self.tallies.push_back(Tally::new(session, next));
@@ -215,11 +296,10 @@ impl<C: Consumer> Sink for Ledger<C> {
                     tally.close(first, last);
                 }
             }
-            Command::Lost { session, first, last, .. } => {
-                let reached = !self.halt_on_loss;
+            Command::Lost { session, first, last, reason } => {
+                let reached = !self.stops.on_loss;
                 if let Some(tally) = self.of(session) {
-                    tally.lost.insert(first, last);
-                    tally.close(first, last);
+                    tally.lose(first, last, reason);
                     if reached {
                         tally.next = tally.next.max(last.saturating_add(1));
                     }
@@ -227,16 +307,14 @@ impl<C: Consumer> Sink for Ledger<C> {
             }
             Command::Halted { .. } => self.halted = true,
             Command::SequenceRegressed { line, session, highest, seen } => {
-                self.notes.push(format!(
-                    "warning: line {} sends message {seen} of session {session} after {highest}: \
-                     its sender probably started over, in the same session",
-                    line_name(usize::from(line.0))
-                ));
+                if let Some(tally) = self.of(session) {
+                    tally.regressions += 1;
+                    tally.regressed = Some(Regressed { line, highest, seen });
+                    self.stopped = self.stops.on_regress;
+                }
             }
-            Command::LineUp(_)
-            | Command::LineDown(_)
-            | Command::Batch(_)
-            | Command::Request { .. } => {}
+            Command::LineDown(line) => *self.downs.entry(line).or_default() += 1,
+            Command::LineUp(_) | Command::Batch(_) | Command::Request { .. } => {}
         }
     }
 }
@@ -286,8 +364,8 @@ mod tests {
         }
     }
 
-    fn ledger(halt_on_loss: bool) -> Ledger<Taken> {
-        let mut ledger = Ledger::new(Taken::default(), halt_on_loss);
+    fn ledger(on_loss: bool) -> Ledger<Taken> {
+        let mut ledger = Ledger::new(Taken::default(), Stops { on_loss, on_regress: true });
         ledger.notice(Command::SessionStarted { session: SESSION, next: 1 });
         ledger
     }
@@ -369,6 +447,29 @@ mod tests {
         }
         assert!(ledger.take_failure().is_some());
         assert_eq!(ledger.consumer.0, [12, 13]);
+    }
+
+    #[test]
+    fn nothing_is_handed_on_after_a_sender_started_over() {
+        let mut ledger = ledger(false);
+        ledger.batch(batch(1, 4));
+        let line = LineId(0);
+        ledger.notice(Command::SequenceRegressed { line, session: SESSION, highest: 4, seen: 1 });
+        ledger.batch(batch(5, 1));
+        assert!(ledger.stopped);
+        assert_eq!(ledger.consumer.0, [1]);
+        let tally = ledger.oldest().unwrap();
+        assert_eq!((tally.next, tally.regressions), (5, 1));
+    }
+
+    #[test]
+    fn losses_are_counted_by_their_reasons() {
+        let mut ledger = ledger(false);
+        ledger.notice(lost(5, 6));
+        assert_eq!(ledger.oldest().unwrap().reasons(), "given up");
+        let reason = LossReason::Unanswered;
+        ledger.notice(Command::Lost { session: SESSION, first: 9, last: 9, reason });
+        assert_eq!(ledger.oldest().unwrap().reasons(), "2 given up, 1 unanswered");
     }
 
     #[test]

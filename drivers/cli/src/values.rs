@@ -74,14 +74,36 @@ pub(crate) fn receive_buffer() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=MOST_RECEIVE_BUFFER)
 }
 
-/// A session name of one to ten bytes.
+/// A session name of one to ten bytes; `\xNN` is a byte that cannot be typed, and `\\` a backslash.
 pub(crate) fn session(text: &str) -> Result<Session, String> {
     if text.is_empty() {
         return Err("a session has a name".into());
     }
-    Session::from_name(text.as_bytes()).ok_or_else(|| {
-        format!("a session name has at most {} bytes, this has {}", Session::LEN, text.len())
+    let name = unescaped(text)
+        .ok_or(r"behind a backslash comes xNN, two hexadecimal digits, or another")?;
+    Session::from_name(&name).ok_or_else(|| {
+        format!("a session name has at most {} bytes, this has {}", Session::LEN, name.len())
     })
+}
+
+/// The bytes of a text in which those that cannot be typed are escaped.
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let (byte, behind) = match (byte, behind) {
+            (b'\\', [b'\\', behind @ ..]) => (b'\\', behind),
+            (b'\\', [b'x', high, low, behind @ ..]) => {
+                let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                ((digit(high)? << 4 | digit(low)?) as u8, behind)
+            }
+            (b'\\', _) => return None,
+            (byte, behind) => (byte, behind),
+        };
+        bytes.push(byte);
+        rest = behind;
+    }
+    Some(bytes)
 }
 
 /// Where to begin: `--from N|start|live`.
@@ -127,6 +149,16 @@ mod tests {
     fn what_is_no_probability_is_refused() {
         for text in ["1.5", "101%", "-1%", "NaN", "five", ""] {
             assert!(text.parse::<Probability>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_session_that_cannot_be_typed_are_escaped() {
+        let padded = Session::new(*b"FEED\0\0\0\0\0\0");
+        assert_eq!(session(r"FEED\x00\x00\x00\x00\x00\x00"), Ok(padded));
+        assert_eq!(session(r"A\\B"), Ok(Session::new(*b"A\\B       ")));
+        for text in [r"A\", r"A\x0", r"A\0", r"\xgg"] {
+            assert!(session(text).is_err(), "{text}");
         }
     }
 

@@ -37,11 +37,12 @@ fn a_sender_that_starts_over_with_other_content_is_told_at_the_third_packet() {
     bench.line(2, A, other(11, 15));
     let regressed = Command::SequenceRegressed { line: A, session: S, highest: 1_000, seen: 11 };
     assert_eq!(bench.told.last(), Some(&regressed));
-    for first in (16..900).step_by(5) {
+    for first in (16..1_000).step_by(5) {
         bench.line(3, A, other(first, first + 4));
     }
+    bench.line(3, A, data(1_001, 1_005));
     assert_eq!(bench.told(is_regression), 1, "once an episode");
-    assert_eq!(bench.delivered, numbers(&[(1, 1_000)]));
+    assert_eq!(bench.delivered, numbers(&[(1, 1_005)]));
 }
 
 #[test]
@@ -72,6 +73,16 @@ fn one_packet_that_goes_past_all_that_was_sent_is_enough() {
     let mut bench = fed(3);
     assert_eq!(bench.receiver.receive(at(3), Source::Line(A), &other(1, 9)), None);
     assert!(bench.receiver.poll_command().as_ref().is_some_and(is_regression));
+}
+
+#[test]
+fn a_sender_that_starts_over_early_is_told_once() {
+    let mut bench = fed(5);
+    for number in 1..=5 {
+        bench.line(2, A, other(number, number));
+    }
+    bench.line(2, A, data(6, 6));
+    assert_eq!(bench.told(is_regression), 1);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) const PUBLISH: ExitCodes =
 
 pub(super) const RECEIVE: ExitCodes = &[
     COMPLETE,
-    (&[1], "something was lost; standard error names the ranges"),
+    (&[1], "something was lost, or a session is not whole otherwise: standard error says why"),
     USAGE,
     (&[3], "timed out (--timeout, --max-time), and nothing was lost by then"),
     FAILED,

@@ -49,7 +49,8 @@ pub(crate) struct Receive {
     /// allows it; less than what is given here is told.
     #[arg(long, value_name = "BYTES", value_parser = values::receive_buffer())]
     pub(crate) receive_buffer: Option<u32>,
-    /// The session to receive. By default the first that comes.
+    /// The session to receive, padded with spaces; \xNN is a byte that cannot be typed. By default the first
+    /// that comes.
     #[arg(long, value_name = "NAME", value_parser = values::session)]
     pub(crate) session: Option<Session>,
     /// Where to begin: a message number (above 1 only with --session), `start`, or `live`. By
@@ -66,7 +67,7 @@ pub(crate) struct Receive {
     /// In sequence, or as they arrive: then the output is in the order of arrival too.
     #[arg(long, value_enum, default_value_t = Delivery::Ordered)]
     pub(crate) delivery: Delivery,
-    /// Stop, with exit code 3, when nothing came for so long. By default never.
+    /// Stop, with exit code 3, when nothing of a session came for so long. By default never.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Stop, with exit code 3, after so long in all. By default never.
@@ -79,6 +80,10 @@ pub(crate) struct Receive {
     /// What happens after a loss: go on behind it, or end there, with exit code 1.
     #[arg(long, value_enum, default_value_t = OnLoss::Skip)]
     pub(crate) on_loss: OnLoss,
+    /// What happens when a sender starts over within a session, its numbers with it: end there, or go on
+    /// with what may be of two feeds then; with exit code 1 either way.
+    #[arg(long, value_enum, default_value_t = OnRegress::Stop)]
+    pub(crate) on_regress: OnRegress,
     /// Keeps session and next number in this file, and goes on from there when it exists. The output
     /// is appended to then.
     #[arg(long, value_name = "FILE")]
@@ -88,6 +93,10 @@ pub(crate) struct Receive {
     /// Print one JSON object for each session instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print the table, or with --json an object, every so often as well, as it stands then: with the end
+    /// "running".
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
+    pub(crate) stats: Option<Duration>,
 }
 
 /// In which order messages are written.
@@ -106,6 +115,15 @@ pub(crate) enum AcceptAnswers {
     Configured,
     /// Anybody's.
     Any,
+}
+
+/// What happens when a sender starts over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum OnRegress {
+    /// End there.
+    Stop,
+    /// Go on.
+    Ignore,
 }
 
 /// What happens after a loss.

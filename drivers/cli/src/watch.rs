@@ -1,0 +1,399 @@
+//! What goes wrong while a feed is received, said on standard error when it happens: at once the first
+//! time, then at most a line a second of each kind, and less often of what goes on, with how much came
+//! since.
+//!
+//! Whoever runs the loop lets it look after every turn. What is counted is in the summary too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use gapless_core::receiver::{LineId, Receiver, ServerId};
+use gapless_core::{Machine, Session};
+use gapless_mio::{LineReport, ReceiverDriver};
+
+use crate::journal::Recordable;
+use crate::progress::Progress;
+use crate::summary::plural;
+use crate::tally::{Consumer, Ledger, line_name};
+
+/// How often counters are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How far apart lines of one kind are at least.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+/// The same, at most, of what goes on and on: other sessions on a shared port, a server that is gone.
+const REMIND_EVERY: Duration = Duration::from_secs(60);
+/// How long a session may be awaited without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The driver that is watched.
+type Driver = ReceiverDriver<Recordable<Receiver>>;
+
+/// What is counted, and said apart from everything else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Lost(Session),
+    Regressed(Session),
+    Malformed(LineId),
+    KernelDrops(LineId),
+    Cut(LineId),
+    Unread(LineId),
+    TimedOut(u8),
+    Foreign,
+    UnknownPeer,
+    ForeignAnswers,
+    MalformedAnswers,
+    Unsent,
+    PutOff,
+}
+
+/// When something was said last, and how much there was of it then.
+struct Said {
+    at: Instant,
+    count: u64,
+    /// How long nothing is said of it then.
+    pause: Duration,
+}
+
+/// Watches a receiver.
+pub(crate) struct Watch {
+    session: Option<Session>,
+    servers: Vec<Server>,
+    lines: BTreeMap<LineId, Line>,
+    said: BTreeMap<Kind, Said>,
+    looked: Instant,
+    /// Since when there is no session, and whether that was said.
+    waiting: Option<(Instant, bool)>,
+}
+
+/// A server that is asked.
+struct Server {
+    address: SocketAddr,
+    /// Useful answers when it was said that it does not answer.
+    silent_since: Option<u64>,
+    /// Useful answers when a request that timed out was last said.
+    answers: u64,
+}
+
+/// What was said of a line.
+struct Line {
+    up: bool,
+    at: Option<Instant>,
+}
+
+impl Watch {
+    /// Of a receiver that awaits this session, or any, and asks these servers.
+    pub(crate) fn new(session: Option<Session>, servers: &[SocketAddr]) -> Self {
+        let server = |&address| Server { address, silent_since: None, answers: 0 };
+        let now = Instant::now();
+        Self {
+            session,
+            servers: servers.iter().map(server).collect(),
+            lines: BTreeMap::new(),
+            said: BTreeMap::new(),
+            looked: now,
+            waiting: Some((now, false)),
+        }
+    }
+
+    /// Looks what happened since it last looked, if that is a while ago.
+    pub(crate) fn look<C: Consumer>(
+        &mut self,
+        driver: &mut Driver,
+        ledger: &mut Ledger<C>,
+        progress: &Progress,
+    ) {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look_now(driver, ledger, progress);
+        }
+    }
+
+    /// Looks now.
+    pub(crate) fn look_now<C: Consumer>(
+        &mut self,
+        driver: &mut Driver,
+        ledger: &mut Ledger<C>,
+        progress: &Progress,
+    ) {
+        self.looked = Instant::now();
+        let lines = driver.lines();
+        let mut say = |line: String| progress.tell(line);
+        self.await_session(ledger, &lines, &mut say);
+        self.look_at_lines(ledger, &lines, &mut say);
+        self.look_at_servers(driver.receiver(), &mut say);
+        self.look_at_sessions(ledger, &mut say);
+        self.look_at_strangers(driver, &lines, &mut say);
+    }
+
+    /// Says what is waited for, and that the wait is over.
+    fn await_session<C: Consumer>(
+        &mut self,
+        ledger: &Ledger<C>,
+        lines: &[LineReport],
+        say: &mut impl FnMut(String),
+    ) {
+        let session = ledger.oldest().map(|tally| tally.session);
+        let is_there = session.is_some() && lines.iter().any(|line| line.stats.packets > 0);
+        match (is_there, &mut self.waiting) {
+            (true, waiting) => {
+                if let (Some((_, true)), Some(session)) = (waiting.take(), session) {
+                    say(format!("session {session} came"));
+                }
+            }
+            (false, None) => self.waiting = Some((self.looked, false)),
+            (false, Some((since, said))) => {
+                if !*said && since.elapsed() >= PATIENCE {
+                    *said = true;
+                    let what = match self.session {
+                        Some(session) => format!("session {session}"),
+                        None => "a session".into(),
+                    };
+                    say(format!("waiting for {what} on {}", places(lines)));
+                }
+            }
+        }
+    }
+
+    /// Lines that go down and come back, and what comes by them that is no packet or does not come.
+    fn look_at_lines<C: Consumer>(
+        &mut self,
+        ledger: &Ledger<C>,
+        lines: &[LineReport],
+        say: &mut impl FnMut(String),
+    ) {
+        for line in lines {
+            let name = line_name(usize::from(line.line.0));
+            let known = self.lines.entry(line.line).or_insert(Line { up: true, at: None });
+            let is_due = known.at.is_none_or(|at| at.elapsed() >= SAY_EVERY);
+            let downs = ledger.downs(line.line);
+            // A line that was never up is one that is waited for.
+            if is_due && downs > 0 && known.up != line.stats.up {
+                *known = Line { up: line.stats.up, at: Some(self.looked) };
+                let times = match downs {
+                    1 => String::new(),
+                    downs => format!(", for the {} time", ordinal(downs)),
+                };
+                say(match line.stats.up {
+                    true => format!("line {name} is up again"),
+                    false => format!("line {name} is down: nothing comes any more{times}"),
+                });
+            }
+            let buffer = line.receive_buffer;
+            for (kind, count, words) in [
+                (Kind::Malformed(line.line), line.stats.malformed, "that MoldUDP64 does not know"),
+                (Kind::Cut(line.line), line.read.cut, "longer than UDP allows"),
+            ] {
+                self.count(kind, count, say, |counted| {
+                    format!("line {name}: {} {words}", counted.of("datagram"))
+                });
+            }
+            self.count(Kind::KernelDrops(line.line), line.kernel_drops, say, |counted| {
+                format!(
+                    "line {name}: {} dropped by the kernel: its buffer of {buffer} bytes was full; see \
+                     --receive-buffer",
+                    counted.of("datagram")
+                )
+            });
+            self.count(Kind::Unread(line.line), line.read.errors, say, |counted| {
+                format!("line {name}: {} failed", counted.of("read"))
+            });
+        }
+    }
+
+    /// Servers that do not answer, and those that answer again.
+    fn look_at_servers(&mut self, receiver: &Receiver, say: &mut impl FnMut(String)) {
+        for index in 0..self.servers.len() {
+            let Some(stats) = receiver.server(ServerId(index as u8)) else { continue };
+            let server = &mut self.servers[index];
+            let (address, answers) = (server.address, stats.useful_answers);
+            if server.silent_since.is_some_and(|before| answers > before) {
+                server.silent_since = None;
+                say(format!("server {address} answers again"));
+            }
+            let is_silent = answers == server.answers;
+            let mut said = false;
+            self.count(Kind::TimedOut(index as u8), stats.timeouts, say, |counted| {
+                said = true;
+                let requests = counted.of("request");
+                match is_silent {
+                    true => format!("server {address} does not answer: {requests} in vain"),
+                    false => format!("server {address}: {requests} not answered in time"),
+                }
+            });
+            let server = &mut self.servers[index];
+            if said {
+                server.answers = answers;
+                server.silent_since = is_silent.then_some(answers);
+            }
+        }
+    }
+
+    /// What sessions lose, and senders that start over.
+    fn look_at_sessions<C: Consumer>(
+        &mut self,
+        ledger: &mut Ledger<C>,
+        say: &mut impl FnMut(String),
+    ) {
+        let is_over = |session: &Session| ledger.tallies().all(|tally| tally.session != *session);
+        self.said
+            .retain(|kind, _| !matches!(kind, Kind::Lost(of) | Kind::Regressed(of) if is_over(of)));
+        for tally in ledger.tallies_mut() {
+            let (session, lost) = (tally.session, tally.lost.messages());
+            self.count(Kind::Lost(session), lost, say, |counted| {
+                let ranges = std::mem::take(&mut tally.unsaid).brief();
+                let reasons = tally.reasons();
+                format!(
+                    "lost just now: {} of session {session}: {ranges} ({reasons})",
+                    counted.of("message")
+                )
+            });
+            if let Some(regressed) = tally.regressed {
+                self.count(Kind::Regressed(session), tally.regressions, say, |_| {
+                    format!("regressed: {}", regressed.words(session))
+                });
+            }
+        }
+    }
+
+    /// What comes that nobody asked for, and what is asked in vain.
+    fn look_at_strangers(
+        &mut self,
+        driver: &Driver,
+        lines: &[LineReport],
+        say: &mut impl FnMut(String),
+    ) {
+        let (receiver, sent) = (driver.receiver(), driver.requests_sent());
+        let stats = receiver.stats();
+        let foreign: u64 = lines.iter().map(|line| line.stats.foreign).sum();
+        // Ends of sessions that are over are sent on for a while.
+        let foreign = foreign.saturating_sub(stats.ended_session);
+        let wanted = self.session;
+        self.count(Kind::Foreign, foreign, say, |counted| {
+            let wanted = match wanted {
+                Some(session) => format!("; wanted is {}", quoted(session)),
+                None => String::new(),
+            };
+            let which = sessions(receiver.foreign_sessions());
+            format!("{} of other sessions: {which}{wanted}", counted.of("packet"))
+        });
+        self.count(Kind::UnknownPeer, stats.unknown_peer, say, |counted| {
+            let from =
+                receiver.unknown_peer().map_or(String::new(), |peer| format!(", {peer} the last"));
+            format!(
+                "{} from addresses that --requests does not name{from}; see --accept-answers",
+                counted.of("answer")
+            )
+        });
+        self.count(Kind::ForeignAnswers, stats.foreign_answers, say, |counted| {
+            format!("{} of a session that is not received", counted.of("answer"))
+        });
+        self.count(Kind::MalformedAnswers, stats.malformed_answers, say, |counted| {
+            format!("{} that MoldUDP64 does not know", counted.of("answer"))
+        });
+        self.count(Kind::Unsent, sent.dropped(), say, |counted| {
+            format!("{} could not be sent{}", counted.of("request"), why_unsent(&sent))
+        });
+        let put_off = stats.put_off_for_memory + stats.put_off_for_gaps;
+        self.count(Kind::PutOff, put_off, say, |counted| {
+            format!(
+                "{} dropped, to be asked for later: too much waits for what is missing",
+                counted.of("packet")
+            )
+        });
+    }
+
+    /// Says how much more there is of a kind, if there is more and it is time to say so.
+    fn count(
+        &mut self,
+        kind: Kind,
+        count: u64,
+        say: &mut impl FnMut(String),
+        words: impl FnOnce(Counted) -> String,
+    ) {
+        let (before, pause) = match self.said.get(&kind) {
+            Some(said) if said.at.elapsed() < said.pause => return,
+            // Losses are named as they come; what goes on otherwise need not be said all the time.
+            Some(said) if said.at.elapsed() < 2 * said.pause && !matches!(kind, Kind::Lost(_)) => {
+                (said.count, (2 * said.pause).min(REMIND_EVERY))
+            }
+            Some(said) => (said.count, SAY_EVERY),
+            None => (0, SAY_EVERY),
+        };
+        if count > before {
+            self.said.insert(kind, Said { at: self.looked, count, pause });
+            say(words(Counted { more: count - before, all: count }));
+        }
+    }
+}
+
+/// How much came since it was last said, and in all.
+#[derive(Clone, Copy)]
+struct Counted {
+    more: u64,
+    all: u64,
+}
+
+impl Counted {
+    /// `3 packets`, or `3 packets more, 10 in all`.
+    fn of(self, what: &str) -> String {
+        let Self { more, all } = self;
+        match more == all {
+            true => plural(all, what),
+            false => format!("{} more, {all} in all,", plural(more, what)),
+        }
+    }
+}
+
+/// Sessions with their packets, those that send most first.
+fn sessions(of: impl Iterator<Item = (Session, u64)>) -> String {
+    let mut sessions: Vec<(Session, u64)> = of.collect();
+    sessions.sort_by_key(|&(_, packets)| std::cmp::Reverse(packets));
+    let mut list = String::new();
+    for (session, packets) in sessions {
+        let comma = if list.is_empty() { "" } else { ", " };
+        let _ = write!(list, "{comma}{} ({packets})", quoted(session));
+    }
+    list
+}
+
+/// All ten bytes of a session, those that are not printable ASCII escaped.
+pub(crate) fn escaped(session: Session) -> String {
+    session.as_bytes().escape_ascii().to_string()
+}
+
+fn quoted(session: Session) -> String {
+    format!("\"{}\"", escaped(session))
+}
+
+/// Names of lines, and where they are.
+fn places(lines: &[LineReport]) -> String {
+    let place = |line: &LineReport| {
+        let name = line_name(usize::from(line.line.0));
+        match line.address.destination().port() {
+            0 => format!("line {name} ({})", line.local),
+            _ => format!("line {name} ({})", line.address),
+        }
+    };
+    lines.iter().map(place).collect::<Vec<_>>().join(", ")
+}
+
+fn why_unsent(sent: &gapless_mio::SendStats) -> &'static str {
+    match (sent.unreachable, sent.too_large, sent.buffer_full) {
+        (1.., _, _) => ": there is no way to the server",
+        (_, 1.., _) => ": too large",
+        (_, _, 1..) => ": the send buffer is full",
+        _ => "",
+    }
+}
+
+/// `2nd`, `3rd`, `11th`.
+fn ordinal(number: u64) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1, tens) if tens != 11 => "st",
+        (2, tens) if tens != 12 => "nd",
+        (3, tens) if tens != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
