@@ -30,13 +30,13 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
 #[test]
 fn help_lists_the_exit_codes_that_a_command_has_and_gives_examples() {
     for (line, codes) in [
-        ("--help", "0 1 2 3 4 5 9 130"),
-        ("demo --help", "0 1 2 3 4 130"),
-        ("publish --help", "0 2 4 130"),
-        ("receive --help", "0 1 2 3 4 130"),
-        ("replay --help", "0 1 2 4 130"),
-        ("stream listen --help", "0 1 2 4 9 130"),
-        ("stream send --help", "0 1 2 4 5 6 7 8 130"),
+        ("--help", "0 1 2 3 4 5 9 130 141"),
+        ("demo --help", "0 1 2 3 4 130 141"),
+        ("publish --help", "0 2 4 130 141"),
+        ("receive --help", "0 1 2 3 4 130 141"),
+        ("replay --help", "0 1 2 4 130 141"),
+        ("stream listen --help", "0 1 2 4 9 130 141"),
+        ("stream send --help", "0 1 2 4 5 6 7 8 130 141"),
     ] {
         let ended = gapless(line);
         ended.assert_code(0);
