@@ -83,7 +83,13 @@ pub(crate) struct Listen {
     pub(crate) output: Option<PathBuf>,
     /// Keep so many files of streams that were broken off, 0 to 65535, beside those of earlier runs. Of more, the
     /// oldest of the client that has most is removed.
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "output")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        requires = "output",
+        conflicts_with = "exec"
+    )]
     pub(crate) keep_parts: u16,
     /// Run `sh -c CMD` for each stream: the stream is its input, and its output goes back if the stream goes
     /// both ways. If the stream is broken off, the command and those that it started are killed. In its
@@ -92,7 +98,7 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "CMD", conflicts_with = "output")]
     pub(crate) exec: Option<OsString>,
     /// Kill commands that take longer, and what they started. By default they may take as long as they like.
-    #[arg(long, value_name = "SECONDS", requires = "exec", value_parser = values::positive_duration)]
+    #[arg(long, value_name = "SECONDS", requires = "exec", conflicts_with = "output", value_parser = values::positive_duration)]
     pub(crate) exec_timeout: Option<Duration>,
     /// End after one stream.
     #[arg(long, conflicts_with = "count")]
@@ -192,8 +198,8 @@ pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) idle: Idle,
     /// Print one JSON object in the end, also if nothing was sent: its `end` is complete, enough, unreachable,
-    /// untrusted, wrong_protocol, refused, broken_off or failed, with `exit_code` and, in words, `error`. On
-    /// standard error where the answer goes to standard output.
+    /// untrusted, wrong_protocol, refused, broken_off, interrupted or failed, with `exit_code` and, in words,
+    /// `error`. On standard error where the answer goes to standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }

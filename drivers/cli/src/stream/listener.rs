@@ -360,7 +360,7 @@ impl Listener {
     /// A stream has ended: its peer is told, what was made for it is let go, and it is put on record.
     fn end(&mut self, endpoint: &mut Endpoint, stream: StreamId, mut end: End) {
         let Some(incoming) = self.incoming.get_mut(&stream) else { return };
-        let is_broken = matches!(end, End::Reset(_) | End::Lost(_) | End::TooLong);
+        let is_broken = matches!(end, End::Reset(_) | End::Lost(_) | End::TooLong | End::Idle);
         if let Target::Output(sink, Some(_)) = &incoming.target
             && is_broken
             && sink.result().is_none()

@@ -58,3 +58,22 @@ pub(super) fn words(error: &io::Error) -> Option<String> {
 pub(super) fn words(_error: &io::Error) -> Option<String> {
     None
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_is_used_up_is_told_by_the_limit_to_raise() {
+        let told = |errno: Errno| words(&errno.into());
+        for (errno, limit) in [
+            (Errno::MFILE, "`ulimit -n`"),
+            (Errno::NFILE, "fs.file-max"),
+            (Errno::AGAIN, "`ulimit -u`"),
+        ] {
+            assert!(told(errno).is_some_and(|words| words.contains(limit)), "{errno}");
+        }
+        assert_eq!(told(Errno::NOENT), None);
+    }
+}

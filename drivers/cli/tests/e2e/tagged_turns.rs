@@ -39,6 +39,30 @@ fn an_idle_stream_gives_way_to_one_of_another_client() {
 }
 
 #[test]
+fn an_idle_stream_to_standard_output_gives_way_after_what_came_of_it() {
+    let files = Files::new();
+    let mut listener = Listener::start(&files, "--tag x --count 2 --stream-timeout 1");
+    let mut idle = listener.sender("--tag x");
+    idle.write(b"half, ");
+    // Another one waits only for who has come before.
+    thread::sleep(Duration::from_millis(500));
+    let mut sender = listener.sender("--tag x");
+    sender.write(b"whole");
+    let told = listener.program.told("{\"tag\":\"x\"");
+    let (sent, idle) = (sender.wait(), idle.wait());
+    let taken = listener.program.wait();
+    taken.assert_code(1);
+    match sent.code {
+        Some(0) => {
+            assert!(told.contains("\"end\":\"idle\""), "{told}");
+            assert_eq!(taken.output, b"half, whole");
+        }
+        // The other one came first, and was idle until its input ended.
+        _ => assert_eq!((idle.code, &taken.output[..]), (Some(0), &b"wholehalf, "[..])),
+    }
+}
+
+#[test]
 fn who_takes_no_answer_is_idle_too() {
     let files = Files::new();
     let arguments = "--tag x --parallel 1 --stream-timeout 1 --count 2";
