@@ -95,7 +95,9 @@ fn of_broken_streams_so_many_are_kept_as_was_said() {
         let mut sender = listener.sender("--tag x");
         sender.write(b"half");
         files.wait_for_length(&format!("inbox/x.{number:06}.part"), 4);
-        sender.stop().assert_code(130);
+        sender.interrupt();
+        sender.told("error: interrupted");
+        sender.wait().assert_code(130);
         let told = listener.program.told("x from");
         assert!(told.ends_with(&format!("x.{number:06}.part")), "{told}");
     }

@@ -109,10 +109,13 @@ fn a_stream_of_which_nothing_came_leaves_no_file() {
     // Nobody says when the listener has it.
     for millis in [300, 1_000, 3_000, 10_000] {
         let listener = Listener::start(&files, &format!("--tag x --output {inbox}"));
-        let sender = listener.sender("--tag x");
+        let mut sender = listener.sender("--tag x");
         sender.wait_for_handler();
         thread::sleep(Duration::from_millis(millis));
-        sender.stop().assert_code(130);
+        sender.interrupt();
+        // Before its input ends, which would be the end of the stream.
+        sender.told("error: interrupted");
+        sender.wait().assert_code(130);
         let taken = listener.program.stop();
         assert!(files.names("inbox").is_empty());
         if let [taken] = &taken.objects()[..] {
