@@ -328,10 +328,12 @@ impl Received {
             Some(session) => table.row("session", session.clone()),
             None => table.row("session", "none came".into()),
         }
+        let reasons = self.lost_reasons.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let reasons = if reasons.is_empty() { reasons } else { format!(" ({reasons})") };
         table.row(
             "messages",
             format!(
-                "{} delivered, {} lost; from {}, next is {}",
+                "{} delivered, {} lost{reasons}; from {}, next is {}",
                 self.delivered, self.lost, self.first_sequence, self.next_sequence
             ),
         );

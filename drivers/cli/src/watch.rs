@@ -180,23 +180,21 @@ impl Watch {
                 });
             }
             let buffer = line.receive_buffer;
-            for (kind, count, words) in [
-                (Kind::Malformed(line.line), line.stats.malformed, "that MoldUDP64 does not know"),
-                (Kind::Cut(line.line), line.read.cut, "longer than UDP allows"),
-            ] {
-                self.count(kind, count, say, |counted| {
-                    format!("line {name}: {} {words}", counted.of("datagram"))
-                });
-            }
-            self.count(Kind::KernelDrops(line.line), line.kernel_drops, say, |counted| {
+            self.count(Kind::Malformed(line.line), line.stats.malformed, say, |count| {
+                format!("line {name}: {}", plural(count, "malformed datagram"))
+            });
+            self.count(Kind::Cut(line.line), line.read.cut, say, |count| {
+                format!("line {name}: {} longer than UDP allows", plural(count, "datagram"))
+            });
+            self.count(Kind::KernelDrops(line.line), line.kernel_drops, say, |count| {
                 format!(
                     "line {name}: {} dropped by the kernel: its buffer of {buffer} bytes was full; see \
                      --receive-buffer",
-                    counted.of("datagram")
+                    plural(count, "datagram")
                 )
             });
-            self.count(Kind::Unread(line.line), line.read.errors, say, |counted| {
-                format!("line {name}: {} failed", counted.of("read"))
+            self.count(Kind::Unread(line.line), line.read.errors, say, |count| {
+                format!("line {name}: {} failed", plural(count, "read"))
             });
         }
     }
@@ -213,9 +211,9 @@ impl Watch {
             }
             let is_silent = answers == server.answers;
             let mut said = false;
-            self.count(Kind::TimedOut(index as u8), stats.timeouts, say, |counted| {
+            self.count(Kind::TimedOut(index as u8), stats.timeouts, say, |count| {
                 said = true;
-                let requests = counted.of("request");
+                let requests = plural(count, "request");
                 match is_silent {
                     true => format!("server {address} does not answer: {requests} in vain"),
                     false => format!("server {address}: {requests} not answered in time"),
@@ -240,12 +238,12 @@ impl Watch {
             .retain(|kind, _| !matches!(kind, Kind::Lost(of) | Kind::Regressed(of) if is_over(of)));
         for tally in ledger.tallies_mut() {
             let (session, lost) = (tally.session, tally.lost.messages());
-            self.count(Kind::Lost(session), lost, say, |counted| {
+            self.count(Kind::Lost(session), lost, say, |count| {
                 let ranges = std::mem::take(&mut tally.unsaid).brief();
                 let reasons = tally.reasons();
                 format!(
                     "lost just now: {} of session {session}: {ranges} ({reasons})",
-                    counted.of("message")
+                    plural(count, "message")
                 )
             });
             if let Some(regressed) = tally.regressed {
@@ -269,36 +267,36 @@ impl Watch {
         // Ends of sessions that are over are sent on for a while.
         let foreign = foreign.saturating_sub(stats.ended_session);
         let wanted = self.session;
-        self.count(Kind::Foreign, foreign, say, |counted| {
+        self.count(Kind::Foreign, foreign, say, |count| {
             let wanted = match wanted {
                 Some(session) => format!("; wanted is {}", quoted(session)),
                 None => String::new(),
             };
             let which = sessions(receiver.foreign_sessions());
-            format!("{} of other sessions: {which}{wanted}", counted.of("packet"))
+            format!("{} of other sessions: {which}{wanted}", plural(count, "packet"))
         });
-        self.count(Kind::UnknownPeer, stats.unknown_peer, say, |counted| {
+        self.count(Kind::UnknownPeer, stats.unknown_peer, say, |count| {
             let from =
                 receiver.unknown_peer().map_or(String::new(), |peer| format!(", {peer} the last"));
             format!(
                 "{} from addresses that --requests does not name{from}; see --accept-answers",
-                counted.of("answer")
+                plural(count, "answer")
             )
         });
-        self.count(Kind::ForeignAnswers, stats.foreign_answers, say, |counted| {
-            format!("{} of a session that is not received", counted.of("answer"))
+        self.count(Kind::ForeignAnswers, stats.foreign_answers, say, |count| {
+            format!("{} of a session that is not received", plural(count, "answer"))
         });
-        self.count(Kind::MalformedAnswers, stats.malformed_answers, say, |counted| {
-            format!("{} that MoldUDP64 does not know", counted.of("answer"))
+        self.count(Kind::MalformedAnswers, stats.malformed_answers, say, |count| {
+            plural(count, "malformed answer")
         });
-        self.count(Kind::Unsent, sent.dropped(), say, |counted| {
-            format!("{} could not be sent{}", counted.of("request"), why_unsent(&sent))
+        self.count(Kind::Unsent, sent.dropped(), say, |count| {
+            format!("{} could not be sent{}", plural(count, "request"), why_unsent(&sent))
         });
         let put_off = stats.put_off_for_memory + stats.put_off_for_gaps;
-        self.count(Kind::PutOff, put_off, say, |counted| {
+        self.count(Kind::PutOff, put_off, say, |count| {
             format!(
                 "{} dropped, to be asked for later: too much waits for what is missing",
-                counted.of("packet")
+                plural(count, "packet")
             )
         });
     }
@@ -309,7 +307,7 @@ impl Watch {
         kind: Kind,
         count: u64,
         say: &mut impl FnMut(String),
-        words: impl FnOnce(Counted) -> String,
+        words: impl FnOnce(u64) -> String,
     ) {
         let (before, pause) = match self.said.get(&kind) {
             Some(said) if said.at.elapsed() < said.pause => return,
@@ -322,25 +320,11 @@ impl Watch {
         };
         if count > before {
             self.said.insert(kind, Said { at: self.looked, count, pause });
-            say(words(Counted { more: count - before, all: count }));
-        }
-    }
-}
-
-/// How much came since it was last said, and in all.
-#[derive(Clone, Copy)]
-struct Counted {
-    more: u64,
-    all: u64,
-}
-
-impl Counted {
-    /// `3 packets`, or `3 packets more, 10 in all`.
-    fn of(self, what: &str) -> String {
-        let Self { more, all } = self;
-        match more == all {
-            true => plural(all, what),
-            false => format!("{} more, {all} in all,", plural(more, what)),
+            let mut words = words(count - before);
+            if before > 0 {
+                let _ = write!(words, " ({count} in all)");
+            }
+            say(words);
         }
     }
 }
