@@ -91,12 +91,12 @@ impl Receiver {
             Some(session) if first => header.session == session,
             _ => first || (self.config.follow && !self.spaces[1].active),
         };
-        if self.ended.contains(header.session) {
-            self.stats.ended_session += 1;
-        }
         let ended = self.ended.contains(header.session);
         if !welcome || ended {
-            if !ended {
+            if ended {
+                self.stats.ended_session += 1;
+                self.stats.ended_session_data += u64::from(header.kind() == Kind::Data);
+            } else {
                 self.strangers.count(header.session);
             }
             if let Some(line) = self.lines.get_mut(id) {

@@ -39,6 +39,8 @@ pub struct Stats {
     pub session_not_ascii: u64,
     /// Packets of sessions that ended before.
     pub ended_session: u64,
+    /// Those of them with messages: late copies, or a sender that started over.
+    pub ended_session_data: u64,
     /// Packets dropped, to be asked for later, because `max_held_bytes` or `max_held_packets` was
     /// reached.
     pub put_off_for_memory: u64,

@@ -203,10 +203,6 @@ impl Reception<'_> {
         }
         self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
         self.show();
-        if self.args.stats.is_some_and(|every| self.last_stats.elapsed() >= every) {
-            self.last_stats = Instant::now();
-            self.print_stats()?;
-        }
         while self.ledger.oldest_ended() {
             self.keep()?;
             if let Some(tally) = self.ledger.take_oldest() {
@@ -216,6 +212,10 @@ impl Reception<'_> {
             if !self.args.follow {
                 return Ok(Some(End::Ended));
             }
+        }
+        if self.args.stats.is_some_and(|every| self.last_stats.elapsed() >= every) {
+            self.last_stats = Instant::now();
+            self.print_stats()?;
         }
         Ok(if self.ledger.stopped {
             Some(End::Regressed)

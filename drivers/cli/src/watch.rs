@@ -41,6 +41,7 @@ enum Kind {
     Unread(LineId),
     TimedOut(u8),
     Foreign,
+    Ended,
     UnknownPeer,
     ForeignAnswers,
     MalformedAnswers,
@@ -176,7 +177,9 @@ impl Watch {
                 };
                 say(match line.stats.up {
                     true => format!("line {name} is up again"),
-                    false => format!("line {name} is down: nothing comes any more{times}"),
+                    false => {
+                        format!("line {name} is down: no packets of a session come any more{times}")
+                    }
                 });
             }
             let buffer = line.receive_buffer;
@@ -274,6 +277,13 @@ impl Watch {
             };
             let which = sessions(receiver.foreign_sessions());
             format!("{} of other sessions: {which}{wanted}", plural(count, "packet"))
+        });
+        self.count(Kind::Ended, stats.ended_session_data, say, |count| {
+            format!(
+                "{} of a session that ended before: late copies, or a sender that started over, which is \
+                 not received again",
+                plural(count, "packet")
+            )
         });
         self.count(Kind::UnknownPeer, stats.unknown_peer, say, |count| {
             let from =

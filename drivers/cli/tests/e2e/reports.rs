@@ -258,6 +258,19 @@ fn a_publisher_that_is_started_over_with_another_feed_is_noticed() {
 }
 
 #[test]
+fn a_sender_that_starts_over_after_the_end_of_its_session_is_said() {
+    let (mut receive, to) = receiver(1, "--from start --follow");
+    let feed = Feed::new(to[0], b"FEED      ");
+    feed.send(1, &["one"]);
+    feed.heartbeats(2);
+    feed.end(2);
+    receive.told("waiting for a session");
+    feed.send(1, &["another"]);
+    receive.told("1 packet of a session that ended before");
+    receive.stop().assert_code(130);
+}
+
+#[test]
 fn the_table_is_printed_every_so_often_as_it_stands_then() {
     let (receive, to) = receiver(1, "--from start --stats 0.2");
     let feed = Feed::new(to[0], b"FEED      ");
