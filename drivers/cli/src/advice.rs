@@ -27,7 +27,7 @@ pub(crate) fn on_socket(
             "another program has that port for itself: end it, or have it share the port (SO_REUSEADDR)"
         }
         Some(Errno::ADDRINUSE) => {
-            "another program, or another address of this one, has that port: choose another, or 0"
+            "another program has that port, or this one by another address: choose another, or 0"
         }
         Some(Errno::ADDRNOTAVAIL) => {
             "no interface of this machine has that address; see `ip address`"

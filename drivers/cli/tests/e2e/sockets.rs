@@ -255,7 +255,11 @@ fn a_socket_that_cannot_be_had_is_told_with_what_to_do() {
     in_namespace!();
     let held = UdpSocket::bind("127.0.0.1:5000").unwrap();
     for (line, failed, advice) in [
-        ("receive --line 127.0.0.1:5000", "cannot bind 127.0.0.1:5000: ", "has that port"),
+        (
+            "receive --line 127.0.0.1:5000",
+            "cannot bind 127.0.0.1:5000: ",
+            "another program has that port",
+        ),
         ("receive --line 192.0.2.1:5000", "cannot bind 192.0.2.1:5000: ", "ip address"),
         ("receive --line [fd00::1]:5000", "cannot bind [fd00::1]:5000: ", "ip address"),
         (
