@@ -43,7 +43,7 @@ fn session() -> Session {
 fn two_recorded_drivers_over_sockets_are_replayed_to_the_last_digest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("feed.journal");
-    let file = JournalFile::create(&path).unwrap();
+    let file = JournalFile::create_new(&path).unwrap();
     let receiver =
         receiver::Config { session: Some(session()), start: Start::At(1), ..Default::default() };
     let lines = vec!["127.0.0.1:0".parse().unwrap()];
@@ -96,7 +96,7 @@ fn two_recorded_drivers_over_sockets_are_replayed_to_the_last_digest() {
 fn blocks_of_several_threads_stay_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shared");
-    let file = JournalFile::create(&path).unwrap();
+    let file = JournalFile::create_new(&path).unwrap();
     thread::scope(|scope| {
         for thread in 0..4_u8 {
             let mut file = file.clone();
@@ -110,18 +110,89 @@ fn blocks_of_several_threads_stay_whole() {
 
 #[test]
 fn a_file_that_cannot_be_made_is_named() {
-    let error = JournalFile::create("no/such/folder/journal").unwrap_err().to_string();
+    let error = JournalFile::create_new("no/such/folder/journal").unwrap_err().to_string();
     assert!(error.starts_with("cannot create journal no/such/folder/journal: "), "{error}");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_fails_every_recorder_of_the_file_from_then_on() {
-    let mut one = JournalFile::create("/dev/full").unwrap();
+    let mut one = JournalFile::create_new("/dev/full").unwrap();
     let mut other = one.clone();
     let error = one.write(b"block").unwrap_err().to_string();
     assert!(error.starts_with("cannot write to journal /dev/full: "), "{error}");
     assert_eq!(other.write(b"block").unwrap_err().to_string(), error);
+}
+
+/// Records a machine that does nothing.
+fn record(file: JournalFile, id: u16) {
+    let machine = publisher::Config::new(session());
+    let config = recorder::Config { machine, id, sink: file, commands: false };
+    drop(Recorder::<Publisher, _>::new(config).unwrap());
+}
+
+fn machines(path: &std::path::Path) -> (usize, usize) {
+    let mut replayer = Replayer::verifying().knowing::<Publisher>();
+    let ending = replayer.replay(JournalReader(File::open(path).unwrap()), &mut ()).unwrap();
+    (replayer.machines().count(), ending.torn)
+}
+
+#[test]
+fn a_journal_is_created_new_or_in_place_of_another_or_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.journal");
+    record(JournalFile::append(&path).unwrap(), 1);
+    let kept = fs::read(&path).unwrap();
+    let error = JournalFile::create_new(&path).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(&path).unwrap(), kept);
+
+    record(JournalFile::append(&path).unwrap(), 2);
+    assert_eq!(machines(&path), (2, 0));
+
+    let replacing = JournalFile::replace(&path).unwrap();
+    assert_eq!(machines(&path), (2, 0));
+    record(replacing, 3);
+    assert_eq!(machines(&path), (1, 0));
+}
+
+#[test]
+fn what_is_torn_is_cut_off_before_a_journal_is_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.journal");
+    record(JournalFile::create_new(&path).unwrap(), 1);
+    let whole = fs::read(&path).unwrap();
+    for torn in [1, 3, 19, 20, whole.len() - 1] {
+        fs::write(&path, [&whole[..], &whole[..torn]].concat()).unwrap();
+        record(JournalFile::append(&path).unwrap(), 2);
+        assert_eq!(machines(&path), (2, 0), "{torn} bytes were torn");
+    }
+}
+
+#[test]
+fn what_is_no_journal_is_not_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("work");
+    for work in ["x", "somebody's work, longer than a block's header"] {
+        fs::write(&path, work).unwrap();
+        let error = JournalFile::append(&path).unwrap_err().to_string();
+        assert!(error.ends_with("work: it is no journal"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), work.as_bytes());
+    }
+}
+
+#[test]
+fn a_journal_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.journal");
+    let first = JournalFile::create_new(&path).unwrap();
+    for second in [JournalFile::replace(&path), JournalFile::append(&path)] {
+        let error = second.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().ends_with("another process writes it"), "{error}");
+    }
+    drop(first);
+    JournalFile::append(&path).unwrap();
 }
 
 /// Is interrupted before every read.

@@ -116,7 +116,7 @@ impl<M: Receiving> ReceiverDriver<M> {
     /// use gapless_mio::{JournalFile, ReceiverConfig, ReceiverDriver};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let sink = JournalFile::create("feed.journal")?;
+    /// let sink = JournalFile::create_new("feed.journal")?;
     /// let config = ReceiverConfig { lines: vec!["127.0.0.1:5000".parse()?], ..Default::default() };
     /// let mut driver = ReceiverDriver::with_machine(config, None, |machine| {
     ///     Recorder::new(recorder::Config { machine, id: 0, sink, commands: false })
