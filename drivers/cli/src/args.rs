@@ -21,13 +21,13 @@ use exit_codes::after_help;
 
 use crate::failure::{Failure, Form, Outcome};
 use crate::impair::Odds;
-use crate::input::is_standard;
+use crate::place::{is_standard_output, resolved};
 use crate::values::Probability;
 use crate::{standard, summary};
 
 pub(crate) use demo::Demo;
 pub(crate) use publish::{Format, Publish};
-pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
+pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, OnRegress, OutputFormat, Receive};
 pub(crate) use replay::Replay;
 pub(crate) use stream::{Listen, Send, Stream};
 
@@ -117,14 +117,18 @@ impl Command {
 /// `--journal`, of every command that runs machines.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Journaling {
-    /// Record everything that the machines are given in this file, in place of what is there, for
-    /// `gapless replay`. A program that is killed loses the last second of it.
+    /// Record everything that the machines are given in this file, for `gapless replay`. A file that
+    /// exists is refused. A program that is killed loses the last second of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
     /// Record what the machines did too, not only a digest of it: a larger journal, from which
     /// `gapless replay --verify` shows what was done instead.
     #[arg(long, requires = "journal")]
     pub(crate) journal_commands: bool,
+    /// Replace files that exist where new ones are to be written, each as a whole when its first byte
+    /// comes.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 impl Journaling {
@@ -134,7 +138,7 @@ impl Journaling {
     /// Says what contradicts what, and what to do.
     fn check(&self, others: &[(&str, Option<&Path>)]) -> Result<(), Failure> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        if is_standard(journal) {
+        if is_standard_output(journal) {
             return Err(Failure::usage("--journal -: a journal is kept in a file"));
         }
         let same =
@@ -149,13 +153,6 @@ impl Journaling {
 
 /// Whether two paths name one file, that is there or would be made.
 fn names_one_file(one: &Path, other: &Path) -> bool {
-    let resolved = |path: &Path| {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        path.canonicalize().ok().or_else(|| {
-            let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
-            Some(folder.join(path.file_name()?))
-        })
-    };
     one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
     let mut published_messages = messages(args)?;
     let comparison = Comparison::new(messages(args)?);
-    let journal = Journal::create(&args.journaling)?;
+    let journal = Journal::prepare(&args.journaling)?;
     let session = Session::from_name(SESSION).unwrap_or(Session::new([b' '; Session::LEN]));
 
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

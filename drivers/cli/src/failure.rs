@@ -105,6 +105,12 @@ pub(crate) struct Failure {
     is_in_json: bool,
 }
 
+/// The system's error without the name of a temporary file, which nobody asked for.
+pub(crate) fn plain(error: &io::Error) -> &io::Error {
+    let source = error.get_ref().and_then(|inner| inner.source());
+    source.and_then(|source| source.downcast_ref()).unwrap_or(error)
+}
+
 /// The JSON object of a failure that is in no other.
 #[derive(Debug, Serialize)]
 struct Failed<'a> {
@@ -121,7 +127,7 @@ impl Failure {
 
     /// Reading or writing `place` failed.
     pub(crate) fn io(doing: &str, place: impl fmt::Display, error: &io::Error) -> Self {
-        Self::new(Outcome::Io, format!("cannot {doing} {place}: {error}"))
+        Self::new(Outcome::Io, format!("cannot {doing} {place}: {}", plain(error)))
     }
 
     /// Writing to standard output failed.

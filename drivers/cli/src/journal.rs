@@ -1,19 +1,25 @@
 //! `--journal`: machines that are recorded where that is wished, and a journal that is seen to while
 //! the program runs.
 
-use std::sync::Arc;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant as SystemInstant};
 
-use gapless_core::journal::{Journaled, Recorder, recorder};
+use gapless_core::journal::{Journaled, Recorder, Sink, recorder};
 use gapless_core::publisher::Publisher;
 use gapless_core::receiver::{Batch, Receiver, Receiving, Source};
 use gapless_core::{Instant, Machine};
-use gapless_mio::{JournalFile, Publishing};
+use gapless_mio::{JournalError, JournalFile, Publishing};
 
 use crate::args::Journaling;
 use crate::failure::{Failure, Outcome};
+use crate::place::{Place, exists, in_use};
 use crate::progress::Progress;
+
+/// What the journal is named by.
+const FLAG: &str = "--journal";
 
 /// How much of a journal is lost at most when the program is killed.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -21,21 +27,73 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Where machines are recorded, if they are.
 #[derive(Clone, Default)]
 pub(crate) struct Journal {
-    file: Option<JournalFile>,
+    target: Option<Arc<Target>>,
     commands: bool,
     failed: Arc<AtomicBool>,
 }
 
+/// The file, which is opened after the sockets of whom it records.
+struct Target {
+    path: PathBuf,
+    force: bool,
+    file: OnceLock<JournalFile>,
+}
+
+/// Where a recorder writes to.
+#[derive(Clone)]
+pub(crate) struct JournalSink(Arc<Target>);
+
+/// Why nothing is recorded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SinkError {
+    #[error("the journal is not open")]
+    Closed,
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Sink for JournalSink {
+    type Error = SinkError;
+
+    fn write(&mut self, block: &[u8]) -> Result<(), SinkError> {
+        let file = self.0.file.get().ok_or(SinkError::Closed)?;
+        Ok(file.clone().write(block)?)
+    }
+}
+
 impl Journal {
-    /// As the command line says.
+    /// As the command line says. Nothing is made before [`open`](Self::open).
     ///
     /// # Errors
-    /// The file cannot be made.
-    pub(crate) fn create(args: &Journaling) -> Result<Self, Failure> {
-        let file = args.journal.as_ref().map(JournalFile::create).transpose().map_err(|error| {
-            Failure::unwritten(&error).advise("name a file in a folder that may be written")
+    /// The file exists, or cannot be made.
+    pub(crate) fn prepare(args: &Journaling) -> Result<Self, Failure> {
+        let target = args.journal.as_ref().map(|path| {
+            Place::check(FLAG, path, args.force)?;
+            let (path, force) = (path.clone(), args.force);
+            Ok::<_, Failure>(Arc::new(Target { path, force, file: OnceLock::new() }))
+        });
+        let commands = args.journal_commands;
+        Ok(Self { target: target.transpose()?, commands, failed: Arc::default() })
+    }
+
+    /// Makes the file, when the sockets are there. A machine that recorded something before that records
+    /// nothing.
+    ///
+    /// # Errors
+    /// It exists by now, or cannot be made.
+    pub(crate) fn open(&self) -> Result<(), Failure> {
+        let Some(Target { path, force, file }) = self.target.as_deref() else { return Ok(()) };
+        let opened = match force {
+            true => JournalFile::replace(path),
+            false => JournalFile::create_new(path),
+        };
+        let opened = opened.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => exists(FLAG, path),
+            ErrorKind::ResourceBusy => in_use(FLAG, path),
+            _ => Failure::unwritten(&error).advise("name a file in a folder that may be written"),
         })?;
-        Ok(Self { file, commands: args.journal_commands, failed: Arc::default() })
+        file.get_or_init(|| opened);
+        Ok(())
     }
 
     /// A machine of the program: number `id` of the journal.
@@ -71,7 +129,7 @@ pub(crate) enum Recordable<M: Journaled> {
 
 /// A machine that is recorded.
 pub(crate) struct Recorded<M: Journaled> {
-    recorder: Recorder<M, JournalFile>,
+    recorder: Recorder<M, JournalSink>,
     failed: Arc<AtomicBool>,
     flushed: SystemInstant,
 }
@@ -116,8 +174,8 @@ impl<M: Journaled> Machine for Recordable<M> {
     type Error = M::Error;
 
     fn new(config: Self::Config) -> Result<Self, M::Error> {
-        let Config { machine, id, journal: Journal { file, commands, failed } } = config;
-        let Some(sink) = file else { return M::new(machine).map(Self::Plain) };
+        let Config { machine, id, journal: Journal { target, commands, failed } } = config;
+        let Some(sink) = target.map(JournalSink) else { return M::new(machine).map(Self::Plain) };
         let recorder = Recorder::new(recorder::Config { machine, id, sink, commands })?;
         Ok(Self::Recorded(Box::new(Recorded { recorder, failed, flushed: SystemInstant::now() })))
     }

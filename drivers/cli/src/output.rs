@@ -1,70 +1,113 @@
-//! Where received messages are written: a binaryfile, or standard output, one for each session.
+//! Where received messages are written: a binaryfile or lines, in a file of their own, or in what is written
+//! to as it is (standard output, a pipe, a device).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
-use gapless_core::Session;
+use gapless_core::journal::Digest;
 use gapless_core::receiver::Batch;
+use gapless_mio::ExclusiveFile;
+use serde::{Deserialize, Serialize};
 
+use crate::apart::apart;
+use crate::args::OutputFormat;
 use crate::failure::Failure;
-use crate::input::is_standard;
+use crate::place::resolved;
 use crate::standard;
+use crate::stop::Stop;
 
-/// What errors call it.
-const STANDARD_OUTPUT: &str = "standard output";
+/// Bytes at the end of an output that it is recognised by.
+const TAIL: u64 = 4096;
 
-/// A binaryfile that is being written.
+/// An output that is being written.
 pub(crate) struct Output {
-    writer: BufWriter<Box<dyn Write + Send>>,
+    writer: BufWriter<Target>,
     name: String,
     bytes: u64,
+    format: OutputFormat,
+    /// The first message that takes several lines, once it is asked for.
+    broken: Option<u64>,
+    is_broken_known: bool,
+}
+
+enum Target {
+    Standard(standard::Output),
+    Special(File),
+    Regular(ExclusiveFile),
+}
+
+/// What an output is recognised by when it is gone on with.
+///
+/// The path and the last bytes say that it is the output; a copy passes too. Only the file itself, by its
+/// number, may be longer than it was when its state was kept, and is cut: whatever another one has
+/// behind that is not ours.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Without links.
+    path: String,
+    /// Within the file system; 0 where files have no numbers.
+    inode: u64,
+    /// The digest of the last bytes before its end, 4096 at most.
+    tail: u32,
+    lines: bool,
 }
 
 impl Output {
-    /// A new file in place of what is there, or standard output.
+    /// Standard output.
+    pub(crate) fn standard(format: OutputFormat) -> Self {
+        Self::new(Target::Standard(standard::Output), "standard output".into(), 0, format)
+    }
+
+    /// What is written to as it is: a named pipe is waited for until somebody reads it.
     ///
     /// # Errors
-    /// The file cannot be made.
-    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        if is_standard(path) {
-            return Ok(Self::new(Box::new(standard::Output), STANDARD_OUTPUT.into(), 0));
-        }
-        let file = File::create(path).map_err(|error| {
-            Failure::file("create", path, &error)
-                .advise("name a file in a folder that may be written")
+    /// It cannot be opened, or somebody wants an end first.
+    pub(crate) fn special(path: &Path, format: OutputFormat, stop: &Stop) -> Result<Self, Failure> {
+        let own = path.to_owned();
+        let file = apart(stop, None, move || {
+            let opened = File::options().append(true).open(&own);
+            opened.map_err(|error| Failure::file("write to", &own, &error))
         })?;
-        Ok(Self::new(Box::new(file), path.display().to_string(), 0))
+        Ok(Self::new(Target::Special(file), path.display().to_string(), 0, format))
     }
 
-    /// The first `bytes` bytes of a file that is there, to be added to; a new one where there is none.
+    /// A file that has nothing yet.
+    pub(crate) fn begin(file: ExclusiveFile, format: OutputFormat) -> Self {
+        let name = file.path().display().to_string();
+        Self::new(Target::Regular(file), name, 0, format)
+    }
+
+    /// The first `bytes` bytes of a file that has them, to be added to; and how long it was.
     ///
     /// # Errors
-    /// The file is shorter, or cannot be opened.
-    pub(crate) fn resume(path: &Path, bytes: u64) -> Result<Self, Failure> {
-        // What is no file keeps nothing that could be gone on from: a pipe, /dev/null.
-        if is_standard(path) || !path.is_file() {
-            return Self::create(path);
-        }
-        let failed = |error: io::Error| Failure::file("go on writing", path, &error);
-        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        if length < bytes {
-            return Err(Failure::content(format!(
-                "cannot go on writing {}: it has {length} bytes, and had {bytes} when its state was \
-                 kept",
-                path.display()
-            ))
-            .advise("move the file away to begin a new one, or remove the --resume file"));
-        }
-        // What was written after the state was kept will be received again.
-        file.set_len(bytes).map_err(failed)?;
-        file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Self::new(Box::new(file), path.display().to_string(), bytes))
+    /// It cannot be cut there.
+    pub(crate) fn resume(
+        mut file: ExclusiveFile,
+        bytes: u64,
+        format: OutputFormat,
+    ) -> Result<(Self, u64), Failure> {
+        let name = file.path().display().to_string();
+        let cut = |file: &mut File| {
+            let length = file.metadata()?.len();
+            if length > bytes {
+                file.set_len(bytes)?;
+            }
+            file.seek(SeekFrom::Start(bytes)).map(|_| length)
+        };
+        let length = file.begin().and_then(cut);
+        let length = length.map_err(|error| Failure::io("go on writing", &name, &error))?;
+        Ok((Self::new(Target::Regular(file), name, bytes, format), length))
     }
 
-    fn new(writer: Box<dyn Write + Send>, name: String, bytes: u64) -> Self {
-        Self { writer: BufWriter::with_capacity(1 << 18, writer), name, bytes }
+    fn new(target: Target, name: String, bytes: u64, format: OutputFormat) -> Self {
+        let writer = BufWriter::with_capacity(1 << 18, target);
+        Self { writer, name, bytes, format, broken: None, is_broken_known: false }
+    }
+
+    /// What messages call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Writes the messages of a batch: their blocks are what a binaryfile is made of.
@@ -72,12 +115,39 @@ impl Output {
     /// # Errors
     /// They cannot be written.
     pub(crate) fn write(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure> {
+        let written = match self.format {
+            OutputFormat::Binaryfile => self.write_blocks(batch),
+            OutputFormat::Lines => self.write_lines(batch),
+        };
+        written.map_err(|error| self.unwritten(&error))
+    }
+
+    fn write_blocks(&mut self, batch: &Batch<&[u8]>) -> io::Result<()> {
         let mut messages = batch.messages();
         let blocks = batch.bytes.get(batch.offset..).unwrap_or_default();
         messages.by_ref().for_each(drop);
         let (blocks, _) = blocks.split_at(blocks.len() - messages.rest().len());
         self.bytes += blocks.len() as u64;
-        self.writer.write_all(blocks).map_err(|error| self.unwritten(&error))
+        self.writer.write_all(blocks)
+    }
+
+    fn write_lines(&mut self, batch: &Batch<&[u8]>) -> io::Result<()> {
+        for (number, message) in batch.messages() {
+            self.bytes += message.len() as u64 + 1;
+            self.writer.write_all(message)?;
+            self.writer.write_all(b"\n")?;
+            // A carriage return at its end would be taken for a part of the line's end.
+            if !self.is_broken_known && (message.contains(&b'\n') || message.ends_with(b"\r")) {
+                self.broken = Some(number);
+                self.is_broken_known = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first message that is not one line of the output, once.
+    pub(crate) fn take_broken(&mut self) -> Option<u64> {
+        self.broken.take()
     }
 
     /// Hands everything to the system.
@@ -88,42 +158,143 @@ impl Output {
         self.writer.flush().map_err(|error| self.unwritten(&error))
     }
 
+    /// The same, when its session is over: a file that another one makes room for does so, though it has no
+    /// messages.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        match self.writer.get_mut() {
+            Target::Regular(file) => file.begin().map(drop).map_err(|error| self.unwritten(&error)),
+            Target::Standard(_) | Target::Special(_) => Ok(()),
+        }
+    }
+
     /// How long the output is, what is not yet flushed included.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// What it is recognised by, as far as it was flushed; `None` of what cannot be gone on with.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
+        match self.writer.get_ref() {
+            Target::Regular(file) => Identity::new(file, self.bytes, self.format)
+                .map_err(|error| Failure::io("read", &self.name, &error)),
+            Target::Standard(_) | Target::Special(_) => Ok(None),
+        }
+    }
+
     fn unwritten(&self, error: &io::Error) -> Failure {
-        match self.name.as_str() {
-            STANDARD_OUTPUT => Failure::standard_output(error),
-            name => Failure::io("write to", name, error),
+        match self.writer.get_ref() {
+            Target::Standard(_) => Failure::standard_output(error),
+            Target::Special(_) | Target::Regular(_) => Failure::io("write to", &self.name, error),
         }
     }
 }
 
-/// The file of one session among several: `FILE.SESSION`, with bytes of the session that a file name
-/// should not hold written as `%XX`.
-pub(crate) fn of_session(path: &Path, session: Session) -> PathBuf {
-    if is_standard(path) {
-        return path.to_owned();
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    for &byte in session.name() {
-        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
-            name.push(char::from(byte).to_string());
-        } else {
-            name.push(format!("%{byte:02X}"));
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard(output) => output.write(bytes),
+            Self::Special(file) => file.write(bytes),
+            Self::Regular(file) => file.write(bytes),
         }
     }
-    name.into()
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Identity {
+    /// Of a file, up to `bytes`; `None` before it is in its place.
+    fn new(file: &ExclusiveFile, bytes: u64, format: OutputFormat) -> io::Result<Option<Self>> {
+        let Some(handle) = file.file() else { return Ok(None) };
+        Ok(Some(Self {
+            path: absolute(file.path()),
+            inode: inode(handle)?,
+            tail: tail(handle, bytes)?,
+            lines: format == OutputFormat::Lines,
+        }))
+    }
+
+    /// Where it was.
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(&self.path)
+    }
+
+    /// Checks that this is the file, that it goes on at `bytes` in this format, and may be cut there.
+    ///
+    /// # Errors
+    /// Why not, in words that follow "it".
+    pub(crate) fn check(
+        &self,
+        file: &ExclusiveFile,
+        bytes: u64,
+        format: OutputFormat,
+    ) -> Result<(), String> {
+        let Some(handle) = file.file() else { return Err("is not there".into()) };
+        if absolute(file.path()) != self.path {
+            return Err(format!("is not {}", self.path));
+        }
+        if self.lines != (format == OutputFormat::Lines) {
+            return Err("was written in another --format".into());
+        }
+        let read = || {
+            let length = handle.metadata()?.len();
+            let same = length >= bytes && tail(handle, bytes)? == self.tail;
+            io::Result::Ok((length, same, inode(handle)?))
+        };
+        match read() {
+            Err(error) => Err(format!("cannot be read: {error}")),
+            Ok((length, ..)) if length < bytes => {
+                Err(format!("has {length} bytes, and had {bytes} when the state was kept"))
+            }
+            Ok((_, false, _)) => Err("has other content".into()),
+            Ok((length, true, inode)) if length > bytes && inode != self.inode => Err(format!(
+                "is another file, or a copy, with {} bytes behind those that it had when the state was \
+                 kept",
+                length - bytes
+            )),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    resolved(path).as_deref().unwrap_or(path).display().to_string()
+}
+
+fn inode(file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    #[cfg(unix)]
+    return Ok(std::os::unix::fs::MetadataExt::ino(&metadata));
+    #[cfg(not(unix))]
+    return Ok(metadata.is_dir().into());
+}
+
+/// The digest of the last of the first `bytes` bytes. The file is written to behind its end afterwards.
+fn tail(mut file: &File, bytes: u64) -> io::Result<u32> {
+    let mut last = vec![0; bytes.min(TAIL) as usize];
+    file.seek(SeekFrom::Start(bytes - last.len() as u64))?;
+    file.read_exact(&mut last)?;
+    file.seek(SeekFrom::End(0))?;
+    let mut digest = Digest::new();
+    digest.update(&last);
+    Ok(digest.value())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gapless_core::Instant;
     use gapless_core::receiver::{LineId, Origin};
+    use gapless_core::{Instant, Session};
+
+    const BINARYFILE: OutputFormat = OutputFormat::Binaryfile;
 
     fn batch(bytes: &[u8], offset: usize, count: u16) -> Batch<&[u8]> {
         Batch {
@@ -138,11 +309,15 @@ mod tests {
         }
     }
 
+    fn output(path: &Path, format: OutputFormat) -> Output {
+        Output::begin(ExclusiveFile::create_new(path).unwrap(), format)
+    }
+
     #[test]
     fn only_the_messages_of_the_batch_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.bin");
-        let mut output = Output::create(&path).unwrap();
+        let mut output = output(&path, BINARYFILE);
         output.write(&batch(b"old\0\x01A\0\0\0\x01C", 3, 2)).unwrap();
         output.flush().unwrap();
         assert_eq!(output.bytes(), 5);
@@ -150,31 +325,63 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_takes_several_lines_is_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        let mut output = output(&path, OutputFormat::Lines);
+        output.write(&batch(b"\0\x01A\0\0\0\x03B\nC\0\x02D\r", 0, 4)).unwrap();
+        output.flush().unwrap();
+        assert_eq!(output.bytes(), 10);
+        assert_eq!([output.take_broken(), output.take_broken()], [Some(3), None]);
+        assert_eq!(std::fs::read(path).unwrap(), b"A\n\nB\nC\nD\r\n");
+    }
+
+    /// An output of three bytes, and its identity.
+    fn written(path: &Path) -> Identity {
+        let mut output = output(path, BINARYFILE);
+        output.write(&batch(b"\0\x01A", 0, 1)).unwrap();
+        output.flush().unwrap();
+        output.identity().unwrap().unwrap()
+    }
+
+    fn check(identity: &Identity, path: &Path, bytes: u64) -> Result<(), String> {
+        identity.check(&ExclusiveFile::open(path, true).unwrap(), bytes, BINARYFILE)
+    }
+
+    #[test]
     fn what_was_written_after_the_state_was_kept_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.bin");
-        std::fs::write(&path, b"\0\x01A\0\x01B").unwrap();
-        let mut output = Output::resume(&path, 3).unwrap();
+        let identity = written(&path);
+        File::options().append(true).open(&path).unwrap().write_all(b"\0\x01B").unwrap();
+        check(&identity, &path, 3).unwrap();
+        let file = ExclusiveFile::open(&path, true).unwrap();
+        let (mut output, length) = Output::resume(file, 3, BINARYFILE).unwrap();
         output.write(&batch(b"\0\x01C", 0, 1)).unwrap();
         output.flush().unwrap();
-        assert_eq!(output.bytes(), 6);
+        assert_eq!((length, output.bytes()), (6, 6));
         assert_eq!(std::fs::read(path).unwrap(), b"\0\x01A\0\x01C");
     }
 
     #[test]
-    fn a_file_that_is_too_short_is_not_added_to() {
+    fn a_file_is_recognised_by_what_it_ends_with() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.bin");
-        std::fs::write(&path, b"\0\x01A").unwrap();
-        let Err(failure) = Output::resume(&path, 6) else { panic!("added to") };
-        assert!(failure.to_string().contains("it has 3 bytes, and had 6"), "{failure}");
-    }
-
-    #[test]
-    fn each_session_has_a_file_name_of_its_own() {
-        let name = |session| of_session(Path::new("out.bin"), Session::new(session));
-        assert_eq!(name(*b"ITCH_1    "), Path::new("out.bin.ITCH_1"));
-        assert_eq!(name(*b"a/b\xff.     "), Path::new("out.bin.a%2Fb%FF%2E"));
-        assert_eq!(of_session(Path::new("-"), Session::new(*b"S         ")), Path::new("-"));
+        let [path, other] = ["out.bin", "other.bin"].map(|name| folder.path().join(name));
+        let identity = written(&path);
+        // As long as it is there, no other file has its number.
+        std::fs::rename(&path, folder.path().join("kept")).unwrap();
+        let copy = |content: &[u8]| {
+            std::fs::write(&other, content).unwrap();
+            std::fs::rename(&other, &path).unwrap();
+            check(&identity, &path, 3)
+        };
+        assert_eq!(copy(b"\0\x01A"), Ok(()));
+        assert_eq!(copy(b"\0\x01B"), Err("has other content".into()));
+        assert!(copy(b"\0\x01").unwrap_err().starts_with("has 2 bytes, and had 3"));
+        assert!(copy(b"\0\x01A\0\0").unwrap_err().contains("2 bytes behind"));
+        std::fs::write(&other, b"\0\x01A").unwrap();
+        assert!(check(&identity, &other, 3).unwrap_err().ends_with("out.bin"));
+        let file = ExclusiveFile::open(&path, true).unwrap();
+        assert!(identity.check(&file, 3, OutputFormat::Lines).unwrap_err().contains("--format"));
     }
 }

@@ -63,11 +63,10 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     Ok(publication.journal.outcome(Outcome::Complete))
 }
 
-/// Where the feed goes. An input that cannot be opened was complained of before: a journal that is made
-/// takes the place of an older one.
+/// Where the feed goes.
 fn network(args: &Publish) -> Result<Network, Failure> {
     Ok(Network {
-        journal: Journal::create(&args.journaling)?,
+        journal: Journal::prepare(&args.journaling)?,
         id: 0,
         to: args.to.clone(),
         requests: args.requests,
@@ -249,6 +248,7 @@ impl<'a> Publication<'a> {
             ..default
         };
         let driver = PublisherDriver::with_machine(config, tap, None, journal.machine(id))?;
+        journal.open()?;
         let progress = Progress::new(None);
         progress::tell_buffer(receive_buffer, driver.requests_buffer(), &progress);
         Ok(Self {

@@ -1,22 +1,21 @@
 //! `gapless receive`: a feed into files, complete.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gapless_core::receiver::{self, Batch, Checkpoint, LineId, Receiver, SessionEnd, Start};
-use gapless_core::{Machine, Session};
+use gapless_core::Machine;
+use gapless_core::receiver::{self, Checkpoint, LineId, Receiver, SessionEnd, Start};
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
 use crate::address;
 use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
+use crate::files::Files;
 use crate::journal::{Journal, Recordable};
-use crate::output::{Output, of_session};
 use crate::progress::{self, Progress};
 use crate::resume::{State, StateFile};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received};
-use crate::tally::{Consumer, Ledger, Stops, Tally, line_name};
+use crate::tally::{Ledger, Stops, Tally, line_name};
 use crate::values::Begin;
 use crate::watch::Watch;
 
@@ -34,14 +33,16 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
     let state_file = args.resume.as_deref().map(StateFile::open).transpose()?;
     let state = state_file.as_ref().and_then(StateFile::state);
-    let config = config(args, state)?;
-    let journal = Journal::create(&args.journaling)?;
-    let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
     let progress = Progress::new(None);
+    let mut files = Files::prepare(args, state, &progress)?;
+    let config = config(args, state)?;
+    let journal = Journal::prepare(&args.journaling)?;
+    let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
     tell_ports(args, &mut driver, &progress);
     let granted = driver.lines().iter().map(|line| line.receive_buffer).min();
     progress::tell_buffer(args.receive_buffer, granted, &progress);
-    let files = Files::new(args, state)?;
+    journal.open()?;
+    files.open(stop)?;
     let stops = Stops {
         on_loss: args.on_loss == OnLoss::Halt,
         on_regress: args.on_regress == OnRegress::Stop,
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     .run()
 }
 
-fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failure> {
+fn config(args: &Receive, state: Option<&State>) -> Result<ReceiverConfig, Failure> {
     let mut receiver = receiver::Config {
         session: args.session,
         follow: args.follow,
@@ -93,7 +94,7 @@ fn config(args: &Receive, state: Option<State>) -> Result<ReceiverConfig, Failur
         seed: u64::from(std::process::id()),
         ..receiver::Config::default()
     };
-    if let Some(State { session, next, .. }) = state {
+    if let Some(&State { session, next, .. }) = state {
         if args.session.is_some_and(|wanted| wanted != session) {
             return Err(Failure::usage(format!(
                 "--resume goes on with session {session}, --session names another"
@@ -193,7 +194,8 @@ impl Reception<'_> {
         if !turn.more {
             self.ledger.consumer.flush()?;
         }
-        if self.last_kept.elapsed() >= KEEP_EVERY {
+        // At once when a session begins: a run that is killed then finds its output again.
+        if self.last_kept.elapsed() >= KEEP_EVERY || self.is_unkept() {
             self.keep()?;
         }
         while let Some((line, event)) = self.driver.next_interface_event() {
@@ -206,7 +208,7 @@ impl Reception<'_> {
         while self.ledger.oldest_ended() {
             self.keep()?;
             if let Some(tally) = self.ledger.take_oldest() {
-                self.ledger.consumer.close(tally.session);
+                self.ledger.consumer.close(tally.session)?;
                 self.sum_up(Some(tally), End::Ended)?;
             }
             if !self.args.follow {
@@ -259,14 +261,21 @@ impl Reception<'_> {
         });
     }
 
+    /// Whether there is something to be kept for the first time.
+    fn is_unkept(&self) -> bool {
+        let oldest = self.ledger.oldest().map(|tally| tally.session);
+        let kept = self.state_file.as_ref().map(|file| file.state().map(|state| state.session));
+        oldest.is_some() && kept.is_some_and(|kept| kept != oldest)
+    }
+
     /// Flushes the output and keeps the state that goes with it.
     fn keep(&mut self) -> Result<(), Failure> {
         self.last_kept = Instant::now();
         self.ledger.consumer.flush()?;
         if let (Some(file), Some(tally)) = (&mut self.state_file, self.ledger.oldest()) {
             let (session, next) = (tally.session, tally.next);
-            let output_bytes = self.ledger.consumer.bytes(session);
-            file.keep(State { session, next, output_bytes })?;
+            let (output_bytes, output) = self.ledger.consumer.written(session)?;
+            file.keep(State { session, next, output_bytes, output })?;
         }
         Ok(())
     }
@@ -312,76 +321,5 @@ impl Reception<'_> {
             return Ok(());
         }
         self.progress.suspended(|| summary::print(&text))
-    }
-}
-
-/// Where messages go: nowhere, to one file, or to one for each session.
-struct Files {
-    path: Option<PathBuf>,
-    each_session: bool,
-    /// What a resumed session has to go on from.
-    resumed: Option<State>,
-    /// The file of all sessions, or those of sessions that have not ended: the last messages of one
-    /// may come after the next has begun.
-    outputs: Vec<(Option<Session>, Output)>,
-}
-
-impl Files {
-    fn new(args: &Receive, resumed: Option<State>) -> Result<Self, Failure> {
-        let mut files = Self {
-            path: args.output.clone(),
-            each_session: args.follow && !args.to_standard_output(),
-            resumed,
-            outputs: Vec::new(),
-        };
-        if !files.each_session {
-            files.open(None)?;
-        }
-        Ok(files)
-    }
-
-    /// Opens the output of a session, or of all. What is resumed is added to, once.
-    fn open(&mut self, session: Option<Session>) -> Result<(), Failure> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let path = session.map_or(path.clone(), |session| of_session(path, session));
-        let resumed = self.resumed.filter(|state| session.is_none_or(|of| of == state.session));
-        let output = match resumed {
-            Some(State { output_bytes, .. }) => Output::resume(&path, output_bytes)?,
-            None => Output::create(&path)?,
-        };
-        self.outputs.push((session, output));
-        self.resumed = None;
-        Ok(())
-    }
-
-    /// The output that messages of a session go to.
-    fn of(&mut self, session: Session) -> Option<&mut Output> {
-        let goes = |of: &Option<Session>| of.is_none_or(|of| of == session);
-        self.outputs.iter_mut().find(|(of, _)| goes(of)).map(|(_, output)| output)
-    }
-
-    /// Hands everything to the system.
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.outputs.iter_mut().try_for_each(|(_, output)| output.flush())
-    }
-
-    /// How long the output of a session is.
-    fn bytes(&mut self, session: Session) -> u64 {
-        self.of(session).map_or(0, |output| output.bytes())
-    }
-
-    /// Closes the file that a session has to itself. It was flushed.
-    fn close(&mut self, session: Session) {
-        self.outputs.retain(|(of, _)| *of != Some(session));
-    }
-}
-
-impl Consumer for Files {
-    fn begin(&mut self, session: Session, _next: u64) -> Result<(), Failure> {
-        if self.each_session { self.open(Some(session)) } else { Ok(()) }
-    }
-
-    fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure> {
-        self.of(batch.session).map_or(Ok(()), |output| output.write(batch))
     }
 }

@@ -1,17 +1,20 @@
-//! The file that `receive --resume` goes on from: session, next number, and length of the output.
+//! The file that `receive --resume` goes on from: session, next number, and what of the output goes before
+//! it. It is locked while a receiver keeps it.
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 
 use gapless_core::Session;
+use gapless_mio::ExclusiveFile;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
+use crate::output::Identity;
+use crate::place::in_use;
 
 /// Where a receiver was when its output was flushed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct State {
     /// The session.
     pub(crate) session: Session,
@@ -19,6 +22,8 @@ pub(crate) struct State {
     pub(crate) next: u64,
     /// Bytes of the output that go before it.
     pub(crate) output_bytes: u64,
+    /// The output, if it can be gone on with.
+    pub(crate) output: Option<Identity>,
 }
 
 /// How a [`State`] is written.
@@ -30,52 +35,49 @@ struct Written {
     session_bytes: [u8; Session::LEN],
     next: u64,
     output_bytes: u64,
+    /// Not in files of older versions.
+    #[serde(default)]
+    output: Option<Identity>,
 }
 
 /// A file that keeps a [`State`].
 #[derive(Debug)]
 pub(crate) struct StateFile {
-    path: PathBuf,
+    file: ExclusiveFile,
     kept: Option<State>,
 }
 
 impl StateFile {
-    /// Reads what is kept, if there is a file.
+    /// Reads what is kept, or begins a file that keeps nothing yet.
     ///
     /// # Errors
-    /// It cannot be read, or holds something else.
+    /// It cannot be read or made, another process keeps it, or it holds something else.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let file = Self { path: path.to_owned(), kept: None };
-                // Better to know now than after an hour of receiving.
-                return match file.temporary() {
-                    Ok(_) => Ok(file),
-                    Err(error) => Err(Failure::file("write", path, &error)
-                        .advise("name a file in a folder that may be written")),
-                };
-            }
-            Err(error) => return Err(Failure::file("read", path, &error)),
+        let path = path.canonicalize().unwrap_or(path.to_owned());
+        let opened = match ExclusiveFile::open(&path, true) {
+            Err(error) if error.kind() == ErrorKind::NotFound => ExclusiveFile::create_new(&path),
+            opened => opened,
         };
-        let state = match serde_json::from_slice(&text) {
-            Ok(Written { next: 0, .. }) => Err("message numbers start at 1".to_owned()),
-            Ok(Written { session_bytes, next, output_bytes, .. }) => {
-                Ok(State { session: Session::new(session_bytes), next, output_bytes })
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        let state = state.map_err(|error| {
-            Failure::content(format!("{} keeps no state: {error}", path.display())).advise(
-                "name a file that `gapless receive --resume` wrote, or one that is not there",
-            )
+        let file = opened.map_err(|error| match error.kind() {
+            ErrorKind::ResourceBusy => in_use("--resume", &path),
+            _ => Failure::file("write", &path, &error)
+                .advise("name a file in a folder that may be written"),
         })?;
-        Ok(Self { path: path.to_owned(), kept: Some(state) })
+        let kept = read(&file).map_err(|error| Failure::file("read", &path, &error))?;
+        let mut state_file = Self { file, kept: None };
+        if !kept.is_empty() {
+            state_file.kept = Some(parse(&kept).map_err(|error| {
+                Failure::content(format!("{} keeps no state: {error}", path.display())).advise(
+                    "name a file that `gapless receive --resume` wrote, or one that is not there",
+                )
+            })?);
+        }
+        Ok(state_file)
     }
 
     /// What is kept.
-    pub(crate) fn state(&self) -> Option<State> {
-        self.kept
+    pub(crate) const fn state(&self) -> Option<&State> {
+        self.kept.as_ref()
     }
 
     /// Keeps a state in place of the last one, wholly or not at all.
@@ -83,33 +85,53 @@ impl StateFile {
     /// # Errors
     /// It cannot be written.
     pub(crate) fn keep(&mut self, state: State) -> Result<(), Failure> {
-        if self.kept == Some(state) {
+        if self.kept.as_ref() == Some(&state) {
             return Ok(());
         }
-        let State { session, next, output_bytes } = state;
-        let session_bytes = *session.as_bytes();
-        let written = Written { session: session.to_string(), session_bytes, next, output_bytes };
-        self.replace(&written).map_err(|error| Failure::file("write", &self.path, &error))?;
+        let State { session, next, output_bytes, output } = &state;
+        let written = Written {
+            session: session.to_string(),
+            session_bytes: *session.as_bytes(),
+            next: *next,
+            output_bytes: *output_bytes,
+            output: output.clone(),
+        };
+        let replaced =
+            serde_json::to_vec(&written).map_err(io::Error::from).and_then(|mut text| {
+                text.push(b'\n');
+                self.file.replace_with(&text)
+            });
+        replaced.map_err(|error| Failure::file("write", self.file.path(), &error))?;
         self.kept = Some(state);
         Ok(())
     }
+}
 
-    /// An empty file beside it, to be put in its place or removed again.
-    fn temporary(&self) -> io::Result<NamedTempFile> {
-        let folder = match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        NamedTempFile::new_in(folder)
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        // A file that keeps nothing was made here, or left behind empty.
+        if self.kept.is_none() && read(&self.file).is_ok_and(|kept| kept.is_empty()) {
+            let _ = fs::remove_file(self.file.path());
+        }
     }
+}
 
-    fn replace(&self, written: &Written) -> io::Result<()> {
-        let mut file = self.temporary()?;
-        serde_json::to_writer(&mut file, written)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_data()?;
-        file.persist(&self.path)?;
-        Ok(())
+fn read(file: &ExclusiveFile) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if let Some(mut file) = file.file() {
+        io::Seek::rewind(&mut file)?;
+        file.read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn parse(text: &[u8]) -> Result<State, String> {
+    match serde_json::from_slice(text) {
+        Ok(Written { next: 0, .. }) => Err("message numbers start at 1".to_owned()),
+        Ok(Written { session_bytes, next, output_bytes, output, .. }) => {
+            Ok(State { session: Session::new(session_bytes), next, output_bytes, output })
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -117,21 +139,51 @@ impl StateFile {
 mod tests {
     use super::*;
 
-    const STATE: State =
-        State { session: Session::new(*b"A\xff        "), next: u64::MAX, output_bytes: 7 };
+    const STATE: State = State {
+        session: Session::new(*b"A\xff        "),
+        next: u64::MAX,
+        output_bytes: 7,
+        output: None,
+    };
 
     #[test]
     fn what_is_kept_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         StateFile::open(&path).unwrap().keep(STATE).unwrap();
-        assert_eq!(StateFile::open(&path).unwrap().state(), Some(STATE));
+        assert_eq!(StateFile::open(&path).unwrap().state(), Some(&STATE));
     }
 
     #[test]
-    fn without_a_file_nothing_is_kept() {
+    fn a_file_of_an_older_version_names_no_output() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(StateFile::open(&folder.path().join("state")).unwrap().state(), None);
+        let path = folder.path().join("state");
+        let text = r#"{"session":"A","session_bytes":[65,255,32,32,32,32,32,32,32,32],
+            "next":18446744073709551615,"output_bytes":7}"#;
+        fs::write(&path, text).unwrap();
+        assert_eq!(StateFile::open(&path).unwrap().state(), Some(&STATE));
+    }
+
+    #[test]
+    fn a_file_that_keeps_nothing_is_gone_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let file = StateFile::open(&path).unwrap();
+        assert!(file.state().is_none() && path.exists());
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_is_kept_by_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let mut first = StateFile::open(&path).unwrap();
+        for next in [1, 2] {
+            let failure = StateFile::open(&path).unwrap_err().to_string();
+            assert!(failure.contains("another process writes it"), "{failure}");
+            first.keep(State { next, ..STATE }).unwrap();
+        }
     }
 
     #[test]
@@ -152,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_refused_by_name() {
+    fn what_is_no_state_is_refused_by_name_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         for text in [
-            "",
+            "\n",
             "{}",
             "ITCH 7",
             r#"{"session_bytes":[0,0,0,0,0,0,0,0,0,0],"next":0,"output_bytes":0}"#,
@@ -164,6 +216,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             let failure = StateFile::open(&path).unwrap_err().to_string();
             assert!(failure.contains("state keeps no state"), "{failure}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }
 }

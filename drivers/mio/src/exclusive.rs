@@ -19,8 +19,8 @@ pub struct ExclusiveFile {
 #[derive(Debug)]
 enum State {
     Open(File),
-    /// Nothing was written yet: what is there, if something is, is locked and left as it is.
-    Replacing(Option<File>),
+    /// Nothing was written yet: what is there is locked and left as it is.
+    Replacing(File),
 }
 
 impl ExclusiveFile {
@@ -36,8 +36,8 @@ impl ExclusiveFile {
         Ok(Self { path, state: State::Open(file) })
     }
 
-    /// A file in place of the one at `path`, if there is one, from the first byte on: until then that one
-    /// stays as it is, and behind a symbolic link the link stays.
+    /// A file in place of the one at `path` from the first byte on: until then that one stays as it is, and
+    /// behind a symbolic link the link stays. Where there is none, a new one.
     ///
     /// # Errors
     /// [`ErrorKind::ResourceBusy`] if another process writes the present one, or it is not a regular file
@@ -45,13 +45,11 @@ impl ExclusiveFile {
     pub fn replace(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         let path = path.canonicalize().unwrap_or(path);
-        let present = match Self::open(&path, false) {
-            Ok(Self { state: State::Open(file), .. }) => Some(file),
-            Ok(_) => None,
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { path, state: State::Replacing(present) })
+        match present(&path, false) {
+            Ok(present) => Ok(Self { path, state: State::Replacing(present) }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::create_new(path),
+            Err(error) => Err(error),
+        }
     }
 
     /// The file at `path` as it is, to be written to behind its end. `follow` says whether it may be behind
@@ -62,24 +60,7 @@ impl ExclusiveFile {
     /// written.
     pub fn open(path: impl Into<PathBuf>, follow: bool) -> io::Result<Self> {
         let path = path.into();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        // Nobody waits here for a named pipe, or takes a terminal.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::custom_flags(
-            &mut options,
-            libc::O_NONBLOCK | libc::O_NOCTTY | if follow { 0 } else { libc::O_NOFOLLOW },
-        );
-        let mut file = options.open(&path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
-        }
-        lock(&file)?;
-        // Another process may have put another one there before it let go of this one.
-        if inode(&file.metadata()?) != inode(&path.metadata()?) {
-            return Err(in_use());
-        }
-        file.seek(SeekFrom::End(0))?;
+        let file = present(&path, follow)?;
         Ok(Self { path, state: State::Open(file) })
     }
 
@@ -103,16 +84,11 @@ impl ExclusiveFile {
     /// # Errors
     /// It cannot be made beside the present one, or not be renamed.
     pub fn begin(&mut self) -> io::Result<&mut File> {
-        let present = match &mut self.state {
-            State::Open(_) => None,
-            State::Replacing(present) => Some(present.take()),
-        };
-        if let Some(present) = present {
-            self.state = State::Open(put(&self.path, present.as_ref(), |_| Ok(()))?);
+        if let State::Replacing(present) = &self.state {
+            self.state = State::Open(put(&self.path, present, |_| Ok(()))?);
         }
         match &mut self.state {
-            State::Open(file) => Ok(file),
-            State::Replacing(_) => Err(ErrorKind::NotFound.into()),
+            State::Open(file) | State::Replacing(file) => Ok(file),
         }
     }
 
@@ -122,7 +98,8 @@ impl ExclusiveFile {
     /// # Errors
     /// It cannot be made beside the present one, written out, or renamed: then the present one stays.
     pub fn replace_with(&mut self, content: &[u8]) -> io::Result<()> {
-        let file = put(&self.path, self.file(), |file| {
+        let (State::Open(present) | State::Replacing(present)) = &self.state;
+        let file = put(&self.path, present, |file| {
             file.write_all(content)?;
             file.sync_data()
         })?;
@@ -163,29 +140,48 @@ fn in_use() -> io::Error {
     io::Error::new(ErrorKind::ResourceBusy, "another process writes it")
 }
 
-/// A locked file in place of the present one, if there is one, with its permissions.
+/// The file at `path`, locked, at its end.
+fn present(path: &Path, follow: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    // Nobody waits here for a named pipe, or takes a terminal.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        libc::O_NONBLOCK | libc::O_NOCTTY | if follow { 0 } else { libc::O_NOFOLLOW },
+    );
+    let mut file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    lock(&file)?;
+    // Another process may have put another one there before it let go of this one.
+    if inode(&file.metadata()?) != inode(&path.metadata()?) {
+        return Err(in_use());
+    }
+    file.seek(SeekFrom::End(0))?;
+    Ok(file)
+}
+
+/// A locked file in place of the present one, with its permissions.
 fn put(
     path: &Path,
-    present: Option<&File>,
+    present: &File,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<File> {
     let mut part = beside(path)?;
-    if let Some(present) = present {
-        part.as_file().set_permissions(present.metadata()?.permissions())?;
-    }
+    part.as_file().set_permissions(present.metadata()?.permissions())?;
     lock(part.as_file())?;
     fill(part.as_file_mut())?;
     Ok(part.persist(path)?)
 }
 
-/// A file of another name in the same folder, with the permissions of any new one.
+/// A file of another name in the same folder.
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut prefix = OsString::from(path.file_name().ok_or(ErrorKind::IsADirectory)?);
     prefix.push(".");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".part");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(anonymous)
 }
@@ -318,8 +314,12 @@ mod tests {
     #[test]
     fn an_error_does_not_name_the_file_beside() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("no/such");
-        let error = ExclusiveFile::replace(&path).unwrap().write_all(b"x").unwrap_err();
+        let path = folder.path().join("there/file");
+        fs::create_dir(folder.path().join("there")).unwrap();
+        fs::write(&path, "work").unwrap();
+        let mut file = ExclusiveFile::replace(&path).unwrap();
+        fs::rename(folder.path().join("there"), folder.path().join("moved")).unwrap();
+        let error = file.write_all(b"x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(!error.to_string().contains(".part"), "{error}");
     }

@@ -12,6 +12,7 @@ use super::{Journaling, names_one_file};
 use crate::address;
 use crate::failure::Failure;
 use crate::input::is_standard;
+use crate::place::is_standard_output;
 use crate::values::{self, Begin};
 
 pub(super) const EXAMPLES: &str = "\
@@ -60,10 +61,15 @@ pub(crate) struct Receive {
     /// Go on with the sessions that follow. Ends by --timeout, --max-time or Ctrl-C.
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Where messages are written, as a binaryfile (u16 big-endian length + message, over and
-    /// over); `-` is standard output. With --follow each session goes to FILE.SESSION.
+    /// Where messages are written; `-` is standard output. The file is made when the session begins; one
+    /// that exists is refused, unless --resume goes on with it or --force replaces it. With --follow each
+    /// session goes to FILE.SESSION, and where that exists to FILE.SESSION.2 and so on: --force does not
+    /// touch them.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// How messages are written.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Binaryfile)]
+    pub(crate) format: OutputFormat,
     /// In sequence, or as they arrive: then the output is in the order of arrival too.
     #[arg(long, value_enum, default_value_t = Delivery::Ordered)]
     pub(crate) delivery: Delivery,
@@ -84,8 +90,9 @@ pub(crate) struct Receive {
     /// with what may be of two feeds then; with exit code 1 either way.
     #[arg(long, value_enum, default_value_t = OnRegress::Stop)]
     pub(crate) on_regress: OnRegress,
-    /// Keeps session and next number in this file, and goes on from there when it exists. The output
-    /// is appended to then.
+    /// Keeps session, next number and output in this file, and goes on from there when it exists. The
+    /// output is the file at the same path that ends as it was written: what was written behind that is cut
+    /// off and received again. Where there is none, a new one begins with the next number.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]
@@ -97,6 +104,15 @@ pub(crate) struct Receive {
     /// "running".
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) stats: Option<Duration>,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// A big-endian u16 length and that many bytes, over and over: what Nasdaq's files use.
+    Binaryfile,
+    /// One message a line. A message that has line ends of its own takes several; the first one is told.
+    Lines,
 }
 
 /// In which order messages are written.
@@ -144,7 +160,7 @@ impl Receive {
 
     /// Whether messages go to standard output.
     pub(crate) fn to_standard_output(&self) -> bool {
-        self.output.as_deref().is_some_and(is_standard)
+        self.output.as_deref().is_some_and(is_standard_output)
     }
 
     /// Checks what clap cannot.

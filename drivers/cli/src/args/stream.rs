@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -13,6 +13,7 @@ use gapless_quic::tls::Fingerprint;
 use super::exit_codes::{self, after_help};
 use crate::failure::Failure;
 use crate::input::is_standard;
+use crate::place::is_standard_output;
 use crate::stream::Url;
 use crate::values;
 
@@ -31,9 +32,6 @@ Examples:
     gapless stream send quic://10.0.0.1:4433 --tag logs --input app.log --pin FINGERPRINT
   What a command writes; the answer goes to standard output:
     tar c folder | gapless stream send quic://10.0.0.1:4433 --tag sum --ca ca.pem";
-
-/// Other names of standard output. Who opened it anew would write over what is there.
-const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// `gapless stream`
 #[derive(Subcommand, Debug)]
@@ -292,9 +290,7 @@ impl Listen {
 impl Send {
     /// Whether the answer goes to standard output.
     pub(crate) fn to_standard_output(&self) -> bool {
-        let mut names = STANDARD_OUTPUT.iter().map(Path::new);
-        let is_standard = is_standard(&self.answer) || names.any(|name| self.answer == name);
-        !self.unidirectional && is_standard
+        !self.unidirectional && is_standard_output(&self.answer)
     }
 
     /// Checks what clap cannot.

@@ -11,11 +11,10 @@ use super::pipes::{Signals, Writer};
 use super::sink::Sink;
 use super::store::{Gathered, PART};
 use crate::failure::Failure;
+use crate::place::OPEN;
 
 /// Links that lead to one another at most, as the system has it.
 const LINKS: usize = 40;
-/// Names of what this process has open already, which are not to be replaced.
-const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
 
 /// Where an answer goes.
 pub(super) struct Answer {

@@ -292,7 +292,7 @@ fn a_journal_that_cannot_be_made_ends_with_4_before_anything_starts() {
         let ended = gapless(&format!("{line} --journal no/such/folder/journal"));
         ended.assert_code(4);
         let first = ended.errors.lines().next().unwrap();
-        assert!(first.contains("cannot create journal no/such/folder/journal"), "{first}");
+        assert!(first.contains("cannot create no/such/folder/journal"), "{first}");
         assert!(ended.output.is_empty());
     }
 }

@@ -7,6 +7,7 @@ mod capture;
 mod demo;
 mod endings;
 mod failures;
+mod files;
 mod journal;
 mod program;
 mod repair;

@@ -1,0 +1,118 @@
+//! Files that a command is about to write: what is there is looked at before sockets are bound, so that
+//! whoever cannot start changes nothing. Regular files that exist are left alone unless it is said otherwise.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use gapless_mio::ExclusiveFile;
+
+use crate::failure::Failure;
+use crate::input::is_standard;
+
+/// Names of standard output, beside `-`. Who opened it anew would write over what is there.
+const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+/// Names of what this process has open already.
+pub(crate) const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
+
+/// What a path that is to be written to names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Standard output.
+    Standard,
+    /// What is written to as it is: a named pipe, a device, a file that is open already.
+    Special,
+    /// A regular file that exists; or a link that leads nowhere.
+    Taken,
+    /// Nothing yet.
+    Free,
+}
+
+impl Place {
+    /// What is there now.
+    ///
+    /// # Errors
+    /// It is a folder, or the system does not tell.
+    pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
+        if is_standard_output(path) {
+            return Ok(Self::Standard);
+        }
+        match path.metadata() {
+            Ok(there) if there.is_dir() => Err(uncreated(path, &ErrorKind::IsADirectory.into())),
+            Ok(there) if !there.is_file() => Ok(Self::Special),
+            Ok(_) if OPEN.iter().any(|open| path.starts_with(open)) => Ok(Self::Special),
+            Ok(_) => Ok(Self::Taken),
+            Err(error) if error.kind() == ErrorKind::NotFound => match path.symlink_metadata() {
+                Ok(_) => Ok(Self::Taken),
+                Err(_) => Ok(Self::Free),
+            },
+            Err(error) => Err(uncreated(path, &error)),
+        }
+    }
+
+    /// Checks that a file may be made at `path`, which `flag` names, or with `force` be replaced.
+    ///
+    /// # Errors
+    /// It exists, another process writes it, or its folder takes no files.
+    pub(crate) fn check(flag: &str, path: &Path, force: bool) -> Result<Self, Failure> {
+        let place = Self::of(path)?;
+        match place {
+            Self::Standard | Self::Special => {}
+            Self::Free => check_folder(path)?,
+            Self::Taken => match ExclusiveFile::open(path, true) {
+                Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                    return Err(in_use(flag, path));
+                }
+                Err(error) if force => return Err(Failure::file("replace", path, &error)),
+                Ok(_) if force => check_folder(path)?,
+                _ => return Err(exists(flag, path)),
+            },
+        }
+        Ok(place)
+    }
+}
+
+/// Whether a path stands for standard output.
+pub(crate) fn is_standard_output(path: &Path) -> bool {
+    is_standard(path) || STANDARD_OUTPUT.iter().any(|name| path == Path::new(name))
+}
+
+/// The path without links, of what is there or would be made.
+pub(crate) fn resolved(path: &Path) -> Option<PathBuf> {
+    path.canonicalize()
+        .ok()
+        .or_else(|| Some(folder(path).canonicalize().ok()?.join(path.file_name()?)))
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Checks that files may be made beside `path`: better now than after an hour.
+///
+/// # Errors
+/// They may not.
+pub(crate) fn check_folder(path: &Path) -> Result<(), Failure> {
+    let folder = resolved(path).map_or(folder(path).to_owned(), |path| folder(&path).to_owned());
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(uncreated(path, &error)),
+    }
+}
+
+/// A file cannot be made, for a reason that the system gave.
+pub(crate) fn uncreated(path: &Path, error: &io::Error) -> Failure {
+    Failure::file("create", path, error).advise("name a file in a folder that may be written")
+}
+
+/// A file is there that is not to be touched.
+pub(crate) fn exists(flag: &str, path: &Path) -> Failure {
+    Failure::content(format!("{flag} {}: the file exists", path.display()))
+        .advise("name another one, or add --force to replace it")
+}
+
+/// A file is there that another process has.
+pub(crate) fn in_use(flag: &str, path: &Path) -> Failure {
+    Failure::content(format!("{flag} {}: another process writes it", path.display()))
+        .advise("name another file, or end that process first")
+}
