@@ -5,6 +5,9 @@ pub(crate) mod flow;
 mod lines;
 pub(crate) mod pcap;
 mod piped;
+mod whole;
+
+pub(crate) use whole::Whole;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -98,7 +101,7 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
     }
     // Opening a named pipe waits for who writes to it, which is the reader's business.
     let there = path.metadata().and_then(|there| match there.is_file() || there.is_dir() {
-        true => File::open(path).map(Some),
+        true => File::open(path).and_then(Whole::new).map(Some),
         false => Ok(None),
     });
     let file = there.map_err(|error| {
@@ -112,23 +115,28 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
         return Err(Failure::content(format!("cannot read {}: it is a folder", path.display()))
             .advise("name a file, or `-` for standard input"));
     }
-    let file = Late { path: path.to_owned(), file };
-    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+    Ok(match file {
+        Some(file) => Box::new(BufReader::with_capacity(1 << 18, file)),
+        None => {
+            let pipe = Late { path: path.to_owned(), pipe: None };
+            Box::new(BufReader::with_capacity(1 << 16, pipe))
+        }
+    })
 }
 
-/// A file that is opened when it is first read, if it was not before.
+/// A pipe that is opened when it is first read.
 struct Late {
     path: PathBuf,
-    file: Option<File>,
+    pipe: Option<File>,
 }
 
 impl Read for Late {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            file => file.insert(File::open(&self.path)?),
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            pipe => pipe.insert(File::open(&self.path)?),
         };
-        file.read(into)
+        pipe.read(into)
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn of_connection(reason: &Reason, was_connected: bool, idle: Duration
         {
             Failure::unreachable("the peer refuses connections: it has too many")
         }
-        error => lost(error.to_string()),
+        // What a peer writes is not for a terminal to obey.
+        error => lost(error.to_string().escape_debug().to_string()),
     }
 }
 
@@ -86,5 +87,30 @@ fn of_tls(failure: TlsFailure) -> Failure {
             told.advise("tagged streams are the protocol gapless/1: see that the port is the right one")
         }
         _ => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quinn_proto::{ApplicationClose, ConnectionClose};
+
+    #[test]
+    fn nothing_that_a_peer_writes_reaches_a_terminal_as_it_is() {
+        let reason = bytes::Bytes::from_static(b"\x1b[2Jgone\n");
+        let by_transport = ConnectionClose {
+            error_code: TransportErrorCode::PROTOCOL_VIOLATION,
+            frame_type: None,
+            reason: reason.clone(),
+        };
+        let by_application = ApplicationClose { error_code: 7_u32.into(), reason };
+        for error in [
+            ConnectionError::ConnectionClosed(by_transport),
+            ConnectionError::ApplicationClosed(by_application),
+        ] {
+            let failure = of_connection(&Reason::Lost(error), true, Duration::from_secs(30));
+            assert!(failure.what().contains("gone"), "{}", failure.what());
+            assert!(!failure.what().contains(char::is_control), "{}", failure.what());
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! `gapless stream listen`: from the command line to the end.
 
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use gapless_core::demux::{self, Pattern, Registrant};
+use gapless_quic::endpoint::Server;
 use gapless_quic::tls::{ClientAuth, Identity};
 use gapless_quic::{Config, Tagged};
 
@@ -119,6 +122,9 @@ fn register(
     })
 }
 
+/// A new certificate, and what serves with it.
+type Renewed = Result<(Option<Server>, Identity), Failure>;
+
 struct Listening<'a> {
     args: &'a Listen,
     clients: ClientAuth,
@@ -142,6 +148,7 @@ impl Listening<'_> {
         stop: &Stop,
     ) -> Result<(), Failure> {
         let mut renewal = self.renewal(&identity);
+        let mut renewing = None;
         let mut lingers_until = None;
         let mut drains_until = None;
         loop {
@@ -172,7 +179,13 @@ impl Listening<'_> {
                 }
             }
             if renewal.is_some_and(|at| SystemTime::now() >= at) {
-                renewal = self.renew(turns);
+                renewing = self.begin_renewal();
+                // It is tried again if there was no thread.
+                renewal = renewing.is_none().then(|| SystemTime::now() + LATER);
+            }
+            if let Some(renewed) = renewing.as_ref().and_then(|renewing| renewing.try_recv().ok()) {
+                renewing = None;
+                renewal = self.renewed(turns, renewed);
             }
         }
     }
@@ -216,11 +229,24 @@ impl Listening<'_> {
         self.args.cert.is_none().then(|| identity.renewal())
     }
 
-    /// Takes a new certificate for connections to come.
-    fn renew(&mut self, turns: &mut Turns) -> Option<SystemTime> {
-        let renewed = tls::identity(self.args).and_then(|identity| {
-            Ok((tls::listening(self.args, &identity, &self.clients)?.server, identity))
-        });
+    /// Makes a new certificate for connections to come, on a thread: the folder may be locked by somebody else, or
+    /// its disk hang.
+    fn begin_renewal(&self) -> Option<Receiver<Renewed>> {
+        let (args, clients) = (self.args.clone(), self.clients.clone());
+        let (done, result) = sync_channel(1);
+        let renew = move || {
+            let renewed = tls::identity(&args).and_then(|identity| {
+                let config = tls::listening(&args, &identity, &clients)?;
+                Ok((config.server, identity))
+            });
+            // The program may have come to its end.
+            let _ = done.send(renewed);
+        };
+        thread::Builder::new().spawn(renew).ok().map(|_| result)
+    }
+
+    /// Takes a new certificate; when it is to be renewed.
+    fn renewed(&mut self, turns: &mut Turns, renewed: Renewed) -> Option<SystemTime> {
         match renewed {
             Ok((server, identity)) => {
                 turns.endpoint().set_server(server);

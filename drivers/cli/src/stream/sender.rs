@@ -15,7 +15,7 @@ use super::answer::Answer;
 use super::pipes::{BLOCK, Next, Reader, Signals};
 use super::{codes, ends, tags};
 use crate::failure::{Failure, Outcome};
-use crate::input::{is_standard, name};
+use crate::input::{Whole, is_standard, name};
 use crate::progress::Progress;
 use crate::standard;
 
@@ -25,14 +25,7 @@ const OWN: AcceptorId = AcceptorId(1);
 /// What is sent.
 pub(super) enum Source {
     /// A file: it keeps nobody waiting.
-    File {
-        /// The file.
-        file: File,
-        /// How long it was when it was opened.
-        length: u64,
-        /// How much of it was read.
-        read: u64,
-    },
+    File(Whole),
     /// What may.
     Pipe(Reader),
 }
@@ -66,8 +59,9 @@ impl Source {
         }
         if metadata.is_file() {
             let file = File::open(path).map_err(failed("open"))?;
-            let length = file.metadata().map_err(failed("open"))?.len();
-            return Ok((Self::File { file, length, read: 0 }, Some(length)));
+            let file = Whole::new(file).map_err(failed("open"))?;
+            let length = file.length();
+            return Ok((Self::File(file), Some(length)));
         }
         let path = path.to_owned();
         let reader = Reader::new(|| File::open(path), key, signals);
@@ -76,33 +70,15 @@ impl Source {
 
     fn next(&mut self) -> Next {
         match self {
-            Self::File { file, length, read } => {
+            Self::File(file) => {
                 let mut block = Vec::with_capacity(BLOCK);
                 match file.take(BLOCK as u64).read_to_end(&mut block) {
-                    Ok(0) => Self::end(file, *length, *read),
-                    Ok(more) => {
-                        *read += more as u64;
-                        Next::Bytes(block.into())
-                    }
+                    Ok(0) => Next::End,
+                    Ok(_) => Next::Bytes(block.into()),
                     Err(error) => Next::Failed(error),
                 }
             }
             Self::Pipe(reader) => reader.next(),
-        }
-    }
-
-    /// The end of a file, unless it was cut short meanwhile: then what came is not what was to be sent. What was
-    /// added meanwhile is sent, too. Files of some file systems (sysfs) are shorter than they say.
-    fn end(file: &File, length: u64, read: u64) -> Next {
-        match file.metadata() {
-            Ok(now) if read < length && now.len() < length => {
-                let now = now.len();
-                Next::Failed(io::Error::other(format!(
-                    "it had {length} bytes and was cut to {now} while it was sent"
-                )))
-            }
-            Ok(_) => Next::End,
-            Err(error) => Next::Failed(error),
         }
     }
 }

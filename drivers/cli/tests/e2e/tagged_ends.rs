@@ -78,7 +78,7 @@ fn a_file_that_is_cut_short_while_it_is_sent_is_not_complete() {
         OpenOptions::new().write(true).open(input).unwrap().set_len(40_000_000).unwrap();
     });
     sent.assert_code(4);
-    let words = "it had 50000000 bytes and was cut to 40000000 while it was sent";
+    let words = "it had 50000000 bytes and was cut to 40000000 while it was read";
     assert!(sent.errors.contains(words), "{}", sent.errors);
     taken.assert_code(1);
     assert!(taken.errors.contains("it cannot read what it was sending"), "{}", taken.errors);

@@ -191,8 +191,8 @@ fn replace(folder: &Path, name: &str, text: &str) -> Result<(), TlsError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
-    write().map_err(at("write", &new))?;
     let file = folder.join(name);
+    write().map_err(at("write", &file))?;
     fs::rename(&new, &file).map_err(at("write", &file))?;
     // A file is there after a power failure only if its folder's entry is.
     if cfg!(unix) {
