@@ -220,6 +220,7 @@ impl Reception<'_> {
             self.print_stats()?;
         }
         Ok(if self.ledger.stopped {
+            self.watch.look_now(&mut self.driver, &mut self.ledger, &self.progress);
             Some(End::Regressed)
         } else if self.ledger.halted {
             Some(End::Halted)

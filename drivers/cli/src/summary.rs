@@ -108,6 +108,8 @@ pub(crate) struct ReceivedLine {
     pub(crate) kernel_drops: u64,
     /// Datagrams longer than UDP allows.
     pub(crate) cut: u64,
+    /// Reads that failed.
+    pub(crate) read_errors: u64,
     /// How often it went down.
     pub(crate) downs: u64,
 }
@@ -175,6 +177,7 @@ impl Counters {
             foreign: line.stats.foreign,
             kernel_drops: line.kernel_drops,
             cut: line.read.cut,
+            read_errors: line.read.errors,
             downs: ledger.downs(line.line),
         };
         let lines = driver.lines().iter().map(line).collect();
@@ -221,6 +224,7 @@ impl Counters {
             less(&mut now.foreign, before.foreign);
             less(&mut now.kernel_drops, before.kernel_drops);
             less(&mut now.cut, before.cut);
+            less(&mut now.read_errors, before.read_errors);
             less(&mut now.downs, before.downs);
         }
         for (now, before) in self.servers.iter_mut().zip(&before.servers) {
@@ -418,6 +422,7 @@ impl ReceivedLine {
             (self.foreign, "of other sessions"),
             (self.kernel_drops, "dropped by the kernel"),
             (self.cut, "longer than UDP allows"),
+            (self.read_errors, "failed reads"),
             (self.downs, "times down"),
         ] {
             if count > 0 {

@@ -142,7 +142,8 @@ impl Watch {
                     say(format!("session {session} came"));
                 }
             }
-            (false, None) => self.waiting = Some((self.looked, false)),
+            // What follows a session may be any other.
+            (false, None) => (self.session, self.waiting) = (None, Some((self.looked, false))),
             (false, Some((since, said))) => {
                 if !*said && since.elapsed() >= PATIENCE {
                     *said = true;

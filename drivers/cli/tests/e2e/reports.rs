@@ -221,6 +221,7 @@ fn a_sender_that_starts_over_ends_it_before_two_feeds_are_in_one_output() {
     let json = ended.json();
     assert_eq!((&json["end"], &json["regressions"]), (&"regressed".into(), &1.into()));
     assert_eq!((&json["delivered"], &json["next_sequence"]), (&5.into(), &6.into()));
+    assert!(ended.errors.contains("regressed: line A sends message"), "{}", ended.errors);
     assert!(ended.errors.contains("regressed: a sender of session FEED"), "{}", ended.errors);
     let copy = files.read("copy.bin");
     assert!(!copy.windows(3).any(|part| part == b"new"), "{copy:?}");
