@@ -79,6 +79,9 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     let (end, published) = thread::scope(|scope| {
         let publishing = scope.spawn(move || {
             publication.messages(&mut *published_messages, &mut Pacing::new(None))?;
+            if let Some(failure) = publication.broken.take() {
+                return Err(failure);
+            }
             publication.end(Duration::MAX)?;
             publication.close_journal();
             Ok::<_, Failure>(publication.published().pop())

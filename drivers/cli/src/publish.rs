@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
         Format::Pcap => publish_capture(args, stop)?,
         format => publish_messages(args, format, stop)?,
     };
+    publication.tell_broken()?;
     publication.end(args.linger)?;
     publication.progress.clear();
     publication.close_journal();
@@ -60,7 +61,8 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
         let text = if args.json { summary::json(&published) } else { published.table() };
         summary::print(&text)?;
     }
-    Ok(publication.journal.outcome(Outcome::Complete))
+    let outcome = if publication.broken.is_some() { Outcome::Io } else { Outcome::Complete };
+    Ok(publication.journal.outcome(outcome))
 }
 
 /// Where the feed goes.
@@ -201,6 +203,8 @@ pub(crate) struct Publication<'a> {
     port_chosen: bool,
     started: Instant,
     messages: u64,
+    /// Why the input breaks off, if it does.
+    pub(crate) broken: Option<Failure>,
     /// The end of session that a capture ends with: it is told over and over, as one of our own
     /// would be, for those who missed it or come later.
     captured_end: Option<Bytes>,
@@ -259,6 +263,7 @@ impl<'a> Publication<'a> {
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,
+            broken: None,
             captured_end: None,
         })
     }
@@ -296,33 +301,57 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// Publishes messages until there are no more, or somebody wants an end.
+    /// Says, if the input breaks off, where, and what becomes of what came before. Receivers must not wait
+    /// for what will never come: the session ends there.
     ///
     /// # Errors
-    /// They cannot be read, or one fits no packet.
+    /// The input breaks off before anything has left.
+    fn tell_broken(&mut self) -> Result<(), Failure> {
+        let publisher = self.driver.publisher();
+        let (nothing, ends) = (
+            self.messages == 0 && publisher.stats().sent == 0,
+            if publisher.transmitter().is_some() { ", and the session ends with them" } else { "" },
+        );
+        if nothing && let Some(failure) = self.broken.take() {
+            return Err(failure);
+        }
+        if let Some(failure) = &self.broken {
+            let count = self.messages;
+            self.progress.tell(failure);
+            self.progress.tell(format_args!("{count} messages before that are published{ends}"));
+        }
+        Ok(())
+    }
+
+    /// Publishes messages until there are no more, somebody wants an end, or one cannot be read or fits no
+    /// packet: then the input is [broken](Self::broken).
+    ///
+    /// # Errors
+    /// A socket failed.
     pub(crate) fn messages(
         &mut self,
         source: &mut dyn Messages,
         pacing: &mut Pacing,
     ) -> Result<(), Failure> {
         let mut message = Vec::new();
-        while !self.stop.is_asked() {
+        while !self.stop.is_asked() && self.broken.is_none() {
             let (messages, packets) = pacing.due();
             let sent = self.driver.publisher().stats().sent;
             let (mut taken, mut wait, mut is_over) = (0, None, false);
             while taken < messages.min(MOST_AT_ONCE)
                 && self.driver.publisher().stats().sent - sent < packets
             {
-                match source.next(&mut message)? {
-                    Next::Message => self.publish(&message)?,
-                    Next::NotYet => {
+                match source.next(&mut message) {
+                    Ok(Next::Message) => self.publish(&message)?,
+                    Ok(Next::NotYet) => {
                         wait = Some(INPUT_TICK);
                         break;
                     }
-                    Next::End => {
-                        is_over = true;
-                        break;
-                    }
+                    Ok(Next::End) => is_over = true,
+                    Err(failure) => self.broken = Some(failure),
+                }
+                if is_over || self.broken.is_some() {
+                    break;
                 }
                 taken += 1;
             }
@@ -349,12 +378,14 @@ impl<'a> Publication<'a> {
                 Err(gapless_mio::Error::Publisher(publisher::Error::Transmitter(
                     transmitter::Error::TooLarge { len, max },
                 ))) => {
-                    return Err(Failure::content(format!(
+                    let what = format!(
                         "message {} of the input has {len} bytes, the largest that fits a packet \
                          has {max}",
                         self.messages + 1
-                    ))
-                    .advise("raise --mtu, at most to 65507; or see --format"));
+                    );
+                    let advice = "raise --mtu, at most to 65507; or see --format";
+                    self.broken = Some(Failure::content(what).advise(advice));
+                    return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -373,7 +404,15 @@ impl<'a> Publication<'a> {
         let mut pace = rate.map(|rate| Pace::new(rate, self.started.elapsed()));
         let mut datagram = Datagram::default();
         let mut began = None;
-        while !self.stop.is_asked() && capture.next(&mut datagram)? {
+        while !self.stop.is_asked() {
+            match capture.next(&mut datagram) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(failure) => {
+                    self.broken = Some(failure);
+                    break;
+                }
+            }
             let Ok(packet) = Packet::new_checked(&datagram.payload) else { continue };
             if datagram.to != to {
                 continue;
@@ -486,6 +525,7 @@ impl<'a> Publication<'a> {
                 requests: answered.requests,
                 answered_messages: answered.answered_messages,
                 answers_dropped: network.answers_dropped(),
+                error: self.broken.as_ref().map(|failure| failure.what().to_owned()),
                 elapsed_seconds: self.started.elapsed().as_secs_f64(),
             })
             .collect()

@@ -446,6 +446,8 @@ pub(crate) struct Published {
     pub(crate) requests: u64,
     pub(crate) answered_messages: u64,
     pub(crate) answers_dropped: u64,
+    /// Why the input breaks off; `None` of one that was published whole.
+    pub(crate) error: Option<String>,
     pub(crate) elapsed_seconds: f64,
 }
 

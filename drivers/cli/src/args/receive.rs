@@ -22,6 +22,8 @@ Examples:
   Two multicast lines, each session to a file of its own, for as long as it takes:
     gapless receive --line 239.1.1.1:5000@eth0 --line 239.1.1.2:5000@eth1 \\
         --requests 10.0.0.1:5002 --follow --output feed.bin
+  Lines of text, as `publish --format lines` reads them:
+    gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --format lines --output -
   Goes on where the last run ended:
     gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin \\
         --resume feed.state

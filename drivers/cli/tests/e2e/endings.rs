@@ -70,11 +70,41 @@ fn a_truncated_input_ends_with_4_and_its_offset() {
     std::fs::write(&path, b"\0\x01A\0\x09torn").unwrap();
     let to = Port::new();
     let ended = gapless(&format!(
-        "publish --input {path} --to {} --requests 127.0.0.1:0 --session S",
+        "publish --input {path} --to {} --requests 127.0.0.1:0 --session S --linger 0",
         to.address()
     ));
     ended.assert_code(4);
     assert!(ended.errors.contains("offset 3"), "{}", ended.errors);
+}
+
+#[test]
+fn what_comes_before_a_torn_end_is_published_and_the_session_ends_there() {
+    let files = Files::new();
+    files.feed("whole.bin", 1_000);
+    let torn = files.path("torn.bin");
+    std::fs::write(&torn, [files.read("whole.bin"), b"\0\x09torn".to_vec()].concat()).unwrap();
+    let lines = files.path("lines.txt");
+    std::fs::write(&lines, format!("short\n{}\n", "x".repeat(2_000))).unwrap();
+    for (input, messages, why) in [
+        (format!("--input {torn} --repeat 2"), 1_000, "is truncated: the message at offset"),
+        (format!("--input {lines} --format lines"), 1, "message 2 of the input has 2000 bytes"),
+    ] {
+        let requests = Port::new();
+        let (receive, to) = receiver(1, &format!("--requests {}", requests.address()));
+        let publish =
+            publisher(&to, requests.free(), &format!("{input} --session TORN --linger 1"));
+        let received = receive.wait();
+        received.assert_code(0);
+        assert_eq!(received.json()["delivered"], messages);
+        let published = publish.wait();
+        published.assert_code(4);
+        assert!(published.errors.contains(why), "{}", published.errors);
+        let told = format!("{messages} messages before that are published, and the session ends");
+        assert!(published.errors.contains(&told), "{}", published.errors);
+        let json = published.json();
+        assert_eq!(json["messages"], messages);
+        assert!(json["error"].as_str().unwrap().contains(why), "{json}");
+    }
 }
 
 #[test]
@@ -84,7 +114,8 @@ fn a_message_that_fits_no_packet_ends_with_4_and_both_sizes() {
     std::fs::write(&path, format!("short\n{}\n", "x".repeat(100))).unwrap();
     let to = Port::new();
     let ended = gapless(&format!(
-        "publish --input {path} --format lines --mtu 64 --to {} --requests 127.0.0.1:0 --session S",
+        "publish --input {path} --format lines --mtu 64 --to {} --requests 127.0.0.1:0 --session S \
+         --linger 0",
         to.address()
     ));
     ended.assert_code(4);
