@@ -545,4 +545,44 @@ mod tests {
         let of_line = Address::resolve("nowhere").unwrap_err().to_string();
         assert!(of_line.starts_with(common), "{of_line}");
     }
+
+    #[test]
+    fn whatever_is_written_is_refused_or_printed_so_that_it_means_the_same() {
+        const PIECES: [&str; 20] = [
+            "127.0.0.1",
+            "239.1.1.1",
+            "[::1]",
+            "[fe80::1",
+            "[ff02::1",
+            "::ffff:1.2.3.4",
+            "%",
+            "lo",
+            "1",
+            "]",
+            "[",
+            ":",
+            ":5000",
+            ":0",
+            "@",
+            "/",
+            ".",
+            "-",
+            "\u{e9}",
+            " ",
+        ];
+        let mut state = 1_u64;
+        let mut draw = |most: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from((state >> 33) % most).unwrap()
+        };
+        let mut taken = 0;
+        for _ in 0..50_000 {
+            let pieces: Vec<&str> = (0..=draw(6)).map(|_| PIECES[draw(20)]).collect();
+            let written = pieces.concat();
+            let Ok(address) = parse(&written) else { continue };
+            taken += 1;
+            assert_eq!(parse(&address.to_string()), Ok(address), "{written}");
+        }
+        assert!(taken > 50, "{taken}");
+    }
 }

@@ -43,6 +43,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "ADDR", value_parser = address::captured)]
     pub(crate) flow: Option<SocketAddr>,
     /// A line: where packets go, HOST:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line.
+    /// Of a name with several addresses the first of IPv4 is taken, or else the first.
     #[arg(long, value_name = "ADDR", required = true, value_parser = Address::resolve)]
     pub(crate) to: Vec<Address>,
     /// Where requests are answered, HOST:PORT. Port 0 takes a free one and tells it on standard error.

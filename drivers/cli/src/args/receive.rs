@@ -34,7 +34,8 @@ Examples:
 #[derive(Args, Debug)]
 pub(crate) struct Receive {
     /// A line: HOST:PORT, or GROUP:PORT@INTERFACE for multicast. Once for each line. Port 0 takes a
-    /// free one and tells it on standard error.
+    /// free one and tells it on standard error. Of a name with several addresses the first of IPv4 is taken,
+    /// or else the first.
     #[arg(long, value_name = "ADDR", required = true, value_parser = Address::resolve)]
     pub(crate) line: Vec<Address>,
     /// A server to ask for what is missing, HOST:PORT. Once for each server.
