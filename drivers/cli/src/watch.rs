@@ -24,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SAY_EVERY: Duration = Duration::from_secs(1);
 /// The same, at most, of what goes on and on: other sessions on a shared port, a server that is gone.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
+/// How long a line may bring nothing of a session that others bring, without a word.
+const SILENT: Duration = Duration::from_secs(3);
 /// How long a session may be awaited without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -66,6 +68,8 @@ pub(crate) struct Watch {
     looked: Instant,
     /// Since when there is no session, and whether that was said.
     waiting: Option<(Instant, bool)>,
+    /// Since when there is one.
+    came: Option<Instant>,
 }
 
 /// A server that is asked.
@@ -95,6 +99,7 @@ impl Watch {
             said: BTreeMap::new(),
             looked: now,
             waiting: Some((now, false)),
+            came: None,
         }
     }
 
@@ -137,13 +142,18 @@ impl Watch {
         let session = ledger.oldest().map(|tally| tally.session);
         let is_there = session.is_some() && lines.iter().any(|line| line.stats.packets > 0);
         match (is_there, &mut self.waiting) {
-            (true, waiting) => {
-                if let (Some((_, true)), Some(session)) = (waiting.take(), session) {
+            (true, None) => {}
+            (true, Some((_, said))) => {
+                if let (true, Some(session)) = (*said, session) {
                     say(format!("session {session} came"));
                 }
+                (self.waiting, self.came) = (None, Some(self.looked));
             }
             // What follows a session may be any other.
-            (false, None) => (self.session, self.waiting) = (None, Some((self.looked, false))),
+            (false, None) => {
+                (self.session, self.came) = (None, None);
+                self.waiting = Some((self.looked, false));
+            }
             (false, Some((since, said))) => {
                 if !*said && since.elapsed() >= PATIENCE {
                     *said = true;
@@ -168,17 +178,22 @@ impl Watch {
             let name = line_name(usize::from(line.line.0));
             let known = self.lines.entry(line.line).or_insert(Line { up: true, at: None });
             let is_due = known.at.is_none_or(|at| at.elapsed() >= SAY_EVERY);
-            let downs = ledger.downs(line.line);
-            // A line that was never up is one that is waited for.
-            if is_due && downs > 0 && known.up != line.stats.up {
+            // Before others bring a session, a line that is silent is only waited for.
+            let is_known =
+                line.stats.packets > 0 || self.came.is_some_and(|at| at.elapsed() >= SILENT);
+            if is_due && is_known && known.up != line.stats.up {
                 *known = Line { up: line.stats.up, at: Some(self.looked) };
-                let times = match downs {
-                    1 => String::new(),
-                    downs => format!(", for the {} time", ordinal(downs)),
-                };
-                say(match line.stats.up {
-                    true => format!("line {name} is up again"),
-                    false => {
+                say(match (line.stats.up, ledger.downs(line.line)) {
+                    (true, 0) => format!("line {name} is up"),
+                    (true, _) => format!("line {name} is up again"),
+                    (false, 0) => {
+                        format!("line {name} is silent: no packet of a session came by it yet")
+                    }
+                    (false, downs) => {
+                        let times = match downs {
+                            1 => String::new(),
+                            downs => format!(", for the {} time", ordinal(downs)),
+                        };
                         format!("line {name} is down: no packets of a session come any more{times}")
                     }
                 });

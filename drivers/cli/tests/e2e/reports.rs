@@ -83,6 +83,17 @@ fn a_line_that_goes_down_and_comes_back_is_said() {
 }
 
 #[test]
+fn a_line_that_never_brings_anything_beside_one_that_does_is_said() {
+    let (mut receive, to) = receiver(2, "--from start");
+    let [line_a, line_b] = [to[0], to[1]].map(|to| Feed::new(to, b"FEED      "));
+    line_a.heartbeats(1);
+    receive.told("line B is silent");
+    line_b.heartbeats(1);
+    receive.told("line B is up");
+    receive.stop().assert_code(130);
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_said_and_that_it_answers_again() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
