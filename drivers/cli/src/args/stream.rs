@@ -109,8 +109,8 @@ pub(crate) struct Listen {
     /// network of 64 bits), and then by connection.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) parallel: Option<u16>,
-    /// While others wait, break off a stream whose client has sent or taken nothing for so long, if it has more
-    /// turns than one of those that wait.
+    /// While others wait, break off a stream whose client has sent and taken less than 64 KiB for so long, though
+    /// it could, if it has more turns than one of those that wait.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
     pub(crate) stream_timeout: Duration,
     /// When SIGINT or SIGTERM comes, take no more streams and let those that there are come to their end, for so

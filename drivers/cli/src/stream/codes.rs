@@ -22,7 +22,7 @@ pub(super) const INTERRUPTED: u64 = 0x204;
 pub(super) const CANNOT_READ: u64 = 0x205;
 /// The other direction was broken off.
 pub(super) const BROKEN_OFF: u64 = 0x206;
-/// Nothing came of the stream for too long, while others waited.
+/// Next to nothing came of the stream for too long, while others waited.
 pub(super) const IDLE: u64 = 0x207;
 /// The stream's command took too long.
 pub(super) const COMMAND_TOO_SLOW: u64 = 0x208;
@@ -56,7 +56,7 @@ pub(super) const fn words(code: u64) -> Option<&'static str> {
         INTERRUPTED => "somebody ended the program there",
         CANNOT_READ => "it cannot read what it was sending",
         BROKEN_OFF => "the stream was broken off",
-        IDLE => "nothing moved for too long, and others waited",
+        IDLE => "next to nothing came for too long, and others waited",
         COMMAND_TOO_SLOW => "its command took too long",
         CANNOT_START => "it cannot start its command",
         _ => return None,

@@ -30,8 +30,7 @@ pub(super) struct Incoming {
     pub(super) begun: Instant,
     /// When its turn came.
     pub(super) turn: Option<Instant>,
-    /// When its client last gave or took something, or could again.
-    pub(super) moved: Instant,
+    pub(super) progress: Moved,
     /// Whether nothing of it is read now.
     pub(super) is_paused: bool,
     /// Bytes that came.
@@ -39,6 +38,33 @@ pub(super) struct Incoming {
     /// Whether all of it came.
     pub(super) is_whole: bool,
     pub(super) target: Target,
+}
+
+/// How much of a stream its client has given and taken lately.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    /// When it was enough, or nothing could be given or taken.
+    since: Instant,
+    /// Bytes since then.
+    bytes: u64,
+}
+
+impl Moved {
+    /// Bytes that are enough: who gives one at a time keeps others waiting as who gives none.
+    const ENOUGH: u64 = 64 << 10;
+
+    /// From now on its client is waited for.
+    pub(super) const fn from(now: Instant) -> Self {
+        Self { since: now, bytes: 0 }
+    }
+
+    /// Its client gave or took so many bytes.
+    pub(super) fn by(&mut self, bytes: usize, now: Instant) {
+        self.bytes += bytes as u64;
+        if self.bytes >= Self::ENOUGH {
+            *self = Self::from(now);
+        }
+    }
 }
 
 impl Incoming {
@@ -50,7 +76,7 @@ impl Incoming {
             Target::Part(_) | Target::Output(_, None) => is_read,
             Target::Command(command) => is_read || !command.is_answer_acknowledged(),
         };
-        is_idle.then_some(self.moved)
+        is_idle.then_some(self.progress.since)
     }
 }
 
@@ -177,7 +203,7 @@ impl End {
                 "its command was killed: it took longer than --exec-timeout".into()
             }
             Self::Idle => {
-                "broken off: nothing moved for --stream-timeout, and others waited".into()
+                "broken off: next to nothing came for --stream-timeout, and others waited".into()
             }
             Self::TooLong => "broken off: it is longer than --max-bytes".into(),
             Self::Interrupted => "broken off: somebody ended the program".into(),

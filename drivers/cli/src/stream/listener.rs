@@ -12,7 +12,7 @@ use gapless_quic::tagged::{Notice, Opened, Streams};
 use gapless_quic::{Acceptors, ConnectionId, Endpoint, Event, Reason, Refusal, StreamId};
 
 use super::command::{Answer, Command, Dying};
-use super::incoming::{End, Incoming, Taken, Target};
+use super::incoming::{End, Incoming, Moved, Taken, Target};
 use super::pipes::Signals;
 use super::queue::{Client, Network, Queue};
 use super::sink::{self, Sink};
@@ -204,7 +204,7 @@ impl Listener {
             },
             Err(error) => return self.not_begun(streams, stream, error),
         };
-        (incoming.turn, incoming.moved) = (Some(streams.now), streams.now);
+        (incoming.turn, incoming.progress) = (Some(streams.now), Moved::from(streams.now));
         let is_whole = incoming.is_whole;
         self.resume(streams, stream);
         self.give(streams, stream, first, is_whole);
@@ -236,7 +236,7 @@ impl Listener {
     fn resume(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
         if let Some(incoming) = self.incoming.get_mut(&stream) {
             if std::mem::take(&mut incoming.is_paused) {
-                incoming.moved = streams.now;
+                incoming.progress = Moved::from(streams.now);
             }
             let _ = streams.endpoint.resume(stream);
         }
@@ -302,12 +302,10 @@ impl Listener {
                 _ => sink.go_on(),
             },
             Target::Command(command) => {
-                let moved = &mut incoming.moved;
+                let progress = &mut incoming.progress;
                 let answer = command.answer(|bytes| {
                     let written = endpoint.write(stream, bytes)?;
-                    if written > 0 {
-                        *moved = streams.now;
-                    }
+                    progress.by(written, streams.now);
                     Ok::<usize, Refusal>(written)
                 });
                 let fed = command.input.result();
@@ -518,7 +516,7 @@ impl Acceptors for Listener {
             is_bidirectional: stream.direction() == Direction::Bidirectional,
             begun: streams.now,
             turn: None,
-            moved: streams.now,
+            progress: Moved::from(streams.now),
             is_paused: false,
             bytes: 0,
             is_whole: false,
@@ -539,7 +537,7 @@ impl Acceptors for Listener {
         match notice {
             Notice::Data { stream, bytes, fin, .. } => {
                 let Some(incoming) = self.incoming.get_mut(&stream) else { return };
-                incoming.moved = streams.now;
+                incoming.progress.by(bytes.len(), streams.now);
                 incoming.bytes += bytes.len() as u64;
                 self.bytes += bytes.len() as u64;
                 if incoming.bytes > self.settings.max_bytes {

@@ -46,8 +46,11 @@ fn streams_that_wait_for_their_turn_are_drained_too() {
     std::thread::sleep(std::time::Duration::from_millis(500));
     listener.program.signal("INT");
     listener.program.told("about to end: 2 streams have");
-    for mut sender in senders {
+    for sender in &mut senders {
         sender.write(b"after");
+        sender.end_input();
+    }
+    for sender in senders {
         sender.wait().assert_code(0);
     }
     listener.program.wait().assert_code(0);

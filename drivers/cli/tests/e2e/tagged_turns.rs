@@ -25,17 +25,38 @@ fn an_idle_stream_gives_way_to_one_of_another_client() {
         sent.assert_code(0);
     }
     let told = listener.program.told("x from");
-    assert!(told.contains("nothing moved for --stream-timeout, and others waited"), "{told}");
+    assert!(
+        told.contains("next to nothing came for --stream-timeout, and others waited"),
+        "{told}"
+    );
     let mut ended = idle.map(Program::wait);
     ended.sort_by_key(|ended| ended.code);
     // The other one stayed, since nobody waited any more.
     ended[0].assert_code(0);
     ended[1].assert_code(1);
-    assert!(ended[1].errors.contains("nothing moved for too long"), "{}", ended[1].errors);
+    assert!(ended[1].errors.contains("next to nothing came for too long"), "{}", ended[1].errors);
     let taken = listener.program.wait();
     taken.assert_code(1);
     let ends: Vec<Value> = taken.objects().iter().map(|taken| taken["end"].clone()).collect();
     assert_eq!(ends.iter().filter(|end| **end == "idle").count(), 1, "{ends:?}");
+}
+
+#[test]
+fn a_stream_of_a_byte_now_and_then_gives_way_too() {
+    let files = Files::new();
+    let begun = files.path("begun");
+    let arguments = "--tag x --parallel 1 --stream-timeout 2 --count 2";
+    let listener = Listener::exec(&files, arguments, &format!("touch {begun}; cat"));
+    let line = format!("stream send {} --pin {} --tag x", listener.url, listener.fingerprint);
+    let now_and_then = "while sleep 0.2; do printf x; done | exec \"$@\"";
+    let trickle = Program::start_in(&[], now_and_then, &line);
+    wait_until(|| fs::exists(&begun).unwrap());
+    let input = files.noise("input", 1_000_000);
+    let sent = listener.send(&format!("--tag x --input {input} --answer /dev/null --json"));
+    sent.assert_code(0);
+    assert_eq!(sent.json()["answer_bytes"], 1_000_000);
+    trickle.wait().assert_code(1);
+    listener.program.wait().assert_code(1);
 }
 
 #[test]
