@@ -146,9 +146,11 @@ enum Forgery {
     FarHeartbeat,
     NearJump,
     NearHeartbeat,
+    WideHeartbeat,
     EndNow,
     EndBefore,
     EndLater,
+    EndWide,
     EndFar,
     Session,
     SessionHeartbeat,
@@ -156,14 +158,16 @@ enum Forgery {
     Last,
 }
 
-const FORGERIES: [Forgery; 12] = [
+const FORGERIES: [Forgery; 14] = [
     Forgery::FarJump,
     Forgery::FarHeartbeat,
     Forgery::NearJump,
     Forgery::NearHeartbeat,
+    Forgery::WideHeartbeat,
     Forgery::EndNow,
     Forgery::EndBefore,
     Forgery::EndLater,
+    Forgery::EndWide,
     Forgery::EndFar,
     Forgery::Session,
     Forgery::SessionHeartbeat,
@@ -177,9 +181,11 @@ fn forge(forgery: Forgery, next: u64) -> Vec<u8> {
         Forgery::FarHeartbeat => bare(SESSION, 1 << 60, HEARTBEAT),
         Forgery::NearJump => packet(SESSION, next + 400, 3, false),
         Forgery::NearHeartbeat => bare(SESSION, next + 400, HEARTBEAT),
+        Forgery::WideHeartbeat => bare(SESSION, next + 100_000, HEARTBEAT),
         Forgery::EndNow => bare(SESSION, next, END_OF_SESSION),
         Forgery::EndBefore => bare(SESSION, next.saturating_sub(7).max(1), END_OF_SESSION),
         Forgery::EndLater => bare(SESSION, next + 400, END_OF_SESSION),
+        Forgery::EndWide => bare(SESSION, next + 100_000, END_OF_SESSION),
         Forgery::EndFar => bare(SESSION, 1 << 60, END_OF_SESSION),
         Forgery::Session => packet(OTHER, 1, 3, false),
         Forgery::SessionHeartbeat => bare(OTHER, 1, HEARTBEAT),
@@ -188,15 +194,31 @@ fn forge(forgery: Forgery, next: u64) -> Vec<u8> {
     }
 }
 
-/// Plays an honest feed of 1,000 messages with forgeries after packet `after`.
+/// Heartbeats and ends: what three of make a claim.
+const CLAIMS: [Forgery; 8] = [
+    Forgery::FarHeartbeat,
+    Forgery::NearHeartbeat,
+    Forgery::WideHeartbeat,
+    Forgery::EndNow,
+    Forgery::EndBefore,
+    Forgery::EndLater,
+    Forgery::EndWide,
+    Forgery::EndFar,
+];
+
+/// Plays an honest feed of 1,000 messages with forgeries after packet `after`, on line A.
 fn play(forgeries: &[Forgery], after: u64, start: Start, delivery: Delivery) {
+    play_on(&LINES[..1], forgeries, after, start, delivery);
+}
+
+fn play_on(lines: &[LineId], forgeries: &[Forgery], after: u64, start: Start, delivery: Delivery) {
     let pinned = if start == Start::Live && after == 0 { Some(SESSION) } else { None };
     let mut feed = Feed::new(Config { start, delivery, session: pinned, ..Config::default() });
     for number in 0..200 {
         if number == after {
             for forgery in forgeries {
                 let bytes = forge(*forgery, feed.next);
-                feed.give(Source::Line(LINES[0]), bytes);
+                lines.iter().for_each(|&line| feed.give(Source::Line(line), bytes.clone()));
             }
         }
         feed.go_on();
@@ -229,6 +251,27 @@ fn a_pair_of_forgeries_takes_nothing_from_an_honest_feed() {
     for first in FORGERIES {
         for second in FORGERIES {
             play(&[first, second], 40, Start::At(1), Delivery::Ordered);
+        }
+    }
+}
+
+#[test]
+fn three_forged_heartbeats_or_ends_take_nothing_from_an_honest_feed() {
+    for forgery in CLAIMS {
+        for delivery in [Delivery::Ordered, Delivery::Arrival] {
+            for lines in [&LINES[..1], &LINES] {
+                play_on(lines, &[forgery; 3], 40, Start::At(1), delivery);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_forged_heartbeats_and_three_forged_ends_take_nothing_from_an_honest_feed() {
+    for first in CLAIMS {
+        for second in CLAIMS {
+            let forgeries = [first, first, first, second, second, second];
+            play(&forgeries, 40, Start::At(1), Delivery::Ordered);
         }
     }
 }

@@ -47,13 +47,25 @@ fn forge(
     random: &mut Random,
     mut packets: impl FnMut(&mut Random, u64) -> [Bytes; 2],
 ) {
+    forge_many(stage, random, |random, next| {
+        let mut packets = packets(random, next).to_vec();
+        packets.truncate(random.within(1..=2) as usize);
+        packets
+    });
+}
+
+/// The same with any number of packets at a time.
+fn forge_many(
+    stage: &mut Stage,
+    random: &mut Random,
+    mut packets: impl FnMut(&mut Random, u64) -> Vec<Bytes>,
+) {
     let session = stage.program.sessions().next().unwrap().0;
     let stranger = Stranger::enter(&mut stage.world);
     let mut at = Instant::from_millis(100);
     let until = Instant::from_millis(1500);
     while at < until {
-        let mut packets = packets(random, stage.program.edge(session, at)).to_vec();
-        packets.truncate(random.within(1..=2) as usize);
+        let packets = packets(random, stage.program.edge(session, at));
         send(stage, stranger, at, line_address(THE_LINE), packets);
         at = at + random.span(Duration::from_millis(30)..=Duration::from_millis(300));
     }
@@ -107,6 +119,23 @@ fn forged_ends_end_nothing() {
             [around, around].map(|at| header(session, at, END_OF_SESSION))
         });
         runs_complete(&mut stage);
+    });
+}
+
+#[test]
+fn forged_heartbeats_and_ends_ahead_are_withdrawn_however_many() {
+    seeds(|random| {
+        let path = Path::lossy(random, Chance::percent(10));
+        let mut stage = honest(random, path).stage(random);
+        let session = stage.program.sessions().next().unwrap().0;
+        forge_many(&mut stage, random, |random, next| {
+            let ahead = next + random.within(10_000..=Config::default().max_jump / 2);
+            let kind = random.one_of(&[HEARTBEAT, END_OF_SESSION]);
+            (0..random.within(1..=10)).map(|_| header(session, ahead, kind)).collect()
+        });
+        runs_complete(&mut stage);
+        let stats = stage.listener().receiver().stats();
+        assert!(stats.claims_withdrawn > 0, "{stats:?}");
     });
 }
 

@@ -207,7 +207,9 @@ impl Grouping {
             | Command::Halted { .. }
             | Command::LineUp(_)
             | Command::LineDown(_)
-            | Command::SequenceRegressed { .. } => Ok(()),
+            | Command::SequenceRegressed { .. }
+            | Command::Stalled { .. }
+            | Command::Withdrawn { .. } => Ok(()),
         }
     }
 

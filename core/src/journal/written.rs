@@ -172,9 +172,9 @@ fn what_a_receiver_gives() {
     is_written(&filled, "5 S 1q 2q 3q 4q 5q");
     let reason = LossReason::Unanswered;
     is_written(&Command::Lost { session, first: 1, last: 2, reason }, "6 S 1q 2q 1");
-    use LossReason::{GivenUp, NobodyToAsk, SessionLeft, Stalled, Unanswered};
-    let reasons = [GivenUp, Unanswered, Stalled, SessionLeft, NobodyToAsk];
-    is_written(&reasons.to_vec(), "5q 0 1 2 3 4");
+    use LossReason::{ClaimedOnly, GivenUp, NobodyToAsk, SessionLeft, Stalled, Unanswered};
+    let reasons = [GivenUp, Unanswered, Stalled, SessionLeft, NobodyToAsk, ClaimedOnly];
+    is_written(&reasons.to_vec(), "6q 0 1 2 3 4 5");
     let mut in_version_1 = Vec::new();
     NobodyToAsk.encode(&mut Encoder::in_version(&mut in_version_1, 1));
     assert_eq!(in_version_1, [], "losses had no reason");
@@ -185,6 +185,8 @@ fn what_a_receiver_gives() {
     let line = LineId(1);
     let regressed = Command::SequenceRegressed { line, session, highest: 2, seen: 3 };
     is_written(&regressed, "10 1 S 2q 3q");
+    is_written(&Command::Stalled { session, first: 1, last: 2 }, "11 S 1q 2q");
+    is_written(&Command::Withdrawn { session, first: 1, last: 2 }, "12 S 1q 2q");
 }
 
 fn transmitting() -> transmitter::Config {

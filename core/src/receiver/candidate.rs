@@ -160,6 +160,11 @@ impl Vouched {
         }
     }
 
+    /// Nothing past `last` counts as reached any more.
+    pub(super) fn lower(&mut self, last: u64) {
+        self.highest = self.highest.map(|highest| highest.min(last));
+    }
+
     /// What `datagrams` of them reached or passed: 1 to [`Vouched::MOST`].
     pub(super) fn by(&self, datagrams: u8) -> u64 {
         let index = usize::from(datagrams).clamp(1, Self::MOST) - 1;

@@ -198,6 +198,9 @@ pub enum LossReason {
     /// A limit of what is held was reached, every line that is up had passed them, and no server
     /// was there to ask.
     NobodyToAsk,
+    /// Heartbeats and ends alone spoke of them, no data and no server, and the feed did not contradict
+    /// that within `give_up`.
+    ClaimedOnly,
 }
 
 impl fmt::Display for LossReason {
@@ -208,6 +211,7 @@ impl fmt::Display for LossReason {
             Self::Stalled => "stalled",
             Self::SessionLeft => "the session was left",
             Self::NobodyToAsk => "nobody to ask",
+            Self::ClaimedOnly => "claimed only",
         })
     }
 }
@@ -257,7 +261,8 @@ pub enum Command {
         session: Session,
         /// As opened.
         first: u64,
-        /// As opened, or less where the far end was put off for want of memory.
+        /// As opened, or less where the far end was put off for want of memory, or withdrawn
+        /// ([`Command::Withdrawn`]).
         last: u64,
         /// Messages that lines brought.
         by_lines: u64,
@@ -301,5 +306,27 @@ pub enum Command {
         highest: u64,
         /// A number that it sends now, at most `highest`.
         seen: u64,
+    },
+    /// Heartbeats or ends said that there are messages `first..=last`, and the feed contradicts that: they
+    /// are not missing, and no gap reaches there any more.
+    Withdrawn {
+        /// The session.
+        session: Session,
+        /// First number.
+        first: u64,
+        /// Last number.
+        last: u64,
+    },
+    /// Messages `first..=last` are missing, and too few packets speak of them for them to be lost: all
+    /// lines are silent, and either heartbeats or ends alone speak of them, fewer than `believe_after`,
+    /// or they reach further than silence confirms. Emitted again while that lasts; it ends when more
+    /// packets come, or a server answers.
+    Stalled {
+        /// The session.
+        session: Session,
+        /// First missing number.
+        first: u64,
+        /// Last missing number.
+        last: u64,
     },
 }

@@ -205,20 +205,27 @@ impl Receiver {
         if !was_clean || !in_order || header.kind() != Kind::Data {
             moves_on |= space.vouch(header.kind(), last, self.config.believe_after);
         }
+        space.note_claim(self.now, header.kind(), last, id, &self.config);
         let alive = moves_on || (header.kind() == Kind::Heartbeat && last == space.believed);
         if alive && let Some(mut jump) = space.jump.take() {
             self.store.clear(&mut jump.pieces);
             self.stats.unbelieved += 1;
         }
+        // A heartbeat that speaks of nothing that is open, as of claims that were lost, revokes no end.
+        let reaches_past = |end: u64, settled: u64| match header.kind() {
+            Kind::Data => last > end,
+            Kind::Heartbeat => last > end.max(settled),
+            Kind::EndOfSession => false,
+        };
         if let Some(ending) = &mut space.ending {
-            if last > ending.last && header.kind() != Kind::EndOfSession {
+            if reaches_past(ending.last, space.settled) {
                 space.ending = None;
                 self.stats.ends_refused += 1;
             } else if moves_on {
                 ending.restart(self.now);
             }
         }
-        if space.end.is_some_and(|end| last > end) && header.kind() != Kind::EndOfSession {
+        if space.end.is_some_and(|end| reaches_past(end, space.settled)) {
             space.end = None;
             space.ending = None;
             self.stats.ends_refused += 1;
@@ -237,6 +244,7 @@ impl Receiver {
             line.push_mark(last, usize::from(self.config.reorder_packets));
         }
         self.note_passed(index);
+        self.withdraw_claims(index);
     }
 
     /// What a heartbeat or an end says: everything up to `last` exists.
@@ -277,9 +285,10 @@ impl Receiver {
             let count = (packet.last - packet.base + 1) as u16;
             self.spaces[index].opening.keep(Messages::new(packet.base, count, blocks));
         }
-        let space = &self.spaces[index];
+        let space = &mut self.spaces[index];
+        space.proved = space.proved().max(packet.last);
         // What is to be told first would otherwise come behind what is returned at once.
-        let told = space.announce.is_none() && !space.gaps.is_untold();
+        let told = space.announce.is_none() && space.withdrawn.is_none() && !space.gaps.is_untold();
         let direct = delivers && drained && told && !space.has_waiting();
         let Self { spaces, store, stats, config, now, .. } = self;
         let missing_before = spaces[index].gaps.missing().len();
@@ -381,6 +390,10 @@ impl Receiver {
             }
         }
         let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
+        if incoming.origin != Origin::Unknown {
+            let space = &mut self.spaces[index];
+            space.confirmed = space.confirmed.max(last);
+        }
         self.answered(index, server, header.session, (header.sequence, last), fresh);
         direct
     }

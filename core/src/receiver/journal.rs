@@ -192,12 +192,13 @@ impl Field<'_> for LossReason {
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        const ALL: [LossReason; 5] = [
+        const ALL: [LossReason; 6] = [
             LossReason::GivenUp,
             LossReason::Unanswered,
             LossReason::Stalled,
             LossReason::SessionLeft,
             LossReason::NobodyToAsk,
+            LossReason::ClaimedOnly,
         ];
         let number = if input.version() >= 2 { u8::decode(input)? } else { 0 };
         let unknown = Malformed::Unknown { what: "reason of a loss", value: number.into() };
@@ -236,4 +237,6 @@ variants!("command of a receiver", Command {
     8 => LineUp(line),
     9 => LineDown(line),
     10 => SequenceRegressed { line, session, highest, seen },
+    11 => Stalled { session, first, last },
+    12 => Withdrawn { session, first, last },
 });

@@ -152,6 +152,16 @@ impl Line {
         self.marks = [0; MAX_REORDER];
     }
 
+    /// What it announced past `last` is not believed any more.
+    pub(super) fn withdraw(&mut self, last: u64) {
+        if self.high > last {
+            self.high = last;
+            self.below = 0;
+            self.regression = Regression::None;
+        }
+        self.marks = self.marks.map(|mark| mark.min(last));
+    }
+
     /// A gap opened where there was none: what was passed counts from here.
     pub(super) fn start_marks(&mut self) {
         self.marks = [0; MAX_REORDER];

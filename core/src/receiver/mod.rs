@@ -8,12 +8,14 @@
 //! | `input` | what a datagram is: in order, a copy, ahead, an answer, a claim |
 //! | `sessions` | when a claim is believed, and how sessions begin, follow each other and end |
 //! | `space` | one session: what is settled, held and missing |
+//! | `claims` | how far a session reaches, and by whose word |
 //! | `gaps`, `held`, `store` | the missing ranges; the runs ahead of them; their memory |
 //! | `repair`, `server` | whom to ask for what, and when |
 //! | `line` | which lines are up, how far they got, how far they lag |
 //! | `opening`, `strangers` | what a session began with; what came that is not wanted |
 
 mod candidate;
+mod claims;
 mod config;
 mod event;
 mod gaps;
@@ -235,13 +237,16 @@ impl Receiver {
 
     /// What a session has to tell and to deliver.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
-        let Self { spaces, store, stats, config, .. } = self;
+        let Self { spaces, store, stats, config, lines, .. } = self;
         let space = &mut spaces[index];
         if !space.active {
             return None;
         }
         if let Some(next) = space.announce.take() {
             return Some(Command::SessionStarted { session: space.session, next });
+        }
+        if let Some((first, last)) = space.withdrawn.take() {
+            return Some(Command::Withdrawn { session: space.session, first, last });
         }
         if let Some(command) = space.gaps.poll(space.session, stats) {
             return Some(command);
@@ -260,12 +265,15 @@ impl Receiver {
             return Some(Command::Batch(batch));
         }
         let now = if self.timed { self.now } else { Instant::ZERO };
-        let Loss { first, last, reason } = space.lose(now, config, stats)?;
+        let session = space.session;
+        let Some(Loss { first, last, reason }) = space.lose(now, lines, config, stats) else {
+            let (first, last) = space.stall(now, lines, config)?;
+            return Some(Command::Stalled { session, first, last });
+        };
         if config.on_loss == OnLoss::Halt {
-            let (session, next) = (space.session, last.saturating_add(1));
-            self.halted = Some(Halt::ToTell { session, next });
+            self.halted = Some(Halt::ToTell { session, next: last.saturating_add(1) });
         }
-        Some(Command::Lost { session: space.session, first, last, reason })
+        Some(Command::Lost { session, first, last, reason })
     }
 }
 
@@ -363,6 +371,11 @@ impl Machine for Receiver {
             }
             if let Some(command) = self.close_session() {
                 return Some(command);
+            }
+            if (0..2).any(|index| self.ending_deadline(index).is_some_and(|at| at <= self.now)) {
+                // What was claimed behind an end is settled, and contests it no longer.
+                self.consider_claims();
+                continue;
             }
             let (now, store) = (self.now, &self.store);
             if self.spaces.iter_mut().any(|space| space.take_up(now, store)) {

@@ -123,7 +123,7 @@ impl Receiver {
             value.tried |= bit(server);
             value.retry_at = self.now;
             value.in_vain = value.in_vain.saturating_add(1);
-            if answers_others && space.is_vouched(part.1, &self.config) {
+            if answers_others && space.is_proved(part.1, &self.config) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.config.max_attempts;
             }

@@ -222,6 +222,7 @@ impl Receiver {
         let (now, after) = (self.now, self.config.believe_after);
         let quiet = Some(self.config.quiet);
         for index in 0..2 {
+            self.withdraw_claims(index);
             let space = &mut self.spaces[index];
             let known = space.believed;
             if let Some(jump) = space.jump.take_if(|jump| jump.high <= known) {
@@ -235,9 +236,9 @@ impl Receiver {
                 self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
                 self.take_in_pieces(index, jump.pieces);
             }
-            let space = &mut self.spaces[index];
-            let ends = space.ending.and_then(|ending| ending.deadline(after, self.config.quiet));
+            let ends = self.ending_deadline(index);
             let over = ends.is_some_and(|deadline| deadline <= now);
+            let space = &mut self.spaces[index];
             if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
                 // Meanwhile a claim beyond it may have been believed, and delivered.
                 if last < space.surely(&self.config) {
@@ -287,6 +288,7 @@ impl Receiver {
             let (fresh, _) = self.take_in(index, &incoming, payload, false);
             self.spaces[index].vouched.reach(last);
             self.spaces[index].sent.reach(last);
+            self.spaces[index].brought.reach(last);
             if let Some(line) = self.lines.get_mut(id)
                 && index == 0
             {
@@ -309,11 +311,34 @@ impl Receiver {
             .newcomer
             .as_ref()
             .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
-        self.spaces.iter().fold(of_newcomer, |first, space| {
-            let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            let ending = space.ending.and_then(|ending| ending.deadline(after, quiet));
-            earliest(first, earliest(jump, ending))
+        (0..2).fold(of_newcomer, |first, index| {
+            let jump = self.spaces[index].jump.as_ref();
+            let jump = jump.and_then(|jump| jump.deadline(after, Some(quiet)));
+            earliest(first, earliest(jump, self.ending_deadline(index)))
         })
+    }
+
+    /// When an end will be believed if nothing happens before; `None` while it is contested.
+    pub(super) fn ending_deadline(&self, index: usize) -> Option<Instant> {
+        let (space, config) = (&self.spaces[index], &self.config);
+        let ending = space.ending.filter(|ending| !space.is_contested(ending.last, config))?;
+        ending.deadline(config.believe_after, config.quiet)
+    }
+
+    /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
+    pub(super) fn withdraw_claims(&mut self, index: usize) {
+        let Self { spaces, lines, store, stats, config, now, .. } = self;
+        let space = &mut spaces[index];
+        let over = self.timed && space.closing.is_some_and(|closing| closing <= *now);
+        let Some(to) = space.withdrawal(lines.up, over, config) else { return };
+        let claimed = space.believed;
+        stats.claims_withdrawn += 1;
+        stats.ends_refused += u64::from(space.withdraw(*now, to, store));
+        if index == 0 {
+            lines.iter_mut().for_each(|(_, line)| line.withdraw(to));
+        }
+        self.cancel_requests(index, to + 1, claimed);
+        self.repair.look_again();
     }
 
     /// When delivery gives up what it waits for.
@@ -327,7 +352,7 @@ impl Receiver {
         };
         let waits = waits.iter().filter(|space| space.active);
         waits.fold(None, |first, space| {
-            earliest(first, earliest(space.closing, space.give_up_at(&self.config)))
+            earliest(first, earliest(space.closing, space.give_up_at(&self.lines, &self.config)))
         })
     }
 

@@ -11,14 +11,16 @@
 use bytes::Bytes;
 
 use super::candidate::{Candidate, Ending, Vouched};
+use super::claims::{Claim, Standing};
 use super::config::{Config, Delivery};
 use super::event::{Batch, LossReason, Origin};
 use super::gaps::{Filler, Gaps, MissingRange};
 use super::held::Held;
+use super::line::Lines;
 use super::opening::Opening;
 use super::stats::Stats;
 use super::store::{Extent, List, Payload, Store};
-use crate::wire::mold::{HEADER_LEN, Kind, LENGTH_LEN, Messages};
+use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
 use crate::{Duration, Instant, Session};
 
 /// Lost ranges that are remembered, to tell late messages from duplicates.
@@ -66,8 +68,22 @@ pub(super) struct Space {
     pub(super) vouched: Vouched,
     /// The same without ends, by which it is seen that the feed moves on below a claimed end.
     pub(super) sent: Vouched,
+    /// The same without heartbeats: what enough datagrams brought.
+    pub(super) brought: Vouched,
+    /// The highest number of data that was taken the long way: see [`Space::proved`].
+    pub(super) proved: u64,
+    /// The highest number that a configured server answered for, or that the embedding program spoke of.
+    pub(super) confirmed: u64,
+    /// What heartbeats and ends alone claim, if they do.
+    pub(super) claim: Option<Claim>,
+    /// Such a claim that was lost: the number before it, and its last.
+    pub(super) claims_lost: (u64, u64),
+    /// What was withdrawn and waits to be emitted: first and last.
+    pub(super) withdrawn: Option<(u64, u64)>,
+    /// Nothing is emitted as stalled before.
+    pub(super) stalled_until: Instant,
     pub(super) gaps: Gaps,
-    held: Held,
+    pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
     transit: List,
     /// What is missing up to here may be asked for.
@@ -122,6 +138,13 @@ impl Space {
             believed: 0,
             vouched: Vouched::new(0),
             sent: Vouched::new(0),
+            brought: Vouched::new(0),
+            proved: 0,
+            confirmed: 0,
+            claim: None,
+            claims_lost: (0, 0),
+            withdrawn: None,
+            stalled_until: Instant::ZERO,
             gaps: Gaps::with_capacity(config.max_gaps),
             held: Held::with_capacity(runs),
             transit: List::EMPTY,
@@ -163,6 +186,13 @@ impl Space {
         self.believed = settled;
         self.due = settled;
         self.vouch_anew(settled);
+        self.brought = Vouched::new(settled);
+        self.proved = settled;
+        self.confirmed = settled;
+        self.claim = None;
+        self.claims_lost = (0, 0);
+        self.withdrawn = None;
+        self.stalled_until = Instant::ZERO;
         self.last_useful = Instant::ZERO;
     }
 
@@ -199,32 +229,6 @@ impl Space {
     /// Whether pieces wait to be delivered in this drain.
     pub(super) fn has_waiting(&self) -> bool {
         !self.transit.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
-    }
-
-    /// Nothing is vouched for past `reached`.
-    pub(super) fn vouch_anew(&mut self, reached: u64) {
-        self.vouched = Vouched::new(reached);
-        self.sent = Vouched::new(reached);
-    }
-
-    /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
-    /// it: further than enough datagrams said. What lies ahead by the word of too few of them, as
-    /// [`Space::believed`] may, does not hide that.
-    pub(super) fn vouch(&mut self, kind: Kind, last: u64, enough: u8) -> bool {
-        if self.is_clean() {
-            self.vouched = Vouched::new(self.settled);
-            // Answers may have settled what a line that is behind them still has to send.
-            if self.ending.is_none() {
-                self.sent = Vouched::new(self.settled);
-            }
-        }
-        self.vouched.reach(last);
-        if kind == Kind::EndOfSession {
-            return false;
-        }
-        let moves_on = last > self.sent.by(enough);
-        self.sent.reach(last);
-        moves_on
     }
 
     /// Remembers what was told as lost.
@@ -282,41 +286,10 @@ impl Space {
         }
     }
 
-    fn put_off_from(&mut self, first: u64) {
+    pub(super) fn put_off_from(&mut self, first: u64) {
         self.gaps.put_off(first);
         self.tracked = first - 1;
         self.due = self.due.min(self.tracked);
-    }
-
-    /// The number up to which the session surely reaches: enough datagrams say so, or what came was
-    /// delivered.
-    pub(super) fn surely(&self, config: &Config) -> u64 {
-        let delivered = match config.delivery {
-            Delivery::Ordered => self.settled,
-            Delivery::Arrival => {
-                let missing = self.gaps.missing().iter().rev();
-                missing.fold(self.tracked, |edge, range| match range.last == edge {
-                    true => range.first - 1,
-                    false => edge,
-                })
-            }
-        };
-        self.vouched.by(config.believe_after).max(delivered).min(self.believed)
-    }
-
-    /// The session ends with `last`: what too few datagrams said lies behind it never was.
-    pub(super) fn end_at(&mut self, last: u64, store: &mut Store) {
-        self.end = Some(last);
-        self.believed = last.max(self.settled);
-        if self.tracked <= self.believed {
-            return;
-        }
-        let mut behind = self.believed + 1;
-        while self.held.last().is_some_and(|held| held > self.believed) {
-            let Some(piece) = self.held.drop_furthest(store) else { break };
-            behind = behind.min(piece.first);
-        }
-        self.put_off_from(behind);
     }
 
     /// The first number of the piece that lies furthest out.
@@ -354,39 +327,51 @@ impl Space {
         }
     }
 
-    /// When the lowest missing range is given up; `None` while nothing is missing or its far side
-    /// is not vouched for.
-    pub(super) fn give_up_at(&self, config: &Config) -> Option<Instant> {
-        self.verdict(config).map(|(at, _)| at)
+    /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
+    pub(super) fn give_up_at(&self, lines: &Lines, config: &Config) -> Option<Instant> {
+        let verdict = self.verdict(lines, config).map(|(at, _)| at);
+        verdict.or_else(|| self.stalled_at(lines, config))
     }
 
-    /// When the lowest missing range is given up, and by which rule.
-    fn verdict(&self, config: &Config) -> Option<(Instant, LossReason)> {
+    /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
+    fn verdict(&self, lines: &Lines, config: &Config) -> Option<(Instant, LossReason)> {
         let range = self.gaps.missing().first()?;
         if range.value.lost {
             return Some((Instant::ZERO, LossReason::Unanswered));
         }
+        let aged = match self.standing(range, config).1 {
+            Standing::Proved => Some(self.verdict_by_age(range, config)),
+            Standing::ClaimedOnly => {
+                let at = self.uncontradicted_at(self.open_since(range), config);
+                let at = self.closing.map_or(at, |closing| closing.min(at));
+                return Some((at, LossReason::ClaimedOnly));
+            }
+            Standing::Near => {
+                Some((self.silent_at(self.open_since(range), lines, config), LossReason::GivenUp))
+            }
+            Standing::Unconfirmed => None,
+        };
         let closing = self.closing.map(|closing| (closing, LossReason::SessionLeft));
-        let aged = self.is_vouched(range.last, config).then(|| self.verdict_by_age(range, config));
         closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
     }
 
     fn verdict_by_age(&self, range: &MissingRange, config: &Config) -> (Instant, LossReason) {
-        let opened = self.gaps.opened(range);
-        let quiet = (opened.max(self.last_useful) + self.give_up, LossReason::GivenUp);
-        let stalled = config.max_stall.map(|stall| (opened + stall, LossReason::Stalled));
+        let quiet = (self.open_since(range) + self.give_up, LossReason::GivenUp);
+        let stall = |stall| (self.gaps.opened(range) + stall, LossReason::Stalled);
+        let stalled = config.max_stall.map(stall);
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
-    /// Whether enough datagrams say that a number exists for it to become lost.
-    pub(super) fn is_vouched(&self, last: u64, config: &Config) -> bool {
-        self.end.is_some() || last <= self.vouched.by(config.believe_after)
+    /// Since when a range is missing and no answer was useful.
+    pub(super) fn open_since(&self, range: &MissingRange) -> Instant {
+        self.gaps.opened(range).max(self.last_useful)
     }
 
     /// Gives up the lowest missing numbers, if their time has come and delivery is there.
     pub(super) fn lose(
         &mut self,
         now: Instant,
+        lines: &Lines,
         config: &Config,
         stats: &mut Stats,
     ) -> Option<Loss> {
@@ -394,8 +379,9 @@ impl Space {
         if first - 1 != self.settled {
             return None;
         }
-        let due = |space: &Self| space.verdict(config).filter(|(at, _)| *at <= now);
+        let due = |space: &Self| space.verdict(lines, config).filter(|(at, _)| *at <= now);
         let (_, reason) = due(self)?;
+        let claimed_only = reason == LossReason::ClaimedOnly;
         let mut lost = None;
         while due(self).is_some_and(|(_, of_this)| of_this == reason) {
             let next = self.settled.checked_add(1)?;
@@ -403,15 +389,23 @@ impl Space {
             else {
                 break;
             };
-            let (_, last) = self.gaps.abandon_first(range.last)?;
+            let (last, _) = self.standing(range, config);
+            let (_, last) = self.gaps.abandon_first(last)?;
             self.settled = last;
             lost = Some(last);
+            if claimed_only {
+                let (before, until) = self.claims_lost;
+                self.claims_lost = (if until == next - 1 { before } else { next - 1 }, last);
+            }
         }
         if config.delivery == Delivery::Arrival {
             self.settle();
         }
         let last = lost?;
         stats.lost = stats.lost.saturating_add(last - first + 1);
+        if claimed_only {
+            stats.lost_claimed_only = stats.lost_claimed_only.saturating_add(last - first + 1);
+        }
         self.remember_lost(first, last);
         Some(Loss { first, last, reason })
     }
@@ -433,6 +427,8 @@ impl Space {
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
         self.believed = self.believed.max(settled);
+        self.proved = self.proved.max(settled);
+        self.confirmed = self.confirmed.max(settled);
         if self.held.is_empty() {
             self.settle();
         }

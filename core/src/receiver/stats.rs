@@ -9,6 +9,8 @@ pub struct Stats {
     pub delivered: u64,
     /// Messages told as lost.
     pub lost: u64,
+    /// Those of them that no data and no server spoke of, only heartbeats and ends.
+    pub lost_claimed_only: u64,
     /// Gaps opened.
     pub gaps: u64,
     /// Gaps of which lines brought every message.
@@ -19,7 +21,7 @@ pub struct Stats {
     pub requests: u64,
     /// Messages asked for, each as often as it was asked for.
     pub requested_messages: u64,
-    /// Requests that no longer matter because lines filled what was asked.
+    /// Requests that no longer matter because lines filled what was asked, or it was withdrawn.
     pub requests_cancelled: u64,
     /// Requests that were not answered in time.
     pub requests_timed_out: u64,
@@ -48,7 +50,10 @@ pub struct Stats {
     pub put_off_for_gaps: u64,
     /// Packets that put forward a candidate which was not believed then.
     pub unbelieved: u64,
-    /// Ends of session that contradicted messages believed to exist, and those revoked by data.
+    /// Claims of heartbeats and ends that were withdrawn because the feed contradicted them, or ended.
+    pub claims_withdrawn: u64,
+    /// Ends of session that contradicted messages believed to exist, and those revoked by data or
+    /// withdrawn.
     pub ends_refused: u64,
     /// Messages copied into blocks of the receiver's own.
     pub copied_packets: u64,

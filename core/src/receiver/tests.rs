@@ -12,6 +12,8 @@ use crate::{Duration, Session};
 mod claims;
 mod limits;
 mod restarts;
+mod silence;
+mod withdrawn;
 
 pub(super) const S: Session = Session::new(*b"SESSION001");
 const A: LineId = LineId(0);

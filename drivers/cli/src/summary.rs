@@ -65,6 +65,8 @@ pub(crate) struct Received {
     pub(crate) lost_ranges: Ranges,
     /// How many messages were lost for which reason.
     pub(crate) lost_reasons: BTreeMap<String, u64>,
+    /// Claims of heartbeats and ends that the feed contradicted.
+    pub(crate) claims_withdrawn: u64,
     /// Ranges that were neither delivered nor lost when receiving ended.
     pub(crate) missing_ranges: Ranges,
     /// How often the sender of a line started over.
@@ -269,6 +271,7 @@ impl Received {
             lost: count(|tally| tally.lost.messages()),
             lost_ranges: tally.map(|tally| tally.lost.clone()).unwrap_or_default(),
             lost_reasons: reasons.map(|(reason, lost)| (reason.to_string(), *lost)).collect(),
+            claims_withdrawn: count(|tally| tally.claims_withdrawn),
             missing_ranges,
             regressions: count(|tally| tally.regressions),
             gaps: count(|tally| tally.gaps),
@@ -367,6 +370,13 @@ impl Received {
             table.row(
                 "regressed",
                 format!("a sender started over {}", plural(self.regressions, "time")),
+            );
+        }
+        if self.claims_withdrawn > 0 {
+            let claims = plural(self.claims_withdrawn, "claim");
+            table.row(
+                "withdrawn",
+                format!("{claims} of heartbeats or ends that the feed contradicted"),
             );
         }
         let Unwanted { unknown_answers, foreign_answers, malformed_answers, .. } = self.unwanted;

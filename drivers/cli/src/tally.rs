@@ -43,6 +43,10 @@ pub(crate) struct Tally {
     /// How often the sender of a line started over, and how the last time.
     pub(crate) regressions: u64,
     pub(crate) regressed: Option<Regressed>,
+    /// How often a claim of heartbeats or ends was withdrawn.
+    pub(crate) claims_withdrawn: u64,
+    /// The range that is stalled, and whether that was said.
+    stalled: Option<((u64, u64), bool)>,
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
@@ -71,6 +75,8 @@ impl Tally {
             lost_by: Vec::new(),
             regressions: 0,
             regressed: None,
+            claims_withdrawn: 0,
+            stalled: None,
             gaps: 0,
             gaps_filled_by_line: 0,
             gaps_filled_by_request: 0,
@@ -113,6 +119,13 @@ impl Tally {
                 each.collect::<Vec<_>>().join(", ")
             }
         }
+    }
+
+    /// The range that is stalled, unless that was said.
+    pub(crate) fn take_stalled(&mut self) -> Option<(u64, u64)> {
+        let (range, said) = self.stalled.as_mut().filter(|(_, said)| !said)?;
+        *said = true;
+        Some(*range)
     }
 
     /// Takes `first..=last` out of the gaps that are open.
@@ -305,6 +318,20 @@ impl<C: Consumer> Sink for Ledger<C> {
                     }
                 }
             }
+            Command::Withdrawn { session, first, last } => {
+                if let Some(tally) = self.of(session) {
+                    tally.claims_withdrawn += 1;
+                    tally.close(first, last);
+                }
+            }
+            Command::Stalled { session, first, last } => {
+                let range = (first, last);
+                if let Some(tally) = self.of(session)
+                    && tally.stalled.is_none_or(|(of, _)| of != range)
+                {
+                    tally.stalled = Some((range, false));
+                }
+            }
             Command::Halted { .. } => self.halted = true,
             Command::SequenceRegressed { line, session, highest, seen } => {
                 if let Some(tally) = self.of(session) {
@@ -330,7 +357,7 @@ pub(crate) fn line_name(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gapless_core::receiver::{LineId, LossReason, Origin};
+    use gapless_core::receiver::{LineId, Origin};
 
     const SESSION: Session = Session::new(*b"S         ");
 
@@ -409,6 +436,27 @@ mod tests {
         ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
         ledger.notice(lost(8, 10));
         assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 7), (11, 20)]);
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_not_missing() {
+        let mut ledger = ledger(false);
+        ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
+        ledger.notice(Command::Withdrawn { session: SESSION, first: 8, last: 20 });
+        let tally = ledger.oldest().unwrap();
+        assert_eq!((tally.missing().as_slice(), tally.claims_withdrawn), (&[(5, 7)][..], 1));
+    }
+
+    #[test]
+    fn a_range_that_is_stalled_again_is_not_said_again() {
+        let mut ledger = ledger(false);
+        let stalls = |ledger: &mut Ledger<Taken>, last| {
+            ledger.notice(Command::Stalled { session: SESSION, first: 5, last });
+            ledger.tallies_mut().next().unwrap().take_stalled()
+        };
+        assert_eq!(stalls(&mut ledger, 9), Some((5, 9)));
+        assert_eq!(stalls(&mut ledger, 9), None);
+        assert_eq!(stalls(&mut ledger, 12), Some((5, 12)));
     }
 
     #[test]

@@ -49,6 +49,7 @@ enum Kind {
     MalformedAnswers,
     Unsent,
     PutOff,
+    Withdrawn,
 }
 
 /// When something was said last, and how much there was of it then.
@@ -265,6 +266,12 @@ impl Watch {
                     plural(count, "message")
                 )
             });
+            if let Some((first, last)) = tally.take_stalled() {
+                say(format!(
+                    "waiting for messages {first} to {last} of session {session}: all lines are silent, \
+                     and too few packets spoke of them"
+                ));
+            }
             if let Some(regressed) = tally.regressed {
                 self.count(Kind::Regressed(session), tally.regressions, say, |_| {
                     format!("regressed: {}", regressed.words(session))
@@ -317,6 +324,12 @@ impl Watch {
         });
         self.count(Kind::Unsent, sent.dropped(), say, |count| {
             format!("{} could not be sent{}", plural(count, "request"), why_unsent(&sent))
+        });
+        self.count(Kind::Withdrawn, stats.claims_withdrawn, say, |count| {
+            format!(
+                "{} withdrawn: heartbeats or ends spoke of messages, and the feed goes on before them",
+                plural(count, "claim")
+            )
         });
         let put_off = stats.put_off_for_memory + stats.put_off_for_gaps;
         self.count(Kind::PutOff, put_off, say, |count| {

@@ -44,6 +44,11 @@ impl Numbers {
         self.after(from).map(|(a, _)| a.max(from))
     }
 
+    /// The highest number.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.0.last().map(|&(_, last)| last)
+    }
+
     /// How many numbers there are.
     pub(super) fn count(&self) -> u64 {
         self.0.iter().map(|(a, b)| b - a + 1).sum()

@@ -42,7 +42,9 @@ impl Trace {
             Command::Halted { .. }
             | Command::LineUp(_)
             | Command::LineDown(_)
-            | Command::SequenceRegressed { .. } => return,
+            | Command::SequenceRegressed { .. }
+            | Command::Stalled { .. }
+            | Command::Withdrawn { .. } => return,
         };
         self.tell(now, fact);
     }

@@ -67,12 +67,13 @@ pub(super) enum Op {
         shape: Shape,
         from: From,
     },
-    /// A well-formed packet that no sender sent.
+    /// A well-formed packet that no sender sent, so often.
     Forged {
         session: u8,
         line: u8,
         place: Place,
         kind: Kind,
+        times: u8,
     },
     /// Bytes that are no packet.
     Garbage {
@@ -320,6 +321,7 @@ fn op(u: &mut Unstructured<'_>, world: World, large: bool) -> Result<Op> {
             line: line(u)?,
             place: u.arbitrary()?,
             kind: u.arbitrary()?,
+            times: if u.ratio(1, 3)? { u.int_in_range(2..=4)? } else { 1 },
         },
         65..=66 => Op::Garbage {
             line: line(u)?,

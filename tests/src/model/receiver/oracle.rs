@@ -1,6 +1,8 @@
 //! What must be true of everything that a receiver says, whatever it was given. Derived from the
 //! rules, not from the code: it keeps no queues and no timers, only what was said and what came.
 
+mod claims;
+
 use gapless_core::receiver::{
     Batch, Command, Config, Delivery, Event, LineId, LossReason, OnLoss, Origin, Receiver,
     ServerId, SessionEnd, Source, Start, Stats,
@@ -129,6 +131,7 @@ impl Oracle {
             }
         }
         self.check_gaps(matches!(step, Step::Timeout { .. }));
+        self.check_silence(matches!(step, Step::Timeout { .. }), said);
         self.check_lines(matches!(step, Step::Timeout { .. }));
         self.check_counters(receiver, stats);
         self.check_checkpoint(receiver);
@@ -153,7 +156,8 @@ impl Oracle {
             Step::Datagram { source, bytes, .. } => self.take_datagram(*source, bytes, stats),
             Step::Timeout { .. } => (),
             Step::Change(Event::AddLine(line)) => {
-                self.lines.entry(*line).or_default();
+                let anything = self.now;
+                self.lines.entry(*line).or_insert(Line { anything, ..Line::default() });
             }
             Step::Change(Event::RemoveLine(line)) => {
                 self.lines.remove(line);
@@ -211,6 +215,7 @@ impl Oracle {
     fn take_datagram(&mut self, source: Source, bytes: &[u8], stats: &Stats) {
         let before = &self.before;
         let dropped = self.is_put_off(stats)
+            || stats.claims_withdrawn != before.claims_withdrawn
             || stats.unbelieved != before.unbelieved
             || stats.malformed_answers != before.malformed_answers
             || stats.ends_refused != before.ends_refused;
@@ -262,6 +267,9 @@ impl Oracle {
         if is_line && !is_server {
             track.believed = track.believed.max(last);
         }
+        if first <= last && (is_line || is_server) && !dropped {
+            track.brought = track.brought.max(last.min(track.believed));
+        }
         // What an answer brings beyond the live edge need not be kept.
         let kept = last.min(track.believed);
         let is_heard = is_line || is_server && line.is_none();
@@ -307,6 +315,10 @@ impl Oracle {
                 assert!(line.up && silent, "{command:?} at {:?}: {line:?}", self.now);
                 line.up = false;
             }
+            Command::Withdrawn { session, first, last } => {
+                self.hear_withdrawn(*session, *first, *last);
+            }
+            Command::Stalled { session, first, last } => self.hear_stalled(*session, *first, *last),
             Command::SequenceRegressed { line, highest, seen, .. } => {
                 assert!(seen <= highest && self.lines.contains_key(line), "{command:?}");
             }
@@ -436,7 +448,7 @@ impl Oracle {
         assert_eq!(track.gaps.iter().find(overlaps).map(|gap| gap.first), None, "a gap twice");
         track.believed = track.believed.max(last);
         let cut = track.ends.is_some_and(|end| end < last);
-        track.gaps.push(Gap { first, last, opened, vouched, lost: false, cut });
+        track.gaps.push(Gap { first, last, opened, vouched, lost: false, shortened: false, cut });
         self.counted.gaps += 1;
     }
 
@@ -451,7 +463,8 @@ impl Oracle {
         let gap = track.gaps.remove(found.expect("only what was opened is filled"));
         assert!(!gap.lost, "{gap:?} is filled, though some of it was lost");
         if !gap.cut {
-            assert_eq!(now.since(gap.opened), after);
+            let open = now.since(gap.opened);
+            assert!(after == open || gap.shortened && after < open, "{gap:?} after {after:?}");
             assert!(
                 track.given.covers(first, last),
                 "{gap:?} is filled, though something is missing"
@@ -459,13 +472,6 @@ impl Oracle {
             assert_eq!(by, last - first + 1, "who filled {gap:?}");
         }
         self.counted.filled += 1;
-    }
-
-    /// How long what is missing is waited for.
-    fn give_up(&self) -> Duration {
-        let is_alone = self.lines.len() < 2 && self.servers.is_empty();
-        let default = if is_alone { self.config.max_reorder_delay } else { Duration::from_secs(5) };
-        self.config.give_up.unwrap_or(default)
     }
 
     fn hear_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
@@ -481,6 +487,8 @@ impl Oracle {
         };
         let attempts = self.asked.iter().filter(asked).count();
         let since_useful = if self.world == World::Hostile { Instant::ZERO } else { useful };
+        let patience = self.patience();
+        self.check_reason(session, (first, last), reason);
         let track = self.open(session);
         assert!(track.start.is_some_and(|start| start <= first) && first <= last);
         assert!(!track.settled.intersects(first, last), "lost {first}..={last} is settled already");
@@ -495,6 +503,9 @@ impl Oracle {
                 LossReason::Unanswered => attempts >= max_attempts.into(),
                 LossReason::SessionLeft => is_replaced,
                 LossReason::NobodyToAsk => false,
+                LossReason::ClaimedOnly => {
+                    is_replaced || now.since(gap.opened.max(since_useful)) >= patience
+                }
             };
             assert!(
                 may || gap.cut,
@@ -511,19 +522,23 @@ impl Oracle {
         let (now, useful, halted) = (self.now, self.useful, self.halted);
         let exact = timed_out && self.world == World::Impatient && !halted;
         let (give_up, believe_after) = (self.give_up(), self.config.believe_after);
+        let (patience, heard) = (self.patience(), self.last_heard());
         for track in self.tracks.values_mut() {
             for gap in track.gaps.iter().filter(|gap| !gap.cut && !gap.lost) {
                 let is_complete = track.delivered.covers(gap.first, gap.last);
                 assert!(!is_complete, "{gap:?} is complete and not filled");
             }
-            let Track { gaps, given, settled, .. } = track;
+            let Track { gaps, given, settled, brought, .. } = track;
             // Those are not told as filled; what came of them may have been dropped again.
             let is_over = |gap: &Gap| missing(gap, &Numbers::default(), settled).is_none();
             gaps.retain(|gap| !(gap.cut || gap.lost) || !is_over(gap));
             let is_due = |gap: &&Gap| {
-                !gap.cut
-                    && gap.vouched > believe_after.into()
-                    && now.since(gap.opened.max(useful)) >= give_up
+                let since = gap.opened.max(useful);
+                let is_old = match gap.last < *brought {
+                    true => now.since(since) >= give_up,
+                    false => now.since(since.max(heard)) >= patience,
+                };
+                !gap.cut && gap.vouched > believe_after.into() && is_old
             };
             for gap in gaps.iter().filter(is_due).filter(|_| exact) {
                 let waits = missing(gap, given, settled);

@@ -129,9 +129,9 @@ impl<'a> Run<'a> {
                 }
             }
             Op::Answer { nth, shape, from } => self.answer(*nth, *shape, *from),
-            Op::Forged { session, line, place, kind } => {
+            Op::Forged { session, line, place, kind, times } => {
                 let bytes = self.forge((*session).into(), *place, *kind);
-                self.line(*line, Wrap::Exact, bytes);
+                (0..*times).for_each(|_| self.line(*line, Wrap::Exact, bytes.clone()));
             }
             Op::Garbage { line, peer, bytes, long } => {
                 let bytes: Vec<_> =

@@ -25,6 +25,8 @@ pub(super) struct Track {
     pub(super) evidence: u64,
     /// The highest number that is believed to exist, as far as can be told from outside.
     pub(super) believed: u64,
+    /// The highest number that data brought which was believed.
+    pub(super) brought: u64,
     /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
     pub(super) spoken: BTreeSet<u64>,
     pub(super) gaps: Vec<Gap>,
@@ -40,6 +42,8 @@ pub(super) struct Gap {
     /// How many datagrams of lines came from behind it.
     pub(super) vouched: u32,
     pub(super) lost: bool,
+    /// Its far end was withdrawn: the rest may have been filled long ago.
+    pub(super) shortened: bool,
     /// Partly advanced over, or put off: only the safe half of the rules holds.
     pub(super) cut: bool,
 }

@@ -1,0 +1,316 @@
+//! How far a session reaches, and by whose word: what data proves, what enough datagrams or a server
+//! vouch for, and what heartbeats and ends alone claim.
+//!
+//! ```text
+//! settled ........ proved ........ believed
+//!        data says so     claimed only
+//! ```
+//!
+//! A claim that nothing bears out is withdrawn when the feed contradicts it, and lost when nothing
+//! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
+
+use super::candidate::Vouched;
+use super::config::{Config, Delivery};
+use super::event::LineId;
+use super::gaps::MissingRange;
+use super::line::{Lines, bit};
+use super::space::Space;
+use super::store::Store;
+use crate::wire::mold::Kind;
+use crate::{Duration, Instant};
+
+/// How many numbers ahead the silence of all lines confirms what the data of too few datagrams says.
+const CONFIRMED_BY_SILENCE: u64 = 1_024;
+/// Nothing is settled by silence sooner: a feed that has nothing to say sends heartbeats meanwhile,
+/// one a second.
+const HEARTBEATS: Duration = Duration::from_secs(3);
+
+/// The claim of heartbeats and ends that there is more than data proves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// The number that data proved when it was made: where the feed goes on if the claim is false.
+    place: u64,
+    /// When a packet last supported it.
+    supported: Instant,
+    /// When a packet last contradicted it.
+    contradicted: Instant,
+    /// The packets that contradicted it since, the highest number that they claimed, and their lines.
+    votes: u8,
+    agreed: u64,
+    lines: u32,
+}
+
+impl Claim {
+    const fn new(now: Instant, place: u64) -> Self {
+        let contradicted = Instant::ZERO;
+        Self { place, supported: now, contradicted, votes: 0, agreed: 0, lines: 0 }
+    }
+
+    /// Takes note of a packet that claims less. What may have been on its way since before the claim,
+    /// and copies of what came before it, say nothing.
+    fn contradict(&mut self, now: Instant, kind: Kind, last: u64, line: LineId, config: &Config) {
+        let goes_on = if kind == Kind::Data { last > self.place } else { last >= self.place };
+        if goes_on && now.since(self.supported) > config.max_reorder_delay {
+            self.contradicted = now;
+            self.votes = self.votes.saturating_add(1);
+            self.agreed = self.agreed.max(last);
+            self.lines |= bit(line);
+        }
+    }
+
+    /// Whether enough packets contradict it, some of each line that is `up`.
+    fn is_contradicted(&self, up: u32, enough: u8) -> bool {
+        self.votes >= enough && up != 0 && up & !self.lines == 0
+    }
+}
+
+/// What stands for the front of a missing range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// Data, and enough datagrams or a server.
+    Proved,
+    /// Enough datagrams, all of them heartbeats and ends.
+    ClaimedOnly,
+    /// Data of too few datagrams, but so near that silence confirms it.
+    Near,
+    /// Too few datagrams.
+    Unconfirmed,
+}
+
+impl Space {
+    /// The highest number that data brought, or that the embedding program speaks of.
+    pub(super) fn proved(&self) -> u64 {
+        self.proved.max(self.without_claims(self.settled))
+    }
+
+    /// The position, or where it would be if what heartbeats and ends alone claimed had not been lost.
+    fn without_claims(&self, position: u64) -> u64 {
+        let (before, last) = self.claims_lost;
+        if before < position && position <= last { before } else { position }
+    }
+
+    /// Nothing is vouched for past `reached`.
+    pub(super) fn vouch_anew(&mut self, reached: u64) {
+        self.vouched = Vouched::new(reached);
+        self.sent = Vouched::new(reached);
+    }
+
+    /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
+    /// it: further than enough datagrams said, or enough datagrams of data. What lies ahead by the
+    /// word of too few of them, as [`Space::believed`] may, or of heartbeats alone, does not hide that.
+    pub(super) fn vouch(&mut self, kind: Kind, last: u64, enough: u8) -> bool {
+        if self.is_clean() {
+            self.vouched = Vouched::new(self.settled);
+            // Answers may have settled what a line that is behind them still has to send.
+            if self.ending.is_none() {
+                self.sent = Vouched::new(self.settled);
+                self.brought = Vouched::new(self.without_claims(self.settled));
+            }
+        }
+        self.vouched.reach(last);
+        match kind {
+            Kind::EndOfSession => false,
+            Kind::Heartbeat => {
+                let moves_on = last > self.sent.by(enough);
+                self.sent.reach(last);
+                moves_on
+            }
+            Kind::Data => {
+                let moves_on = last > self.brought.by(enough);
+                self.sent.reach(last);
+                self.brought.reach(last);
+                moves_on
+            }
+        }
+    }
+
+    /// A packet of a line supports what is claimed beyond the data, or contradicts it, or claims more.
+    pub(super) fn note_claim(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        last: u64,
+        line: LineId,
+        config: &Config,
+    ) {
+        if kind == Kind::Data {
+            self.proved = self.proved().max(last);
+        }
+        let proved = self.proved();
+        if self.believed <= proved.max(self.settled) {
+            self.claim = None;
+        }
+        match &mut self.claim {
+            Some(claim) if last < self.believed => claim.contradict(now, kind, last, line, config),
+            Some(claim) => *claim = Claim::new(now, claim.place),
+            None if self.believed.max(last) > proved.max(self.settled) => {
+                self.claim = Some(Claim::new(now, proved));
+            }
+            None => {}
+        }
+    }
+
+    /// How far the session reaches if what heartbeats and ends alone claim is withdrawn now: because
+    /// enough packets contradict it, or because the session is `over` and too few supported it.
+    pub(super) fn withdrawal(&self, up: u32, over: bool, config: &Config) -> Option<u64> {
+        let enough = config.believe_after;
+        let least = self.proved().max(self.settled);
+        let contradicted = self.claim.filter(|claim| claim.is_contradicted(up, enough));
+        let to = match contradicted {
+            Some(claim) => claim.agreed,
+            None if over && self.end.is_none() => self.vouched.by(enough),
+            None => return None,
+        };
+        let to = to.max(least);
+        (self.active && to < self.believed).then_some(to)
+    }
+
+    /// Believes in nothing past `to` any more, which data does not reach. Returns whether that takes
+    /// back an end.
+    pub(super) fn withdraw(&mut self, now: Instant, to: u64, store: &mut Store) -> bool {
+        let place = self.claim.map_or(to, |claim| claim.place);
+        let before = self.withdrawn.map_or(self.believed, |(_, last)| last);
+        self.withdrawn = Some((to + 1, before.max(self.believed)));
+        self.cut(to, store);
+        self.claim = (to > self.proved().max(self.settled)).then(|| Claim::new(now, place));
+        let ending = self.ending.take_if(|ending| ending.last > to);
+        let end = self.end.take_if(|end| *end > to);
+        ending.is_some() || end.is_some()
+    }
+
+    /// The session ends with `last`: what too few datagrams said lies behind it never was.
+    pub(super) fn end_at(&mut self, last: u64, store: &mut Store) {
+        self.end = Some(last);
+        self.cut(last.max(self.settled), store);
+    }
+
+    /// Forgets what lies behind `last`.
+    fn cut(&mut self, last: u64, store: &mut Store) {
+        self.believed = last;
+        self.proved = self.proved.min(last);
+        for reached in [&mut self.vouched, &mut self.sent, &mut self.brought] {
+            reached.lower(last);
+        }
+        if self.tracked <= last {
+            return;
+        }
+        let mut behind = last + 1;
+        while self.held.last().is_some_and(|held| held > last) {
+            let Some(piece) = self.held.drop_furthest(store) else { break };
+            behind = behind.min(piece.first);
+        }
+        self.put_off_from(behind);
+    }
+
+    /// The number up to which the session surely reaches: enough datagrams of data say so, or a
+    /// server, or what came was delivered.
+    pub(super) fn surely(&self, config: &Config) -> u64 {
+        let delivered = match config.delivery {
+            Delivery::Ordered => self.settled,
+            Delivery::Arrival => {
+                let missing = self.gaps.missing().iter().rev();
+                missing.fold(self.tracked, |edge, range| match range.last == edge {
+                    true => range.first - 1,
+                    false => edge,
+                })
+            }
+        };
+        let proved = self.brought.by(config.believe_after).max(self.confirmed);
+        proved.max(self.without_claims(delivered)).min(self.believed)
+    }
+
+    /// Whether it is still open what enough datagrams claim behind `last`: an end there must wait until
+    /// that is borne out, withdrawn or lost.
+    pub(super) fn is_contested(&self, last: u64, config: &Config) -> bool {
+        let vouched = self.vouched.by(config.believe_after);
+        let claimed = if self.end.is_some() { u64::MAX } else { vouched }.min(self.believed);
+        last < claimed && self.settled < claimed
+    }
+
+    /// Whether enough datagrams say that a number exists for it to become lost.
+    fn is_vouched(&self, last: u64, config: &Config) -> bool {
+        let vouched = self.vouched.by(config.believe_after).max(self.confirmed);
+        self.end.is_some() || last <= vouched
+    }
+
+    /// Whether a number may be lost because servers leave it unanswered.
+    pub(super) fn is_proved(&self, last: u64, config: &Config) -> bool {
+        last <= self.proved() && self.is_vouched(last, config)
+    }
+
+    /// The last number of a missing range for which the same stands as for its first, and what that is.
+    pub(super) fn standing(&self, range: &MissingRange, config: &Config) -> (u64, Standing) {
+        let proved = self.proved();
+        let is_data = range.first <= proved;
+        let last = if is_data { range.last.min(proved) } else { range.last };
+        let standing = match (self.is_vouched(last, config), is_data) {
+            (true, true) => Standing::Proved,
+            (true, false) => Standing::ClaimedOnly,
+            (false, true) if self.is_near(proved, config) => Standing::Near,
+            (false, _) => Standing::Unconfirmed,
+        };
+        (last, standing)
+    }
+
+    /// Whether silence confirms what is missing at the front, up to the first data behind it.
+    fn is_near(&self, proved: u64, config: &Config) -> bool {
+        let vouched = self.vouched.by(config.believe_after).max(self.confirmed);
+        let far = vouched.saturating_add(CONFIRMED_BY_SILENCE);
+        self.missing_until(far).min(proved) <= far
+    }
+
+    /// The last number that is missing without a break from the lowest on; if it lies past `enough`, any
+    /// that does. What is missing lies in pieces once it was asked for.
+    fn missing_until(&self, enough: u64) -> u64 {
+        let mut until = 0;
+        for range in self.gaps.missing() {
+            if until > enough || (until > 0 && range.first - 1 > until) {
+                break;
+            }
+            until = range.last;
+        }
+        until
+    }
+
+    /// When what nothing contradicts is settled by that: a claim that was open since `since`.
+    pub(super) fn uncontradicted_at(&self, since: Instant, config: &Config) -> Instant {
+        let contradicted = self.claim.map_or(Instant::ZERO, |claim| claim.contradicted);
+        since.max(contradicted) + self.patience(config)
+    }
+
+    /// When the silence of all lines settles a range that was open since `since`.
+    pub(super) fn silent_at(&self, since: Instant, lines: &Lines, config: &Config) -> Instant {
+        since.max(lines.last_heard().unwrap_or_default()) + self.patience(config)
+    }
+
+    /// `give_up`, or the time in which a line would send enough heartbeats.
+    fn patience(&self, config: &Config) -> Duration {
+        self.give_up.max(config.line_timeout.min(HEARTBEATS))
+    }
+
+    /// When it is emitted next that the lowest missing range is stalled: too few datagrams claim it, and
+    /// all lines are silent.
+    pub(super) fn stalled_at(&self, lines: &Lines, config: &Config) -> Option<Instant> {
+        let range = self.gaps.missing().first().filter(|_| self.closing.is_none())?;
+        if self.standing(range, config).1 != Standing::Unconfirmed {
+            return None;
+        }
+        Some(self.stalled_until.max(self.silent_at(self.open_since(range), lines, config)))
+    }
+
+    /// The lowest missing range, if it is to be emitted now that it is stalled.
+    pub(super) fn stall(
+        &mut self,
+        now: Instant,
+        lines: &Lines,
+        config: &Config,
+    ) -> Option<(u64, u64)> {
+        let first = self.gaps.missing().first()?.first;
+        let is_due = self.stalled_at(lines, config).is_some_and(|at| at <= now);
+        if first - 1 != self.settled || !is_due {
+            return None;
+        }
+        self.stalled_until = now + self.patience(config);
+        Some((first, self.missing_until(u64::MAX)))
+    }
+}
