@@ -64,6 +64,24 @@ impl Outcome {
             Self::ReaderGone => 141,
         }
     }
+
+    /// What it is called in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+            Self::WrongProtocol => "wrong_protocol",
+            Self::RefusedTag => "refused",
+            Self::Interrupted(_) => "interrupted",
+            Self::Io | Self::Usage => "failed",
+            Self::Lost
+            | Self::Differs
+            | Self::TimedOut
+            | Self::CommandFailed
+            | Self::ReaderGone => "broken_off",
+        }
+    }
 }
 
 impl From<Outcome> for ExitCode {
@@ -191,7 +209,7 @@ impl Failure {
         }
         say(self);
         let Self { outcome, what: error, .. } = self;
-        let object = || json(&Failed { end: "failed", exit_code: outcome.code(), error });
+        let object = || json(&Failed { end: outcome.name(), exit_code: outcome.code(), error });
         match form {
             _ if self.is_in_json => {}
             Form::Words => {}

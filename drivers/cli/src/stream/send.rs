@@ -257,7 +257,7 @@ impl Sent {
     fn ended(&mut self, result: &Result<(), Failure>, elapsed: Duration) {
         let outcome =
             result.as_ref().map_or_else(|failure| failure.outcome, |()| Outcome::Complete);
-        self.end = if self.has_enough { "enough" } else { name(outcome) };
+        self.end = if self.has_enough { "enough" } else { outcome.name() };
         self.exit_code = outcome.code();
         self.error = result.as_ref().err().map(|failure| failure.what().to_owned());
         self.elapsed_seconds = elapsed.as_secs_f64();
@@ -273,23 +273,5 @@ impl Sent {
         };
         let end = if self.has_enough { "as much as was wanted" } else { "complete" };
         format!("{tag}{peer}: {bytes} bytes in {elapsed_seconds:.2} s, {end}{answer}\n")
-    }
-}
-
-/// What an end is called in JSON.
-const fn name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Complete => "complete",
-        Outcome::Unreachable => "unreachable",
-        Outcome::Untrusted => "untrusted",
-        Outcome::WrongProtocol => "wrong_protocol",
-        Outcome::RefusedTag => "refused",
-        Outcome::Interrupted(_) => "interrupted",
-        Outcome::Io | Outcome::Usage => "failed",
-        Outcome::Lost
-        | Outcome::Differs
-        | Outcome::TimedOut
-        | Outcome::CommandFailed
-        | Outcome::ReaderGone => "broken_off",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use crate::program::{Files, gapless};
+use crate::program::{Files, Program, fifo, gapless};
 
 #[test]
 fn every_command_that_fails_prints_one_object() {
@@ -51,4 +51,19 @@ fn an_object_of_a_failure_gives_way_to_what_goes_to_standard_output() {
     let object = ended.errors.lines().last().unwrap();
     let object: serde_json::Value = serde_json::from_str(object).unwrap();
     assert_eq!((&object["end"], &object["exit_code"]), (&"failed".into(), &4.into()));
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_told_apart_from_a_failure() {
+    let files = Files::new();
+    let pipe = fifo(&files, "pipe");
+    let line = format!(
+        "publish --input {pipe} --format pcap --to 127.0.0.1:9 --requests 127.0.0.1:0 --json"
+    );
+    let publish = Program::start(line.split_whitespace());
+    publish.wait_for_handler();
+    let ended = publish.stop();
+    ended.assert_code(130);
+    let json = ended.json();
+    assert_eq!((&json["end"], &json["exit_code"]), (&"interrupted".into(), &130.into()));
 }
