@@ -194,7 +194,10 @@ impl Listening<'_> {
     fn drain(&mut self, listener: &mut Listener, now: Instant) -> Instant {
         listener.drain();
         let (open, seconds) = (listener.open(), self.args.drain.as_secs_f64());
-        if open > 0 && seconds > 0.0 {
+        if open == 0 {
+            return now;
+        }
+        if seconds > 0.0 {
             let streams = if open == 1 { "1 stream has" } else { &format!("{open} streams have") };
             let words = format_args!(
                 "about to end: {streams} {seconds} s to come to an end; a second signal breaks off at once"

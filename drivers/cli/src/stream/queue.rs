@@ -58,6 +58,8 @@ pub(super) struct Queue {
     connections: BTreeMap<u64, Share>,
     last: u64,
     active: usize,
+    /// How many of those that wait could make use of a turn.
+    ready: usize,
 }
 
 impl Queue {
@@ -72,20 +74,24 @@ impl Queue {
     }
 
     /// Whether a stream waits that could make use of a turn.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.waiting.iter().any(|waiting| waiting.is_ready)
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.ready > 0
     }
 
     /// One more waits.
     pub(super) fn push(&mut self, key: u64, client: Client, is_ready: bool) {
         self.waiting.push(Waiting { key, client, is_ready });
+        self.ready += usize::from(is_ready);
         self.shares(client, |share| share.waiting += 1);
     }
 
     /// A stream that waits can make use of a turn.
     pub(super) fn ready(&mut self, key: u64) {
-        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.key == key) {
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.key == key)
+            && !waiting.is_ready
+        {
             waiting.is_ready = true;
+            self.ready += 1;
         }
     }
 
@@ -101,12 +107,17 @@ impl Queue {
     /// The stream whose turn is next: of the network with the fewest turns, and of that, of the connection with
     /// the fewest; among equals, of the one that has not had one for longest.
     pub(super) fn next(&mut self) -> Option<u64> {
+        // It is asked for at every event.
+        if self.ready == 0 {
+            return None;
+        }
         let ready = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.is_ready);
         let (at, _) = ready.min_by_key(|(_, waiting)| {
             let (network, connection) = self.of(waiting.client);
             ((network.active, network.served), (connection.active, connection.served))
         })?;
         let Waiting { key, client, .. } = self.waiting.remove(at);
+        self.ready -= 1;
         self.active += 1;
         self.last += 1;
         let last = self.last;
@@ -121,6 +132,7 @@ impl Queue {
     /// A stream whose turn it was could not begin: it is the first of its connection again.
     pub(super) fn put_back(&mut self, key: u64, client: Client) {
         self.waiting.insert(0, Waiting { key, client, is_ready: true });
+        self.ready += 1;
         self.active -= 1;
         self.shares(client, |share| {
             share.waiting += 1;
@@ -136,7 +148,7 @@ impl Queue {
             self.active -= 1;
             self.shares(client, |share| share.active -= 1);
         } else if let Some(at) = self.waiting.iter().position(|other| other.key == key) {
-            self.waiting.remove(at);
+            self.ready -= usize::from(self.waiting.remove(at).is_ready);
             self.shares(client, |share| share.waiting -= 1);
         }
     }
@@ -215,7 +227,9 @@ mod tests {
         waiting.push(7, client(1, 1), false);
         assert_eq!((waiting.next(), waiting.is_wanted()), (None, false));
         waiting.ready(7);
+        waiting.ready(7);
         assert_eq!((waiting.is_wanted(), waiting.next()), (true, Some(7)));
+        assert!(!waiting.is_wanted());
     }
 
     #[test]
