@@ -10,6 +10,7 @@ use quinn_proto::EcnCodepoint;
 
 use crate::Error;
 use crate::endpoint::{self, Endpoint, Handler, plain};
+use crate::error_queue::Undelivered;
 use crate::outgoing::Outgoing;
 use crate::socket::{Slots, Socket, SocketStats};
 
@@ -25,11 +26,14 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Config {
     /// The address to bind; port 0 lets the system choose. The unspecified IPv6 address takes IPv4 too.
     pub bind: SocketAddr,
-    /// The endpoint.
+    /// The endpoint: of [`endpoint_config`](crate::tls::endpoint_config). One that nobody can connect to asks
+    /// the system for what ICMP messages say ([`Event::SendFailed`](crate::Event::SendFailed)).
     pub endpoint: endpoint::Config,
-    /// The socket's receive buffer, in bytes. Zero leaves the system's default.
+    /// The socket's receive buffer, in bytes; the system may give less without a word (`net.core.rmem_max`).
+    /// Zero leaves the system's default. [`Config::new`] sets 1 MiB.
     pub receive_buffer: usize,
-    /// The socket's send buffer, in bytes. Zero leaves the system's default.
+    /// The socket's send buffer, in bytes; the system may give less without a word (`net.core.wmem_max`). Zero
+    /// leaves the system's default, and so does [`Config::new`].
     pub send_buffer: usize,
 }
 
@@ -102,7 +106,10 @@ impl Driver {
         registry: Registry,
         token: Token,
     ) -> Result<Self, Error> {
-        let mut socket = Socket::bind(config.bind, config.receive_buffer, config.send_buffer)?;
+        // Whom one connects to may not be there; whoever connects to us is, and could make up reports.
+        let is_client = config.endpoint.server.is_none();
+        let Config { bind, receive_buffer, send_buffer, .. } = config;
+        let mut socket = Socket::bind(bind, receive_buffer, send_buffer, is_client)?;
         socket.register(&registry, token).map_err(Error::Poll)?;
         Ok(Self {
             endpoint: Endpoint::new(config.endpoint),
@@ -181,7 +188,7 @@ impl Driver {
         if event.token() != self.token {
             return false;
         }
-        self.note(event.is_readable(), event.is_writable());
+        self.note(event.is_readable(), event.is_writable(), event.is_error());
         true
     }
 
@@ -208,9 +215,11 @@ impl Driver {
         self.socket.sent
     }
 
-    const fn note(&mut self, is_readable: bool, is_writable: bool) {
-        self.socket.is_readable |= is_readable;
+    const fn note(&mut self, is_readable: bool, is_writable: bool, has_reports: bool) {
+        // Reports are read first, in the same go.
+        self.socket.is_readable |= is_readable | has_reports;
         self.socket.is_writable |= is_writable;
+        self.socket.has_reports |= has_reports;
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
@@ -219,12 +228,13 @@ impl Driver {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             result => result.map_err(Error::Poll)?,
         }
-        let (mut is_readable, mut is_writable) = (false, false);
+        let (mut is_readable, mut is_writable, mut has_reports) = (false, false, false);
         for event in &*events {
             is_readable |= event.is_readable();
             is_writable |= event.is_writable();
+            has_reports |= event.is_error();
         }
-        self.note(is_readable, is_writable);
+        self.note(is_readable, is_writable, has_reports);
         Ok(())
     }
 
@@ -252,12 +262,22 @@ impl Driver {
     /// Tells what happened, and sends.
     fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) -> Result<(), Error> {
         let now = Instant::now();
+        self.report();
         while let Some(event) = self.endpoint.poll_event(now) {
             turn.events += 1;
             handler.event(&mut self.endpoint, now, event);
         }
         self.send(now);
+        // It is the next turn's to tell.
+        self.report();
         self.socket.watch(&self.registry, self.token).map_err(Error::Poll)
+    }
+
+    /// Hands over what the system could not deliver.
+    fn report(&mut self) {
+        for Undelivered { remote, os_error } in self.socket.take_undelivered() {
+            self.endpoint.send_failed(plain(remote), os_error);
+        }
     }
 
     fn send(&mut self, now: Instant) {

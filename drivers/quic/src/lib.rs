@@ -11,7 +11,12 @@
 //! * [`tls`] is who we are and whom we believe.
 //!
 //! Clients and servers are one type: an endpoint connects, and is connected to if it was given a
-//! certificate.
+//! certificate. What of other crates is in the interface is exported here: [`Bytes`], what connections are
+//! made with and end by ([`ClientConfig`], [`ConnectError`], [`ConnectionError`]), and all of
+//! [`quinn_proto`]. What connections may use is [`Transport`], what an endpoint may is [`Limits`]:
+//! `config.endpoint.transport` and `config.endpoint.limits` of a [`Config`].
+//!
+//! # A server
 //!
 //! ```no_run
 //! use std::time::{Instant, SystemTime};
@@ -53,6 +58,78 @@
 //! # }
 //! ```
 //!
+//! # A client
+//!
+//! It believes the server by the fingerprint that the one above prints, sends it one stream, and waits
+//! until all of it has arrived.
+//!
+//! ```no_run
+//! use std::time::Instant;
+//!
+//! use gapless_core::demux::{AcceptorId, Config as DemuxConfig, Direction, Registrant};
+//! use gapless_quic::tagged::{Notice, Opened, PROTOCOL, Streams};
+//! use gapless_quic::tls::{self, Keys, Trust};
+//! use gapless_quic::{Acceptors, Bytes, ClientConfig, Config, Driver, Event, StreamId, Tagged};
+//!
+//! struct Send {
+//!     left: Bytes,
+//!     end: Option<Result<(), String>>,
+//! }
+//!
+//! impl Send {
+//!     fn go_on(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+//!         // That the stream or the connection is over is an event of its own.
+//!         if streams.endpoint.write(stream, &mut self.left).is_ok() && self.left.is_empty() {
+//!             let _ = streams.endpoint.finish(stream);
+//!         }
+//!     }
+//! }
+//!
+//! impl Acceptors for Send {
+//!     fn opened(&mut self, _: &mut Streams<'_>, _: Opened) -> bool {
+//!         false
+//!     }
+//!
+//!     fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
+//!         let Notice::Event(event) = notice else { return };
+//!         match event {
+//!             Event::Connected { connection } => {
+//!                 let (way, by) = (Direction::Unidirectional, Registrant::Application);
+//!                 match streams.open(connection, way, AcceptorId(1), b"logs", by) {
+//!                     Ok(stream) => self.go_on(streams, stream),
+//!                     Err(error) => self.end = Some(Err(error.to_string())),
+//!                 }
+//!             }
+//!             Event::Writable { stream, .. } => self.go_on(streams, stream),
+//!             Event::Finished { .. } => self.end = Some(Ok(())),
+//!             Event::Stopped { code, .. } => self.end = Some(Err(format!("refused: {code:#x}"))),
+//!             Event::SendFailed { os_error, .. } => {
+//!                 let error = std::io::Error::from_raw_os_error(os_error);
+//!                 self.end = Some(Err(error.to_string()));
+//!             }
+//!             Event::Disconnected { reason, .. } => self.end = Some(Err(reason.to_string())),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pin = std::env::args().nth(1).ok_or("no fingerprint")?.parse()?;
+//! let crypto = tls::client_config(&Trust::Pinned(pin), &[PROTOCOL], None)?;
+//! let endpoint = tls::endpoint_config(&Keys::random()?, None);
+//! let mut driver = Driver::new(Config::new("[::]:0".parse()?, endpoint))?;
+//! let send = Send { left: Bytes::from_static(b"one\ntwo\n"), end: None };
+//! let mut tagged = Tagged::new(DemuxConfig::default(), Instant::now(), send)?;
+//! let (config, server) = (ClientConfig::new(crypto), "[::1]:4433".parse()?);
+//! driver.endpoint().connect(Instant::now(), config, server, "localhost")?;
+//! while tagged.acceptors().end.is_none() {
+//!     driver.turn(None, &mut tagged)?;
+//! }
+//! tagged.acceptors().end.take().unwrap_or(Ok(()))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Bytes
 //!
 //! What comes is told in chunks as they lie in packets, which are copied once out of the socket's buffer, so
@@ -66,22 +143,34 @@
 //!
 //! Connections are bounded in all and by network, handshakes by turn and in number; beyond a number of them
 //! addresses have to be validated (Retry). See [`Limits`]. 0-RTT is off.
+//!
+//! # Memory
+//!
+//! All connections of an endpoint share [`Limits::max_memory`]. What a peer is promised counts, at what it can
+//! make this side hold if it wants to: by pieces out of order, and by packets with little in them. So first
+//! windows and numbers of streams are small, and double as they are used, as long as a quarter of the memory
+//! is left; then nothing grows, and when that quarter is promised, too, clients are refused
+//! ([`endpoint::Stats`] counts both). What was promised counts until the connection is forgotten.
 
 #![deny(unsafe_code)]
 
 mod driver;
 pub mod endpoint;
 mod error;
+mod error_queue;
 mod outgoing;
 mod socket;
 pub mod tagged;
 pub mod tls;
 
+pub use bytes::Bytes;
 pub use driver::{Config, Driver, Turn};
 pub use endpoint::{
     ConnectionId, Direction, Endpoint, Event, Handler, Limits, Peer, Reason, Refusal, StreamId,
     Transport,
 };
 pub use error::Error;
+pub use quinn_proto;
+pub use quinn_proto::{ClientConfig, ConnectError, ConnectionError};
 pub use socket::SocketStats;
 pub use tagged::{Acceptors, Tagged};

@@ -11,6 +11,7 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 
 use crate::Error;
+use crate::error_queue::{self, Undelivered};
 
 /// Batches that one system call reads at most.
 const BATCHES: usize = 8;
@@ -18,6 +19,11 @@ const BATCHES: usize = 8;
 const READS_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 /// Bytes of a batch at most: the largest UDP payload, or what the kernel glues together.
 const BATCH_BYTES: usize = 64 << 10;
+/// Reports of what was not delivered that are read at once, and that are kept until they are taken.
+const REPORTS: usize = 64;
+/// What a system answers to a segmented write that its device cannot take (EIO, EINVAL): quinn-udp writes no
+/// others from then on.
+const NO_SEGMENTS: [i32; 2] = [5, 22];
 
 /// What was read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,16 +62,22 @@ pub(crate) struct Socket {
     is_watched: bool,
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
+    /// Whether there may be something in the socket's error queue.
+    pub(crate) has_reports: bool,
+    /// What was not delivered, as far as that was not taken yet.
+    undelivered: Vec<Undelivered>,
     pub(crate) received: SocketStats,
     pub(crate) sent: SocketStats,
 }
 
 impl Socket {
-    /// Binds; a buffer of 0 bytes leaves the system's.
+    /// Binds; a buffer of 0 bytes leaves the system's. With `wants_reports` the system is asked to report
+    /// what ICMP messages answer to what is sent.
     pub(crate) fn bind(
         address: SocketAddr,
         receive_buffer: usize,
         send_buffer: usize,
+        wants_reports: bool,
     ) -> Result<Self, Error> {
         let failed = |action| move |source| Error::Socket { action, address, source };
         let socket =
@@ -85,6 +97,9 @@ impl Socket {
         socket.bind(&address.into()).map_err(failed("listen"))?;
         let io = UdpSocket::from_std(socket.into());
         let state = UdpSocketState::new(UdpSockRef::from(&io)).map_err(failed("set up"))?;
+        if wants_reports {
+            state.enable_transport_errors(UdpSockRef::from(&io)).map_err(failed("set up"))?;
+        }
         let address = io.local_addr().map_err(failed("listen"))?;
         Ok(Self {
             io,
@@ -93,6 +108,8 @@ impl Socket {
             is_watched: false,
             is_readable: true,
             is_writable: true,
+            has_reports: false,
+            undelivered: Vec::new(),
             received: SocketStats::default(),
             sent: SocketStats::default(),
         })
@@ -137,6 +154,9 @@ impl Socket {
         slots: &mut Slots,
         mut take: impl FnMut(&RecvMeta, &[u8]),
     ) -> io::Result<usize> {
+        if std::mem::take(&mut self.has_reports) {
+            self.read_reports();
+        }
         let Slots { bytes, meta } = slots;
         let read = {
             let mut chunks = bytes.chunks_exact_mut(BATCH_BYTES);
@@ -152,14 +172,15 @@ impl Socket {
                 self.received.blocked += 1;
                 return Ok(0);
             }
-            // What an earlier datagram met on its way: its connection will find out.
+            // What an earlier datagram met on its way.
             Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset
-                        | io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::Interrupted
-                ) =>
+                if self.read_reports()
+                    || matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::ConnectionRefused
+                            | io::ErrorKind::Interrupted
+                    ) =>
             {
                 return Ok(0);
             }
@@ -195,16 +216,31 @@ impl Socket {
             segment_size: transmit.segment_size,
             src_ip: transmit.src_ip.map(|ip| if is_mapped { mapped_ip(ip) } else { ip }),
         };
-        self.sent.calls += 1;
-        match self.state.try_send(UdpSockRef::from(&self.io), &packet) {
+        let mut sent = self.try_send(&packet);
+        // What an earlier datagram met on its way is the answer to whatever is sent next.
+        if sent.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+            && self.read_reports()
+        {
+            sent = self.try_send(&packet);
+        }
+        match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.is_writable = false;
                 self.sent.blocked += 1;
                 return false;
             }
-            // The network's loss, of which connections find out by themselves.
-            Err(_) => {
+            // The network's loss, of which connections that are complete find out by themselves.
+            Err(error) => {
                 self.sent.failed += 1;
+                let code = error
+                    .raw_os_error()
+                    .filter(|code| transmit.segment_size.is_none() || !NO_SEGMENTS.contains(code));
+                if let Some(os_error) = code
+                    && self.undelivered.len() < REPORTS
+                {
+                    let remote = transmit.destination;
+                    self.undelivered.push(Undelivered { remote, os_error });
+                }
                 return true;
             }
             Ok(()) => {}
@@ -213,6 +249,30 @@ impl Socket {
         self.sent.datagrams += bytes.len().div_ceil(size) as u64;
         self.sent.bytes += bytes.len() as u64;
         true
+    }
+
+    fn try_send(&mut self, packet: &quinn_udp::Transmit<'_>) -> io::Result<()> {
+        self.sent.calls += 1;
+        self.state.try_send(UdpSockRef::from(&self.io), packet)
+    }
+
+    /// Reads what the system reports of what it could not deliver; whether there was anything.
+    fn read_reports(&mut self) -> bool {
+        let mut count = 0;
+        while count < REPORTS
+            && let Some(undelivered) = error_queue::next(&self.io)
+        {
+            count += 1;
+            if self.undelivered.len() < REPORTS {
+                self.undelivered.push(undelivered);
+            }
+        }
+        count > 0
+    }
+
+    /// What was not delivered since it was asked last.
+    pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        std::mem::take(&mut self.undelivered)
     }
 }
 
@@ -252,7 +312,7 @@ mod tests {
     fn a_call_that_reads_all_is_not_followed_by_one_that_reads_nothing() {
         let mut poll = Poll::new().unwrap();
         let mut events = Events::with_capacity(4);
-        let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0).unwrap();
+        let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0, false).unwrap();
         socket.register(poll.registry(), Token(1)).unwrap();
         let other = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut slots = Slots::new();
@@ -270,7 +330,7 @@ mod tests {
     fn room_is_told_of_only_while_there_was_none() {
         let mut poll = Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
-        let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0).unwrap();
+        let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0, false).unwrap();
         socket.register(&registry, Token(1)).unwrap();
         socket.watch(&registry, Token(1)).unwrap();
         assert!(!is_told_of_room(&mut poll));

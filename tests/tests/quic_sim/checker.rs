@@ -208,6 +208,7 @@ impl Checker {
                 self.counts.cut += known.map_or(0, |known| known.streams.len()) as u64;
                 self.reasons.push(reason.clone());
             }
+            Event::SendFailed { .. } => panic!("the network does not say why it loses anything"),
             Event::Opened { stream } => {
                 let connection = self.connections.get_mut(&stream.connection).expect("known");
                 assert!(connection.is_open);

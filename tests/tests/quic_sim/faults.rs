@@ -37,7 +37,7 @@ fn in_the_middle(random: &mut Random) -> Duration {
 }
 
 fn timed_out(reason: &Reason) -> bool {
-    *reason == Reason::Lost(ConnectionError::TimedOut)
+    matches!(reason, Reason::IdleTimedOut { .. })
 }
 
 /// Cuts the server off in the middle.

@@ -30,18 +30,27 @@ pub(crate) struct Lies {
     random: Mutex<Random>,
     /// Packets that lie.
     chance: Chance,
-    /// All that packets with short headers say, again and again, once it is always the same.
-    only: Mutex<Option<Vec<u8>>>,
+    /// Writes what packets with short headers say, once that is decided.
+    script: Mutex<Option<Script>>,
 }
+
+/// Writes the payload of a packet.
+type Script = Box<dyn FnMut(&mut [u8]) + Send>;
 
 impl Lies {
     pub(crate) fn new(random: Random, chance: Chance) -> Arc<Self> {
-        Arc::new(Self { random: Mutex::new(random), chance, only: Mutex::default() })
+        Arc::new(Self { random: Mutex::new(random), chance, script: Mutex::default() })
     }
 
     /// Says one thing from now on, as often as fits.
     pub(crate) fn say_only(&self, frame: &[u8]) {
-        *self.only.lock().expect("one thread") = Some(frame.to_vec());
+        let frame = frame.to_vec();
+        self.say(move |payload| repeat(&frame, payload));
+    }
+
+    /// Says what the script writes from now on.
+    pub(crate) fn say(&self, script: impl FnMut(&mut [u8]) + Send + 'static) {
+        *self.script.lock().expect("one thread") = Some(Box::new(script));
     }
 
     fn pair(self: &Arc<Self>, pair: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
@@ -55,9 +64,9 @@ impl Lies {
 
     fn tell(&self, header: &mut [u8], payload: &mut [u8]) {
         let random = &mut *self.random.lock().expect("one thread");
-        if let Some(frame) = &*self.only.lock().expect("one thread") {
+        if let Some(script) = &mut *self.script.lock().expect("one thread") {
             if header[0] & 0x80 == 0 {
-                repeat(frame, payload);
+                script(payload);
             }
             return;
         }
@@ -113,7 +122,7 @@ fn fill(random: &mut Random, mut payload: &mut [u8]) {
 }
 
 /// A number as frames have it (RFC 9000 §16), in eight bytes or one.
-fn put(frame: &mut Vec<u8>, number: u64) {
+pub(crate) fn put(frame: &mut Vec<u8>, number: u64) {
     match number {
         0..=63 => frame.push(number as u8),
         _ => frame.extend_from_slice(&(number | 3 << 62).to_be_bytes()),

@@ -14,6 +14,7 @@ mod flood;
 mod host;
 mod liar;
 mod lies;
+mod memory;
 mod null;
 mod streams;
 mod tags;

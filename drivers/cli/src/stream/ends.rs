@@ -1,6 +1,7 @@
 //! Why a connection could not be had, or is over, in words, and what that means for the program's end.
 
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
 use gapless_quic::Reason;
 use gapless_quic::tls::{Cause, Noticed, TlsFailure, explain};
@@ -9,13 +10,20 @@ use quinn_proto::{ConnectionError, TransportErrorCode};
 use super::codes;
 use crate::failure::{Failure, Outcome};
 
+/// "Message too long".
+const TOO_LARGE: i32 = 90;
+
 /// Why a connection is over that was, or was not yet, complete.
-pub(super) fn of_connection(reason: &Reason, was_connected: bool, idle: Duration) -> Failure {
+pub(super) fn of_connection(reason: &Reason, was_connected: bool) -> Failure {
+    let lost = |why: String| Failure::new(Outcome::Lost, format!("the connection is lost: {why}"));
     let error = match reason {
         Reason::Closed { .. } => {
             return Failure::new(Outcome::Lost, "the connection was closed here");
         }
-        Reason::HandshakeTimedOut { .. } => {
+        Reason::IdleTimedOut { after } if was_connected => {
+            return lost(format!("nothing came from the peer for {} s", after.as_secs_f64()));
+        }
+        Reason::HandshakeTimedOut { .. } | Reason::IdleTimedOut { .. } => {
             return Failure::unreachable("the peer does not answer");
         }
         Reason::Lost(error) => error,
@@ -23,12 +31,7 @@ pub(super) fn of_connection(reason: &Reason, was_connected: bool, idle: Duration
     if let Some(failure) = explain(error) {
         return of_tls(failure);
     }
-    let lost = |why: String| Failure::new(Outcome::Lost, format!("the connection is lost: {why}"));
     match error {
-        ConnectionError::TimedOut if was_connected => {
-            lost(format!("nothing came from the peer for {} s", idle.as_secs_f64()))
-        }
-        ConnectionError::TimedOut => Failure::unreachable("the peer does not answer"),
         ConnectionError::Reset => {
             lost("the peer does not know it any more: it was started anew".into())
         }
@@ -57,6 +60,25 @@ pub(super) fn of_connection(reason: &Reason, was_connected: bool, idle: Duration
         }
         // What a peer writes is not for a terminal to obey.
         error => lost(error.to_string().escape_debug().to_string()),
+    }
+}
+
+/// Why nothing can be sent to an address, in the system's words, and what may help.
+pub(super) fn of_send(address: SocketAddr, os_error: i32) -> Failure {
+    let error = io::Error::from_raw_os_error(os_error);
+    let failure = Failure::unreachable(format!("cannot reach {address}: {error}"));
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => failure
+            .advise("nobody listens there: see that a listener runs, and that the port is its"),
+        io::ErrorKind::PermissionDenied => failure.advise(
+            "a firewall or a route of this machine forbids it, or it is a broadcast address",
+        ),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => failure
+            .advise("see that the address is right, and that there is a way to it: `ip route get`"),
+        _ if os_error == TOO_LARGE => {
+            failure.advise("QUIC needs a way that carries packets with 1200 bytes: see its MTU")
+        }
+        _ => failure,
     }
 }
 

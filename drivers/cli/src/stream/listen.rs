@@ -66,7 +66,6 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
         max_bytes: args.max_bytes.unwrap_or(u64::MAX),
         stream_timeout: args.stream_timeout,
         exec_timeout: args.exec_timeout,
-        idle: args.idle.idle_timeout,
         signals: turns.signals.clone(),
     });
     let mut tagged = Tagged::new(demux::Config::default(), Instant::now(), listener)

@@ -53,8 +53,6 @@ pub(super) struct Settings {
     pub(super) stream_timeout: Duration,
     /// How long a command may take.
     pub(super) exec_timeout: Option<Duration>,
-    /// After what silence a connection counts as lost.
-    pub(super) idle: Duration,
     pub(super) signals: Signals,
 }
 
@@ -426,7 +424,7 @@ impl Listener {
     /// A connection is over: what came whole goes on without it.
     fn lost(&mut self, streams: &mut Streams<'_>, connection: ConnectionId, reason: &Reason) {
         let was_connected = self.connections.remove(&connection);
-        let why = ends::of_connection(reason, was_connected, self.settings.idle).what().to_owned();
+        let why = ends::of_connection(reason, was_connected).what().to_owned();
         let of = |number| StreamId { connection, number };
         let open: Vec<(StreamId, bool)> = self
             .incoming

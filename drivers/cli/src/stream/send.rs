@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use gapless_core::demux;
 use gapless_quic::tls::Fingerprint;
-use gapless_quic::{Config, Tagged, endpoint};
-use quinn_proto::ClientConfig;
+use gapless_quic::{ClientConfig, Config, Tagged, endpoint};
 use serde::Serialize;
 
 use super::answer::Answer;
@@ -80,7 +79,6 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
         },
         progress: (args.to_standard_output() && io::stdout().is_terminal())
             .then(|| progress.clone()),
-        idle: args.idle.idle_timeout,
     });
     let begin = Instant::now();
     let mut tagged = Tagged::new(demux::Config::default(), begin, sender)
@@ -167,7 +165,7 @@ impl Sending<'_> {
                 self.connect(turns, sender, now)?;
             }
             if !sender.is_open() && now >= self.deadline {
-                return Err(self.too_late(sender.is_connected()));
+                return Err(self.too_late(sender));
             }
             let keys = turns.turn(tagged)?;
             tagged.with(turns.endpoint(), Instant::now(), |streams, sender| {
@@ -216,15 +214,18 @@ impl Sending<'_> {
     }
 
     /// There is no stream at the deadline.
-    fn too_late(&self, is_connected: bool) -> Failure {
+    fn too_late(&self, sender: &Sender) -> Failure {
         let Send { url, connect_timeout, .. } = self.args;
         let seconds = connect_timeout.as_secs_f64();
-        if is_connected {
+        if sender.is_connected() {
             let words = format!("the peer lets no stream begin within {seconds} s");
             return Failure::new(Outcome::RefusedTag, words)
                 .advise("it may take none, or none of this direction: see --unidirectional");
         }
-        Failure::unreachable(format!("{url} does not answer within {seconds} s"))
+        // Another of its addresses may have said why.
+        let refusal = sender.refusal.as_ref();
+        let why = refusal.map_or(String::new(), |refusal| format!("; {}", refusal.what()));
+        Failure::unreachable(format!("{url} does not answer within {seconds} s{why}"))
             .advise("see that a listener runs there, and that UDP gets through")
     }
 }

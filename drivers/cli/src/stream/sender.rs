@@ -108,8 +108,6 @@ pub(super) struct Settings {
     pub(super) answer_name: String,
     /// What the first byte of the answer would stand behind on a terminal, and be wiped out with.
     pub(super) progress: Option<Progress>,
-    /// After what silence the connection counts as lost.
-    pub(super) idle: Duration,
 }
 
 /// Sends one stream.
@@ -117,6 +115,9 @@ pub(super) struct Sender {
     settings: Settings,
     /// Connections that may become the one.
     pub(super) attempts: Vec<ConnectionId>,
+    /// Those of them of which the system says that they cannot: the next address is tried, but they may be
+    /// what answers all the same.
+    doubtful: Vec<ConnectionId>,
     connection: Option<ConnectionId>,
     stream: Option<StreamId>,
     /// The other side, as it was when the connection was complete.
@@ -143,6 +144,7 @@ impl Sender {
         Self {
             settings,
             attempts: Vec::new(),
+            doubtful: Vec::new(),
             connection: None,
             stream: None,
             peer: None,
@@ -209,7 +211,8 @@ impl Sender {
             let _ = streams.endpoint.reset(stream, code);
             let _ = streams.endpoint.stop(stream, code);
         }
-        for connection in self.attempts.drain(..).chain(self.connection.take()) {
+        let attempts = self.attempts.drain(..).chain(self.doubtful.drain(..));
+        for connection in attempts.chain(self.connection.take()) {
             // One that is over needs no closing.
             let _ = streams.endpoint.close(streams.now, connection, code, b"");
         }
@@ -239,13 +242,13 @@ impl Sender {
 
     fn connected(&mut self, streams: &mut Streams<'_>, connection: ConnectionId) {
         let peer = streams.endpoint.peer(connection);
-        self.attempts.retain(|other| *other != connection);
+        self.forget(connection);
         if self.connection.is_some() {
             let _ = streams.endpoint.close(streams.now, connection, codes::FINE, b"");
             return;
         }
         self.connection = Some(connection);
-        for other in self.attempts.drain(..) {
+        for other in self.attempts.drain(..).chain(self.doubtful.drain(..)) {
             let _ = streams.endpoint.close(streams.now, other, codes::FINE, b"");
         }
         let protocol = peer.as_ref().and_then(|peer| peer.protocol.clone());
@@ -355,13 +358,30 @@ impl Sender {
 
     fn disconnected(&mut self, connection: ConnectionId, reason: &Reason) {
         let is_own = self.connection == Some(connection);
-        let failure = ends::of_connection(reason, is_own, self.settings.idle);
+        let failure = ends::of_connection(reason, is_own);
         if is_own {
             self.connection = None;
             self.fail(failure);
-        } else if self.attempts.contains(&connection) {
-            self.attempts.retain(|other| *other != connection);
+        } else if self.forget(connection) {
             self.refusal = Some(failure);
+        }
+    }
+
+    /// It is no attempt any more; whether it was one that there was hope for.
+    fn forget(&mut self, connection: ConnectionId) -> bool {
+        self.doubtful.retain(|other| *other != connection);
+        let before = self.attempts.len();
+        self.attempts.retain(|other| *other != connection);
+        self.attempts.len() < before
+    }
+
+    /// The system says that a connection cannot be had.
+    fn send_failed(&mut self, streams: &Streams<'_>, connection: ConnectionId, os_error: i32) {
+        if self.forget(connection)
+            && let Some(peer) = streams.endpoint.peer(connection)
+        {
+            self.doubtful.push(connection);
+            self.refusal = Some(ends::of_send(peer.address, os_error));
         }
     }
 }
@@ -380,6 +400,9 @@ impl Acceptors for Sender {
                 Event::Connected { connection } => self.connected(streams, connection),
                 Event::Disconnected { connection, reason } => {
                     self.disconnected(connection, &reason);
+                }
+                Event::SendFailed { connection, os_error } => {
+                    self.send_failed(streams, connection, os_error);
                 }
                 Event::Openable { .. } => self.open(streams),
                 Event::Writable { .. } => self.send(streams),

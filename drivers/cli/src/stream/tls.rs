@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use gapless_quic::endpoint;
 use gapless_quic::tagged::PROTOCOL;
 use gapless_quic::tls::{
     ClientAuth, ClientTrust, Identity, Keys, Trust, client_config, endpoint_config, server_config,
 };
-use quinn_proto::ClientConfig;
+use gapless_quic::{ClientConfig, endpoint};
 
 use crate::args::{Listen, Send};
 use crate::failure::Failure;
@@ -84,6 +83,7 @@ pub(super) fn listening(
     let server = server_config(identity, &[PROTOCOL], clients)?;
     let mut config = with(endpoint_config(&keys, Some(server)), args.idle.idle_timeout);
     config.limits.max_connections = args.max_connections as usize;
+    config.limits.max_memory = args.max_memory;
     Ok(config)
 }
 
@@ -108,6 +108,7 @@ pub(super) fn sending(args: &Send) -> Result<(endpoint::Config, ClientConfig), F
     identity.iter().for_each(warn);
     let crypto = client_config(&trust, &[PROTOCOL], identity.as_ref())?;
     let mut config = with(endpoint_config(&Keys::random()?, None), args.idle.idle_timeout);
+    config.limits.max_memory = args.max_memory;
     // Its own deadline is for all attempts together, and may be longer.
     config.transport.handshake_timeout = Duration::ZERO;
     Ok((config, ClientConfig::new(crypto)))

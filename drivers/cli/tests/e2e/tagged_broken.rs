@@ -38,6 +38,20 @@ fn a_sender_that_is_killed_leaves_a_part() {
 }
 
 #[test]
+fn an_end_by_silence_names_the_smaller_idle_timeout_of_both_sides() {
+    let files = Files::new();
+    let inbox = files.path("inbox");
+    let listener =
+        Listener::start(&files, &format!("--tag half --output {inbox} --idle-timeout 1"));
+    let mut sender = listener.sender("--tag half --idle-timeout 600 --answer /dev/null");
+    sender.write(b"half of it");
+    files.wait_for_length("inbox/half.000001.part", 10);
+    listener.program.kill();
+    sender.told("error: the connection is lost: nothing came from the peer for 1 s");
+    sender.wait().assert_code(1);
+}
+
+#[test]
 fn a_sender_that_is_interrupted_says_so_and_leaves_a_part() {
     let files = Files::new();
     let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "--once");

@@ -1,6 +1,6 @@
 //! `gapless stream` when it does not come to a stream: each cause has its words and its exit code.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -135,6 +135,48 @@ fn a_peer_that_does_not_answer_ends_with_5() {
         silent.address()
     );
     assert_refused(&gapless(&line), 5, "does not answer within 0.3 s");
+}
+
+/// The addresses of `localhost`, with a port of 127.0.0.1 that nobody has.
+#[cfg(target_os = "linux")]
+fn addresses_of_localhost() -> Vec<SocketAddr> {
+    let port = Port::new().free().port();
+    ("localhost", port).to_socket_addrs().unwrap().collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn that_nobody_listens_is_said_at_once_in_the_systems_words() {
+    let port = addresses_of_localhost()[0].port();
+    for host in ["127.0.0.1", "localhost"] {
+        // Longer than the test takes.
+        let line = format!(
+            "stream send quic://{host}:{port} --tag x --insecure --connect-timeout 600 \
+             --input /dev/null"
+        );
+        let ended = gapless(&line);
+        assert_refused(&ended, 5, "cannot reach");
+        assert!(ended.errors.contains("onnection refused"), "{}", ended.errors);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_further_address_of_a_name_is_tried_when_the_first_one_refuses() {
+    let files = Files::new();
+    let addresses = addresses_of_localhost();
+    let (identity, last) = (files.path("identity"), addresses[addresses.len() - 1]);
+    let mut listener = Program::start(
+        format!("stream listen --listen {last} --tag x --once --identity {identity}")
+            .split_whitespace(),
+    );
+    let fingerprint = listener.told("fingerprint");
+    let port = last.port();
+    gapless(&format!(
+        "stream send quic://localhost:{port} --tag x --input /dev/null --pin {fingerprint}"
+    ))
+    .assert_code(0);
+    listener.wait().assert_code(0);
 }
 
 #[test]

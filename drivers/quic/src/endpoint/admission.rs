@@ -72,7 +72,13 @@ impl Admission {
     }
 
     /// Judges who wants to connect, while so many wait.
-    pub(super) fn judge(&self, network: Network, is_validated: bool, waiting: usize) -> Verdict {
+    pub(super) fn judge(
+        &self,
+        network: Network,
+        is_validated: bool,
+        waiting: usize,
+        has_memory: bool,
+    ) -> Verdict {
         let of_network = self.of_network.get(&network).copied().unwrap_or(0);
         let are_many = self.handshakes + waiting >= self.limits.retry_above;
         // An address that is only claimed takes no more than half of what it may have: who claims another's
@@ -80,7 +86,8 @@ impl Admission {
         let is_used = of_network >= self.limits.max_connections_per_address / 2;
         if !is_validated && (are_many || is_used) {
             Verdict::Retry
-        } else if self.connections >= self.limits.max_connections
+        } else if !has_memory
+            || self.connections >= self.limits.max_connections
             || of_network >= self.limits.max_connections_per_address
         {
             Verdict::Refuse

@@ -39,6 +39,10 @@ impl Endpoint {
         if let Some(known) = link.streams.get_mut(&number) {
             link.credit.wrote(number, &mut known.place, written, !bytes.is_empty());
         }
+        if written > 0 {
+            let released = link.fits_send_buffer();
+            self.pool.release(released);
+        }
         self.mark_dirty(stream.connection.slot);
         Ok(written)
     }
@@ -197,6 +201,9 @@ impl Endpoint {
     fn look_for_reset(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let link = self.link(stream.connection)?;
         if let Some(inner) = stream.inner() {
+            if let Some(known) = link.streams.get_mut(&stream.number) {
+                known.hold_by_itself();
+            }
             link.look_for_reset(inner);
             self.mark_dirty(stream.connection.slot);
         }

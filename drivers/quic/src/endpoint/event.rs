@@ -85,9 +85,16 @@ pub enum Reason {
         /// How long it might take.
         after: Duration,
     },
+    /// Nothing came from the peer for so long.
+    #[error("nothing came for {after:?}")]
+    IdleTimedOut {
+        /// The idle timeout that ruled: the smaller one of both sides' (RFC 9000 §10.1), or ours as long as
+        /// the peer's was not known. Where it is less than three times the probe timeout, it lasted so long.
+        after: Duration,
+    },
     /// The peer, the path or the protocol ended it.
     #[error(transparent)]
-    Lost(#[from] ConnectionError),
+    Lost(ConnectionError),
 }
 
 /// What happened.
@@ -109,6 +116,20 @@ pub enum Event {
         connection: ConnectionId,
         /// Why.
         reason: Reason,
+    },
+    /// The system cannot deliver what was sent to a peer that has not answered yet: its network or its host
+    /// cannot be reached, nobody listens at its port, sending there is not permitted, or a packet is too
+    /// large for the way. Emitted at most once for each connection that is made here.
+    ///
+    /// It ends nothing: the report may be an ICMP message that somebody forged, and the peer may be there a
+    /// moment later, so that the connection goes on trying until
+    /// [`handshake_timeout`](super::Transport::handshake_timeout). Whoever has another address tries that
+    /// now. Of a peer that has answered, such reports are ignored (RFC 9000 §14.2.1).
+    SendFailed {
+        /// To whom.
+        connection: ConnectionId,
+        /// The system's error number: [`std::io::Error::from_raw_os_error`] has the words.
+        os_error: i32,
     },
     /// The peer opened a stream.
     Opened {
@@ -204,6 +225,7 @@ impl Event {
             | Self::Closed { stream, owner } => Some((stream, owner)),
             Self::Connected { .. }
             | Self::Disconnected { .. }
+            | Self::SendFailed { .. }
             | Self::Openable { .. }
             | Self::Datagram { .. }
             | Self::DatagramsWritable { .. } => None,

@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use quinn_proto::{Connection, Dir, EndpointEvent, StreamEvent};
+use quinn_proto::{Connection, ConnectionError, Dir, EndpointEvent, StreamEvent, VarInt};
 
 use super::admission::Network;
-use super::config::Handshake;
+use super::config::{Handshake, Transport};
 use super::credit::Credit;
 use super::event::{ConnectionId, Direction, Event, Reason, StreamId};
+use super::pool::{self, Pool, Share};
 use super::stream::{Stream, Told};
+
+/// The shortest time within which half of a window must have come for it to be too small.
+const FAST: Duration = Duration::from_millis(50);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,15 +70,38 @@ pub(super) struct Link {
     pub(super) credit: Credit,
     /// Streams that are over, which is not told yet.
     closed: VecDeque<u64>,
+    /// What quinn-proto noted and is not told yet.
+    noted: Noted,
+    /// What the peer was promised, and what it is to be promised more.
+    pub(super) share: Share,
+    wants_window: bool,
+    wants_streams: [bool; 2],
+    /// Streams that the peer has open, of both kinds, and those that it may send on though it did not open
+    /// them.
+    of_peer: [u64; 2],
+    own: u64,
+    /// Bytes that came since the window was looked at last, when that was, and how often the peer said by
+    /// then that the window held it up.
+    received: u64,
+    looked_at: Option<Instant>,
+    blocked: u64,
+}
+
+/// What quinn-proto noted of a connection. It is taken over with every datagram: one can make hundreds of
+/// notes, mostly of the same things.
+#[derive(Debug, Default)]
+struct Noted {
+    is_connected: bool,
+    is_lost: Option<ConnectionError>,
+    /// Kinds of streams of which the peer allows more.
+    openable: [bool; 2],
+    datagrams_are_unblocked: bool,
+    /// Streams whose sending direction is over: acknowledged, or stopped with a code.
+    ended: VecDeque<(quinn_proto::StreamId, Option<VarInt>)>,
 }
 
 impl Link {
-    pub(super) fn new(
-        inner: Connection,
-        id: ConnectionId,
-        network: Network,
-        send_window: u64,
-    ) -> Self {
+    pub(super) fn new(inner: Connection, id: ConnectionId, network: Network, share: Share) -> Self {
         Self {
             is_client: inner.side().is_server(),
             inner,
@@ -89,7 +116,7 @@ impl Link {
             drained: None,
             opens_until: None,
             deadline: None,
-            send_window,
+            send_window: share.send_buffer,
             streams: BTreeMap::new(),
             readable: VecDeque::new(),
             accepts: [false; 2],
@@ -100,6 +127,15 @@ impl Link {
             wants_datagrams: false,
             credit: Credit::default(),
             closed: VecDeque::new(),
+            noted: Noted::default(),
+            share,
+            wants_window: false,
+            wants_streams: [false; 2],
+            of_peer: [0; 2],
+            own: 0,
+            received: 0,
+            looked_at: None,
+            blocked: 0,
         }
     }
 
@@ -108,14 +144,83 @@ impl Link {
     }
 
     /// Lets about twice the congestion window wait to be acknowledged: less would starve the path, more
-    /// would only wait here.
-    pub(super) fn fit_send_buffer(&mut self, least: u64, most: u64) {
+    /// would only wait here. Whether there was room for it.
+    pub(super) fn fit_send_buffer(&mut self, transport: &Transport, pool: &mut Pool) -> bool {
+        let Transport { min_send_buffer: least, max_send_buffer: most, .. } = *transport;
         let window = self.inner.congestion_state().window().saturating_mul(2);
         let window = window.min(most).max(least);
+        if window > self.share.send_buffer {
+            let [before, after] = [self.share.send_buffer, window].map(pool::of_send_buffer);
+            if !pool.grow(after - before) {
+                return false;
+            }
+            self.share.send_buffer = window;
+        }
         if window != self.send_window {
             self.send_window = window;
             self.inner.set_send_window(window);
         }
+        true
+    }
+
+    /// A write was taken, so that no more waits to be acknowledged than may: what a larger buffer took of the
+    /// pool is free.
+    pub(super) fn fits_send_buffer(&mut self) -> u64 {
+        let before = std::mem::replace(&mut self.share.send_buffer, self.send_window);
+        pool::of_send_buffer(before) - pool::of_send_buffer(self.send_window)
+    }
+
+    /// A datagram of so many bytes came: sees whether the window is too small for how fast they come, or for
+    /// what waits to be read.
+    pub(super) fn receive(&mut self, now: Instant, bytes: usize, transport: &Transport) {
+        if self.share.window >= transport.connection_window.into() {
+            return;
+        }
+        self.received += bytes as u64;
+        if self.received >= self.share.window / 2 {
+            let since =
+                self.looked_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+            self.wants_window |= since <= FAST.max(4 * self.inner.rtt());
+            (self.received, self.looked_at) = (0, Some(now));
+        }
+        let blocked = self.inner.stats().frame_rx.data_blocked;
+        self.wants_window |= blocked > std::mem::replace(&mut self.blocked, blocked);
+    }
+
+    /// Whether the peer is to be promised more.
+    pub(super) fn wants_more(&self) -> bool {
+        self.state != State::Over && (self.wants_window || self.wants_streams != [false; 2])
+    }
+
+    /// Promises the peer more, where it is to be; whether there was room for it.
+    pub(super) fn grow(&mut self, transport: &Transport, pool: &mut Pool) -> bool {
+        let left = u64::from(transport.connection_window).saturating_sub(self.share.window);
+        let more = left.min(self.share.window);
+        if self.wants_window && more > 0 {
+            if !pool.grow(pool::of_window(more)) {
+                return false;
+            }
+            self.share.window += more;
+            let window = VarInt::from_u64(self.share.window).unwrap_or(VarInt::MAX);
+            self.inner.set_receive_window(window);
+        }
+        self.wants_window = false;
+        for dir in [Dir::Bi, Dir::Uni] {
+            let kind = dir as usize;
+            let streams = self.share.streams[kind];
+            let left = u64::from(transport.max_streams()[kind]).saturating_sub(streams);
+            let more = left.min(streams);
+            if self.wants_streams[kind] && more > 0 {
+                if !pool.grow(pool::of_streams(more)) {
+                    return false;
+                }
+                self.share.streams[kind] += more;
+                let count = VarInt::from_u64(self.share.streams[kind]).unwrap_or(VarInt::MAX);
+                self.inner.set_max_concurrent_streams(dir, count);
+            }
+            self.wants_streams[kind] = false;
+        }
+        true
     }
 
     /// Whether a timer that is due waits: what came just now may have made it void, and what answers that
@@ -129,8 +234,19 @@ impl Link {
     /// Opens a stream, if the peer allows it now; if not, `Openable` will tell.
     pub(super) fn open(&mut self, dir: Dir) -> Option<quinn_proto::StreamId> {
         let opened = self.inner.streams().open(dir);
-        self.wants[dir as usize] |= opened.is_none();
+        if opened.is_none() {
+            (self.wants[dir as usize], self.noted.openable[dir as usize]) = (true, false);
+        }
         opened
+    }
+
+    /// A stream was opened here that the peer may send on, too; what that takes of the pool.
+    pub(super) fn owns(&mut self) -> u64 {
+        self.own += 1;
+        // What quinn-proto has of a stream that is over is kept for the next one.
+        let more = self.own.saturating_sub(self.share.own);
+        self.share.own += more;
+        pool::of_streams(more)
     }
 
     /// When it wants to be told that time has passed.
@@ -155,41 +271,69 @@ impl Link {
     pub(super) fn poll(
         &mut self,
         inspect: fn(&dyn quinn_proto::crypto::Session) -> Handshake,
+        transport: &Transport,
     ) -> Option<Event> {
         if self.state == State::Over {
             while self.inner.poll().is_some() {}
             return None;
         }
-        loop {
-            if let Some(event) = self.close().or_else(|| self.accept()) {
-                return Some(event);
-            }
-            if let Some(event) = self.datagram().or_else(|| self.read()) {
-                return Some(event);
-            }
-            let Some(event) = self.inner.poll() else { return self.writable() };
-            let event = match event {
-                quinn_proto::Event::HandshakeDataReady => continue,
-                quinn_proto::Event::Connected => {
-                    self.handshake = inspect(self.inner.crypto_session());
-                    self.state = State::Open;
-                    Some(Event::Connected { connection: self.id })
-                }
-                quinn_proto::Event::ConnectionLost { reason } => Some(self.lose(reason.into())),
+        self.absorb();
+        if std::mem::take(&mut self.noted.is_connected) {
+            self.handshake = inspect(self.inner.crypto_session());
+            self.state = State::Open;
+            return Some(Event::Connected { connection: self.id });
+        }
+        let event = self.close().or_else(|| self.accept());
+        let event = event.or_else(|| self.datagram()).or_else(|| self.read());
+        if let Some(event) = event.or_else(|| self.ended()).or_else(|| self.allowed()) {
+            return Some(event);
+        }
+        match self.noted.is_lost.take() {
+            Some(error) => Some(self.lost(error, transport)),
+            None => self.writable(),
+        }
+    }
+
+    /// Takes over what quinn-proto noted.
+    pub(super) fn absorb(&mut self) {
+        while let Some(event) = self.inner.poll() {
+            match event {
+                quinn_proto::Event::HandshakeDataReady => {}
+                quinn_proto::Event::Connected => self.noted.is_connected = true,
+                quinn_proto::Event::ConnectionLost { reason } => self.noted.is_lost = Some(reason),
                 quinn_proto::Event::Stream(event) => self.stream_event(event),
-                quinn_proto::Event::DatagramReceived => {
-                    self.receives_datagrams = true;
-                    continue;
-                }
-                quinn_proto::Event::DatagramsUnblocked => {
-                    self.wants_datagrams = false;
-                    Some(Event::DatagramsWritable { connection: self.id })
-                }
-            };
-            if event.is_some() {
-                return event;
+                quinn_proto::Event::DatagramReceived => self.receives_datagrams = true,
+                quinn_proto::Event::DatagramsUnblocked => self.noted.datagrams_are_unblocked = true,
             }
         }
+    }
+
+    /// Tells that more streams can be opened, or datagrams sent.
+    fn allowed(&mut self) -> Option<Event> {
+        for dir in [Dir::Bi, Dir::Uni] {
+            if std::mem::take(&mut self.noted.openable[dir as usize])
+                && std::mem::take(&mut self.wants[dir as usize])
+            {
+                let direction = direction_of(dir);
+                return Some(Event::Openable { connection: self.id, direction });
+            }
+        }
+        std::mem::take(&mut self.noted.datagrams_are_unblocked).then(|| {
+            self.wants_datagrams = false;
+            Event::DatagramsWritable { connection: self.id }
+        })
+    }
+
+    /// Says why quinn-proto ended it.
+    fn lost(&mut self, error: ConnectionError, transport: &Transport) -> Event {
+        let reason = match error {
+            ConnectionError::TimedOut => {
+                let parameters = self.inner.crypto_session().transport_parameters().ok().flatten();
+                Reason::IdleTimedOut { after: transport.ruling_idle_timeout(parameters.as_ref()) }
+            }
+            error => Reason::Lost(error),
+        };
+        self.lose(reason)
     }
 
     /// Ends it for the program.
@@ -201,6 +345,7 @@ impl Link {
         (self.receives_datagrams, self.wants_datagrams) = (false, false);
         self.credit = Credit::default();
         self.closed = VecDeque::new();
+        self.noted = Noted::default();
         Event::Disconnected { connection: self.id, reason }
     }
 
@@ -217,6 +362,9 @@ impl Link {
             let number = u64::from(id);
             let stream = Stream::new(true, dir == Dir::Bi);
             self.streams.insert(number, stream);
+            self.of_peer[dir as usize] += 1;
+            self.wants_streams[dir as usize] |=
+                2 * self.of_peer[dir as usize] >= self.share.streams[dir as usize];
             self.note_readable(number);
             return Some(Event::Opened { stream: self.stream_id(number) });
         }
@@ -267,45 +415,48 @@ impl Link {
         None
     }
 
-    fn stream_event(&mut self, event: StreamEvent) -> Option<Event> {
+    fn stream_event(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Opened { dir } => {
-                self.accepts[dir as usize] = true;
-                None
-            }
+            StreamEvent::Opened { dir } => self.accepts[dir as usize] = true,
             StreamEvent::Available { dir } => {
-                let direction = direction_of(dir);
-                let is_wanted = std::mem::take(&mut self.wants[dir as usize]);
-                is_wanted.then_some(Event::Openable { connection: self.id, direction })
+                self.noted.openable[dir as usize] = true;
             }
             StreamEvent::Readable { id } => {
                 self.note_readable(id.into());
                 self.look_for_reset(id);
-                None
             }
             StreamEvent::Writable { id } => {
                 let number = u64::from(id);
-                let stream = self.streams.get_mut(&number).filter(|stream| stream.sends)?;
-                if !stream.write_head(&mut self.inner, id) || stream.finishes {
-                    return None;
+                if let Some(stream) = self.streams.get_mut(&number).filter(|stream| stream.sends)
+                    && stream.write_head(&mut self.inner, id)
+                    && !stream.finishes
+                {
+                    self.credit.ready(number, &mut stream.place);
                 }
-                self.credit.ready(number, &mut stream.place);
-                None
             }
-            StreamEvent::Finished { id } => {
-                let number = u64::from(id);
-                let owner = self.end_sending(number)?;
-                Some(Event::Finished { stream: self.stream_id(number), owner })
-            }
+            StreamEvent::Finished { id } => self.noted.ended.push_back((id, None)),
             StreamEvent::Stopped { id, error_code } => {
-                // RFC 9000 §3.5; it is refused only where it was reset before.
-                let _ = self.inner.send_stream(id).reset(error_code);
-                let number = u64::from(id);
-                let owner = self.end_sending(number)?;
-                let code = error_code.into_inner();
-                Some(Event::Stopped { stream: self.stream_id(number), owner, code })
+                self.noted.ended.push_back((id, Some(error_code)));
             }
         }
+    }
+
+    /// Tells that the sending direction of a stream is over.
+    fn ended(&mut self) -> Option<Event> {
+        while let Some((id, stopped)) = self.noted.ended.pop_front() {
+            if let Some(code) = stopped {
+                // RFC 9000 §3.5; it is refused only where it was reset before.
+                let _ = self.inner.send_stream(id).reset(code);
+            }
+            let number = u64::from(id);
+            let Some(owner) = self.end_sending(number) else { continue };
+            let stream = self.stream_id(number);
+            return Some(match stopped {
+                Some(code) => Event::Stopped { stream, owner, code: code.into_inner() },
+                None => Event::Finished { stream, owner },
+            });
+        }
+        None
     }
 
     /// Writes what must come before anything else on a stream; whether all of it is written.
@@ -379,6 +530,17 @@ impl Link {
         }
     }
 
+    /// A stream is not open any more, whoever opened it.
+    fn forget_stream(&mut self, number: u64) {
+        let dir = if number & 0b10 == 0 { Dir::Bi } else { Dir::Uni };
+        let is_of_peer = self.is_client == (number & 1 == 0);
+        match (is_of_peer, dir) {
+            (true, _) => self.of_peer[dir as usize] -= 1,
+            (false, Dir::Bi) => self.own -= 1,
+            (false, Dir::Uni) => {}
+        }
+    }
+
     /// Tells that a stream is closed, and forgets it.
     fn close(&mut self) -> Option<Event> {
         while let Some(number) = self.closed.pop_front() {
@@ -388,6 +550,7 @@ impl Link {
             };
             let owner = stream.owner;
             self.streams.remove(&number);
+            self.forget_stream(number);
             return Some(Event::Closed { stream: self.stream_id(number), owner });
         }
         None

@@ -18,6 +18,7 @@ mod config;
 mod credit;
 mod event;
 mod link;
+mod pool;
 mod stats;
 mod stream;
 
@@ -39,6 +40,7 @@ pub use stats::Stats;
 use admission::{Admission, Network, Verdict};
 use answers::Answers;
 use link::{Link, State};
+use pool::{Pool, Share};
 use stream::Stream;
 
 /// Bytes of the datagrams that are sent at once at most: what the kernel takes.
@@ -52,6 +54,9 @@ pub struct Endpoint {
     config: Config,
     transport: Arc<TransportConfig>,
     admission: Admission,
+    /// What connections are promised, and those that are to be promised more when there is room.
+    pool: Pool,
+    starved: BTreeSet<u32>,
     /// By quinn-proto's handles.
     links: Vec<Option<Box<Link>>>,
     stamp: u64,
@@ -64,7 +69,10 @@ pub struct Endpoint {
     /// Links that may have something to send.
     sending: VecDeque<u32>,
     timers: BTreeSet<(Instant, u32)>,
-    /// Connections that were closed here.
+    /// Connections that are made here and that nothing has come for, nor that sending failed, by where they
+    /// go.
+    unheard: BTreeSet<(SocketAddr, u32)>,
+    /// What happened to connections that is not theirs to tell: their close here, and failures to send.
     caused: VecDeque<Event>,
     answers: Answers,
     stats: Stats,
@@ -89,6 +97,8 @@ impl Endpoint {
         Self {
             inner,
             admission: Admission::new(config.limits),
+            pool: Pool::new(config.limits.max_memory),
+            starved: BTreeSet::new(),
             transport,
             config,
             links: Vec::new(),
@@ -98,6 +108,7 @@ impl Endpoint {
             told: 0,
             sending: VecDeque::new(),
             timers: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             caused: VecDeque::new(),
             answers: Answers::default(),
             stats: Stats::default(),
@@ -117,6 +128,7 @@ impl Endpoint {
         while self.admission.may_begin()
             && let Some(incoming) = self.waiting.pop_front()
         {
+            self.pool.release(pool::WAITING);
             self.incoming(now, incoming);
         }
     }
@@ -136,19 +148,25 @@ impl Endpoint {
             self.stats.oversized += 1;
             return;
         }
-        let mut buffer = Vec::new();
+        let (mut buffer, length) = (Vec::new(), bytes.len());
         match self.inner.handle(now, remote, local, ecn, bytes, &mut buffer) {
             None => {}
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                let Transport { min_send_buffer, max_send_buffer, .. } = self.config.transport;
-                if let Some(link) = self.link_at(handle.0 as u32) {
+                let slot = handle.0 as u32;
+                self.heard(slot);
+                let Self { links, pool, config: Config { transport, .. }, .. } = self;
+                if let Some(link) = links.get_mut(handle.0).and_then(Option::as_mut) {
                     link.inner.handle_event(event);
+                    link.absorb();
                     link.is_fed = true;
-                    link.fit_send_buffer(min_send_buffer, max_send_buffer);
+                    link.receive(now, length, transport);
+                    let has_room = link.fit_send_buffer(transport, pool);
+                    self.stats.starved += u64::from(!has_room);
                     link.credit.renew();
-                    self.mark_dirty(handle.0 as u32);
+                    self.grow(slot);
+                    self.mark_dirty(slot);
                     // A datagram can want hundreds of things; those of all that a turn reads would pile up.
-                    self.relay(handle.0 as u32);
+                    self.relay(slot);
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, incoming),
@@ -168,18 +186,23 @@ impl Endpoint {
         let network = Network::of(incoming.remote_address().ip());
         let is_validated = incoming.remote_address_validated() || !incoming.may_retry();
         let mut buffer = Vec::new();
-        match self.admission.judge(network, is_validated, self.waiting.len()) {
+        let has_memory = self.pool.has_room(Share::first(&self.config.transport).bytes());
+        match self.admission.judge(network, is_validated, self.waiting.len(), has_memory) {
             Verdict::Refuse | Verdict::Retry if !self.answers.have_room() => {
                 self.stats.unanswered += 1;
                 self.inner.ignore(incoming);
             }
-            Verdict::Wait => self.waiting.push_back(incoming),
-            Verdict::Ignore => {
+            Verdict::Wait if self.pool.has_room(pool::WAITING) => {
+                self.pool.take(pool::WAITING);
+                self.waiting.push_back(incoming);
+            }
+            Verdict::Wait | Verdict::Ignore => {
                 self.stats.ignored += 1;
                 self.inner.ignore(incoming);
             }
             Verdict::Refuse => {
                 self.stats.refused += 1;
+                self.stats.refused_for_memory += u64::from(!has_memory);
                 let transmit = self.inner.refuse(incoming, &mut buffer);
                 self.answer(transmit, buffer);
             }
@@ -222,7 +245,33 @@ impl Endpoint {
         let (handle, connection) = self.inner.connect(now, config, remote, name)?;
         let network = Network::of(remote.ip());
         self.admission.add(network);
+        self.unheard.insert((remote, handle.0 as u32));
         Ok(self.add(now, handle, connection, network))
+    }
+
+    /// The system could not deliver what was sent to `remote`, for the reason `os_error`:
+    /// [`Event::SendFailed`] of the connections that are made to there and have had no answer.
+    pub fn send_failed(&mut self, remote: SocketAddr, os_error: i32) {
+        while let Some(&(remote, slot)) =
+            self.unheard.range((remote, 0)..=(remote, u32::MAX)).next()
+        {
+            self.unheard.remove(&(remote, slot));
+            if let Some(link) = self.link_at(slot)
+                && link.state == State::Opening
+            {
+                let connection = link.id;
+                self.caused.push_back(Event::SendFailed { connection, os_error });
+            }
+        }
+    }
+
+    /// Something came for a link, or it is forgotten: what sending to it meets is of no interest any more.
+    fn heard(&mut self, slot: u32) {
+        if !self.unheard.is_empty()
+            && let Some(remote) = self.link_at(slot).map(|link| link.address())
+        {
+            self.unheard.remove(&(remote, slot));
+        }
     }
 
     fn add(
@@ -234,8 +283,10 @@ impl Endpoint {
     ) -> ConnectionId {
         self.stamp += 1;
         let id = ConnectionId { slot: handle.0 as u32, stamp: self.stamp };
-        let Transport { min_send_buffer, handshake_timeout, .. } = self.config.transport;
-        let mut link = Link::new(connection, id, network, min_send_buffer);
+        let handshake_timeout = self.config.transport.handshake_timeout;
+        let share = Share::first(&self.config.transport);
+        self.pool.take(share.bytes());
+        let mut link = Link::new(connection, id, network, share);
         if !handshake_timeout.is_zero() {
             // What is too far away for the clock never comes.
             link.opens_until = now.checked_add(handshake_timeout);
@@ -274,7 +325,7 @@ impl Endpoint {
     fn pump(&mut self, now: Instant, slot: u32) -> Option<Event> {
         let link = self.links.get_mut(slot as usize)?.as_mut()?;
         let before = link.state;
-        let event = link.poll(self.config.inspect);
+        let event = link.poll(self.config.inspect, &self.config.transport);
         let (after, is_ours) = (link.state, !link.is_client);
         self.stats.datagrams_dropped += link.take_dropped_datagrams();
         if before != after {
@@ -287,11 +338,27 @@ impl Endpoint {
                 State::Opening => {}
             }
         }
+        // What was told is over, or is more than there was.
+        self.grow(slot);
         if event.is_some() {
             return event;
         }
         self.settle(now, slot);
         None
+    }
+
+    /// Promises a peer more, if it is to be and there is room; whether there was.
+    fn grow(&mut self, slot: u32) -> bool {
+        let Self { links, pool, config: Config { transport, .. }, .. } = self;
+        let link = links.get_mut(slot as usize).and_then(Option::as_mut);
+        let Some(link) = link.filter(|link| link.wants_more()) else { return true };
+        let has_room = link.grow(transport, pool);
+        if has_room {
+            self.mark_dirty(slot);
+        } else if self.starved.insert(slot) {
+            self.stats.starved += 1;
+        }
+        has_room
     }
 
     /// A link has nothing more to tell: what it wants of the endpoint is done, and it may send.
@@ -327,6 +394,7 @@ impl Endpoint {
     }
 
     fn remove(&mut self, slot: u32) {
+        self.heard(slot);
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::take) else { return };
         if let Some(at) = link.deadline {
             self.timers.remove(&(at, slot));
@@ -335,6 +403,11 @@ impl Endpoint {
             self.sending.retain(|&other| other != slot);
         }
         self.admission.remove(link.network);
+        self.pool.release(link.share.bytes());
+        self.starved.remove(&slot);
+        while let Some(slot) = self.starved.pop_first()
+            && self.grow(slot)
+        {}
         while let Some(None) = self.links.last() {
             self.links.pop();
         }
@@ -469,6 +542,8 @@ impl Endpoint {
         let Some(id) = link.open(dir_of(direction)) else { return Ok(None) };
         let receives = direction == Direction::Bidirectional;
         link.streams.insert(id.into(), Stream::new(receives, true));
+        let owned = if receives { link.owns() } else { 0 };
+        self.pool.take(owned);
         self.mark_dirty(connection.slot);
         Ok(Some(StreamId { connection, number: id.into() }))
     }
@@ -516,6 +591,12 @@ impl Endpoint {
     pub fn send_buffers(&self) -> u64 {
         let open = self.links.iter().flatten().filter(|link| link.state != State::Over);
         open.map(|link| link.send_window).sum()
+    }
+
+    /// Bytes of memory that are promised to peers now, of [`Limits::max_memory`].
+    #[must_use]
+    pub const fn promised(&self) -> u64 {
+        self.pool.used()
     }
 
     /// Whether something waits to be told, to be sent, or for the next turn.

@@ -8,8 +8,14 @@ pub struct Stats {
     pub connected: u64,
     /// Connections that are over, those included that never were complete.
     pub disconnected: u64,
-    /// Clients that were refused for a limit on connections.
+    /// Clients that were refused for a limit on connections or on memory.
     pub refused: u64,
+    /// Of these, those that were refused since all memory is promised
+    /// ([`Limits::max_memory`](super::Limits::max_memory)).
+    pub refused_for_memory: u64,
+    /// Times that a connection was to get a larger window, send buffer or number of streams, and there was no
+    /// room for it in the endpoint's memory.
+    pub starved: u64,
     /// Clients that were sent a Retry packet.
     pub retried: u64,
     /// Clients that were ignored since too many waited.

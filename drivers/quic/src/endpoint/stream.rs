@@ -8,8 +8,10 @@ use quinn_proto::{Connection, ReadError, ReadableError};
 
 use super::credit::Place;
 
-/// Chunks that are read from a stream at once.
-const CHUNKS: usize = 32;
+/// Chunks that are read from a stream at once, and bytes: they are held here though the peer may send as many
+/// more.
+const CHUNKS: usize = 8;
+const BYTES: usize = 16 << 10;
 
 /// How the receiving direction ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,9 +128,13 @@ impl Stream {
                 return;
             }
         };
-        while self.chunks.len() < CHUNKS {
-            match chunks.next(usize::MAX) {
-                Ok(Some(chunk)) => self.chunks.push_back(chunk.bytes),
+        let mut left = BYTES;
+        while self.chunks.len() < CHUNKS && left > 0 {
+            match chunks.next(left) {
+                Ok(Some(chunk)) => {
+                    left -= chunk.bytes.len();
+                    self.chunks.push_back(chunk.bytes);
+                }
                 Ok(None) => {
                     self.end = Some(End::Fin);
                     break;
@@ -159,6 +165,14 @@ impl Stream {
             && let Ok(Some(code)) = connection.recv_stream(id).received_reset()
         {
             self.end = Some(End::Reset(code.into_inner()));
+        }
+    }
+
+    /// Holds what was read and not told by itself, since that may take long now: chunks keep what they were
+    /// cut out of alive, which may be as much as fits into a window.
+    pub(super) fn hold_by_itself(&mut self) {
+        for chunk in &mut self.chunks {
+            *chunk = Bytes::copy_from_slice(chunk);
         }
     }
 

@@ -28,7 +28,21 @@ fn busy() -> Pair {
 
 #[track_caller]
 fn assert_timed_out(party: &Party) {
-    assert_eq!(party.reason(), Some(&Reason::Lost(ConnectionError::TimedOut)));
+    assert_eq!(party.reason(), Some(&Reason::IdleTimedOut { after: IDLE }));
+}
+
+#[test]
+fn an_end_by_silence_names_the_smaller_idle_timeout_of_both_sides() {
+    // Zero is none.
+    for (ours, theirs) in [(IDLE, 200 * IDLE), (200 * IDLE, IDLE), (Duration::ZERO, IDLE)] {
+        let of = |idle_timeout| Transport { idle_timeout, ..Transport::default() };
+        let mut pair = Pair::new(Limits::default(), of(ours));
+        pair.client = Driver::new(client(of(theirs))).unwrap();
+        pair.connected();
+        pair.until(|pair| !pair.at_client.gone.is_empty() && !pair.at_server.gone.is_empty());
+        assert_timed_out(&pair.at_client);
+        assert_timed_out(&pair.at_server);
+    }
 }
 
 #[test]

@@ -283,8 +283,8 @@ fn what_nobody_reads_takes_no_more_memory_than_the_windows() {
 
 #[test]
 fn a_server_that_is_gone_for_good_and_answers_with_noise_ends_by_the_idle_timeout() {
-    let transport =
-        Transport { idle_timeout: std::time::Duration::from_millis(150), ..Transport::default() };
+    let after = std::time::Duration::from_millis(150);
+    let transport = Transport { idle_timeout: after, ..Transport::default() };
     let sending = Party::sending(Direction::Bidirectional, 2, 1_000_000);
     let mut pair = Pair::with(transport, Party::reading(), sending);
     pair.connect();
@@ -300,6 +300,6 @@ fn a_server_that_is_gone_for_good_and_answers_with_noise_ends_by_the_idle_timeou
         impostor.send_to(&noise, pair.client.address()).unwrap();
         pair.client.endpoint().connections() == 0
     });
-    assert_eq!(pair.at_client.reason(), Some(&Reason::Lost(ConnectionError::TimedOut)));
+    assert_eq!(pair.at_client.reason(), Some(&Reason::IdleTimedOut { after }));
     assert_clean(&mut pair.client, &pair.at_client);
 }

@@ -11,9 +11,11 @@ mod chaos;
 mod endings;
 mod hostile;
 mod limits;
+mod memory;
 mod preambles;
 mod transfer;
 mod turns;
+mod undelivered;
 
 #[global_allocator]
 static ALLOCATOR: gapless_tests::alloc::Counting = gapless_tests::alloc::Counting;

@@ -45,8 +45,12 @@ pub(crate) struct Party {
     pub(crate) habit: Habit,
     /// Sends so many bytes on so many streams as soon as it is connected.
     pub(crate) begin: Option<(Direction, usize, u64)>,
+    /// How many of them are still to be opened.
+    to_open: BTreeMap<ConnectionId, usize>,
     pub(crate) connected: Vec<ConnectionId>,
     pub(crate) gone: Vec<(ConnectionId, Reason)>,
+    /// What the system said of sending to peers that had not answered.
+    pub(crate) send_failures: Vec<(ConnectionId, i32)>,
     pub(crate) streams: BTreeMap<StreamId, Known>,
     pub(crate) writables: Vec<StreamId>,
     pub(crate) openables: usize,
@@ -83,6 +87,21 @@ impl Party {
     /// Sends `bytes` on each of `streams` streams once it is connected.
     pub(crate) fn sending(direction: Direction, streams: usize, bytes: u64) -> Self {
         Self { begin: Some((direction, streams, bytes)), ..Self::default() }
+    }
+
+    /// Opens what is left of the streams that it begins with, as many as the peer allows now.
+    fn open_more(&mut self, endpoint: &mut Endpoint, connection: ConnectionId) {
+        let (Some((direction, _, bytes)), Some(mut left)) =
+            (self.begin, self.to_open.remove(&connection))
+        else {
+            return;
+        };
+        while left > 0 && self.send(endpoint, connection, direction, bytes).is_some() {
+            left -= 1;
+        }
+        if left > 0 {
+            self.to_open.insert(connection, left);
+        }
     }
 
     /// Opens a stream and sends so many bytes on it.
@@ -178,15 +197,20 @@ impl Handler for Party {
         match event {
             Event::Connected { connection } => {
                 self.connected.push(connection);
-                if let Some((direction, streams, bytes)) = self.begin {
-                    for _ in 0..streams {
-                        self.send(endpoint, connection, direction, bytes).unwrap();
-                    }
+                if let Some((_, streams, _)) = self.begin {
+                    self.to_open.insert(connection, streams);
+                    self.open_more(endpoint, connection);
                 }
             }
             Event::Disconnected { connection, reason } => self.gone.push((connection, reason)),
+            Event::SendFailed { connection, os_error } => {
+                self.send_failures.push((connection, os_error));
+            }
             Event::Opened { stream } => self.opened(endpoint, stream),
-            Event::Openable { .. } => self.openables += 1,
+            Event::Openable { connection, .. } => {
+                self.openables += 1;
+                self.open_more(endpoint, connection);
+            }
             Event::Data { stream, offset, bytes, fin, .. } => {
                 let known = self.streams.get_mut(&stream).unwrap();
                 assert_eq!(known.received, offset, "{stream}");

@@ -152,7 +152,11 @@ impl Handler for Greedy {
 fn streams_that_are_all_written_to_share_fairly() {
     const STREAMS: usize = 8;
     // A small buffer, so that they take many turns.
-    let transport = Transport { max_send_buffer: 64 << 10, ..Transport::default() };
+    let transport = Transport {
+        max_send_buffer: 64 << 10,
+        first_streams: STREAMS as u32,
+        ..Transport::default()
+    };
     let mut pair = Pair::new(Limits::default(), transport);
     let chunk = Bytes::from(vec![0; CHUNK]);
     let mut greedy = Greedy { begins: STREAMS, streams: Vec::new(), chunk, told: 0 };

@@ -44,7 +44,6 @@ impl Both {
             max_bytes: u64::MAX,
             stream_timeout: Duration::from_secs(30),
             exec_timeout: None,
-            idle: Duration::from_secs(30),
             signals: theirs.signals.clone(),
         });
         let mut listener = Tagged::new(demux::Config::default(), Instant::now(), listener).unwrap();
@@ -63,7 +62,6 @@ impl Both {
             answer: Some(answer),
             answer_name: String::new(),
             progress: None,
-            idle: Duration::from_secs(30),
         });
         let trust = Trust::Pinned(identity.fingerprint());
         let client = ClientConfig::new(tls::client_config(&trust, &PROTOCOLS, None).unwrap());

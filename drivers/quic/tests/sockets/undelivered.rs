@@ -1,0 +1,140 @@
+//! What the system answers to what is sent: it is told of a peer that has not answered yet, at once, and of
+//! no other.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use gapless_quic::{ConnectionId, Driver, Limits, Reason, Transport};
+
+use crate::certified::client;
+use crate::pair::Pair;
+use crate::path::socket;
+
+const EACCES: i32 = 13;
+const EMSGSIZE: i32 = 90;
+const ENETUNREACH: i32 = 101;
+const ECONNREFUSED: i32 = 111;
+const EHOSTUNREACH: i32 = 113;
+
+fn pair() -> Pair {
+    Pair::new(Limits::default(), Transport::default())
+}
+
+/// An address of loopback where nobody listens.
+fn nobody() -> SocketAddr {
+    socket().local_addr().unwrap()
+}
+
+/// Turns until something was told of sending, which must be this.
+#[track_caller]
+fn assert_told(pair: &mut Pair, connection: ConnectionId, os_error: i32) {
+    pair.until(|pair| !pair.at_client.send_failures.is_empty());
+    pair.rounds(20);
+    assert_eq!(pair.at_client.send_failures, [(connection, os_error)]);
+    // It goes on trying.
+    assert_eq!(pair.at_client.gone, []);
+    pair.at_client.send_failures.clear();
+}
+
+/// Runs `ip` with these arguments, in the namespace of the test.
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn that_nobody_listens_at_a_port_is_told_at_once() {
+    let mut pair = pair();
+    let connection = pair.connect_to(nobody());
+    assert_told(&mut pair, connection, ECONNREFUSED);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn each_connection_is_told_of_its_own_address_only() {
+    let mut pair = pair();
+    let silent = socket();
+    pair.connect_to(silent.local_addr().unwrap());
+    let refused = pair.connect_to(nobody());
+    let connected = pair.connect();
+    pair.until(|pair| !pair.at_client.connected.is_empty());
+    assert_told(&mut pair, refused, ECONNREFUSED);
+    assert_eq!(pair.at_client.connected, [connected]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peer_that_is_there_a_moment_after_it_refused_is_connected_to() {
+    let mut pair = pair();
+    let address = nobody();
+    let connection = pair.connect_to(address);
+    assert_told(&mut pair, connection, ECONNREFUSED);
+    let mut server = pair.certified.server(Limits::default(), Transport::default());
+    server.bind = address;
+    pair.server = Driver::new(server).unwrap();
+    pair.until(|pair| pair.at_client.connected == [connection]);
+}
+
+#[test]
+fn reports_of_a_peer_that_has_answered_are_ignored() {
+    let mut pair = pair();
+    let connection = pair.connected();
+    let address = pair.server.address();
+    pair.client.endpoint().send_failed(address, ECONNREFUSED);
+    pair.rounds(20);
+    assert_eq!((&pair.at_client.send_failures[..], &pair.at_client.gone[..]), (&[][..], &[][..]));
+    assert!(pair.client.endpoint().peer(connection).is_some());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn that_a_peer_that_has_answered_is_gone_is_found_out_by_silence_only() {
+    let after = std::time::Duration::from_millis(300);
+    let transport = Transport { idle_timeout: after, ..Transport::default() };
+    let mut pair = Pair::new(Limits::default(), transport);
+    pair.connected();
+    // From now on its port is closed, and says so.
+    pair.server = Driver::new(client(transport)).unwrap();
+    let connection = pair.at_client.connected[0];
+    let Pair { client, at_client, .. } = &mut pair;
+    at_client.send(client.endpoint(), connection, gapless_quic::Direction::Unidirectional, 5000);
+    pair.until(|pair| !pair.at_client.gone.is_empty());
+    assert_eq!(pair.at_client.reason(), Some(&Reason::IdleTimedOut { after }));
+    assert_eq!(pair.at_client.send_failures, []);
+}
+
+#[test]
+fn a_server_is_told_nothing_of_those_that_connect_to_it() {
+    let mut pair = pair();
+    pair.connected();
+    let address = pair.client.address();
+    pair.server.endpoint().send_failed(address, ECONNREFUSED);
+    pair.rounds(20);
+    assert_eq!(pair.at_server.send_failures, []);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_reached_is_not_permitted_or_is_too_large_is_told_with_the_systems_reason() {
+    gapless_tests::in_namespace!();
+    ip("route add unreachable 10.1.0.0/16");
+    ip("route add prohibit 10.2.0.0/16");
+    ip("link set lo mtu 1100");
+    let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    for (remote, os_error) in [
+        ("10.1.2.3:9", EHOSTUNREACH),
+        ("10.2.2.3:9", EACCES),
+        ("10.3.2.3:9", ENETUNREACH),
+        // A broadcast address.
+        ("127.255.255.255:9", EACCES),
+        ("127.0.0.1:9", EMSGSIZE),
+    ] {
+        let mut pair = pair();
+        let mut config = client(Transport::default());
+        config.bind = all;
+        pair.client = Driver::new(config).unwrap();
+        let connection = pair.connect_to(remote.parse().unwrap());
+        assert_told(&mut pair, connection, os_error);
+    }
+}
