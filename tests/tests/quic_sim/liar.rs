@@ -35,7 +35,7 @@ pub(crate) struct Lies {
 }
 
 /// Writes the payload of a packet.
-type Script = Box<dyn FnMut(&mut [u8]) + Send>;
+pub(crate) type Script = Box<dyn FnMut(&mut [u8]) + Send>;
 
 impl Lies {
     pub(crate) fn new(random: Random, chance: Chance) -> Arc<Self> {

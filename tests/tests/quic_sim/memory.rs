@@ -12,7 +12,7 @@ use gapless_tests::sim::{Chance, Random};
 use quinn_proto::ClientConfig;
 
 use super::clock::{Wall, standard};
-use super::liar::{self, Lies, put};
+use super::liar::{self, Lies, Script, put};
 use super::null;
 use super::town::{Plan, client};
 
@@ -222,13 +222,7 @@ fn one_byte_again(streams: Vec<u64>) -> impl FnMut(&mut [u8]) + Send {
 }
 
 /// Lets two liars send what the script says, in pieces of so many bytes, and sees what the server holds.
-fn lie(
-    what: &str,
-    transport: Transport,
-    script: &dyn Fn() -> Box<dyn FnMut(&mut [u8]) + Send>,
-    bytes: usize,
-    piece: usize,
-) {
+fn lie(what: &str, transport: Transport, script: &dyn Fn() -> Script, bytes: usize, piece: usize) {
     for reads in [false, true] {
         let mut hoard = Hoard::new(Limits::default(), transport);
         hoard.reads = reads;

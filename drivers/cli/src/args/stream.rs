@@ -124,12 +124,12 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
-    /// Bytes of memory that all connections may hold together. It is divided by what clients could make the
+    /// Bytes of memory that all connections may hold together, from 4 MiB. It is divided by what clients could make the
     /// listener hold if they wanted to, which is 2.3 MiB for a connection at first, and grows with use
     /// while a quarter is left; when there is no room for another one, further clients are refused. Honest
     /// ones take far less.
     #[arg(long, value_name = "BYTES", default_value_t = 512 << 20,
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = clap::value_parser!(u64).range(4 << 20..))]
     pub(crate) max_memory: u64,
     /// A certificate chain in PEM, the server's own first. By default a self-signed one.
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -200,10 +200,10 @@ pub(crate) struct Send {
     /// How long to try to find the host, to connect, and to begin the stream, in all.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::positive_duration)]
     pub(crate) connect_timeout: Duration,
-    /// Bytes of memory that what waits to be sent, and what waits of the answer, may grow to. It is divided
+    /// Bytes of memory that what waits to be sent, and what waits of the answer, may grow to, from 4 MiB. It is divided
     /// by what a listener could make the sender hold if it wanted to; less makes the answer slower.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20,
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = clap::value_parser!(u64).range(4 << 20..))]
     pub(crate) max_memory: u64,
     #[command(flatten)]
     pub(crate) idle: Idle,

@@ -85,6 +85,7 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
         notes,
         outcome,
         told: None,
+        refused: (0, 0),
         removed: (0, None),
     };
     // The first request to end lets streams come to theirs, the second breaks them off.
@@ -134,6 +135,8 @@ struct Listening<'a> {
     outcome: Outcome,
     /// When it was last told that a client could not connect.
     told: Option<Instant>,
+    /// How many clients were refused, and of them for want of memory.
+    refused: (u64, u64),
     /// How many files that are not whole were removed, and when that was told.
     removed: (u64, Option<Instant>),
 }
@@ -158,6 +161,7 @@ impl Listening<'_> {
                 listener.write_out(streams);
                 listener.look_at_limits(streams);
             });
+            self.look_for_refused(turns, tagged.acceptors());
             self.tell(tagged.acceptors())?;
             if let Some(error) = &tagged.acceptors().deaf {
                 return Err(Failure::standard_output(error));
@@ -186,6 +190,22 @@ impl Listening<'_> {
                 renewing = None;
                 renewal = self.renewed(turns, renewed);
             }
+        }
+    }
+
+    /// Sees whether clients were refused.
+    fn look_for_refused(&mut self, turns: &mut Turns, listener: &mut Listener) {
+        let stats = turns.endpoint().stats();
+        let (all, for_memory) =
+            std::mem::replace(&mut self.refused, (stats.refused, stats.refused_for_memory));
+        if stats.refused > all {
+            let why = match stats.refused_for_memory > for_memory {
+                true => "there is no memory left to promise (--max-memory)",
+                false => {
+                    "there are too many connections (--max-connections), or 64 from its address"
+                }
+            };
+            listener.unconnected = Some(format!("{why}; refused so far: {}", stats.refused));
         }
     }
 

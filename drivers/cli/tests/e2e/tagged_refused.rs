@@ -180,6 +180,26 @@ fn a_further_address_of_a_name_is_tried_when_the_first_one_refuses() {
 }
 
 #[test]
+fn clients_that_there_is_no_memory_for_are_refused_and_told_of() {
+    let files = Files::new();
+    let taken = files.path("taken");
+    // As much as one connection is promised.
+    let command = format!("touch {taken}; cat");
+    let mut listener = Listener::exec(&files, "--tag x --max-memory 4194304", &command);
+    let mut first = listener.sender("--tag x");
+    first.write(b"here");
+    wait_until(|| std::fs::exists(&taken).unwrap());
+    let second = listener.send("--tag x --input /dev/null");
+    assert_refused(&second, 5, "the peer refuses connections");
+    let told = listener.program.told("a client could not connect:");
+    assert!(told.contains("--max-memory"), "{told}");
+    first.end_input();
+    let first = first.wait();
+    first.assert_code(0);
+    assert_eq!(first.output, b"here");
+}
+
+#[test]
 fn a_name_that_is_not_known_ends_with_5() {
     let sent = gapless("stream send quic://nobody.invalid:1 --tag x --insecure");
     assert_refused(&sent, 5, "cannot find nobody.invalid");

@@ -144,15 +144,15 @@ impl Link {
     }
 
     /// Lets about twice the congestion window wait to be acknowledged: less would starve the path, more
-    /// would only wait here. Whether there was room for it.
-    pub(super) fn fit_send_buffer(&mut self, transport: &Transport, pool: &mut Pool) -> bool {
+    /// would only wait here. It stays as it is where there is no room for more.
+    pub(super) fn fit_send_buffer(&mut self, transport: &Transport, pool: &mut Pool) {
         let Transport { min_send_buffer: least, max_send_buffer: most, .. } = *transport;
         let window = self.inner.congestion_state().window().saturating_mul(2);
         let window = window.min(most).max(least);
         if window > self.share.send_buffer {
             let [before, after] = [self.share.send_buffer, window].map(pool::of_send_buffer);
             if !pool.grow(after - before) {
-                return false;
+                return;
             }
             self.share.send_buffer = window;
         }
@@ -160,7 +160,6 @@ impl Link {
             self.send_window = window;
             self.inner.set_send_window(window);
         }
-        true
     }
 
     /// A write was taken, so that no more waits to be acknowledged than may: what a larger buffer took of the

@@ -160,8 +160,7 @@ impl Endpoint {
                     link.absorb();
                     link.is_fed = true;
                     link.receive(now, length, transport);
-                    let has_room = link.fit_send_buffer(transport, pool);
-                    self.stats.starved += u64::from(!has_room);
+                    link.fit_send_buffer(transport, pool);
                     link.credit.renew();
                     self.grow(slot);
                     self.mark_dirty(slot);

@@ -13,8 +13,8 @@ pub struct Stats {
     /// Of these, those that were refused since all memory is promised
     /// ([`Limits::max_memory`](super::Limits::max_memory)).
     pub refused_for_memory: u64,
-    /// Times that a connection was to get a larger window, send buffer or number of streams, and there was no
-    /// room for it in the endpoint's memory.
+    /// Times that a peer used up its window or its streams, and there was no room for more in the endpoint's
+    /// memory.
     pub starved: u64,
     /// Clients that were sent a Retry packet.
     pub retried: u64,

@@ -96,7 +96,9 @@ impl<A: Acceptors> Pair<A> {
         let identity = Identity::self_signed(&["localhost"], SystemTime::now()).unwrap();
         let crypto = tls::server_config(&identity, &[protocol], &ClientAuth::None).unwrap();
         let mut endpoint = tls::endpoint_config(&identity.keys("test"), Some(crypto));
-        endpoint.limits = limits;
+        // Several streams may be opened at once, by hundreds of peers.
+        endpoint.transport.first_streams = 8;
+        endpoint.limits = Limits { max_memory: 0, ..limits };
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let client = tls::endpoint_config(&Keys::random().unwrap(), None);
         let origin = Instant::now();
