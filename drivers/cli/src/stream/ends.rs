@@ -130,7 +130,7 @@ mod tests {
             ConnectionError::ConnectionClosed(by_transport),
             ConnectionError::ApplicationClosed(by_application),
         ] {
-            let failure = of_connection(&Reason::Lost(error), true, Duration::from_secs(30));
+            let failure = of_connection(&Reason::Lost(error), true);
             assert!(failure.what().contains("gone"), "{}", failure.what());
             assert!(!failure.what().contains(char::is_control), "{}", failure.what());
         }

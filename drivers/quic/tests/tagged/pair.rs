@@ -151,7 +151,7 @@ impl<A: Acceptors> Pair<A> {
                 return;
             }
         }
-        panic!("it takes too long");
+        panic!("it takes too long: {:?}, {:?}", self.server, self.client);
     }
 
     /// Does something with the server's streams and tags.
