@@ -182,8 +182,15 @@ impl Output {
     /// It cannot be read.
     pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
         match self.writer.get_ref() {
-            Target::Regular(file) => Identity::new(file, self.bytes, self.format)
-                .map_err(|error| Failure::io("read", &self.name, &error)),
+            Target::Regular(file) => {
+                Identity::new(file, self.bytes, self.format).map_err(|error| match error.kind() {
+                    io::ErrorKind::UnexpectedEof => Failure::content(format!(
+                        "{} is shorter than what was written: somebody cut it",
+                        self.name
+                    )),
+                    _ => Failure::io("read", &self.name, &error),
+                })
+            }
             Target::Standard(_) | Target::Special(_) => Ok(None),
         }
     }
@@ -361,6 +368,18 @@ mod tests {
         output.flush().unwrap();
         assert_eq!((length, output.bytes()), (6, 6));
         assert_eq!(std::fs::read(path).unwrap(), b"\0\x01A\0\x01C");
+    }
+
+    #[test]
+    fn a_file_that_somebody_cut_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.bin");
+        let mut output = output(&path, BINARYFILE);
+        output.write(&batch(b"\0\x01A", 0, 1)).unwrap();
+        output.flush().unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
+        let failure = output.identity().unwrap_err().to_string();
+        assert!(failure.contains("somebody cut it"), "{failure}");
     }
 
     #[test]

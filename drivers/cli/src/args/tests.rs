@@ -37,7 +37,7 @@ fn every_flag_of_publish_is_taken() {
         "gapless publish --input - --format lines --to 127.0.0.1:1 --to 239.1.1.1:2@lo \
          --requests 127.0.0.1:0 --ttl 1 --receive-buffer 9000 --session S --first-sequence 7 --repeat 2 --rate 100 --mtu 500 \
          --loss 5% --reorder 0.05 --duplicate 1% --answer-loss 20% --seed 3 --linger 2.5 \
-         --journal j --journal-commands --json",
+         --journal j --journal-commands --force --json",
     )
     .unwrap();
 }
@@ -46,9 +46,9 @@ fn every_flag_of_publish_is_taken() {
 fn every_flag_of_receive_is_taken() {
     let flags = " --line 239.1.1.1:2@lo --requests 127.0.0.1:9 --requests 127.0.0.2:9 \
                  --source 127.0.0.1 --accept-answers any --receive-buffer 9000 \
-                 --session S --from 7 --follow --output - --delivery ordered --timeout 1 \
+                 --session S --from 7 --follow --output - --format lines --delivery ordered --timeout 1 \
                  --max-time 2 --give-up 0.5 --on-loss halt --resume state \
-                 --journal j --journal-commands --json";
+                 --journal j --journal-commands --force --json";
     receive(flags).check().unwrap();
 }
 
@@ -56,7 +56,7 @@ fn every_flag_of_receive_is_taken() {
 fn every_flag_of_demo_is_taken() {
     parse(
         "gapless demo --input f --messages 5 --loss 5% --reorder 5% --duplicate 5% --seed 7 \
-         --journal j --journal-commands --json",
+         --journal j --journal-commands --force --json",
     )
     .unwrap();
 }
