@@ -151,6 +151,26 @@ fn one_address_gets_no_more_than_its_rate() {
 }
 
 #[test]
+fn by_default_a_forged_address_gets_little_more_than_a_line_would_bring() {
+    let session = session("FORGED");
+    let mut publisher = publisher(Config::new(session), session);
+    let line = publisher.transmitter().unwrap().stats().packet_bytes;
+    let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 1));
+    let request = Request { session, sequence: 1, count: u16::MAX }.to_bytes();
+    let start = Instant::from_millis(10);
+    let (mut bytes, mut asked) = (0, 0);
+    for step in 0..200_000 {
+        let now = start + Duration::from_micros(10) * step;
+        bytes += ask(&mut publisher, now, from, &request).iter().map(|(_, len)| len).sum::<usize>();
+        asked += request.len();
+    }
+    let each_second = (3 * line).max(1_000_000);
+    let most = 2 * each_second + (64 << 10) + LARGEST_ANSWER;
+    assert!(bytes as u64 <= most && bytes as u64 > most / 2, "{bytes} bytes, at most {most}");
+    assert!(bytes < asked, "{bytes} bytes for {asked}");
+}
+
+#[test]
 fn random_requests_are_each_counted_once() {
     let session = session("NOISE");
     let mut publisher = publisher(Config::new(session), session);

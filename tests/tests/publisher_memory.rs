@@ -142,7 +142,7 @@ fn a_full_publisher_allocates_nothing() {
             say(publisher, now, publisher::Event::Message(&[1; 36]));
             if round % 100 == 99 {
                 let datagram = &request(sequence - 99, 30)[..];
-                let from = peer(1);
+                let from = (Ipv4Addr::LOCALHOST, 4000).into();
                 assert_eq!(say(publisher, now, publisher::Event::Request { from, datagram }), 1);
             }
         }

@@ -219,9 +219,10 @@ fn retransmitting() -> retransmitter::Config {
         total_rate: Rate { bytes_per_second: 10, burst: 11 },
         max_addresses: 12,
         ring: 13,
+        remote: Some(retransmitter::Remote { least: 14, times_line: 15, burst: 16 }),
     }
 }
-const RETRANSMITTING: &str = "1 S 1q 2q 3q 4q 1 5q 6q 7q 8q 9q 10q 11q 12q 13q";
+const RETRANSMITTING: &str = "1 S 1q 2q 3q 4q 1 5q 6q 7q 8q 9q 10q 11q 12q 13q 1 14q 15d 16q";
 
 #[test]
 fn a_transmitter() {
@@ -238,6 +239,18 @@ fn a_transmitter() {
 }
 
 #[test]
+fn a_retransmitter_s_configuration_of_version_1_knows_no_other_machines() {
+    let config = retransmitter::Config { remote: None, ..retransmitting() };
+    let mut written = Vec::new();
+    config.encode(&mut Encoder::in_version(&mut written, 1));
+    let read = retransmitter::Config::decode(&mut Decoder::new(&written, 1));
+    assert_eq!(read, Ok(config.clone()));
+    let mut now = Vec::new();
+    config.encode(&mut Encoder::new(&mut now));
+    assert_eq!(now[..], [&written[..], &[0]].concat());
+}
+
+#[test]
 fn a_retransmitter() {
     use retransmitter::{Command, Event};
 
@@ -247,6 +260,7 @@ fn a_retransmitter() {
     is_written(&Event::Store { packet }, "1 B");
     is_written(&Event::Found { id, packet }, "2 1q B");
     is_written(&Event::NotFound { id }, "3 1q");
+    is_written(&Event::Sent { packet }, "4 B");
     is_written(&Command::Answer { to: address(), bytes: BYTES }, "0 A B");
     let look_up = Command::LookUp { id, session: SESSION, first: 2, count: 3 };
     is_written(&look_up, "1 1q S 2q 3w");

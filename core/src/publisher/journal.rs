@@ -11,7 +11,7 @@ impl AsRef<Self> for Publisher {
 
 impl Journaled for Publisher {
     const NAME: &'static str = "publisher";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     no_direct_calls!();
 

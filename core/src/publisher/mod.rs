@@ -116,7 +116,7 @@ impl Publisher {
             self.stats.republish_malformed += 1;
             return Ok(());
         };
-        self.retransmitter.handle(now, retransmitter::Event::Store { packet: &bytes })?;
+        self.retransmitter.handle(now, retransmitter::Event::Sent { packet: &bytes })?;
         let header = packet.header();
         let same = self.republished.filter(|before| before.session == header.session);
         let next = header.next().unwrap_or(u64::MAX);
@@ -144,7 +144,7 @@ impl Publisher {
             self.transmitter.as_mut()?.poll_command()?;
         if kind == Kind::Data {
             let stored =
-                self.retransmitter.handle(self.now, retransmitter::Event::Store { packet: &bytes });
+                self.retransmitter.handle(self.now, retransmitter::Event::Sent { packet: &bytes });
             debug_assert_eq!(
                 stored,
                 Ok(()),

@@ -39,10 +39,13 @@ pub struct Config {
     pub max_waiting: usize,
     /// A look-up that was not answered for this long is given up. Positive.
     pub look_up_timeout: Duration,
-    /// How fast one IP address is answered.
+    /// How fast one IP address is answered, wherever it is.
     pub address_rate: Rate,
     /// How fast all together are answered.
     pub total_rate: Rate,
+    /// How fast addresses beyond this machine are answered, where that is slower. `None`: as those of
+    /// this machine.
+    pub remote: Option<Remote>,
     /// The most addresses whose rate is remembered: 1 to 65,536. For one more, the one that would have
     /// its whole burst again first is forgotten, and starts afresh.
     pub max_addresses: usize,
@@ -51,11 +54,52 @@ pub struct Config {
     pub ring: usize,
 }
 
+/// How fast addresses are answered that are no loopback addresses, so that nobody is flooded who did not
+/// ask: whoever forges a requester's address gets no more sent to it than the lines would bring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remote {
+    /// Bytes a second that one address may have at least: from 1. All together may have ten times as
+    /// much as one, burst included.
+    pub least: u64,
+    /// One address may have so many times the bytes that were sent on the lines in the second in which
+    /// most were ([`Event::Sent`](super::Event::Sent)), if that is more. 0: the lines do not count.
+    pub times_line: u32,
+    /// Bytes that one address may have at once after a rest.
+    pub burst: u64,
+}
+
+/// How many times the rate of one address all may have that are beyond this machine.
+const TIMES_ONE: u64 = 10;
+
+impl Default for Remote {
+    /// 1 MB/s, or three times a line's rate, in bursts of 64 KiB.
+    fn default() -> Self {
+        Self { least: 1_000_000, times_line: 3, burst: 64 << 10 }
+    }
+}
+
+impl Remote {
+    /// The rate of one address, when so many bytes were sent in one second on the lines.
+    pub(super) fn one(self, line: u64) -> Rate {
+        let bytes_per_second = self.least.max(line.saturating_mul(self.times_line.into()));
+        Rate { bytes_per_second, burst: self.burst }
+    }
+
+    /// The rate of all that are beyond this machine.
+    pub(super) fn all(self, line: u64) -> Rate {
+        let Rate { bytes_per_second, burst } = self.one(line);
+        Rate {
+            bytes_per_second: bytes_per_second.saturating_mul(TIMES_ONE),
+            burst: burst.saturating_mul(TIMES_ONE),
+        }
+    }
+}
+
 impl Default for Config {
     /// 64 MiB of history (1.5 million messages of 40 bytes), no archive, packets for a 1500-byte link,
     /// and rates that let a receiver on the same host catch up at full speed: 512 MiB/s for each
-    /// address and 1 GiB/s in all, after bursts of an eighth of a second's worth. On an open network
-    /// set them to what the link bears.
+    /// address and 1 GiB/s in all, after bursts of an eighth of a second's worth. Others have a
+    /// [`Remote`]'s defaults.
     fn default() -> Self {
         Self {
             session: None,
@@ -69,6 +113,7 @@ impl Default for Config {
             look_up_timeout: Duration::from_secs(5),
             address_rate: Rate { bytes_per_second: 512 << 20, burst: 64 << 20 },
             total_rate: Rate { bytes_per_second: 1 << 30, burst: 128 << 20 },
+            remote: Some(Remote::default()),
             max_addresses: 1024,
             ring: 256,
         }
@@ -98,6 +143,9 @@ impl Config {
         positive("look_up_timeout", nanos(self.look_up_timeout))?;
         positive("address_rate.bytes_per_second", self.address_rate.bytes_per_second)?;
         positive("total_rate.bytes_per_second", self.total_rate.bytes_per_second)?;
+        if let Some(remote) = &self.remote {
+            positive("remote.least", remote.least)?;
+        }
         few("max_addresses", self.max_addresses)?;
         few("ring", self.ring)
     }

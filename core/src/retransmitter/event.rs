@@ -28,6 +28,13 @@ pub enum Event<'a> {
         /// The whole packet, of any session, in any order.
         packet: &'a [u8],
     },
+    /// As [`Store`](Self::Store), of a packet that was sent on every line just now: how many bytes were
+    /// sent in a second may allow faster answers
+    /// ([`Remote::times_line`](super::Remote::times_line)). Heartbeats need not be told.
+    Sent {
+        /// The whole packet.
+        packet: &'a [u8],
+    },
     /// The archive has what a look-up asked for.
     Found {
         /// The look-up.
@@ -74,6 +81,7 @@ impl fmt::Debug for Event<'_> {
                 f.debug_struct("Request").field("from", from).field("datagram", &datagram).finish()
             }
             Self::Store { packet } => f.debug_tuple("Store").field(&Brief(packet)).finish(),
+            Self::Sent { packet } => f.debug_tuple("Sent").field(&Brief(packet)).finish(),
             Self::Found { id, packet } => {
                 f.debug_struct("Found").field("id", id).field("packet", &Brief(packet)).finish()
             }

@@ -1,11 +1,11 @@
 //! How a retransmitter is written in journals.
 
-use super::{Command, Config, Event, LookUpId, Retransmitter};
+use super::{Command, Config, Event, LookUpId, Remote, Retransmitter};
 use crate::journal::{Journaled, fields, no_direct_calls, numbers, variants};
 
 impl Journaled for Retransmitter {
     const NAME: &'static str = "retransmitter";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     no_direct_calls!();
 
@@ -28,13 +28,32 @@ fields!(Config {
     total_rate,
     max_addresses,
     ring,
+    remote by since_2,
 });
+fields!(Remote { least, times_line, burst });
+
+/// The configuration's `remote`: before version 2 there was none.
+mod since_2 {
+    use super::Remote;
+    use crate::journal::{Decoder, Encoder, Field, Malformed};
+
+    pub(super) fn encode(remote: &Option<Remote>, out: &mut Encoder<'_>) {
+        if out.version() >= 2 {
+            remote.encode(out);
+        }
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Option<Remote>, Malformed> {
+        if input.version() >= 2 { Field::decode(input) } else { Ok(None) }
+    }
+}
 numbers!(LookUpId);
 variants!("event of a retransmitter", Event<'a> {
     0 => Request { from, datagram },
     1 => Store { packet },
     2 => Found { id, packet },
     3 => NotFound { id },
+    4 => Sent { packet },
 });
 variants!("command of a retransmitter", Command {
     0 => Answer { to, bytes },

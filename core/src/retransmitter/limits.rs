@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::Config;
-use crate::Instant;
+use super::config::{Config, Remote};
 use crate::rate::{Bucket, Rate};
+use crate::{Duration, Instant};
 
 /// Whose rate is used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,12 +20,39 @@ struct Address {
     bucket: Bucket,
 }
 
+/// How many bytes are sent on the lines in a second.
+#[derive(Clone, Copy, Default, Debug)]
+struct Line {
+    /// When the present second began.
+    second: Instant,
+    /// Bytes in it.
+    bytes: u64,
+    /// The most that there were in one.
+    most: u64,
+}
+
+impl Line {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn sent(&mut self, now: Instant, bytes: usize) {
+        if now.since(self.second) >= Self::SECOND {
+            (self.second, self.bytes) = (now, 0);
+        }
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        self.most = self.most.max(self.bytes);
+    }
+}
+
 /// The buckets.
 #[derive(Debug)]
 pub(super) struct Limits {
     address_rate: Rate,
     total_rate: Rate,
     total: Bucket,
+    remote: Option<Remote>,
+    /// What goes to addresses beyond this machine.
+    all_remote: Bucket,
+    line: Line,
     /// By address.
     addresses: Vec<Address>,
     max_addresses: usize,
@@ -39,6 +66,9 @@ impl Limits {
             address_rate: config.address_rate,
             total_rate: config.total_rate,
             total: Bucket::default(),
+            remote: config.remote,
+            all_remote: Bucket::default(),
+            line: Line::default(),
             addresses: Vec::with_capacity(config.max_addresses),
             max_addresses: config.max_addresses,
             evicted: 0,
@@ -57,18 +87,47 @@ impl Limits {
     /// Whether an answer may go to an address now.
     pub(super) fn admit(&self, now: Instant, ip: IpAddr) -> Result<(), Over> {
         let bucket = self.place(ip).map_or(Bucket::default(), |at| self.addresses[at].bucket);
-        if bucket.opens(self.address_rate) > now {
+        if bucket.opens(self.rate_of(ip)) > now {
             return Err(Over::Address);
         }
-        if self.total.opens(self.total_rate) > now {
+        let remote = self.remote_of(ip).map(|remote| remote.all(self.line.most));
+        if self.total.opens(self.total_rate) > now
+            || remote.is_some_and(|rate| self.all_remote.opens(rate) > now)
+        {
             return Err(Over::Total);
         }
         Ok(())
     }
 
+    /// So many bytes were sent on the lines.
+    pub(super) fn sent(&mut self, now: Instant, bytes: usize) {
+        self.line.sent(now, bytes);
+    }
+
+    /// What rules for an address beyond what rules for all.
+    fn remote_of(&self, ip: IpAddr) -> Option<Remote> {
+        self.remote.filter(|_| !ip.to_canonical().is_loopback())
+    }
+
+    /// The rate of one address.
+    fn rate_of(&self, ip: IpAddr) -> Rate {
+        let any = self.address_rate;
+        self.remote_of(ip).map_or(any, |remote| {
+            let Rate { bytes_per_second, burst } = remote.one(self.line.most);
+            Rate {
+                bytes_per_second: any.bytes_per_second.min(bytes_per_second),
+                burst: any.burst.min(burst),
+            }
+        })
+    }
+
     /// An answer of `bytes` goes to an address.
     pub(super) fn charge(&mut self, now: Instant, ip: IpAddr, bytes: usize) {
         self.total.take(now, self.total_rate, bytes);
+        if let Some(remote) = self.remote_of(ip) {
+            self.all_remote.take(now, remote.all(self.line.most), bytes);
+        }
+        let rate = self.rate_of(ip);
         let at = match self.place(ip) {
             Ok(at) => at,
             Err(at) if self.addresses.len() < self.max_addresses => self.add(at, ip),
@@ -77,7 +136,7 @@ impl Limits {
                 self.add(self.place(ip).unwrap_or_else(|at| at), ip)
             }
         };
-        self.addresses[at].bucket.take(now, self.address_rate, bytes);
+        self.addresses[at].bucket.take(now, rate, bytes);
     }
 
     fn place(&self, ip: IpAddr) -> Result<usize, usize> {
@@ -117,8 +176,71 @@ mod tests {
             address_rate: Rate { bytes_per_second: 1000, burst: 100 },
             total_rate: Rate { bytes_per_second: 10_000, burst: 1000 },
             max_addresses: 3,
+            remote: None,
             ..Config::default()
         })
+    }
+
+    /// With what rules beyond this machine by default.
+    fn remote() -> Limits {
+        Limits::new(&Config::default())
+    }
+
+    /// Bytes that go to an address within so many milliseconds, asked for each of them.
+    fn answered(limits: &mut Limits, ip: IpAddr, millis: u64) -> u64 {
+        let mut bytes = 0;
+        for now in (0..millis).map(|millis| NOW + Duration::from_millis(millis)) {
+            while limits.admit(now, ip).is_ok() {
+                limits.charge(now, ip, 1_000);
+                bytes += 1_000;
+            }
+        }
+        bytes
+    }
+
+    #[track_caller]
+    fn is_about(bytes: u64, expected: u64) {
+        assert!(bytes.abs_diff(expected) <= expected / 100, "{bytes} bytes, not {expected}");
+    }
+
+    #[test]
+    fn an_address_beyond_this_machine_has_a_megabyte_a_second_and_a_burst_of_64_kib() {
+        is_about(answered(&mut remote(), ip(1), 1_000), 1_000_000 + (64 << 10));
+    }
+
+    #[test]
+    fn an_address_beyond_this_machine_has_three_times_the_line_s_rate_if_that_is_more() {
+        for (line, expected) in [(300_000, 1_065_536), (2_000_000, 6_065_536)] {
+            let mut limits = remote();
+            for second in 0..3 {
+                limits.sent(NOW + Duration::from_secs(second), line / 2);
+                limits.sent(NOW + Duration::from_millis(second * 1_000 + 999), line / 2);
+            }
+            is_about(answered(&mut limits, ip(1), 1_000), expected);
+        }
+    }
+
+    #[test]
+    fn all_addresses_beyond_this_machine_have_ten_times_as_much_as_one() {
+        let mut limits = remote();
+        let mut bytes = 0;
+        for now in (0..1_000).map(|millis| NOW + Duration::from_millis(millis)) {
+            for last in 0..=255 {
+                while limits.admit(now, ip(last)).is_ok() {
+                    limits.charge(now, ip(last), 1_000);
+                    bytes += 1_000;
+                }
+            }
+        }
+        is_about(bytes, 10_000_000 + (640 << 10));
+    }
+
+    #[test]
+    fn this_machine_has_its_own_rate() {
+        for ip in [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])] {
+            let bytes = answered(&mut remote(), ip, 100);
+            assert!(bytes >= 64 << 20, "{bytes}");
+        }
     }
 
     #[test]

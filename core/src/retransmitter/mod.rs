@@ -2,7 +2,8 @@
 //!
 //! A [`Retransmitter`] remembers what was sent, within limits, and answers requests for it, one packet
 //! for each. What it does not remember it may have looked up in an archive. It never answers faster
-//! than it may, so it is of little use to those who want others flooded.
+//! than it may, and addresses beyond this machine hardly faster than the feed itself: so it is of little
+//! use to those who want others flooded.
 
 mod answer;
 mod config;
@@ -16,7 +17,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Error};
+pub use config::{Config, Error, Remote};
 pub use event::{Command, Event, LookUpId};
 pub use stats::Stats;
 
@@ -232,6 +233,10 @@ impl Machine for Retransmitter {
         match event {
             Event::Request { from, datagram } => self.request(from, datagram),
             Event::Store { packet } => self.store(packet),
+            Event::Sent { packet } => {
+                self.limits.sent(self.now, packet.len());
+                self.store(packet);
+            }
             Event::Found { id, packet } => self.found(id, packet),
             Event::NotFound { id } => self.not_found(id),
         }

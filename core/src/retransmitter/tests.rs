@@ -340,7 +340,8 @@ fn a_loopback_backfill_at_full_window_stays_under_the_default_rates() {
     for round in 0..20_000 {
         let now = NOW + Duration::from_micros(50) * round;
         for _ in 0..16 {
-            let event = Event::Request { from: peer(1), datagram: &request };
+            let from = (Ipv4Addr::LOCALHOST, 4000).into();
+            let event = Event::Request { from, datagram: &request };
             retransmitter.handle(now, event).unwrap();
             assert_eq!(drain(&mut retransmitter).len(), 1);
         }

@@ -128,6 +128,9 @@ impl Play {
                 let count = if end { 0xFFFF } else { 0 };
                 let header = Header { session: CAPTURED, sequence: number.into(), count };
                 let bytes = Bytes::copy_from_slice(&header.to_bytes());
+                let sent = retransmitter::Event::Sent { packet: &bytes };
+                self.retransmitter.handle(now, sent).unwrap();
+                assert_eq!(self.retransmitter.poll_command(), None);
                 self.publisher.handle(now, Event::Republish(bytes.clone())).unwrap();
                 self.drain(VecDeque::from([Command::Send { bytes }]));
             }
@@ -188,9 +191,7 @@ impl Play {
         {
             if kind == Kind::Data {
                 let packet = &bytes[..];
-                self.retransmitter
-                    .handle(self.now, retransmitter::Event::Store { packet })
-                    .unwrap();
+                self.retransmitter.handle(self.now, retransmitter::Event::Sent { packet }).unwrap();
                 assert_eq!(self.retransmitter.poll_command(), None);
                 self.sent.push_back(Bytes::copy_from_slice(&bytes));
                 self.sent.truncate(200);

@@ -13,7 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
 use gapless_core::rate::Rate;
-use gapless_core::retransmitter::{Config, LookUpId, Stats};
+use gapless_core::retransmitter::{Config, LookUpId, Remote, Stats};
 use gapless_core::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_COUNT, MAX_DATAGRAM};
 use gapless_core::{Duration, Instant, Session};
 
@@ -113,9 +113,12 @@ struct Model {
     held: Held,
     look_ups: Vec<LookUp>,
     next_id: u64,
-    /// Answers with their time and bytes: in all, and by address.
-    total: Vec<(Instant, usize)>,
-    addresses: BTreeMap<IpAddr, Vec<(Instant, usize)>>,
+    /// Answers, and how long each takes: in all, to other machines, and by address.
+    total: Vec<(Instant, Duration)>,
+    all_remote: Vec<(Instant, Duration)>,
+    addresses: BTreeMap<IpAddr, Vec<(Instant, Duration)>>,
+    /// Packets that were sent on the lines, and their bytes.
+    sent: Vec<(Instant, usize)>,
     stats: Stats,
 }
 
@@ -135,6 +138,8 @@ impl Model {
             look_ups: Vec::new(),
             next_id: 0,
             total: Vec::new(),
+            all_remote: Vec::new(),
+            sent: Vec::new(),
             addresses: BTreeMap::new(),
             stats: Stats::default(),
             config,
@@ -239,30 +244,70 @@ impl Model {
         let bytes = HEADER_LEN + numbers.map(len).sum::<usize>();
         self.stats.answered_messages += count;
         self.stats.answered_bytes += bytes as u64;
-        self.total.push((self.now, bytes));
         let ip = to.ip().to_canonical();
+        let time = |rate| (self.now, time(rate, bytes as u64));
+        let (in_all, to_one) = (time(self.config.total_rate), time(self.rate_of(ip)));
+        self.total.push(in_all);
+        if let Some(rate) = self.remote_of(ip).map(|remote| self.all_remote(remote)) {
+            self.all_remote.push((self.now, self::time(rate, bytes as u64)));
+        }
         if !self.addresses.contains_key(&ip) && self.addresses.len() == self.config.max_addresses {
-            let rate = self.config.address_rate;
-            let rested = self.addresses.iter().map(|(&of, sent)| (rested(rate, sent), of)).min();
+            let rested = self.addresses.iter().map(|(&of, sent)| (rested(sent), of)).min();
             self.addresses.remove(&rested.unwrap().1);
             self.stats.evicted_addresses += 1;
         }
-        self.addresses.entry(ip).or_default().push((self.now, bytes));
+        self.addresses.entry(ip).or_default().push(to_one);
     }
 
     /// Whether the rates allow an answer; counted when not.
     fn admits(&mut self, to: SocketAddr) -> bool {
         let ip = to.ip().to_canonical();
         let address = self.addresses.get(&ip);
-        if address.is_some_and(|sent| !within(self.now, self.config.address_rate, sent)) {
+        if address.is_some_and(|sent| !within(self.now, self.rate_of(ip), sent)) {
             self.stats.over_address_rate += 1;
             return false;
         }
-        if !within(self.now, self.config.total_rate, &self.total) {
+        let remote = self.remote_of(ip).map(|remote| self.all_remote(remote));
+        if !within(self.now, self.config.total_rate, &self.total)
+            || remote.is_some_and(|rate| !within(self.now, rate, &self.all_remote))
+        {
             self.stats.over_total_rate += 1;
             return false;
         }
         true
+    }
+
+    /// What rules for an address of another machine.
+    fn remote_of(&self, ip: IpAddr) -> Option<Remote> {
+        self.config.remote.filter(|_| !ip.is_loopback())
+    }
+
+    /// How fast an address is answered.
+    fn rate_of(&self, ip: IpAddr) -> Rate {
+        let any = self.config.address_rate;
+        self.remote_of(ip).map_or(any, |remote| Rate {
+            bytes_per_second: any.bytes_per_second.min(self.one_remote(remote)),
+            burst: any.burst.min(remote.burst),
+        })
+    }
+
+    /// Bytes a second for one address of another machine.
+    fn one_remote(&self, remote: Remote) -> u64 {
+        let (mut second, mut bytes, mut most) = (Instant::ZERO, 0, 0);
+        for &(at, len) in &self.sent {
+            if at.since(second) >= Duration::from_secs(1) {
+                (second, bytes) = (at, 0);
+            }
+            bytes += len as u64;
+            most = most.max(bytes);
+        }
+        remote.least.max(most * u64::from(remote.times_line))
+    }
+
+    /// How fast all addresses of other machines are answered.
+    fn all_remote(&self, remote: Remote) -> Rate {
+        let bytes_per_second = self.one_remote(remote) * 10;
+        Rate { bytes_per_second, burst: remote.burst * 10 }
     }
 
     fn timeout(&self) -> Option<Instant> {
@@ -270,19 +315,21 @@ impl Model {
     }
 }
 
-/// When as much time has passed as all that was sent takes.
-fn rested(rate: Rate, sent: &[(Instant, usize)]) -> Instant {
-    let time =
-        |bytes: usize| Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate.bytes_per_second);
-    sent.iter().fold(Instant::ZERO, |rested, &(at, bytes)| rested.max(at) + time(bytes))
+/// How long so many bytes take.
+fn time(rate: Rate, bytes: u64) -> Duration {
+    Duration::from_nanos((bytes * 1_000_000_000).div_ceil(rate.bytes_per_second))
 }
 
-/// Whether no stretch of time up to now saw more bytes than a rate allows.
-fn within(now: Instant, rate: Rate, sent: &[(Instant, usize)]) -> bool {
-    let time = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / rate.bytes_per_second);
-    let mut bytes = 0;
-    sent.iter().rev().all(|&(at, len)| {
-        bytes += len as u64;
-        at + time(bytes) <= now + time(rate.burst)
+/// When as much time has passed as all that was sent takes.
+fn rested(sent: &[(Instant, Duration)]) -> Instant {
+    sent.iter().fold(Instant::ZERO, |rested, &(at, time)| rested.max(at) + time)
+}
+
+/// Whether no stretch of time up to now saw more than a rate allows.
+fn within(now: Instant, rate: Rate, sent: &[(Instant, Duration)]) -> bool {
+    let mut taken = Duration::ZERO;
+    sent.iter().rev().all(|&(at, time)| {
+        taken += time;
+        at + taken <= now + self::time(rate, rate.burst)
     })
 }

@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use gapless_core::rate::Rate;
-use gapless_core::retransmitter::Config;
+use gapless_core::retransmitter::{Config, Remote};
 use gapless_core::{Duration, Session};
 
 /// The most that happens in a case: the model looks back at all of it each time.
@@ -16,7 +16,7 @@ pub(super) const SESSIONS: [Session; 3] =
 /// of the case.
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
-    /// So many packets of so many messages behind what was stored last.
+    /// So many packets of so many messages behind what was stored last, as they are sent.
     Feed {
         /// The session.
         session: u8,
@@ -148,6 +148,8 @@ impl<'a> Arbitrary<'a> for Case {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let plenty = Rate { bytes_per_second: 1_000_000_000, burst: 1 << 30 };
         let scarce = Rate { bytes_per_second: 1_000_000, burst: 4_000 };
+        let slow = Remote { least: 500_000, times_line: 0, burst: 2_000 };
+        let as_lines = Remote { least: 10_000, times_line: 3, burst: 3_000 };
         let pinned = u.arbitrary()?;
         let config = Config {
             session: if pinned { Some(SESSIONS[0]) } else { None },
@@ -163,6 +165,7 @@ impl<'a> Arbitrary<'a> for Case {
             total_rate: *u.choose(&[plenty, plenty, scarce])?,
             max_addresses: *u.choose(&[1, 2, 10])?,
             ring: *u.choose(&[1, 4])?,
+            remote: *u.choose(&[None, Some(slow), Some(as_lines)])?,
         };
         let base = if config.sent_before > 0 { 1 } else { *u.choose(&[1, u64::MAX - 4_000])? };
         let largest = *u.choose(&[0, 10, 60, 1_000])?;

@@ -32,6 +32,8 @@ pub(super) struct Play {
     /// Whether messages left for another reason than that the blocks were full.
     crowded: bool,
     holds: bool,
+    /// Whether what is stored is sent on the lines, too.
+    sends: bool,
     outside: Vec<(Bytes, Vec<u8>)>,
 }
 
@@ -49,6 +51,7 @@ impl Play {
             fed: [case.base; SESSIONS.len()],
             crowded: false,
             holds: false,
+            sends: false,
             outside: Vec::new(),
         }
     }
@@ -67,7 +70,9 @@ impl Play {
         let later = |micros: u32| self.model.now + Duration::from_micros(micros.into());
         match op {
             Op::Feed { session, packets, count } => {
+                self.sends = true;
                 self.store(session, self.fed[usize::from(session)], packets, count);
+                self.sends = false;
             }
             Op::InTurn { packets, count } => {
                 for session in (0..SESSIONS.len() as u8).cycle().take(packets as usize * 3) {
@@ -196,7 +201,14 @@ impl Play {
         for packet_first in (first..=last).step_by(count.into()) {
             let packet = packet(session, packet_first, count.into(), self.model.largest);
             assert!(packet.len() <= MAX_DATAGRAM);
-            assert_eq!(self.say(Event::Store { packet: &packet }), []);
+            let event = match self.sends {
+                true => Event::Sent { packet: &packet },
+                false => Event::Store { packet: &packet },
+            };
+            assert_eq!(self.say(event), []);
+            if self.sends {
+                self.model.sent.push((self.model.now, packet.len()));
+            }
         }
         if !placed {
             self.model.stats.store_no_session += u64::from(packets);
@@ -474,8 +486,11 @@ impl Play {
     }
 }
 
-/// Peers 0 and 1 share an address, of which peer 1 uses the IPv6 form.
+/// Peers 0 and 1 share an address, of which peer 1 uses the IPv6 form; peer 2 is on this machine.
 fn address(peer: u8) -> SocketAddr {
+    if peer == 2 {
+        return (Ipv4Addr::LOCALHOST, 4002).into();
+    }
     let ip = Ipv4Addr::new(192, 0, 2, peer.max(1));
     let ip = if peer == 1 { IpAddr::from(ip.to_ipv6_mapped()) } else { IpAddr::from(ip) };
     SocketAddr::new(ip, 4000 + u16::from(peer))
