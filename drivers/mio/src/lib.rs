@@ -86,7 +86,7 @@ pub use exclusive::ExclusiveFile;
 pub use journal::{JournalError, JournalFile, JournalReader};
 pub use publisher::{Clear, PublisherConfig, PublisherDriver, Publishing, SentLine, Tap};
 pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};
-pub use stats::{ReadStats, SendStats};
+pub use stats::{ReadStats, SendFailure, SendStats};
 
 /// The longest sleep of a `run` before it asks again whether to stop.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);

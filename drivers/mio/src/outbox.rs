@@ -1,5 +1,6 @@
 //! Datagrams on their way out of one socket, sent many by one system call. A datagram that the
-//! system does not take is counted by reason and dropped: whoever misses it asks again.
+//! system does not take is counted by reason and dropped: whoever misses it asks again. Each reason is
+//! reported once.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -8,7 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::socket::Socket;
-use crate::stats::SendStats;
+use crate::stats::{SendFailure, SendStats};
 use crate::sys::{BATCH, SendBatch};
 
 /// How often one datagram is offered again after errors that are not its own.
@@ -19,11 +20,16 @@ const RETRIES: u32 = 3;
 pub(crate) struct Outbox<B> {
     queue: VecDeque<(B, SocketAddr)>,
     pub(crate) stats: SendStats,
+    /// By reason, in the order in which they came up.
+    failures: Vec<SendFailure>,
+    /// How many of those were reported.
+    reported: usize,
 }
 
 impl<B> Default for Outbox<B> {
     fn default() -> Self {
-        Self { queue: VecDeque::with_capacity(BATCH), stats: SendStats::default() }
+        let (queue, stats) = (VecDeque::with_capacity(BATCH), SendStats::default());
+        Self { queue, stats, failures: Vec::new(), reported: 0 }
     }
 }
 
@@ -39,6 +45,18 @@ impl<B: AsRef<[u8]>> Outbox<B> {
     /// Whether there is enough to fill a system call.
     pub(crate) fn is_full_batch(&self) -> bool {
         self.queue.len() >= BATCH
+    }
+
+    /// The datagrams that the system did not take, by reason.
+    pub(crate) fn failures(&self) -> &[SendFailure] {
+        &self.failures
+    }
+
+    /// The next reason that was not reported yet.
+    pub(crate) fn next_failure(&mut self) -> Option<SendFailure> {
+        let failure = self.failures.get(self.reported).copied()?;
+        self.reported += 1;
+        Some(failure)
     }
 
     /// Drops what there is: no socket leads to its destinations.
@@ -66,6 +84,7 @@ impl<B: AsRef<[u8]>> Outbox<B> {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() || !socket.wait_writable(left) {
                         self.stats.buffer_full += self.queue.len() as u64;
+                        self.fail(libc::EAGAIN, self.queue.len());
                         self.queue.clear();
                     }
                 }
@@ -73,11 +92,22 @@ impl<B: AsRef<[u8]>> Outbox<B> {
                     let own = self.count(&error);
                     retries += 1;
                     if own || retries > RETRIES {
+                        self.stats.other_errors += u64::from(!own);
+                        self.fail(error.raw_os_error().unwrap_or(0), 1);
                         self.queue.pop_front();
                         retries = 0;
                     }
                 }
             }
+        }
+    }
+
+    /// So many datagrams are dropped for a reason.
+    fn fail(&mut self, code: i32, datagrams: usize) {
+        let datagrams = datagrams as u64;
+        match self.failures.iter_mut().find(|failure| failure.code == code) {
+            Some(failure) => failure.datagrams += datagrams,
+            None => self.failures.push(SendFailure { code, datagrams }),
         }
     }
 

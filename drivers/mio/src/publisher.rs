@@ -19,7 +19,7 @@ use crate::inbound::Inbound;
 use crate::outbox::Outbox;
 use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, Wishes, of};
-use crate::stats::{ReadStats, SendStats};
+use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
 use crate::{Address, Clock, Error, InterfaceEvent, TICK, Turn};
 
@@ -109,6 +109,8 @@ pub struct SentLine {
     pub local: SocketAddr,
     /// What was sent on it.
     pub stats: SendStats,
+    /// What the system did not take of it, by reason, in the order in which the reasons came up.
+    pub failures: Vec<SendFailure>,
 }
 
 /// A publisher, recorded or not: what a [`PublisherDriver`] drives.
@@ -399,6 +401,17 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
         lines.find_map(|(number, line)| Some((number, line.attachment.as_mut()?.take_event()?)))
     }
 
+    /// A reason for which the system does not take packets, once for each line and reason: the line's
+    /// place among the configured ones, or `None` for answers.
+    pub fn next_send_failure(&mut self) -> Option<(Option<usize>, SendFailure)> {
+        let Outgoing { lines, answers, .. } = &mut self.out;
+        let mut of_lines = lines.iter_mut().enumerate();
+        let next = of_lines.find_map(|(number, line)| {
+            line.outbox.next_failure().map(|failure| (Some(number), failure))
+        });
+        next.or_else(|| answers.next_failure().map(|failure| (None, failure)))
+    }
+
     /// The publisher.
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
@@ -430,6 +443,7 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
             address: line.address.clone(),
             local: line.socket.local(),
             stats: line.outbox.stats,
+            failures: line.outbox.failures().to_vec(),
         };
         self.out.lines.iter().map(report).collect()
     }

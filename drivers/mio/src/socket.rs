@@ -108,6 +108,10 @@ impl Socket {
         let ipv4 = line.destination().is_ipv4();
         let wishes = Wishes { receive_buffer: 0, arrivals: Arrivals::Read, busy_poll: None };
         let socket = open(ipv4, wishes)?;
+        if ipv4 && line.group().is_none() {
+            // Whoever names a broadcast address means it.
+            socket.set_broadcast(true).map_err(step("allow broadcast to"))?;
+        }
         if let Some(hops) = hops {
             let limited = match (line.group().is_some(), ipv4) {
                 (true, true) => socket.set_multicast_ttl_v4(hops),

@@ -1,5 +1,6 @@
 //! What the drivers count: system calls, datagrams, and what went wrong on the way.
 
+use std::io;
 use std::ops::AddAssign;
 
 /// What was read from sockets.
@@ -70,5 +71,22 @@ impl SendStats {
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.buffer_full + self.too_large + self.unreachable + self.other_errors
+    }
+}
+
+/// Datagrams that the system did not take, for one reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SendFailure {
+    /// The system's number of the reason (`errno`). That of a send buffer that stayed full is `EAGAIN`.
+    pub code: i32,
+    /// How many were dropped for it so far.
+    pub datagrams: u64,
+}
+
+impl SendFailure {
+    /// The reason, in the system's words.
+    #[must_use]
+    pub fn error(&self) -> io::Error {
+        io::Error::from_raw_os_error(self.code)
     }
 }

@@ -66,6 +66,37 @@ fn a_destination_without_a_way_is_counted_and_the_others_are_sent_to() {
 }
 
 #[test]
+fn each_reason_is_reported_once_and_counted() {
+    let (_socket, to) = receiver();
+    let other = "[::1]:5000".parse().unwrap();
+    let (sender, mut outbox) = (sender(), Outbox::default());
+    let mut flush = |datagrams: &[(usize, SocketAddr)]| {
+        for &(length, to) in datagrams {
+            outbox.push(vec![0_u8; length], to);
+        }
+        outbox.flush(&sender, &mut SendBatch::new(), NONE);
+        std::iter::from_fn(|| outbox.next_failure()).collect::<Vec<_>>()
+    };
+    let failure = |code, datagrams| SendFailure { code, datagrams };
+    assert_eq!(flush(&[(1, to), (65_508, to), (65_508, to)]), [failure(libc::EMSGSIZE, 2)]);
+    assert_eq!(flush(&[(65_508, to), (1, other)]), [failure(libc::EAFNOSUPPORT, 1)]);
+    assert_eq!(flush(&[(1, other), (65_508, to)]), []);
+    let all = [failure(libc::EMSGSIZE, 4), failure(libc::EAFNOSUPPORT, 2)];
+    assert_eq!((outbox.failures(), outbox.stats.dropped()), (&all[..], 6));
+}
+
+#[test]
+fn a_broadcast_is_sent_and_arrives() {
+    in_namespace!();
+    let socket = UdpSocket::bind("127.255.255.255:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let to = socket.local_addr().unwrap();
+    let stats = send(&sender(), &[(3, to)]);
+    assert_eq!((stats.datagrams, stats.dropped()), (1, 0));
+    assert_eq!(received(&socket), [3]);
+}
+
+#[test]
 fn nobody_listening_is_no_error() {
     let (socket, to) = receiver();
     drop(socket);
