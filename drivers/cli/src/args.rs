@@ -82,7 +82,8 @@ pub(crate) enum Command {
     /// Publish a file as a feed, and answer requests for what was missed.
     ///
     /// After the last message the end of the session is told over and over, and requests are
-    /// answered, until nobody asked for --linger.
+    /// answered, until nobody asked for --linger. When a signal comes before the end of the input, no end
+    /// of the session is sent: receivers wait for it to go on.
     #[command(after_help = after_help(publish::EXAMPLES, exit_codes::PUBLISH))]
     Publish(Publish),
     /// Receive a feed, have what is missing sent again, and write it in order.

@@ -17,9 +17,9 @@ use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
 use crate::journal::{Journal, Recordable};
 use crate::progress::{Progress, say};
-use crate::publish::{Network, Pacing, Publication};
+use crate::publish::{KEEP, Network, Pacing, Publication, Published};
 use crate::stop::Stop;
-use crate::summary::{self, Counters, End, Published, Received, Table};
+use crate::summary::{self, Counters, End, Received, Table};
 use crate::tally::{Consumer, Ledger, Stops, line_name};
 use crate::watch::Watch;
 
@@ -59,6 +59,8 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         ttl: None,
         receive_buffer: None,
         mtu: MTU,
+        keep: KEEP,
+        answer_rate: None,
         odds: args.odds(),
         answer_loss: 0.0,
         seed: args.seed,

@@ -1,14 +1,18 @@
 //! `gapless publish`: a file as a feed, on bad lines if wanted, with answers for whoever misses
 //! something.
 
+mod notices;
+mod published;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gapless_core::publisher::Publisher;
+use gapless_core::rate::Rate;
 use gapless_core::wire::mold::{Kind, Packet};
 use gapless_core::{Machine, publisher, retransmitter, transmitter};
 use gapless_mio::{Address, PublisherConfig, PublisherDriver};
+use notices::{Driver, Notices};
 
 use crate::address;
 use crate::args::{Format, Publish};
@@ -17,12 +21,15 @@ use crate::impair::Odds;
 use crate::input::flow::{Recording, Survey, elsewhere};
 use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
-use crate::journal::{Journal, Recordable};
+use crate::journal::Journal;
 use crate::pace::Pace;
-use crate::progress::{self, Progress};
+use crate::progress::{self, Progress, say};
 use crate::stop::Stop;
-use crate::summary::{self, Published, PublishedLine};
+use crate::summary::{self, End};
 use crate::tap::BadNetwork;
+
+pub(crate) use published::Published;
+use published::{PublishedLine, Unanswered};
 
 /// The longest that nothing is looked at: Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
@@ -34,8 +41,12 @@ const MOST_AT_ONCE: u64 = 4096;
 const MESSAGES_EACH_SECOND: u64 = 500_000;
 /// Packets a second when nothing is said: more overruns a receiver that is busy otherwise.
 const PACKETS_EACH_SECOND: u64 = 40_000;
-/// The most memory for answers: some twelve million messages of 40 bytes.
-const HISTORY_BYTES: usize = 512 << 20;
+/// The most memory for messages that may be asked for, when nothing is said.
+pub(crate) const KEEP: usize = 512 << 20;
+/// What one address may be answered with at once, where its rate is said.
+const ANSWER_BURST: u64 = 64 << 10;
+/// How many times the rate of one address all together have, where that is said.
+const TIMES_ONE: u64 = 10;
 /// How far ends of session are apart, at first less.
 const END_INTERVAL: Duration = Duration::from_millis(250);
 /// How often an end is told at least, however short the linger: a receiver believes the third.
@@ -54,15 +65,18 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
         format => publish_messages(args, format, stop)?,
     };
     publication.tell_broken()?;
-    publication.end(args.linger)?;
+    if publication.is_interrupted() {
+        publication.flush()?;
+    } else {
+        publication.end(args.linger)?;
+    }
     publication.progress.clear();
     publication.close_journal();
     for published in publication.published() {
         let text = if args.json { summary::json(&published) } else { published.table() };
         summary::print(&text)?;
     }
-    let outcome = if publication.broken.is_some() { Outcome::Io } else { Outcome::Complete };
-    Ok(publication.journal.outcome(outcome))
+    Ok(publication.journal.outcome(publication.outcome()))
 }
 
 /// Where the feed goes.
@@ -75,6 +89,8 @@ fn network(args: &Publish) -> Result<Network, Failure> {
         ttl: args.ttl,
         receive_buffer: args.receive_buffer,
         mtu: args.mtu as usize,
+        keep: usize::try_from(args.keep).unwrap_or(usize::MAX),
+        answer_rate: args.answer_rate,
         odds: args.odds(),
         answer_loss: args.answer_loss.get(),
         seed: args.seed,
@@ -105,7 +121,7 @@ fn publish_messages<'a>(
     for _ in 1..args.repeat {
         let before = publication.messages;
         publication.messages(&mut *open()?, &mut pacing)?;
-        if stop.is_asked() || publication.messages == before {
+        if publication.is_interrupted() || publication.messages == before {
             break;
         }
     }
@@ -142,6 +158,10 @@ pub(crate) struct Network {
     pub(crate) receive_buffer: Option<u32>,
     /// The largest payload.
     pub(crate) mtu: usize,
+    /// The most memory for messages that may be asked for, in bytes.
+    pub(crate) keep: usize,
+    /// Bytes a second that one address is answered with, if that is said.
+    pub(crate) answer_rate: Option<u64>,
     /// What happens to packets on the lines.
     pub(crate) odds: Odds,
     /// The share of answers that get lost.
@@ -196,13 +216,16 @@ impl Pacing {
 
 /// Publishing, under way.
 pub(crate) struct Publication<'a> {
-    driver: PublisherDriver<BadNetwork, Recordable<Publisher>>,
+    driver: Driver,
     journal: Journal,
     stop: &'a Stop,
     progress: Progress,
+    notices: Notices,
     port_chosen: bool,
     started: Instant,
     messages: u64,
+    /// Whether the input came to its end.
+    is_over: bool,
     /// Why the input breaks off, if it does.
     pub(crate) broken: Option<Failure>,
     /// The end of session that a capture ends with: it is told over and over, as one of our own
@@ -232,8 +255,8 @@ impl<'a> Publication<'a> {
             retransmitter: retransmitter::Config {
                 mtu,
                 max_sessions: sessions.clamp(1, 255),
-                history_bytes: HISTORY_BYTES,
-                ..retransmitter::Config::default()
+                history_bytes: network.keep,
+                ..answering(network.answer_rate)
             },
             end_linger: FOR_EVER,
         };
@@ -260,9 +283,11 @@ impl<'a> Publication<'a> {
             journal,
             stop,
             progress,
+            notices: Notices::new(),
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,
+            is_over: false,
             broken: None,
             captured_end: None,
         })
@@ -281,6 +306,7 @@ impl<'a> Publication<'a> {
             let address = &self.driver.lines()[number].address;
             self.progress.tell(address::interface_event(number, address, event));
         }
+        self.notices.look(&mut self.driver, &self.progress);
         Ok(())
     }
 
@@ -334,10 +360,11 @@ impl<'a> Publication<'a> {
         pacing: &mut Pacing,
     ) -> Result<(), Failure> {
         let mut message = Vec::new();
+        self.is_over = false;
         while !self.stop.is_asked() && self.broken.is_none() {
             let (messages, packets) = pacing.due();
             let sent = self.driver.publisher().stats().sent;
-            let (mut taken, mut wait, mut is_over) = (0, None, false);
+            let (mut taken, mut wait) = (0, None);
             while taken < messages.min(MOST_AT_ONCE)
                 && self.driver.publisher().stats().sent - sent < packets
             {
@@ -347,16 +374,16 @@ impl<'a> Publication<'a> {
                         wait = Some(INPUT_TICK);
                         break;
                     }
-                    Ok(Next::End) => is_over = true,
+                    Ok(Next::End) => self.is_over = true,
                     Err(failure) => self.broken = Some(failure),
                 }
-                if is_over || self.broken.is_some() {
+                if self.is_over || self.broken.is_some() {
                     break;
                 }
                 taken += 1;
             }
             pacing.take(taken, self.driver.publisher().stats().sent - sent);
-            if is_over {
+            if self.is_over {
                 break;
             }
             self.turn(wait.unwrap_or_else(|| pacing.wait()).min(TICK))?;
@@ -404,10 +431,14 @@ impl<'a> Publication<'a> {
         let mut pace = rate.map(|rate| Pace::new(rate, self.started.elapsed()));
         let mut datagram = Datagram::default();
         let mut began = None;
+        self.is_over = false;
         while !self.stop.is_asked() {
             match capture.next(&mut datagram) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => {
+                    self.is_over = true;
+                    break;
+                }
                 Err(failure) => {
                     self.broken = Some(failure);
                     break;
@@ -456,14 +487,40 @@ impl<'a> Publication<'a> {
         Ok(())
     }
 
-    /// Ends the session, then answers requests until none came for `linger`, or somebody wants an
-    /// end.
+    /// Sends what is collected, and no end of session: it may go on.
+    fn flush(&mut self) -> Result<(), Failure> {
+        if self.driver.publisher().transmitter().is_some() {
+            self.driver.flush()?;
+        }
+        self.turn(Duration::ZERO)
+    }
+
+    /// What the program ends with; says what was never sent.
+    fn outcome(&self) -> Outcome {
+        let dead = Notices::dead_lines(&self.driver);
+        for line in &dead {
+            say(format_args!("error: {line}"));
+        }
+        match () {
+            () if !dead.is_empty() || self.broken.is_some() => Outcome::Io,
+            () if self.is_interrupted() => self.stop.outcome(),
+            () => Outcome::Complete,
+        }
+    }
+
+    /// Whether somebody wanted an end before the input came to its own.
+    const fn is_interrupted(&self) -> bool {
+        !self.is_over && self.broken.is_none()
+    }
+
+    /// Ends the session, then answers requests until none came for `linger` that deserved an answer, or
+    /// somebody wants an end.
     ///
     /// # Errors
     /// A socket failed.
     pub(crate) fn end(&mut self, linger: Duration) -> Result<(), Failure> {
         self.driver.end()?;
-        let (mut requests, mut last) = (self.requests(), Instant::now());
+        let (mut deserving, mut last) = (self.deserving(), Instant::now());
         let mut told = Instant::now();
         loop {
             let left = linger.saturating_sub(last.elapsed());
@@ -478,11 +535,11 @@ impl<'a> Publication<'a> {
                 told = Instant::now();
             }
             self.turn(left.min(TICK))?;
-            if self.requests() != requests {
-                (requests, last) = (self.requests(), Instant::now());
+            if self.deserving() != deserving {
+                (deserving, last) = (self.deserving(), Instant::now());
             }
             self.progress.show(self.messages, || {
-                format!("messages published; answering requests, {requests} so far")
+                format!("messages published; answering requests, {deserving} so far")
             });
         }
     }
@@ -493,16 +550,17 @@ impl<'a> Publication<'a> {
         own.is_none_or(|own| own.stats().ends >= ENDS_TOLD)
     }
 
-    fn requests(&self) -> u64 {
-        self.driver.publisher().retransmitter().stats().requests
+    /// Requests that were answered, or would have been, had the rates allowed it.
+    fn deserving(&self) -> u64 {
+        let stats = self.driver.publisher().retransmitter().stats();
+        stats.answered + stats.over_address_rate + stats.over_total_rate
     }
 
     /// What became of each session. Requests and failures of sending are those of all.
     pub(crate) fn published(&self) -> Vec<Published> {
         let answered = self.driver.publisher().retransmitter().stats();
         let network = self.driver.tap();
-        let failures: Vec<u64> =
-            self.driver.lines().iter().map(|line| line.stats.dropped()).collect();
+        let lines = self.driver.lines();
         let sessions = network.sessions().iter();
         sessions
             .map(|(session, book)| Published {
@@ -514,21 +572,35 @@ impl<'a> Publication<'a> {
                 lines: network
                     .lines(*session)
                     .into_iter()
-                    .zip(&failures)
-                    .map(|(line, failures)| PublishedLine {
-                        sent: line.sent,
-                        dropped_packets: line.dropped_packets,
-                        dropped: line.dropped,
-                        send_failures: *failures,
-                    })
+                    .zip(&lines)
+                    .map(|(book, line)| PublishedLine::new(book, line))
                     .collect(),
                 requests: answered.requests,
                 answered_messages: answered.answered_messages,
                 answers_dropped: network.answers_dropped(),
+                unanswered: Unanswered::new(answered),
+                forgotten_messages: answered.evicted_messages,
+                end: if self.is_interrupted() { End::Interrupted } else { End::Ended },
                 error: self.broken.as_ref().map(|failure| failure.what().to_owned()),
                 elapsed_seconds: self.started.elapsed().as_secs_f64(),
             })
             .collect()
+    }
+}
+
+/// How requests are answered.
+fn answering(rate: Option<u64>) -> retransmitter::Config {
+    let default = retransmitter::Config::default();
+    let Some(rate) = rate else { return default };
+    let times = |times: u64| Rate {
+        bytes_per_second: rate.saturating_mul(times),
+        burst: ANSWER_BURST.saturating_mul(times),
+    };
+    retransmitter::Config {
+        address_rate: times(1),
+        total_rate: times(TIMES_ONE),
+        remote: None,
+        ..default
     }
 }
 

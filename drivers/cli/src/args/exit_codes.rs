@@ -26,8 +26,17 @@ pub(super) const DEMO: ExitCodes = &[
     READER_GONE,
 ];
 
-pub(super) const PUBLISH: ExitCodes =
-    &[(&[0], "all of it was published"), USAGE, FAILED, INTERRUPTED, READER_GONE];
+pub(super) const PUBLISH: ExitCodes = &[
+    (&[0], "all of it was published"),
+    USAGE,
+    (&[4], "a file or a socket failed, or the system took not one packet of a line"),
+    (
+        &[130, 143, 129],
+        "interrupted by SIGINT before the end of the input: no end of the session was sent; 143 by SIGTERM, \
+         129 by SIGHUP",
+    ),
+    READER_GONE,
+];
 
 pub(super) const RECEIVE: ExitCodes = &[
     COMPLETE,

@@ -74,6 +74,17 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "N", default_value_t = 1472,
           value_parser = clap::value_parser!(u32).range(64..=MAX_DATAGRAM as i64))]
     pub(crate) mtu: u32,
+    /// The most memory for messages that may be asked for again, in bytes from 262144 on, whatever the
+    /// input: of one without an end, such as standard input, the oldest are forgotten. By default
+    /// 536870912, for some 12 million messages of 40 bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = crate::publish::KEEP as u64,
+          hide_default_value = true, value_parser = clap::value_parser!(u64).range(262_144..=1 << 47))]
+    pub(crate) keep: u64,
+    /// Bytes a second that one address is answered with, in bursts of 65536; all together have ten times
+    /// as much. By default an address of this machine has all that it asks for, any other 3 times what a
+    /// line is sent, and at least 1000000.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) answer_rate: Option<u64>,
     /// The share of packets that each line loses: 0.05 or 5%.
     #[arg(long, value_name = "P", default_value = "0")]
     pub(crate) loss: Probability,
@@ -89,7 +100,8 @@ pub(crate) struct Publish {
     /// Seeds each line's dice.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How long to stay after the last message, and after each request that comes then.
+    /// How long to stay after the last message, and after each request that comes then and deserves an
+    /// answer.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::duration)]
     pub(crate) linger: Duration,
     #[command(flatten)]

@@ -100,10 +100,10 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Reads a capture from beginning to end, or until somebody wants an end.
+    /// Reads a capture from beginning to end.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be read, or somebody wants an end first.
     pub(crate) fn new(recording: &Recording, stop: &Stop) -> Result<Self, Failure> {
         let mut capture = recording.read()?;
         let mut flows = BTreeMap::<SocketAddr, Flow>::new();
@@ -112,6 +112,9 @@ impl Survey {
             if let Ok(packet) = Packet::new_checked(&datagram.payload) {
                 flows.entry(datagram.to).or_default().count(&packet);
             }
+        }
+        if stop.is_asked() {
+            return Err(Failure::interrupted(stop, "nothing was published"));
         }
         Ok(Self { flows, skipped: capture.skipped().clone() })
     }
@@ -258,6 +261,14 @@ mod tests {
             failure.to_string().contains("127.0.0.1:5000 (3 packets, 5 messages)"),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn a_signal_while_a_capture_is_looked_through_is_no_error_of_the_capture() {
+        let stop = Stop::default();
+        stop.ask();
+        let Err(failure) = Survey::new(&recording(&[]), &stop) else { panic!("surveyed") };
+        assert_eq!(failure.outcome.code(), 130);
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn a_session_that_does_not_end_is_left_after_max_time_with_3() {
     ended.assert_code(3);
     assert!(ended.errors.contains("--max-time"), "{}", ended.errors);
     assert_eq!(ended.json()["delivered"], 2);
-    publish.stop().assert_code(0);
+    publish.stop().assert_code(130);
 }
 
 #[test]
@@ -197,11 +197,11 @@ fn after_ctrl_c_a_receiver_sums_up() {
     let json = ended.json();
     assert_eq!(json["end"], "interrupted");
     assert_eq!((&json["delivered"], &json["next_sequence"]), (&3.into(), &4.into()));
-    publish.stop().assert_code(0);
+    publish.stop().assert_code(130);
 }
 
 #[test]
-fn after_ctrl_c_a_publisher_ends_its_session_and_sums_up() {
+fn after_ctrl_c_a_publisher_leaves_its_session_open_and_sums_up() {
     let files = Files::new();
     let flags = format!("--session OPEN --from start --output {}", files.path("copy.bin"));
     let (receive, to) = receiver(1, &flags);
@@ -209,9 +209,9 @@ fn after_ctrl_c_a_publisher_ends_its_session_and_sums_up() {
     publish.write(b"one\ntwo\n");
     files.wait_for_length("copy.bin", 10);
     let published = publish.stop();
-    published.assert_code(0);
+    published.assert_code(130);
     assert_eq!(published.json()["messages"], 2);
-    receive.stop().assert_code(0);
+    receive.stop().assert_code(130);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn after_a_loss_halt_ends_there_with_1() {
     assert_eq!(json["end"], "halted");
     assert_eq!(json["next_sequence"], json["lost_ranges"][0][0]);
     assert!(files.read("feed.bin").starts_with(&files.read("copy.bin")));
-    publish.stop().assert_code(0);
+    publish.stop().assert_code(130);
 }
 
 #[test]

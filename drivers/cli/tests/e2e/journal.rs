@@ -87,7 +87,7 @@ fn a_program_that_is_killed_leaves_a_journal() {
     publish.write(b"one\ntwo\n");
     files.wait_for_length("killed", 1);
     receive.kill();
-    publish.stop().assert_code(0);
+    publish.stop().assert_code(130);
     let ended = replay(&files, "killed", "--verify --json");
     ended.assert_code(0);
     assert_eq!(ended.json()["machines"][0]["kind"], "receiver");

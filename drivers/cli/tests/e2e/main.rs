@@ -10,6 +10,7 @@ mod failures;
 mod files;
 mod journal;
 mod program;
+mod publishing;
 mod repair;
 mod reports;
 mod sessions;

@@ -168,10 +168,13 @@ impl Program {
         Ended { code: status.code(), output: output.unwrap_or_default(), errors: errors.join("\n") }
     }
 
-    /// Ends it as Ctrl-C does.
-    pub(crate) fn stop(self) -> Ended {
+    /// Ends it as Ctrl-C does, while its standard input stays open.
+    pub(crate) fn stop(mut self) -> Ended {
+        let input = self.child.stdin.take();
         self.interrupt();
-        self.wait()
+        let ended = self.wait();
+        drop(input);
+        ended
     }
 }
 

@@ -1,0 +1,104 @@
+//! What goes wrong while a feed is published, said on standard error when it happens: at once the first
+//! time, then at most a line a second of each kind, with how much came since. Why the system takes no
+//! packets is said once for each line and reason; the summary has the counts.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use gapless_core::Machine;
+use gapless_core::publisher::Publisher;
+use gapless_mio::{PublisherDriver, SendFailure};
+
+use super::published::Unanswered;
+use crate::journal::Recordable;
+use crate::progress::Progress;
+use crate::summary::plural;
+use crate::tally::line_name;
+use crate::tap::BadNetwork;
+
+/// How often counters are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How far apart lines of one kind are at least.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+/// The driver that is watched.
+pub(super) type Driver = PublisherDriver<BadNetwork, Recordable<Publisher>>;
+
+/// When something was said last, and how much there was of it then.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    at: Option<Instant>,
+    count: u64,
+}
+
+/// Watches a publisher.
+pub(super) struct Notices {
+    said: [Said; 4],
+    looked: Instant,
+}
+
+impl Notices {
+    pub(super) fn new() -> Self {
+        Self { said: [Said::default(); 4], looked: Instant::now() }
+    }
+
+    /// Says what happened since it looked last.
+    pub(super) fn look(&mut self, driver: &mut Driver, progress: &Progress) {
+        while let Some((line, failure)) = driver.next_send_failure() {
+            let what = match line {
+                Some(number) => named(driver, number),
+                None => "answers".to_owned(),
+            };
+            let why = reason(failure);
+            progress.tell(format_args!("warning: {what}: the system does not take packets: {why}"));
+        }
+        if self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        let not = Unanswered::new(driver.publisher().retransmitter().stats());
+        let kinds = [
+            (not.over_address_rate, "one address may not have more a second (--answer-rate)"),
+            (not.over_total_rate, "all together may not have more a second (--answer-rate)"),
+            (not.not_kept, "the messages are not kept (--keep)"),
+            (
+                not.other_session + not.out_of_range + not.malformed,
+                "of another session, for messages that were not sent, or malformed",
+            ),
+        ];
+        for (said, (count, why)) in self.said.iter_mut().zip(kinds) {
+            if count > said.count && said.at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+                let requests = plural(count - said.count, "request");
+                progress.tell(format_args!("warning: {requests} not answered: {why}"));
+                *said = Said { at: Some(self.looked), count };
+            }
+        }
+    }
+
+    /// The lines on which not one packet was sent, and why, in words.
+    pub(super) fn dead_lines(driver: &Driver) -> Vec<String> {
+        let lines = driver.lines();
+        let dead = lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.stats.datagrams == 0 && !line.failures.is_empty());
+        let words = dead.map(|(number, line)| {
+            let why: Vec<_> = line.failures.iter().map(|failure| reason(*failure)).collect();
+            format!("{}: not one packet was sent: {}", named(driver, number), why.join(", "))
+        });
+        words.collect()
+    }
+}
+
+fn named(driver: &Driver, number: usize) -> String {
+    let address = driver.lines().get(number).map(|line| line.address.to_string());
+    format!("line {} ({})", line_name(number), address.unwrap_or_default())
+}
+
+fn reason(failure: SendFailure) -> String {
+    let error = failure.error();
+    match error.kind() {
+        ErrorKind::WouldBlock => "the send buffer stayed full".to_owned(),
+        _ => error.to_string(),
+    }
+}
