@@ -27,6 +27,29 @@ pub(crate) fn tell_buffer(asked: Option<u32>, granted: Option<usize>, progress: 
     }
 }
 
+/// What is due every so often, or never.
+#[derive(Clone, Debug)]
+pub(crate) struct Every {
+    period: Option<Duration>,
+    last: Instant,
+}
+
+impl Every {
+    /// First due after a period from now; never without one.
+    pub(crate) fn new(period: Option<Duration>) -> Self {
+        Self { period, last: Instant::now() }
+    }
+
+    /// Whether it is due; if so, the next time a period later.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let is_due = self.period.is_some_and(|period| self.last.elapsed() >= period);
+        if is_due {
+            self.last = Instant::now();
+        }
+        is_due
+    }
+}
+
 /// A line on standard error that changes; nothing where standard error is no terminal. A clone is the same line.
 #[derive(Clone)]
 pub(crate) struct Progress {

@@ -23,9 +23,9 @@ use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
 use crate::journal::Journal;
 use crate::pace::Pace;
-use crate::progress::{self, Progress, say};
+use crate::progress::{self, Every, Progress, say};
 use crate::stop::Stop;
-use crate::summary::{self, End};
+use crate::summary::End;
 use crate::tap::BadNetwork;
 
 pub(crate) use published::Published;
@@ -73,8 +73,7 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     publication.progress.clear();
     publication.close_journal();
     for published in publication.published() {
-        let text = if args.json { summary::json(&published) } else { published.table() };
-        summary::print(&text)?;
+        published.print(args.json)?;
     }
     Ok(publication.journal.outcome(publication.outcome()))
 }
@@ -115,6 +114,7 @@ fn publish_messages<'a>(
         ..transmitter::Config::new(session)
     };
     let mut publication = Publication::new(network(args)?, Some(own), 1, stop)?;
+    publication.print_every(args.stats, args.json);
     publication.tell_port();
     let mut pacing = Pacing::new(args.rate);
     publication.messages(&mut *messages, &mut pacing)?;
@@ -134,6 +134,7 @@ fn publish_capture<'a>(args: &Publish, stop: &'a Stop) -> Result<Publication<'a>
     let warning = survey.skipped.matters().then(|| format!("warning: skipped {}", survey.skipped));
     let (to, flow) = survey.choose(&recording.name, args.flow)?;
     let mut publication = Publication::new(network(args)?, None, flow.sessions.len(), stop)?;
+    publication.print_every(args.stats, args.json);
     if let Some(warning) = warning {
         publication.progress.tell(warning);
     }
@@ -221,6 +222,8 @@ pub(crate) struct Publication<'a> {
     stop: &'a Stop,
     progress: Progress,
     notices: Notices,
+    /// When it is printed how it stands, and whether as JSON.
+    stats: (Every, bool),
     port_chosen: bool,
     started: Instant,
     messages: u64,
@@ -284,6 +287,7 @@ impl<'a> Publication<'a> {
             stop,
             progress,
             notices: Notices::new(),
+            stats: (Every::new(None), false),
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,
@@ -307,7 +311,20 @@ impl<'a> Publication<'a> {
             self.progress.tell(address::interface_event(number, address, event));
         }
         self.notices.look(&mut self.driver, &self.progress);
-        Ok(())
+        let (every, json) = &mut self.stats;
+        if !every.is_due() {
+            return Ok(());
+        }
+        let json = *json;
+        self.progress.suspended(|| {
+            let running = |of| Published { end: End::Running, ..of };
+            self.published().into_iter().map(running).try_for_each(|of| of.print(json))
+        })
+    }
+
+    /// Prints how it stands every so often from now on, as tables or as JSON.
+    fn print_every(&mut self, period: Option<Duration>, json: bool) {
+        self.stats = (Every::new(period), json);
     }
 
     /// Hands the rest of the journal to the system.

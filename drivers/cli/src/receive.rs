@@ -11,7 +11,7 @@ use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::files::Files;
 use crate::journal::{Journal, Recordable};
-use crate::progress::{self, Progress};
+use crate::progress::{self, Every, Progress};
 use crate::resume::{State, StateFile};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received};
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
         heard: 0,
         last_heard: Instant::now(),
         last_kept: Instant::now(),
-        last_stats: Instant::now(),
+        stats: Every::new(args.stats),
         counted: Counters::default(),
         summed_up: 0,
         lost: false,
@@ -141,7 +141,7 @@ struct Reception<'a> {
     heard: u64,
     last_heard: Instant,
     last_kept: Instant,
-    last_stats: Instant,
+    stats: Every,
     /// Where the counters stood when the last session was summed up.
     counted: Counters,
     /// Sessions summed up.
@@ -215,8 +215,7 @@ impl Reception<'_> {
                 return Ok(Some(End::Ended));
             }
         }
-        if self.args.stats.is_some_and(|every| self.last_stats.elapsed() >= every) {
-            self.last_stats = Instant::now();
+        if self.stats.is_due() {
             self.print_stats()?;
         }
         Ok(if self.ledger.stopped {

@@ -109,6 +109,10 @@ pub(crate) struct Publish {
     /// Print one JSON object for each session instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print the table, or with --json an object, every so often as well, as it stands then: with the end
+    /// "running".
+    #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
+    pub(crate) stats: Option<Duration>,
 }
 
 /// What an input is.

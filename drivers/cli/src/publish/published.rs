@@ -4,8 +4,9 @@ use gapless_core::retransmitter::Stats;
 use gapless_mio::SentLine;
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::ranges::Ranges;
-use crate::summary::{End, Table};
+use crate::summary::{self, End, Table};
 use crate::tally::line_name;
 use crate::tap::LineBook;
 
@@ -119,6 +120,14 @@ impl PublishedLine {
 }
 
 impl Published {
+    /// Prints it, as a table or as JSON.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn print(&self, json: bool) -> Result<(), Failure> {
+        summary::print(&if json { summary::json(self) } else { self.table() })
+    }
+
     /// A short table.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::default();

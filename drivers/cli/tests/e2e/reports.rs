@@ -301,6 +301,23 @@ fn the_table_is_printed_every_so_often_as_it_stands_then() {
 }
 
 #[test]
+fn a_publisher_prints_how_it_stands_every_so_often() {
+    let files = Files::new();
+    let input = files.path("lines");
+    std::fs::write(&input, "message\n".repeat(1_000)).unwrap();
+    let line = format!("--input {input} --format lines --session S --rate 1000 --linger 0");
+    let ended =
+        publisher(&[Port::new().address()], Port::new().free(), &format!("{line} --stats 0.2"))
+            .wait();
+    ended.assert_code(0);
+    let objects = ended.objects();
+    let (last, running) = objects.split_last().unwrap();
+    assert_eq!((&last["end"], &last["messages"]), (&"ended".into(), &1_000.into()));
+    assert!(running.len() >= 2, "{running:?}");
+    assert!(running.iter().all(|object| object["end"] == "running"), "{running:?}");
+}
+
+#[test]
 fn a_demo_whose_lines_lose_everything_says_why_it_is_not_complete() {
     let ended = gapless("demo --messages 1000 --loss 100%");
     ended.assert_code(3);
