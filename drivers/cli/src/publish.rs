@@ -25,11 +25,9 @@ use crate::journal::Journal;
 use crate::pace::Pace;
 use crate::progress::{self, Every, Progress, say};
 use crate::stop::Stop;
-use crate::summary::End;
 use crate::tap::BadNetwork;
 
 pub(crate) use published::Published;
-use published::{PublishedLine, Unanswered};
 
 /// The longest that nothing is looked at: Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
@@ -311,20 +309,7 @@ impl<'a> Publication<'a> {
             self.progress.tell(address::interface_event(number, address, event));
         }
         self.notices.look(&mut self.driver, &self.progress);
-        let (every, json) = &mut self.stats;
-        if !every.is_due() {
-            return Ok(());
-        }
-        let json = *json;
-        self.progress.suspended(|| {
-            let running = |of| Published { end: End::Running, ..of };
-            self.published().into_iter().map(running).try_for_each(|of| of.print(json))
-        })
-    }
-
-    /// Prints how it stands every so often from now on, as tables or as JSON.
-    fn print_every(&mut self, period: Option<Duration>, json: bool) {
-        self.stats = (Every::new(period), json);
+        self.print_running()
     }
 
     /// Hands the rest of the journal to the system.
@@ -571,37 +556,6 @@ impl<'a> Publication<'a> {
     fn deserving(&self) -> u64 {
         let stats = self.driver.publisher().retransmitter().stats();
         stats.answered + stats.over_address_rate + stats.over_total_rate
-    }
-
-    /// What became of each session. Requests and failures of sending are those of all.
-    pub(crate) fn published(&self) -> Vec<Published> {
-        let answered = self.driver.publisher().retransmitter().stats();
-        let network = self.driver.tap();
-        let lines = self.driver.lines();
-        let sessions = network.sessions().iter();
-        sessions
-            .map(|(session, book)| Published {
-                session: session.to_string(),
-                first_sequence: book.first(),
-                next_sequence: book.next,
-                messages: book.numbers.messages(),
-                packets: book.packets,
-                lines: network
-                    .lines(*session)
-                    .into_iter()
-                    .zip(&lines)
-                    .map(|(book, line)| PublishedLine::new(book, line))
-                    .collect(),
-                requests: answered.requests,
-                answered_messages: answered.answered_messages,
-                answers_dropped: network.answers_dropped(),
-                unanswered: Unanswered::new(answered),
-                forgotten_messages: answered.evicted_messages,
-                end: if self.is_interrupted() { End::Interrupted } else { End::Ended },
-                error: self.broken.as_ref().map(|failure| failure.what().to_owned()),
-                elapsed_seconds: self.started.elapsed().as_secs_f64(),
-            })
-            .collect()
     }
 }
 

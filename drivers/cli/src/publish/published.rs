@@ -1,10 +1,15 @@
 //! What is printed of a session that was published: as a table, or as fields of a JSON object.
 
+use std::time::Duration;
+
+use gapless_core::Machine;
 use gapless_core::retransmitter::Stats;
 use gapless_mio::SentLine;
 use serde::Serialize;
 
+use super::Publication;
 use crate::failure::Failure;
+use crate::progress::Every;
 use crate::ranges::Ranges;
 use crate::summary::{self, End, Table};
 use crate::tally::line_name;
@@ -116,6 +121,57 @@ impl PublishedLine {
             ));
         }
         words
+    }
+}
+
+impl Publication<'_> {
+    /// Prints how it stands every so often from now on, as tables or as JSON.
+    pub(super) fn print_every(&mut self, period: Option<Duration>, json: bool) {
+        self.stats = (Every::new(period), json);
+    }
+
+    /// Prints how it stands, if that is due.
+    pub(super) fn print_running(&mut self) -> Result<(), Failure> {
+        let (every, json) = &mut self.stats;
+        if !every.is_due() {
+            return Ok(());
+        }
+        let json = *json;
+        self.progress.suspended(|| {
+            let running = |of| Published { end: End::Running, ..of };
+            self.published().into_iter().map(running).try_for_each(|of| of.print(json))
+        })
+    }
+
+    /// What became of each session. Requests and failures of sending are those of all.
+    pub(crate) fn published(&self) -> Vec<Published> {
+        let answered = self.driver.publisher().retransmitter().stats();
+        let network = self.driver.tap();
+        let lines = self.driver.lines();
+        let sessions = network.sessions().iter();
+        sessions
+            .map(|(session, book)| Published {
+                session: session.to_string(),
+                first_sequence: book.first(),
+                next_sequence: book.next,
+                messages: book.numbers.messages(),
+                packets: book.packets,
+                lines: network
+                    .lines(*session)
+                    .into_iter()
+                    .zip(&lines)
+                    .map(|(book, line)| PublishedLine::new(book, line))
+                    .collect(),
+                requests: answered.requests,
+                answered_messages: answered.answered_messages,
+                answers_dropped: network.answers_dropped(),
+                unanswered: Unanswered::new(answered),
+                forgotten_messages: answered.evicted_messages,
+                end: if self.is_interrupted() { End::Interrupted } else { End::Ended },
+                error: self.broken.as_ref().map(|failure| failure.what().to_owned()),
+                elapsed_seconds: self.started.elapsed().as_secs_f64(),
+            })
+            .collect()
     }
 }
 
