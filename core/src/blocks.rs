@@ -77,6 +77,13 @@ impl Blocks {
         self.block_bytes() - self.idle.len() * self.block_cost()
     }
 
+    /// Bytes of the blocks that hold something.
+    pub(crate) fn occupied_bytes(&self) -> usize {
+        let current = self.current.and_then(|id| self.table.get(id as usize)?.as_ref());
+        let is_empty = current.is_some_and(|block| block.live == 0);
+        self.live_bytes() - if is_empty { self.block_cost() } else { 0 }
+    }
+
     /// What one block takes in all.
     pub(crate) const fn block_cost(&self) -> usize {
         self.size + OVERHEAD
@@ -95,7 +102,7 @@ impl Blocks {
     /// Makes sure that the next pieces of together `len` bytes, at most a block's size, find room
     /// in one block. `may_allocate` says whether the owner can afford a further block.
     pub(crate) fn reserve(&mut self, len: usize, may_allocate: bool) -> bool {
-        if self.current.is_some_and(|id| self.room(id) >= len) {
+        if self.has_room(len) {
             return true;
         }
         if len > self.size {
@@ -122,6 +129,11 @@ impl Blocks {
         self.allocated += 1;
         self.current = Some(id);
         true
+    }
+
+    /// Whether the block that is being filled has room for so many bytes more.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.current.is_some_and(|id| self.room(id) >= len)
     }
 
     /// Copies a piece into the block that [`Blocks::reserve`] found room in.

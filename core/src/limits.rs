@@ -32,7 +32,7 @@ pub(crate) fn positive(field: &'static str, value: u64) -> Result<(), OutOfRange
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
 
     #[test]
     fn both_ends_of_a_range_lie_in_it() {
@@ -47,5 +47,35 @@ mod tests {
         assert_eq!(refused.to_string(), "ring is 6; it must be 2 to 5");
         let refused = positive("end_interval", 0).unwrap_err();
         assert_eq!(refused.to_string(), "end_interval is 0; it must be positive");
+    }
+    #[test]
+    fn every_configured_field_says_its_default() {
+        let sources = [
+            include_str!("cache/config.rs"),
+            include_str!("demux/config.rs"),
+            include_str!("grouping/config.rs"),
+            include_str!("publisher/event.rs"),
+            include_str!("receiver/config.rs"),
+            include_str!("retransmitter/config.rs"),
+            include_str!("transmitter/config.rs"),
+        ];
+        for source in sources {
+            let (_, fields) = source.split_once("pub struct Config {").expect("a configuration");
+            let (fields, _) = fields.split_once("\n}\n").expect("its end");
+            let mut docs = String::new();
+            for line in fields.lines().map(str::trim) {
+                match line.strip_prefix("///") {
+                    Some(doc) => docs.push_str(doc),
+                    None if line.starts_with("pub ") => {
+                        assert!(
+                            docs.contains("default"),
+                            "{line} does not say its default: {docs}"
+                        );
+                        docs.clear();
+                    }
+                    None => {}
+                }
+            }
+        }
     }
 }

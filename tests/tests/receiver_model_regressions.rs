@@ -186,7 +186,8 @@ fn what_a_packet_that_comes_apart_keeps_alive_is_charged() {
 
 #[test]
 fn part_of_a_packet_is_put_off_where_there_is_room_for_neither_a_copy_nor_the_whole() {
-    let config = Config { session: Some(OURS), max_held_bytes: 131_072, ..Config::default() };
+    let (session, servers) = (Some(OURS), vec![(ServerId(0), SERVER)]);
+    let config = Config { session, servers, max_held_bytes: 131_072, ..Config::default() };
     let mut talk = Talk::new(config);
     // Held by reference, until a block is no longer affordable.
     for number in 1..30 {

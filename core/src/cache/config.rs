@@ -13,20 +13,21 @@ const MOST_FRAME: u64 = u32::MAX as u64;
 /// The configuration of a [`Cache`](super::Cache).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Bytes that the cache takes for all tracks together, bookkeeping included: from 256 KiB on. It holds
-    /// after every event. What was handed out of its blocks, let go by it, and is still held outside is
-    /// not in it: [`lent`](crate::Machine::lent) tells that. Of buffers that came from outside and were
-    /// kept by reference nothing is the cache's once it has let them go.
+    /// Bytes that the cache takes for all tracks together, bookkeeping included. From 256 KiB, to a
+    /// quarter of the address space; there is no default. It holds after every event. What was
+    /// handed out of its blocks, let go by it, and is still held outside is not in it:
+    /// [`lent`](crate::Machine::lent) tells that. Of buffers that came from outside and were kept
+    /// by reference nothing is the cache's once it has let them go.
     pub max_bytes: usize,
-    /// The largest frame, in bytes: 1 to 2^32-1. A larger one is refused before anything is allocated
-    /// for it.
+    /// The largest frame, in bytes. 1 to 2^32-1; 32 MiB by default. A larger one is refused before
+    /// anything is allocated for it.
     pub max_frame: u64,
     /// How far beyond the newest group that a track had, or beyond [`Limits::first_group`] if that is
     /// higher, the next may be: a number beyond that is refused, so that no single number can use up a
-    /// track. Zero: none behind the first.
+    /// track. Zero: none behind the first. 2^20 by default.
     pub window: u64,
-    /// Bytes of frames that are begun and not complete, of one publisher: 1 to 2^32-1. Declared sizes do
-    /// not count, only what has come of them.
+    /// Bytes of frames that are begun and not complete, of one publisher. 1 to 2^32-1; 64 MiB by
+    /// default. Declared sizes do not count, only what has come of them.
     pub max_unfinished: u64,
 }
 
@@ -49,18 +50,19 @@ impl Config {
 /// What one track may keep. Zero means without limit, everywhere: the budget of the cache always rules.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Limits {
-    /// How long a group is kept after it was created. The newest group of a live track stays.
+    /// How long a group is kept after it was created. The newest group of a live track stays. Zero
+    /// by default.
     pub max_age: Duration,
     /// Groups, skipped and aborted ones included. The oldest goes first; the newest of a live track
-    /// stays.
+    /// stays. Zero by default.
     pub max_groups: u32,
     /// Bytes of payload in one group. What is beyond goes from the group's front; indices stay what they
-    /// were.
+    /// were. Zero by default.
     pub max_group_bytes: u64,
-    /// Frames in one group; as `max_group_bytes`.
+    /// Frames in one group; as `max_group_bytes`. Zero by default.
     pub max_group_frames: u32,
     /// Where the numbers of its groups are expected to begin: as long as there is no higher one, the
-    /// window ([`Config::window`]) counts from here.
+    /// window ([`Config::window`]) counts from here. Zero by default.
     pub first_group: u64,
 }
 

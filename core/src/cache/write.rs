@@ -410,7 +410,7 @@ impl Cache {
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
         self.seal(at);
-        let cost = pinned.max(bytes.len()) + SHARED;
+        let cost = pinned.max(bytes.len()).saturating_add(SHARED);
         let fits = self.can_hold(cost)
             && self.room_for(at, |cache| cache.pieces.growth().saturating_add(cost));
         if !fits {

@@ -30,7 +30,10 @@ impl Piece {
 
     /// Bytes that it keeps allocated while it is held.
     fn cost(&self) -> usize {
-        if self.is_copied() { self.rest.len() } else { self.pinned.max(self.rest.len()) + SHARED }
+        match self.is_copied() {
+            true => self.rest.len(),
+            false => self.pinned.max(self.rest.len()).saturating_add(SHARED),
+        }
     }
 }
 

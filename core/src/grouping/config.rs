@@ -14,19 +14,21 @@ const MOST_ADDED: usize = 1 + 3 * Session::LEN + 1 + 20;
 /// The configuration of a [`Grouping`](super::Grouping).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The feed's name, with which the names of its tracks begin: 1 to 972 bytes.
+    /// The feed's name, with which the names of its tracks begin. 1 to 972 bytes; there is no
+    /// default.
     pub feed: String,
-    /// Tells numberings apart where a venue uses session ids again; any number.
+    /// Tells numberings apart where a venue uses session ids again; any number. `None` by default.
     pub epoch: Option<u64>,
-    /// Messages in a group: 1 to 2^32-2, as many frames as a group can have. Never changed within a session: it decides what every number means.
+    /// Messages in a group. 1 to 2^32-2, as many frames as a group can have; 512 by default. Never changed
+    /// within a session: it decides what every number means.
     pub group_size: u32,
-    /// The longest message in bytes, from 1. A longer one is not published: its frame is
+    /// The longest message in bytes. From 1; 65,535 by default. A longer one is not published: its frame is
     /// [`Absent`](crate::cache::Missing::Absent).
     pub max_message: u16,
-    /// Whose tracks they are, for the cache.
+    /// Whose tracks they are, for the cache. Any number; 0 by default.
     pub publisher: u64,
     /// What each track may keep. A group of the longest messages must fit its limits. Where a track
-    /// begins follows from its session, whatever `first_group` says.
+    /// begins follows from its session, whatever `first_group` says. None by default.
     pub limits: Limits,
 }
 

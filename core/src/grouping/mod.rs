@@ -209,7 +209,8 @@ impl Grouping {
             | Command::LineDown(_)
             | Command::SequenceRegressed { .. }
             | Command::Stalled { .. }
-            | Command::Withdrawn { .. } => Ok(()),
+            | Command::Withdrawn { .. }
+            | Command::Contradiction { .. } => Ok(()),
         }
     }
 

@@ -260,7 +260,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     }
 
     fn memory_used(&self) -> usize {
-        self.machine.memory_used() + self.journal.building.bytes.capacity()
+        self.machine.memory_used().saturating_add(self.journal.building.bytes.capacity())
     }
 
     fn lent(&self) -> usize {

@@ -11,13 +11,14 @@ use crate::{Duration, Session, transmitter};
 /// The configuration of a [`Publisher`](super::Publisher).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The session that messages are sent in. `None`: only captured packets are republished.
+    /// The session that messages are sent in. `None`: only captured packets are republished. With
+    /// [`Config::new`] one with every default.
     pub transmitter: Option<transmitter::Config>,
     /// How requests are answered. Where it names no session, the one that is sent is known to it from
-    /// the start; where it names another, it needs room for two.
+    /// the start; where it names another, it needs room for two. One with every default by default.
     pub retransmitter: retransmitter::Config,
     /// How long the end of a republished session is repeated after [`Event::End`]; that of a session
-    /// of its own is repeated as `transmitter` says.
+    /// of its own is repeated as `transmitter` says. 30 s by default; zero: it is sent once.
     pub end_linger: Duration,
 }
 

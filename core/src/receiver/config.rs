@@ -55,76 +55,87 @@ pub enum AcceptAnswers {
 /// The configuration of a [`Receiver`](super::Receiver). All durations are positive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The session to receive; `None` takes the first that is believed.
+    /// The session to receive; `None` takes the first that is believed. `None` by default.
     pub session: Option<Session>,
     /// Whether other sessions are followed when they take the place of the current one. Otherwise
-    /// they are dropped and counted.
+    /// they are dropped and counted. `false` by default.
     pub follow: bool,
-    /// Where delivery begins in the first session. Sessions that are followed begin at 1.
+    /// Where delivery begins in the first session. Sessions that are followed begin at 1. `At(1)`
+    /// by default.
     pub start: Start,
-    /// In which order messages are delivered.
+    /// In which order messages are delivered. `Ordered` by default.
     pub delivery: Delivery,
-    /// What happens after a loss.
+    /// What happens after a loss. `Skip` by default.
     pub on_loss: OnLoss,
-    /// The lines that exist from the start: at most 32.
+    /// The lines that exist from the start, each once. At most 32; none by default.
     pub lines: alloc::vec::Vec<LineId>,
-    /// The servers that exist from the start: at most 32.
+    /// The servers that exist from the start, each once, and each at an address of its own. At most
+    /// 32; none by default.
     pub servers: alloc::vec::Vec<(ServerId, SocketAddr)>,
-    /// Whose answers are taken.
+    /// Whose answers are taken. `Configured` by default.
     pub accept_answers: AcceptAnswers,
 
-    /// A gap is asked for when every line that is up brought this many packets after passing it:
-    /// 1 to 64.
+    /// A gap is asked for when every line that is up brought this many packets after passing it. 1 to 64;
+    /// 3 by default.
     pub reorder_packets: u8,
-    /// A gap is asked for at the latest this long after it opened.
+    /// A gap is asked for at the latest this long after it opened. Positive; 2 ms by default.
     pub reorder_delay: Duration,
-    /// How far the measured lag between lines may raise `reorder_delay`; not less than it.
+    /// How far the measured lag between lines may raise `reorder_delay`; not less than it. 20 ms by
+    /// default.
     pub max_reorder_delay: Duration,
-    /// A line is down after this long without a packet.
+    /// A line is down after this long without a packet. Positive; 3 s by default.
     pub line_timeout: Duration,
 
-    /// The most messages that one request asks for: 1 to 65,534.
+    /// The most messages that one request asks for. 1 to 65,534, which is the default.
     pub max_request: u16,
-    /// The most requests under way to one server: 1 to 64.
+    /// The most requests under way to one server. 1 to 64; 16 by default.
     pub max_in_flight: u8,
     /// How long the first requests to a server wait for an answer, before round trips are measured.
+    /// Not less than `min_request_timeout`; 50 ms by default.
     pub initial_request_timeout: Duration,
-    /// The least that a request waits for an answer.
+    /// The least that a request waits for an answer. Positive; 10 ms by default.
     pub min_request_timeout: Duration,
-    /// The longest that a request waits for an answer.
+    /// The longest that a request waits for an answer. Not less than `initial_request_timeout`; 500
+    /// ms by default.
     pub max_request_timeout: Duration,
     /// The longest rest after unanswered requests; eight request timeouts where that is less.
+    /// Positive; 1 s by default.
     pub max_backoff: Duration,
 
     /// A range is lost, by a timeout, when neither its opening nor the last useful answer in its session is
     /// younger than this; positive. `None`: as long as `max_reorder_delay` while there is one line and no
-    /// server, so that nobody else can bring it, and 5 s otherwise. Default: `None`.
+    /// server, so that nobody else can bring it, and 5 s otherwise. `None` by default.
     pub give_up: Option<Duration>,
-    /// A range is lost when it went unanswered this often by servers that answered other ranges:
-    /// 1 to 255.
+    /// A range is lost when it went unanswered this often by servers that answered other ranges. 1 to 255;
+    /// 24 by default.
     pub max_attempts: u8,
-    /// A range is lost this long after its opening, whatever happens.
+    /// A range is lost this long after its opening, whatever happens. Positive. `None`, the
+    /// default: never.
     pub max_stall: Option<Duration>,
 
-    /// The most bytes kept ahead of a gap, charged by what they keep alive: from 131,072.
+    /// The most bytes kept ahead of a gap, charged by what they keep alive. From 131,072; 64 MiB by
+    /// default.
     pub max_held_bytes: usize,
-    /// The most pieces of packets kept ahead of a gap: 16 to 2^24.
+    /// The most pieces of packets kept ahead of a gap. 16 to 2^24; 2^17 by default.
     pub max_held_packets: usize,
-    /// The most gaps open at once: 16 to 2^20.
+    /// The most gaps open at once. 16 to 2^20; 2^14 by default.
     pub max_gaps: usize,
 
-    /// A packet further than this beyond the highest believed number must be confirmed.
+    /// A packet further than this beyond the highest believed number must be confirmed. From 1; 2^20 by
+    /// default.
     pub max_jump: u64,
-    /// How many consistent packets confirm a candidate: 1 to 8.
+    /// How many consistent packets confirm a candidate. 1 to 8; 3 by default.
     pub believe_after: u8,
-    /// How long the old place must bring no progress before a candidate takes its place.
+    /// How long the old place must bring no progress before a candidate takes its place. Positive;
+    /// 50 ms by default.
     pub quiet: Duration,
-    /// How long a session is repaired after another took its place.
+    /// How long a session is repaired after another took its place. Positive; 5 s by default.
     pub session_grace: Duration,
-    /// When all lines were silent this long, a server is asked for what comes next.
+    /// When all lines were silent this long, a server is asked for what comes next. Positive; 3 s
+    /// by default.
     pub probe_after: Duration,
 
-    /// Seeds the jitter of backoffs.
+    /// Seeds the jitter of backoffs. Any number; 0 by default.
     pub seed: u64,
 }
 
@@ -211,13 +222,19 @@ impl Config {
         // So few that they may be compared with one another.
         within("lines", self.lines.len() as u64, 0..=32, "at most 32")?;
         within("servers", self.servers.len() as u64, 0..=32, "at most 32")?;
-        for &line in &self.lines {
+        for (index, &line) in self.lines.iter().enumerate() {
             line.check()?;
+            if self.lines.iter().take(index).any(|other| *other == line) {
+                return Err(Error::DuplicateLine(line));
+            }
         }
         for (index, &(server, address)) in self.servers.iter().enumerate() {
             server.check()?;
-            let others = self.servers.iter().take(index);
-            if let Some(&(server, _)) = others.into_iter().find(|(_, other)| *other == address) {
+            let mut others = self.servers.iter().take(index);
+            if others.clone().any(|(other, _)| *other == server) {
+                return Err(Error::DuplicateServer(server));
+            }
+            if let Some(&(server, _)) = others.find(|(_, other)| *other == address) {
                 return Err(Error::AddressTaken { server, address });
             }
         }
@@ -267,6 +284,12 @@ pub enum Error {
     /// A number past [`ServerId::MAX`].
     #[error("server {} does not exist; the last is {}", .0.0, ServerId::MAX.0)]
     Server(ServerId),
+    /// A configuration names a line twice.
+    #[error("line {} is there twice", .0.0)]
+    DuplicateLine(LineId),
+    /// A configuration names a server twice.
+    #[error("server {} is there twice", .0.0)]
+    DuplicateServer(ServerId),
     /// Two servers cannot have one address: answers are told apart by it.
     #[error("server {} has the address {address} already", .server.0)]
     AddressTaken {

@@ -66,7 +66,8 @@ pub struct Datagram {
     /// All of it.
     pub bytes: Bytes,
     /// How many bytes of memory `bytes` keeps alive: its own length for a buffer of its own, the
-    /// whole buffer's size for a slice of a larger one. Counted as at least the length.
+    /// whole buffer's size for a slice of a larger one. Less than the length counts as the length,
+    /// more than 4 GiB as 4 GiB.
     pub pinned: usize,
     /// When it arrived: the kernel's time where the driver has it, else the time of the call.
     pub arrival: Instant,
@@ -88,7 +89,7 @@ impl fmt::Debug for Datagram {
 pub enum Event {
     /// A datagram came.
     Datagram(Datagram),
-    /// A line exists from now on. Known already: nothing happens.
+    /// A line exists from now on. One that is known stays as it is.
     AddLine(LineId),
     /// A line is gone. Unknown: nothing happens.
     RemoveLine(LineId),
@@ -328,5 +329,19 @@ pub enum Command {
         first: u64,
         /// Last missing number.
         last: u64,
+    },
+    /// A message that is held ahead of a gap came again with other bytes: there are two senders, or one that
+    /// started over, in one session. What is held stays. The first such message of a drain;
+    /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. Copies of
+    /// what was delivered are not compared.
+    Contradiction {
+        /// The session.
+        session: Session,
+        /// The message.
+        sequence: u64,
+        /// Who brought the bytes that are held.
+        held: Origin,
+        /// Who brought the others.
+        dropped: Origin,
     },
 }

@@ -7,8 +7,13 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::event::Batch;
-use super::store::{End, Extent, List, Payload, Piece, Store};
+use super::event::Origin;
+use super::store::{End, Extent, List, Payload, Piece, Place, Store};
 use crate::Session;
+use crate::wire::mold::Messages;
+
+/// How many pieces are looked through for a number.
+const LOOK: usize = 64;
 
 /// Pieces that lie together in sequence.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,8 @@ struct Run {
 #[derive(Debug)]
 pub(super) struct Held {
     runs: VecDeque<Run>,
+    /// Where messages that came again were compared last: what comes next is most often compared next.
+    compared: Option<Place>,
 }
 
 impl Held {
@@ -30,7 +37,7 @@ impl Held {
 
     /// With room for `runs` runs: one more than there can be ranges missing.
     pub(super) fn with_capacity(runs: usize) -> Self {
-        Self { runs: VecDeque::with_capacity(runs) }
+        Self { runs: VecDeque::with_capacity(runs), compared: None }
     }
 
     pub(super) fn table_bytes(&self) -> usize {
@@ -47,13 +54,16 @@ impl Held {
     }
 
     /// Holds a piece that overlaps nothing held.
-    pub(super) fn insert(
+    ///
+    /// # Errors
+    /// There is no room for it: the payload comes back.
+    pub(super) fn insert<'a>(
         &mut self,
         store: &mut Store,
-        payload: Payload<'_>,
+        payload: Payload<'a>,
         extent: &Extent,
         passing: bool,
-    ) -> bool {
+    ) -> Result<(), Payload<'a>> {
         let Extent { first, last, .. } = *extent;
         let index = match self.runs.back() {
             Some(run) if run.last < first => self.runs.len(),
@@ -63,28 +73,55 @@ impl Held {
         if let Some(run) = index.checked_sub(1).and_then(|before| self.runs.get_mut(before))
             && joins(run)
         {
-            if !store.keep(payload, extent, passing, &mut run.pieces, End::Back) {
-                return false;
-            }
+            store.keep(payload, extent, passing, &mut run.pieces, End::Back)?;
             run.last = last;
             self.join(store, index - 1);
         } else if let Some(run) = self.runs.get_mut(index)
             && last.checked_add(1) == Some(run.first)
         {
-            if !store.keep(payload, extent, passing, &mut run.pieces, End::Front) {
-                return false;
-            }
+            store.keep(payload, extent, passing, &mut run.pieces, End::Front)?;
             run.first = first;
         } else {
-            let mut pieces = List::EMPTY;
-            if self.runs.len() == self.runs.capacity()
-                || !store.keep(payload, extent, passing, &mut pieces, End::Back)
-            {
-                return false;
+            if self.runs.len() == self.runs.capacity() {
+                return Err(payload);
             }
+            let mut pieces = List::EMPTY;
+            store.keep(payload, extent, passing, &mut pieces, End::Back)?;
             self.runs.insert(index, Run { first, last, pieces });
         }
-        true
+        Ok(())
+    }
+
+    /// Compares messages with what is held of them: the number of the first that is held with other bytes,
+    /// and who brought those. Where a long run would have to be searched nothing is compared.
+    pub(super) fn contradiction(
+        &mut self,
+        store: &Store,
+        mut messages: Messages<'_>,
+    ) -> Option<(u64, Origin)> {
+        let first = messages.sequence();
+        let index = self.runs.partition_point(|run| run.last < first);
+        for run in self.runs.range(index..) {
+            let from = messages.sequence().max(run.first);
+            messages.pass(u16::try_from(from - messages.sequence()).unwrap_or(u16::MAX));
+            if messages.remaining() == 0 {
+                return None;
+            }
+            let mut place = store.find(&run.pieces, self.compared, from, LOOK);
+            while let Some((piece, at)) = place.and_then(|at| Some((store.at(at)?, at))) {
+                self.compared = Some(at);
+                let mut held = piece.messages();
+                held.pass((messages.sequence() - piece.first) as u16);
+                while held.remaining() > 0 {
+                    let (number, message) = messages.next()?;
+                    if held.next().is_none_or(|(_, held)| held != message) {
+                        return Some((number, piece.origin));
+                    }
+                }
+                place = store.after(at);
+            }
+        }
+        None
     }
 
     /// Gives out the piece that starts at `next`.

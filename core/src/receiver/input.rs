@@ -2,9 +2,9 @@
 
 use super::event::{Batch, LineId, Origin, ServerId, Source};
 use super::gaps::Filler;
-use super::space::{BLOCKS_AT, Incoming, ingest};
+use super::ingest::{BLOCKS_AT, Incoming, ingest};
 use super::store::Payload;
-use super::{AcceptAnswers, Delivery, Direct, Receiver, line};
+use super::{AcceptAnswers, Contradiction, Delivery, Direct, Receiver, line};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
 use crate::{Instant, Session};
 
@@ -145,6 +145,7 @@ impl Receiver {
             return None;
         };
         let header = *packet.header();
+        let end = payload.bytes().len() - packet.trailing();
         line.stats.trailing += u64::from(packet.trailing() > 0 && header.kind() == Kind::Data);
         self.stats.session_not_ascii += u64::from(!header.session.is_ascii());
         let Some(index) = self.space_of(header.session) else {
@@ -173,6 +174,7 @@ impl Receiver {
             first: header.sequence,
             last,
             offset: BLOCKS_AT,
+            end,
             origin: Origin::Line(id),
             arrival,
             by: Filler::Line,
@@ -304,6 +306,11 @@ impl Receiver {
             self.cancel_requests(index, packet.first, packet.last);
         }
         let session = self.spaces[index].session;
+        if let Some((sequence, held)) = ingested.contradiction {
+            self.stats.contradictions += 1;
+            let dropped = packet.origin;
+            self.contradiction.get_or_insert(Contradiction { session, sequence, held, dropped });
+        }
         if let Some(extent) = &ingested.direct {
             self.stats.delivered += extent.last - extent.first + 1;
         }
@@ -344,6 +351,7 @@ impl Receiver {
             return None;
         };
         let header = *packet.header();
+        let end = payload.bytes().len() - packet.trailing();
         self.stats.malformed_answers += u64::from(packet.trailing() > 0);
         if header.kind() != Kind::Data {
             self.stats.empty_answers += 1;
@@ -363,6 +371,7 @@ impl Receiver {
             first: header.sequence,
             last,
             offset: BLOCKS_AT,
+            end,
             origin: server.map_or(Origin::Unknown, Origin::Server),
             arrival,
             by: Filler::Answer,

@@ -239,4 +239,5 @@ variants!("command of a receiver", Command {
     10 => SequenceRegressed { line, session, highest, seen },
     11 => Stalled { session, first, last },
     12 => Withdrawn { session, first, last },
+    13 => Contradiction { session, sequence, held, dropped },
 });

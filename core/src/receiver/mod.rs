@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `input` | what a datagram is: in order, a copy, ahead, an answer, a claim |
 //! | `sessions` | when a claim is believed, and how sessions begin, follow each other and end |
-//! | `space` | one session: what is settled, held and missing |
+//! | `space`, `ingest` | one session: what is settled, held and missing; what a packet brings into it |
 //! | `claims` | how far a session reaches, and by whose word |
 //! | `gaps`, `held`, `store` | the missing ranges; the runs ahead of them; their memory |
 //! | `repair`, `server` | whom to ask for what, and when |
@@ -20,6 +20,7 @@ mod config;
 mod event;
 mod gaps;
 mod held;
+mod ingest;
 mod input;
 mod journal;
 mod line;
@@ -64,8 +65,11 @@ use crate::{Instant, Machine, Session};
 /// # Memory
 /// Everything but payload is allocated by [`Machine::new`]. What is held ahead of a gap is bounded by
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Receiver::memory_bound`] is the sum.
-/// When a limit is reached, what lies furthest from the next number is dropped and asked for later:
-/// nothing is ever lost for want of memory, as long as somebody can be asked.
+/// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
+/// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
+/// opened, or within [`Config::give_up`] before, or that was not asked twice in vain. Otherwise, once every line that is up has passed that gap, it is
+/// lost ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
+/// network lost.
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
@@ -82,6 +86,8 @@ pub struct Receiver {
     /// A session that is not believed yet: the first one, or the next.
     newcomer: Option<Candidate>,
     ended: Ended,
+    /// A message that came again with other bytes, to be told: the first of this drain.
+    contradiction: Option<Contradiction>,
     /// Delivery has stopped after a loss; whether that was told.
     halted: Option<Halt>,
     store: Store,
@@ -92,6 +98,15 @@ pub struct Receiver {
     strangers: Strangers,
     /// Bytes that were allocated at construction.
     table_bytes: usize,
+}
+
+/// A message that is held came again with other bytes.
+#[derive(Clone, Copy, Debug)]
+struct Contradiction {
+    session: Session,
+    sequence: u64,
+    held: Origin,
+    dropped: Origin,
 }
 
 /// Delivery stopped.
@@ -235,9 +250,21 @@ impl Receiver {
         Some(Command::SequenceRegressed { line, session, highest, seen })
     }
 
+    /// Where a limit is reached and no server may bring what has been missing longest: the number up to
+    /// which every line that is up has passed it.
+    fn stuck(&self, index: usize) -> Option<u64> {
+        let space = &self.spaces[index];
+        let oldest = space.gaps.missing().first().filter(|_| index == 0)?;
+        // While only time passes nothing wants room.
+        let is_full = !self.timed && (self.store.is_full() || space.gaps.is_full());
+        let may_come =
+            !is_full || self.servers.may_answer(space.gaps.opened(oldest), space.give_up);
+        (!may_come).then(|| self.lines.passed())
+    }
+
     /// What a session has to tell and to deliver.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
-        let Self { spaces, store, stats, config, lines, .. } = self;
+        let Self { spaces, store, stats, config, .. } = self;
         let space = &mut spaces[index];
         if !space.active {
             return None;
@@ -247,6 +274,10 @@ impl Receiver {
         }
         if let Some((first, last)) = space.withdrawn.take() {
             return Some(Command::Withdrawn { session: space.session, first, last });
+        }
+        if let Some(found) = self.contradiction.take_if(|found| found.session == space.session) {
+            let Contradiction { session, sequence, held, dropped } = found;
+            return Some(Command::Contradiction { session, sequence, held, dropped });
         }
         if let Some(command) = space.gaps.poll(space.session, stats) {
             return Some(command);
@@ -265,8 +296,12 @@ impl Receiver {
             return Some(Command::Batch(batch));
         }
         let now = if self.timed { self.now } else { Instant::ZERO };
+        let stuck = self.stuck(index);
+        let Self { spaces, stats, config, lines, .. } = self;
+        let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, lines, config, stats) else {
+        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, config, stats)
+        else {
             let (first, last) = space.stall(now, lines, config)?;
             return Some(Command::Stalled { session, first, last });
         };
@@ -315,6 +350,7 @@ impl Machine for Receiver {
             spaces,
             newcomer: None,
             ended: Ended::default(),
+            contradiction: None,
             halted: None,
             store,
             lines,
@@ -337,7 +373,7 @@ impl Machine for Receiver {
         match event {
             Event::Datagram(Datagram { source, bytes, pinned, arrival }) => {
                 self.now = self.now.max(now);
-                let pinned = pinned.max(bytes.len());
+                let pinned = pinned.min(u32::MAX as usize).max(bytes.len());
                 self.take_datagram(arrival, source, Payload::Owned(bytes, pinned));
                 return Ok(());
             }
@@ -417,7 +453,7 @@ impl Machine for Receiver {
     }
 
     fn memory_used(&self) -> usize {
-        self.table_bytes + self.store.payload_bytes()
+        self.table_bytes.saturating_add(self.store.payload_bytes())
     }
 
     fn lent(&self) -> usize {

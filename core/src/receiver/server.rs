@@ -18,6 +18,10 @@ const FIRST_WINDOW: u8 = 2;
 /// So many whole answers in a row let the answer size grow again after it was cut.
 const GROW_AFTER: u8 = 8;
 
+/// So many rounds of silence in a row, and nothing is expected of a server any more where somebody waits
+/// for room.
+const IN_VAIN: u32 = 2;
+
 /// A request under way, or one that no longer matters but still holds its slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
@@ -236,6 +240,14 @@ impl Servers {
         self.servers.retain(|server| server.id != id);
         self.asked.retain(|asked| asked.server != id);
         self.find_deadline();
+    }
+
+    /// Whether a server may bring what is missing since `opened`: it has answered since then or not long
+    /// before, or was not asked twice in vain.
+    pub(super) fn may_answer(&self, opened: Instant, give_up: Duration) -> bool {
+        let answers = |at: Instant| at + give_up >= opened;
+        let may = |server: &Server| server.silent < IN_VAIN || server.answered.is_some_and(answers);
+        self.servers.iter().any(may)
     }
 
     /// The server to ask next, not one of `tried`: one that answers rather than a silent one, and of

@@ -6,11 +6,11 @@
 use super::candidate::{Candidate, Ending, Vote};
 use super::event::{Command, Event, LineId, Origin, SessionEnd};
 use super::gaps::Filler;
-use super::space::{BLOCKS_AT, Incoming};
+use super::ingest::{BLOCKS_AT, Incoming};
 use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
-use crate::wire::mold::{Header, Kind};
+use crate::wire::mold::{Header, Kind, blocks_len};
 use crate::{Instant, Session};
 
 /// How many sessions that ended are remembered.
@@ -173,16 +173,17 @@ impl Receiver {
                 first,
                 last,
                 offset: BLOCKS_AT,
-                end: payload.bytes().len(),
+                end: end_of_blocks(payload.bytes(), BLOCKS_AT, header.count),
                 origin: Origin::Line(id),
                 arrival,
                 repaired: false,
             };
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
+            let list = &mut candidate.pieces;
             let kept = self.store.has_room()
                 && self.store.reserve(&payload, len, 1, true, false)
-                && self.store.keep(payload, &extent, false, &mut candidate.pieces, End::Back);
+                && self.store.keep(payload, &extent, false, list, End::Back).is_ok();
             self.stats.put_off_for_memory += u64::from(!kept);
         }
         candidate
@@ -282,9 +283,11 @@ impl Receiver {
         while let Some(piece) = self.store.pop_front(&mut pieces) {
             let Origin::Line(id) = piece.origin else { continue };
             let (first, last, arrival) = (piece.first, piece.last, piece.arrival);
+            let count = piece.count() as u16;
             let (payload, offset) = piece.into_payload();
-            let (origin, by) = (Origin::Line(id), Filler::Line);
-            let incoming = Incoming { first, last, base: first, offset, origin, arrival, by };
+            let end = end_of_blocks(payload.bytes(), offset, count);
+            let (base, origin, by) = (first, Origin::Line(id), Filler::Line);
+            let incoming = Incoming { first, last, base, offset, end, origin, arrival, by };
             let (fresh, _) = self.take_in(index, &incoming, payload, false);
             self.spaces[index].vouched.reach(last);
             self.spaces[index].sent.reach(last);
@@ -386,4 +389,10 @@ impl Receiver {
         self.consider_claims();
         Some(Command::SessionEnded { session, next, reason })
     }
+}
+
+/// Where the last of so many messages ends, the first of which begins at `offset`.
+fn end_of_blocks(bytes: &[u8], offset: usize, count: u16) -> usize {
+    let blocks = bytes.get(offset..).unwrap_or_default();
+    offset + blocks_len(blocks, count).unwrap_or(blocks.len())
 }

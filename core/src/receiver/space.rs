@@ -13,40 +13,17 @@ use bytes::Bytes;
 use super::candidate::{Candidate, Ending, Vouched};
 use super::claims::{Claim, Standing};
 use super::config::{Config, Delivery};
-use super::event::{Batch, LossReason, Origin};
-use super::gaps::{Filler, Gaps, MissingRange};
+use super::event::{Batch, LossReason};
+use super::gaps::{Gaps, MissingRange};
 use super::held::Held;
 use super::line::Lines;
 use super::opening::Opening;
 use super::stats::Stats;
-use super::store::{Extent, List, Payload, Store};
-use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
+use super::store::{List, Store};
 use crate::{Duration, Instant, Session};
 
 /// Lost ranges that are remembered, to tell late messages from duplicates.
 const REMEMBERED: usize = 8;
-
-/// Consecutive messages of one datagram, checked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Incoming {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// Number of the first message in the payload, and where its length lies.
-    pub(super) base: u64,
-    pub(super) offset: usize,
-    pub(super) origin: Origin,
-    pub(super) arrival: Instant,
-    pub(super) by: Filler,
-}
-
-/// What came of a packet.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ingested {
-    /// Messages that were not there before.
-    pub(super) fresh: u64,
-    /// What is returned to the caller at once, out of a borrowed datagram.
-    pub(super) direct: Option<Extent>,
-}
 
 /// Messages that are given up.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +62,7 @@ pub(super) struct Space {
     pub(super) gaps: Gaps,
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
-    transit: List,
+    pub(super) transit: List,
     /// What is missing up to here may be asked for.
     pub(super) due: u64,
     /// The last number of a session that has ended.
@@ -107,23 +84,6 @@ pub(super) struct Space {
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
-}
-
-/// What a packet would bring.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    /// The first number that is not settled.
-    first: u64,
-    /// Missing ranges that it fills.
-    inside: usize,
-    /// The first number past everything tracked, if it gets there.
-    above: Option<u64>,
-    /// Whether a gap opens below that number.
-    opens_gap: bool,
-    /// Whether something is missing below.
-    ahead: bool,
-    /// Whether it brings all of its messages, in one piece.
-    whole: bool,
 }
 
 impl Space {
@@ -249,43 +209,6 @@ impl Space {
         lost.map(overlap).sum()
     }
 
-    fn plan(&self, packet: &Incoming, delivery: Delivery) -> Plan {
-        let first = packet.first.max(self.settled.saturating_add(1));
-        let missing = self.gaps.missing();
-        let inside_last = packet.last.min(self.tracked);
-        let inside = if first <= inside_last {
-            let (Ok(from) | Err(from)) = missing.find(first);
-            let to = match missing.find(inside_last) {
-                Ok(index) => index + 1,
-                Err(index) => index,
-            };
-            to - from
-        } else {
-            0
-        };
-        let above = (packet.last > self.tracked).then(|| first.max(self.tracked + 1));
-        let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
-        let lowest_missing = missing.first().map(|range| range.first);
-        let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
-        let ahead = ahead && delivery == Delivery::Ordered;
-        // Of what a stranger brings only the part is taken that was asked for.
-        let whole = packet.origin != Origin::Unknown
-            && match above {
-                Some(above) => above == packet.first,
-                None => missing.find(packet.first).is_ok_and(|index| {
-                    missing.get(index).is_some_and(|range| range.last >= packet.last)
-                }),
-            };
-        Plan { first, inside, above, opens_gap, ahead, whole }
-    }
-
-    /// Drops the piece that lies furthest out; what lies behind it is asked for later.
-    fn put_off_furthest(&mut self, store: &mut Store) {
-        if let Some(piece) = self.held.drop_furthest(store) {
-            self.put_off_from(piece.first);
-        }
-    }
-
     pub(super) fn put_off_from(&mut self, first: u64) {
         self.gaps.put_off(first);
         self.tracked = first - 1;
@@ -367,10 +290,12 @@ impl Space {
         self.gaps.opened(range).max(self.last_useful)
     }
 
-    /// Gives up the lowest missing numbers, if their time has come and delivery is there.
+    /// Gives up the lowest missing numbers, if their time has come and delivery is there. What lies up to
+    /// `stuck` keeps others from coming in, and nobody can bring it.
     pub(super) fn lose(
         &mut self,
         now: Instant,
+        stuck: Option<u64>,
         lines: &Lines,
         config: &Config,
         stats: &mut Stats,
@@ -379,11 +304,16 @@ impl Space {
         if first - 1 != self.settled {
             return None;
         }
-        let due = |space: &Self| space.verdict(lines, config).filter(|(at, _)| *at <= now);
-        let (_, reason) = due(self)?;
+        let due = |space: &Self| {
+            let lowest = space.gaps.missing().first()?.last;
+            let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck);
+            let due = space.verdict(lines, config).filter(|(at, _)| *at <= now);
+            due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))
+        };
+        let reason = due(self)?;
         let claimed_only = reason == LossReason::ClaimedOnly;
         let mut lost = None;
-        while due(self).is_some_and(|(_, of_this)| of_this == reason) {
+        while due(self) == Some(reason) {
             let next = self.settled.checked_add(1)?;
             let Some(range) = self.gaps.missing().first().filter(|range| range.first == next)
             else {
@@ -435,209 +365,8 @@ impl Space {
     }
 
     /// Finds the position up to which nothing is missing: everything there has been delivered.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let missing = self.gaps.missing().first();
         self.settled = missing.map_or(self.tracked, |range| range.first - 1);
     }
 }
-
-/// Takes a packet into the space at `index`: what it brings is delivered, held, or put off.
-///
-/// `passes` says whether what is in order leaves in this drain; `direct` whether the first piece
-/// may be returned at once, borrowed.
-#[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
-pub(super) fn ingest(
-    spaces: &mut [Space; 2],
-    index: usize,
-    store: &mut Store,
-    stats: &mut Stats,
-    now: Instant,
-    config: &Config,
-    packet: &Incoming,
-    payload: Payload<'_>,
-    (passes, direct): (bool, bool),
-) -> Ingested {
-    let mut packet = *packet;
-    let len = payload.bytes().len().saturating_sub(packet.offset);
-    let (plan, passing, direct) = loop {
-        let space = &mut spaces[index];
-        if packet.last <= space.settled {
-            return Ingested::default();
-        }
-        let plan = space.plan(&packet, config.delivery);
-        if plan.inside == 0 && plan.above.is_none() {
-            return Ingested::default();
-        }
-        if plan.opens_gap && space.gaps.is_full() {
-            space.believed = space.believed.max(packet.last);
-            stats.put_off_for_gaps += 1;
-            return Ingested::default();
-        }
-        let passing = passes && !plan.ahead;
-        let direct = direct && passing && matches!(payload, Payload::Borrowed(_));
-        let pieces = plan.inside + usize::from(plan.above.is_some()) - usize::from(direct);
-        match make_room(spaces, index, store, &payload, len, pieces, &plan, passing) {
-            Room::Enough => break (plan, passing, direct),
-            Room::Evicted => stats.put_off_for_memory += 1,
-            Room::None => {
-                let space = &mut spaces[index];
-                stats.put_off_for_memory += 1;
-                space.believed = space.believed.max(packet.last);
-                let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
-                let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
-                if !passing || piece >= packet.last {
-                    return Ingested::default();
-                }
-                // What is in order leaves at once: its first piece at least; the rest is asked for
-                // later.
-                packet.last = piece;
-            }
-        }
-    };
-    spaces[index].take_in(store, stats, now, config, &packet, payload, &plan, (passing, direct))
-}
-
-/// Whether there is room for what a packet brings.
-enum Room {
-    Enough,
-    /// Something that lay further out was put off: to be planned anew.
-    Evicted,
-    None,
-}
-
-#[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
-fn make_room(
-    spaces: &mut [Space; 2],
-    index: usize,
-    store: &mut Store,
-    payload: &Payload<'_>,
-    len: usize,
-    pieces: usize,
-    plan: &Plan,
-    passing: bool,
-) -> Room {
-    if pieces == 0 || store.reserve(payload, len, pieces, plan.whole, passing) {
-        return Room::Enough;
-    }
-    let Some(furthest) = (0..2).rev().find(|&index| !spaces[index].held.is_empty()) else {
-        return Room::None;
-    };
-    let space = &mut spaces[furthest];
-    let further = space.held.furthest(store).is_some_and(|piece| piece > plan.first);
-    if furthest > index || (furthest == index && further) {
-        space.put_off_furthest(store);
-        return Room::Evicted;
-    }
-    Room::None
-}
-
-impl Space {
-    #[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
-    fn take_in(
-        &mut self,
-        store: &mut Store,
-        stats: &mut Stats,
-        now: Instant,
-        config: &Config,
-        packet: &Incoming,
-        mut payload: Payload<'_>,
-        plan: &Plan,
-        (passing, direct): (bool, bool),
-    ) -> Ingested {
-        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
-        let mut pieces = plan.inside + usize::from(plan.above.is_some());
-        if pieces > 1 {
-            payload.will_be_shared();
-        }
-        let mut payload = Some(payload);
-        let mut ingested = Ingested::default();
-        let mut failed: Option<u64> = None;
-        let Self { gaps, held, transit, .. } = self;
-        let mut keep = |first: u64, last: u64, repaired: bool| {
-            pieces -= 1;
-            let Some(whole) = payload.as_ref() else { return };
-            let (offset, end) = walk.find(whole.bytes(), first, last);
-            let Incoming { origin, arrival, .. } = *packet;
-            let extent = Extent { first, last, offset, end, origin, arrival, repaired };
-            ingested.fresh += last - first + 1;
-            if direct && ingested.direct.is_none() {
-                ingested.direct = Some(extent);
-                return;
-            }
-            let part =
-                if pieces == 0 { payload.take() } else { payload.as_ref().map(Payload::share) };
-            let Some(part) = part else { return };
-            let kept = match config.delivery {
-                Delivery::Ordered => held.insert(store, part, &extent, passing),
-                Delivery::Arrival => {
-                    store.keep(part, &extent, passing, transit, super::store::End::Back)
-                }
-            };
-            if !kept && failed.is_none() {
-                failed = Some(first);
-            }
-        };
-        if plan.inside > 0 {
-            let last = packet.last.min(self.tracked);
-            let filled = gaps.fill(now, plan.first, last, packet.by, |f, l| keep(f, l, true));
-            if filled.is_err() {
-                stats.put_off_for_gaps += 1;
-                return Ingested::default();
-            }
-        }
-        if let Some(above) = plan.above {
-            let opened = !plan.opens_gap || gaps.open(now, self.tracked + 1, above - 1).is_ok();
-            if opened {
-                self.tracked = packet.last;
-                keep(above, packet.last, packet.by == Filler::Answer);
-            }
-            self.believed = self.believed.max(packet.last);
-        }
-        if let Some(first) = failed {
-            // Room was reserved, so this does not happen; if it did, nothing would be lost by it.
-            debug_assert!(false, "no room for a piece at {first}");
-            ingested.fresh = 0;
-            while self.held.furthest(store).is_some_and(|piece| piece >= first) {
-                self.held.drop_furthest(store);
-            }
-            self.put_off_from(first);
-        }
-        match config.delivery {
-            Delivery::Arrival => self.settle(),
-            Delivery::Ordered => {
-                if let Some(extent) = &ingested.direct {
-                    self.settled = extent.last;
-                }
-            }
-        }
-        ingested
-    }
-}
-
-/// Goes forward over the messages of a packet.
-struct Walk {
-    sequence: u64,
-    offset: usize,
-}
-
-impl Walk {
-    /// Where the messages `first..=last` begin and end. Later calls ask for later messages.
-    fn find(&mut self, bytes: &[u8], first: u64, last: u64) -> (usize, usize) {
-        self.skip(bytes, first - self.sequence);
-        let offset = self.offset;
-        self.skip(bytes, last - first + 1);
-        (offset, self.offset)
-    }
-
-    fn skip(&mut self, bytes: &[u8], count: u64) {
-        let count = u16::try_from(count).unwrap_or(u16::MAX);
-        let rest = bytes.get(self.offset..).unwrap_or_default();
-        for (_, message) in Messages::new(self.sequence, count, rest) {
-            self.offset += LENGTH_LEN + message.len();
-        }
-        self.sequence = self.sequence.wrapping_add(u64::from(count));
-    }
-}
-
-/// Where the blocks begin in a datagram that came from outside.
-pub(super) const BLOCKS_AT: usize = HEADER_LEN;

@@ -9,15 +9,15 @@ use bytes::Bytes;
 
 use super::event::{Batch, Origin};
 use crate::blocks::{BlockId, Blocks};
-use crate::wire::mold::MAX_DATAGRAM;
+use crate::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 
 /// Bytes of a block: any datagram's messages fit.
 pub(super) const BLOCK_LEN: usize = 1 << 16;
 const _: () = assert!(MAX_DATAGRAM <= BLOCK_LEN);
 
-/// Bytes that `Bytes` of a single owner allocate when they are shared.
-const SHARED: usize = 3 * size_of::<usize>();
+/// Bytes that `Bytes` of a single owner allocate when they are shared: charged the same everywhere.
+const SHARED: usize = 24;
 
 /// No piece.
 const NONE: u32 = u32::MAX;
@@ -57,6 +57,12 @@ impl Piece {
     /// How many messages.
     pub(super) const fn count(&self) -> u64 {
         self.last - self.first + 1
+    }
+
+    /// Its messages.
+    pub(super) fn messages(&self) -> Messages<'_> {
+        let blocks = self.bytes.get(self.offset..).unwrap_or_default();
+        Messages::new(self.first, self.count() as u16, blocks)
     }
 
     /// Its bytes, once it is off its list, and where the first message's length lies in them.
@@ -122,7 +128,7 @@ impl<'a> Payload<'a> {
     fn is_copied(&self, len: usize) -> bool {
         match self {
             Self::Borrowed(_) | Self::Released(_) => true,
-            Self::Owned(_, pinned) => *pinned > 2 * len,
+            Self::Owned(_, pinned) => *pinned > len.saturating_mul(2),
         }
     }
 }
@@ -156,16 +162,26 @@ impl List {
     }
 }
 
+/// Where a piece lies: good until one is taken off its list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    id: u32,
+    taken: u64,
+}
+
 /// The slab and the blocks.
 #[derive(Debug)]
 pub(super) struct Store {
     pieces: Vec<Piece>,
     free: u32,
     used: usize,
+    /// How many were taken off their lists.
+    taken: u64,
     max_pieces: usize,
     blocks: Blocks,
     referenced: usize,
-    passing: usize,
+    /// As a driver says of each piece, so the sum may be more than there is memory.
+    passing: u64,
     max_bytes: usize,
     copied: u64,
 }
@@ -177,6 +193,7 @@ impl Store {
             pieces: Vec::with_capacity(max_pieces),
             free: NONE,
             used: 0,
+            taken: 0,
             max_pieces,
             blocks,
             referenced: 0,
@@ -206,7 +223,7 @@ impl Store {
 
     /// Held bytes, and what is on its way out.
     pub(super) fn payload_bytes(&self) -> usize {
-        self.held_bytes() + self.passing
+        self.held_bytes().saturating_add(usize::try_from(self.passing).unwrap_or(usize::MAX))
     }
 
     pub(super) fn lent(&self) -> usize {
@@ -227,8 +244,19 @@ impl Store {
         self.used <= self.max_pieces / 4 * 3 && idle_counts_not <= self.max_bytes / 4 * 3
     }
 
-    /// Whether `pieces` more pieces, of together at most `len` bytes of this payload, can be kept;
-    /// `passing` ones leave within the drain. `whole` says that it is one piece of just `len` bytes.
+    /// Whether the next datagram may find no room: less than a sixteenth of a limit is free, or than the
+    /// largest datagram takes.
+    pub(super) fn is_full(&self) -> bool {
+        let bytes = self.blocks.occupied_bytes() + self.referenced;
+        let has_free = |more| bytes.checked_add(more).is_some_and(|bytes| bytes <= self.max_bytes);
+        let spare = (self.max_bytes / 16).min(self.blocks.block_cost());
+        let is_copyable = self.blocks.has_room(spare) || has_free(self.blocks.block_cost());
+        let spare_pieces = (self.max_pieces / 16).max(1);
+        self.used + spare_pieces > self.max_pieces || !has_free(spare) || !is_copyable
+    }
+
+    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `passing` ones
+    /// leave within the drain. `whole` says that it is one piece.
     pub(super) fn reserve(
         &mut self,
         payload: &Payload<'_>,
@@ -240,27 +268,18 @@ impl Store {
         if self.used + pieces > self.max_pieces {
             return false;
         }
-        let copied = match *payload {
-            Payload::Borrowed(_) => true,
-            Payload::Owned(..) | Payload::Released(_) if passing => false,
-            Payload::Released(_) => true,
-            // Of a packet that comes apart each piece is judged by itself.
-            Payload::Owned(..) => !whole || payload.is_copied(len),
-        };
-        if copied {
-            self.reserve_block(len)
-        } else if passing {
-            true
-        } else {
-            let Payload::Owned(_, pinned) = *payload else { return true };
-            self.make_room(pinned)
+        match *payload {
+            Payload::Owned(..) | Payload::Released(_) if passing => true,
+            Payload::Owned(_, pinned) if whole && !payload.is_copied(len) => self.make_room(pinned),
+            // Of a packet that comes apart each piece is judged by itself: a block has room for all.
+            _ => self.reserve_block(len),
         }
     }
 
     /// Gives idle blocks up until so many bytes more can be held. So it makes no difference whether
     /// the outside has dropped what it was given out of them.
     fn make_room(&mut self, len: usize) -> bool {
-        while self.held_bytes().saturating_add(len) > self.max_bytes {
+        while self.held_bytes().checked_add(len).is_none_or(|bytes| bytes > self.max_bytes) {
             if !self.blocks.free_idle() {
                 return false;
             }
@@ -270,7 +289,8 @@ impl Store {
 
     fn reserve_block(&mut self, len: usize) -> bool {
         loop {
-            let affordable = self.held_bytes() + self.blocks.block_cost() <= self.max_bytes;
+            let bytes = self.held_bytes().checked_add(self.blocks.block_cost());
+            let affordable = bytes.is_some_and(|bytes| bytes <= self.max_bytes);
             if self.blocks.reserve(len, affordable) {
                 return true;
             }
@@ -281,18 +301,20 @@ impl Store {
         }
     }
 
-    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list. `false` when
-    /// there is none after all.
-    pub(super) fn keep(
+    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list.
+    ///
+    /// # Errors
+    /// There is no room after all: the payload comes back.
+    pub(super) fn keep<'a>(
         &mut self,
-        payload: Payload<'_>,
+        payload: Payload<'a>,
         extent: &Extent,
         passing: bool,
         list: &mut List,
         end: End,
-    ) -> bool {
+    ) -> Result<(), Payload<'a>> {
         if self.used >= self.max_pieces {
-            return false;
+            return Err(payload);
         }
         let span = extent.end - extent.offset;
         let copied = payload.is_copied(span);
@@ -305,20 +327,17 @@ impl Store {
                 (bytes, extent.offset, Home::Reference(pinned))
             }
             payload => {
-                let Some(messages) = payload.bytes().get(extent.offset..extent.end) else {
-                    return false;
-                };
-                if !self.reserve_block(span) {
-                    return false;
-                }
-                let Some((block, bytes)) = self.blocks.copy(messages) else { return false };
+                let reserved = self.reserve_block(span);
+                let messages = payload.bytes().get(extent.offset..extent.end);
+                let copy = messages.filter(|_| reserved).and_then(|it| self.blocks.copy(it));
+                let Some((block, bytes)) = copy else { return Err(payload) };
                 self.copied += 1;
                 (bytes, 0, Home::Block(block))
             }
         };
         match home {
             Home::Reference(pinned) => self.referenced += pinned,
-            Home::Passing(pinned) => self.passing += pinned,
+            Home::Passing(pinned) => self.passing += pinned as u64,
             Home::Block(_) => {}
         }
         let Extent { first, last, origin, arrival, repaired, .. } = *extent;
@@ -330,7 +349,7 @@ impl Store {
             End::Back => self.push_back(list, id),
             End::Front => self.push_front(list, id),
         }
-        true
+        Ok(())
     }
 
     /// Gives the first piece of a list out.
@@ -392,17 +411,59 @@ impl Store {
         }
     }
 
+    /// Where the piece with a number hangs on a list of consecutive ones, which has it: looked for among so
+    /// many from `hint` on, then from the nearer end.
+    pub(super) fn find(
+        &self,
+        list: &List,
+        hint: Option<Place>,
+        number: u64,
+        most: usize,
+    ) -> Option<Place> {
+        let next = |id: &u32, back: bool| {
+            let piece = self.pieces.get(*id as usize)?;
+            Some(if back { piece.previous } else { piece.next })
+        };
+        let has = |id: &u32| {
+            let piece = self.pieces.get(*id as usize);
+            piece.is_some_and(|piece| (piece.first..=piece.last).contains(&number))
+        };
+        let find = |from: u32, back: bool| {
+            core::iter::successors(Some(from), |id| next(id, back)).take(most).find(has)
+        };
+        let hinted =
+            hint.filter(|hint| hint.taken == self.taken).and_then(|hint| find(hint.id, false));
+        let (first, last) = (self.front(list)?.first, self.back(list)?.last);
+        let is_near_back = last - number < number - first;
+        let id = hinted.or_else(|| match is_near_back {
+            true => find(list.tail, true),
+            false => find(list.head, false),
+        });
+        id.map(|id| Place { id, taken: self.taken })
+    }
+
+    /// The piece at a place that was found since pieces were last taken off lists.
+    pub(super) fn at(&self, place: Place) -> Option<&Piece> {
+        self.pieces.get(place.id as usize).filter(|_| place.taken == self.taken)
+    }
+
+    /// The place behind one on its list, if there is one.
+    pub(super) fn after(&self, place: Place) -> Option<Place> {
+        let id = self.at(place)?.next;
+        (id != NONE).then_some(Place { id, ..place })
+    }
+
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
     pub(super) fn trim_front(&mut self, list: &List, first: u64) {
         let Some(piece) = self.pieces.get_mut(list.head as usize) else { return };
-        let mut messages = crate::wire::mold::Messages::new(
+        let mut messages = Messages::new(
             piece.first,
             piece.count() as u16,
             piece.bytes.get(piece.offset..).unwrap_or_default(),
         );
         while piece.first < first {
             let Some((_, message)) = messages.next() else { return };
-            piece.offset += crate::wire::mold::LENGTH_LEN + message.len();
+            piece.offset += LENGTH_LEN + message.len();
             piece.first += 1;
         }
     }
@@ -468,9 +529,10 @@ impl Store {
         let piece = core::mem::replace(&mut self.pieces[id as usize], empty);
         self.free = id;
         self.used -= 1;
+        self.taken += 1;
         match piece.home {
             Home::Reference(pinned) => self.referenced -= pinned,
-            Home::Passing(pinned) => self.passing -= pinned,
+            Home::Passing(pinned) => self.passing -= pinned as u64,
             Home::Block(block) => self.blocks.release(block),
         }
         piece

@@ -13,44 +13,46 @@ use crate::{Duration, Session};
 /// The configuration of a [`Retransmitter`](super::Retransmitter).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// A session that is known before anything of it is stored, and stays known.
+    /// A session that is known before anything of it is stored, and stays known. `None` by default.
     pub session: Option<Session>,
     /// Messages of `session` up to this number were sent before, though the history begins without
-    /// them: requests for them may be looked up. Zero: there were none.
+    /// them: requests for them may be looked up. Zero: there were none. Zero by default.
     pub sent_before: u64,
     /// The most sessions known at once; one more takes the place of the one that was stored into
-    /// least lately: 1 to 255.
+    /// least lately. 1 to 255; 4 by default.
     pub max_sessions: usize,
-    /// The largest answer, as [`transmitter::Config::mtu`](crate::transmitter::Config::mtu): 64 to
-    /// 65,507. A first wanted message that does not fit is answered alone in a larger one.
+    /// The largest answer in bytes, as
+    /// [`transmitter::Config::mtu`](crate::transmitter::Config::mtu). 64 to 65,507; 1472 by
+    /// default. A first wanted message that does not fit is answered alone in a larger one.
     pub mtu: usize,
-    /// The most bytes that the history of all sessions takes, its index included: 262,144 to 2^47.
-    /// Blocks of 64 KiB are allocated as they are needed, the index (3%) at once. What was stored
-    /// first goes first, a block at a time; sessions that are stored in turn fill blocks of their own, or
-    /// parts of blocks where there are few. Messages stored out of order take more of the index, of
-    /// which there is one entry for each KiB.
+    /// The most bytes that the history of all sessions takes, its index included. 262,144 to 2^47;
+    /// 64 MiB by default. Blocks of 64 KiB are allocated as they are needed, the index (3%) at once.
+    /// What was stored first goes first, a block at a time; sessions that are stored in turn fill
+    /// blocks of their own, or parts of blocks where there are few. Messages stored out of order take
+    /// more of the index, of which there is one entry for each KiB.
     pub history_bytes: usize,
     /// Whether an archive answers [`Command::LookUp`](super::Command::LookUp). Otherwise requests for
-    /// what the history does not hold are declined.
+    /// what the history does not hold are declined. `false` by default.
     pub archive: bool,
-    /// The most look-ups under way: 1 to 65,536.
+    /// The most look-ups under way. 1 to 65,536; 64 by default.
     pub max_look_ups: usize,
-    /// The most requesters that wait for look-ups, in all: 1 to 65,536.
+    /// The most requesters that wait for look-ups, in all. 1 to 65,536; 1024 by default.
     pub max_waiting: usize,
-    /// A look-up that was not answered for this long is given up. Positive.
+    /// A look-up that was not answered for this long is given up. Positive; 5 s by default.
     pub look_up_timeout: Duration,
-    /// How fast one IP address is answered, wherever it is.
+    /// How fast one IP address is answered, wherever it is. 512 MiB/s by default, after a burst of
+    /// 64 MiB.
     pub address_rate: Rate,
-    /// How fast all together are answered.
+    /// How fast all together are answered. 1 GiB/s by default, after a burst of 128 MiB.
     pub total_rate: Rate,
     /// How fast addresses beyond this machine are answered, where that is slower. `None`: as those of
-    /// this machine.
+    /// this machine. `None` by default.
     pub remote: Option<Remote>,
-    /// The most addresses whose rate is remembered: 1 to 65,536. For one more, the one that would have
-    /// its whole burst again first is forgotten, and starts afresh.
+    /// The most addresses whose rate is remembered. 1 to 65,536; 1024 by default. For one more, the
+    /// one that would have its whole burst again first is forgotten, and starts afresh.
     pub max_addresses: usize,
-    /// Recycled answers, of `mtu` bytes each: 1 to 65,536. When all are held outside, further
-    /// ones are allocated and counted.
+    /// Recycled answers, of `mtu` bytes each. 1 to 65,536; 256 by default. When all are held
+    /// outside, further ones are allocated and counted.
     pub ring: usize,
 }
 

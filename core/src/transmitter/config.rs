@@ -11,30 +11,31 @@ use crate::{Duration, Session};
 /// The configuration of a [`Transmitter`](super::Transmitter).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// The session that messages are numbered in.
+    /// The session that messages are numbered in. There is no default.
     pub session: Session,
-    /// Number of the first message, from 1.
+    /// Number of the first message. From 1, which is the default.
     pub first_sequence: u64,
-    /// The largest UDP payload, headers of IP and UDP not counted: 64 to 65,507. 1472 fits an
-    /// unfragmented packet on a 1500-byte IPv4 link.
+    /// The largest UDP payload in bytes, headers of IP and UDP not counted. 64 to 65,507; 1472 by default,
+    /// which fits an unfragmented packet on a 1500-byte IPv4 link.
     pub mtu: usize,
     /// How long a packet that is not full waits for further messages. Zero: every drain sends what
-    /// there is, so that each message travels at once and alone.
+    /// there is, so that each message travels at once and alone. 1 ms by default.
     pub flush_delay: Duration,
     /// A heartbeat is sent when no packet of any kind was for this long (MoldUDP64 § heartbeats:
-    /// about a second). Positive.
+    /// about a second). Positive; 1 s by default.
     pub heartbeat_interval: Duration,
     /// How far end-of-session packets are apart when they have settled; the first follow one
-    /// another at a sixteenth of it, and each pause doubles. Positive.
+    /// another at a sixteenth of it, and each pause doubles. Positive; 1 s by default.
     pub end_interval: Duration,
-    /// How long end-of-session packets are repeated after the first. Zero: there is only one.
+    /// How long end-of-session packets are repeated after the first. Zero: there is only one. 30 s
+    /// by default.
     pub end_linger: Duration,
     /// How fast packets leave, of every line the bytes of one; `None` as fast as they are taken.
     /// Heartbeats and ends are not held back. Its burst may be zero: then no packet leaves before the
-    /// one ahead of it has used up its time.
+    /// one ahead of it has used up its time. `None` by default.
     pub pace: Option<Rate>,
-    /// Packets that are being built, held back by `pace`, or held outside: 2 to 65,536. Each takes
-    /// `mtu` bytes, allocated at construction.
+    /// Packets that are being built, held back by `pace`, or held outside. 2 to 65,536; 1024 by default.
+    /// Each takes `mtu` bytes, allocated at construction.
     pub ring: usize,
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct Received {
     pub(crate) missing_ranges: Ranges,
     /// How often the sender of a line started over.
     pub(crate) regressions: u64,
+    /// How often a message came again with other bytes than were held of it.
+    pub(crate) contradictions: u64,
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
@@ -274,6 +276,7 @@ impl Received {
             claims_withdrawn: count(|tally| tally.claims_withdrawn),
             missing_ranges,
             regressions: count(|tally| tally.regressions),
+            contradictions: count(|tally| tally.contradictions),
             gaps: count(|tally| tally.gaps),
             gaps_filled_by_line: count(|tally| tally.gaps_filled_by_line),
             gaps_filled_by_request: count(|tally| tally.gaps_filled_by_request),
@@ -313,6 +316,13 @@ impl Received {
                 plural(self.regressions, "time")
             ));
         }
+        if self.contradictions > 0 {
+            complaints.push(format!(
+                "contradicted: {} of session {session} came again with other bytes: there are two \
+                 senders, or one that started over",
+                plural(self.contradictions, "message")
+            ));
+        }
         if self.end == End::Superseded {
             complaints.push(format!(
                 "unknown: session {session} gave way to another without an end: whether anything came \
@@ -325,7 +335,8 @@ impl Received {
 
     /// Whether something of the session is not as it was sent.
     pub(crate) fn lacks(&self) -> bool {
-        self.lost > 0 || self.regressions > 0 || self.end == End::Superseded
+        let is_mixed = self.regressions > 0 || self.contradictions > 0;
+        self.lost > 0 || is_mixed || self.end == End::Superseded
     }
 
     /// A short table.
@@ -377,6 +388,12 @@ impl Received {
             table.row(
                 "withdrawn",
                 format!("{claims} of heartbeats or ends that the feed contradicted"),
+            );
+        }
+        if self.contradictions > 0 {
+            table.row(
+                "contradicted",
+                format!("{} came again with other bytes", plural(self.contradictions, "message")),
             );
         }
         let Unwanted { unknown_answers, foreign_answers, malformed_answers, .. } = self.unwanted;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use gapless_core::Session;
-use gapless_core::receiver::{Batch, Command, LineId, LossReason, SessionEnd};
+use gapless_core::receiver::{Batch, Command, LineId, LossReason, Origin, SessionEnd};
 use gapless_mio::Sink;
 use hdrhistogram::Histogram;
 
@@ -47,6 +47,9 @@ pub(crate) struct Tally {
     pub(crate) claims_withdrawn: u64,
     /// The range that is stalled, and whether that was said.
     stalled: Option<((u64, u64), bool)>,
+    /// How often a message came again with other bytes, and which the last time.
+    pub(crate) contradictions: u64,
+    pub(crate) contradicted: Option<Contradicted>,
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
@@ -77,6 +80,8 @@ impl Tally {
             regressed: None,
             claims_withdrawn: 0,
             stalled: None,
+            contradictions: 0,
+            contradicted: None,
             gaps: 0,
             gaps_filled_by_line: 0,
             gaps_filled_by_request: 0,
@@ -162,6 +167,29 @@ impl Regressed {
         format!(
             "line {line} sends message {seen} of session {session} after {highest}: its sender started \
              over in the same session"
+        )
+    }
+}
+
+/// A message that came with two contents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contradicted {
+    sequence: u64,
+    held: Origin,
+    dropped: Origin,
+}
+
+impl Contradicted {
+    /// What happened.
+    pub(crate) fn words(self, session: Session) -> String {
+        let Self { sequence, held, dropped } = self;
+        let [held, dropped] = [held, dropped].map(|origin| match origin {
+            Origin::Line(line) => format!("line {}", line_name(usize::from(line.0))),
+            other => other.to_string(),
+        });
+        format!(
+            "message {sequence} of session {session} came again with other bytes: those of {held} are \
+             kept, those of {dropped} are not"
         )
     }
 }
@@ -340,6 +368,12 @@ impl<C: Consumer> Sink for Ledger<C> {
                     self.stopped = self.stops.on_regress;
                 }
             }
+            Command::Contradiction { session, sequence, held, dropped } => {
+                if let Some(tally) = self.of(session) {
+                    tally.contradictions += 1;
+                    tally.contradicted = Some(Contradicted { sequence, held, dropped });
+                }
+            }
             Command::LineDown(line) => *self.downs.entry(line).or_default() += 1,
             Command::LineUp(_) | Command::Batch(_) | Command::Request { .. } => {}
         }
@@ -357,7 +391,6 @@ pub(crate) fn line_name(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gapless_core::receiver::{LineId, Origin};
 
     const SESSION: Session = Session::new(*b"S         ");
 
@@ -457,6 +490,23 @@ mod tests {
         assert_eq!(stalls(&mut ledger, 9), Some((5, 9)));
         assert_eq!(stalls(&mut ledger, 9), None);
         assert_eq!(stalls(&mut ledger, 12), Some((5, 12)));
+    }
+
+    #[test]
+    fn messages_with_two_contents_are_counted_and_the_last_is_named() {
+        let mut ledger = ledger(false);
+        let [held, dropped] = [0, 1].map(|line| Origin::Line(LineId(line)));
+        for sequence in [7, 8, 9] {
+            let session = SESSION;
+            ledger.notice(Command::Contradiction { session, sequence, held, dropped });
+        }
+        let tally = ledger.oldest().unwrap();
+        assert_eq!(tally.contradictions, 3);
+        assert_eq!(
+            tally.contradicted.unwrap().words(SESSION),
+            "message 9 of session S came again with other bytes: those of line A are kept, those of \
+             line B are not"
+        );
     }
 
     #[test]

@@ -37,6 +37,7 @@ type Driver = ReceiverDriver<Recordable<Receiver>>;
 enum Kind {
     Lost(Session),
     Regressed(Session),
+    Contradicted(Session),
     Malformed(LineId),
     KernelDrops(LineId),
     Cut(LineId),
@@ -254,8 +255,10 @@ impl Watch {
         say: &mut impl FnMut(String),
     ) {
         let is_over = |session: &Session| ledger.tallies().all(|tally| tally.session != *session);
-        self.said
-            .retain(|kind, _| !matches!(kind, Kind::Lost(of) | Kind::Regressed(of) if is_over(of)));
+        self.said.retain(|kind, _| match kind {
+            Kind::Lost(of) | Kind::Regressed(of) | Kind::Contradicted(of) => !is_over(of),
+            _ => true,
+        });
         for tally in ledger.tallies_mut() {
             let (session, lost) = (tally.session, tally.lost.messages());
             self.count(Kind::Lost(session), lost, say, |count| {
@@ -275,6 +278,11 @@ impl Watch {
             if let Some(regressed) = tally.regressed {
                 self.count(Kind::Regressed(session), tally.regressions, say, |_| {
                     format!("regressed: {}", regressed.words(session))
+                });
+            }
+            if let Some(contradicted) = tally.contradicted {
+                self.count(Kind::Contradicted(session), tally.contradictions, say, |_| {
+                    format!("contradicted: {}", contradicted.words(session))
                 });
             }
         }

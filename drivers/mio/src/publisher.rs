@@ -35,23 +35,27 @@ const MOST_LINES: usize = 32;
 /// The configuration of a [`PublisherDriver`].
 #[derive(Clone, Debug)]
 pub struct PublisherConfig {
-    /// The machine.
+    /// The machine. There is no default.
     pub publisher: publisher::Config,
-    /// The lines: every packet goes to each. At most 32.
+    /// The lines: every packet goes to each. At most 32; none by default.
     pub lines: Vec<Address>,
-    /// Where requests are taken; port 0 lets the system choose. `None`: nowhere.
+    /// Where requests are taken; port 0 lets the system choose. `None`: nowhere. `None` by default.
     pub requests: Option<SocketAddr>,
-    /// The receive buffer asked for, of the socket for requests, in bytes. Zero leaves the system's
-    /// default.
+    /// The receive buffer asked for, of the socket for requests, in bytes. 1 MiB by default; zero leaves
+    /// the system's default.
     pub receive_buffer: usize,
-    /// How many hops multicast may travel: 0 stays on this machine, 1 on the local network.
+    /// How many hops multicast may travel: 0 stays on this machine, 1 on the local network. 1 by
+    /// default.
     pub multicast_hops: u32,
     /// How many hops unicast lines may travel, from 1 to 255. `None` leaves the system's default.
+    /// `None` by default.
     pub unicast_hops: Option<u32>,
     /// How long a packet for a line waits for room in the send buffer before it is dropped and
-    /// counted: receivers ask for it again. Answers do not wait: who misses one asks again.
+    /// counted: receivers ask for it again. Answers do not wait: who misses one asks again. 5 ms by
+    /// default.
     pub send_patience: Duration,
-    /// The clock; copies of one clock make the times of several drivers comparable.
+    /// The clock; copies of one clock make the times of several drivers comparable. A new one by
+    /// default.
     pub clock: Clock,
 }
 

@@ -25,15 +25,17 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address to bind; port 0 lets the system choose. The unspecified IPv6 address takes IPv4 too.
+    /// There is no default.
     pub bind: SocketAddr,
     /// The endpoint: of [`endpoint_config`](crate::tls::endpoint_config). One that nobody can connect to asks
-    /// the system for what ICMP messages say ([`Event::SendFailed`](crate::Event::SendFailed)).
+    /// the system for what ICMP messages say ([`Event::SendFailed`](crate::Event::SendFailed)). There is no
+    /// default.
     pub endpoint: endpoint::Config,
     /// The socket's receive buffer, in bytes; the system may give less without a word (`net.core.rmem_max`).
-    /// Zero leaves the system's default. [`Config::new`] sets 1 MiB.
+    /// Zero leaves the system's default. 1 MiB by default.
     pub receive_buffer: usize,
     /// The socket's send buffer, in bytes; the system may give less without a word (`net.core.wmem_max`). Zero
-    /// leaves the system's default, and so does [`Config::new`].
+    /// leaves the system's default; zero by default.
     pub send_buffer: usize,
 }
 

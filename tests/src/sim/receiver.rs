@@ -44,7 +44,8 @@ impl Trace {
             | Command::LineDown(_)
             | Command::SequenceRegressed { .. }
             | Command::Stalled { .. }
-            | Command::Withdrawn { .. } => return,
+            | Command::Withdrawn { .. }
+            | Command::Contradiction { .. } => return,
         };
         self.tell(now, fact);
     }

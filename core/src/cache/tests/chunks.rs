@@ -338,3 +338,19 @@ fn chunks_that_are_asked_for_by_an_event_are_kept() {
     let second = second.held().unwrap();
     assert_eq!((second.offset, &second.bytes[..]), (3, &b"def"[..]));
 }
+
+#[test]
+fn a_driver_may_say_that_any_amount_of_memory_is_kept_alive() {
+    let mut cache = cache();
+    let track = track(&mut cache);
+    let group = open(&mut cache, track);
+    let frame = || Bytes::from(vec![7; 10_000]);
+    for pinned in [0, 20_000, 20_001, usize::MAX] {
+        cache.append_shared(group, frame(), pinned).unwrap();
+        cache.open_frame(group, 20_000).unwrap();
+        cache.write_shared(group, frame(), pinned).unwrap();
+        cache.write_shared(group, frame(), pinned).unwrap();
+        assert!(cache.memory_used() <= 1 << 20);
+    }
+    assert_eq!(cache.stats().too_large, 0);
+}

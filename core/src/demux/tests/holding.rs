@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Duration;
+use crate::journal::{Recorder, recorder};
 use Pattern::{Exact, Prefix};
 
 /// With a hold of a second, an acceptor for `foo`, and one that pauses for what begins with `b`.
@@ -364,4 +365,18 @@ fn a_driver_may_say_that_any_amount_of_memory_is_kept_alive() {
         bench.drain();
         assert!(bench.demux.memory_used() <= bench.demux.config().max_bytes());
     }
+}
+
+#[test]
+fn a_recorder_adds_its_block_to_any_amount_of_memory() {
+    let mut journal = Vec::new();
+    let (machine, sink) = (Config::default(), &mut journal);
+    let config = recorder::Config { machine, id: 0, sink, commands: false };
+    let mut demux = Recorder::<Demux, _>::new(config).unwrap();
+    let (acceptor, pattern, by) = (A, Pattern::Exact(b"foo"), Registrant::Application);
+    demux.handle(ms(0), Event::Register { acceptor, pattern, by }).unwrap();
+    while demux.poll_command().is_some() {}
+    let (stream, bytes, pinned) = (stream(1), Bytes::from_static(b"\x03foo rest"), usize::MAX);
+    demux.handle(ms(0), Event::Data { stream, offset: 0, bytes, pinned, fin: true }).unwrap();
+    assert_eq!(demux.memory_used(), usize::MAX);
 }

@@ -78,6 +78,7 @@ struct Received {
     requests: u64,
     requested_messages: u64,
     requests_timed_out: u64,
+    contradictions: u64,
     lines: Vec<Line>,
 }
 
@@ -277,6 +278,7 @@ impl Received {
             requests: stats.requests,
             requested_messages: stats.requested_messages,
             requests_timed_out: stats.requests_timed_out,
+            contradictions: stats.contradictions,
             lines: lines.collect(),
         }
     }
@@ -311,6 +313,9 @@ impl Received {
                 self.requests, self.requested_messages, self.requests_timed_out
             ),
         );
+        if self.contradictions > 0 {
+            table.row("  contradicted", format!("by {} packets", self.contradictions));
+        }
     }
 }
 

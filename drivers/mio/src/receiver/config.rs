@@ -12,28 +12,32 @@ use crate::{Address, Arrivals, Clock};
 /// The configuration of a [`ReceiverDriver`](crate::ReceiverDriver).
 #[derive(Clone, Debug)]
 pub struct ReceiverConfig {
-    /// The machine. Its `lines` and `servers` are replaced by the ones here.
+    /// The machine. Its `lines` and `servers` are replaced by the ones here. One with every default
+    /// by default.
     pub receiver: receiver::Config,
-    /// The lines, numbered from 0 in this order: at most 32.
+    /// The lines, numbered from 0 in this order. At most 32; none by default.
     pub lines: Vec<Address>,
-    /// The re-request servers, numbered from 0 in this order: at most 32.
+    /// The re-request servers, numbered from 0 in this order. At most 32; none by default.
     pub servers: Vec<SocketAddr>,
     /// The local address that requests are sent from, for servers of its family. `None`: the
-    /// system chooses.
+    /// system chooses. `None` by default.
     pub requests_from: Option<SocketAddr>,
     /// The receive buffer asked for, of every socket, in bytes of datagrams and their bookkeeping.
-    /// Zero leaves the system's default. What was granted is in [`LineReport::receive_buffer`].
+    /// Zero leaves the system's default; 8 MiB by default. What was granted is in
+    /// [`LineReport::receive_buffer`].
     pub receive_buffer: usize,
-    /// Whose clock tells when a datagram arrived.
+    /// Whose clock tells when a datagram arrived. The kernel's by default.
     pub arrivals: Arrivals,
     /// How long a turn reads the sockets over and over before it sleeps. The kernel is asked to poll
-    /// the network device for as long, where it may. `None`: it sleeps at once.
+    /// the network device for as long, where it may. `None`: it sleeps at once. `None` by default.
     pub busy_poll: Option<Duration>,
     /// Whether groups of one port and family, of any sender, share a socket, so that one system
     /// call reads them all. Otherwise every line has a socket (and a receive buffer) of its own. Linux lets
-    /// one socket join `net.ipv4.igmp_max_memberships` groups of IPv4, 20 if nobody raised it.
+    /// one socket join `net.ipv4.igmp_max_memberships` groups of IPv4, 20 if nobody raised it. `false` by
+    /// default.
     pub share_sockets: bool,
-    /// The clock; copies of one clock make the times of several drivers comparable.
+    /// The clock; copies of one clock make the times of several drivers comparable. A new one by
+    /// default.
     pub clock: Clock,
 }
 

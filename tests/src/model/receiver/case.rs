@@ -121,9 +121,11 @@ pub(super) enum Wrap {
     /// A slice of a buffer of 64 KiB.
     Slice,
     /// With bytes behind the last block.
-    Trailing,
+    Padded(u16),
     /// Without the last byte.
     Truncated,
+    /// With another last message than the feed has.
+    Altered,
     /// From the sender's address, on a socket that requests are sent from.
     Shared,
 }

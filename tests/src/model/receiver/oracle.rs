@@ -12,7 +12,7 @@ use gapless_core::{Duration, Instant, Machine, Session};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::case::World;
+use super::case::{Case, World};
 use super::feed::Feed;
 use super::trace::{Said, Step};
 use super::track::{Gap, Track, missing};
@@ -30,6 +30,8 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct Oracle {
     world: World,
+    /// No limit is ever near.
+    is_roomy: bool,
     config: Config,
     now: Instant,
     tracks: BTreeMap<Session, Track>,
@@ -37,11 +39,16 @@ pub(super) struct Oracle {
     /// What was started while the current session is still repaired.
     successor: Option<Session>,
     sessions_started: u32,
-    halted: bool,
+    /// The number after the loss that delivery stopped at.
+    halted: Option<u64>,
     lines: BTreeMap<LineId, Line>,
     servers: BTreeMap<ServerId, SocketAddr>,
     useful: Instant,
     asked: Vec<mold::Request>,
+    /// How often each server was asked.
+    times_asked: BTreeMap<ServerId, u32>,
+    /// Whether a server went, and perhaps what it answered with it.
+    has_removed: bool,
     /// Requests to each server since something may have freed its window.
     burst: BTreeMap<ServerId, (Instant, u32)>,
     /// Events that may free the windows of servers.
@@ -59,23 +66,28 @@ struct Counted {
     filled: u64,
     requests: u64,
     requested: u64,
+    contradictions: u64,
 }
 
 impl Oracle {
-    pub(super) fn new(world: World, config: &Config) -> Self {
+    pub(super) fn new(case: &Case) -> Self {
+        let config = &case.config;
         Self {
-            world,
+            world: case.world,
+            is_roomy: case.is_roomy(),
             config: config.clone(),
             now: Instant::ZERO,
             tracks: BTreeMap::new(),
             current: None,
             successor: None,
             sessions_started: 0,
-            halted: false,
+            halted: None,
             lines: config.lines.iter().map(|line| (*line, Line::default())).collect(),
             servers: config.servers.iter().copied().collect(),
             useful: Instant::ZERO,
             asked: Vec::new(),
+            times_asked: BTreeMap::new(),
+            has_removed: false,
             burst: BTreeMap::new(),
             windows_freed: 0,
             before: Stats::default(),
@@ -91,11 +103,16 @@ impl Oracle {
         self.tracks.get(&session).is_some_and(|track| track.ended)
     }
 
-    /// Whether everything from the session's start to `last` was delivered.
+    /// The number to go on at after a halt.
+    pub(super) fn halted_before(&self) -> Option<u64> {
+        self.halted
+    }
+
+    /// Whether everything from the session's start to `last` was delivered, or lost.
     pub(super) fn is_complete(&self, session: Session, last: Option<u64>) -> bool {
         let Some(track) = self.tracks.get(&session) else { return false };
         match (track.start, last) {
-            (Some(start), Some(last)) => start > last || track.delivered.covers(start, last),
+            (Some(start), Some(last)) => start > last || track.settled.covers(start, last),
             (start, None) => start.is_some(),
             (None, Some(_)) => false,
         }
@@ -120,7 +137,7 @@ impl Oracle {
         if stats.useful_answers > self.before.useful_answers {
             self.useful = now;
         }
-        self.take(step, stats);
+        self.take(feed, step, stats);
         self.cut_ended();
         for command in &said.commands {
             self.hear(feed, command);
@@ -142,7 +159,7 @@ impl Oracle {
     }
 
     /// Notes what a step brings.
-    fn take(&mut self, step: &Step, stats: &Stats) {
+    fn take(&mut self, feed: &Feed, step: &Step, stats: &Stats) {
         if !matches!(step, Step::Timeout { .. }) {
             self.burst.clear();
         }
@@ -153,7 +170,9 @@ impl Oracle {
             }
         }
         match step {
-            Step::Datagram { source, bytes, .. } => self.take_datagram(*source, bytes, stats),
+            Step::Datagram { source, bytes, .. } => {
+                self.take_datagram(feed, *source, bytes, stats);
+            }
             Step::Timeout { .. } => (),
             Step::Change(Event::AddLine(line)) => {
                 let anything = self.now;
@@ -168,6 +187,8 @@ impl Oracle {
             }
             Step::Change(Event::RemoveServer(server)) => {
                 self.windows_freed += 1;
+                self.has_removed = true;
+                self.times_asked.remove(server);
                 self.servers.remove(server);
             }
             Step::Change(Event::Advance { next }) => {
@@ -194,7 +215,7 @@ impl Oracle {
     }
 
     fn advance(&mut self, next: u64) {
-        self.halted = false;
+        self.halted = None;
         if self.sessions_started == 0 {
             self.config.start = Start::At(next);
         }
@@ -212,7 +233,7 @@ impl Oracle {
         track.gaps.retain(|gap| gap.last >= next);
     }
 
-    fn take_datagram(&mut self, source: Source, bytes: &[u8], stats: &Stats) {
+    fn take_datagram(&mut self, feed: &Feed, source: Source, bytes: &[u8], stats: &Stats) {
         let before = &self.before;
         let dropped = self.is_put_off(stats)
             || stats.claims_withdrawn != before.claims_withdrawn
@@ -243,6 +264,16 @@ impl Oracle {
         let track = self.tracks.entry(session).or_default();
         if first <= last {
             track.given.add(first, last);
+            let messages = mold::Packet::new_checked(bytes).expect("a packet").messages();
+            let (_, message) = messages.last().expect("as many messages as it counts");
+            if message == feed.payload(session, last) {
+                track.plain.add(first, last);
+            } else {
+                track.altered.insert(last, message.to_vec());
+                if first < last {
+                    track.plain.add(first, last - 1);
+                }
+            }
         }
         // An answer that continues the feed is as good as the feed.
         if is_server {
@@ -257,8 +288,9 @@ impl Oracle {
             // What is not believed yet vouches for nothing.
             let near = first <= track.believed.saturating_add(self.config.max_jump);
             let vouches = near && is_line && !is_server;
-            for gap in track.gaps.iter_mut().filter(|gap| vouches && gap.last <= last) {
-                gap.vouched += 1;
+            for gap in &mut track.gaps {
+                gap.vouched += u32::from(vouches && gap.last <= last);
+                gap.followed += u32::from(is_line && !is_server);
             }
         }
         if !is_current || first > track.believed.saturating_add(self.config.max_jump) {
@@ -302,7 +334,7 @@ impl Oracle {
                 let lost = &self.tracks[session].lost;
                 let is_last = *next == u64::MAX && lost.covers(*next, *next);
                 assert!(is_last || lost.covers(next - 1, next - 1), "{command:?} after no loss");
-                self.halted = true;
+                self.halted = Some(*next);
             }
             Command::LineUp(line) => {
                 let line = self.lines.get_mut(line).expect("a line that exists");
@@ -322,6 +354,14 @@ impl Oracle {
             Command::SequenceRegressed { line, highest, seen, .. } => {
                 assert!(seen <= highest && self.lines.contains_key(line), "{command:?}");
             }
+            Command::Contradiction { session, sequence, .. } => {
+                let track = self.tracks.get(session).expect("a session that was heard of");
+                assert!(track.start.is_some() && !track.ended, "{command:?}");
+                let (number, altered) = (*sequence, track.altered.contains_key(sequence));
+                let is_waiting = !track.settled.covers(number, number);
+                assert!(is_waiting && altered && track.plain.covers(number, number), "{command:?}");
+                self.counted.contradictions += 1;
+            }
         }
     }
 
@@ -334,7 +374,7 @@ impl Oracle {
     }
 
     fn hear_message(&mut self, feed: &Feed, message: &Batch<bytes::Bytes>) {
-        assert!(!self.halted, "{message:?} while halted");
+        assert_eq!(self.halted, None, "{message:?} while halted");
         let ordered = self.config.delivery == Delivery::Ordered;
         let now = self.now;
         let sequence = message.first;
@@ -351,11 +391,12 @@ impl Oracle {
         track.believed = track.believed.max(sequence);
         track.delivered.add(sequence, sequence);
         track.settled.add(sequence, sequence);
-        self.counted.delivered += 1;
         let payload = feed.payload(message.session, sequence);
-        assert_eq!(message.bytes, payload, "{message:?} is another message");
-        assert!(message.arrival <= now);
-        assert!(message.repaired || !matches!(message.origin, Origin::Server(_)), "{message:?}");
+        let altered = track.altered.get(&sequence).is_some_and(|altered| *altered == message.bytes);
+        assert!(altered || message.bytes == payload, "{message:?} is another message");
+        let repaired = message.repaired || !matches!(message.origin, Origin::Server(_));
+        assert!(repaired && message.arrival <= now, "{message:?}");
+        self.counted.delivered += 1;
     }
 
     fn hear_request(&mut self, server: ServerId, to: SocketAddr, request: &mold::Request) {
@@ -381,6 +422,7 @@ impl Oracle {
         burst.1 += 1;
         assert!(burst.1 <= self.config.max_in_flight.into(), "more requests than the window");
         self.asked.push(*request);
+        *self.times_asked.entry(server).or_default() += 1;
         self.counted.requests += 1;
         self.counted.requested += u64::from(request.count);
     }
@@ -432,7 +474,7 @@ impl Oracle {
 
     fn hear_gap(&mut self, session: Session, first: u64, last: u64) {
         let opened = self.now;
-        let vouched = 1;
+        let (vouched, followed) = (1, 1);
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(!track.ended && first <= last);
         assert!(track.start.is_none_or(|start| first >= start), "a gap before the start");
@@ -448,7 +490,8 @@ impl Oracle {
         assert_eq!(track.gaps.iter().find(overlaps).map(|gap| gap.first), None, "a gap twice");
         track.believed = track.believed.max(last);
         let cut = track.ends.is_some_and(|end| end < last);
-        track.gaps.push(Gap { first, last, opened, vouched, lost: false, shortened: false, cut });
+        let (lost, shortened) = (false, false);
+        track.gaps.push(Gap { first, last, opened, vouched, followed, lost, shortened, cut });
         self.counted.gaps += 1;
     }
 
@@ -475,10 +518,20 @@ impl Oracle {
     }
 
     fn hear_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
-        assert_ne!(self.world, World::Patient, "lost {first}..={last} with patience");
+        let is_stuck = reason == LossReason::NobodyToAsk;
+        let is_patient = self.world == World::Patient && !is_stuck;
+        assert!(!is_patient, "lost {first}..={last} with patience");
+        assert!(!is_stuck || !self.is_roomy, "lost {first}..={last} where there is room");
+        let times_asked = |server| self.times_asked.get(server).copied().unwrap_or(0);
+        let asked_in_vain = self.servers.keys().all(|server| times_asked(server) >= 2);
+        let (has_removed, has_servers) = (self.has_removed, !self.servers.is_empty());
+        let is_hostile = self.world == World::Hostile;
+        // What was put off is passed already when it is taken up again, and what a candidate held may pass
+        // in one step what it opens.
+        let has_put_off = self.before.put_off_for_memory + self.before.put_off_for_gaps > 0;
         let (now, useful) = (self.now, self.useful);
         let give_up = self.give_up();
-        let Config { max_stall, max_attempts, follow, .. } = self.config;
+        let Config { max_stall, max_attempts, follow, reorder_packets, .. } = self.config;
         let is_replaced = follow && self.tracks.len() > 1;
         let asked = |request: &&mold::Request| {
             request.session == session
@@ -502,7 +555,13 @@ impl Oracle {
                 }
                 LossReason::Unanswered => attempts >= max_attempts.into(),
                 LossReason::SessionLeft => is_replaced,
-                LossReason::NobodyToAsk => false,
+                LossReason::NobodyToAsk => {
+                    let lately = useful > Instant::ZERO && useful + give_up >= gap.opened;
+                    let is_answered = has_servers && !has_removed && lately;
+                    let is_passed =
+                        has_put_off || gap.opened == now || gap.followed >= reorder_packets.into();
+                    asked_in_vain && (is_hostile || is_passed && !is_answered)
+                }
                 LossReason::ClaimedOnly => {
                     is_replaced || now.since(gap.opened.max(since_useful)) >= patience
                 }
@@ -519,7 +578,7 @@ impl Oracle {
 
     /// Whatever is complete was told so, and after a timeout nothing waits that should be given up.
     fn check_gaps(&mut self, timed_out: bool) {
-        let (now, useful, halted) = (self.now, self.useful, self.halted);
+        let (now, useful, halted) = (self.now, self.useful, self.halted.is_some());
         let exact = timed_out && self.world == World::Impatient && !halted;
         let (give_up, believe_after) = (self.give_up(), self.config.believe_after);
         let (patience, heard) = (self.patience(), self.last_heard());
@@ -562,6 +621,8 @@ impl Oracle {
             filled: stats.gaps_filled_by_line + stats.gaps_filled_by_request,
             requests: stats.requests,
             requested: stats.requested_messages,
+            // A claim that is believed may bring several to one drain, which tells of one.
+            contradictions: stats.contradictions.min(self.counted.contradictions),
         };
         assert_eq!(counted, self.counted, "what was said and what was counted");
         for server in self.servers.keys() {

@@ -2,7 +2,7 @@
 //! judge every word.
 
 use gapless_core::receiver::{Command, Config, Error, Event, LineId, Receiver, ServerId, Source};
-use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, Request};
+use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, MAX_DATAGRAM, Packet, Request};
 use gapless_core::{Duration, Instant, Machine};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ impl<'a> Run<'a> {
         let receiver = ledger.during(|| Played::new(config, tape.as_ref()));
         let mut feed = Feed::new(case.base, case.large);
         feed.publish(0, case.history.into());
-        let oracle = Oracle::new(case.world, &case.config);
+        let oracle = Oracle::new(case);
         let (now, asked) = (Instant::from_millis(1), VecDeque::new());
         let mut run = Self {
             case,
@@ -227,8 +227,12 @@ impl<'a> Run<'a> {
         match wrap {
             Wrap::Exact => {}
             Wrap::Slice => pinned = 1 << 16,
-            Wrap::Trailing => bytes.extend_from_slice(b"padding"),
+            Wrap::Padded(by) => {
+                let padding = 1 + usize::from(by) % (bytes.len() + 40);
+                bytes.resize((bytes.len() + padding).min(MAX_DATAGRAM), b'p');
+            }
             Wrap::Truncated => bytes.truncate(bytes.len() - 1),
+            Wrap::Altered => alter(&mut bytes),
             Wrap::Shared => source = Source::LineFrom(line, address(STRANGER)),
         }
         self.datagram(source, bytes, pinned);
@@ -312,6 +316,9 @@ impl<'a> Run<'a> {
                 return;
             }
             steps += 1;
+            if let Some(next) = self.oracle.halted_before() {
+                self.step(Step::Change(Event::Advance { next }));
+            }
             let answer = due.front().map(|(at, ..)| *at);
             let timeout = self.receiver.poll_timeout();
             let next = [answer, timeout].into_iter().flatten().fold(heartbeat, Instant::min);
@@ -400,6 +407,15 @@ impl Drop for Run<'_> {
                 eprintln!("{now:?} {step}\n    {:?}, until {:?}", said.commands, said.timeout);
             }
         }
+    }
+}
+
+/// Changes the last byte of the last message, if it has one.
+fn alter(bytes: &mut [u8]) {
+    let packet = Packet::new_checked(bytes).ok();
+    let last = packet.and_then(|packet| packet.messages().last()).map(|(_, message)| message.len());
+    if let (Some(1..), Some(byte)) = (last, bytes.last_mut()) {
+        *byte ^= 1;
     }
 }
 

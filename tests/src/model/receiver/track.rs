@@ -1,7 +1,7 @@
 //! What the oracle knows of one session: what came, what was said of it, and which gaps are open.
 
 use gapless_core::Instant;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::numbers::Numbers;
 
@@ -17,6 +17,10 @@ pub(super) struct Track {
     pub(super) settled: Numbers,
     /// Came in some well-formed packet.
     pub(super) given: Numbers,
+    /// Came as the feed has it.
+    pub(super) plain: Numbers,
+    /// Came otherwise, and how.
+    pub(super) altered: BTreeMap<u64, Vec<u8>>,
     /// Came, and there is no reason not to have kept it.
     pub(super) held: Numbers,
     /// What the latest step adds to that.
@@ -41,6 +45,8 @@ pub(super) struct Gap {
     pub(super) opened: Instant,
     /// How many datagrams of lines came from behind it.
     pub(super) vouched: u32,
+    /// How many datagrams of lines came since it opened, with the one that opened it.
+    pub(super) followed: u32,
     pub(super) lost: bool,
     /// Its far end was withdrawn: the rest may have been filled long ago.
     pub(super) shortened: bool,

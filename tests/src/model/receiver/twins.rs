@@ -1,9 +1,11 @@
 //! Receivers beside the one that is judged, which are given the same and must say the same.
 
 use gapless_core::Instant;
-use gapless_core::receiver::{Command, Receiver};
+use gapless_core::receiver::{Command, Event, Receiver};
+use gapless_core::wire::mold;
 
 use super::case::Case;
+use super::oracle::spoken_of;
 use super::trace::{Ledger, Said, Step, Way};
 use crate::model::recorded::Played;
 
@@ -14,18 +16,26 @@ pub(super) struct Twins {
     /// A journal, where there is one, says as much.
     same: Option<Played<Receiver>>,
     /// While both ways must deliver the same. Where memory is short they differ, for calls copy what
-    /// events keep by reference; and where a timeout was missed, which calls that have nothing else
-    /// to do leave alone.
+    /// events keep by reference; where a timeout was missed, which calls that have nothing else to do
+    /// leave alone; and after a broken copy, which calls take for one that was heard.
     other: Option<Played<Receiver>>,
     /// What the judged receiver wanted after the latest step.
     timeout: Option<Instant>,
+    /// Copies end there at the highest.
+    reached: u64,
 }
 
 impl Twins {
     pub(super) fn new(case: &Case, is_recorded: bool) -> Self {
         let receiver = || Played::plain(case.config.clone());
         let other = case.is_roomy().then(receiver);
-        Self { way: case.way, same: (!is_recorded).then(receiver), other, timeout: None }
+        Self {
+            way: case.way,
+            same: (!is_recorded).then(receiver),
+            other,
+            timeout: None,
+            reached: 0,
+        }
     }
 
     /// Takes a step to which the judged receiver said `said`.
@@ -35,10 +45,17 @@ impl Twins {
             assert_eq!(again, *said, "said again at {now:?} to {step}");
         }
         let is_missed = self.timeout.is_some_and(|timeout| timeout <= now);
-        if is_missed && matches!(step, Step::Datagram { .. }) {
+        if is_missed && matches!(step, Step::Datagram { .. }) || self.is_broken_copy(step) {
             self.other = None;
         }
         self.timeout = said.timeout;
+        for command in &said.commands {
+            match command {
+                Command::Batch(batch) => self.reached = self.reached.max(batch.last()),
+                Command::Lost { last, .. } => self.reached = self.reached.max(*last),
+                _ => {}
+            }
+        }
         if let Some(receiver) = &mut self.other {
             let other = self.way.other().take(receiver, &mut Ledger::default(), now, step);
             let (one, other) = (batches_first(said), batches_first(&other));
@@ -46,6 +63,22 @@ impl Twins {
             let differs = both.find(|(one, other)| one != other);
             assert_eq!(differs, None, "by {:?} and the other way, at {now:?} {step}", self.way);
         }
+    }
+}
+
+impl Twins {
+    /// Whether a datagram may be a copy by its header, and is none; notes what there are copies of.
+    fn is_broken_copy(&mut self, step: &Step) -> bool {
+        match step {
+            Step::Change(Event::Advance { next }) => self.reached = self.reached.max(*next - 1),
+            Step::Datagram { bytes, .. } => {
+                let Some(header) = mold::Header::read(bytes) else { return false };
+                let last = header.sequence.saturating_add(u64::from(header.messages()));
+                return spoken_of(bytes).is_none() && last <= self.reached.saturating_add(1);
+            }
+            _ => {}
+        }
+        false
     }
 }
 

@@ -78,10 +78,13 @@ impl Swarm {
         }
     }
 
-    /// Whether the receiver gives up nothing.
+    /// Whether the receiver gives up nothing, not even for want of room where a server leaves two requests in
+    /// a row unanswered.
     fn is_patient(&self) -> bool {
-        let Config { give_up, max_attempts, max_stall, .. } = self.setup.config;
-        give_up.is_some_and(|after| after >= NEVER_GIVES_UP)
+        let Config { give_up, max_attempts, max_stall, max_held_packets, .. } = self.setup.config;
+        let is_roomy = max_held_packets == Config::default().max_held_packets;
+        is_roomy
+            && give_up.is_some_and(|after| after >= NEVER_GIVES_UP)
             && max_attempts == u8::MAX
             && max_stall.is_none()
     }

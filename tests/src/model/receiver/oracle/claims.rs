@@ -74,7 +74,7 @@ impl Oracle {
     /// After a timeout nothing waits that silence settles; and whatever waits has a timeout.
     pub(super) fn check_silence(&self, timed_out: bool, said: &Said) {
         let Some(track) = self.current.map(|session| &self.tracks[&session]) else { return };
-        if self.halted {
+        if self.halted.is_some() {
             return;
         }
         let silent = self.now.since(self.last_heard().max(self.useful)) >= self.patience();

@@ -1,0 +1,322 @@
+//! What a packet brings into a session's space: planned first, with room made for just that, then
+//! delivered, held, or put off.
+
+use super::config::{Config, Delivery};
+use super::event::Origin;
+use super::gaps::Filler;
+use super::space::Space;
+use super::stats::Stats;
+use super::store::{End, Extent, Payload, Store};
+use crate::Instant;
+use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
+
+/// Consecutive messages of one datagram, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// Number of the first message in the payload, and where its length lies.
+    pub(super) base: u64,
+    pub(super) offset: usize,
+    /// Where the last message ends in the payload; what lies behind it is padding, and not kept.
+    pub(super) end: usize,
+    pub(super) origin: Origin,
+    pub(super) arrival: Instant,
+    pub(super) by: Filler,
+}
+
+/// What came of a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ingested {
+    /// Messages that were not there before.
+    pub(super) fresh: u64,
+    /// What is returned to the caller at once, out of a borrowed datagram.
+    pub(super) direct: Option<Extent>,
+    /// The first message that is held with other bytes, and who brought those.
+    pub(super) contradiction: Option<(u64, Origin)>,
+}
+
+/// What a packet would bring.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// The first number that is not settled.
+    first: u64,
+    /// Missing ranges that it fills.
+    inside: usize,
+    /// The first number past everything tracked, if it gets there.
+    above: Option<u64>,
+    /// Whether a gap opens below that number.
+    opens_gap: bool,
+    /// Whether something is missing below.
+    ahead: bool,
+    /// Whether it brings all of its messages, in one piece.
+    whole: bool,
+}
+
+impl Plan {
+    /// How many pieces.
+    fn pieces(&self) -> usize {
+        self.inside + usize::from(self.above.is_some())
+    }
+}
+
+/// Takes a packet into the space at `index`: what it brings is delivered, held, or put off.
+///
+/// `passes` says whether what is in order leaves in this drain; `direct` whether the first piece
+/// may be returned at once, borrowed.
+#[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
+pub(super) fn ingest(
+    spaces: &mut [Space; 2],
+    index: usize,
+    store: &mut Store,
+    stats: &mut Stats,
+    now: Instant,
+    config: &Config,
+    packet: &Incoming,
+    payload: Payload<'_>,
+    (passes, direct): (bool, bool),
+) -> Ingested {
+    let mut packet = *packet;
+    let (plan, passing, direct) = loop {
+        let space = &mut spaces[index];
+        if packet.last <= space.settled {
+            return Ingested::default();
+        }
+        let plan = space.plan(&packet, config.delivery);
+        if plan.inside == 0 && plan.above.is_none() {
+            let contradiction = space.contradiction(store, &packet, &payload, plan.first);
+            return Ingested { contradiction, ..Ingested::default() };
+        }
+        if plan.opens_gap && space.gaps.is_full() {
+            space.believed = space.believed.max(packet.last);
+            stats.put_off_for_gaps += 1;
+            return Ingested::default();
+        }
+        let passing = passes && !plan.ahead;
+        let direct = direct && passing && matches!(payload, Payload::Borrowed(_));
+        let pieces = plan.pieces() - usize::from(direct);
+        let len = packet.end - packet.offset;
+        let has_room = pieces == 0 || store.reserve(&payload, len, pieces, plan.whole, passing);
+        let room =
+            if has_room { Room::Enough } else { make_room(spaces, index, store, plan.first) };
+        match room {
+            Room::Enough => break (plan, passing, direct),
+            Room::Evicted => stats.put_off_for_memory += 1,
+            Room::None => {
+                let space = &mut spaces[index];
+                stats.put_off_for_memory += 1;
+                space.believed = space.believed.max(packet.last);
+                let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
+                let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
+                if !passing || piece >= packet.last {
+                    return Ingested::default();
+                }
+                // What is in order leaves at once: its first piece at least; the rest is asked for
+                // later.
+                packet.last = piece;
+                let mut walk = Walk { sequence: packet.base, offset: packet.offset };
+                packet.end = walk.find(payload.bytes(), plan.first, piece).1;
+            }
+        }
+    };
+    let space = &mut spaces[index];
+    let contradiction = match plan.whole {
+        true => None,
+        false => space.contradiction(store, &packet, &payload, plan.first),
+    };
+    let ways = (passing, direct);
+    let ingested = space.take_in(store, stats, now, config, &packet, payload, &plan, ways);
+    Ingested { contradiction, ..ingested }
+}
+
+/// Whether there is room for what a packet brings.
+enum Room {
+    Enough,
+    /// Something that lay further out was put off: to be planned anew.
+    Evicted,
+    None,
+}
+
+/// Makes room for what begins at `first`, at the far end.
+fn make_room(spaces: &mut [Space; 2], index: usize, store: &mut Store, first: u64) -> Room {
+    let Some(furthest) = (0..2).rev().find(|&index| !spaces[index].held.is_empty()) else {
+        return Room::None;
+    };
+    let space = &mut spaces[furthest];
+    let further = space.held.furthest(store).is_some_and(|piece| piece > first);
+    if furthest > index || (furthest == index && further) {
+        space.put_off_furthest(store);
+        return Room::Evicted;
+    }
+    Room::None
+}
+
+impl Space {
+    fn plan(&self, packet: &Incoming, delivery: Delivery) -> Plan {
+        let first = packet.first.max(self.settled.saturating_add(1));
+        let missing = self.gaps.missing();
+        let inside_last = packet.last.min(self.tracked);
+        let inside = if first <= inside_last {
+            let (Ok(from) | Err(from)) = missing.find(first);
+            let to = match missing.find(inside_last) {
+                Ok(index) => index + 1,
+                Err(index) => index,
+            };
+            to - from
+        } else {
+            0
+        };
+        let above = (packet.last > self.tracked).then(|| first.max(self.tracked + 1));
+        let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
+        let lowest_missing = missing.first().map(|range| range.first);
+        let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
+        let ahead = ahead && delivery == Delivery::Ordered;
+        // Of what a stranger brings only the part is taken that was asked for.
+        let whole = packet.origin != Origin::Unknown
+            && match above {
+                Some(above) => above == packet.first,
+                None => missing.find(packet.first).is_ok_and(|index| {
+                    missing.get(index).is_some_and(|range| range.last >= packet.last)
+                }),
+            };
+        Plan { first, inside, above, opens_gap, ahead, whole }
+    }
+
+    /// Compares what a packet brings from `first` on with what is held of it.
+    fn contradiction(
+        &mut self,
+        store: &Store,
+        packet: &Incoming,
+        payload: &Payload<'_>,
+        first: u64,
+    ) -> Option<(u64, Origin)> {
+        if self.held.last().is_none_or(|held| held < first) {
+            return None;
+        }
+        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
+        let (offset, end) = walk.find(payload.bytes(), first, packet.last);
+        let count = u16::try_from(packet.last - first + 1).unwrap_or(u16::MAX);
+        let messages = Messages::new(first, count, payload.bytes().get(offset..end)?);
+        self.held.contradiction(store, messages)
+    }
+
+    /// Drops the piece that lies furthest out; what lies behind it is asked for later.
+    fn put_off_furthest(&mut self, store: &mut Store) {
+        if let Some(piece) = self.held.drop_furthest(store) {
+            self.put_off_from(piece.first);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
+    fn take_in(
+        &mut self,
+        store: &mut Store,
+        stats: &mut Stats,
+        now: Instant,
+        config: &Config,
+        packet: &Incoming,
+        mut payload: Payload<'_>,
+        plan: &Plan,
+        (passing, direct): (bool, bool),
+    ) -> Ingested {
+        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
+        let mut pieces = plan.pieces();
+        if pieces > 1 {
+            payload.will_be_shared();
+        }
+        let mut payload = Some(payload);
+        let mut ingested = Ingested::default();
+        let mut put_off: Option<u64> = None;
+        let Self { gaps, held, transit, .. } = self;
+        let mut keep = |first: u64, last: u64, repaired: bool| {
+            pieces -= 1;
+            let Some(whole) = payload.as_ref() else { return };
+            let (offset, end) = walk.find(whole.bytes(), first, last);
+            let Incoming { origin, arrival, .. } = *packet;
+            let extent = Extent { first, last, offset, end, origin, arrival, repaired };
+            if direct && ingested.direct.is_none() {
+                ingested.fresh += last - first + 1;
+                ingested.direct = Some(extent);
+                return;
+            }
+            let part =
+                if pieces == 0 { payload.take() } else { payload.as_ref().map(Payload::share) };
+            let Some(mut part) = part else { return };
+            while put_off.is_none_or(|from| first < from) {
+                let kept = match config.delivery {
+                    Delivery::Ordered => held.insert(store, part, &extent, passing),
+                    Delivery::Arrival => store.keep(part, &extent, passing, transit, End::Back),
+                };
+                let Err(back) = kept else {
+                    ingested.fresh += last - first + 1;
+                    break;
+                };
+                // Room was reserved, so this does not happen; if it did, the far end would go for it.
+                debug_assert!(false, "no room for a piece at {first}");
+                stats.put_off_for_memory += 1;
+                let furthest = held.furthest(store).filter(|&piece| piece > first);
+                put_off = Some(furthest.unwrap_or(first));
+                if furthest.is_some() {
+                    held.drop_furthest(store);
+                }
+                part = back;
+            }
+        };
+        if plan.inside > 0 {
+            let last = packet.last.min(self.tracked);
+            let filled = gaps.fill(now, plan.first, last, packet.by, |f, l| keep(f, l, true));
+            if filled.is_err() {
+                stats.put_off_for_gaps += 1;
+                return Ingested::default();
+            }
+        }
+        if let Some(above) = plan.above {
+            let opened = !plan.opens_gap || gaps.open(now, self.tracked + 1, above - 1).is_ok();
+            if opened {
+                self.tracked = packet.last;
+                keep(above, packet.last, packet.by == Filler::Answer);
+            }
+            self.believed = self.believed.max(packet.last);
+        }
+        if let Some(first) = put_off {
+            self.put_off_from(first);
+        }
+        match config.delivery {
+            Delivery::Arrival => self.settle(),
+            Delivery::Ordered => {
+                if let Some(extent) = &ingested.direct {
+                    self.settled = extent.last;
+                }
+            }
+        }
+        ingested
+    }
+}
+
+/// Goes forward over the messages of a packet.
+struct Walk {
+    sequence: u64,
+    offset: usize,
+}
+
+impl Walk {
+    /// Where the messages `first..=last` begin and end. Later calls ask for later messages.
+    fn find(&mut self, bytes: &[u8], first: u64, last: u64) -> (usize, usize) {
+        self.skip(bytes, first - self.sequence);
+        let offset = self.offset;
+        self.skip(bytes, last - first + 1);
+        (offset, self.offset)
+    }
+
+    fn skip(&mut self, bytes: &[u8], count: u64) {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        let rest = bytes.get(self.offset..).unwrap_or_default();
+        for (_, message) in Messages::new(self.sequence, count, rest) {
+            self.offset += LENGTH_LEN + message.len();
+        }
+        self.sequence = self.sequence.wrapping_add(u64::from(count));
+    }
+}
+
+/// Where the blocks begin in a datagram that came from outside.
+pub(super) const BLOCKS_AT: usize = HEADER_LEN;
