@@ -31,8 +31,7 @@ impl ExclusiveFile {
     /// made.
     pub fn create_new(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        lock(&file)?;
+        let file = create_new(&path, File::try_lock)?;
         Ok(Self { path, state: State::Open(file) })
     }
 
@@ -82,7 +81,8 @@ impl ExclusiveFile {
     /// Puts the file in its place, which the first byte does otherwise.
     ///
     /// # Errors
-    /// It cannot be made beside the present one, or not be renamed.
+    /// It cannot be made beside the present one, or not be renamed. [`ErrorKind::ResourceBusy`] if somebody
+    /// put another file in the place of the present one.
     pub fn begin(&mut self) -> io::Result<&mut File> {
         if let State::Replacing(present) = &self.state {
             self.state = State::Open(put(&self.path, present, |_| Ok(()))?);
@@ -93,10 +93,11 @@ impl ExclusiveFile {
     }
 
     /// Puts another content in place of the present one, as a whole: after a crash there is the one or the
-    /// other.
+    /// other. Where the present one is gone a new one is made.
     ///
     /// # Errors
     /// It cannot be made beside the present one, written out, or renamed: then the present one stays.
+    /// [`ErrorKind::ResourceBusy`] if somebody put another file in its place, which stays too.
     pub fn replace_with(&mut self, content: &[u8]) -> io::Result<()> {
         let (State::Open(present) | State::Replacing(present)) = &self.state;
         let file = put(&self.path, present, |file| {
@@ -105,6 +106,18 @@ impl ExclusiveFile {
         })?;
         self.state = State::Open(file);
         Ok(())
+    }
+
+    /// Removes the file; another one that somebody put in its place stays.
+    ///
+    /// # Errors
+    /// It is not there any more, or may not be removed.
+    pub fn remove(self) -> io::Result<()> {
+        let (State::Open(present) | State::Replacing(present)) = &self.state;
+        match is_in_place(present, &self.path)? {
+            true => fs::remove_file(&self.path),
+            false => Err(replaced()),
+        }
     }
 }
 
@@ -126,18 +139,55 @@ fn inode(metadata: &fs::Metadata) -> u64 {
     return metadata.is_file().into();
 }
 
+/// Whether the file at `path` is this one, and not another that somebody put there.
+fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
+    Ok(inode(&file.metadata()?) == inode(&path.symlink_metadata()?))
+}
+
+/// A new file, locked by `attempt`; none if that fails.
+fn create_new(
+    path: &Path,
+    attempt: impl FnOnce(&File) -> Result<(), TryLockError>,
+) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    let locked = locked(attempt(&file));
+    // Who has its lock by now goes on with it.
+    if locked.as_ref().is_err_and(|error| error.kind() != ErrorKind::ResourceBusy)
+        && is_in_place(&file, path).unwrap_or(false)
+    {
+        let _ = fs::remove_file(path);
+    }
+    locked.map(|()| file)
+}
+
 fn lock(file: &File) -> io::Result<()> {
-    match file.try_lock() {
+    locked(file.try_lock())
+}
+
+fn locked(attempt: Result<(), TryLockError>) -> io::Result<()> {
+    match attempt {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(in_use()),
-        // A file system without locks.
-        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) if is_without_locks(&error) => Ok(()),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
+/// Whether an error says that a file system has no locks, as some servers of files have none.
+fn is_without_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ENOLCK) {
+        return true;
+    }
+    error.kind() == ErrorKind::Unsupported
+}
+
 fn in_use() -> io::Error {
     io::Error::new(ErrorKind::ResourceBusy, "another process writes it")
+}
+
+fn replaced() -> io::Error {
+    io::Error::new(ErrorKind::ResourceBusy, "somebody put another file in its place")
 }
 
 /// The file at `path`, locked, at its end.
@@ -163,7 +213,7 @@ fn present(path: &Path, follow: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// A locked file in place of the present one, with its permissions.
+/// A locked file in place of the present one, with its permissions; not in place of any other.
 fn put(
     path: &Path,
     present: &File,
@@ -173,7 +223,12 @@ fn put(
     part.as_file().set_permissions(present.metadata()?.permissions())?;
     lock(part.as_file())?;
     fill(part.as_file_mut())?;
-    Ok(part.persist(path)?)
+    match is_in_place(present, path) {
+        Ok(true) => Ok(part.persist(path)?),
+        Ok(false) => Err(replaced()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(part.persist_noclobber(path)?),
+        Err(error) => Err(error),
+    }
 }
 
 /// A file of another name in the same folder.
@@ -309,6 +364,73 @@ mod tests {
             assert!(ExclusiveFile::open(&path, true).is_err(), "the lock is gone");
         }
         assert_eq!(names(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn a_file_that_somebody_put_in_its_place_is_neither_replaced_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("there"), folder.path().join("moved"));
+        let mut file = ExclusiveFile::create_new(&path).unwrap();
+        file.replace_with(b"state").unwrap();
+        let mut replacing = ExclusiveFile::create_new(&moved).unwrap();
+        replacing.write_all(b"work").unwrap();
+        drop(replacing);
+        let mut replacing = ExclusiveFile::replace(&moved).unwrap();
+        for path in [&path, &moved] {
+            fs::remove_file(path).unwrap();
+            fs::write(path, "another's work").unwrap();
+        }
+        for error in [
+            file.replace_with(b"more").unwrap_err(),
+            replacing.write_all(b"more").unwrap_err(),
+            file.remove().unwrap_err(),
+            replacing.remove().unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+            assert_eq!(error.to_string(), "somebody put another file in its place");
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"another's work");
+        assert_eq!(fs::read(&moved).unwrap(), b"another's work");
+        assert_eq!(names(folder.path()), ["moved", "there"]);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let mut file = ExclusiveFile::create_new(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        file.replace_with(b"state").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"state");
+        file.remove().unwrap();
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_file_system_without_locks_takes_files_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        #[cfg(unix)]
+        let errors = [io::Error::from_raw_os_error(libc::ENOLCK), ErrorKind::Unsupported.into()];
+        #[cfg(not(unix))]
+        let errors = [ErrorKind::Unsupported.into()];
+        for error in errors {
+            create_new(&path, |_| Err(TryLockError::Error(error))).unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_file_that_cannot_be_locked_is_not_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let failed = || TryLockError::Error(ErrorKind::Other.into());
+        assert_eq!(create_new(&path, |_| Err(failed())).unwrap_err().kind(), ErrorKind::Other);
+        assert!(names(folder.path()).is_empty());
+        // Somebody else has it.
+        let error = create_new(&path, |_| Err(TryLockError::WouldBlock)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        assert_eq!(names(folder.path()), ["new"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gapless_core::journal::{HEADER_LEN, MAGIC, Sink, Source};
+use gapless_core::journal::{HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source};
 
 use crate::ExclusiveFile;
 
@@ -58,7 +58,9 @@ impl JournalFile {
     /// numbers that none of those before has.
     ///
     /// # Errors
-    /// It is no journal, another process writes it ([`ErrorKind::ResourceBusy`]), or it may not be written.
+    /// It is no journal, or damaged, so that what follows may be more than one block
+    /// ([`ErrorKind::InvalidData`]); another process writes it ([`ErrorKind::ResourceBusy`]); or it may not
+    /// be written.
     pub fn append(path: impl Into<PathBuf>) -> Result<Self, JournalError> {
         Self::of(path.into(), "append to", |path| match ExclusiveFile::open(path, true) {
             Ok(mut file) => cut(file.begin()?).map(|()| file),
@@ -88,7 +90,7 @@ impl JournalFile {
     }
 }
 
-/// Cuts a journal behind its last whole block.
+/// Cuts a journal behind its last whole block, if what follows can be no more than a part of one.
 fn cut(file: &mut File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let (mut whole, mut header) = (0, [0; HEADER_LEN]);
@@ -99,21 +101,36 @@ fn cut(file: &mut File) -> io::Result<()> {
             break;
         }
         let payload = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
+        if payload == 0 || payload > MAX_PAYLOAD as u32 {
+            return Err(damaged(whole));
+        }
         let end = whole + (HEADER_LEN as u64) + u64::from(payload);
         if end > length {
             break;
         }
         whole = end;
     }
-    let mut begin = [0; MAGIC.len()];
+    let mut rest = Vec::new();
     file.seek(SeekFrom::Start(whole))?;
-    let rest = file.take(begin.len() as u64).read(&mut begin)?;
+    file.take((HEADER_LEN + MAX_PAYLOAD) as u64).read_to_end(&mut rest)?;
     // What is torn begins as a block does.
-    if begin[..rest] != MAGIC[..rest] {
-        return Err(io::Error::new(ErrorKind::InvalidData, "it is no journal"));
+    let begin = rest.len().min(MAGIC.len());
+    if rest[..begin] != MAGIC[..begin] {
+        return Err(match whole {
+            0 => io::Error::new(ErrorKind::InvalidData, "it is no journal"),
+            _ => damaged(whole),
+        });
+    }
+    // Whole blocks may follow one whose length is damaged.
+    if rest[begin..].windows(MAGIC.len()).any(|part| part == MAGIC) {
+        return Err(damaged(whole));
     }
     file.set_len(whole)?;
     file.seek(SeekFrom::Start(whole)).map(drop)
+}
+
+fn damaged(at: u64) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("it is damaged at byte {at}"))
 }
 
 impl Write for Target {

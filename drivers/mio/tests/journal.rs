@@ -170,6 +170,28 @@ fn what_is_torn_is_cut_off_before_a_journal_is_appended_to() {
 }
 
 #[test]
+fn a_journal_whose_middle_is_damaged_is_not_cut_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.journal");
+    let file = JournalFile::create_new(&path).unwrap();
+    (0..4).for_each(|id| record(file.clone(), id));
+    drop(file);
+    let whole = fs::read(&path).unwrap();
+    let third = whole.len() / 2;
+    // Each bit of the length of the third block, and its beginning.
+    for (byte, bit) in (12..16).flat_map(|byte| (0..8).map(move |bit| (byte, bit))).chain([(0, 0)])
+    {
+        let mut damaged = whole.clone();
+        damaged[third + byte] ^= 1 << bit;
+        fs::write(&path, &damaged).unwrap();
+        let error = JournalFile::append(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("it is damaged at byte"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), damaged);
+    }
+}
+
+#[test]
 fn what_is_no_journal_is_not_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("work");
