@@ -221,10 +221,18 @@ impl Space {
 
     /// Whether it is still open what enough datagrams claim behind `last`: an end there must wait until
     /// that is borne out, withdrawn or lost.
-    pub(super) fn is_contested(&self, last: u64, config: &Config) -> bool {
+    fn is_contested(&self, last: u64, config: &Config) -> bool {
         let vouched = self.vouched.by(config.believe_after);
         let claimed = if self.end.is_some() { u64::MAX } else { vouched }.min(self.believed);
         last < claimed && self.settled < claimed
+    }
+
+    /// When an end will be believed if nothing happens before; `None` while it is contested.
+    #[inline]
+    pub(super) fn ending_deadline(&self, config: &Config) -> Option<Instant> {
+        let ending = self.ending?;
+        let is_contested = self.is_contested(ending.last, config);
+        ending.deadline(config.believe_after, config.quiet).filter(|_| !is_contested)
     }
 
     /// Whether enough datagrams say that a number exists for it to become lost.

@@ -53,6 +53,20 @@ pub enum AcceptAnswers {
 }
 
 /// The configuration of a [`Receiver`](super::Receiver). All durations are positive.
+///
+/// # What is proved, and what is only claimed
+/// Messages are lost by the rules of `give_up`, `max_attempts` and `max_stall` once data that lies behind
+/// them came, and `believe_after` packets or a server speak of them. Two cases have rules of their own, by
+/// a patience: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
+/// has nothing to send says so by heartbeats meanwhile.
+///
+/// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim:
+///   later than `max_reorder_delay` after the last that supported it, and some of each line that is up
+///   ([`Command::Withdrawn`](super::Command::Withdrawn)). What nothing contradicts for the patience is lost
+///   ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
+/// - What data of fewer than `believe_after` packets speaks of is lost when all lines are silent for the
+///   patience, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
+///   ([`Command::Stalled`](super::Command::Stalled)).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.

@@ -408,7 +408,8 @@ impl Machine for Receiver {
             if let Some(command) = self.close_session() {
                 return Some(command);
             }
-            if (0..2).any(|index| self.ending_deadline(index).is_some_and(|at| at <= self.now)) {
+            let ends = |space: &Space| space.ending_deadline(&self.config);
+            if self.spaces.iter().any(|space| ends(space).is_some_and(|at| at <= self.now)) {
                 // What was claimed behind an end is settled, and contests it no longer.
                 self.consider_claims();
                 continue;

@@ -237,9 +237,9 @@ impl Receiver {
                 self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
                 self.take_in_pieces(index, jump.pieces);
             }
-            let ends = self.ending_deadline(index);
-            let over = ends.is_some_and(|deadline| deadline <= now);
             let space = &mut self.spaces[index];
+            let ends = space.ending_deadline(&self.config);
+            let over = ends.is_some_and(|deadline| deadline <= now);
             if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
                 // Meanwhile a claim beyond it may have been believed, and delivered.
                 if last < space.surely(&self.config) {
@@ -314,18 +314,10 @@ impl Receiver {
             .newcomer
             .as_ref()
             .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
-        (0..2).fold(of_newcomer, |first, index| {
-            let jump = self.spaces[index].jump.as_ref();
-            let jump = jump.and_then(|jump| jump.deadline(after, Some(quiet)));
-            earliest(first, earliest(jump, self.ending_deadline(index)))
+        self.spaces.iter().fold(of_newcomer, |first, space| {
+            let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
+            earliest(first, earliest(jump, space.ending_deadline(&self.config)))
         })
-    }
-
-    /// When an end will be believed if nothing happens before; `None` while it is contested.
-    pub(super) fn ending_deadline(&self, index: usize) -> Option<Instant> {
-        let (space, config) = (&self.spaces[index], &self.config);
-        let ending = space.ending.filter(|ending| !space.is_contested(ending.last, config))?;
-        ending.deadline(config.believe_after, config.quiet)
     }
 
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.

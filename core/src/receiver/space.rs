@@ -252,6 +252,9 @@ impl Space {
 
     /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
     pub(super) fn give_up_at(&self, lines: &Lines, config: &Config) -> Option<Instant> {
+        if self.gaps.is_empty() {
+            return None;
+        }
         let verdict = self.verdict(lines, config).map(|(at, _)| at);
         verdict.or_else(|| self.stalled_at(lines, config))
     }
