@@ -46,7 +46,7 @@ pub struct Config {
     /// How fast all together are answered. 1 GiB/s by default, after a burst of 128 MiB.
     pub total_rate: Rate,
     /// How fast addresses beyond this machine are answered, where that is slower. `None`: as those of
-    /// this machine. `None` by default.
+    /// this machine. By default [`Remote::default`].
     pub remote: Option<Remote>,
     /// The most addresses whose rate is remembered. 1 to 65,536; 1024 by default. For one more, the
     /// one that would have its whole burst again first is forgotten, and starts afresh.
