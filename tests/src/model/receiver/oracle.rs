@@ -11,6 +11,7 @@ use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine, Session};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use super::case::{Case, World};
 use super::feed::Feed;
@@ -474,7 +475,6 @@ impl Oracle {
 
     fn hear_gap(&mut self, session: Session, first: u64, last: u64) {
         let opened = self.now;
-        let (vouched, followed) = (1, 1);
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(!track.ended && first <= last);
         assert!(track.start.is_none_or(|start| first >= start), "a gap before the start");
@@ -491,6 +491,9 @@ impl Oracle {
         track.believed = track.believed.max(last);
         let cut = track.ends.is_some_and(|end| end < last);
         let (lost, shortened) = (false, false);
+        // A candidate's packets came before the gap that they open.
+        let behind = track.spoken.range((Bound::Excluded(last), Bound::Unbounded)).count();
+        let (vouched, followed) = (1, (behind as u32).max(1));
         track.gaps.push(Gap { first, last, opened, vouched, followed, lost, shortened, cut });
         self.counted.gaps += 1;
     }

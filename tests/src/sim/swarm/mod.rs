@@ -67,7 +67,7 @@ impl Swarm {
         stage.world.run(self.mends, |_| false);
         stage.mend();
         let (last, end) = stage.program.sessions().last().expect("one session at least");
-        if !self.serves_all() && self.is_patient() {
+        if !self.serves_all() && self.never_gives_up() {
             // What nobody has is waited for all the time.
             stage.world.run(self.mends + Duration::from_secs(10), |_| false);
             return stage.tell(Fact::Over);
@@ -78,15 +78,18 @@ impl Swarm {
         }
     }
 
-    /// Whether the receiver gives up nothing, not even for want of room where a server leaves two requests in
-    /// a row unanswered.
-    fn is_patient(&self) -> bool {
-        let Config { give_up, max_attempts, max_stall, max_held_packets, .. } = self.setup.config;
-        let is_roomy = max_held_packets == Config::default().max_held_packets;
-        is_roomy
-            && give_up.is_some_and(|after| after >= NEVER_GIVES_UP)
+    /// Whether the receiver gives up nothing, however long it waits.
+    fn never_gives_up(&self) -> bool {
+        let Config { give_up, max_attempts, max_stall, .. } = self.setup.config;
+        give_up.is_some_and(|after| after >= NEVER_GIVES_UP)
             && max_attempts == u8::MAX
             && max_stall.is_none()
+    }
+
+    /// Nor for want of room, where a server leaves two requests in a row unanswered.
+    fn is_patient(&self) -> bool {
+        let most = Config::default().max_held_packets;
+        self.setup.config.max_held_packets == most && self.never_gives_up()
     }
 
     /// Whether a server always has all of the last session.
