@@ -128,10 +128,11 @@ impl Files {
             return Ok(None);
         };
         let is_ours = |identity: &&Identity| {
-            let other = identity.path().file_name().unwrap_or_default().as_encoded_bytes();
+            let path = identity.path();
+            let other = path.file_name().unwrap_or_default().as_encoded_bytes();
             let rest = other.strip_prefix(name.as_encoded_bytes());
             let is_next = |rest: &[u8]| rest.is_empty() || rest.starts_with(b".");
-            identity.path().parent() == Some(&folder) && rest.is_some_and(is_next)
+            path.parent() == Some(&folder) && rest.is_some_and(is_next)
         };
         let Some(identity) = state.output.as_ref().filter(is_ours) else { return Ok(None) };
         match ExclusiveFile::open(identity.path(), false) {
@@ -140,7 +141,7 @@ impl Files {
                 Ok(checked.is_ok().then_some(file))
             }
             Err(error) if error.kind() == ErrorKind::ResourceBusy => {
-                Err(in_use("--output", identity.path()))
+                Err(in_use("--output", &identity.path()))
             }
             Err(_) => Ok(None),
         }
@@ -196,7 +197,12 @@ impl Files {
                 }
             }
         }
-        Err(exists("--output", &of_session(path, session, MOST_OF_SESSION)))
+        let last = of_session(path, session, MOST_OF_SESSION);
+        Err(Failure::content(format!(
+            "--output {}: the file exists, and all before it",
+            last.display()
+        ))
+        .advise("move files of this session away, or name another --output"))
     }
 
     /// Says that what was received earlier is elsewhere.
@@ -232,6 +238,11 @@ impl Files {
         Ok(())
     }
 
+    /// How long the output of a session is, what is not yet flushed included.
+    pub(crate) fn bytes(&mut self, session: Session) -> u64 {
+        self.of(session).map_or(0, |output| output.bytes())
+    }
+
     /// How long the output of a session is, as it was flushed, and what it is recognised by.
     ///
     /// # Errors
@@ -243,14 +254,20 @@ impl Files {
         }
     }
 
-    /// Closes the file that a session has to itself, or sees to it that the one of all is there.
+    /// Closes the file that a session has to itself, or says that the one of all was not replaced.
     ///
     /// # Errors
     /// It cannot be written.
     pub(crate) fn close(&mut self, session: Session) -> Result<(), Failure> {
         let goes = |of: &Option<Session>| of.is_none_or(|of| of == session);
         let Some(at) = self.outputs.iter().position(|(of, _)| goes(of)) else { return Ok(()) };
-        self.outputs[at].1.finish()?;
+        let output = &mut self.outputs[at].1;
+        output.flush()?;
+        if output.is_waiting() {
+            let name = output.name();
+            self.progress
+                .tell(format_args!("{name} stays as it was: session {session} has no messages"));
+        }
         if self.outputs[at].0.is_some() {
             self.outputs.remove(at);
         }

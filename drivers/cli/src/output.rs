@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gapless_core::journal::Digest;
 use gapless_core::receiver::Batch;
@@ -45,12 +45,44 @@ enum Target {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// Without links.
-    path: String,
+    path: Name,
     /// Within the file system; 0 where files have no numbers.
     inode: u64,
     /// The digest of the last bytes before its end, 4096 at most.
     tail: u32,
     lines: bool,
+}
+
+/// A path as it is kept: as text, or by its bytes if it is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Name {
+    /// Of a path, without links.
+    fn of(path: &Path) -> Self {
+        let path = resolved(path).unwrap_or_else(|| path.to_owned());
+        match path.to_str() {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Bytes(path.as_os_str().as_encoded_bytes().to_vec()),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Text(text) => text.into(),
+            #[cfg(unix)]
+            Self::Bytes(bytes) => {
+                let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(bytes);
+                name.into()
+            }
+            #[cfg(not(unix))]
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
+        }
+    }
 }
 
 impl Output {
@@ -158,17 +190,9 @@ impl Output {
         self.writer.flush().map_err(|error| self.unwritten(&error))
     }
 
-    /// The same, when its session is over: a file that another one makes room for does so, though it has no
-    /// messages.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
-        self.flush()?;
-        match self.writer.get_mut() {
-            Target::Regular(file) => file.begin().map(drop).map_err(|error| self.unwritten(&error)),
-            Target::Standard(_) | Target::Special(_) => Ok(()),
-        }
+    /// Whether it is to take the place of a file that is still there, since no byte came.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.writer.get_ref(), Target::Regular(file) if file.file().is_none())
     }
 
     /// How long the output is, what is not yet flushed included.
@@ -222,7 +246,7 @@ impl Identity {
     fn new(file: &ExclusiveFile, bytes: u64, format: OutputFormat) -> io::Result<Option<Self>> {
         let Some(handle) = file.file() else { return Ok(None) };
         Ok(Some(Self {
-            path: absolute(file.path()),
+            path: Name::of(file.path()),
             inode: inode(handle)?,
             tail: tail(handle, bytes)?,
             lines: format == OutputFormat::Lines,
@@ -230,8 +254,8 @@ impl Identity {
     }
 
     /// Where it was.
-    pub(crate) fn path(&self) -> &Path {
-        Path::new(&self.path)
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.path()
     }
 
     /// Checks that this is the file, that it goes on at `bytes` in this format, and may be cut there.
@@ -245,8 +269,8 @@ impl Identity {
         format: OutputFormat,
     ) -> Result<(), String> {
         let Some(handle) = file.file() else { return Err("is not there".into()) };
-        if absolute(file.path()) != self.path {
-            return Err(format!("is not {}", self.path));
+        if Name::of(file.path()) != self.path {
+            return Err(format!("is not {}", self.path().display()));
         }
         if self.lines != (format == OutputFormat::Lines) {
             return Err("was written in another --format".into());
@@ -262,6 +286,10 @@ impl Identity {
                 Err(format!("has {length} bytes, and had {bytes} when the state was kept"))
             }
             Ok((_, false, _)) => Err("has other content".into()),
+            // Nothing says whose they are.
+            Ok((length, ..)) if bytes == 0 && length > 0 => {
+                Err(format!("has {length} bytes, and had none when the state was kept"))
+            }
             Ok((length, true, inode)) if length > bytes && inode != self.inode => Err(format!(
                 "is another file, or a copy, with {} bytes behind those that it had when the state was \
                  kept",
@@ -270,10 +298,6 @@ impl Identity {
             Ok(_) => Ok(()),
         }
     }
-}
-
-fn absolute(path: &Path) -> String {
-    resolved(path).as_deref().unwrap_or(path).display().to_string()
 }
 
 fn inode(file: &File) -> io::Result<u64> {
@@ -380,6 +404,35 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
         let failure = output.identity().unwrap_err().to_string();
         assert!(failure.contains("somebody cut it"), "{failure}");
+    }
+
+    #[test]
+    fn a_file_that_had_no_bytes_is_not_recognised_once_it_has_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.bin");
+        let identity = output(&path, BINARYFILE).identity().unwrap().unwrap();
+        assert_eq!(check(&identity, &path, 0), Ok(()));
+        // In place: it has the same number.
+        std::fs::write(&path, "work").unwrap();
+        let why = check(&identity, &path, 0).unwrap_err();
+        assert_eq!(why, "has 4 bytes, and had none when the state was kept");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_whose_name_is_no_text_is_recognised_by_its_bytes() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] =
+            [b"out\xFF", b"out\xFE"].map(|name| folder.path().join(OsStr::from_bytes(name)));
+        let identity = written(&path);
+        let kept = serde_json::to_string(&identity).unwrap();
+        let identity: Identity = serde_json::from_str(&kept).unwrap();
+        assert_eq!(identity.path(), path.canonicalize().unwrap());
+        assert_eq!(check(&identity, &path, 3), Ok(()));
+        std::fs::rename(&path, &other).unwrap();
+        assert!(check(&identity, &other, 3).unwrap_err().starts_with("is not"));
     }
 
     #[test]

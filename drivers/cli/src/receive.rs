@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
     let state_file = args.resume.as_deref().map(StateFile::open).transpose()?;
     let state = state_file.as_ref().and_then(StateFile::state);
+    refuse_regressed(args, state)?;
     let progress = Progress::new(None);
     let mut files = Files::prepare(args, state, &progress)?;
     let config = config(args, state)?;
@@ -66,6 +67,22 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
         lost: false,
     }
     .run()
+}
+
+/// Refuses to go on behind messages of a feed that its sender began anew.
+fn refuse_regressed(args: &Receive, state: Option<&State>) -> Result<(), Failure> {
+    match state {
+        Some(State { session, regressed: true, .. }) if args.on_regress == OnRegress::Stop => {
+            Err(Failure::content(format!(
+                "--resume cannot go on: a sender of session {session} started over, its numbers with \
+                 it, and what comes now is of another feed"
+            ))
+            .advise(
+                "move the --resume file and the output away to begin anew, or add --on-regress ignore",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn config(args: &Receive, state: Option<&State>) -> Result<ReceiverConfig, Failure> {
@@ -261,11 +278,15 @@ impl Reception<'_> {
         });
     }
 
-    /// Whether there is something to be kept for the first time.
-    fn is_unkept(&self) -> bool {
-        let oldest = self.ledger.oldest().map(|tally| tally.session);
-        let kept = self.state_file.as_ref().map(|file| file.state().map(|state| state.session));
-        oldest.is_some() && kept.is_some_and(|kept| kept != oldest)
+    /// Whether there is something to be kept for the first time: a session, or bytes of its output, by which
+    /// that is recognised.
+    fn is_unkept(&mut self) -> bool {
+        let Some(file) = &self.state_file else { return false };
+        let Some(session) = self.ledger.oldest().map(|tally| tally.session) else { return false };
+        file.state().is_none_or(|state| {
+            let mut has_bytes = || self.ledger.consumer.bytes(session) > 0;
+            state.session != session || state.output_bytes == 0 && has_bytes()
+        })
     }
 
     /// Flushes the output and keeps the state that goes with it.
@@ -274,8 +295,10 @@ impl Reception<'_> {
         self.ledger.consumer.flush()?;
         if let (Some(file), Some(tally)) = (&mut self.state_file, self.ledger.oldest()) {
             let (session, next) = (tally.session, tally.next);
+            let regressed = tally.regressions > 0
+                || file.state().is_some_and(|kept| kept.session == session && kept.regressed);
             let (output_bytes, output) = self.ledger.consumer.written(session)?;
-            file.keep(State { session, next, output_bytes, output })?;
+            file.keep(State { session, next, output_bytes, output, regressed })?;
         }
         Ok(())
     }

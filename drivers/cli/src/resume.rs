@@ -1,7 +1,6 @@
 //! The file that `receive --resume` goes on from: session, next number, and what of the output goes before
 //! it. It is locked while a receiver keeps it.
 
-use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::output::Identity;
-use crate::place::in_use;
+use crate::place::{check_folder, in_use};
 
 /// Where a receiver was when its output was flushed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +23,8 @@ pub(crate) struct State {
     pub(crate) output_bytes: u64,
     /// The output, if it can be gone on with.
     pub(crate) output: Option<Identity>,
+    /// Whether a sender started over within the session: what comes now does not go behind the output.
+    pub(crate) regressed: bool,
 }
 
 /// How a [`State`] is written.
@@ -38,12 +39,17 @@ struct Written {
     /// Not in files of older versions.
     #[serde(default)]
     output: Option<Identity>,
+    #[serde(default)]
+    regressed: bool,
 }
 
 /// A file that keeps a [`State`].
 #[derive(Debug)]
 pub(crate) struct StateFile {
-    file: ExclusiveFile,
+    /// There until it is dropped.
+    file: Option<ExclusiveFile>,
+    /// Whether it was made here.
+    is_new: bool,
     kept: Option<State>,
 }
 
@@ -51,11 +57,15 @@ impl StateFile {
     /// Reads what is kept, or begins a file that keeps nothing yet.
     ///
     /// # Errors
-    /// It cannot be read or made, another process keeps it, or it holds something else.
+    /// It cannot be read, made or replaced, another process keeps it, or it holds something else.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let path = path.canonicalize().unwrap_or(path.to_owned());
+        let mut is_new = false;
         let opened = match ExclusiveFile::open(&path, true) {
-            Err(error) if error.kind() == ErrorKind::NotFound => ExclusiveFile::create_new(&path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                is_new = true;
+                ExclusiveFile::create_new(&path)
+            }
             opened => opened,
         };
         let file = opened.map_err(|error| match error.kind() {
@@ -64,7 +74,9 @@ impl StateFile {
                 .advise("name a file in a folder that may be written"),
         })?;
         let kept = read(&file).map_err(|error| Failure::file("read", &path, &error))?;
-        let mut state_file = Self { file, kept: None };
+        let mut state_file = Self { file: Some(file), is_new, kept: None };
+        // Each state takes the place of the last one.
+        check_folder(&path)?;
         if !kept.is_empty() {
             state_file.kept = Some(parse(&kept).map_err(|error| {
                 Failure::content(format!("{} keeps no state: {error}", path.display())).advise(
@@ -88,20 +100,22 @@ impl StateFile {
         if self.kept.as_ref() == Some(&state) {
             return Ok(());
         }
-        let State { session, next, output_bytes, output } = &state;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let State { session, next, output_bytes, output, regressed } = &state;
         let written = Written {
             session: session.to_string(),
             session_bytes: *session.as_bytes(),
             next: *next,
             output_bytes: *output_bytes,
             output: output.clone(),
+            regressed: *regressed,
         };
         let replaced =
             serde_json::to_vec(&written).map_err(io::Error::from).and_then(|mut text| {
                 text.push(b'\n');
-                self.file.replace_with(&text)
+                file.replace_with(&text)
             });
-        replaced.map_err(|error| Failure::file("write", self.file.path(), &error))?;
+        replaced.map_err(|error| Failure::file("write", file.path(), &error))?;
         self.kept = Some(state);
         Ok(())
     }
@@ -109,9 +123,9 @@ impl StateFile {
 
 impl Drop for StateFile {
     fn drop(&mut self) {
-        // A file that keeps nothing was made here, or left behind empty.
-        if self.kept.is_none() && read(&self.file).is_ok_and(|kept| kept.is_empty()) {
-            let _ = fs::remove_file(self.file.path());
+        if let Some(file) = self.file.take_if(|_| self.is_new && self.kept.is_none()) {
+            // An empty file keeps nothing either.
+            let _ = file.remove();
         }
     }
 }
@@ -128,8 +142,9 @@ fn read(file: &ExclusiveFile) -> io::Result<Vec<u8>> {
 fn parse(text: &[u8]) -> Result<State, String> {
     match serde_json::from_slice(text) {
         Ok(Written { next: 0, .. }) => Err("message numbers start at 1".to_owned()),
-        Ok(Written { session_bytes, next, output_bytes, output, .. }) => {
-            Ok(State { session: Session::new(session_bytes), next, output_bytes, output })
+        Ok(Written { session_bytes, next, output_bytes, output, regressed, .. }) => {
+            let session = Session::new(session_bytes);
+            Ok(State { session, next, output_bytes, output, regressed })
         }
         Err(error) => Err(error.to_string()),
     }
@@ -138,12 +153,14 @@ fn parse(text: &[u8]) -> Result<State, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const STATE: State = State {
         session: Session::new(*b"A\xff        "),
         next: u64::MAX,
         output_bytes: 7,
         output: None,
+        regressed: true,
     };
 
     #[test]
@@ -155,13 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_an_older_version_names_no_output() {
+    fn a_file_of_an_older_version_names_no_output_and_no_regression() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let text = r#"{"session":"A","session_bytes":[65,255,32,32,32,32,32,32,32,32],
             "next":18446744073709551615,"output_bytes":7}"#;
         fs::write(&path, text).unwrap();
-        assert_eq!(StateFile::open(&path).unwrap().state(), Some(&STATE));
+        let older = State { regressed: false, ..STATE };
+        assert_eq!(StateFile::open(&path).unwrap().state(), Some(&older));
     }
 
     #[test]
@@ -172,6 +190,28 @@ mod tests {
         assert!(file.state().is_none() && path.exists());
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_empty_file_that_was_there_stays_and_so_does_one_that_was_put_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mine, new] = ["mine", "new"].map(|name| folder.path().join(name));
+        fs::write(&mine, "").unwrap();
+        drop(StateFile::open(&mine).unwrap());
+        let file = StateFile::open(&new).unwrap();
+        fs::remove_file(&new).unwrap();
+        fs::write(&new, "").unwrap();
+        drop(file);
+        assert!(mine.exists() && new.exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_takes_no_files_is_noticed_though_a_file_is_there() {
+        // Nobody makes files there, not even a privileged user.
+        let failure =
+            StateFile::open(Path::new("/proc/self/oom_score_adj")).unwrap_err().to_string();
+        assert!(failure.contains("cannot create /proc/"), "{failure}");
     }
 
     #[test]

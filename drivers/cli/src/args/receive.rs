@@ -76,10 +76,11 @@ pub(crate) struct Receive {
     /// In sequence, or as they arrive: then the output is in the order of arrival too.
     #[arg(long, value_enum, default_value_t = Delivery::Ordered)]
     pub(crate) delivery: Delivery,
-    /// Stop, with exit code 3, when nothing of a session came for so long. By default never.
+    /// Stop, with exit code 3, when nothing of a session came for so long; with --follow, 0 if no session
+    /// was under way. By default never.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Stop, with exit code 3, after so long in all. By default never.
+    /// Stop, with exit code 3, after so long in all; with --follow as --timeout does. By default never.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) max_time: Option<Duration>,
     /// When what is missing counts as lost, after it was missed and after the last useful answer.
@@ -95,7 +96,9 @@ pub(crate) struct Receive {
     pub(crate) on_regress: OnRegress,
     /// Keeps session, next number and output in this file, and goes on from there when it exists. The
     /// output is the file at the same path that ends as it was written: what was written behind that is cut
-    /// off and received again. Where there is none, a new one begins with the next number.
+    /// off and received again. Where there is none, a new one begins with the next number. After a sender
+    /// started over, what it sends does not go behind the output: this is refused, unless --on-regress says
+    /// ignore. If that happens while no receiver runs nobody notices: move this file and the output away then.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]

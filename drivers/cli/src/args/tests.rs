@@ -242,3 +242,12 @@ fn contradictions_of_stream_are_refused() {
         assert!(check(more).is_err(), "{more}");
     }
 }
+
+#[test]
+fn the_help_says_what_a_timeout_means_while_sessions_are_followed() {
+    let mut command = Cli::command();
+    let receive = command.find_subcommand_mut("receive").unwrap();
+    let help = receive.render_long_help().to_string();
+    let help: Vec<_> = help.split_whitespace().collect();
+    assert!(help.join(" ").contains("with --follow, 0 if no session was under way"));
+}

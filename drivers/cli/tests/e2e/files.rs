@@ -39,6 +39,12 @@ impl Feed {
         }
     }
 
+    /// A heartbeat: no message is sent.
+    fn heartbeat(&self, session: &str, next: u64) {
+        let packet = [format!("{session:<10}").as_bytes(), &next.to_be_bytes(), &[0, 0]].concat();
+        self.socket.send_to(&packet, self.to).unwrap();
+    }
+
     /// The end of a session.
     fn end(&self, session: &str, next: u64) {
         self.send(session, next, &[]);
@@ -134,14 +140,17 @@ fn a_forced_file_is_replaced_as_a_whole_at_its_first_byte() {
 }
 
 #[test]
-fn a_forced_file_of_an_empty_session_is_empty() {
+fn a_forced_file_stays_when_a_session_without_messages_ends() {
     let files = Files::new();
     let there = files.path("there");
     fs::write(&there, WORK).unwrap();
     let (receive, to) = receiver(1, &format!("--from start --force --output {there}"));
     let publish = publisher(&to, Port::new().free(), "--input /dev/null --session EMPTY");
-    receive.wait().assert_code(0);
-    assert_eq!(files.read("there"), b"");
+    let ended = receive.wait();
+    ended.assert_code(0);
+    let words = format!("{there} stays as it was: session EMPTY has no messages");
+    assert!(ended.errors.contains(&words), "{}", ended.errors);
+    assert_eq!(files.read("there"), WORK);
     drop(publish);
 }
 
@@ -324,6 +333,93 @@ fn a_run_that_is_killed_at_once_is_gone_on_with() {
     assert_eq!(files.read("out"), b"\0\x01A\0\x01B");
 }
 
+#[test]
+fn an_output_that_had_no_bytes_is_not_cut_once_somebody_wrote_to_it() {
+    let files = Files::new();
+    let [state, out] = ["state", "out"].map(|name| files.path(name));
+    let (receive, to) = receiver(1, &format!("--from start --resume {state} --output {out}"));
+    let feed = Feed::new(to[0]);
+    // Heartbeats only: the session begins, and nothing is written.
+    (0..3).for_each(|_| feed.heartbeat("S", 1));
+    wait_until(|| fs::read(&state).is_ok_and(|state| state.starts_with(b"{")));
+    receive.stop();
+    assert_eq!(files.read("out"), b"");
+    fs::write(&out, WORK).unwrap();
+    let ended = gapless(&format!("{START} --resume {state} --output {out} --timeout 1"));
+    ended.assert_code(4);
+    assert!(ended.errors.contains("had none when the state was kept"), "{}", ended.errors);
+    assert_eq!(files.read("out"), WORK);
+}
+
+#[test]
+fn the_first_bytes_are_kept_at_once() {
+    let files = Files::new();
+    let flags = format!("--resume {} --output {}", files.path("state"), files.path("out"));
+    let (receive, to) = receiver(1, &format!("--from start {flags}"));
+    let feed = Feed::new(to[0]);
+    (0..3).for_each(|_| feed.heartbeat("S", 1));
+    wait_until(|| fs::read(files.path("state")).is_ok_and(|state| state.starts_with(b"{")));
+    feed.send("S", 1, &["A"]);
+    let kept = || serde_json::from_slice::<Value>(&files.read("state")).unwrap();
+    wait_until(|| kept()["output_bytes"] == 3);
+    receive.kill();
+    go_on(&files, 2, &format!("--output {}", files.path("out"))).assert_code(0);
+    assert_eq!(files.read("out"), b"\0\x01A\0\x01Z");
+}
+
+#[test]
+fn a_state_that_somebody_put_in_place_of_ours_stays() {
+    let files = Files::new();
+    let state = files.path("state");
+    let (receive, to) = receiver(1, &format!("--from start --resume {state}"));
+    let feed = Feed::new(to[0]);
+    feed.send("S", 1, &["A"]);
+    wait_until(|| fs::read(&state).is_ok_and(|state| state.starts_with(b"{")));
+    fs::write(files.path("work"), WORK).unwrap();
+    fs::rename(files.path("work"), &state).unwrap();
+    feed.send("S", 2, &["B"]);
+    let ended = receive.wait();
+    ended.assert_code(4);
+    assert!(ended.errors.contains("somebody put another file in its place"), "{}", ended.errors);
+    assert_eq!(files.read("state"), WORK);
+}
+
+#[test]
+fn an_empty_file_is_no_state_and_stays() {
+    let files = Files::new();
+    let mine = files.path("mine");
+    fs::write(&mine, "").unwrap();
+    gapless(&format!("{START} --resume {mine} --timeout 0.2")).assert_code(3);
+    assert_eq!(files.read("mine"), b"");
+}
+
+#[test]
+fn a_feed_that_was_begun_anew_is_not_gone_on_with() {
+    let files = Files::new();
+    let [state, out] = ["state", "out"].map(|name| files.path(name));
+    let flags = format!("--resume {state} --output {out}");
+    let (receive, to) = receiver(1, &format!("--from start {flags}"));
+    let feed = Feed::new(to[0]);
+    for number in 1..=5 {
+        feed.send("S", number, &[&format!("old {number}")]);
+    }
+    files.wait_for_length("out", 35);
+    for number in 1..=10 {
+        feed.send("S", number, &[&format!("new {number}")]);
+    }
+    receive.wait().assert_code(1);
+    let old = files.read("out");
+    let ended = gapless(&format!("{START} {flags} --timeout 1"));
+    ended.assert_code(4);
+    assert!(ended.errors.contains("a sender of session S started over"), "{}", ended.errors);
+    assert!(ended.errors.contains("--on-regress ignore"), "{}", ended.errors);
+    assert_eq!(files.read("out"), old);
+    go_on(&files, 6, &format!("--output {out} --on-regress ignore")).assert_code(0);
+    assert!(files.read("out").ends_with(b"\0\x01Z"));
+    // Its output is of two feeds now, and stays so.
+    gapless(&format!("{START} {flags} --timeout 1")).assert_code(4);
+}
+
 /// A receiver that follows sessions, and its feed.
 fn follower(files: &Files, flags: &str) -> (Program, Feed) {
     let flags = format!("--from start --follow --output {} {flags}", files.path("out"));
@@ -397,6 +493,22 @@ fn a_restart_within_a_session_goes_on_or_takes_a_further_name() {
     receive.stop();
     assert_eq!([files.read("out.S"), files.read("out.S.2")], [WORK, WORK]);
     assert_eq!(files.read("out.S.3"), b"\0\x01X");
+}
+
+#[test]
+fn a_session_with_more_files_than_it_may_have_is_told_what_helps() {
+    let files = Files::new();
+    fs::write(files.path("out.S"), "").unwrap();
+    for number in 2..=10_000 {
+        fs::write(files.path(&format!("out.S.{number}")), "").unwrap();
+    }
+    let (receive, feed) = follower(&files, "");
+    feed.send("S", 1, &["A"]);
+    let ended = receive.wait();
+    ended.assert_code(4);
+    assert!(ended.errors.contains("out.S.10000: the file exists"), "{}", ended.errors);
+    assert!(ended.errors.contains("name another --output"), "{}", ended.errors);
+    assert!(!ended.errors.contains("--force"), "{}", ended.errors);
 }
 
 #[test]
