@@ -4,12 +4,13 @@
 //! the ranges of numbers seen.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Seek};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use gapless_core::Session;
 use gapless_core::wire::mold::{Kind, Packet};
-use tempfile::{NamedTempFile, TempPath};
 
 use super::pcap::{Capture, Datagram, Skipped};
 use super::{is_pipe, name, open};
@@ -23,8 +24,8 @@ pub(crate) struct Recording {
     /// What errors call it.
     pub(crate) name: String,
     path: PathBuf,
-    /// Holds the copy of a pipe, and removes it in the end.
-    _copy: Option<TempPath>,
+    /// The copy of a pipe, which has no name: it is gone with the program, however that ends.
+    copy: Option<File>,
 }
 
 impl Recording {
@@ -34,7 +35,7 @@ impl Recording {
     /// It cannot be copied, or somebody wants an end first.
     pub(crate) fn new(path: &Path, stop: &Stop) -> Result<Self, Failure> {
         if !is_pipe(path) {
-            return Ok(Self { name: name(path), path: path.to_owned(), _copy: None });
+            return Ok(Self { name: name(path), path: path.to_owned(), copy: None });
         }
         let from = path.to_owned();
         let copy = apart(stop, None, move || {
@@ -43,20 +44,24 @@ impl Recording {
                 let doing = format!("copy {} to", name(&from));
                 Failure::io(&doing, "a temporary file", &error)
             };
-            // Its name is of no use in an error.
-            let (mut file, path) = NamedTempFile::new().map_err(failed)?.into_parts();
-            std::io::copy(&mut input, &mut file).map_err(failed)?;
-            Ok(path)
+            let mut copy = tempfile::tempfile().map_err(failed)?;
+            std::io::copy(&mut input, &mut copy).map_err(failed)?;
+            Ok(copy)
         })?;
-        Ok(Self { name: name(path), path: copy.to_path_buf(), _copy: Some(copy) })
+        Ok(Self { name: name(path), path: path.to_owned(), copy: Some(copy) })
     }
 
-    /// Begins to read.
+    /// Begins to read; nobody else may be reading any more.
     ///
     /// # Errors
     /// It cannot be opened, or is no capture.
     pub(crate) fn read(&self) -> Result<Capture, Failure> {
-        Capture::new(open(&self.path)?, self.name.clone())
+        let Some(copy) = &self.copy else {
+            return Capture::new(open(&self.path)?, self.name.clone());
+        };
+        let again = copy.try_clone().and_then(|mut copy| copy.rewind().map(|()| copy));
+        let again = again.map_err(|error| Failure::io("read", &self.name, &error))?;
+        Capture::new(Box::new(BufReader::with_capacity(1 << 18, again)), self.name.clone())
     }
 }
 
@@ -217,13 +222,9 @@ mod tests {
         let session = b"FEED      ";
         let feed = [(1, 2), (3, 1), (5, 2)];
         let feed = feed.map(|(sequence, count)| frame(FEED, session, sequence, count));
-        let mut copy = NamedTempFile::new().unwrap();
+        let mut copy = tempfile::tempfile().unwrap();
         copy.write_all(&pcap(101, &[elsewhere, &feed].concat())).unwrap();
-        Recording {
-            name: "x.pcap".into(),
-            path: copy.path().to_owned(),
-            _copy: Some(copy.into_temp_path()),
-        }
+        Recording { name: "x.pcap".into(), path: "-".into(), copy: Some(copy) }
     }
 
     fn chosen(recording: &Recording, wanted: Option<&str>) -> Result<(SocketAddr, Flow), Failure> {
@@ -286,10 +287,9 @@ mod tests {
 
     #[test]
     fn a_capture_without_a_feed_has_nothing_to_publish() {
-        let mut copy = NamedTempFile::new().unwrap();
+        let mut copy = tempfile::tempfile().unwrap();
         copy.write_all(&pcap(101, &[])).unwrap();
-        let path = copy.path().to_owned();
-        let empty = Recording { name: "x.pcap".into(), path, _copy: Some(copy.into_temp_path()) };
+        let empty = Recording { name: "x.pcap".into(), path: "-".into(), copy: Some(copy) };
         let Err(failure) = chosen(&empty, None) else { panic!("chosen") };
         assert!(failure.to_string().contains("x.pcap has nothing to publish"), "{failure}");
     }

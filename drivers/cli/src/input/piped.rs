@@ -11,7 +11,9 @@ const AHEAD: usize = 4096;
 
 /// The near end of a thread that reads.
 pub(crate) struct Piped {
-    read: Receiver<Result<Vec<u8>, Failure>>,
+    /// Messages, and `None` at the end.
+    read: Receiver<Result<Option<Vec<u8>>, Failure>>,
+    is_over: bool,
 }
 
 impl Piped {
@@ -22,30 +24,39 @@ impl Piped {
             loop {
                 let mut message = Vec::new();
                 let next = match messages.next(&mut message) {
-                    Ok(Next::Message) => Ok(message),
+                    Ok(Next::Message) => Ok(Some(message)),
                     Ok(Next::NotYet) => continue,
-                    Ok(Next::End) => return,
+                    Ok(Next::End) => Ok(None),
                     Err(failure) => Err(failure),
                 };
-                if write.send(next).is_err() {
+                let is_last = matches!(next, Ok(None));
+                if write.send(next).is_err() || is_last {
                     return;
                 }
             }
         });
-        Self { read }
+        Self { read, is_over: false }
     }
 }
 
 impl Messages for Piped {
     fn next(&mut self, message: &mut Vec<u8>) -> Result<Next, Failure> {
         match self.read.try_recv() {
-            Ok(Ok(read)) => {
+            _ if self.is_over => Ok(Next::End),
+            Ok(Ok(Some(read))) => {
                 *message = read;
                 Ok(Next::Message)
             }
+            Ok(Ok(None)) => {
+                self.is_over = true;
+                Ok(Next::End)
+            }
             Ok(Err(failure)) => Err(failure),
             Err(TryRecvError::Empty) => Ok(Next::NotYet),
-            Err(TryRecvError::Disconnected) => Ok(Next::End),
+            // It panicked, and said so.
+            Err(TryRecvError::Disconnected) => {
+                Err(Failure::content("the input was not read to its end: its thread failed"))
+            }
         }
     }
 }
@@ -67,6 +78,28 @@ mod tests {
         drop(write);
     }
 
+    /// A source with a bug.
+    struct Buggy;
+
+    impl Messages for Buggy {
+        fn next(&mut self, _: &mut Vec<u8>) -> Result<Next, Failure> {
+            panic!("a bug");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_panics_is_no_end_of_its_input() {
+        let mut piped = Piped::new(Box::new(Buggy));
+        let failure = loop {
+            match piped.next(&mut Vec::new()) {
+                Ok(Next::NotYet) => thread::yield_now(),
+                Ok(next) => panic!("{next:?}"),
+                Err(failure) => break failure,
+            }
+        };
+        assert!(failure.what().contains("not read to its end"), "{failure}");
+    }
+
     #[test]
     fn messages_and_the_end_come_through() {
         let (read, mut write) = pipe().unwrap();
@@ -82,5 +115,6 @@ mod tests {
             }
         }
         assert_eq!(messages, [b"one", b"two"]);
+        assert_eq!(lines.next(&mut message).unwrap(), Next::End);
     }
 }
