@@ -10,7 +10,8 @@ mod stream;
 mod tests;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, ColorChoice};
@@ -21,7 +22,9 @@ use exit_codes::after_help;
 
 use crate::failure::{Failure, Form, Outcome};
 use crate::impair::Odds;
-use crate::place::{is_standard_output, resolved};
+use crate::input::STANDARD;
+use crate::patience::write_errors;
+use crate::place::{STANDARD_OUTPUT, is_standard_output, resolved};
 use crate::values::Probability;
 use crate::{standard, summary};
 
@@ -59,18 +62,35 @@ pub(crate) fn print(instead: &clap::Error) -> Result<Outcome, Failure> {
     if instead.use_stderr() {
         let text = text(AutoStream::choice(&io::stderr()));
         // The exit code says it too.
-        let _ = standard::Errors.write_all(text.as_bytes());
-        return Ok(if is_unknown_host(instead) { Outcome::Io } else { Outcome::Usage });
+        write_errors(text.as_bytes());
+        let Some(unknown) = unknown_host(instead) else { return Ok(Outcome::Usage) };
+        let failure = Failure::new(Outcome::Io, unknown.to_string());
+        failure.report_object(form_of(std::env::args_os()));
+        return Ok(failure.outcome);
     }
     standard::check_output()?;
     summary::print(&text(AutoStream::choice(&io::stdout())))?;
     Ok(Outcome::Complete)
 }
 
-/// Whether the command line makes sense, but names a host that cannot be found.
-fn is_unknown_host(error: &clap::Error) -> bool {
+/// What is wrong with a command line that makes sense, but names a host that cannot be found.
+fn unknown_host(error: &clap::Error) -> Option<&AddressError> {
     let source = error.source().and_then(<dyn Error>::downcast_ref);
-    matches!(source, Some(AddressError::Unknown { .. }))
+    source.filter(|error| matches!(error, AddressError::Unknown { .. }))
+}
+
+/// How a command is to report its end that was not parsed.
+fn form_of(arguments: impl Iterator<Item = OsString>) -> Form {
+    let (mut json, mut aside, mut is_output) = (false, false, false);
+    for argument in arguments {
+        json |= argument == "--json";
+        let rest = argument.as_encoded_bytes().strip_prefix(b"--output=");
+        let same = |name: &&str| rest == Some(name.as_bytes());
+        aside |= is_output && is_standard_output(Path::new(&argument));
+        aside |= STANDARD_OUTPUT.iter().chain([&STANDARD]).any(same);
+        is_output = argument == "--output";
+    }
+    Form::new(json, aside)
 }
 
 /// What to do.

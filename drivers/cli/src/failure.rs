@@ -10,9 +10,11 @@ use gapless_quic::tls::TlsError;
 use serde::Serialize;
 
 use crate::advice;
+use crate::patience::write_words;
 use crate::progress::say;
+use crate::standard;
 use crate::stop::{Signal, Stop};
-use crate::summary::{json, print};
+use crate::summary::json;
 
 /// What the program's exit code says. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,13 +210,19 @@ impl Failure {
             return;
         }
         say(self);
+        if !self.is_in_json {
+            self.report_object(form);
+        }
+    }
+
+    /// Reports it as an object, where there is to be one, to whom it was said already.
+    pub(crate) fn report_object(&self, form: Form) {
         let Self { outcome, what: error, .. } = self;
         let object = || json(&Failed { end: outcome.name(), exit_code: outcome.code(), error });
         match form {
-            _ if self.is_in_json => {}
             Form::Words => {}
             // That standard output takes nothing may be what is wrong.
-            Form::Json => drop(print(&object())),
+            Form::Json => drop(write_words(standard::Output, object().as_bytes())),
             Form::JsonAside => say(object().trim_end()),
         }
     }

@@ -11,10 +11,10 @@ use gapless_mio::ExclusiveFile;
 use crate::args::{OutputFormat, Receive};
 use crate::failure::Failure;
 use crate::output::{Identity, Output};
+use crate::patience::Patience;
 use crate::place::{Place, check_folder, exists, folder, in_use, uncreated};
 use crate::progress::Progress;
 use crate::resume::State;
-use crate::stop::Stop;
 use crate::tally::Consumer;
 
 /// Files of one session at most.
@@ -75,12 +75,12 @@ impl Files {
     /// Opens what is there to be written to as it is. Files are made when their session begins.
     ///
     /// # Errors
-    /// It cannot be opened, or somebody wants an end first.
-    pub(crate) fn open(&mut self, stop: &Stop) -> Result<(), Failure> {
+    /// It cannot be opened, or patience is over first.
+    pub(crate) fn open(&mut self, patience: &Patience) -> Result<(), Failure> {
         let Some(path) = &self.path else { return Ok(()) };
         let output = match self.place {
-            Place::Standard => Output::standard(self.format),
-            Place::Special => Output::special(path, self.format, stop)?,
+            Place::Standard => Output::standard(self.format, patience),
+            Place::Special => Output::special(path, self.format, patience)?,
             Place::Free | Place::Taken => return Ok(()),
         };
         self.outputs.push((None, output));

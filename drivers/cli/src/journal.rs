@@ -15,6 +15,7 @@ use gapless_mio::{JournalError, JournalFile, Publishing};
 
 use crate::args::Journaling;
 use crate::failure::{Failure, Outcome};
+use crate::patience::Patience;
 use crate::place::{Place, exists, in_use};
 use crate::progress::Progress;
 
@@ -80,17 +81,22 @@ impl Journal {
     /// nothing.
     ///
     /// # Errors
-    /// It exists by now, or cannot be made.
-    pub(crate) fn open(&self) -> Result<(), Failure> {
+    /// It exists by now, cannot be made, or patience is over before somebody reads it.
+    pub(crate) fn open(&self, patience: &Patience) -> Result<(), Failure> {
         let Some(Target { path, force, file }) = self.target.as_deref() else { return Ok(()) };
-        let opened = match force {
-            true => JournalFile::replace(path),
-            false => JournalFile::create_new(path),
-        };
-        let opened = opened.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => exists(FLAG, path),
-            ErrorKind::ResourceBusy => in_use(FLAG, path),
-            _ => Failure::unwritten(&error).advise("name a file in a folder that may be written"),
+        let (own, force) = (path.clone(), *force);
+        let opened = patience.open(path, move || {
+            let opened = match force {
+                true => JournalFile::replace(&own),
+                false => JournalFile::create_new(&own),
+            };
+            opened.map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => exists(FLAG, &own),
+                ErrorKind::ResourceBusy => in_use(FLAG, &own),
+                _ => {
+                    Failure::unwritten(&error).advise("name a file in a folder that may be written")
+                }
+            })
         })?;
         file.get_or_init(|| opened);
         Ok(())

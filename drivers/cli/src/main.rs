@@ -16,6 +16,7 @@ mod input;
 mod journal;
 mod output;
 mod pace;
+mod patience;
 mod place;
 mod progress;
 mod publish;

@@ -10,12 +10,11 @@ use gapless_core::receiver::Batch;
 use gapless_mio::ExclusiveFile;
 use serde::{Deserialize, Serialize};
 
-use crate::apart::apart;
 use crate::args::OutputFormat;
 use crate::failure::Failure;
+use crate::patience::{Patience, Patient};
 use crate::place::resolved;
 use crate::standard;
-use crate::stop::Stop;
 
 /// Bytes at the end of an output that it is recognised by.
 const TAIL: u64 = 4096;
@@ -32,8 +31,8 @@ pub(crate) struct Output {
 }
 
 enum Target {
-    Standard(standard::Output),
-    Special(File),
+    Standard(Patient<standard::Output>),
+    Special(Patient<File>),
     Regular(ExclusiveFile),
 }
 
@@ -87,20 +86,26 @@ impl Name {
 
 impl Output {
     /// Standard output.
-    pub(crate) fn standard(format: OutputFormat) -> Self {
-        Self::new(Target::Standard(standard::Output), "standard output".into(), 0, format)
+    pub(crate) fn standard(format: OutputFormat, patience: &Patience) -> Self {
+        let output = Patient::new(standard::Output, patience.clone());
+        Self::new(Target::Standard(output), "standard output".into(), 0, format)
     }
 
     /// What is written to as it is: a named pipe is waited for until somebody reads it.
     ///
     /// # Errors
-    /// It cannot be opened, or somebody wants an end first.
-    pub(crate) fn special(path: &Path, format: OutputFormat, stop: &Stop) -> Result<Self, Failure> {
+    /// It cannot be opened, or patience is over first.
+    pub(crate) fn special(
+        path: &Path,
+        format: OutputFormat,
+        patience: &Patience,
+    ) -> Result<Self, Failure> {
         let own = path.to_owned();
-        let file = apart(stop, None, move || {
+        let file = patience.open(path, move || {
             let opened = File::options().append(true).open(&own);
             opened.map_err(|error| Failure::file("write to", &own, &error))
         })?;
+        let file = Patient::new(file, patience.clone());
         Ok(Self::new(Target::Special(file), path.display().to_string(), 0, format))
     }
 
@@ -220,10 +225,16 @@ impl Output {
     }
 
     fn unwritten(&self, error: &io::Error) -> Failure {
-        match self.writer.get_ref() {
-            Target::Standard(_) => Failure::standard_output(error),
-            Target::Special(_) | Target::Regular(_) => Failure::io("write to", &self.name, error),
-        }
+        let (given_up, failure) = match self.writer.get_ref() {
+            Target::Standard(output) => {
+                (output.failure(&self.name), Failure::standard_output(error))
+            }
+            Target::Special(file) => {
+                (file.failure(&self.name), Failure::io("write to", &self.name, error))
+            }
+            Target::Regular(_) => (None, Failure::io("write to", &self.name, error)),
+        };
+        given_up.unwrap_or(failure)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::input::is_standard;
 
 /// Names of standard output, beside `-`. Who opened it anew would write over what is there.
-const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+pub(crate) const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 /// Names of what this process has open already.
 pub(crate) const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
 
@@ -74,6 +74,19 @@ impl Place {
 /// Whether a path stands for standard output.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
     is_standard(path) || STANDARD_OUTPUT.iter().any(|name| path == Path::new(name))
+}
+
+/// Whether a path leads to a named pipe, which makes who opens it wait for its other end.
+pub(crate) fn is_named_pipe(path: &Path) -> bool {
+    #[cfg(unix)]
+    return path
+        .metadata()
+        .is_ok_and(|there| std::os::unix::fs::FileTypeExt::is_fifo(&there.file_type()));
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
 }
 
 /// The path without links, of what is there or would be made.

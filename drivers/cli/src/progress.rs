@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::standard;
+use crate::patience;
 
-/// Says a line on standard error. That nobody can hear it is no reason to end.
+/// Says a line on standard error. That nobody can hear it is no reason to end, or to wait.
 pub(crate) fn say(line: impl fmt::Display) {
     // At once, so that nobody's words get in between.
-    let _ = standard::Errors.write_all(format!("{line}\n").as_bytes());
+    patience::write_errors(format!("{line}\n").as_bytes());
 }
 
 /// Says so when the system gives a smaller receive buffer than was asked for.

@@ -23,6 +23,7 @@ use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
 use crate::journal::Journal;
 use crate::pace::Pace;
+use crate::patience::Patience;
 use crate::progress::{self, Every, Progress, say};
 use crate::stop::Stop;
 use crate::tap::BadNetwork;
@@ -276,7 +277,7 @@ impl<'a> Publication<'a> {
             ..default
         };
         let driver = PublisherDriver::with_machine(config, tap, None, journal.machine(id))?;
-        journal.open()?;
+        journal.open(&Patience::new(stop))?;
         let progress = Progress::new(None);
         progress::tell_buffer(receive_buffer, driver.requests_buffer(), &progress);
         Ok(Self {

@@ -1,5 +1,6 @@
 //! `gapless receive`: a feed into files, complete.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
@@ -11,8 +12,10 @@ use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::files::Files;
 use crate::journal::{Journal, Recordable};
+use crate::patience::{Patience, Patient};
 use crate::progress::{self, Every, Progress};
 use crate::resume::{State, StateFile};
+use crate::standard;
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received};
 use crate::tally::{Ledger, Stops, Tally, line_name};
@@ -31,6 +34,9 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// A file or a socket failed, or the command line makes no sense.
 pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
+    let started = Instant::now();
+    let until = args.max_time.and_then(|limit| started.checked_add(limit));
+    let patience = Patience { until, ..Patience::new(stop) };
     let state_file = args.resume.as_deref().map(StateFile::open).transpose()?;
     let state = state_file.as_ref().and_then(StateFile::state);
     refuse_regressed(args, state)?;
@@ -42,8 +48,8 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     tell_ports(args, &mut driver, &progress);
     let granted = driver.lines().iter().map(|line| line.receive_buffer).min();
     progress::tell_buffer(args.receive_buffer, granted, &progress);
-    journal.open()?;
-    files.open(stop)?;
+    journal.open(&patience)?;
+    files.open(&patience)?;
     let stops = Stops {
         on_loss: args.on_loss == OnLoss::Halt,
         on_regress: args.on_regress == OnRegress::Stop,
@@ -57,7 +63,8 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
         watch: Watch::new(args.session.or(state.map(|state| state.session)), &args.requests),
         state_file,
         progress,
-        started: Instant::now(),
+        output: Patient::new(standard::Output, patience),
+        started,
         heard: 0,
         last_heard: Instant::now(),
         last_kept: Instant::now(),
@@ -131,6 +138,14 @@ fn config(args: &Receive, state: Option<&State>) -> Result<ReceiverConfig, Failu
     })
 }
 
+/// The failure again, if it is only that nobody reads what is written until the end.
+fn unread_only(failure: Failure) -> Result<Failure, Failure> {
+    match failure.outcome {
+        Outcome::Interrupted(_) | Outcome::TimedOut => Ok(failure),
+        _ => Err(failure),
+    }
+}
+
 /// Says which port a line has that was to take a free one.
 fn tell_ports(args: &Receive, driver: &mut Driver, progress: &Progress) {
     for (number, line) in driver.lines().iter().enumerate() {
@@ -153,6 +168,8 @@ struct Reception<'a> {
     watch: Watch,
     state_file: Option<StateFile>,
     progress: Progress,
+    /// Where results are printed.
+    output: Patient<standard::Output>,
     started: Instant,
     /// Packets of sessions that are received, and answers of use.
     heard: u64,
@@ -169,12 +186,20 @@ struct Reception<'a> {
 
 impl Reception<'_> {
     fn run(mut self) -> Result<Outcome, Failure> {
+        let mut unread = None;
         let end = loop {
-            if let Some(end) = self.turn()? {
-                break end;
+            match self.turn() {
+                Ok(None) => {}
+                Ok(Some(end)) => break end,
+                Err(failure) => {
+                    unread = Some(unread_only(failure)?);
+                    break if self.stop.is_asked() { End::Interrupted } else { End::TimedOut };
+                }
             }
         };
-        self.keep()?;
+        if let Err(failure) = self.keep() {
+            unread = Some(unread_only(failure)?);
+        }
         self.driver.machine_mut().close(&self.progress);
         let rest = self.ledger.take_all();
         // Whoever follows sessions and hears no more after the last one was not cut short.
@@ -189,8 +214,12 @@ impl Reception<'_> {
             let limit = if self.is_over_time() { "--max-time" } else { "--timeout" };
             self.progress.tell(format_args!("timed out: {limit} is over, the session is not"));
         }
+        if let Some(failure) = &unread {
+            self.progress.tell(failure);
+        }
         let outcome = match end {
             _ if self.lost => Outcome::Lost,
+            _ if unread.is_some() => unread.map_or(Outcome::Complete, |failure| failure.outcome),
             End::Interrupted => self.stop.outcome(),
             _ if cut_short => Outcome::TimedOut,
             _ => Outcome::Complete,
@@ -337,12 +366,17 @@ impl Reception<'_> {
         self.print(&received)
     }
 
-    fn print(&self, received: &Received) -> Result<(), Failure> {
+    fn print(&mut self, received: &Received) -> Result<(), Failure> {
         let text = if self.args.json { summary::json(received) } else { received.table() };
         if self.args.to_standard_output() {
             self.progress.tell(text.trim_end());
             return Ok(());
         }
-        self.progress.suspended(|| summary::print(&text))
+        let output = &mut self.output;
+        let printed = self.progress.suspended(|| output.write_all(text.as_bytes()));
+        printed.map_err(|error| {
+            let given_up = self.output.failure("standard output");
+            given_up.unwrap_or_else(|| Failure::standard_output(&error))
+        })
     }
 }

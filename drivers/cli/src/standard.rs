@@ -4,8 +4,23 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use crate::failure::Failure;
+
+pub(crate) use sys::is_ready;
+
+/// A stream that may make its writer wait.
+pub(crate) trait Ready {
+    /// Whether it takes something now, or comes to it before `within` is over.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    fn is_ready(&self, within: Duration) -> io::Result<bool>;
+
+    /// Whether it is a file, which keeps nobody waiting.
+    fn is_file(&self) -> bool;
+}
 
 /// Standard input, unbuffered.
 pub(crate) struct Input(());
@@ -53,8 +68,28 @@ impl Write for Output {
     }
 }
 
+impl Ready for Output {
+    fn is_ready(&self, within: Duration) -> io::Result<bool> {
+        is_ready(io::stdout(), within)
+    }
+
+    fn is_file(&self) -> bool {
+        Self::file().is_ok_and(|file| file.is_some())
+    }
+}
+
 /// Standard error, unbuffered.
 pub(crate) struct Errors;
+
+impl Ready for Errors {
+    fn is_ready(&self, within: Duration) -> io::Result<bool> {
+        is_ready(io::stderr(), within)
+    }
+
+    fn is_file(&self) -> bool {
+        Self::file().is_ok_and(|file| file.is_some())
+    }
+}
 
 impl Errors {
     /// The file that it is directed to, as [`Output::file`].
@@ -95,8 +130,9 @@ mod sys {
     use std::fs::File;
     use std::io::{self, IoSlice};
     use std::sync::atomic::{AtomicU8, Ordering};
+    use std::time::Duration;
 
-    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fd::{AsFd, BorrowedFd};
     use rustix::fs::{OFlags, fcntl_getfl};
     use rustix::io::{Errno, fcntl_getfd, read as read_once, writev};
@@ -153,6 +189,16 @@ mod sys {
         waiting(stderr(), PollFlags::OUT, || writev(stderr(), bytes))
     }
 
+    /// Whether a stream takes something, or its reader is gone, before `within` is over.
+    pub(crate) fn is_ready(stream: impl AsFd, within: Duration) -> io::Result<bool> {
+        let within = Timespec::try_from(within).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&within)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Tries until the stream is ready.
     fn waiting(
         stream: BorrowedFd<'_>,
@@ -177,6 +223,11 @@ mod sys {
 mod sys {
     use std::fs::File;
     use std::io::{self, IoSlice, Read, Write};
+    use std::time::Duration;
+
+    pub(crate) fn is_ready<T>(_stream: T, _within: Duration) -> io::Result<bool> {
+        Ok(true)
+    }
 
     pub(super) fn check_input() -> io::Result<()> {
         Ok(())

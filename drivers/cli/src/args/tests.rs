@@ -251,3 +251,13 @@ fn the_help_says_what_a_timeout_means_while_sessions_are_followed() {
     let help: Vec<_> = help.split_whitespace().collect();
     assert!(help.join(" ").contains("with --follow, 0 if no session was under way"));
 }
+
+#[test]
+fn the_form_of_a_report_is_found_without_parsing() {
+    let form = |line: &str| form_of(line.split(' ').map(Into::into));
+    assert_eq!(form("gapless receive --output -"), Form::Words);
+    assert_eq!(form("gapless publish --input - --json"), Form::Json);
+    for output in ["--output -", "--output=-", "--output /dev/stdout", "--output=/dev/stdout"] {
+        assert_eq!(form(&format!("gapless receive --json {output}")), Form::JsonAside);
+    }
+}

@@ -67,3 +67,20 @@ fn an_end_that_was_asked_for_is_told_apart_from_a_failure() {
     let json = ended.json();
     assert_eq!((&json["end"], &json["exit_code"]), (&"interrupted".into(), &130.into()));
 }
+
+#[test]
+fn a_host_that_is_not_found_is_reported_in_json_too() {
+    let line = "receive --line 127.0.0.1:0 --requests nobody.invalid:1 --json";
+    let ended = gapless(line);
+    ended.assert_code(4);
+    let json = ended.json();
+    assert_eq!((&json["end"], &json["exit_code"]), (&"failed".into(), &4.into()));
+    assert!(json["error"].as_str().unwrap().contains("nobody.invalid"), "{json}");
+    let ended = gapless(&format!("{line} --output -"));
+    ended.assert_code(4);
+    assert!(
+        ended.output.is_empty() && ended.errors.contains("\"exit_code\":4"),
+        "{}",
+        ended.errors
+    );
+}

@@ -152,3 +152,57 @@ fn a_capture_may_come_through_a_named_pipe() {
     ended.assert_code(4);
     assert!(ended.errors.contains(&pipe), "{}", ended.errors);
 }
+
+#[test]
+fn whoever_waits_for_a_reader_of_a_pipe_says_so_and_heeds_the_first_signal() {
+    let files = Files::new();
+    let (pipe, feed) = (fifo(&files, "pipe"), files.feed("feed.bin", 10));
+    for line in [
+        format!("receive --line 127.0.0.1:0 --journal {pipe} --json"),
+        format!("receive --line 127.0.0.1:0 --output {pipe} --json"),
+        format!(
+            "publish --input {feed} --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S --json \
+             --journal {pipe}"
+        ),
+    ] {
+        let mut waiting = Program::start(line.split_whitespace());
+        assert_eq!(waiting.told("waiting for a reader of"), pipe);
+        waiting.signal("INT");
+        let ended = waiting.wait();
+        ended.assert_code(130);
+        assert_eq!(ended.json()["end"], "interrupted", "{line}");
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_reader_of_a_pipe_does_so_no_longer_than_max_time() {
+    let files = Files::new();
+    let pipe = fifo(&files, "pipe");
+    for flag in ["--output", "--journal"] {
+        let line = format!("receive --line 127.0.0.1:0 {flag} {pipe} --max-time 0.3 --json");
+        let ended = gapless(&line);
+        ended.assert_code(3);
+        assert_eq!(ended.json()["exit_code"], 3);
+        let words = format!("--max-time is over, and nobody reads {pipe}");
+        assert!(ended.errors.contains(&words), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn a_capture_that_comes_through_a_pipe_leaves_no_copy_behind() {
+    let files = Files::new();
+    std::fs::create_dir(files.path("tmp")).unwrap();
+    let folder = format!("TMPDIR={}", files.path("tmp"));
+    let pipe = fifo(&files, "pipe");
+    let line =
+        format!("publish --input {pipe} --format pcap --to 127.0.0.1:9 --requests 127.0.0.1:0");
+    let publish = Program::start_in(&["env", &folder], "exec \"$@\"", &line);
+    let mut end = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    std::io::Write::write_all(&mut end, b"a capture that does not end").unwrap();
+    // Until it is copied.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    publish.signal("INT");
+    publish.wait().assert_code(130);
+    drop(end);
+    assert_eq!(files.names("tmp"), [""; 0]);
+}

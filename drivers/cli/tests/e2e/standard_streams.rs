@@ -221,3 +221,89 @@ fn a_stream_waits_for_non_blocking_ends_on_both_sides() {
     listener.program.wait().assert_code(0);
     assert!(reader.join().unwrap() == files.read("input"));
 }
+
+/// A standard stream that takes no byte, and who does not read it.
+fn full() -> (OwnedFd, UnixStream) {
+    let (mut theirs, ours) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    while theirs.write(&[b'x'; 1 << 10]).is_ok() {}
+    while theirs.write(b"x").is_ok() {}
+    theirs.set_nonblocking(false).unwrap();
+    (theirs.into(), ours)
+}
+
+#[test]
+fn a_receiver_whose_output_nobody_reads_heeds_the_first_signal_and_names_its_losses() {
+    let files = Files::new();
+    let pipe = crate::program::fifo(&files, "pipe");
+    for output in ["-", pipe.as_str()] {
+        let (theirs, _ours) = full();
+        let line = format!(
+            "receive --line 127.0.0.1:0 --from start --give-up 0.1 --output {output} --json"
+        );
+        let mut receive = Program::start_into(theirs, line.split_whitespace());
+        // Who has it open and does not read it.
+        let _reader = (output != "-").then(|| std::fs::File::open(&pipe).unwrap());
+        let to = receive.address("line A on");
+        let feed = crate::reports::Feed::new(to, b"UNREAD    ");
+        feed.heartbeats(1);
+        let message = "x".repeat(1_000);
+        for number in 1..=100 {
+            feed.send(number, &[&message]);
+        }
+        thread::sleep(PAUSE);
+        receive.signal("INT");
+        let ended = receive.wait();
+        assert!(matches!(ended.code, Some(1 | 130)), "{:?}: {}", ended.code, ended.errors);
+        assert!(ended.errors.contains("interrupted: "), "{}", ended.errors);
+        assert!(ended.errors.contains("takes no more"), "{}", ended.errors);
+        if output == "-" {
+            assert!(ended.errors.contains("\"end\":\"interrupted\""), "{}", ended.errors);
+        }
+    }
+}
+
+#[test]
+fn a_receiver_whose_output_nobody_reads_ends_when_its_time_is_over() {
+    let (theirs, _ours) = full();
+    let line = "receive --line 127.0.0.1:0 --from start --max-time 2 --output -";
+    let mut receive = Program::start_into(theirs, line.split_whitespace());
+    let feed = crate::reports::Feed::new(receive.address("line A on"), b"UNREAD    ");
+    (0..3).for_each(|_| feed.send(1, &["one"]));
+    let ended = receive.wait();
+    ended.assert_code(3);
+    assert!(ended.errors.contains("takes no more"), "{}", ended.errors);
+    assert!(ended.errors.contains("end          timed out"), "{}", ended.errors);
+}
+
+#[test]
+fn a_result_that_nobody_reads_keeps_nobody_from_the_end() {
+    let (theirs, _ours) = full();
+    let line = "receive --line 127.0.0.1:0 --json --stats 0.1";
+    let mut receive = Program::start_into(theirs, line.split_whitespace());
+    receive.told("line A on");
+    thread::sleep(PAUSE);
+    receive.signal("INT");
+    receive.wait().assert_code(130);
+}
+
+#[test]
+fn words_that_nobody_reads_keep_nobody_from_the_end() {
+    let (theirs, _ours) = full();
+    let mut receive = Command::new(env!("CARGO_BIN_EXE_gapless"))
+        .args("receive --line 127.0.0.1:0 --max-time 0.5".split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(theirs)
+        .spawn()
+        .unwrap();
+    let mut code = None;
+    for _ in 0..600 {
+        code = receive.try_wait().unwrap();
+        if code.is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    let _ = receive.kill();
+    assert_eq!(code.and_then(|status| status.code()), Some(3));
+}

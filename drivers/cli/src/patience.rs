@@ -1,0 +1,197 @@
+//! Writing to what may take nothing for as long as it likes, a pipe that nobody reads or a terminal that is
+//! stopped: it is waited for only as long as nobody wants an end.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::apart::apart;
+use crate::failure::{Failure, Outcome};
+use crate::place::is_named_pipe;
+use crate::progress::say;
+use crate::standard::{self, Ready};
+use crate::stop::Stop;
+
+/// How often it is looked whether somebody wants an end.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a reader is waited for when somebody wants an end: one who is only slow gets the rest.
+const MOMENT: Duration = Duration::from_secs(1);
+/// What is written at once to what may make its writer wait: a pipe that takes something takes that much.
+const AT_ONCE: usize = 4096;
+
+/// How long somebody is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    /// Until somebody wants an end.
+    pub(crate) stop: Stop,
+    /// Until `--max-time` is over.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Patience {
+    /// Until somebody wants an end.
+    pub(crate) fn new(stop: &Stop) -> Self {
+        Self { stop: stop.clone(), until: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_asked() || self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Opens `path` to be written to by `work`: a named pipe is waited for until somebody reads it.
+    ///
+    /// # Errors
+    /// What `work` says; somebody wants an end first; or it is too late.
+    pub(crate) fn open<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        if is_named_pipe(path) {
+            say(format_args!("waiting for a reader of {}", path.display()));
+        }
+        let late = format!("timed out: --max-time is over, and nobody reads {}", path.display());
+        let late = self.until.map(|until| (until, Failure::new(Outcome::TimedOut, late)));
+        apart(&self.stop, late, work)
+    }
+}
+
+/// What is written to as long as there is patience.
+pub(crate) struct Patient<W> {
+    to: W,
+    at_once: usize,
+    patience: Patience,
+    moment: Duration,
+    given_up: bool,
+}
+
+impl<W: Write + Ready> Patient<W> {
+    /// Of a stream.
+    pub(crate) fn new(to: W, patience: Patience) -> Self {
+        let at_once = if to.is_file() { usize::MAX } else { AT_ONCE };
+        Self { to, at_once, patience, moment: MOMENT, given_up: false }
+    }
+
+    /// Why nothing more is written to what errors call `name`, if that is because patience was over.
+    pub(crate) fn failure(&self, name: &str) -> Option<Failure> {
+        let what = format!("{name} takes no more, and lacks what came last");
+        self.given_up.then(|| match self.patience.stop.is_asked() {
+            true => Failure::interrupted(&self.patience.stop, &what),
+            false => {
+                Failure::new(Outcome::TimedOut, format!("timed out: --max-time is over; {what}"))
+            }
+        })
+    }
+
+    /// Waits until it takes something.
+    fn wait(&mut self) -> io::Result<()> {
+        let (mut tick, mut over) = (Duration::ZERO, None);
+        while self.given_up || !self.to.is_ready(tick)? {
+            let since = self.patience.is_over().then(|| *over.get_or_insert_with(Instant::now));
+            if self.given_up || since.is_some_and(|since| since.elapsed() >= self.moment) {
+                self.given_up = true;
+                return Err(io::Error::new(ErrorKind::TimedOut, "nobody reads it"));
+            }
+            tick = TICK;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write + Ready> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait()?;
+        self.to.write(&bytes[..bytes.len().min(self.at_once)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Ready for File {
+    fn is_ready(&self, within: Duration) -> io::Result<bool> {
+        standard::is_ready(self, within)
+    }
+
+    fn is_file(&self) -> bool {
+        self.metadata().is_ok_and(|metadata| metadata.is_file())
+    }
+}
+
+/// Writes words to a stream that somebody reads, or drops them after a moment.
+///
+/// # Errors
+/// It cannot be written, or takes nothing.
+pub(crate) fn write_words(to: impl Write + Ready, words: &[u8]) -> io::Result<()> {
+    let patience = Patience { stop: Stop::default(), until: Some(Instant::now()) };
+    Patient::new(to, patience).write_all(words)
+}
+
+/// Writes words to standard error. Once it took nothing for a moment it is not waited for any more, until
+/// it takes something again.
+pub(crate) fn write_errors(words: &[u8]) {
+    static IS_FULL: AtomicBool = AtomicBool::new(false);
+    let patience = Patience { stop: Stop::default(), until: Some(Instant::now()) };
+    let mut errors = Patient::new(standard::Errors, patience);
+    if IS_FULL.load(Ordering::Relaxed) {
+        errors.moment = Duration::ZERO;
+    }
+    // That nobody can hear it is no reason to end.
+    let _ = errors.write_all(words);
+    IS_FULL.store(errors.given_up, Ordering::Relaxed);
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::io::{Read, pipe};
+    use std::os::fd::OwnedFd;
+    use std::thread;
+
+    /// A pipe that nobody reads yet.
+    fn unread(patience: &Patience) -> (io::PipeReader, Patient<File>) {
+        let (read, write) = pipe().unwrap();
+        (read, Patient::new(OwnedFd::from(write).into(), patience.clone()))
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_given_up_when_somebody_wants_an_end() {
+        let patience = Patience::new(&Stop::default());
+        let (_read, mut pipe) = unread(&patience);
+        patience.stop.ask();
+        assert_eq!(pipe.write_all(&[0; 1 << 20]).unwrap_err().kind(), ErrorKind::TimedOut);
+        let failure = pipe.failure("a pipe").unwrap();
+        assert!(failure.what().starts_with("interrupted: a pipe takes no more"), "{failure}");
+        // At once the next time.
+        assert!(pipe.write(b"x").is_err());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_given_up_when_it_is_too_late() {
+        let patience = Patience { until: Some(Instant::now()), ..Patience::new(&Stop::default()) };
+        let (_read, mut pipe) = unread(&patience);
+        assert!(pipe.write_all(&[0; 1 << 20]).is_err());
+        assert_eq!(pipe.failure("a pipe").unwrap().outcome, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_reader_who_is_slow_gets_everything_though_somebody_wants_an_end() {
+        let patience = Patience::new(&Stop::default());
+        let (mut read, mut pipe) = unread(&patience);
+        patience.stop.ask();
+        let reader = thread::spawn(move || {
+            thread::sleep(3 * TICK);
+            let mut all = Vec::new();
+            read.read_to_end(&mut all).unwrap();
+            all
+        });
+        let sent: Vec<u8> = (0..1 << 20).map(|at: u32| at.to_be_bytes()[2]).collect();
+        pipe.write_all(&sent).unwrap();
+        assert!(pipe.failure("a pipe").is_none());
+        drop(pipe);
+        assert!(reader.join().unwrap() == sent);
+    }
+}
