@@ -13,10 +13,10 @@ use crate::tagged::{Listener, is_gone};
 /// A listener and a sender in the middle of a stream, of which the first bytes have arrived.
 fn in_the_middle(files: &Files, address: &str, arguments: &str) -> (Listener, Program) {
     let inbox = files.path("inbox");
-    let arguments = format!("--tag half --output {inbox} --idle-timeout 1 {arguments}");
+    let arguments = format!("--tag half --output {inbox} --idle-timeout 5 {arguments}");
     let arguments = arguments.split_whitespace().map(str::to_owned).collect();
     let listener = Listener::at(address, files, arguments);
-    let mut sender = listener.sender("--tag half --idle-timeout 1 --json --answer /dev/null");
+    let mut sender = listener.sender("--tag half --idle-timeout 5 --json --answer /dev/null");
     sender.write(b"half of it");
     files.wait_for_length("inbox/half.000001.part", 10);
     (listener, sender)
@@ -29,7 +29,7 @@ fn a_sender_that_is_killed_leaves_a_part() {
     sender.kill();
     let taken = listener.program.wait();
     taken.assert_code(1);
-    assert!(taken.errors.contains("nothing came from the peer for 1 s"), "{}", taken.errors);
+    assert!(taken.errors.contains("nothing came from the peer for 5 s"), "{}", taken.errors);
     let stream = taken.json();
     assert_eq!((&stream["end"], &stream["bytes"]), (&"lost".into(), &10.into()));
     assert_eq!(stream["file"], files.path("inbox/half.000001.part"));
@@ -42,12 +42,12 @@ fn an_end_by_silence_names_the_smaller_idle_timeout_of_both_sides() {
     let files = Files::new();
     let inbox = files.path("inbox");
     let listener =
-        Listener::start(&files, &format!("--tag half --output {inbox} --idle-timeout 1"));
+        Listener::start(&files, &format!("--tag half --output {inbox} --idle-timeout 5"));
     let mut sender = listener.sender("--tag half --idle-timeout 600 --answer /dev/null");
     sender.write(b"half of it");
     files.wait_for_length("inbox/half.000001.part", 10);
     listener.program.kill();
-    sender.told("error: the connection is lost: nothing came from the peer for 1 s");
+    sender.told("error: the connection is lost: nothing came from the peer for 5 s");
     sender.wait().assert_code(1);
 }
 
@@ -73,7 +73,7 @@ fn a_listener_that_is_killed_is_missed() {
     let files = Files::new();
     let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "");
     listener.program.kill();
-    sender.told("error: the connection is lost: nothing came from the peer for 1 s");
+    sender.told("error: the connection is lost: nothing came from the peer for 5 s");
     let sent = sender.wait();
     sent.assert_code(1);
     assert_eq!(sent.json()["end"], "broken_off");
@@ -124,7 +124,7 @@ fn half_a_stream_is_no_whole_one_to_its_command() {
         let files = Files::new();
         let (got, whole) = (files.path("got"), files.path("whole"));
         let command = format!("cat > {got} && touch {whole}");
-        let arguments = "--tag job --once --idle-timeout 1 --drain 0";
+        let arguments = "--tag job --once --idle-timeout 5 --drain 0";
         let listener = Listener::exec(&files, arguments, &command);
         let mut sender = listener.sender("--tag job");
         sender.write(b"half of it");
@@ -147,7 +147,7 @@ fn what_a_command_left_behind_is_killed_too() {
     let (got, whole, pid) = (files.path("got"), files.path("whole"), files.path("pid"));
     // The shell ends at once; what it started still has the stream, and may answer.
     let command = format!("exec 3<&0; echo $$ > {pid}; cat <&3 > {got} && touch {whole} &");
-    let listener = Listener::exec(&files, "--tag job --once --idle-timeout 1", &command);
+    let listener = Listener::exec(&files, "--tag job --once --idle-timeout 5", &command);
     let mut sender = listener.sender("--tag job");
     sender.write(b"half of it");
     files.wait_for_length("got", 10);

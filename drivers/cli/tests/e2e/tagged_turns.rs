@@ -14,11 +14,13 @@ use crate::tagged::{Listener, is_gone};
 fn an_idle_stream_gives_way_to_one_of_another_client() {
     let files = Files::new();
     let arguments = "--tag x --parallel 2 --stream-timeout 1 --count 4";
-    let mut listener = Listener::exec(&files, arguments, "cat");
+    let begun = files.path("begun");
+    let mut listener = Listener::exec(&files, arguments, &format!("echo >> {begun}; cat"));
     let mut idle = [0, 1].map(|_| listener.sender("--tag x --json"));
     for sender in &mut idle {
         sender.write(b"here");
     }
+    files.wait_for_length("begun", 2);
     for _ in 0..2 {
         // The second finds a turn that is free.
         let sent = listener.send("--tag x --input /dev/null");
@@ -88,7 +90,8 @@ fn who_takes_no_answer_is_idle_too() {
     let files = Files::new();
     let arguments = "--tag x --parallel 1 --stream-timeout 1 --count 2";
     let begun = files.path("begun");
-    let command = format!("touch {begun}; head -c 50000000 /dev/zero");
+    // More than both sides hold, and little enough for a slow machine.
+    let command = format!("touch {begun}; head -c 8000000 /dev/zero");
     let listener = Listener::exec(&files, arguments, &command);
     let (_unread, write) = std::io::pipe().unwrap();
     let line = format!(
@@ -99,7 +102,7 @@ fn who_takes_no_answer_is_idle_too() {
     wait_until(|| fs::exists(&begun).unwrap());
     let sent = listener.send("--tag x --input /dev/null --answer /dev/null --json");
     sent.assert_code(0);
-    assert_eq!(sent.json()["answer_bytes"], 50_000_000);
+    assert_eq!(sent.json()["answer_bytes"], 8_000_000);
     let taken = listener.program.wait();
     taken.assert_code(1);
     assert!(taken.objects().iter().any(|taken| taken["end"] == "idle"), "{}", taken.errors);
@@ -151,8 +154,8 @@ fn a_stream_of_which_nothing_came_leaves_no_file() {
 fn a_command_that_takes_too_long_is_killed() {
     let files = Files::new();
     let pid = files.path("pid");
-    let command = format!("cat; echo $$ > {pid}; sleep 1000");
-    let listener = Listener::exec(&files, "--tag x --once --exec-timeout 1", &command);
+    let command = format!("echo $$ > {pid}; cat; sleep 1000");
+    let listener = Listener::exec(&files, "--tag x --once --exec-timeout 3", &command);
     let sent = listener.send("--tag x --input /dev/null");
     sent.assert_code(1);
     assert!(sent.errors.contains("its command took too long"), "{}", sent.errors);
@@ -191,7 +194,7 @@ fn streams_wait_for_descriptors_and_the_limit_is_named() {
     let go = files.path("go");
     command(&files, &format!("until [ -e {go} ]; do sleep 0.1; done; cat"));
     let (mut listener, line) = listener_in(&files, "ulimit -n 40;", "--parallel 64 --count 30");
-    let line = format!("{line} --input /dev/null");
+    let line = format!("{line} --input /dev/null --connect-timeout 100");
     let senders: Vec<Program> = (0..30).map(|_| Program::start(line.split_whitespace())).collect();
     let told = listener.told("streams wait:");
     assert!(told.contains("`ulimit -n`, which is 40"), "{told}");
