@@ -8,6 +8,7 @@ use gapless_core::journal::replayer::{Happening, Place};
 
 use crate::args::Replay;
 use crate::failure::Failure;
+use crate::patience::{Patience, Patient};
 use crate::standard;
 use crate::stop::Stop;
 
@@ -25,8 +26,8 @@ impl<'a> Printer<'a> {
     /// On standard output, or on standard error where the other has a JSON object.
     pub(super) fn new(args: &Replay, stop: &'a Stop) -> Self {
         let output: Box<dyn Write> = match args.json {
-            true => Box::new(standard::Errors),
-            false => Box::new(standard::Output),
+            true => Box::new(Patient::new(standard::Errors, Patience::new(stop))),
+            false => Box::new(Patient::new(standard::Output, Patience::new(stop))),
         };
         let unwritten = match args.json {
             true => Failure::standard_error,
@@ -39,10 +40,15 @@ impl<'a> Printer<'a> {
     /// Hands everything to the system.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be written, or nobody reads it when somebody wants an end.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         let written = self.failure.map_or_else(|| self.output.flush(), Err);
-        written.map_err(|error| (self.unwritten)(&error))
+        written.map_err(|error| match (error.kind(), self.stop.signal()) {
+            (io::ErrorKind::TimedOut, Some(_)) => {
+                Failure::interrupted(self.stop, "nobody reads what is printed")
+            }
+            _ => (self.unwritten)(&error),
+        })
     }
 
     fn write(&mut self, place: Place, happening: Happening<'_>) -> io::Result<()> {

@@ -288,6 +288,22 @@ fn a_result_that_nobody_reads_keeps_nobody_from_the_end() {
 }
 
 #[test]
+fn a_replay_that_nobody_reads_heeds_the_first_signal() {
+    let files = Files::new();
+    let journal = files.path("journal");
+    gapless(&format!("demo --messages 5000 --journal {journal}")).assert_code(0);
+    let (theirs, _ours) = full();
+    let line = format!("replay {journal} --print");
+    let replay = Program::start_into(theirs, line.split_whitespace());
+    replay.wait_for_handler();
+    thread::sleep(PAUSE);
+    replay.signal("INT");
+    let ended = replay.wait();
+    ended.assert_code(130);
+    assert!(ended.errors.contains("nobody reads what is printed"), "{}", ended.errors);
+}
+
+#[test]
 fn words_that_nobody_reads_keep_nobody_from_the_end() {
     let (theirs, _ours) = full();
     let mut receive = Command::new(env!("CARGO_BIN_EXE_gapless"))
