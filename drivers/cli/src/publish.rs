@@ -14,7 +14,6 @@ use gapless_core::{Machine, publisher, retransmitter, transmitter};
 use gapless_mio::{Address, PublisherConfig, PublisherDriver};
 use notices::{Driver, Notices};
 
-use crate::address;
 use crate::args::{Format, Publish};
 use crate::failure::{Failure, Outcome};
 use crate::impair::Odds;
@@ -305,10 +304,6 @@ impl<'a> Publication<'a> {
     fn turn(&mut self, timeout: Duration) -> Result<(), Failure> {
         self.driver.turn(Some(timeout))?;
         self.driver.machine_mut().keep(&self.progress);
-        while let Some((number, event)) = self.driver.next_interface_event() {
-            let address = &self.driver.lines()[number].address;
-            self.progress.tell(address::interface_event(number, address, event));
-        }
         self.notices.look(&mut self.driver, &self.progress);
         self.print_running()
     }

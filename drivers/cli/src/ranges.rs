@@ -59,14 +59,24 @@ impl Ranges {
         self.messages() == 0
     }
 
+    /// The first of them, with the number of messages of all, and how many more there are.
+    pub(crate) fn first_few(&self) -> (Self, usize) {
+        const SHOWN: usize = 16;
+        match self.ranges.len().checked_sub(SHOWN) {
+            None | Some(0) => (self.clone(), 0),
+            Some(more) => {
+                let ranges = self.ranges[..SHOWN].to_vec();
+                (Self { ranges, messages: self.messages(), unlisted: 0 }, more)
+            }
+        }
+    }
+
     /// The first of them in words, and how many more there are.
     pub(crate) fn brief(&self) -> String {
-        const SHOWN: usize = 16;
-        if self.ranges.len() <= SHOWN {
-            return self.to_string();
+        match self.first_few() {
+            (_, 0) => self.to_string(),
+            (few, more) => format!("{few}, and {more} more ranges"),
         }
-        let shown = Self { ranges: self.ranges[..SHOWN].to_vec(), messages: 0, unlisted: 0 };
-        format!("{shown}, and {} more ranges", self.ranges.len() - SHOWN)
     }
 
     /// Whether `number` is listed.
@@ -120,6 +130,9 @@ mod tests {
         let many: Vec<_> = (1..=20).map(|number| (number * 10, number * 10)).collect();
         assert!(ranges(&many).brief().ends_with("150, 160, and 4 more ranges"));
         assert_eq!(ranges(&many[..2]).brief(), "10, 20");
+        let (few, more) = ranges(&many).first_few();
+        assert_eq!((few.as_slice().len(), few.messages(), more), (16, 20, 4));
+        assert_eq!(ranges(&many[..16]).first_few(), (ranges(&many[..16]), 0));
     }
 
     #[test]

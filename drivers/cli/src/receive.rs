@@ -248,8 +248,15 @@ impl Reception<'_> {
             let number = usize::from(line.0);
             let words = address::interface_event(number, &self.args.line[number], event);
             self.progress.tell(words);
+            self.ledger.note_interface(line, event);
         }
-        self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
+        let end = self.end();
+        if end.is_some() || self.ledger.oldest_ended() {
+            // What came last is said before it is summed up.
+            self.watch.look_now(&mut self.driver, &mut self.ledger, &self.progress);
+        } else {
+            self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
+        }
         self.show();
         while self.ledger.oldest_ended() {
             self.keep()?;
@@ -264,8 +271,12 @@ impl Reception<'_> {
         if self.stats.is_due() {
             self.print_stats()?;
         }
-        Ok(if self.ledger.stopped {
-            self.watch.look_now(&mut self.driver, &mut self.ledger, &self.progress);
+        Ok(end)
+    }
+
+    /// What ends receiving before the session's end, if something does.
+    fn end(&self) -> Option<End> {
+        if self.ledger.stopped {
             Some(End::Regressed)
         } else if self.ledger.halted {
             Some(End::Halted)
@@ -275,7 +286,7 @@ impl Reception<'_> {
             Some(End::TimedOut)
         } else {
             None
-        })
+        }
     }
 
     /// Takes note of what came of sessions that are received: what is garbage, or of others, keeps nobody

@@ -63,12 +63,18 @@ pub(crate) struct Received {
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
     pub(crate) lost_ranges: Ranges,
+    /// How many more there are than are listed while it goes on.
+    pub(crate) lost_ranges_left_out: usize,
     /// How many messages were lost for which reason.
     pub(crate) lost_reasons: BTreeMap<String, u64>,
     /// Claims of heartbeats and ends that the feed contradicted.
     pub(crate) claims_withdrawn: u64,
     /// Ranges that were neither delivered nor lost when receiving ended.
     pub(crate) missing_ranges: Ranges,
+    /// How many more there are than are listed while it goes on.
+    pub(crate) missing_ranges_left_out: usize,
+    /// Ranges that too few packets spoke of, so that they are neither asked for nor lost.
+    pub(crate) stalls: u64,
     /// How often the sender of a line started over.
     pub(crate) regressions: u64,
     /// How often a message came again with other bytes than were held of it.
@@ -116,6 +122,8 @@ pub(crate) struct ReceivedLine {
     pub(crate) read_errors: u64,
     /// How often it went down.
     pub(crate) downs: u64,
+    /// How often its interface went away.
+    pub(crate) interface_losses: u64,
 }
 
 /// What a server did for a session.
@@ -137,8 +145,16 @@ pub(crate) struct Unwanted {
     /// Answers in a session that is not received.
     pub(crate) foreign_answers: u64,
     pub(crate) malformed_answers: u64,
+    /// Datagrams that the kernel dropped where answers come in.
+    pub(crate) answers_kernel_drops: u64,
+    /// Datagrams there that are longer than UDP allows.
+    pub(crate) answers_cut: u64,
+    /// Reads of answers that failed.
+    pub(crate) answers_read_errors: u64,
     /// Packets of sessions that ended before.
     pub(crate) ended_session: u64,
+    /// Those of them with messages.
+    pub(crate) ended_session_data: u64,
     /// Packets dropped, to be asked for later, because too much waited for what was missing.
     pub(crate) put_off: u64,
     /// Requests that the system did not send.
@@ -183,8 +199,10 @@ impl Counters {
             cut: line.read.cut,
             read_errors: line.read.errors,
             downs: ledger.downs(line.line),
+            interface_losses: ledger.interface_losses(line.line),
         };
         let lines = driver.lines().iter().map(line).collect();
+        let (dropped, read) = (driver.answers_dropped(), driver.answers_read());
         let (receiver, sent) = (driver.receiver(), driver.requests_sent());
         let server = |(index, &address): (usize, &SocketAddr)| {
             let stats = receiver.server(ServerId(index as u8)).unwrap_or_default();
@@ -207,7 +225,11 @@ impl Counters {
                 unknown_answers: stats.unknown_peer,
                 foreign_answers: stats.foreign_answers,
                 malformed_answers: stats.malformed_answers,
+                answers_kernel_drops: dropped,
+                answers_cut: read.cut,
+                answers_read_errors: read.errors,
                 ended_session: stats.ended_session,
+                ended_session_data: stats.ended_session_data,
                 put_off: stats.put_off_for_memory + stats.put_off_for_gaps,
                 unsent_requests: sent.dropped(),
             },
@@ -230,6 +252,7 @@ impl Counters {
             less(&mut now.cut, before.cut);
             less(&mut now.read_errors, before.read_errors);
             less(&mut now.downs, before.downs);
+            less(&mut now.interface_losses, before.interface_losses);
         }
         for (now, before) in self.servers.iter_mut().zip(&before.servers) {
             less(&mut now.requests, before.requests);
@@ -241,7 +264,11 @@ impl Counters {
         less(&mut now.unknown_answers, before_it.unknown_answers);
         less(&mut now.foreign_answers, before_it.foreign_answers);
         less(&mut now.malformed_answers, before_it.malformed_answers);
+        less(&mut now.answers_kernel_drops, before_it.answers_kernel_drops);
+        less(&mut now.answers_cut, before_it.answers_cut);
+        less(&mut now.answers_read_errors, before_it.answers_read_errors);
         less(&mut now.ended_session, before_it.ended_session);
+        less(&mut now.ended_session_data, before_it.ended_session_data);
         less(&mut now.put_off, before_it.put_off);
         less(&mut now.unsent_requests, before_it.unsent_requests);
         less(&mut self.requests, before.requests);
@@ -261,7 +288,15 @@ impl Received {
         before: &Counters,
     ) -> Self {
         let now = now.since(before);
-        let missing_ranges = tally.map(Tally::missing).unwrap_or_default();
+        // While it goes on, what is printed does not grow with the losses.
+        let listed = |ranges: Ranges| match end {
+            End::Running => ranges.first_few(),
+            _ => (ranges, 0),
+        };
+        let (lost_ranges, lost_ranges_left_out) =
+            listed(tally.map(|tally| tally.lost.clone()).unwrap_or_default());
+        let (missing_ranges, missing_ranges_left_out) =
+            listed(tally.map(Tally::missing).unwrap_or_default());
         let repair_micros = tally.and_then(|tally| repair_time(&tally.repair_time));
         let reasons = tally.iter().flat_map(|tally| &tally.lost_by);
         let count = |of: fn(&Tally) -> u64| tally.map_or(0, of);
@@ -271,10 +306,13 @@ impl Received {
             next_sequence: count(|tally| tally.next),
             delivered: count(|tally| tally.delivered),
             lost: count(|tally| tally.lost.messages()),
-            lost_ranges: tally.map(|tally| tally.lost.clone()).unwrap_or_default(),
+            lost_ranges,
+            lost_ranges_left_out,
             lost_reasons: reasons.map(|(reason, lost)| (reason.to_string(), *lost)).collect(),
             claims_withdrawn: count(|tally| tally.claims_withdrawn),
             missing_ranges,
+            missing_ranges_left_out,
+            stalls: count(|tally| tally.stalls),
             regressions: count(|tally| tally.regressions),
             contradictions: count(|tally| tally.contradictions),
             gaps: count(|tally| tally.gaps),
@@ -299,14 +337,15 @@ impl Received {
         if self.lost > 0 {
             complaints.push(format!(
                 "lost: {} messages of session {session}: {}",
-                self.lost, self.lost_ranges
+                self.lost,
+                self.lost_ranges.brief()
             ));
         }
         if !self.missing_ranges.is_empty() {
             complaints.push(format!(
                 "missing: {} messages of session {session}: {}",
                 self.missing_ranges.messages(),
-                self.missing_ranges
+                self.missing_ranges.brief()
             ));
         }
         if self.regressions > 0 {
@@ -383,6 +422,13 @@ impl Received {
                 format!("a sender started over {}", plural(self.regressions, "time")),
             );
         }
+        if self.stalls > 0 {
+            let ranges = plural(self.stalls, "range");
+            table.row(
+                "stalled",
+                format!("{ranges} that too few packets spoke of, while all lines were silent"),
+            );
+        }
         if self.claims_withdrawn > 0 {
             let claims = plural(self.claims_withdrawn, "claim");
             table.row(
@@ -397,11 +443,16 @@ impl Received {
             );
         }
         let Unwanted { unknown_answers, foreign_answers, malformed_answers, .. } = self.unwanted;
-        let Unwanted { put_off, unsent_requests, .. } = self.unwanted;
+        let Unwanted { answers_kernel_drops, answers_cut, answers_read_errors, .. } = self.unwanted;
+        let Unwanted { ended_session_data, put_off, unsent_requests, .. } = self.unwanted;
         for (count, what, words) in [
             (unknown_answers, "answer", "from addresses that --requests does not name"),
             (foreign_answers, "answer", "of other sessions"),
             (malformed_answers, "answer", "malformed"),
+            (answers_kernel_drops, "datagram", "dropped by the kernel where answers come in"),
+            (answers_cut, "datagram", "longer than UDP allows where answers come in"),
+            (answers_read_errors, "read", "of answers failed"),
+            (ended_session_data, "packet", "with messages of sessions that ended before"),
             (
                 put_off,
                 "packet",
@@ -451,6 +502,7 @@ impl ReceivedLine {
             (self.cut, "longer than UDP allows"),
             (self.read_errors, "failed reads"),
             (self.downs, "times down"),
+            (self.interface_losses, "times without its interface"),
         ] {
             if count > 0 {
                 words.push_str(&format!(", {count} {what}"));

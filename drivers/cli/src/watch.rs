@@ -4,14 +4,15 @@
 //!
 //! Whoever runs the loop lets it look after every turn. What is counted is in the summary too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gapless_core::receiver::{LineId, Receiver, ServerId};
 use gapless_core::{Machine, Session};
-use gapless_mio::{LineReport, ReceiverDriver};
+use gapless_mio::{LineReport, ReceiverDriver, SendFailure};
 
 use crate::journal::Recordable;
 use crate::progress::Progress;
@@ -28,6 +29,8 @@ const REMIND_EVERY: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_secs(3);
 /// How long a session may be awaited without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Of how many other sessions it is remembered that they were named.
+const NAMED: usize = 64;
 
 /// The driver that is watched.
 type Driver = ReceiverDriver<Recordable<Receiver>>;
@@ -48,6 +51,9 @@ enum Kind {
     UnknownPeer,
     ForeignAnswers,
     MalformedAnswers,
+    AnswerDrops,
+    AnswersCut,
+    AnswersUnread,
     Unsent,
     PutOff,
     Withdrawn,
@@ -67,6 +73,8 @@ pub(crate) struct Watch {
     servers: Vec<Server>,
     lines: BTreeMap<LineId, Line>,
     said: BTreeMap<Kind, Said>,
+    /// Other sessions that were named.
+    named: BTreeSet<Session>,
     looked: Instant,
     /// Since when there is no session, and whether that was said.
     waiting: Option<(Instant, bool)>,
@@ -99,6 +107,7 @@ impl Watch {
             servers: servers.iter().map(server).collect(),
             lines: BTreeMap::new(),
             said: BTreeMap::new(),
+            named: BTreeSet::new(),
             looked: now,
             waiting: Some((now, false)),
             came: None,
@@ -291,17 +300,24 @@ impl Watch {
     /// What comes that nobody asked for, and what is asked in vain.
     fn look_at_strangers(
         &mut self,
-        driver: &Driver,
+        driver: &mut Driver,
         lines: &[LineReport],
         say: &mut impl FnMut(String),
     ) {
+        while let Some(failure) = driver.next_send_failure() {
+            say(format!("requests: the system does not take them: {}", reason(failure)));
+        }
+        let (dropped, read) = (driver.answers_dropped(), driver.answers_read());
         let (receiver, sent) = (driver.receiver(), driver.requests_sent());
         let stats = receiver.stats();
         let foreign: u64 = lines.iter().map(|line| line.stats.foreign).sum();
         // Ends of sessions that are over are sent on for a while.
         let foreign = foreign.saturating_sub(stats.ended_session);
         let wanted = self.session;
+        self.hasten(receiver.foreign_sessions().map(|(session, _)| session));
+        let mut named = std::mem::take(&mut self.named);
         self.count(Kind::Foreign, foreign, say, |count| {
+            named.extend(receiver.foreign_sessions().map(|(session, _)| session));
             let wanted = match wanted {
                 Some(session) => format!("; wanted is {}", quoted(session)),
                 None => String::new(),
@@ -309,6 +325,7 @@ impl Watch {
             let which = sessions(receiver.foreign_sessions());
             format!("{} of other sessions: {which}{wanted}", plural(count, "packet"))
         });
+        self.named = named;
         self.count(Kind::Ended, stats.ended_session_data, say, |count| {
             format!(
                 "{} of a session that ended before: late copies, or a sender that started over, which is \
@@ -330,8 +347,20 @@ impl Watch {
         self.count(Kind::MalformedAnswers, stats.malformed_answers, say, |count| {
             plural(count, "malformed answer")
         });
+        self.count(Kind::AnswerDrops, dropped, say, |count| {
+            format!(
+                "answers: {} dropped by the kernel: the buffer was full; see --receive-buffer",
+                plural(count, "datagram")
+            )
+        });
+        self.count(Kind::AnswersCut, read.cut, say, |count| {
+            format!("answers: {} longer than UDP allows", plural(count, "datagram"))
+        });
+        self.count(Kind::AnswersUnread, read.errors, say, |count| {
+            format!("answers: {} failed", plural(count, "read"))
+        });
         self.count(Kind::Unsent, sent.dropped(), say, |count| {
-            format!("{} could not be sent{}", plural(count, "request"), why_unsent(&sent))
+            format!("{} could not be sent", plural(count, "request"))
         });
         self.count(Kind::Withdrawn, stats.claims_withdrawn, say, |count| {
             format!(
@@ -346,6 +375,17 @@ impl Watch {
                 plural(count, "packet")
             )
         });
+    }
+
+    /// Has other sessions told soon if there is one that was not named yet: one that goes on and on keeps
+    /// nobody else from being named.
+    fn hasten(&mut self, mut sessions: impl Iterator<Item = Session>) {
+        if self.named.len() < NAMED
+            && sessions.any(|session| !self.named.contains(&session))
+            && let Some(said) = self.said.get_mut(&Kind::Foreign)
+        {
+            said.pause = SAY_EVERY;
+        }
     }
 
     /// Says how much more there is of a kind, if there is more and it is time to say so.
@@ -409,12 +449,12 @@ fn places(lines: &[LineReport]) -> String {
     lines.iter().map(place).collect::<Vec<_>>().join(", ")
 }
 
-fn why_unsent(sent: &gapless_mio::SendStats) -> &'static str {
-    match (sent.unreachable, sent.too_large, sent.buffer_full) {
-        (1.., _, _) => ": there is no way to the server",
-        (_, 1.., _) => ": too large",
-        (_, _, 1..) => ": the send buffer is full",
-        _ => "",
+/// Why the system does not take packets.
+pub(crate) fn reason(failure: SendFailure) -> String {
+    let error = failure.error();
+    match error.kind() {
+        ErrorKind::WouldBlock => "the send buffer stayed full".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -427,4 +467,36 @@ fn ordinal(number: u64) -> String {
         _ => "th",
     };
     format!("{number}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_new_is_named_soon_beside_one_that_goes_on_and_on() {
+        let [loud, new] = [*b"LOUD      ", *b"NEW       "].map(Session::new);
+        let mut watch = Watch::new(None, &[]);
+        let at = Instant::now().checked_sub(2 * SAY_EVERY).unwrap();
+        watch.said.insert(Kind::Foreign, Said { at, count: 5, pause: REMIND_EVERY });
+        watch.named.insert(loud);
+        let said = |watch: &mut Watch, sessions: &[Session]| {
+            watch.hasten(sessions.iter().copied());
+            let mut said = Vec::new();
+            watch.count(Kind::Foreign, 7, &mut |line| said.push(line), |count| count.to_string());
+            said
+        };
+        assert!(said(&mut watch, &[loud]).is_empty());
+        assert_eq!(said(&mut watch, &[loud, new]), ["2 (7 in all)"]);
+    }
+
+    #[test]
+    fn of_sessions_without_number_only_the_first_hasten_anything() {
+        let mut watch = Watch::new(None, &[]);
+        watch.named.extend((0..NAMED as u8).map(|number| Session::new([number; Session::LEN])));
+        let (at, pause) = (Instant::now(), REMIND_EVERY);
+        watch.said.insert(Kind::Foreign, Said { at, count: 5, pause });
+        watch.hasten([Session::new(*b"NEW       ")].into_iter());
+        assert_eq!(watch.said[&Kind::Foreign].pause, REMIND_EVERY);
+    }
 }

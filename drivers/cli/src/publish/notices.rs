@@ -2,19 +2,20 @@
 //! time, then at most a line a second of each kind, with how much came since. Why the system takes no
 //! packets is said once for each line and reason; the summary has the counts.
 
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
 use gapless_core::publisher::Publisher;
-use gapless_mio::{PublisherDriver, SendFailure};
+use gapless_mio::{InterfaceEvent, PublisherDriver};
 
 use super::published::Unanswered;
+use crate::address;
 use crate::journal::Recordable;
 use crate::progress::Progress;
 use crate::summary::plural;
 use crate::tally::line_name;
 use crate::tap::BadNetwork;
+use crate::watch::reason;
 
 /// How often counters are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -31,19 +32,43 @@ struct Said {
     count: u64,
 }
 
+impl Said {
+    /// How much more there is, if it is time to say so.
+    fn more(&mut self, count: u64) -> Option<u64> {
+        let is_due = self.at.is_none_or(|at| at.elapsed() >= SAY_EVERY);
+        let more = count.checked_sub(self.count).filter(|more| is_due && *more > 0)?;
+        *self = Self { at: Some(Instant::now()), count };
+        Some(more)
+    }
+}
+
 /// Watches a publisher.
 pub(super) struct Notices {
     said: [Said; 4],
+    dropped: Said,
+    /// How often interfaces went away, by line.
+    interface_losses: Vec<u64>,
     looked: Instant,
 }
 
 impl Notices {
     pub(super) fn new() -> Self {
-        Self { said: [Said::default(); 4], looked: Instant::now() }
+        Self {
+            said: [Said::default(); 4],
+            dropped: Said::default(),
+            interface_losses: Vec::new(),
+            looked: Instant::now(),
+        }
     }
 
     /// Says what happened since it looked last.
     pub(super) fn look(&mut self, driver: &mut Driver, progress: &Progress) {
+        while let Some((number, event)) = driver.next_interface_event() {
+            let lines = driver.lines();
+            self.interface_losses.resize(lines.len(), 0);
+            self.interface_losses[number] += u64::from(event == InterfaceEvent::Gone);
+            progress.tell(address::interface_event(number, &lines[number].address, event));
+        }
         while let Some((line, failure)) = driver.next_send_failure() {
             let what = match line {
                 Some(number) => named(driver, number),
@@ -56,6 +81,14 @@ impl Notices {
             return;
         }
         self.looked = Instant::now();
+        let dropped = driver.requests_dropped();
+        if let Some(count) = self.dropped.more(dropped) {
+            let datagrams = plural(count, "datagram");
+            progress.tell(format_args!(
+                "warning: requests: {datagrams} dropped by the kernel: the buffer was full; see \
+                 --receive-buffer"
+            ));
+        }
         let not = Unanswered::new(driver.publisher().retransmitter().stats());
         let kinds = [
             (not.over_address_rate, "one address may not have more a second (--answer-rate)"),
@@ -67,12 +100,16 @@ impl Notices {
             ),
         ];
         for (said, (count, why)) in self.said.iter_mut().zip(kinds) {
-            if count > said.count && said.at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-                let requests = plural(count - said.count, "request");
+            if let Some(more) = said.more(count) {
+                let requests = plural(more, "request");
                 progress.tell(format_args!("warning: {requests} not answered: {why}"));
-                *said = Said { at: Some(self.looked), count };
             }
         }
+    }
+
+    /// How often the interface of a line went away.
+    pub(super) fn interface_losses(&self, line: usize) -> u64 {
+        self.interface_losses.get(line).copied().unwrap_or(0)
     }
 
     /// The lines on which not one packet was sent, and why, in words.
@@ -93,12 +130,4 @@ impl Notices {
 fn named(driver: &Driver, number: usize) -> String {
     let address = driver.lines().get(number).map(|line| line.address.to_string());
     format!("line {} ({})", line_name(number), address.unwrap_or_default())
-}
-
-fn reason(failure: SendFailure) -> String {
-    let error = failure.error();
-    match error.kind() {
-        ErrorKind::WouldBlock => "the send buffer stayed full".to_owned(),
-        _ => error.to_string(),
-    }
 }

@@ -28,6 +28,12 @@ pub(crate) struct Published {
     pub(crate) requests: u64,
     pub(crate) answered_messages: u64,
     pub(crate) answers_dropped: u64,
+    /// Datagrams that the kernel dropped where requests come in.
+    pub(crate) requests_kernel_drops: u64,
+    /// Datagrams there that are longer than UDP allows.
+    pub(crate) requests_cut: u64,
+    /// Reads of requests that failed.
+    pub(crate) requests_read_errors: u64,
     pub(crate) unanswered: Unanswered,
     /// Messages that could not be asked for any more, to keep to `--keep`.
     pub(crate) forgotten_messages: u64,
@@ -72,6 +78,10 @@ pub(crate) struct PublishedLine {
     pub(crate) sent: u64,
     pub(crate) dropped_packets: u64,
     pub(crate) dropped: Ranges,
+    /// How many more there are than are listed while it goes on.
+    pub(crate) dropped_left_out: usize,
+    /// How often its interface went away.
+    pub(crate) interface_losses: u64,
     /// Packets that the system did not take, of all sessions.
     pub(crate) send_failures: u64,
     /// Why it did not.
@@ -88,7 +98,7 @@ pub(crate) struct SendError {
 
 impl PublishedLine {
     /// What a line did with a session, and what it did with all.
-    pub(crate) fn new(book: LineBook, line: &SentLine) -> Self {
+    fn new(book: LineBook, line: &SentLine, interface_losses: u64) -> Self {
         let failures = line.failures.iter().map(|failure| SendError {
             error: failure.error().to_string(),
             packets: failure.datagrams,
@@ -97,6 +107,8 @@ impl PublishedLine {
             sent: book.sent,
             dropped_packets: book.dropped_packets,
             dropped: book.dropped,
+            dropped_left_out: 0,
+            interface_losses,
             send_failures: line.stats.dropped(),
             send_errors: failures.collect(),
         }
@@ -120,6 +132,9 @@ impl PublishedLine {
                 errors.join(", ")
             ));
         }
+        if self.interface_losses > 0 {
+            words.push_str(&format!(", {} times without its interface", self.interface_losses));
+        }
         words
     }
 }
@@ -137,14 +152,15 @@ impl Publication<'_> {
             return Ok(());
         }
         let json = *json;
+        let published = self.published();
         self.progress.suspended(|| {
-            let running = |of| Published { end: End::Running, ..of };
-            self.published().into_iter().map(running).try_for_each(|of| of.print(json))
+            published.into_iter().map(Published::running).try_for_each(|of| of.print(json))
         })
     }
 
     /// What became of each session. Requests and failures of sending are those of all.
-    pub(crate) fn published(&self) -> Vec<Published> {
+    pub(crate) fn published(&mut self) -> Vec<Published> {
+        let (dropped, read) = (self.driver.requests_dropped(), self.driver.requests_read());
         let answered = self.driver.publisher().retransmitter().stats();
         let network = self.driver.tap();
         let lines = self.driver.lines();
@@ -160,11 +176,17 @@ impl Publication<'_> {
                     .lines(*session)
                     .into_iter()
                     .zip(&lines)
-                    .map(|(book, line)| PublishedLine::new(book, line))
+                    .enumerate()
+                    .map(|(number, (book, line))| {
+                        PublishedLine::new(book, line, self.notices.interface_losses(number))
+                    })
                     .collect(),
                 requests: answered.requests,
                 answered_messages: answered.answered_messages,
                 answers_dropped: network.answers_dropped(),
+                requests_kernel_drops: dropped,
+                requests_cut: read.cut,
+                requests_read_errors: read.errors,
                 unanswered: Unanswered::new(answered),
                 forgotten_messages: answered.evicted_messages,
                 end: if self.is_interrupted() { End::Interrupted } else { End::Ended },
@@ -176,6 +198,15 @@ impl Publication<'_> {
 }
 
 impl Published {
+    /// How it stands before the end: what is printed then does not grow with what is dropped.
+    fn running(mut self) -> Self {
+        self.end = End::Running;
+        for line in &mut self.lines {
+            (line.dropped, line.dropped_left_out) = line.dropped.first_few();
+        }
+        self
+    }
+
     /// Prints it, as a table or as JSON.
     ///
     /// # Errors
@@ -219,6 +250,9 @@ impl Published {
             (not.other_session, "of another session"),
             (not.out_of_range, "for messages that were not sent"),
             (not.malformed, "malformed"),
+            (self.requests_kernel_drops, "dropped by the kernel"),
+            (self.requests_cut, "longer than UDP allows"),
+            (self.requests_read_errors, "failed reads"),
         ] {
             if count > 0 {
                 words.push_str(&format!(", {count} {why}"));

@@ -13,6 +13,7 @@ mod program;
 mod publishing;
 mod repair;
 mod reports;
+mod reports_bounds;
 mod sessions;
 mod signals;
 mod sockets;

@@ -220,9 +220,14 @@ fn an_interface_that_goes_away_and_comes_back_is_told_and_used_again() {
     }
     publisher.write(b"after\n");
     publisher.end_input();
-    receiver.wait().assert_code(0);
+    let (received, published) = (receiver.wait(), publisher.wait());
     assert_eq!(files.read("copy.bin"), b"\0\x06before\0\x05after");
-    publisher.wait().assert_code(0);
+    for ended in [received, published] {
+        ended.assert_code(0);
+        let json = ended.json();
+        let losses = json["lines"].as_array().unwrap().iter().map(|line| &line["interface_losses"]);
+        assert!(losses.eq([1, 1].iter()), "{json}");
+    }
 }
 
 /// Asserts that a program says what failed, and what to do.

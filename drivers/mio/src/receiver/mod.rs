@@ -20,7 +20,7 @@ use crate::inbound::{self, Inbound, Role};
 use crate::outbox::Outbox;
 use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, unspecified};
-use crate::stats::{ReadStats, SendStats};
+use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
 use crate::{Address, Error, InterfaceEvent, TICK, Turn};
 
@@ -361,6 +361,17 @@ impl<M: Receiving> ReceiverDriver<M> {
             sum += inbound.stats;
         }
         sum
+    }
+
+    /// Answers that the kernel dropped because the receive buffer was full.
+    pub fn answers_dropped(&mut self) -> u64 {
+        let sockets = self.sockets[..FIRST_LINE].iter_mut().flatten();
+        sockets.map(|inbound| inbound.socket.kernel_drops()).sum()
+    }
+
+    /// A reason for which the system does not take requests, once for each address family and reason.
+    pub fn next_send_failure(&mut self) -> Option<SendFailure> {
+        self.requests.outboxes.iter_mut().find_map(Outbox::next_failure)
     }
 
     /// What was sent to servers.
