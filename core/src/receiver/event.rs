@@ -296,8 +296,10 @@ pub enum Command {
     /// A line brought nothing for `line_timeout`.
     LineDown(LineId),
     /// The sender of a line started over in the same session: it keeps sending numbers far below what it
-    /// sent before, or sends the first messages of the session again with other content. Emitted once an
-    /// episode, before anything is delivered that comes with it; never followed.
+    /// sent before, or sends the first messages of the session again with other content: `believe_after`
+    /// packets, and none of the old feed on that line for `quiet`. Emitted once an episode, before anything
+    /// is delivered that goes past what the line had sent; never followed. Unnoticed is a sender that starts
+    /// over behind fewer packets than `believe_after` and reaches just their last number with as few.
     SequenceRegressed {
         /// The line.
         line: LineId,

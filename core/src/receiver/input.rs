@@ -3,6 +3,7 @@
 use super::event::{Batch, LineId, Origin, ServerId, Source};
 use super::gaps::Filler;
 use super::ingest::{BLOCKS_AT, Incoming, ingest};
+use super::line::Content;
 use super::store::Payload;
 use super::{AcceptAnswers, Contradiction, Delivery, Direct, Receiver, line};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
@@ -163,7 +164,10 @@ impl Receiver {
             self.vote_jump(index, arrival, id, header, last, payload);
             return None;
         }
-        let regressed = self.note_content(index, id, &packet, last);
+        let content = self.note_content(index, id, &packet, last);
+        if content == Content::Suspect {
+            return None;
+        }
         self.note_line(index, id, header, last);
         if header.kind() != Kind::Data {
             self.note_edge(index, header, last);
@@ -180,21 +184,30 @@ impl Receiver {
             by: Filler::Line,
         };
         // A regression is told before what comes with it is delivered.
-        let (fresh, direct) = self.take_in(index, &incoming, payload, drained && !regressed);
+        let (fresh, direct) =
+            self.take_in(index, &incoming, payload, drained && content == Content::Plain);
         self.count_line(index, id, &incoming, fresh);
         direct
     }
 
-    /// Compares what a packet brings with what the session began with; returns whether its sender started
-    /// over.
-    fn note_content(&mut self, index: usize, id: LineId, packet: &Packet<'_>, last: u64) -> bool {
+    /// Compares what a packet brings with what the session began with: its sender may have started over.
+    fn note_content(
+        &mut self,
+        index: usize,
+        id: LineId,
+        packet: &Packet<'_>,
+        last: u64,
+    ) -> Content {
         let first = packet.header().sequence;
         let opening = &self.spaces[index].opening;
         let contradicts = packet.header().kind() == Kind::Data
             && first <= opening.last()
             && opening.contradicts(packet.messages());
-        let enough = self.config.believe_after;
-        index == 0 && self.lines.note_content(id, (first, last), contradicts, enough)
+        if index > 0 {
+            return Content::Plain;
+        }
+        let evidence = (self.config.believe_after, self.config.quiet);
+        self.lines.note_content(self.now, id, (first, last), contradicts, evidence)
     }
 
     /// What a packet says about its line and the edge of the feed.

@@ -36,8 +36,34 @@ pub(super) struct Line {
     below_at: u64,
     /// A regression waits to be told, or was.
     regression: Regression,
-    /// Its content contradicts what came before: the number that would follow, and packets so far.
-    contradiction: Option<(u64, u8)>,
+    /// Its content contradicts what came before.
+    contradiction: Option<Contradiction>,
+}
+
+/// A feed of other content in the same session, until it is known for a regression, or refuted by the old
+/// feed that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Contradiction {
+    /// When its first packet came.
+    since: Instant,
+    /// The highest number of the line then.
+    highest: u64,
+    /// The number that would follow.
+    next: u64,
+    /// Its packets so far.
+    packets: u8,
+}
+
+/// A packet as it concerns a sender that may have started over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Content {
+    /// It may be taken.
+    Plain,
+    /// It comes with a regression that is to be emitted first.
+    Regressed,
+    /// It belongs to a feed of other content that goes past all that the line had sent: it is dropped until
+    /// one of the two is refuted.
+    Suspect,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +86,7 @@ impl Line {
                 malformed: 0,
                 trailing: 0,
                 foreign: 0,
+                contradicting: 0,
                 lag: Duration::ZERO,
                 max_lag: Duration::ZERO,
             },
@@ -111,24 +138,44 @@ impl Line {
     }
 
     /// Takes note of a packet that speaks of `first..=last`, and whether its content contradicts what came
-    /// before. `enough` such packets, with those that go on behind them, make a regression; so does one
-    /// that gets past everything that the line had sent.
-    fn note_content(&mut self, (first, last): (u64, u64), contradicts: bool, enough: u8) {
-        let before = self.contradiction.take();
-        let goes_on = |next| first == next || (first > next && last < self.high);
-        let packets = match before {
-            _ if self.regression != Regression::None => return,
-            _ if contradicts && first <= self.high => before.map_or(0, |(_, packets)| packets),
-            Some((next, packets)) if goes_on(next) => packets,
-            _ => return,
-        };
-        let packets = packets.saturating_add(1);
-        if packets < enough && last <= self.high {
-            self.contradiction = Some((last.saturating_add(1), packets));
-        } else {
-            let seen = first.min(self.high);
-            self.regression = Regression::ToTell { highest: self.high, seen };
+    /// before. A regression takes `enough` packets that contradict or go on behind those that do, and no
+    /// packet of the old feed for `quiet` after the first of them.
+    fn note_content(
+        &mut self,
+        now: Instant,
+        (first, last): (u64, u64),
+        contradicts: bool,
+        (enough, quiet): (u8, Duration),
+    ) -> Content {
+        if self.regression != Regression::None {
+            return Content::Plain;
         }
+        let begun = Contradiction { since: now, highest: self.high, next: last, packets: 0 };
+        let mut of = match self.contradiction.take() {
+            before if contradicts && first <= self.high => before.unwrap_or(begun),
+            None => return Content::Plain,
+            Some(of) => {
+                // A few forged packets do not make theirs what the old feed sends next.
+                let is_old = first == of.highest.saturating_add(1) && of.packets < enough;
+                let is_next = first == of.next && !is_old;
+                let skips = first > of.next && last <= of.highest;
+                if !is_next && !skips {
+                    let refutes = first > of.highest || last > of.highest;
+                    self.contradiction = Some(of).filter(|_| !refutes);
+                    return Content::Plain;
+                }
+                of
+            }
+        };
+        of.packets = of.packets.saturating_add(1);
+        of.next = last.saturating_add(1);
+        if of.packets >= enough && now.since(of.since) >= quiet {
+            let seen = first.min(of.highest);
+            self.regression = Regression::ToTell { highest: of.highest, seen };
+            return Content::Regressed;
+        }
+        self.contradiction = Some(of);
+        if last > of.highest { Content::Suspect } else { Content::Plain }
     }
 
     /// The regression to tell, once: the highest number there was, and the one seen now.
@@ -295,21 +342,23 @@ impl Lines {
         }
     }
 
-    /// [`Line::note_content`]; returns whether the line has a regression to tell.
+    /// [`Line::note_content`] of a line.
     pub(super) fn note_content(
         &mut self,
+        now: Instant,
         id: LineId,
         numbers: (u64, u64),
         contradicts: bool,
-        enough: u8,
-    ) -> bool {
+        evidence: (u8, Duration),
+    ) -> Content {
         let suspected = contradicts || self.contradicting & bit(id) != 0;
-        let Some(line) = self.get_mut(id).filter(|_| suspected) else { return false };
-        line.note_content(numbers, contradicts, enough);
-        let (contradicting, regressed) = (line.contradiction.is_some(), line.has_regression());
+        let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
+        let content = line.note_content(now, numbers, contradicts, evidence);
+        let contradicting = line.contradiction.is_some();
+        line.stats.contradicting += u64::from(content == Content::Suspect);
         self.contradicting &= !bit(id);
         self.contradicting |= bit(id) * u32::from(contradicting);
-        regressed
+        content
     }
 
     /// Takes lines down that were silent for `timeout`.

@@ -82,6 +82,9 @@ pub struct LineStats {
     pub trailing: u64,
     /// Packets of other sessions: dropped.
     pub foreign: u64,
+    /// Packets that go past all that the line had sent behind a first message of other content: dropped,
+    /// until a sender that started over is told from forged packets.
+    pub contradicting: u64,
     /// How long it is behind the line that brings a message first: smoothed.
     pub lag: Duration,
     /// The longest that it was behind.

@@ -29,28 +29,33 @@ fn is_regression(command: &Command) -> bool {
 }
 
 #[test]
-fn a_sender_that_starts_over_with_other_content_is_told_at_the_third_packet() {
+fn a_sender_that_starts_over_with_other_content_is_told_when_its_old_feed_was_quiet() {
     let mut bench = fed(1_000);
-    bench.line(2, A, other(1, 5));
-    bench.line(2, A, other(6, 10));
-    assert_eq!(bench.told(is_regression), 0);
-    bench.line(2, A, other(11, 15));
-    let regressed = Command::SequenceRegressed { line: A, session: S, highest: 1_000, seen: 11 };
-    assert_eq!(bench.told.last(), Some(&regressed));
-    for first in (16..1_000).step_by(5) {
-        bench.line(3, A, other(first, first + 4));
+    for first in (1..=40).step_by(5) {
+        bench.line(2, A, other(first, first + 4));
     }
-    bench.line(3, A, data(1_001, 1_005));
+    assert_eq!(bench.told(is_regression), 0);
+    bench.line(52, A, other(41, 45));
+    let regressed = Command::SequenceRegressed { line: A, session: S, highest: 1_000, seen: 41 };
+    assert_eq!(bench.told.last(), Some(&regressed));
+    for first in (46..1_000).step_by(5) {
+        bench.line(53, A, other(first, first + 4));
+    }
+    bench.line(53, A, data(1_001, 1_005));
     assert_eq!(bench.told(is_regression), 1, "once an episode");
     assert_eq!(bench.delivered, numbers(&[(1, 1_005)]));
 }
 
 #[test]
-fn a_sender_that_starts_over_is_told_before_anything_else_of_it_is_delivered() {
+fn nothing_of_a_sender_that_starts_over_is_delivered_before_that_is_told() {
     for borrowed in [true, false] {
         let mut bench = fed(10);
-        bench.line(2, A, other(1, 6));
-        let (now, source, bytes) = (at(3), Source::Line(A), other(7, 12));
+        for first in (1..=61).step_by(6) {
+            bench.line(2, A, other(first, first + 5));
+        }
+        assert_eq!(bench.delivered, numbers(&[(1, 10)]));
+        assert_eq!(bench.receiver.line(A).unwrap().contradicting, 10);
+        let (now, source, bytes) = (at(52), Source::Line(A), other(67, 72));
         if borrowed {
             assert_eq!(bench.receiver.receive(now, source, &bytes), None);
         } else {
@@ -60,19 +65,41 @@ fn a_sender_that_starts_over_is_told_before_anything_else_of_it_is_delivered() {
         }
         let first = bench.receiver.poll_command();
         assert!(first.as_ref().is_some_and(is_regression), "{first:?}");
-        let second = bench.receiver.poll_command();
-        assert!(
-            matches!(second, Some(Command::Batch(ref batch)) if batch.first == 11),
-            "{second:?}"
-        );
     }
 }
 
 #[test]
-fn one_packet_that_goes_past_all_that_was_sent_is_enough() {
+fn one_packet_that_goes_past_all_that_was_sent_is_neither_delivered_nor_enough() {
     let mut bench = fed(3);
     assert_eq!(bench.receiver.receive(at(3), Source::Line(A), &other(1, 9)), None);
-    assert!(bench.receiver.poll_command().as_ref().is_some_and(is_regression));
+    bench.drain();
+    bench.line(60, A, bare(S, 10, HEARTBEAT));
+    assert_eq!(bench.told(is_regression), 0);
+    bench.line(1_060, A, bare(S, 10, HEARTBEAT));
+    assert_eq!(bench.told(is_regression), 1);
+    assert_eq!(bench.delivered, numbers(&[(1, 3)]));
+}
+
+#[test]
+fn forged_packets_of_other_content_end_no_feed_that_goes_on() {
+    // One that goes past the end, one that ends just there, and bursts.
+    let forged: [&[(u64, u64)]; 4] = [
+        &[(1, 5_000)],
+        &[(1, 100)],
+        &[(1, 1), (2, 2), (3, 3), (4, 4)],
+        &[(1, 200), (1, 200), (1, 200), (201, 300)],
+    ];
+    for packets in forged {
+        let mut bench = fed(100);
+        for &(first, last) in packets {
+            bench.line(2, A, other(first, last));
+        }
+        for number in 101..400 {
+            bench.line(number, A, data(number, number));
+        }
+        assert_eq!(bench.told(is_regression), 0, "{packets:?}");
+        assert_eq!(bench.delivered, numbers(&[(1, 399)]), "{packets:?}");
+    }
 }
 
 #[test]
@@ -81,7 +108,9 @@ fn a_sender_that_starts_over_early_is_told_once() {
     for number in 1..=5 {
         bench.line(2, A, other(number, number));
     }
-    bench.line(2, A, data(6, 6));
+    for now in [60, 70] {
+        bench.line(now, A, bare(S, 6, HEARTBEAT));
+    }
     assert_eq!(bench.told(is_regression), 1);
 }
 
