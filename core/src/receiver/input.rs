@@ -4,6 +4,8 @@ use super::event::{Batch, LineId, Origin, ServerId, Source};
 use super::gaps::Filler;
 use super::ingest::{BLOCKS_AT, Incoming, ingest};
 use super::line::Content;
+use super::opening::Agreement;
+use super::space::Space;
 use super::store::Payload;
 use super::{AcceptAnswers, Contradiction, Delivery, Direct, Receiver, line};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
@@ -52,7 +54,7 @@ impl Receiver {
             line.stats.packets += 1;
             line.stats.messages_first += u64::from(header.count);
             line.stats.trailing += u64::from(len < blocks.len());
-            line.reach(self.now, last, self.config.quiet);
+            line.reach(self.now, last, last, self.config.quiet);
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
@@ -76,7 +78,7 @@ impl Receiver {
         line.heard = self.now;
         line.stats.packets += 1;
         line.stats.duplicates += u64::from(header.count);
-        line.reach(self.now, last, self.config.quiet);
+        line.reach(self.now, last, space.settled, self.config.quiet);
         if line.has_regression() {
             self.undrained = true;
             self.calm = false;
@@ -199,15 +201,15 @@ impl Receiver {
         last: u64,
     ) -> Content {
         let first = packet.header().sequence;
-        let opening = &self.spaces[index].opening;
-        let contradicts = packet.header().kind() == Kind::Data
-            && first <= opening.last()
-            && opening.contradicts(packet.messages());
+        let Space { opening, settled, .. } = &self.spaces[index];
+        let is_opening = packet.header().kind() == Kind::Data && first <= opening.last();
         if index > 0 {
             return Content::Plain;
         }
+        let agreement =
+            if is_opening { opening.compare(packet.messages()) } else { Agreement::Unknown };
         let evidence = (self.config.believe_after, self.config.quiet);
-        self.lines.note_content(self.now, id, (first, last), contradicts, evidence)
+        self.lines.note_content(self.now, id, (first, last), *settled, agreement, evidence)
     }
 
     /// What a packet says about its line and the edge of the feed.
@@ -248,14 +250,14 @@ impl Receiver {
         if index == 0 && alive {
             self.disturb_newcomer();
         }
-        let quiet = self.config.quiet;
+        let (settled, quiet) = (self.spaces[0].settled, self.config.quiet);
         if was_clean && !in_order && index == 0 {
             self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
         }
         if let Some(line) = self.lines.get_mut(id)
             && index == 0
         {
-            line.reach(self.now, last, quiet);
+            line.reach(self.now, last, settled, quiet);
             line.push_mark(last, usize::from(self.config.reorder_packets));
         }
         self.note_passed(index);
@@ -295,11 +297,12 @@ impl Receiver {
     ) -> (u64, Direct) {
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
-        if packet.first <= self.spaces[index].opening.last() {
+        let opening = &self.spaces[index].opening;
+        let begun = (packet.first <= opening.last()).then(|| {
             let blocks = payload.bytes().get(packet.offset..).unwrap_or_default();
             let count = (packet.last - packet.base + 1) as u16;
-            self.spaces[index].opening.keep(Messages::new(packet.base, count, blocks));
-        }
+            opening.with(packet.first, Messages::new(packet.base, count, blocks))
+        });
         let space = &mut self.spaces[index];
         space.proved = space.proved().max(packet.last);
         // What is to be told first would otherwise come behind what is returned at once.
@@ -309,6 +312,9 @@ impl Receiver {
         let missing_before = spaces[index].gaps.missing().len();
         let passes = (delivers, direct);
         let ingested = ingest(spaces, index, store, stats, *now, config, packet, payload, passes);
+        if let Some(begun) = begun.filter(|_| ingested.fresh > 0) {
+            spaces[index].opening = begun;
+        }
         let space = &spaces[index];
         stats.blocks_allocated = store.blocks_allocated();
         stats.copied_packets = store.copied();

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::event::LineId;
+use super::opening::Agreement;
 use super::stats::LineStats;
 use crate::time::earliest;
 use crate::{Duration, Instant};
@@ -13,6 +14,8 @@ pub(super) const MAX_REORDER: usize = 64;
 const SAMPLE_EVERY: Duration = Duration::from_millis(1);
 /// So many packets in a row below what a line had sent make a regression.
 const REGRESSION: u16 = 16;
+/// So many messages may be lost between packets of other content that go on behind each other.
+const SKIPPED: u64 = 256;
 
 /// One copy of the feed.
 #[derive(Debug)]
@@ -30,23 +33,25 @@ pub(super) struct Line {
     /// The highest number after each of its last packets since a gap opened; a ring.
     marks: [u64; MAX_REORDER],
     mark: usize,
-    /// Packets in a row below `high`, since when, and the last one's number.
+    /// Packets in a row below `high` that brought nothing new, since when, the last one's number, and what
+    /// was settled all the while.
     below: u16,
     below_since: Instant,
     below_at: u64,
+    below_settled: u64,
     /// A regression waits to be told, or was.
     regression: Regression,
     /// Its content contradicts what came before.
-    contradiction: Option<Contradiction>,
+    other_content: Option<OtherContent>,
 }
 
 /// A feed of other content in the same session, until it is known for a regression, or refuted by the old
 /// feed that goes on.
 #[derive(Clone, Copy, Debug)]
-struct Contradiction {
+struct OtherContent {
     /// When its first packet came.
     since: Instant,
-    /// The highest number of the line then.
+    /// What the old feed had come to then: everything up to here was settled.
     highest: u64,
     /// The number that would follow.
     next: u64,
@@ -99,8 +104,9 @@ impl Line {
             below: 0,
             below_since: Instant::ZERO,
             below_at: 0,
+            below_settled: 0,
             regression: Regression::None,
-            contradiction: None,
+            other_content: None,
         }
     }
 
@@ -110,9 +116,10 @@ impl Line {
         LineStats { lag, max_lag, ..self.stats }
     }
 
-    /// Notes how far a packet says that the feed got; told again after `quiet` of going back.
+    /// Notes how far a packet says that the feed got, everything up to `settled` being there before it. A
+    /// regression takes many packets in a row that lie below, over `quiet`, while nobody brings anything new.
     #[inline]
-    pub(super) fn reach(&mut self, now: Instant, last: u64, quiet: Duration) {
+    pub(super) fn reach(&mut self, now: Instant, last: u64, settled: u64, quiet: Duration) {
         if last >= self.high {
             self.high = last;
             self.below = 0;
@@ -120,14 +127,21 @@ impl Line {
                 self.regression = Regression::None;
             }
         } else {
-            self.fall_back(now, last, quiet);
+            self.fall_back(now, last, settled, quiet);
         }
     }
 
     #[cold]
-    fn fall_back(&mut self, now: Instant, last: u64, quiet: Duration) {
-        if self.below == 0 {
+    fn fall_back(&mut self, now: Instant, last: u64, settled: u64, quiet: Duration) {
+        // One forged number ahead makes no regression of a feed that goes on below it.
+        if last >= settled {
+            self.below = 0;
+            return;
+        }
+        if self.below == 0 || self.below_settled != settled {
+            self.below = 0;
             self.below_since = now;
+            self.below_settled = settled;
         }
         self.below = self.below.saturating_add(1);
         self.below_at = last;
@@ -137,31 +151,38 @@ impl Line {
         }
     }
 
-    /// Takes note of a packet that speaks of `first..=last`, and whether its content contradicts what came
-    /// before. A regression takes `enough` packets that contradict or go on behind those that do, and no
-    /// packet of the old feed for `quiet` after the first of them.
+    /// Takes note of a packet of the numbers `first..=last`, where everything up to `settled` is there. A
+    /// regression takes `enough` packets that have other content or go on behind those that do, and no packet
+    /// of the old feed for `quiet` after the first of them.
     fn note_content(
         &mut self,
         now: Instant,
         (first, last): (u64, u64),
-        contradicts: bool,
+        settled: u64,
+        agreement: Agreement,
         (enough, quiet): (u8, Duration),
     ) -> Content {
         if self.regression != Regression::None {
             return Content::Plain;
         }
-        let begun = Contradiction { since: now, highest: self.high, next: last, packets: 0 };
-        let mut of = match self.contradiction.take() {
-            before if contradicts && first <= self.high => before.unwrap_or(begun),
-            None => return Content::Plain,
-            Some(of) => {
+        let begun = OtherContent { since: now, highest: settled, next: last, packets: 0 };
+        let mut of = match (self.other_content.take(), agreement) {
+            (before, Agreement::Contradicts) if first <= settled => before.unwrap_or(begun),
+            (None, _) => return Content::Plain,
+            // Feeds of other content may have messages alike.
+            (Some(mut of), Agreement::Agrees) if last <= of.highest => {
+                of.next = if first == of.next { last.saturating_add(1) } else { of.next };
+                self.other_content = Some(of);
+                return Content::Plain;
+            }
+            (Some(of), _) => {
                 // A few forged packets do not make theirs what the old feed sends next.
                 let is_old = first == of.highest.saturating_add(1) && of.packets < enough;
-                let is_next = first == of.next && !is_old;
-                let skips = first > of.next && last <= of.highest;
-                if !is_next && !skips {
+                let goes_on = first == of.next && !is_old;
+                let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
+                if !goes_on && !skips {
                     let refutes = first > of.highest || last > of.highest;
-                    self.contradiction = Some(of).filter(|_| !refutes);
+                    self.other_content = Some(of).filter(|_| !refutes);
                     return Content::Plain;
                 }
                 of
@@ -170,11 +191,11 @@ impl Line {
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         if of.packets >= enough && now.since(of.since) >= quiet {
-            let seen = first.min(of.highest);
-            self.regression = Regression::ToTell { highest: of.highest, seen };
+            let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
+            self.regression = Regression::ToTell { highest, seen };
             return Content::Regressed;
         }
-        self.contradiction = Some(of);
+        self.other_content = Some(of);
         if last > of.highest { Content::Suspect } else { Content::Plain }
     }
 
@@ -195,7 +216,7 @@ impl Line {
         self.high = 0;
         self.below = 0;
         self.regression = Regression::None;
-        self.contradiction = None;
+        self.other_content = None;
         self.marks = [0; MAX_REORDER];
     }
 
@@ -348,13 +369,14 @@ impl Lines {
         now: Instant,
         id: LineId,
         numbers: (u64, u64),
-        contradicts: bool,
+        settled: u64,
+        agreement: Agreement,
         evidence: (u8, Duration),
     ) -> Content {
-        let suspected = contradicts || self.contradicting & bit(id) != 0;
+        let suspected = agreement == Agreement::Contradicts || self.contradicting & bit(id) != 0;
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
-        let content = line.note_content(now, numbers, contradicts, evidence);
-        let contradicting = line.contradiction.is_some();
+        let content = line.note_content(now, numbers, settled, agreement, evidence);
+        let contradicting = line.other_content.is_some();
         line.stats.contradicting += u64::from(content == Content::Suspect);
         self.contradicting &= !bit(id);
         self.contradicting |= bit(id) * u32::from(contradicting);
@@ -370,10 +392,12 @@ impl Lines {
         for (id, line) in self.iter_mut() {
             if line.stats.up && line.heard + timeout <= now {
                 line.stats.up = false;
+                line.other_content = None;
                 down |= bit(id);
             }
         }
         self.up &= !down;
+        self.contradicting &= !down;
         self.awaited &= !down;
         self.tell_down |= down;
         self.tell_up &= !down;
@@ -529,12 +553,12 @@ mod tests {
         let mut lines = two_lines();
         let line = lines.get_mut(A).unwrap();
         let quiet = Duration::from_millis(50);
-        line.reach(Instant::ZERO, 1000, quiet);
+        line.reach(Instant::ZERO, 1000, 0, quiet);
         for n in 1..40 {
-            line.reach(Instant::from_millis(10 * n), n, quiet);
+            line.reach(Instant::from_millis(10 * n), n, 1000, quiet);
         }
         assert_eq!(line.take_regression(), Some((1000, 16)));
-        line.reach(Instant::from_millis(900), 50, quiet);
+        line.reach(Instant::from_millis(900), 50, 1000, quiet);
         assert_eq!(line.take_regression(), None);
     }
 
@@ -543,8 +567,8 @@ mod tests {
         let mut lines = two_lines();
         let line = lines.get_mut(A).unwrap();
         for n in 1..1000 {
-            line.reach(Instant::from_millis(10 * n), 100 + n, Duration::from_millis(50));
-            line.reach(Instant::from_millis(10 * n), n, Duration::from_millis(50));
+            line.reach(Instant::from_millis(10 * n), 100 + n, 100 + n, Duration::from_millis(50));
+            line.reach(Instant::from_millis(10 * n), n, 100 + n, Duration::from_millis(50));
         }
         assert_eq!(line.take_regression(), None);
     }

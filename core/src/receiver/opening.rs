@@ -8,8 +8,19 @@ use crate::wire::mold::Messages;
 /// Messages of which a digest is kept.
 const KEPT: usize = 64;
 
+/// How messages compare with those of their numbers that came before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Agreement {
+    /// One has other content.
+    Contradicts,
+    /// Those that are known are the same.
+    Agrees,
+    /// None is known.
+    Unknown,
+}
+
 /// Digests of a session's first messages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opening {
     /// The first number that is wanted.
     first: u64,
@@ -28,20 +39,29 @@ impl Opening {
         self.first.saturating_add(KEPT as u64 - 1)
     }
 
-    /// Keeps the digests of messages that did not come before.
-    pub(super) fn keep(&mut self, messages: Messages<'_>) {
-        for (index, digest) in self.digests_of(messages) {
-            if let Some(kept) = self.digests.get_mut(index).filter(|kept| **kept == 0) {
+    /// With the digests of messages from `first` that did not come before.
+    pub(super) fn with(&self, first: u64, messages: Messages<'_>) -> Self {
+        let mut opening = self.clone();
+        let skipped = first.saturating_sub(self.first).min(KEPT as u64) as usize;
+        for (index, digest) in self.digests_of(messages).filter(|(index, _)| *index >= skipped) {
+            if let Some(kept) = opening.digests.get_mut(index).filter(|kept| **kept == 0) {
                 *kept = digest;
             }
         }
+        opening
     }
 
-    /// Whether one of these messages came before with other content.
-    pub(super) fn contradicts(&self, messages: Messages<'_>) -> bool {
-        self.digests_of(messages).any(|(index, digest)| {
-            self.digests.get(index).is_some_and(|kept| *kept != 0 && *kept != digest)
-        })
+    /// Compares messages with what came before.
+    pub(super) fn compare(&self, messages: Messages<'_>) -> Agreement {
+        let mut agreement = Agreement::Unknown;
+        for (index, digest) in self.digests_of(messages) {
+            match self.digests.get(index) {
+                None | Some(0) => {}
+                Some(kept) if *kept != digest => return Agreement::Contradicts,
+                Some(_) => agreement = Agreement::Agrees,
+            }
+        }
+        agreement
     }
 
     /// Digests of those messages that lie within it, by their places.
@@ -75,37 +95,46 @@ mod tests {
     }
 
     fn opening() -> Opening {
-        let mut opening = Opening::new(10);
-        opening.keep(Messages::new(10, 3, &blocks(b"old", 3)));
-        opening
+        Opening::new(10).with(10, Messages::new(10, 3, &blocks(b"old", 3)))
     }
 
     #[test]
     fn other_content_under_a_number_that_came_is_seen() {
-        assert!(opening().contradicts(Messages::new(12, 1, &blocks(b"new", 1))));
-        assert!(opening().contradicts(Messages::new(1, 20, &blocks(b"new", 20))));
+        assert_eq!(
+            opening().compare(Messages::new(12, 1, &blocks(b"new", 1))),
+            Agreement::Contradicts
+        );
+        assert_eq!(
+            opening().compare(Messages::new(1, 20, &blocks(b"new", 20))),
+            Agreement::Contradicts
+        );
     }
 
     #[test]
     fn the_same_content_and_numbers_that_did_not_come_contradict_nothing() {
-        assert!(!opening().contradicts(Messages::new(10, 3, &blocks(b"old", 3))));
-        assert!(!opening().contradicts(Messages::new(13, 5, &blocks(b"new", 5))));
-        assert!(!opening().contradicts(Messages::new(1, 9, &blocks(b"new", 9))));
+        assert_eq!(opening().compare(Messages::new(10, 3, &blocks(b"old", 3))), Agreement::Agrees);
+        assert_eq!(opening().compare(Messages::new(13, 5, &blocks(b"new", 5))), Agreement::Unknown);
+        assert_eq!(opening().compare(Messages::new(1, 9, &blocks(b"new", 9))), Agreement::Unknown);
         let far = Opening::new(u64::MAX);
-        assert!(!far.contradicts(Messages::new(u64::MAX, 1, &blocks(b"new", 1))));
+        assert_eq!(far.compare(Messages::new(u64::MAX, 1, &blocks(b"new", 1))), Agreement::Unknown);
     }
 
     #[test]
     fn the_first_content_stays() {
-        let mut opening = opening();
-        opening.keep(Messages::new(10, 1, &blocks(b"new", 1)));
-        assert!(!opening.contradicts(Messages::new(10, 1, &blocks(b"old", 1))));
+        let opening = opening().with(10, Messages::new(10, 1, &blocks(b"new", 1)));
+        assert_eq!(opening.compare(Messages::new(10, 1, &blocks(b"old", 1))), Agreement::Agrees);
+    }
+
+    #[test]
+    fn messages_that_were_not_taken_leave_no_digest() {
+        let opening = Opening::new(1).with(3, Messages::new(1, 4, &blocks(b"old", 4)));
+        assert_eq!(opening.compare(Messages::new(1, 2, &blocks(b"new", 2))), Agreement::Unknown);
+        assert_eq!(opening.compare(Messages::new(3, 1, &blocks(b"old", 1))), Agreement::Agrees);
     }
 
     #[test]
     fn an_empty_message_has_a_digest_too() {
-        let mut opening = Opening::new(1);
-        opening.keep(Messages::new(1, 1, &blocks(b"", 1)));
-        assert!(opening.contradicts(Messages::new(1, 1, &blocks(b"x", 1))));
+        let opening = Opening::new(1).with(1, Messages::new(1, 1, &blocks(b"", 1)));
+        assert_eq!(opening.compare(Messages::new(1, 1, &blocks(b"x", 1))), Agreement::Contradicts);
     }
 }

@@ -295,7 +295,7 @@ impl Receiver {
             if let Some(line) = self.lines.get_mut(id)
                 && index == 0
             {
-                line.reach(self.now, last, self.config.quiet);
+                line.reach(self.now, last, 0, self.config.quiet);
                 line.push_mark(last, usize::from(self.config.reorder_packets));
             }
             if let Some(line) = self.lines.get_mut(id) {
