@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::program::{Ended, Files, Port, Program, gapless, publisher, receiver};
+use crate::program::{Ended, Files, Port, Program, gapless, publisher, ranges, receiver};
 
 /// Sends packets of a session to a line.
 pub(crate) struct Feed {
