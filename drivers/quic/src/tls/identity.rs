@@ -100,7 +100,7 @@ impl Identity {
         let private = pem::private_key(key, &pem::read(key)?)?;
         let secret = Secret::of_private_key(private.secret_der());
         let identity = Self::assemble(chain, private, secret, certificate, key)?;
-        Ok(identity.exposed_at([key]))
+        Ok(identity.exposed_at(std::iter::once(key).chain(exposed_folder(key))))
     }
 
     /// A self-signed identity that is made once and kept in `folder`, which is made if it is not
@@ -254,6 +254,14 @@ impl Identity {
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
     }
+}
+
+/// The folder of a private key, if others can replace the key in it: in a sticky one they cannot.
+fn exposed_folder(key: &Path) -> Option<&Path> {
+    const STICKY: u32 = 0o1000;
+    let folder = key.parent()?;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    exposed(folder).is_some_and(|exposed| exposed.mode & STICKY == 0).then_some(folder)
 }
 
 impl fmt::Debug for Identity {
