@@ -110,11 +110,14 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) parallel: Option<u16>,
     /// While others wait, break off a stream whose client has sent and taken less than 64 KiB for so long, though
-    /// it could, if it has more turns than one of those that wait.
+    /// it could, if it has more turns than one of those that wait, or another of its connection's streams
+    /// waits. However much it sends, a stream is broken off after 10 times as long if its address has more than
+    /// an equal part of the turns and one waits that has none.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::positive_duration)]
     pub(crate) stream_timeout: Duration,
     /// When SIGINT or SIGTERM comes, take no more streams and let those that there are come to their end, for so
-    /// long; then, or when a second signal comes, break them off.
+    /// long; then, or when a second signal comes, break them off. Clients that are still connected then have 5
+    /// seconds to hear how their streams ended; a second signal ends it at once.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::duration)]
     pub(crate) drain: Duration,
     /// Stop streams that are longer than this.
@@ -173,7 +176,9 @@ pub(crate) struct Send {
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) input: PathBuf,
     /// Where the answer goes; `-` is standard output. A file that is there stays as it is until the answer is
-    /// whole, and then it is replaced; what came of an answer that was broken off is kept as FILE.part.
+    /// whole, and then it is replaced; what came of an answer that was broken off is kept as FILE.part,
+    /// in place of what has that name. Up to 8 MiB wait in memory for a slow reader of what is no file: if the
+    /// command there fails, what it wrote beyond that may be lost.
     #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "unidirectional")]
     pub(crate) answer: PathBuf,
     /// Send one way only: there is no answer, nobody says that the stream was taken, and that it was

@@ -16,6 +16,10 @@ use crate::place::OPEN;
 /// Links that lead to one another at most, as the system has it.
 const LINKS: usize = 40;
 
+/// Bytes of an answer that wait for a slow reader at most: if its command fails, what is not read by then is
+/// lost.
+const SPARE: usize = 8 << 20;
+
 /// Where an answer goes.
 pub(super) struct Answer {
     /// What takes its bytes.
@@ -34,6 +38,7 @@ impl Answer {
     pub(super) fn to_standard_output(key: u64, signals: Signals) -> Result<Self, Failure> {
         let sink = Sink::standard_output(key, signals)
             .map_err(|error| Failure::standard_output(&error))?;
+        let sink = sink.with_spare(SPARE);
         Ok(Self { sink, is_standard: true, part: None, path: PathBuf::new() })
     }
 
@@ -56,8 +61,11 @@ impl Answer {
         let is_special = there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir());
         if is_special || OPEN.iter().any(|open| path.starts_with(open)) {
             let path = path.to_owned();
-            let writer = Writer::new(|| File::create(path), key, signals).map_err(failed)?;
-            let (sink, path) = (Sink::Pipe(writer), PathBuf::new());
+            // A file that is open already may have something in it; a device has no end to add to.
+            let is_file = there.is_some_and(|there| there.is_file());
+            let open = move || OpenOptions::new().write(true).append(is_file).open(path);
+            let writer = Writer::new(open, key, signals).map_err(failed)?;
+            let (sink, path) = (Sink::Pipe(writer.with_spare(SPARE)), PathBuf::new());
             return Ok(Self { sink, is_standard: false, part: None, path });
         }
         let mut path = path.to_owned();

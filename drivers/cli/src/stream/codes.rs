@@ -28,6 +28,8 @@ pub(super) const IDLE: u64 = 0x207;
 pub(super) const COMMAND_TOO_SLOW: u64 = 0x208;
 /// The stream's command could not be started.
 pub(super) const CANNOT_START: u64 = 0x209;
+/// The stream's turn took too long, its client had too many, and others had none.
+pub(super) const TURN_OVER: u64 = 0x20a;
 
 /// What a code says of a stream that was sent, and what it means for the program's end.
 pub(super) fn refusal(code: u64, tag: &str) -> (Outcome, String) {
@@ -57,6 +59,7 @@ pub(super) const fn words(code: u64) -> Option<&'static str> {
         CANNOT_READ => "it cannot read what it was sending",
         BROKEN_OFF => "the stream was broken off",
         IDLE => "next to nothing came for too long, and others waited",
+        TURN_OVER => "its turn took too long, and others had none",
         COMMAND_TOO_SLOW => "its command took too long",
         CANNOT_START => "it cannot start its command",
         _ => return None,

@@ -133,6 +133,8 @@ pub(super) enum End {
     CommandTooSlow,
     /// Its client let it wait for too long, while others waited.
     Idle,
+    /// Its turn took too long, while a client without one waited.
+    TurnOver,
     /// It was longer than it may be.
     TooLong,
     /// Somebody ended the program.
@@ -151,6 +153,7 @@ impl End {
             Self::CannotStart(_) => codes::CANNOT_START,
             Self::CommandTooSlow => codes::COMMAND_TOO_SLOW,
             Self::Idle => codes::IDLE,
+            Self::TurnOver => codes::TURN_OVER,
             Self::TooLong => codes::TOO_LONG,
             Self::Interrupted => codes::INTERRUPTED,
         }
@@ -161,7 +164,7 @@ impl End {
         match self {
             Self::Complete | Self::Enough => Outcome::Complete,
             Self::Reset(_) | Self::Lost(_) | Self::TooLong => Outcome::Lost,
-            Self::Idle | Self::Interrupted => Outcome::Lost,
+            Self::Idle | Self::TurnOver | Self::Interrupted => Outcome::Lost,
             Self::CannotStore(_) => Outcome::Io,
             Self::CommandFailed(_) | Self::CannotStart(_) | Self::CommandTooSlow => {
                 Outcome::CommandFailed
@@ -180,6 +183,7 @@ impl End {
             Self::CannotStart(_) => "cannot_start",
             Self::CommandTooSlow => "command_too_slow",
             Self::Idle => "idle",
+            Self::TurnOver => "turn_over",
             Self::TooLong => "too_long",
             Self::Interrupted => "interrupted",
         }
@@ -204,6 +208,10 @@ impl End {
             }
             Self::Idle => {
                 "broken off: next to nothing came for --stream-timeout, and others waited".into()
+            }
+            Self::TurnOver => {
+                "broken off: its turn took 10 times --stream-timeout, its client has too many, and one without waited"
+                    .into()
             }
             Self::TooLong => "broken off: it is longer than --max-bytes".into(),
             Self::Interrupted => "broken off: somebody ended the program".into(),

@@ -169,15 +169,22 @@ impl Listening<'_> {
             if stop.is_asked() {
                 let until =
                     *drains_until.get_or_insert_with(|| self.drain(tagged.acceptors(), now));
-                if stop.count() > 1 || now >= until {
+                let is_urgent = stop.count() > 1;
+                let is_late = until.is_some_and(|until| now >= until);
+                if tagged.acceptors().open() > 0 && (is_urgent || is_late) {
                     self.cut_off(turns, tagged, stop)?;
+                }
+                if is_urgent {
+                    close(turns, tagged, codes::INTERRUPTED);
                     return Ok(());
                 }
             }
             if tagged.acceptors().is_done() {
+                // To close at once would overtake what clients are still to hear.
                 let until = *lingers_until.get_or_insert(now + LINGER);
                 if tagged.acceptors().connections.is_empty() || now >= until {
-                    close(turns, tagged, codes::FINE);
+                    let code = if stop.is_asked() { codes::INTERRUPTED } else { codes::FINE };
+                    close(turns, tagged, code);
                     return Ok(());
                 }
             }
@@ -209,14 +216,11 @@ impl Listening<'_> {
         }
     }
 
-    /// Takes no more streams; until when those that there are may come to their end.
-    fn drain(&mut self, listener: &mut Listener, now: Instant) -> Instant {
+    /// Takes no more streams; until when those that there are may come to their end, `None` for ever.
+    fn drain(&mut self, listener: &mut Listener, now: Instant) -> Option<Instant> {
         listener.drain();
         let (open, seconds) = (listener.open(), self.args.drain.as_secs_f64());
-        if open == 0 {
-            return now;
-        }
-        if seconds > 0.0 {
+        if open > 0 && seconds > 0.0 {
             let streams = if open == 1 { "1 stream has" } else { &format!("{open} streams have") };
             let words = format_args!(
                 "about to end: {streams} {seconds} s to come to an end; a second signal breaks off at once"
@@ -224,7 +228,7 @@ impl Listening<'_> {
             self.notes.tell(words, &self.progress);
         }
         // What is too far away for the clock is as good as never.
-        now.checked_add(self.args.drain).unwrap_or(now + LATER)
+        now.checked_add(self.args.drain)
     }
 
     /// Breaks off what has not come to its end.
@@ -235,15 +239,13 @@ impl Listening<'_> {
         stop: &Stop,
     ) -> Result<(), Failure> {
         self.tell(tagged.acceptors())?;
-        if tagged.acceptors().open() > 0 && self.outcome == Outcome::Complete {
+        if self.outcome == Outcome::Complete {
             self.outcome = stop.outcome();
         }
         tagged.with(turns.endpoint(), Instant::now(), |streams, listener| {
             listener.interrupt(streams);
         });
-        self.tell(tagged.acceptors())?;
-        close(turns, tagged, codes::INTERRUPTED);
-        Ok(())
+        self.tell(tagged.acceptors())
     }
 
     /// When the certificate is to be renewed, if it is one that is made here.

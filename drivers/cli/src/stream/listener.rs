@@ -356,7 +356,8 @@ impl Listener {
     /// A stream has ended: its peer is told, what was made for it is let go, and it is put on record.
     fn end(&mut self, endpoint: &mut Endpoint, stream: StreamId, mut end: End) {
         let Some(incoming) = self.incoming.get_mut(&stream) else { return };
-        let is_broken = matches!(end, End::Reset(_) | End::Lost(_) | End::TooLong | End::Idle);
+        let is_broken =
+            matches!(end, End::Reset(_) | End::Lost(_) | End::TooLong | End::Idle | End::TurnOver);
         if let Target::Output(sink, Some(_)) = &incoming.target
             && is_broken
             && sink.result().is_none()
@@ -395,7 +396,7 @@ impl Listener {
                 (Output::Folder(folder), _) if !matches!(end, End::CannotStore(_)) => {
                     file = folder.abandon(part, network);
                 }
-                _ => drop(part),
+                _ => part.discard(),
             },
             Target::Command(command) => {
                 // One that failed or was content is gone; what it may have left goes on.

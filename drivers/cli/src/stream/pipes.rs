@@ -1,7 +1,7 @@
 //! Sources and sinks that may make whoever uses them wait: standard input and output, and those of
 //! commands. Each has a thread and a bounded queue; the loop only looks at the queue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -61,8 +61,11 @@ struct Shared {
 /// A sink behind a thread.
 pub(super) struct Writer {
     queue: Option<SyncSender<Bytes>>,
-    /// What found no room in the queue.
-    pending: Option<Bytes>,
+    /// What found no room in the queue, and its bytes.
+    pending: VecDeque<Bytes>,
+    pending_bytes: usize,
+    /// So many bytes find room besides.
+    spare: usize,
     is_ended: bool,
     shared: Arc<Shared>,
 }
@@ -92,39 +95,59 @@ impl Writer {
             let _ = told.result.set(result);
             signals.raise(key);
         })?;
-        Ok(Self { queue: Some(queue), pending: None, is_ended: false, shared })
+        let pending = VecDeque::new();
+        Ok(Self {
+            queue: Some(queue),
+            pending,
+            pending_bytes: 0,
+            spare: 0,
+            is_ended: false,
+            shared,
+        })
+    }
+
+    /// The same, with room for so many bytes beside the queue.
+    pub(super) const fn with_spare(mut self, bytes: usize) -> Self {
+        self.spare = bytes;
+        self
     }
 
     /// Gives the next bytes; whether there is room for more.
     pub(super) fn push(&mut self, bytes: Bytes) -> bool {
-        debug_assert!(self.pending.is_none(), "more than there was room for");
-        self.pending = Some(bytes);
+        debug_assert!(self.pending_bytes <= self.spare, "more than there was room for");
+        self.pending_bytes += bytes.len();
+        self.pending.push_back(bytes);
         self.go_on()
     }
 
     /// Tries again what found no room; whether there is room for more.
     pub(super) fn go_on(&mut self) -> bool {
         // What is tried after the flag is set cannot be missed by the thread.
-        let has_room = self.offer() || {
+        let is_queued = self.offer() || {
             self.shared.is_waited_for.store(true, Ordering::Release);
             self.offer()
         };
-        if has_room && self.is_ended {
+        if is_queued && self.is_ended {
             self.queue = None;
         }
-        has_room
+        self.pending_bytes <= self.spare
     }
 
+    /// Queues what it can; whether that is all.
     fn offer(&mut self) -> bool {
-        let (Some(queue), Some(bytes)) = (&self.queue, self.pending.take()) else { return true };
-        match queue.try_send(bytes) {
-            Err(TrySendError::Full(bytes)) => {
-                self.pending = Some(bytes);
-                false
+        let Some(queue) = &self.queue else { return true };
+        while let Some(bytes) = self.pending.pop_front() {
+            let length = bytes.len();
+            match queue.try_send(bytes) {
+                Err(TrySendError::Full(bytes)) => {
+                    self.pending.push_front(bytes);
+                    return false;
+                }
+                // A sink that is gone takes everything: its result says why.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => self.pending_bytes -= length,
             }
-            // A sink that is gone takes everything: its result says why.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => true,
         }
+        true
     }
 
     /// Nothing comes after what was pushed.

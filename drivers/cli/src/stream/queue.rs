@@ -153,8 +153,9 @@ impl Queue {
         }
     }
 
-    /// Whether a stream waits that should rather have one of this client's turns: of a network with fewer, or of
-    /// a connection of the same network with fewer.
+    /// Whether a stream waits that should rather have one of this client's turns, if that is idle: of a network
+    /// with fewer, of a connection of the same network with fewer, or of the same connection, whose window
+    /// what comes of it may have used up.
     pub(super) fn is_wanted_of(&self, holder: Client) -> bool {
         let (network, connection) = self.of(holder);
         self.waiting.iter().filter(|waiting| waiting.is_ready).any(|waiting| {
@@ -162,7 +163,17 @@ impl Queue {
             its_network.active < network.active
                 || waiting.client.network == holder.network
                     && its_connection.active < connection.active
+                || waiting.client.connection == holder.connection
         })
+    }
+
+    /// Whether a client's network has more than an equal part of the turns, while a stream of a network waits
+    /// that has none.
+    pub(super) fn has_too_many(&self, holder: Client) -> bool {
+        let part = self.active.div_ceil(self.networks.len().max(1));
+        let has_none =
+            |waiting: &Waiting| waiting.is_ready && self.of(waiting.client).0.active == 0;
+        self.of(holder).0.active > part && self.waiting.iter().any(has_none)
     }
 
     fn of(&self, client: Client) -> (Share, Share) {
@@ -235,15 +246,36 @@ mod tests {
     #[test]
     fn who_has_more_turns_than_who_waits_is_to_give_one() {
         let (many, other, beside) = (client(1, 1), client(2, 2), client(1, 3));
-        let mut waiting = queue(&[many, many, many]);
+        let mut waiting = queue(&[many, many]);
         assert_eq!([waiting.next(), waiting.next()], [Some(0), Some(1)]);
-        // Its own streams have no better right.
         assert!(!waiting.is_wanted_of(many));
         waiting.push(3, beside, true);
         assert!(waiting.is_wanted_of(many));
         waiting.remove(3, beside, false);
         waiting.push(4, other, true);
-        assert!(waiting.is_wanted_of(many) && !waiting.is_wanted_of(other));
+        assert!(waiting.is_wanted_of(many) && !waiting.is_wanted_of(client(3, 3)));
+    }
+
+    #[test]
+    fn a_stream_that_waits_may_want_the_turn_of_another_one_of_its_connection() {
+        let own = client(1, 1);
+        let mut waiting = queue(&[own, own]);
+        waiting.next();
+        assert!(waiting.is_wanted_of(own));
+    }
+
+    #[test]
+    fn a_network_has_too_many_turns_only_beyond_an_equal_part_and_while_another_has_none() {
+        let (many, other, third) = (client(1, 1), client(2, 2), client(3, 3));
+        let mut waiting = queue(&[many, many]);
+        waiting.next();
+        waiting.push(2, other, true);
+        // The only turn is no more than its part.
+        assert!(!waiting.has_too_many(many));
+        assert_eq!([waiting.next(), waiting.next()], [Some(2), Some(1)]);
+        assert!(!waiting.has_too_many(many));
+        waiting.push(3, third, true);
+        assert!(waiting.has_too_many(many) && !waiting.has_too_many(other));
     }
 
     #[test]

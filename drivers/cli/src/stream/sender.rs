@@ -173,8 +173,8 @@ impl Sender {
     /// Does what the threads make possible.
     pub(super) fn go_on(&mut self, streams: &mut Streams<'_>) {
         if let (Some(stream), Some(answer)) = (self.stream, &mut self.settings.answer)
-            && !self.is_answered
             && answer.sink.go_on()
+            && !self.is_answered
         {
             // One that is over needs nothing more read.
             let _ = streams.endpoint.resume(stream);
@@ -335,6 +335,11 @@ impl Sender {
         self.look();
     }
 
+    /// Whether the peer has all that it wants.
+    const fn has_sent(&self) -> bool {
+        matches!(self.sending, Sending::Arrived | Sending::Enough)
+    }
+
     /// Looks whether it is over.
     fn look(&mut self) {
         let written = self.settings.answer.as_ref().map(|answer| answer.sink.result());
@@ -344,8 +349,7 @@ impl Sender {
             Some(None) => false,
             None => true,
         };
-        let is_over = matches!(self.sending, Sending::Arrived | Sending::Enough);
-        if !is_over || !is_written || self.result.is_some() {
+        if !self.has_sent() || !is_written || self.result.is_some() {
             return;
         }
         if let Some(Err(error)) = self.settings.answer.as_mut().map(Answer::finish) {
@@ -359,7 +363,9 @@ impl Sender {
     fn disconnected(&mut self, connection: ConnectionId, reason: &Reason) {
         let is_own = self.connection == Some(connection);
         let failure = ends::of_connection(reason, is_own);
-        if is_own {
+        if is_own && self.is_answered && self.has_sent() {
+            // What has all come needs it no more, though it may still have to be written.
+        } else if is_own {
             self.connection = None;
             self.fail(failure);
         } else if self.forget(connection) {

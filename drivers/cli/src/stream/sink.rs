@@ -13,7 +13,7 @@ use crate::standard;
 /// A sink.
 pub(super) enum Sink {
     /// It takes everything at once.
-    File(Gathered<File>),
+    File(Gathered),
     /// It has a thread.
     Pipe(Writer),
 }
@@ -46,6 +46,14 @@ impl Sink {
             Some(file) => Self::File(Gathered::new(file)),
             None => Self::Pipe(Writer::new(|| Ok(stream), key, signals)?),
         })
+    }
+
+    /// The same, with room for so many bytes more that wait to be written.
+    pub(super) fn with_spare(self, bytes: usize) -> Self {
+        match self {
+            Self::File(_) => self,
+            Self::Pipe(writer) => Self::Pipe(writer.with_spare(bytes)),
+        }
     }
 
     /// Gives the next bytes; whether there is room for more.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::pipes::{SLICES, write_all};
 use super::queue::Network;
@@ -77,8 +77,7 @@ impl Folder {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => {
                     let file = file?;
-                    let place = Place::of(&file, name.clone())?;
-                    let file = NamedTempFile::from_parts(file, TempPath::try_from_path(name)?);
+                    let place = Place::of(&file, name)?;
                     return Ok(Part { file: Gathered::new(file), path, tag, place });
                 }
             }
@@ -91,43 +90,50 @@ impl Folder {
     /// # Errors
     /// It cannot be written, and is removed; or it cannot be renamed, and stays as a part.
     pub(super) fn finish(&mut self, part: Part, client: Network) -> Result<PathBuf, Unfinished> {
-        let Part { file, mut path, tag, place } = part;
+        let Part { mut file, mut path, tag, place } = part;
         let lost = |error| Unfinished { error, part: None };
-        let mut file = file.flush().map_err(lost)?;
+        if let Err(error) = file.write_out() {
+            place.remove();
+            return Err(lost(error));
+        }
         if !place.is_there() {
             // Whatever has its name is somebody else's.
-            let _ = file.keep();
             return Err(lost(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("somebody removed or replaced {}", place.path.display()),
             )));
         }
+        let mut part = TempPath::try_from_path(&place.path).map_err(lost)?;
         let mut why = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..TRIES {
-            match file.persist_noclobber(&path) {
-                Ok(_) => return Ok(path),
-                Err(error) => (file, why) = (error.file, error.error),
+            match part.persist_noclobber(&path) {
+                Ok(()) => return Ok(path),
+                Err(error) => (part, why) = (error.path, error.error),
             }
             if why.kind() != io::ErrorKind::AlreadyExists {
                 break;
             }
             path = self.next(&tag);
         }
-        Err(Unfinished { error: why, part: self.keep(file, place, client) })
+        // It is removed only by what it is.
+        let _ = part.keep();
+        Err(Unfinished { error: why, part: self.keep(place, client) })
     }
 
     /// A file will not be whole: what there is of it stays, and is told, unless its end cannot be written: then
-    /// it is removed, as one that is dropped.
+    /// it is removed.
     pub(super) fn abandon(&mut self, part: Part, client: Network) -> Option<PathBuf> {
-        let Part { file, place, .. } = part;
-        self.keep(file.flush().ok()?, place, client)
+        let Part { mut file, place, .. } = part;
+        if file.write_out().is_err() {
+            place.remove();
+            return None;
+        }
+        self.keep(place, client)
     }
 
     /// Keeps a file as a part: where it is, if it is there and may stay. If there are too many, the oldest of
     /// the client that has the most goes.
-    fn keep(&mut self, file: NamedTempFile, place: Place, client: Network) -> Option<PathBuf> {
-        // From here on it is removed only by what it is.
-        file.keep().ok()?;
+    fn keep(&mut self, place: Place, client: Network) -> Option<PathBuf> {
         if !place.is_there() {
             return None;
         }
@@ -141,8 +147,7 @@ impl Folder {
             let most = self.kept.iter().enumerate().rev().max_by_key(|(_, (of, _))| counts[of]);
             let most = most.map(|(at, _)| at);
             if let Some((_, place)) = most.and_then(|at| self.kept.remove(at))
-                && place.is_there()
-                && std::fs::remove_file(&place.path).is_ok()
+                && place.remove()
             {
                 self.removed += 1;
             }
@@ -209,6 +214,11 @@ impl Place {
             there.is_file()
         })
     }
+
+    /// Removes the file, if it is there; whether it was, and is gone.
+    fn remove(&self) -> bool {
+        self.is_there() && std::fs::remove_file(&self.path).is_ok()
+    }
 }
 
 /// The number of a file that was made here.
@@ -226,10 +236,9 @@ pub(super) struct Unfinished {
     pub(super) part: Option<PathBuf>,
 }
 
-/// A file that is not whole yet. One that is dropped is removed: what cannot be written would only keep a disk
-/// full.
+/// A file that is not whole yet.
 pub(super) struct Part {
-    file: Gathered<NamedTempFile>,
+    file: Gathered,
     path: PathBuf,
     tag: String,
     place: Place,
@@ -251,34 +260,21 @@ impl Part {
     pub(super) fn write_out(&mut self) -> io::Result<()> {
         self.file.write_out()
     }
+
+    /// Removes it: what cannot be written would only keep a disk full.
+    pub(super) fn discard(self) {
+        self.place.remove();
+    }
 }
 
 /// A file that is written to many chunks at a time.
-pub(super) struct Gathered<F> {
-    file: F,
+pub(super) struct Gathered {
+    file: File,
     chunks: Vec<Bytes>,
 }
 
-/// What can be written to as a file.
-pub(super) trait Target {
-    /// The file.
-    fn file(&mut self) -> &mut File;
-}
-
-impl Target for NamedTempFile {
-    fn file(&mut self) -> &mut File {
-        self.as_file_mut()
-    }
-}
-
-impl Target for File {
-    fn file(&mut self) -> &mut File {
-        self
-    }
-}
-
-impl<F: Target> Gathered<F> {
-    pub(super) fn new(file: F) -> Self {
+impl Gathered {
+    pub(super) fn new(file: File) -> Self {
         Self { file, chunks: Vec::with_capacity(SLICES) }
     }
 
@@ -296,14 +292,9 @@ impl<F: Target> Gathered<F> {
     /// # Errors
     /// It cannot be written; then it is dropped.
     pub(super) fn write_out(&mut self) -> io::Result<()> {
-        let result = write_all(self.file.file(), &self.chunks);
+        let result = write_all(&mut self.file, &self.chunks);
         self.chunks.clear();
         result
-    }
-
-    fn flush(mut self) -> io::Result<F> {
-        self.write_out()?;
-        Ok(self.file)
     }
 }
 
@@ -409,10 +400,8 @@ mod tests {
 
     /// A part of which nothing can be written any more.
     fn unwritable(folder: &mut Folder) -> Part {
-        let Part { file, path, tag, place } = folder.begin(b"logs").unwrap();
-        let name = file.file.into_temp_path();
-        let read_only = NamedTempFile::from_parts(File::open(&name).unwrap(), name);
-        let mut part = Part { file: Gathered::new(read_only), path, tag, place };
+        let mut part = folder.begin(b"logs").unwrap();
+        part.file = Gathered::new(File::open(&part.place.path).unwrap());
         part.push(Bytes::from_static(b"lost")).unwrap();
         part
     }
@@ -425,7 +414,25 @@ mod tests {
         assert_eq!(folder.finish(part, client(1)).unwrap_err().part, None);
         let part = unwritable(&mut folder);
         assert_eq!(folder.abandon(part, client(1)), None);
+        unwritable(&mut folder).discard();
         assert!(names(place.path()).is_empty());
+    }
+
+    #[test]
+    fn what_somebody_put_in_place_of_a_part_that_cannot_be_written_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let parts = [0; 3].map(|_| unwritable(&mut folder));
+        let theirs = place.path().join("theirs");
+        for part in &parts {
+            std::fs::write(&theirs, "theirs").unwrap();
+            std::fs::rename(&theirs, &part.place.path).unwrap();
+        }
+        let [finished, abandoned, discarded] = parts;
+        assert_eq!(folder.finish(finished, client(1)).unwrap_err().part, None);
+        assert_eq!(folder.abandon(abandoned, client(1)), None);
+        discarded.discard();
+        assert_eq!(names(place.path()).len(), 3);
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Program {
         assert!(Command::new("kill").args(words).status().unwrap().success());
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Ends it without a chance to clean up.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,13 +1,13 @@
 //! `gapless stream send --answer`: what is there is replaced by a whole answer, and by nothing else.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use serde_json::Value;
 
-use crate::program::{Files, Port, Program, fifo, gapless, wait_until};
+use crate::program::{Ended, Files, Port, Program, fifo, gapless, wait_until};
 use crate::tagged::Listener;
 
 /// A file with something in it that must not be lost.
@@ -150,4 +150,50 @@ fn a_folder_that_is_not_there_is_told_before_anything_is_sent() {
     let sent = gapless(&format!("{line} {answer}"));
     sent.assert_code(4);
     assert!(sent.errors.contains(&format!("cannot create {answer}")), "{}", sent.errors);
+}
+
+/// A listener of one stream with this command, and a sender whose answer nobody reads before the listener has
+/// ended; what is read then, and how the sender ended.
+fn read_late(command: &str) -> (usize, Ended) {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag x --once", command);
+    let (mut read, write) = std::io::pipe().unwrap();
+    let (url, pin) = (&listener.url, &listener.fingerprint);
+    let line = format!("stream send {url} --pin {pin} --tag x --input /dev/null");
+    let sender = Program::start_into(write, line.split_whitespace());
+    listener.program.wait();
+    let mut answer = Vec::new();
+    read.read_to_end(&mut answer).unwrap();
+    (answer.len(), sender.wait())
+}
+
+#[test]
+fn what_a_command_wrote_before_it_failed_is_for_a_slow_reader_too() {
+    let (bytes, sent) = read_late("head -c 4000000 /dev/zero; exit 3");
+    assert_eq!(bytes, 4_000_000);
+    sent.assert_code(1);
+    assert!(sent.errors.contains("its command failed"), "{}", sent.errors);
+}
+
+#[test]
+fn a_whole_answer_that_is_read_when_the_listener_has_ended_is_whole() {
+    let (bytes, sent) = read_late("head -c 4000000 /dev/zero");
+    assert_eq!(bytes, 4_000_000);
+    sent.assert_code(0);
+}
+
+#[test]
+fn what_is_open_already_is_added_to() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag say --count 2", "cat; printf whole");
+    let log = files.path("log");
+    fs::write(&log, "precious, ").unwrap();
+    let (url, pin) = (&listener.url, &listener.fingerprint);
+    let line =
+        format!("stream send {url} --pin {pin} --tag say --input /dev/null --answer /dev/fd/3");
+    Program::start_in(&[], &format!("exec \"$@\" 3>> {log}"), &line).wait().assert_code(0);
+    assert_eq!(files.read("log"), b"precious, whole");
+    // The one whose beginning it is has it from there.
+    Program::start_in(&[], &format!("exec \"$@\" 3> {log}"), &line).wait().assert_code(0);
+    assert_eq!(files.read("log"), b"whole");
 }

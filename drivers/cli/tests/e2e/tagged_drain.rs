@@ -1,7 +1,13 @@
 //! `gapless stream listen` when a signal asks it to end: streams may come to their end, for as long as was said.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::thread;
+use std::time::Duration;
+
 use crate::program::{Files, Program, wait_until};
 use crate::tagged::{Listener, is_gone};
+use crate::tagged_turns::command;
 
 /// A listener and somebody in the middle of a stream, when a signal has come.
 fn draining(files: &Files, arguments: &str) -> (Listener, Program) {
@@ -44,7 +50,7 @@ fn streams_that_wait_for_their_turn_are_drained_too() {
             sender.write(b"before, ");
         }
         wait_until(|| files.names("inbox").len() == 1);
-        std::thread::sleep(std::time::Duration::from_millis(millis));
+        thread::sleep(Duration::from_millis(millis));
         listener.program.signal("INT");
         if listener.program.told("about to end:").starts_with("1 stream has") {
             continue;
@@ -91,5 +97,28 @@ fn a_second_signal_cuts_off_at_once_and_kills_commands() {
     taken.assert_code(130);
     let group = String::from_utf8(files.read("pid")).unwrap().trim().to_owned();
     wait_until(|| is_gone(&group));
-    assert!(!std::fs::exists(whole).unwrap(), "{}", taken.errors);
+    assert!(!fs::exists(whole).unwrap(), "{}", taken.errors);
+}
+
+#[test]
+fn who_has_not_heard_yet_that_all_is_well_is_not_cut_off_by_a_signal() {
+    let files = Files::new();
+    let (begun, go) = (files.path("begun"), files.path("go"));
+    command(&files, &format!("touch {begun}; until [ -e {go} ]; do sleep 0.1; done; cat"));
+    let (read, write) = std::io::pipe().unwrap();
+    let arguments = format!("--tag x --exec {}", files.path("command"));
+    let mut listener = Listener::into(write, &files, &arguments);
+    let sender = listener.sender("--tag x --input /dev/null");
+    wait_until(|| fs::exists(&begun).unwrap());
+    sender.signal("STOP");
+    fs::write(go, "").unwrap();
+    let told = BufReader::new(read).lines().next().unwrap().unwrap();
+    assert!(told.contains("\"end\":\"complete\""), "{told}");
+    listener.program.signal("TERM");
+    // It is given some seconds.
+    thread::sleep(Duration::from_secs(1));
+    assert!(listener.program.is_running());
+    sender.signal("CONT");
+    sender.wait().assert_code(0);
+    listener.program.wait().assert_code(0);
 }

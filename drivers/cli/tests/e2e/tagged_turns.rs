@@ -91,7 +91,7 @@ fn who_takes_no_answer_is_idle_too() {
     let arguments = "--tag x --parallel 1 --stream-timeout 1 --count 2";
     let begun = files.path("begun");
     // More than both sides hold, and little enough for a slow machine.
-    let command = format!("touch {begun}; head -c 8000000 /dev/zero");
+    let command = format!("touch {begun}; head -c 16000000 /dev/zero");
     let listener = Listener::exec(&files, arguments, &command);
     let (_unread, write) = std::io::pipe().unwrap();
     let line = format!(
@@ -102,7 +102,7 @@ fn who_takes_no_answer_is_idle_too() {
     wait_until(|| fs::exists(&begun).unwrap());
     let sent = listener.send("--tag x --input /dev/null --answer /dev/null --json");
     sent.assert_code(0);
-    assert_eq!(sent.json()["answer_bytes"], 8_000_000);
+    assert_eq!(sent.json()["answer_bytes"], 16_000_000);
     let taken = listener.program.wait();
     taken.assert_code(1);
     assert!(taken.objects().iter().any(|taken| taken["end"] == "idle"), "{}", taken.errors);
@@ -181,7 +181,7 @@ fn listener_in(files: &Files, shell: &str, arguments: &str) -> (Program, String)
 }
 
 /// A command as a file of its own.
-fn command(files: &Files, script: &str) {
+pub(crate) fn command(files: &Files, script: &str) {
     use std::os::unix::fs::PermissionsExt;
     let path = files.path("command");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();

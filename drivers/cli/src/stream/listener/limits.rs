@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_millis(200);
 /// How often that is told at most.
 const TOLD: Duration = Duration::from_secs(60);
+/// How often the time that a stream may be idle it may have its turn, if its client has too many and another
+/// one has none.
+const TURN: u32 = 10;
 
 impl Listener {
     /// Ends what takes too long, and lets streams begin that found no descriptor, process or thread. To be called
@@ -32,9 +35,9 @@ impl Listener {
             self.end_slow_commands(streams, limit);
         }
         while self.are_turns_out()
-            && let Some(stream) = self.longest_idle(now)
+            && let Some((stream, end)) = self.to_give_way(now)
         {
-            self.end(streams.endpoint, stream, End::Idle);
+            self.end(streams.endpoint, stream, end);
             self.scarce_until = None;
             self.next_in_turn(streams);
         }
@@ -58,7 +61,27 @@ impl Listener {
         are_out && self.deaf.is_none() && !self.is_unheard && self.queue.is_wanted()
     }
 
-    /// The stream whose client has let it wait for longest, too long, and has more turns than one that waits.
+    /// The stream that is to give its turn to another one, and as what it ends.
+    fn to_give_way(&self, now: Instant) -> Option<(StreamId, End)> {
+        let idle = self.longest_idle(now).map(|stream| (stream, End::Idle));
+        idle.or_else(|| self.longest_of_too_many(now).map(|stream| (stream, End::TurnOver)))
+    }
+
+    /// The stream that is waited for and has had its turn for longest, too long, of a client that has too many.
+    fn longest_of_too_many(&self, now: Instant) -> Option<StreamId> {
+        let limit = self.settings.stream_timeout.saturating_mul(TURN);
+        let long = self.incoming.iter().filter_map(|(stream, incoming)| {
+            let turn = incoming.turn?;
+            (now.saturating_duration_since(turn) >= limit
+                && incoming.idle_since().is_some()
+                && self.queue.has_too_many(incoming.client))
+            .then_some((turn, *stream))
+        });
+        long.min().map(|(_, stream)| stream)
+    }
+
+    /// The stream whose client has let it wait for longest, too long, and should rather give its turn to one that
+    /// waits.
     fn longest_idle(&self, now: Instant) -> Option<StreamId> {
         let limit = self.settings.stream_timeout;
         let idle = self.incoming.iter().filter_map(|(stream, incoming)| {

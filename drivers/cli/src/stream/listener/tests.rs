@@ -10,6 +10,8 @@ use gapless_quic::{Config, Tagged, endpoint};
 use quinn_proto::ClientConfig;
 
 use super::super::answer::Answer;
+use super::super::incoming::Moved;
+use super::super::queue::{Client, Network};
 use super::super::sender::{self, Sender, Source};
 use super::super::store::Folder;
 use super::super::turns::Turns;
@@ -19,6 +21,7 @@ use crate::failure::Failure;
 const PROTOCOLS: [&[u8]; 1] = [gapless_quic::tagged::PROTOCOL];
 /// More than anything here takes.
 const TURNS: usize = 1_000;
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Both {
     place: tempfile::TempDir,
@@ -33,6 +36,11 @@ fn turns(endpoint: endpoint::Config) -> Turns {
 impl Both {
     /// A listener that puts streams into files, and somebody who is about to send an empty one.
     fn new() -> Self {
+        Self::sending("/dev/null")
+    }
+
+    /// The same with somebody who is about to send what is there.
+    fn sending(source: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let identity = Identity::self_signed(&["localhost"], SystemTime::now()).unwrap();
         let server = tls::server_config(&identity, &PROTOCOLS, &ClientAuth::None).unwrap();
@@ -42,7 +50,7 @@ impl Both {
             count: None,
             parallel: 1,
             max_bytes: u64::MAX,
-            stream_timeout: Duration::from_secs(30),
+            stream_timeout: TIMEOUT,
             exec_timeout: None,
             signals: theirs.signals.clone(),
         });
@@ -52,7 +60,7 @@ impl Both {
             streams.register(ACCEPTOR, all, Registrant::Application).unwrap();
         });
         let mut ours = turns(tls::endpoint_config(&Keys::random().unwrap(), None));
-        let (source, _) = Source::open(Path::new("/dev/null"), 1, ours.signals.clone()).unwrap();
+        let (source, _) = Source::open(Path::new(source), 1, ours.signals.clone()).unwrap();
         let answer = Path::new("/dev/null");
         let answer = Answer::create(answer, 1, ours.signals.clone()).unwrap();
         let mut sender = Sender::new(sender::Settings {
@@ -143,4 +151,28 @@ fn a_stream_that_gives_way_to_another_client_is_refused_as_if_it_had_never_come(
         assert_eq!((listener.open(), listener.taken, listener.queue.len()), (0, 0, 0));
     });
     assert!(both.is_empty());
+}
+
+#[test]
+fn who_has_too_many_turns_gives_one_to_who_has_none_however_much_comes() {
+    let mut both = Both::sending("/dev/zero");
+    both.turn_until(|both| both.theirs.1.acceptors().queue.active() == 1);
+    let late = Instant::now() + 10 * TIMEOUT;
+    let (turns, tagged) = &mut both.theirs;
+    tagged.with(turns.endpoint(), late, |streams, listener| {
+        let incoming = listener.incoming.values_mut().next().unwrap();
+        incoming.progress = Moved::from(late);
+        let own = incoming.client;
+        // One more turn of the same client, and somebody who waits.
+        listener.queue.push(8, Client { connection: 8, ..own }, true);
+        assert_eq!(listener.queue.next(), Some(8));
+        listener.look_at_limits(streams);
+        assert!(listener.ended.is_empty());
+        let other = Client { network: Network::of([10, 0, 0, 9].into()), connection: 9 };
+        listener.queue.push(9, other, true);
+        listener.look_at = None;
+        listener.look_at_limits(streams);
+        let ended = listener.ended.pop_front().unwrap();
+        assert!(ended.line().contains("its turn took 10 times"), "{}", ended.line());
+    });
 }
