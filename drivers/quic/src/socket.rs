@@ -24,6 +24,12 @@ const REPORTS: usize = 64;
 /// What a system answers to a segmented write that its device cannot take (EIO, EINVAL): quinn-udp writes no
 /// others from then on.
 const NO_SEGMENTS: [i32; 2] = [5, 22];
+/// Times that a datagram is sent again, at most, after a call that failed for what an earlier one met.
+const RETRIES: usize = 3;
+/// The only errors of a read that are the socket's own where the system reports what ICMP messages say: EBADF,
+/// ENOMEM, EFAULT, EINVAL, ENOSYS and ENOTSOCK of Linux. Any other one is what somebody says of a datagram that
+/// was sent, which anybody can forge.
+const BROKEN: [i32; 6] = [9, 12, 14, 22, 38, 88];
 
 /// What was read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,6 +64,8 @@ pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     address: SocketAddr,
+    /// Whether the system reports what ICMP messages answer.
+    has_icmp: bool,
     /// Whether it is told that there is room to send.
     is_watched: bool,
     pub(crate) is_readable: bool,
@@ -105,6 +113,7 @@ impl Socket {
             io,
             state,
             address,
+            has_icmp: wants_reports && cfg!(any(target_os = "linux", target_os = "android")),
             is_watched: false,
             is_readable: true,
             is_writable: true,
@@ -173,17 +182,7 @@ impl Socket {
                 return Ok(0);
             }
             // What an earlier datagram met on its way.
-            Err(error)
-                if self.read_reports()
-                    || matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionReset
-                            | io::ErrorKind::ConnectionRefused
-                            | io::ErrorKind::Interrupted
-                    ) =>
-            {
-                return Ok(0);
-            }
+            Err(error) if self.read_reports() || is_passing(&error, self.has_icmp) => return Ok(0),
             Err(error) => return Err(error),
         };
         if READS_ALL && batches < BATCHES {
@@ -217,10 +216,16 @@ impl Socket {
             src_ip: transmit.src_ip.map(|ip| if is_mapped { mapped_ip(ip) } else { ip }),
         };
         let mut sent = self.try_send(&packet);
-        // What an earlier datagram met on its way is the answer to whatever is sent next.
-        if sent.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
-            && self.read_reports()
-        {
+        // What an earlier datagram met on its way is the answer to whatever is sent next, and is not always
+        // reported. An answer that comes again with nothing reported between is to this datagram.
+        let mut is_own = !self.has_icmp;
+        for _ in 0..RETRIES {
+            if is_own
+                || sent.as_ref().map_or_else(|e| e.kind() == io::ErrorKind::WouldBlock, |()| true)
+            {
+                break;
+            }
+            is_own = !self.read_reports();
             sent = self.try_send(&packet);
         }
         match sent {
@@ -236,6 +241,7 @@ impl Socket {
                     .raw_os_error()
                     .filter(|code| transmit.segment_size.is_none() || !NO_SEGMENTS.contains(code));
                 if let Some(os_error) = code
+                    && is_own
                     && self.undelivered.len() < REPORTS
                 {
                     let remote = transmit.destination;
@@ -256,12 +262,15 @@ impl Socket {
         self.state.try_send(UdpSockRef::from(&self.io), packet)
     }
 
-    /// Reads what the system reports of what it could not deliver; whether there was anything.
+    /// Reads what the system reports of what it could not deliver; whether anything came from the network.
     fn read_reports(&mut self) -> bool {
         let mut count = 0;
-        while count < REPORTS
-            && let Some(undelivered) = error_queue::next(&self.io)
-        {
+        for _ in 0..REPORTS {
+            let Some(undelivered) = error_queue::next(&self.io) else { break };
+            // What is too large for this machine is reported without a port, and is what the call answers, too.
+            if undelivered.remote.port() == 0 {
+                continue;
+            }
             count += 1;
             if self.undelivered.len() < REPORTS {
                 self.undelivered.push(undelivered);
@@ -274,6 +283,13 @@ impl Socket {
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         std::mem::take(&mut self.undelivered)
     }
+}
+
+/// Whether reading goes on after an error: it is what a datagram that was sent met on its way.
+fn is_passing(error: &io::Error, has_icmp: bool) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionReset | ConnectionRefused | Interrupted)
+        || has_icmp && error.raw_os_error().is_some_and(|code| !BROKEN.contains(&code))
 }
 
 /// The opposite of [`plain`](crate::endpoint::plain).
@@ -324,6 +340,49 @@ mod tests {
             assert!(!socket.is_readable);
             assert_eq!((socket.received.calls, socket.received.blocked), (round, 0));
         }
+    }
+
+    #[test]
+    fn what_icmp_messages_say_ends_no_reading_and_a_broken_socket_does() {
+        // EACCES, EPROTO, EMSGSIZE, ENETDOWN, ENETUNREACH, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH.
+        for code in [13, 71, 90, 100, 101, 111, 112, 113] {
+            assert!(is_passing(&io::Error::from_raw_os_error(code), true), "{code}");
+        }
+        for code in BROKEN {
+            assert!(!is_passing(&io::Error::from_raw_os_error(code), true), "{code}");
+        }
+        let unreachable = io::Error::from_raw_os_error(113);
+        assert!(!is_passing(&unreachable, false), "nobody asked for it");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_an_earlier_datagram_met_is_not_put_down_to_the_next_though_it_is_not_reported() {
+        let here = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 1), 0));
+        let mut socket = Socket::bind(here, 4096, 0, true).unwrap();
+        let other = std::net::UdpSocket::bind(here).unwrap();
+        // What lies unread leaves no room for reports.
+        for size in [1000, 500, 200, 1] {
+            for _ in 0..100 {
+                other.send_to(&vec![0; size], socket.address()).unwrap();
+            }
+        }
+        let nobody = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 2), 9));
+        let mut send = |destination| {
+            let transmit = quinn_proto::Transmit {
+                destination,
+                ecn: None,
+                size: 9,
+                segment_size: None,
+                src_ip: None,
+            };
+            assert!(socket.send(&transmit, &[1; 9]));
+            socket.take_undelivered()
+        };
+        assert_eq!(send(nobody), []);
+        assert_eq!(send(other.local_addr().unwrap()), []);
+        other.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(other.recv(&mut [0; 20]).unwrap(), 9);
     }
 
     #[test]
