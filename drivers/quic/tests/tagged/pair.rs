@@ -12,6 +12,8 @@ use gapless_quic::tls::{self, ClientAuth, Identity, Keys, Trust};
 use gapless_quic::{Acceptors, Config, ConnectionId, Driver, Event, Reason, StreamId, Tagged};
 
 const TURNS: usize = 20_000;
+/// What a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(100);
 /// The acceptor of everything that a client opens.
 pub(crate) const OWN: AcceptorId = AcceptorId(3);
 
@@ -98,9 +100,12 @@ impl<A: Acceptors> Pair<A> {
         let mut endpoint = tls::endpoint_config(&identity.keys("test"), Some(crypto));
         // Several streams may be opened at once, by hundreds of peers.
         endpoint.transport.first_streams = 8;
+        // All of them may shake hands at once, on a busy machine.
+        endpoint.transport.handshake_timeout = HANDSHAKE;
         endpoint.limits = Limits { max_memory: 0, ..limits };
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let client = tls::endpoint_config(&Keys::random().unwrap(), None);
+        let mut client = tls::endpoint_config(&Keys::random().unwrap(), None);
+        client.transport.handshake_timeout = HANDSHAKE;
         let origin = Instant::now();
         Self {
             server: Driver::new(Config::new(here, endpoint)).unwrap(),
