@@ -103,6 +103,8 @@
 //!             Event::Writable { stream, .. } => self.go_on(streams, stream),
 //!             Event::Finished { .. } => self.end = Some(Ok(())),
 //!             Event::Stopped { code, .. } => self.end = Some(Err(format!("refused: {code:#x}"))),
+//!             // The connection goes on trying until its handshake takes too long; whoever starts this
+//!             // by hand would rather know now.
 //!             Event::SendFailed { os_error, .. } => {
 //!                 let error = std::io::Error::from_raw_os_error(os_error);
 //!                 self.end = Some(Err(error.to_string()));
@@ -134,7 +136,8 @@
 //!
 //! What comes is told in chunks as they lie in packets, which are copied once out of the socket's buffer, so
 //! that a chunk keeps no more alive than its packet; quinn-proto copies what came out of order in many
-//! small pieces together, into what a stream's window holds at most. What is written is kept by reference until it is
+//! small pieces together, into buffers of many chunks, of which one keeps all alive: so chunks of less than 1 KiB
+//! are copied once more before they are given to the program. What is written is kept by reference until it is
 //! acknowledged. A connection's send buffer follows about twice its congestion window, within bounds
 //! ([`Transport`]): [`Endpoint::write`] takes what fits, and [`Event::Writable`] comes back as credit, to
 //! the streams in turn.
@@ -147,10 +150,17 @@
 //! # Memory
 //!
 //! All connections of an endpoint share [`Limits::max_memory`]. What a peer is promised counts, at what it can
-//! make this side hold if it wants to: by pieces out of order, and by packets with little in them. So first
-//! windows and numbers of streams are small, and double as they are used, as long as a quarter of the memory
+//! make this side hold if it wants to: by pieces out of order, and by packets with little in them. That is no hard
+//! bound: a peer that is made for it can let quinn-proto keep several times as much as it is charged with, of streams
+//! whose beginning it never sends. Where that matters, allow fewer connections.
+//!
+//! Windows and numbers of streams are small at first, and double as they are used, as long as a quarter of the memory
 //! is left; then nothing grows, and when that quarter is promised, too, clients are refused
-//! ([`endpoint::Stats`] counts both). What was promised counts until the connection is forgotten.
+//! ([`endpoint::Stats`] counts both). The connections from one address have a quarter of it together
+//! ([`Limits::max_memory_per_address`]), and half of it is for addresses that were validated. What was promised
+//! counts until the connection is forgotten: a window does not shrink when it is used less, and only a send buffer
+//! gives back what it needs no more. What is free goes to connections in the order of their numbers, each as far as
+//! there is room: one that wants much may wait as long as others that want little take it first.
 
 #![deny(unsafe_code)]
 

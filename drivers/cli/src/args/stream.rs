@@ -123,14 +123,15 @@ pub(crate) struct Listen {
     /// Stop streams that are longer than this.
     #[arg(long, value_name = "N")]
     pub(crate) max_bytes: Option<u64>,
-    /// Connections at the same time, of which one address has at most 64; further ones are refused.
+    /// Connections at the same time, of which one address has at most 64; further ones are refused. The default of
+    /// --max-memory has room for about 230.
     #[arg(long, value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
     /// Bytes of memory that all connections may hold together, from 4 MiB. It is divided by what clients could make the
-    /// listener hold if they wanted to, which is 2.3 MiB for a connection at first, and grows with use
-    /// while a quarter is left; when there is no room for another one, further clients are refused. Honest
-    /// ones take far less.
+    /// listener hold if they wanted to, which is 2.2 MiB for a connection at first (about 230 connections at the
+    /// default), and grows with use while a quarter is left; when there is no room for another one, further clients
+    /// are refused. One address has a quarter of it, about 56 connections at the default. Honest ones take far less.
     #[arg(long, value_name = "BYTES", default_value_t = 512 << 20,
           value_parser = clap::value_parser!(u64).range(4 << 20..))]
     pub(crate) max_memory: u64,

@@ -35,6 +35,17 @@ pub(super) enum Verdict {
     Ignore,
 }
 
+/// Memory for who wants to connect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Memory {
+    /// For anybody.
+    Ample,
+    /// For those whose address was shown to be their own.
+    Scarce,
+    /// For nobody.
+    None,
+}
+
 #[derive(Debug)]
 pub(super) struct Admission {
     limits: Limits,
@@ -77,16 +88,17 @@ impl Admission {
         network: Network,
         is_validated: bool,
         waiting: usize,
-        has_memory: bool,
+        memory: Memory,
     ) -> Verdict {
         let of_network = self.of_network.get(&network).copied().unwrap_or(0);
         let are_many = self.handshakes + waiting >= self.limits.retry_above;
         // An address that is only claimed takes no more than half of what it may have: who claims another's
         // does not shut it out.
         let is_used = of_network >= self.limits.max_connections_per_address / 2;
-        if !is_validated && (are_many || is_used) {
+        let is_scarce = memory != Memory::Ample;
+        if !is_validated && (are_many || is_used || is_scarce) {
             Verdict::Retry
-        } else if !has_memory
+        } else if memory == Memory::None
             || self.connections >= self.limits.max_connections
             || of_network >= self.limits.max_connections_per_address
         {

@@ -40,8 +40,11 @@ impl Endpoint {
             link.credit.wrote(number, &mut known.place, written, !bytes.is_empty());
         }
         if written > 0 {
-            let released = link.fits_send_buffer();
-            self.pool.release(released);
+            let (charged, released) = (link.charged(), link.fits_send_buffer());
+            self.pool.release(charged, released);
+            if released > 0 {
+                self.feed();
+            }
         }
         self.mark_dirty(stream.connection.slot);
         Ok(written)

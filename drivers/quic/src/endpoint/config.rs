@@ -42,7 +42,7 @@ pub struct Limits {
     pub max_connections_per_address: usize,
     /// From how many unfinished handshakes on an address must be validated (RFC 9000 §8.1.2): clients
     /// are sent a Retry packet, which costs no memory. 0 validates always. One that has half of its
-    /// connections must be validated in any case. By default 64.
+    /// connections must be validated in any case, and so must all that would be promised more than half of the memory. By default 64.
     pub retry_above: usize,
     /// Handshakes that a turn begins at most: they cost a signature each. The others wait. From 1, as which 0
     /// counts; by default 16.
@@ -50,26 +50,32 @@ pub struct Limits {
     /// Bytes of memory that all connections may hold together, of either side; 0 for no limit. By default
     /// 512 MiB.
     ///
-    /// What counts is what peers are promised, at what it costs if they use it in the worst of ways, until the
+    /// What counts is what peers are promised, at what it costs if they use it badly, until the
     /// connection is forgotten: a connection with its handshake 448 KiB; a stream that the peer may send on
-    /// 384 KiB, for the same bytes again and again in small packets; a byte of a receive window 3, for pieces
-    /// out of order; a byte of a send buffer 1.25; unreliable datagrams by the packets that they hold; a
-    /// client that waits 48 KiB; the endpoint itself 1 MiB. Good peers take far less.
+    /// 370 KiB, for the same bytes again and again in small packets, and nine packets of the largest payload; a byte
+    /// of a receive window 3, for pieces out of order; a byte of a send buffer 1.25; unreliable datagrams by the
+    /// packets that they hold; a client that waits 144 KiB; the endpoint itself 1 MiB. Good peers take far less.
+    /// There are worse ways to use it (see [the memory of an endpoint](crate#memory)).
     ///
-    /// First promises are small ([`Transport::first_window`], [`Transport::first_streams`]: 2.3 MiB a
-    /// connection by default) and grow with use, as long as a quarter of it is left; new clients are refused
+    /// First promises are small ([`Transport::first_window`], [`Transport::first_streams`]: 2.2 MiB a
+    /// connection by default, so that there are about 230 connections at the default) and grow with use, as long as a quarter of it is left; new clients are refused
     /// when it has no room for their first promises
     /// ([`Stats::refused_for_memory`](super::Stats::refused_for_memory)). Connections and streams that are
     /// opened here count, and are not refused. What the program holds of what it was given, and what is behind
     /// the bytes that it writes, is its own.
     pub max_memory: u64,
+    /// Bytes of it that those from one address may hold together, where an address is what it is for
+    /// [`max_connections_per_address`](Self::max_connections_per_address); as many as one connection is promised
+    /// at first in any case. Connections that are made here have no such limit. 0, the default: a quarter of
+    /// `max_memory`.
+    pub max_memory_per_address: u64,
     /// How many wait at most, from 0; further ones are ignored, and come again by themselves. By default 256.
     pub max_waiting: usize,
 }
 
 impl Default for Limits {
-    /// 4096 connections, 64 from one address, validation from 64 handshakes on, 16 handshakes a turn, 512 MiB,
-    /// 256 that wait.
+    /// 4096 connections, 64 from one address, validation from 64 handshakes on, 16 handshakes a turn, 512 MiB
+    /// of which one address has a quarter, 256 that wait.
     fn default() -> Self {
         Self {
             max_connections: 4096,
@@ -77,6 +83,7 @@ impl Default for Limits {
             retry_above: 64,
             handshakes_per_turn: 16,
             max_memory: 512 << 20,
+            max_memory_per_address: 0,
             max_waiting: 256,
         }
     }

@@ -121,10 +121,10 @@ pub enum Event {
     /// cannot be reached, nobody listens at its port, sending there is not permitted, or a packet is too
     /// large for the way. Emitted at most once for each connection that is made here.
     ///
-    /// It ends nothing: the report may be an ICMP message that somebody forged, and the peer may be there a
-    /// moment later, so that the connection goes on trying until
-    /// [`handshake_timeout`](super::Transport::handshake_timeout). Whoever has another address tries that
-    /// now. Of a peer that has answered, such reports are ignored (RFC 9000 §14.2.1).
+    /// The endpoint ends nothing for it: the report may be an ICMP message that somebody forged, and the peer may be
+    /// there a moment later, so that the connection goes on trying until
+    /// [`handshake_timeout`](super::Transport::handshake_timeout). The program decides: it tries another address
+    /// now if it has one, and may give up where a wrong report costs little. Of a peer that has answered, such reports are ignored (RFC 9000 §14.2.1).
     SendFailed {
         /// To whom.
         connection: ConnectionId,

@@ -139,6 +139,11 @@ impl Link {
         }
     }
 
+    /// The network that what the peer is promised counts for; none where the connection is made here.
+    pub(super) fn charged(&self) -> Option<Network> {
+        self.is_client.then_some(self.network)
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.inner.remote_address()
     }
@@ -151,7 +156,7 @@ impl Link {
         let window = window.min(most).max(least);
         if window > self.share.send_buffer {
             let [before, after] = [self.share.send_buffer, window].map(pool::of_send_buffer);
-            if !pool.grow(after - before) {
+            if !pool.grow(self.charged(), after - before) {
                 return;
             }
             self.share.send_buffer = window;
@@ -191,35 +196,34 @@ impl Link {
         self.state != State::Over && (self.wants_window || self.wants_streams != [false; 2])
     }
 
-    /// Promises the peer more, where it is to be; whether there was room for it.
-    pub(super) fn grow(&mut self, transport: &Transport, pool: &mut Pool) -> bool {
-        let left = u64::from(transport.connection_window).saturating_sub(self.share.window);
-        let more = left.min(self.share.window);
-        if self.wants_window && more > 0 {
-            if !pool.grow(pool::of_window(more)) {
-                return false;
+    /// Promises the peer more, where it is to be and there is room for it; it still wants what there is none for.
+    pub(super) fn grow(&mut self, transport: &Transport, pool: &mut Pool) {
+        let charged = self.charged();
+        if self.wants_window {
+            let left = u64::from(transport.connection_window).saturating_sub(self.share.window);
+            let more = left.min(self.share.window);
+            self.wants_window = more > 0 && !pool.grow(charged, pool::of_window(more));
+            if more > 0 && !self.wants_window {
+                self.share.window += more;
+                let window = VarInt::from_u64(self.share.window).unwrap_or(VarInt::MAX);
+                self.inner.set_receive_window(window);
             }
-            self.share.window += more;
-            let window = VarInt::from_u64(self.share.window).unwrap_or(VarInt::MAX);
-            self.inner.set_receive_window(window);
         }
-        self.wants_window = false;
         for dir in [Dir::Bi, Dir::Uni] {
             let kind = dir as usize;
+            if !self.wants_streams[kind] {
+                continue;
+            }
             let streams = self.share.streams[kind];
             let left = u64::from(transport.max_streams()[kind]).saturating_sub(streams);
             let more = left.min(streams);
-            if self.wants_streams[kind] && more > 0 {
-                if !pool.grow(pool::of_streams(more)) {
-                    return false;
-                }
+            self.wants_streams[kind] = more > 0 && !pool.grow(charged, self.share.of_streams(more));
+            if more > 0 && !self.wants_streams[kind] {
                 self.share.streams[kind] += more;
                 let count = VarInt::from_u64(self.share.streams[kind]).unwrap_or(VarInt::MAX);
                 self.inner.set_max_concurrent_streams(dir, count);
             }
-            self.wants_streams[kind] = false;
         }
-        true
     }
 
     /// Whether a timer that is due waits: what came just now may have made it void, and what answers that
@@ -245,7 +249,7 @@ impl Link {
         // What quinn-proto has of a stream that is over is kept for the next one.
         let more = self.own.saturating_sub(self.share.own);
         self.share.own += more;
-        pool::of_streams(more)
+        self.share.of_streams(more)
     }
 
     /// When it wants to be told that time has passed.

@@ -37,7 +37,7 @@ pub use config::{Config, ConnectionIds, Handshake, Limits, Server, Transport};
 pub use event::{ConnectionId, Direction, Event, Handler, Peer, Reason, Refusal, StreamId};
 pub use stats::Stats;
 
-use admission::{Admission, Network, Verdict};
+use admission::{Admission, Memory, Network, Verdict};
 use answers::Answers;
 use link::{Link, State};
 use pool::{Pool, Share};
@@ -97,7 +97,7 @@ impl Endpoint {
         Self {
             inner,
             admission: Admission::new(config.limits),
-            pool: Pool::new(config.limits.max_memory),
+            pool: Pool::new(&config.limits, Share::first(&config.transport).bytes()),
             starved: BTreeSet::new(),
             transport,
             config,
@@ -128,7 +128,7 @@ impl Endpoint {
         while self.admission.may_begin()
             && let Some(incoming) = self.waiting.pop_front()
         {
-            self.pool.release(pool::WAITING);
+            self.pool.release(None, pool::WAITING);
             self.incoming(now, incoming);
         }
     }
@@ -185,14 +185,21 @@ impl Endpoint {
         let network = Network::of(incoming.remote_address().ip());
         let is_validated = incoming.remote_address_validated() || !incoming.may_retry();
         let mut buffer = Vec::new();
-        let has_memory = self.pool.has_room(Share::first(&self.config.transport).bytes());
-        match self.admission.judge(network, is_validated, self.waiting.len(), has_memory) {
+        let first = Share::first(&self.config.transport).bytes();
+        let memory = if !self.pool.has_room(Some(network), first) {
+            Memory::None
+        } else if !self.pool.has_room_for_strangers(network, first) {
+            Memory::Scarce
+        } else {
+            Memory::Ample
+        };
+        match self.admission.judge(network, is_validated, self.waiting.len(), memory) {
             Verdict::Refuse | Verdict::Retry if !self.answers.have_room() => {
                 self.stats.unanswered += 1;
                 self.inner.ignore(incoming);
             }
-            Verdict::Wait if self.pool.has_room(pool::WAITING) => {
-                self.pool.take(pool::WAITING);
+            Verdict::Wait if self.pool.has_room(None, pool::WAITING) => {
+                self.pool.take(None, pool::WAITING);
                 self.waiting.push_back(incoming);
             }
             Verdict::Wait | Verdict::Ignore => {
@@ -201,7 +208,7 @@ impl Endpoint {
             }
             Verdict::Refuse => {
                 self.stats.refused += 1;
-                self.stats.refused_for_memory += u64::from(!has_memory);
+                self.stats.refused_for_memory += u64::from(memory == Memory::None);
                 let transmit = self.inner.refuse(incoming, &mut buffer);
                 self.answer(transmit, buffer);
             }
@@ -284,8 +291,8 @@ impl Endpoint {
         let id = ConnectionId { slot: handle.0 as u32, stamp: self.stamp };
         let handshake_timeout = self.config.transport.handshake_timeout;
         let share = Share::first(&self.config.transport);
-        self.pool.take(share.bytes());
         let mut link = Link::new(connection, id, network, share);
+        self.pool.take(link.charged(), share.bytes());
         if !handshake_timeout.is_zero() {
             // What is too far away for the clock never comes.
             link.opens_until = now.checked_add(handshake_timeout);
@@ -346,18 +353,34 @@ impl Endpoint {
         None
     }
 
-    /// Promises a peer more, if it is to be and there is room; whether there was.
-    fn grow(&mut self, slot: u32) -> bool {
+    /// Promises a peer more, if it is to be and there is room.
+    fn grow(&mut self, slot: u32) {
+        if !self.promise(slot) && self.starved.insert(slot) {
+            self.stats.starved += 1;
+        }
+    }
+
+    /// As `grow`; whether there was room for all of it.
+    fn promise(&mut self, slot: u32) -> bool {
         let Self { links, pool, config: Config { transport, .. }, .. } = self;
         let link = links.get_mut(slot as usize).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.wants_more()) else { return true };
-        let has_room = link.grow(transport, pool);
-        if has_room {
+        let before = link.share;
+        link.grow(transport, pool);
+        let (is_changed, has_room) = (link.share != before, !link.wants_more());
+        if is_changed {
             self.mark_dirty(slot);
-        } else if self.starved.insert(slot) {
-            self.stats.starved += 1;
         }
         has_room
+    }
+
+    /// Memory is there again: promises more to those that there was no room for, each as far as there is now.
+    fn feed(&mut self) {
+        for slot in std::mem::take(&mut self.starved) {
+            if !self.promise(slot) {
+                self.starved.insert(slot);
+            }
+        }
     }
 
     /// A link has nothing more to tell: what it wants of the endpoint is done, and it may send.
@@ -402,11 +425,9 @@ impl Endpoint {
             self.sending.retain(|&other| other != slot);
         }
         self.admission.remove(link.network);
-        self.pool.release(link.share.bytes());
+        self.pool.release(link.charged(), link.share.bytes());
         self.starved.remove(&slot);
-        while let Some(slot) = self.starved.pop_first()
-            && self.grow(slot)
-        {}
+        self.feed();
         while let Some(None) = self.links.last() {
             self.links.pop();
         }
@@ -542,7 +563,8 @@ impl Endpoint {
         let receives = direction == Direction::Bidirectional;
         link.streams.insert(id.into(), Stream::new(receives, true));
         let owned = if receives { link.owns() } else { 0 };
-        self.pool.take(owned);
+        let charged = link.charged();
+        self.pool.take(charged, owned);
         self.mark_dirty(connection.slot);
         Ok(Some(StreamId { connection, number: id.into() }))
     }

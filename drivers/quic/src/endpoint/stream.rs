@@ -10,8 +10,12 @@ use super::credit::Place;
 
 /// Chunks that are read from a stream at once, and bytes: they are held here though the peer may send as many
 /// more.
-const CHUNKS: usize = 8;
+pub(super) const CHUNKS: usize = 8;
 const BYTES: usize = 16 << 10;
+
+/// Chunks of less than so many bytes are copied: what they are cut out of can be as much as quinn-proto copied
+/// together of the stream.
+const SMALL: usize = 1 << 10;
 
 /// How the receiving direction ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +137,12 @@ impl Stream {
             match chunks.next(left) {
                 Ok(Some(chunk)) => {
                     left -= chunk.bytes.len();
-                    self.chunks.push_back(chunk.bytes);
+                    let is_small = chunk.bytes.len() < SMALL;
+                    self.chunks.push_back(if is_small {
+                        Bytes::copy_from_slice(&chunk.bytes)
+                    } else {
+                        chunk.bytes
+                    });
                 }
                 Ok(None) => {
                     self.end = Some(End::Fin);
