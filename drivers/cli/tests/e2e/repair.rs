@@ -71,7 +71,9 @@ fn line_b_may_start_late() {
     receive.wait().assert_code(0);
     files.assert_same("feed.bin", "copy.bin");
     line_a.stop().assert_code(0);
-    line_b.stop().assert_code(130);
+    // It may have come to its end by now.
+    let ended = line_b.stop();
+    assert!(matches!(ended.code, Some(0 | 130)), "{:?}: {}", ended.code, ended.errors);
 }
 
 #[test]
