@@ -7,10 +7,11 @@ use super::candidate::{Candidate, Ending, Vote};
 use super::event::{Command, Event, LineId, Origin, SessionEnd};
 use super::gaps::Filler;
 use super::ingest::{BLOCKS_AT, Incoming};
+use super::opening::{Agreement, Opening};
 use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
-use crate::wire::mold::{Header, Kind, blocks_len};
+use crate::wire::mold::{Header, Kind, Messages, blocks_len};
 use crate::{Instant, Session};
 
 /// How many sessions that ended are remembered.
@@ -19,18 +20,27 @@ const REMEMBERED: usize = 8;
 /// The last sessions that ended, which never come back.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    sessions: [Option<Session>; REMEMBERED],
+    sessions: [Option<Over>; REMEMBERED],
     count: usize,
 }
 
+/// A session that ended.
+#[derive(Debug)]
+struct Over {
+    session: Session,
+    opening: Opening,
+    /// Its last number; the last there is where its sender did not say.
+    last: u64,
+}
+
 impl Ended {
-    fn remember(&mut self, session: Session) {
-        self.sessions[self.count % REMEMBERED] = Some(session);
+    fn remember(&mut self, over: Over) {
+        self.sessions[self.count % REMEMBERED] = Some(over);
         self.count += 1;
     }
 
-    fn contains(&self, session: Session) -> bool {
-        self.sessions.contains(&Some(session))
+    fn get(&self, session: Session) -> Option<&Over> {
+        self.sessions.iter().flatten().find(|over| over.session == session)
     }
 }
 
@@ -91,11 +101,19 @@ impl Receiver {
             Some(session) if first => header.session == session,
             _ => first || (self.config.follow && !self.spaces[1].active),
         };
-        let ended = self.ended.contains(header.session);
-        if !welcome || ended {
-            if ended {
+        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        let ended = self.ended.get(header.session);
+        if !welcome || ended.is_some() {
+            if let Some(over) = ended {
                 self.stats.ended_session += 1;
-                self.stats.ended_session_data += u64::from(header.kind() == Kind::Data);
+                if header.kind() == Kind::Data {
+                    let blocks = payload.bytes().get(BLOCKS_AT..).unwrap_or_default();
+                    let messages = Messages::new(header.sequence, header.count, blocks);
+                    let restarts = last > over.last
+                        || over.opening.compare(messages) == Agreement::Contradicts;
+                    self.stats.ended_session_data += 1;
+                    self.stats.ended_session_restarts += u64::from(restarts);
+                }
             } else {
                 self.strangers.count(header.session);
             }
@@ -108,7 +126,6 @@ impl Receiver {
             line.stats.packets += 1;
         }
         self.lines.heard(self.now, id);
-        let last = header.next().map_or(u64::MAX, |next| next - 1);
         let newcomer = self.newcomer.take();
         self.newcomer = Some(self.vote(newcomer, arrival, id, header, last, payload));
         self.repair.look_again();
@@ -369,7 +386,8 @@ impl Receiver {
             return None;
         };
         let (session, next) = (space.session, space.next(&self.store));
-        self.ended.remember(session);
+        let last = space.end.filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
+        self.ended.remember(Over { session, opening: space.opening.clone(), last });
         self.servers.forget(session);
         self.spaces[0].stop(&mut self.store);
         if self.spaces[1].active {

@@ -43,6 +43,9 @@ pub struct Stats {
     pub ended_session: u64,
     /// Those of them with messages: late copies, or a sender that started over.
     pub ended_session_data: u64,
+    /// Those of them that bring what the session did not have, so that its sender started over: other
+    /// content of its first messages, or messages behind its end.
+    pub ended_session_restarts: u64,
     /// Packets dropped, to be asked for later, because `max_held_bytes` or `max_held_packets` was
     /// reached.
     pub put_off_for_memory: u64,

@@ -204,7 +204,10 @@ impl Reception<'_> {
         let rest = self.ledger.take_all();
         // Whoever follows sessions and hears no more after the last one was not cut short.
         let cut_short = end == End::TimedOut && (self.summed_up == 0 || !rest.is_empty());
-        if self.summed_up == 0 && rest.is_empty() {
+        // What came after the last session's end has no other place.
+        let started_over =
+            self.driver.receiver().stats().ended_session_restarts > self.counted.restarts();
+        if (self.summed_up == 0 || started_over) && rest.is_empty() {
             self.sum_up(None, end)?;
         }
         for tally in rest {

@@ -155,6 +155,8 @@ pub(crate) struct Unwanted {
     pub(crate) ended_session: u64,
     /// Those of them with messages.
     pub(crate) ended_session_data: u64,
+    /// Those of them that bring what the session did not have: its sender started over.
+    pub(crate) ended_session_restarts: u64,
     /// Packets dropped, to be asked for later, because too much waited for what was missing.
     pub(crate) put_off: u64,
     /// Requests that the system did not send.
@@ -230,11 +232,17 @@ impl Counters {
                 answers_read_errors: read.errors,
                 ended_session: stats.ended_session,
                 ended_session_data: stats.ended_session_data,
+                ended_session_restarts: stats.ended_session_restarts,
                 put_off: stats.put_off_for_memory + stats.put_off_for_gaps,
                 unsent_requests: sent.dropped(),
             },
             foreign_sessions: receiver.foreign_sessions().map(foreign).collect(),
         }
+    }
+
+    /// Packets of senders that started over after the end of their session.
+    pub(crate) const fn restarts(&self) -> u64 {
+        self.unwanted.ended_session_restarts
     }
 
     /// What was counted since `before`.
@@ -269,6 +277,7 @@ impl Counters {
         less(&mut now.answers_read_errors, before_it.answers_read_errors);
         less(&mut now.ended_session, before_it.ended_session);
         less(&mut now.ended_session_data, before_it.ended_session_data);
+        less(&mut now.ended_session_restarts, before_it.ended_session_restarts);
         less(&mut now.put_off, before_it.put_off);
         less(&mut now.unsent_requests, before_it.unsent_requests);
         less(&mut self.requests, before.requests);
@@ -355,6 +364,12 @@ impl Received {
                 plural(self.regressions, "time")
             ));
         }
+        if self.unwanted.ended_session_restarts > 0 {
+            complaints.push(format!(
+                "regressed: a sender started over in a session that had ended: {} not received",
+                plural(self.unwanted.ended_session_restarts, "packet")
+            ));
+        }
         if self.contradictions > 0 {
             complaints.push(format!(
                 "contradicted: {} of session {session} came again with other bytes: there are two \
@@ -375,7 +390,8 @@ impl Received {
     /// Whether something of the session is not as it was sent.
     pub(crate) fn lacks(&self) -> bool {
         let is_mixed = self.regressions > 0 || self.contradictions > 0;
-        self.lost > 0 || is_mixed || self.end == End::Superseded
+        let is_dropped = self.unwanted.ended_session_restarts > 0;
+        self.lost > 0 || is_dropped || is_mixed || self.end == End::Superseded
     }
 
     /// A short table.
@@ -444,7 +460,8 @@ impl Received {
         }
         let Unwanted { unknown_answers, foreign_answers, malformed_answers, .. } = self.unwanted;
         let Unwanted { answers_kernel_drops, answers_cut, answers_read_errors, .. } = self.unwanted;
-        let Unwanted { ended_session_data, put_off, unsent_requests, .. } = self.unwanted;
+        let Unwanted { ended_session_data, ended_session_restarts, .. } = self.unwanted;
+        let Unwanted { put_off, unsent_requests, .. } = self.unwanted;
         for (count, what, words) in [
             (unknown_answers, "answer", "from addresses that --requests does not name"),
             (foreign_answers, "answer", "of other sessions"),
@@ -453,6 +470,11 @@ impl Received {
             (answers_cut, "datagram", "longer than UDP allows where answers come in"),
             (answers_read_errors, "read", "of answers failed"),
             (ended_session_data, "packet", "with messages of sessions that ended before"),
+            (
+                ended_session_restarts,
+                "packet",
+                "of senders that started over after the end of their session",
+            ),
             (
                 put_off,
                 "packet",

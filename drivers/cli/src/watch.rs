@@ -48,6 +48,7 @@ enum Kind {
     TimedOut(u8),
     Foreign,
     Ended,
+    Restarted,
     UnknownPeer,
     ForeignAnswers,
     MalformedAnswers,
@@ -326,7 +327,15 @@ impl Watch {
             format!("{} of other sessions: {which}{wanted}", plural(count, "packet"))
         });
         self.named = named;
-        self.count(Kind::Ended, stats.ended_session_data, say, |count| {
+        self.count(Kind::Restarted, stats.ended_session_restarts, say, |count| {
+            format!(
+                "regressed: {} of a session that ended before, with what it did not have: its sender \
+                 started over, and is not received again",
+                plural(count, "packet")
+            )
+        });
+        let late = stats.ended_session_data - stats.ended_session_restarts;
+        self.count(Kind::Ended, late, say, |count| {
             format!(
                 "{} of a session that ended before: late copies, or a sender that started over, which is \
                  not received again",

@@ -224,3 +224,40 @@ fn an_address_that_nobody_configured_is_kept() {
     assert_eq!(bench.receiver.unknown_peer(), Some(address(9)));
     assert_eq!(bench.receiver.stats().unknown_peer, 1);
 }
+
+/// A session of five messages that ended.
+fn over() -> Bench {
+    let mut bench = Bench::new(Config { follow: true, ..config() });
+    bench.line(1, A, data(1, 5));
+    for _ in 0..3 {
+        bench.line(2, A, bare(S, 6, 0xFFFF));
+    }
+    bench.pass(60_000);
+    assert_eq!(bench.told(|command| matches!(command, Command::SessionEnded { .. })), 1);
+    bench
+}
+
+#[test]
+fn what_comes_after_the_end_with_other_content_is_a_sender_that_started_over() {
+    let mut bench = over();
+    bench.line(61_000, A, other(1, 2));
+    let stats = bench.receiver.stats();
+    assert_eq!((stats.ended_session_data, stats.ended_session_restarts), (1, 1));
+    assert_eq!(bench.delivered, numbers(&[(1, 5)]));
+}
+
+#[test]
+fn what_comes_behind_the_end_is_a_sender_that_started_over() {
+    let mut bench = over();
+    bench.line(61_000, A, data(4, 6));
+    assert_eq!(bench.receiver.stats().ended_session_restarts, 1);
+}
+
+#[test]
+fn late_copies_after_the_end_are_no_sender_that_started_over() {
+    let mut bench = over();
+    bench.line(61_000, A, data(1, 5));
+    bench.line(61_000, A, bare(S, 6, 0xFFFF));
+    let stats = bench.receiver.stats();
+    assert_eq!((stats.ended_session_data, stats.ended_session_restarts), (1, 0));
+}

@@ -287,7 +287,24 @@ fn a_sender_that_starts_over_after_the_end_of_its_session_is_said() {
     feed.end(2);
     receive.told("waiting for a session");
     feed.send(1, &["another"]);
-    receive.told("1 packet of a session that ended before");
+    receive.told("regressed: 1 packet of a session that ended before");
+    let ended = receive.stop();
+    ended.assert_code(1);
+    let objects = ended.objects();
+    let restarts: Vec<_> = objects.iter().map(|object| &object["ended_session_restarts"]).collect();
+    assert_eq!(restarts, [0, 1]);
+}
+
+#[test]
+fn late_copies_after_the_end_of_a_session_are_said_and_no_harm() {
+    let (mut receive, to) = receiver(1, "--from start --follow");
+    let feed = Feed::new(to[0], b"FEED      ");
+    feed.send(1, &["one"]);
+    feed.heartbeats(2);
+    feed.end(2);
+    receive.told("waiting for a session");
+    feed.send(1, &["one"]);
+    receive.told("1 packet of a session that ended before: late copies");
     receive.stop().assert_code(130);
 }
 
