@@ -157,6 +157,20 @@ impl Blocks {
         }
     }
 
+    /// Takes a release back, for one more piece in a block that holds others or was released last; `false`
+    /// where it may have been given up since.
+    pub(crate) fn retain(&mut self, id: BlockId) -> bool {
+        let Some(Some(block)) = self.table.get_mut(id.0 as usize) else { return false };
+        if block.live == 0 && self.current != Some(id.0) {
+            if self.idle.len() == self.back || self.idle.back() != Some(&id.0) {
+                return false;
+            }
+            self.idle.pop_back();
+        }
+        block.live += 1;
+        true
+    }
+
     /// Gives an idle block's memory up; `false` when none is idle.
     ///
     /// A lent block lives on until the outside drops its slices, but is no longer this pool's.
@@ -245,6 +259,21 @@ mod tests {
         assert!(blocks.reserve(64, true));
         assert_eq!(blocks.block_bytes(), blocks.block_cost());
         assert_eq!(&lent[..], &[7; 64]);
+    }
+
+    #[test]
+    fn a_block_that_was_released_last_is_retained_and_given_up_to_nobody() {
+        let mut blocks = Blocks::new(64, 1);
+        assert!(blocks.reserve(64, true));
+        let (id, piece) = blocks.copy(&[7; 64]).unwrap();
+        blocks.retire();
+        blocks.release(id);
+        assert!(blocks.retain(id));
+        assert!(!blocks.reserve(64, true));
+        assert_eq!(&piece[..], &[7; 64]);
+        blocks.release(id);
+        assert!(blocks.reserve(64, true), "it is lent, and given up to the outside");
+        assert!(!blocks.retain(BlockId(1)));
     }
 
     #[test]

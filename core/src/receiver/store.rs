@@ -69,7 +69,7 @@ impl Piece {
     pub(super) fn into_payload(self) -> (Payload<'static>, usize) {
         let payload = match self.home {
             Home::Reference(pinned) | Home::Passing(pinned) => Payload::Owned(self.bytes, pinned),
-            Home::Block(_) => Payload::Released(self.bytes),
+            Home::Block(block) => Payload::Released(self.bytes, block),
         };
         (payload, self.offset)
     }
@@ -96,15 +96,15 @@ pub(super) enum Payload<'a> {
     Borrowed(&'a [u8]),
     /// Ours to keep, with how many bytes of memory that keeps alive.
     Owned(Bytes, usize),
-    /// Out of a block of our own that has been released already.
-    Released(Bytes),
+    /// Out of a block of our own that has been released just now.
+    Released(Bytes, BlockId),
 }
 
 impl<'a> Payload<'a> {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes, _) | Self::Released(bytes) => bytes,
+            Self::Owned(bytes, _) | Self::Released(bytes, _) => bytes,
         }
     }
 
@@ -120,14 +120,14 @@ impl<'a> Payload<'a> {
         match self {
             Self::Borrowed(bytes) => Self::Borrowed(bytes),
             Self::Owned(bytes, pinned) => Self::Owned(bytes.clone(), *pinned),
-            Self::Released(bytes) => Self::Released(bytes.clone()),
+            Self::Released(bytes, block) => Self::Released(bytes.clone(), *block),
         }
     }
 
     /// Whether holding `len` bytes of it means copying them.
     fn is_copied(&self, len: usize) -> bool {
         match self {
-            Self::Borrowed(_) | Self::Released(_) => true,
+            Self::Borrowed(_) | Self::Released(..) => true,
             Self::Owned(_, pinned) => *pinned > len.saturating_mul(2),
         }
     }
@@ -269,7 +269,7 @@ impl Store {
             return false;
         }
         match *payload {
-            Payload::Owned(..) | Payload::Released(_) if passing => true,
+            Payload::Owned(..) | Payload::Released(..) if passing => true,
             Payload::Owned(_, pinned) if whole && !payload.is_copied(len) => self.make_room(pinned),
             // Of a packet that comes apart each piece is judged by itself: a block has room for all.
             _ => self.reserve_block(len),
@@ -322,7 +322,10 @@ impl Store {
             Payload::Owned(bytes, pinned) if passing => {
                 (bytes, extent.offset, Home::Passing(pinned))
             }
-            Payload::Released(bytes) if passing => (bytes, extent.offset, Home::Passing(0)),
+            // Delivery may be halted before it leaves: the block is ours until then.
+            Payload::Released(bytes, block) if passing && self.blocks.retain(block) => {
+                (bytes, extent.offset, Home::Block(block))
+            }
             Payload::Owned(bytes, pinned) if !copied && self.make_room(pinned) => {
                 (bytes, extent.offset, Home::Reference(pinned))
             }
