@@ -30,11 +30,12 @@ const HEARTBEATS: Duration = Duration::from_secs(3);
 pub(super) struct Claim {
     /// The number that data proved when it was made: where the feed goes on if the claim is false.
     place: u64,
-    /// When a packet last supported it.
-    supported: Instant,
+    /// When it was made, or last reached further.
+    made: Instant,
     /// When a packet last contradicted it.
     contradicted: Instant,
-    /// The packets that contradicted it since, the highest number that they claimed, and their lines.
+    /// The packets that contradicted it, less those that supported it; the highest number that they
+    /// claimed; and the lines that contradicted it last.
     votes: u8,
     agreed: u64,
     lines: u32,
@@ -43,15 +44,31 @@ pub(super) struct Claim {
 impl Claim {
     const fn new(now: Instant, place: u64) -> Self {
         let contradicted = Instant::ZERO;
-        Self { place, supported: now, contradicted, votes: 0, agreed: 0, lines: 0 }
+        Self { place, made: now, contradicted, votes: 0, agreed: 0, lines: 0 }
     }
 
-    /// Takes note of a packet that claims less. What may have been on its way since before the claim,
-    /// and copies of what came before it, say nothing.
+    /// Takes note of a packet that claims as much, or `further`. It takes a vote off and no more: forged
+    /// packets between honest ones win nothing.
+    fn support(&mut self, now: Instant, further: bool, line: LineId) {
+        if further {
+            self.made = now;
+        }
+        self.votes = self.votes.saturating_sub(1);
+        self.lines &= !bit(line);
+        if self.votes == 0 {
+            self.agreed = 0;
+        }
+    }
+
+    /// Takes note of a packet that claims less. Copies of what came before the claim say nothing, and what
+    /// may have been on its way since before it only that the feed goes on.
     fn contradict(&mut self, now: Instant, kind: Kind, last: u64, line: LineId, config: &Config) {
         let goes_on = if kind == Kind::Data { last > self.place } else { last >= self.place };
-        if goes_on && now.since(self.supported) > config.max_reorder_delay {
-            self.contradicted = now;
+        if !goes_on {
+            return;
+        }
+        self.contradicted = now;
+        if now.since(self.made) > config.max_reorder_delay {
             self.votes = self.votes.saturating_add(1);
             self.agreed = self.agreed.max(last);
             self.lines |= bit(line);
@@ -142,7 +159,7 @@ impl Space {
         }
         match &mut self.claim {
             Some(claim) if last < self.believed => claim.contradict(now, kind, last, line, config),
-            Some(claim) => *claim = Claim::new(now, claim.place),
+            Some(claim) => claim.support(now, last > self.believed, line),
             None if self.believed.max(last) > proved.max(self.settled) => {
                 self.claim = Some(Claim::new(now, proved));
             }
@@ -172,7 +189,9 @@ impl Space {
         let before = self.withdrawn.map_or(self.believed, |(_, last)| last);
         self.withdrawn = Some((to + 1, before.max(self.believed)));
         self.cut(to, store);
-        self.claim = (to > self.proved().max(self.settled)).then(|| Claim::new(now, place));
+        // What is left of it is not lost for the time that it was open before.
+        let left = Claim { contradicted: now, ..Claim::new(now, place) };
+        self.claim = (to > self.proved().max(self.settled)).then_some(left);
         let ending = self.ending.take_if(|ending| ending.last > to);
         let end = self.end.take_if(|end| *end > to);
         ending.is_some() || end.is_some()
@@ -303,7 +322,9 @@ impl Space {
         if self.standing(range, config).1 != Standing::Unconfirmed {
             return None;
         }
-        Some(self.stalled_until.max(self.silent_at(self.open_since(range), lines, config)))
+        let at = self.stalled_until.max(self.silent_at(self.open_since(range), lines, config));
+        // Behind the end of time there is nothing to wait for.
+        Some(at).filter(|at| *at < Instant::FAR)
     }
 
     /// The lowest missing range, if it is to be emitted now that it is stalled.

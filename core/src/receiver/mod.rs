@@ -436,7 +436,8 @@ impl Machine for Receiver {
             self.repair_deadline(),
             self.loss_deadline(),
         ];
-        deadlines.into_iter().fold(None, earliest)
+        // What lies at the end of time never comes.
+        deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {

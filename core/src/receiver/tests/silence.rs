@@ -146,3 +146,18 @@ fn a_heartbeat_or_two_are_confirmed_by_no_silence() {
     assert_eq!(bench.told.last(), Some(&lost(3, 4, LossReason::ClaimedOnly)));
     assert_eq!(bench.receiver.stats().lost_claimed_only, 2);
 }
+
+#[test]
+fn a_drain_at_the_end_of_time_ends() {
+    for far in [data(500_000, 500_000), bare(S, 500_000, HEARTBEAT)] {
+        let mut bench = alone(Delivery::Ordered);
+        bench.line(0, A, data(1, 2));
+        bench.line(100, A, far);
+        for _ in 0..2 {
+            bench.receiver.handle_timeout(Instant::FAR).unwrap();
+            let commands = core::iter::from_fn(|| bench.receiver.poll_command());
+            assert!(commands.take(100).count() < 100);
+            assert_eq!(bench.receiver.poll_timeout(), None);
+        }
+    }
+}

@@ -211,22 +211,107 @@ fn what_was_on_its_way_when_a_claim_came_contradicts_nothing() {
 }
 
 #[test]
-fn a_claim_that_is_made_again_and_again_is_lost_and_the_real_end_believed_then() {
+fn a_claim_that_is_made_again_and_again_loses_nothing_of_a_feed_that_contradicts_it() {
     let mut bench = live(Delivery::Ordered);
-    bench.goes_on(0, 1..=50, &[A, B]);
-    for step in 0..800 {
-        let now = 600 + step * 10;
+    let mut now = bench.goes_on(0, 1..=50, &[A, B]);
+    for step in 0..2000 {
+        now += 10;
         bench.pass(now);
         bench.line(now, A, bare(S, 1051, HEARTBEAT));
         if step % 100 == 0 {
-            [A, B].iter().for_each(|&line| bench.line(now, line, bare(S, 51, END_OF_SESSION)));
+            [A, B].iter().for_each(|&line| bench.line(now, line, bare(S, 51, HEARTBEAT)));
         }
-        let ended = bench.told(|c| matches!(c, Command::SessionEnded { .. }));
-        // Three ends since it was lost.
-        assert_eq!(ended, usize::from(now >= 6600), "at {now}");
     }
-    assert_eq!(bench.lost(), [lost(51, 1050, LossReason::ClaimedOnly)]);
-    assert_eq!(bench.receiver.stats().lost_claimed_only, 1000);
+    assert_eq!((bench.receiver.stats().lost, bench.receiver.stats().claims_withdrawn), (0, 0));
+    // Once it is not made any more it is withdrawn.
+    bench.assert_ends_whole(now, 51, &[A, B]);
+    assert_eq!(bench.receiver.stats().claims_withdrawn, 1);
+}
+
+#[test]
+fn forged_claims_between_the_heartbeats_of_an_idle_feed_break_nothing() {
+    for (lines, servers, give_up) in [
+        (&[A][..], vec![], 3000),
+        (&[A], vec![(SERVER, address(1))], 5000),
+        (&[A, B], vec![], 5000),
+        (&[A, B], vec![(SERVER, address(1))], 5000),
+    ] {
+        for (count, forged) in FORGED.into_iter().zip([[100, 2000, 3100], [970, 1970, 2970]]) {
+            let give_up = Some(Duration::from_millis(give_up));
+            let lines = lines.to_vec();
+            let (servers, config) = (servers.clone(), config());
+            let mut bench = Bench::new(Config { lines: lines.clone(), servers, give_up, ..config });
+            let begin = bench.goes_on(0, 1..=50, &lines);
+            for now in (0..9_000).step_by(10) {
+                bench.pass(begin + now);
+                if now % 1000 == 0 {
+                    lines
+                        .iter()
+                        .for_each(|&line| bench.line(begin + now, line, bare(S, 51, HEARTBEAT)));
+                }
+                // The last of them every second, until long after it gives up.
+                if forged.contains(&now) || (now > 3100 && now < 6500 && now % 1000 == 100) {
+                    bench.line(begin + now, A, bare(S, 100_051, count));
+                    bench.pass(begin + now);
+                }
+            }
+            assert_eq!(bench.receiver.stats().lost, 0, "{count} {lines:?}");
+            let now = bench.goes_on(begin + 9_000, 51..=60, &lines);
+            bench.assert_ends_whole(now, 61, &lines);
+        }
+    }
+}
+
+#[test]
+fn forged_claims_between_the_packets_of_a_live_feed_break_nothing() {
+    for every in [15, 20, 25] {
+        let mut bench = alone();
+        let begin = bench.goes_on(0, 1..=50, &[A]);
+        for n in 1..=4000 {
+            bench.pass(begin + n);
+            if n % every == 0 {
+                bench.line(begin + n, A, bare(S, 100_051, HEARTBEAT));
+            }
+            bench.line(begin + n, A, data(50 + n, 50 + n));
+        }
+        assert!(bench.receiver.stats().claims_withdrawn > 0, "every {every} ms");
+        bench.assert_ends_whole(begin + 4000, 4051, &[A]);
+    }
+}
+
+#[test]
+fn forged_claims_between_the_ends_of_a_session_break_nothing() {
+    let deliveries = [Delivery::Ordered, Delivery::Arrival];
+    for (delivery, count) in deliveries.iter().flat_map(|&d| FORGED.map(|count| (d, count))) {
+        let mut bench = Bench::new(Config { delivery, ..alone().receiver.config.clone() });
+        let begin = bench.goes_on(0, 1..=50, &[A]);
+        for now in (10..31_000).step_by(10) {
+            bench.pass(begin + now);
+            if now % 1000 == 0 {
+                bench.line(begin + now, A, bare(S, 51, END_OF_SESSION));
+            }
+            if [1030, 3030, 4040].contains(&now) {
+                bench.line(begin + now, A, bare(S, 100_051, count));
+                bench.pass(begin + now);
+            }
+        }
+        bench.assert_ends_whole(begin + 31_000, 51, &[A]);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_claim_that_is_withdrawn_gets_its_time_to_be_contradicted() {
+    let mut bench = Bench::new(Config { lines: vec![A], ..config() });
+    let now = bench.goes_on(0, 1..=50, &[A]);
+    (0..3).for_each(|_| bench.line(now, A, bare(S, 100_051, HEARTBEAT)));
+    bench.pass(now + 4970);
+    bench.line(now + 4970, A, bare(S, 60_051, HEARTBEAT));
+    for millis in [4980, 4990] {
+        bench.line(now + millis, A, bare(S, 51, HEARTBEAT));
+    }
+    assert_eq!(bench.receiver.stats().claims_withdrawn, 1);
+    let now = bench.repeats(now + 4990, 51, HEARTBEAT, 6, &[A]);
+    bench.assert_ends_whole(now, 51, &[A]);
 }
 
 #[test]
