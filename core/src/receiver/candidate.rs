@@ -124,6 +124,12 @@ impl Ending {
         }
     }
 
+    /// A heartbeat contradicts it. Returns whether anything stands for it still.
+    pub(super) fn contradict(&mut self) -> bool {
+        self.votes = self.votes.saturating_sub(1);
+        self.votes > 0
+    }
+
     /// The feed moved on below it.
     pub(super) fn restart(&mut self, now: Instant) {
         self.since = now;
@@ -163,6 +169,12 @@ impl Vouched {
     /// Nothing past `last` counts as reached any more.
     pub(super) fn lower(&mut self, last: u64) {
         self.highest = self.highest.map(|highest| highest.min(last));
+    }
+
+    /// Datagrams that reached past `last` count as having reached no further than `reached`.
+    pub(super) fn forget(&mut self, last: u64, reached: u64) {
+        self.highest = self.highest.map(|highest| if highest > last { reached } else { highest });
+        self.highest.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// What `datagrams` of them reached or passed: 1 to [`Vouched::MOST`].

@@ -10,7 +10,7 @@
 //! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
 
 use super::candidate::Vouched;
-use super::config::{Config, Delivery};
+use super::config::Config;
 use super::event::LineId;
 use super::gaps::MissingRange;
 use super::line::{Lines, bit};
@@ -28,7 +28,7 @@ const HEARTBEATS: Duration = Duration::from_secs(3);
 /// The claim of heartbeats and ends that there is more than data proves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
-    /// The number that data proved when it was made: where the feed goes on if the claim is false.
+    /// Where the feed goes on if the claim is false: the number that enough datagrams of data reached.
     place: u64,
     /// When it was made, or last reached further.
     made: Instant,
@@ -95,6 +95,13 @@ pub(super) enum Standing {
 }
 
 impl Space {
+    /// A line is there no longer: another one of its number has contradicted nothing yet.
+    pub(super) fn forget_line(&mut self, line: LineId) {
+        if let Some(claim) = &mut self.claim {
+            claim.lines &= !bit(line);
+        }
+    }
+
     /// The highest number that data brought, or that the embedding program speaks of.
     pub(super) fn proved(&self) -> u64 {
         self.proved.max(self.without_claims(self.settled))
@@ -161,7 +168,8 @@ impl Space {
             Some(claim) if last < self.believed => claim.contradict(now, kind, last, line, config),
             Some(claim) => claim.support(now, last > self.believed, line),
             None if self.believed.max(last) > proved.max(self.settled) => {
-                self.claim = Some(Claim::new(now, proved));
+                let place = self.delivered_or_brought(config).min(proved);
+                self.claim = Some(Claim::new(now, place));
             }
             None => {}
         }
@@ -188,6 +196,10 @@ impl Space {
         let place = self.claim.map_or(to, |claim| claim.place);
         let before = self.withdrawn.map_or(self.believed, |(_, last)| last);
         self.withdrawn = Some((to + 1, before.max(self.believed)));
+        // Who spoke of what is withdrawn vouches for nothing else either.
+        for reached in [&mut self.vouched, &mut self.sent] {
+            reached.forget(to, place.min(to));
+        }
         self.cut(to, store);
         // What is left of it is not lost for the time that it was open before.
         let left = Claim { contradicted: now, ..Claim::new(now, place) };
@@ -222,20 +234,14 @@ impl Space {
     }
 
     /// The number up to which the session surely reaches: enough datagrams of data say so, or a
-    /// server, or what came was delivered.
+    /// server, or everything before it was delivered.
     pub(super) fn surely(&self, config: &Config) -> u64 {
-        let delivered = match config.delivery {
-            Delivery::Ordered => self.settled,
-            Delivery::Arrival => {
-                let missing = self.gaps.missing().iter().rev();
-                missing.fold(self.tracked, |edge, range| match range.last == edge {
-                    true => range.first - 1,
-                    false => edge,
-                })
-            }
-        };
-        let proved = self.brought.by(config.believe_after).max(self.confirmed);
-        proved.max(self.without_claims(delivered)).min(self.believed)
+        self.delivered_or_brought(config).max(self.confirmed).min(self.believed)
+    }
+
+    /// The number that enough datagrams of data reached, or up to which everything was delivered.
+    fn delivered_or_brought(&self, config: &Config) -> u64 {
+        self.brought.by(config.believe_after).max(self.without_claims(self.settled))
     }
 
     /// Whether it is still open what enough datagrams claim behind `last`: an end there must wait until

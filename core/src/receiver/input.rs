@@ -228,22 +228,29 @@ impl Receiver {
             self.store.clear(&mut jump.pieces);
             self.stats.unbelieved += 1;
         }
-        // A heartbeat that speaks of nothing that is open, as of claims that were lost, revokes no end.
-        let reaches_past = |end: u64, settled: u64| match header.kind() {
-            Kind::Data => last > end,
-            Kind::Heartbeat => last > end.max(settled),
-            Kind::EndOfSession => false,
-        };
+        // Data revokes an end, and heartbeats outvote it. Those that speak of nothing that is open, as of
+        // claims that were lost, say nothing against it.
+        let (kind, settled) = (header.kind(), space.settled);
+        let sent = space.sent.by(self.config.believe_after);
         if let Some(ending) = &mut space.ending {
-            if reaches_past(ending.last, space.settled) {
+            let stands = match kind {
+                Kind::Data => last <= ending.last,
+                Kind::Heartbeat => last <= ending.last.max(settled) || ending.contradict(),
+                Kind::EndOfSession => true,
+            };
+            if !stands {
                 space.ending = None;
                 self.stats.ends_refused += 1;
             } else if moves_on {
                 ending.restart(self.now);
             }
         }
-        if space.end.is_some_and(|end| reaches_past(end, space.settled)) {
-            space.end = None;
+        let revokes = |end: &mut u64| match kind {
+            Kind::Data => last > *end,
+            Kind::Heartbeat => sent > settled.max(*end),
+            Kind::EndOfSession => false,
+        };
+        if space.end.take_if(revokes).is_some() {
             space.ending = None;
             self.stats.ends_refused += 1;
         }
@@ -281,6 +288,8 @@ impl Receiver {
                 None => space.ending = Some(super::candidate::Ending::new(now, last)),
             }
         }
+        // Nor is anything behind an end that is believed, until enough of them revoke it.
+        let last = space.end.map_or(last, |end| last.min(end));
         space.believed = space.believed.max(last);
         if self.config.believe_after == 1 || header.kind() == Kind::EndOfSession {
             self.consider_claims();

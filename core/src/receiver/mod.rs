@@ -378,7 +378,10 @@ impl Machine for Receiver {
                 return Ok(());
             }
             Event::AddLine(line) => self.lines.add(self.now.max(now), line),
-            Event::RemoveLine(line) => self.lines.remove(line),
+            Event::RemoveLine(line) => {
+                self.lines.remove(line);
+                self.spaces.iter_mut().for_each(|space| space.forget_line(line));
+            }
             Event::AddServer(server, address) => self.servers.add(server, address, &self.config),
             Event::RemoveServer(server) => self.servers.remove(server),
             Event::Advance { next } => self.advance(next),

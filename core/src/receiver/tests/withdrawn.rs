@@ -353,3 +353,38 @@ fn forged_ends_just_ahead_do_not_end_a_feed_that_three_forged_heartbeats_hide() 
     let now = bench.goes_on(now, 51..=90, &[A, B]);
     bench.assert_ends_whole(now, 91, &[A, B]);
 }
+
+#[test]
+fn forged_data_does_not_hide_that_the_feed_contradicts_what_is_claimed_behind_it() {
+    for lines in [&[A][..], &[A, B]] {
+        let mut bench = Bench::new(Config { lines: lines.to_vec(), ..config() });
+        let now = bench.goes_on(0, 1..=50, lines);
+        bench.line(now, A, data(1050, 1050));
+        (0..3).for_each(|_| bench.line(now, A, bare(S, 100_051, HEARTBEAT)));
+        let now = bench.repeats(now, 51, HEARTBEAT, 10, lines);
+        assert_eq!(bench.receiver.stats().claims_withdrawn, 1, "{lines:?}");
+        let now = bench.goes_on(now, 51..=90, lines);
+        bench.repeats(now, 91, END_OF_SESSION, 8, lines);
+        assert_eq!(bench.delivered, numbers(&[(1, 90)]));
+        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { next: 91, .. })), 1);
+    }
+}
+
+#[test]
+fn a_line_that_was_added_again_has_contradicted_nothing_yet() {
+    let mut bench = live(Delivery::Ordered);
+    let mut now = bench.goes_on(0, 1..=50, &[A, B]);
+    bench.line(now, A, bare(S, 91, HEARTBEAT));
+    now = bench.goes_on(now + 50, 51..=60, &[B]);
+    for event in [Event::RemoveLine(B), Event::AddLine(B)] {
+        bench.receiver.handle(at(now), event).unwrap();
+        bench.drain();
+    }
+    // It is up again by a copy, and line A says less than before.
+    bench.line(now, B, data(10, 10));
+    bench.line(now, A, data(61, 61));
+    assert_eq!(bench.receiver.stats().claims_withdrawn, 0);
+    bench.line(now, B, data(61, 61));
+    assert_eq!(bench.receiver.stats().claims_withdrawn, 1);
+}
