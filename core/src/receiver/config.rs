@@ -60,13 +60,16 @@ pub enum AcceptAnswers {
 /// a patience: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
 /// has nothing to send says so by heartbeats meanwhile.
 ///
-/// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim:
-///   later than `max_reorder_delay` after the last that supported it, and some of each line that is up
-///   ([`Command::Withdrawn`](super::Command::Withdrawn)). What nothing contradicts for the patience is lost
-///   ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
+/// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim,
+///   less those that support it meanwhile: later than `max_reorder_delay` after it was made or grew, and
+///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). What no packet
+///   contradicts for the patience is lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
 /// - What data of fewer than `believe_after` packets speaks of is lost when all lines are silent for the
 ///   patience, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
 ///   ([`Command::Stalled`](super::Command::Stalled)).
+///
+/// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and
+/// `believe_after` of them revoke it once it is believed; data past it revokes it at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.

@@ -200,7 +200,7 @@ pub enum LossReason {
     /// was there to ask.
     NobodyToAsk,
     /// Heartbeats and ends alone spoke of them, no data and no server, and the feed did not contradict
-    /// that within `give_up`.
+    /// that for the patience that [`Config`](super::Config) names.
     ClaimedOnly,
 }
 
