@@ -207,6 +207,29 @@ impl<By> Tree<By> {
         things.set_links(at, Links::UNTIED);
     }
 
+    /// Takes all things out, each of them given to `each`, in the order in which they are sorted: O(n).
+    pub(crate) fn clear<S: Sorted<By>>(
+        &mut self,
+        things: &mut S,
+        mut each: impl FnMut(&mut S, u32),
+    ) {
+        let mut top = core::mem::replace(&mut self.root, NONE);
+        while top != NONE {
+            let [before, after] = things.links(top).down;
+            if before == NONE {
+                things.set_links(top, Links::UNTIED);
+                each(things, top);
+                top = after;
+            } else {
+                // What comes before it is turned up, once for each thing: heights mean nothing any more.
+                let inner = things.links(before).down[1];
+                hang_below(things, top, 0, inner);
+                hang_below(things, before, 1, top);
+                top = before;
+            }
+        }
+    }
+
     /// Hangs a thing where a path led from the thing above, or makes it the root.
     fn hang(&mut self, things: &mut impl Sorted<By>, above: Option<(u32, bool)>, at: u32) {
         match above {
@@ -359,6 +382,10 @@ mod tests {
                 }
                 agree(&tree, &things, &model);
             }
+            let mut cleared = Vec::new();
+            tree.clear(&mut things, |_, at| cleared.push(at));
+            assert_eq!(cleared, model.into_values().collect::<Vec<_>>());
+            assert_eq!(tree.first(&things), None);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The index of a history: messages that lie together, by number in one tree for each session, and
 //! by block in the order in which they were begun.
 //!
-//! All places are allocated at construction. Adding, finding and removing cost O(log n).
+//! All places are allocated at construction. Adding, finding and removing one
+//! cost O(log n), forgetting a session O(n).
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -199,13 +200,12 @@ impl Segments {
     /// Returns how many messages they held.
     pub(super) fn forget(&mut self, session: &mut Session) -> u64 {
         let mut messages = 0;
-        while let Some(at) = session.first(self) {
-            session.remove(self, at);
-            if let Some(segment) = self.places.get_mut(at as usize) {
+        session.clear(self, |segments, at| {
+            if let Some(segment) = segments.places.get_mut(at as usize) {
                 messages += u64::from(segment.count());
                 segment.slot = Slot::FORGOTTEN;
             }
-        }
+        });
         messages
     }
 }
