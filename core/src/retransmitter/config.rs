@@ -19,7 +19,8 @@ pub struct Config {
     /// them: requests for them may be looked up. Zero: there were none. Zero by default.
     pub sent_before: u64,
     /// The most sessions known at once; one more takes the place of the one that was stored into
-    /// least lately. 1 to 255; 4 by default.
+    /// least lately, and the event that brings it takes time for each entry of the index that the other
+    /// one has: at most one for each KiB of `history_bytes`. 1 to 255; 4 by default.
     pub max_sessions: usize,
     /// The largest answer in bytes, as
     /// [`transmitter::Config::mtu`](crate::transmitter::Config::mtu). 64 to 65,507; 1472 by
@@ -63,8 +64,9 @@ pub struct Remote {
     /// Bytes a second that one address may have at least: from 1. All together may have ten times as
     /// much as one, burst included.
     pub least: u64,
-    /// One address may have so many times the bytes that were sent on the lines in the second in which
-    /// most were ([`Event::Sent`](super::Event::Sent)), if that is more. 0: the lines do not count.
+    /// One address may have so many times the bytes that were sent on the lines in one second
+    /// ([`Event::Sent`](super::Event::Sent)), if that is more: in the second that had most of the present
+    /// minute and of the one before, so a burst counts for one to two minutes. 0: the lines do not count.
     pub times_line: u32,
     /// Bytes that one address may have at once after a rest.
     pub burst: u64,
@@ -81,7 +83,7 @@ impl Default for Remote {
 }
 
 impl Remote {
-    /// The rate of one address, when so many bytes were sent in one second on the lines.
+    /// The rate of one address, when so many bytes were sent on the lines in one second.
     pub(super) fn one(self, line: u64) -> Rate {
         let bytes_per_second = self.least.max(line.saturating_mul(self.times_line.into()));
         Rate { bytes_per_second, burst: self.burst }

@@ -20,26 +20,49 @@ struct Address {
     bucket: Bucket,
 }
 
-/// How many bytes are sent on the lines in a second.
+/// How many bytes are sent on the lines in a second. Minutes are counted from the driver's origin.
 #[derive(Clone, Copy, Default, Debug)]
 struct Line {
     /// When the present second began.
     second: Instant,
     /// Bytes in it.
     bytes: u64,
-    /// The most that there were in one.
-    most: u64,
+    /// The minute in which something was sent last.
+    minute: u64,
+    /// The most that there were in one second: of that minute, and of the one before it.
+    most: [u64; 2],
 }
 
 impl Line {
     const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE_NANOS: u64 = 60_000_000_000;
+
+    const fn minute_of(now: Instant) -> u64 {
+        now.as_nanos() / Self::MINUTE_NANOS
+    }
 
     fn sent(&mut self, now: Instant, bytes: usize) {
         if now.since(self.second) >= Self::SECOND {
             (self.second, self.bytes) = (now, 0);
         }
         self.bytes = self.bytes.saturating_add(bytes as u64);
-        self.most = self.most.max(self.bytes);
+        let [present, before] = self.minutes(now);
+        (self.minute, self.most) = (Self::minute_of(now), [present.max(self.bytes), before]);
+    }
+
+    /// The most in one second of the minute of `now`, and of the one before it.
+    const fn minutes(&self, now: Instant) -> [u64; 2] {
+        match Self::minute_of(now).saturating_sub(self.minute) {
+            0 => self.most,
+            1 => [0, self.most[0]],
+            _ => [0, 0],
+        }
+    }
+
+    /// The most in one second of the minute of `now` and of the one before it.
+    fn most(&self, now: Instant) -> u64 {
+        let [present, before] = self.minutes(now);
+        present.max(before)
     }
 }
 
@@ -87,10 +110,10 @@ impl Limits {
     /// Whether an answer may go to an address now.
     pub(super) fn admit(&self, now: Instant, ip: IpAddr) -> Result<(), Over> {
         let bucket = self.place(ip).map_or(Bucket::default(), |at| self.addresses[at].bucket);
-        if bucket.opens(self.rate_of(ip)) > now {
+        if bucket.opens(self.rate_of(now, ip)) > now {
             return Err(Over::Address);
         }
-        let remote = self.remote_of(ip).map(|remote| remote.all(self.line.most));
+        let remote = self.remote_of(ip).map(|remote| remote.all(self.line.most(now)));
         if self.total.opens(self.total_rate) > now
             || remote.is_some_and(|rate| self.all_remote.opens(rate) > now)
         {
@@ -109,11 +132,11 @@ impl Limits {
         self.remote.filter(|_| !ip.to_canonical().is_loopback())
     }
 
-    /// The rate of one address.
-    fn rate_of(&self, ip: IpAddr) -> Rate {
+    /// The rate of one address at `now`.
+    fn rate_of(&self, now: Instant, ip: IpAddr) -> Rate {
         let any = self.address_rate;
         self.remote_of(ip).map_or(any, |remote| {
-            let Rate { bytes_per_second, burst } = remote.one(self.line.most);
+            let Rate { bytes_per_second, burst } = remote.one(self.line.most(now));
             Rate {
                 bytes_per_second: any.bytes_per_second.min(bytes_per_second),
                 burst: any.burst.min(burst),
@@ -125,9 +148,9 @@ impl Limits {
     pub(super) fn charge(&mut self, now: Instant, ip: IpAddr, bytes: usize) {
         self.total.take(now, self.total_rate, bytes);
         if let Some(remote) = self.remote_of(ip) {
-            self.all_remote.take(now, remote.all(self.line.most), bytes);
+            self.all_remote.take(now, remote.all(self.line.most(now)), bytes);
         }
-        let rate = self.rate_of(ip);
+        let rate = self.rate_of(now, ip);
         let at = match self.place(ip) {
             Ok(at) => at,
             Err(at) if self.addresses.len() < self.max_addresses => self.add(at, ip),
@@ -218,6 +241,38 @@ mod tests {
             }
             is_about(answered(&mut limits, ip(1), 1_000), expected);
         }
+    }
+
+    #[test]
+    fn a_burst_on_the_line_counts_to_the_end_of_the_next_minute_and_no_longer() {
+        for (sent, asked, expected) in
+            [(5, 119, 6_000_000), (59, 119, 6_000_000), (5, 120, 1_000_000), (59, 500, 1_000_000)]
+        {
+            let mut limits = remote();
+            limits.sent(Instant::from_millis(sent * 1_000), 2_000_000);
+            if sent == 5 {
+                // A little more changes nothing.
+                limits.sent(Instant::from_millis(70_000), 1_000);
+            }
+            let now = Instant::from_millis(asked * 1_000);
+            let Rate { bytes_per_second, burst } = limits.rate_of(now, ip(1));
+            assert_eq!(
+                (bytes_per_second, burst),
+                (expected, 64 << 10),
+                "sent at {sent} s, asked at {asked} s"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_that_grows_slow_has_its_answers_grow_slow() {
+        let mut limits = remote();
+        for second in 0..300 {
+            let bytes = if second < 100 { 100_000_000 } else { 1_000_000 };
+            limits.sent(Instant::from_millis(second * 1_000), bytes);
+        }
+        let now = Instant::from_millis(300_000);
+        assert_eq!(limits.rate_of(now, ip(1)).bytes_per_second, 3_000_000);
     }
 
     #[test]

@@ -294,12 +294,15 @@ impl Model {
     /// Bytes a second for one address of another machine.
     fn one_remote(&self, remote: Remote) -> u64 {
         let (mut second, mut bytes, mut most) = (Instant::ZERO, 0, 0);
+        let minute = |at: Instant| at.as_nanos() / 60_000_000_000;
         for &(at, len) in &self.sent {
             if at.since(second) >= Duration::from_secs(1) {
                 (second, bytes) = (at, 0);
             }
             bytes += len as u64;
-            most = most.max(bytes);
+            if minute(at) + 1 >= minute(self.now) {
+                most = most.max(bytes);
+            }
         }
         remote.least.max(most * u64::from(remote.times_line))
     }

@@ -82,7 +82,7 @@ pub(crate) struct Publish {
     pub(crate) keep: u64,
     /// Bytes a second that one address is answered with, in bursts of 65536; all together have ten times
     /// as much. By default an address of this machine has all that it asks for, any other 3 times what a
-    /// line is sent, and at least 1000000.
+    /// line is sent in a second (the most within the last minute or two), and at least 1000000.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) answer_rate: Option<u64>,
     /// The share of packets that each line loses: 0.05 or 5%.

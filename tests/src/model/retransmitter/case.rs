@@ -121,6 +121,7 @@ impl<'a> Arbitrary<'a> for Op {
                 count: u.int_in_range(1..=60)?,
             },
             33..=34 => Self::NotFound(u.int_in_range(0..=4)?),
+            35 if u.ratio(1, 4)? => Self::Wait(u.int_in_range(1..=130)? * 1_000_000),
             35..=36 => Self::Wait(u.int_in_range(0..=20_000)?),
             37..=38 => Self::Timeout,
             39 => Self::Hold(true),
