@@ -72,7 +72,7 @@
 //! # Values
 //!
 //! The version of a machine's encoding says how its configuration, events, calls, answers and commands
-//! are written. In version 1, of every machine:
+//! are written. In every version, of every machine:
 //!
 //! | value | how it is written |
 //! |---|---|
@@ -87,6 +87,7 @@
 //! | [`Secret`] | its hash (4) |
 //! | struct, tuple | its fields, in the order in which they are declared |
 //! | enum | which variant, from 0 in the order in which they are declared (1), and its fields |
+//! | before version 2 | a receiver's `give_up` is no `Option`; its [`LossReason`](crate::receiver::LossReason) is left out, and so is a retransmitter's `remote` |
 //!
 //! So a publisher's command `Answer { to, bytes }` is 1, the address, the length, and the bytes.
 //!

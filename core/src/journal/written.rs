@@ -112,6 +112,12 @@ fn a_receiver_s_configuration_of_version_1_says_when_it_gives_up() {
         let read = receiver::Config::decode(&mut Decoder::new(&bytes, version));
         assert_eq!(read.as_ref(), Ok(&config), "version {version}");
     }
+    let by_default = written(&receiver::Config::default(), 1);
+    let read = receiver::Config::decode(&mut Decoder::new(&by_default, 1)).unwrap();
+    assert_eq!(
+        read,
+        receiver::Config { give_up: Some(ns(u64::MAX)), ..receiver::Config::default() }
+    );
     is_written(&Start::Live, "1");
     is_written(&[Delivery::Ordered, Delivery::Arrival].to_vec(), "2q 0 1");
     is_written(&[OnLoss::Skip, OnLoss::Halt].to_vec(), "2q 0 1");

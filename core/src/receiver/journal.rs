@@ -164,13 +164,16 @@ fields!(Config {
     probe_after,
     seed,
 });
-/// The configuration's `give_up`, which has no default before version 2.
+/// The configuration's `give_up`, which has no default before version 2: `None` is written there as the
+/// longest duration.
 mod give_up {
     use super::{Decoder, Duration, Encoder, Field, Malformed};
 
+    const LONGEST: Duration = Duration::from_nanos(u64::MAX);
+
     pub(super) fn encode(give_up: &Option<Duration>, out: &mut Encoder<'_>) {
-        match (out.version(), give_up) {
-            (0..2, Some(give_up)) => give_up.encode(out),
+        match out.version() {
+            0..2 => give_up.unwrap_or(LONGEST).encode(out),
             _ => give_up.encode(out),
         }
     }
