@@ -330,8 +330,8 @@ impl Cache {
         if let Some(track) = self.tracks.get_mut(track) {
             counter(&mut track.evicted);
             track.evicted_end = track.evicted_end.max(sequence.saturating_add(1));
-            self.past.add(&mut track.past, group);
         }
+        self.past.add(&mut self.tracks, track, group);
         self.wake_group(at);
         self.clear(at);
         self.remove_group(at);

@@ -1,16 +1,23 @@
 //! The groups that were evicted last, of all tracks: number and length of each that had ended, so that a
 //! reader that has read all of one is told its end, not an eviction.
 //!
-//! The records lie in one ring that is allocated at construction: an eviction allocates nothing.
+//! The records lie in places that are allocated at construction: an eviction allocates nothing. Where all are
+//! taken, the track that has most gives its oldest: no track can push out those of one that has fewer.
 
 use alloc::vec::Vec;
 
 use super::group::{Group, State};
+use super::track::{ByPast, Track};
+use crate::slab::{NONE, Slab};
+use crate::tree::Tree;
 
 /// How many evicted groups a track remembers.
 const MOST_OF_TRACK: u32 = 64;
 /// Bytes of the budget for which there is one record, so that they take 1/64 of it.
 const BYTES_PER_GROUP: usize = 1024;
+/// Bytes that one record is charged.
+const PAST_BYTES: usize = 16;
+const _: () = assert!(size_of::<PastGroup>() <= PAST_BYTES);
 /// Stands for the length of a group that was skipped; no group has so many frames.
 const SKIPPED: u32 = u32::MAX;
 
@@ -28,81 +35,149 @@ pub(super) enum End {
 struct PastGroup {
     sequence: u64,
     frames: u32,
-    /// How many records before this one lies the one before it of the same track; 0 for none.
-    back: u32,
+    /// The record of the same track that was made after this one; of a free place, the next free one.
+    next: u32,
 }
 
-/// The record of a track that was made last: its number, counted from 1; 0 for none.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct LastPast(u64);
+/// The records of one track, in the order in which they were made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PastOfTrack {
+    oldest: u32,
+    newest: u32,
+    count: u32,
+}
+
+impl PastOfTrack {
+    pub(super) const EMPTY: Self = Self { oldest: NONE, newest: NONE, count: 0 };
+
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+}
 
 /// The groups that were evicted last.
 #[derive(Debug)]
 pub(super) struct Past {
     groups: Vec<PastGroup>,
     most: usize,
-    /// How many records were ever made.
-    made: u64,
+    /// The first free place among those in use before.
+    free: u32,
+    /// The tracks that have records, by how many.
+    by_count: Tree<ByPast>,
 }
 
 impl Past {
     /// Records for a cache that takes at most so many bytes.
     pub(super) fn new(max_bytes: usize) -> Self {
-        let most = max_bytes / BYTES_PER_GROUP;
-        Self { groups: Vec::with_capacity(most), most, made: 0 }
+        let most = (max_bytes / BYTES_PER_GROUP).min(NONE as usize);
+        Self { groups: Vec::with_capacity(most), most, free: NONE, by_count: Tree::EMPTY }
     }
 
     /// Bytes allocated.
     pub(super) const fn bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<PastGroup>()
+        self.most * PAST_BYTES
     }
 
-    /// Records that a group is evicted, if it has ended.
-    pub(super) fn add(&mut self, last: &mut LastPast, group: &Group) {
+    /// Records that a group of the track in this place is evicted, if it has ended.
+    pub(super) fn add(&mut self, tracks: &mut Slab<Track>, at: u32, group: &Group) {
         let frames = match group.state {
             State::Finished | State::Aborted { finished: true, .. } => group.count,
             State::Skipped => SKIPPED,
             State::Open | State::Aborted { finished: false, .. } => return,
         };
-        self.made += 1;
-        let back = match last.0 {
-            0 => 0,
-            last => u32::try_from(self.made - last).unwrap_or(0),
-        };
-        *last = LastPast(self.made);
-        let record = PastGroup { sequence: group.sequence, frames, back };
-        if self.groups.len() < self.most {
-            self.groups.push(record);
+        let record = PastGroup { sequence: group.sequence, frames, next: NONE };
+        let giver = self.giver(tracks, at);
+        if giver == Some(at) {
+            // It has as many afterwards.
+            self.take_oldest(tracks, at);
+            return self.push(tracks, at, record);
+        }
+        self.untie(tracks, at);
+        if let Some(giver) = giver {
+            self.untie(tracks, giver);
+            self.take_oldest(tracks, giver);
+            self.tie(tracks, giver);
+        }
+        self.push(tracks, at, record);
+        self.tie(tracks, at);
+    }
+
+    /// The track whose oldest record makes room for one more of a track; `None` when there is room.
+    fn giver(&self, tracks: &Slab<Track>, at: u32) -> Option<u32> {
+        let count = |at| tracks.get(at).map_or(0, |track| track.past.count);
+        let own = count(at);
+        if own >= MOST_OF_TRACK {
+            return Some(at);
+        }
+        if self.free != NONE || self.groups.len() < self.most {
+            return None;
+        }
+        let most = self.by_count.last(tracks)?;
+        Some(if count(most) > own { most } else { at })
+    }
+
+    /// Frees the place of a track's oldest record.
+    fn take_oldest(&mut self, tracks: &mut Slab<Track>, at: u32) {
+        let Some(track) = tracks.get_mut(at) else { return };
+        let place = track.past.oldest;
+        let Some(group) = self.groups.get_mut(place as usize) else { return };
+        track.past.oldest = core::mem::replace(&mut group.next, self.free);
+        self.free = place;
+        track.past.count -= 1;
+        if track.past.count == 0 {
+            track.past = PastOfTrack::EMPTY;
+        }
+    }
+
+    /// Makes a record of a track, for which there is room.
+    fn push(&mut self, tracks: &mut Slab<Track>, at: u32, record: PastGroup) {
+        let Some(track) = tracks.get_mut(at) else { return };
+        let mut place = self.free;
+        if let Some(free) = self.groups.get_mut(place as usize) {
+            self.free = free.next;
+            *free = record;
         } else {
-            let at = self.place(self.made);
-            self.groups[at] = record;
+            place = self.groups.len() as u32;
+            self.groups.push(record);
+        }
+        match self.groups.get_mut(track.past.newest as usize) {
+            Some(newest) => newest.next = place,
+            None => track.past.oldest = place,
+        }
+        track.past.newest = place;
+        track.past.count += 1;
+    }
+
+    /// Frees the places of all records of a track.
+    pub(super) fn forget(&mut self, tracks: &mut Slab<Track>, at: u32) {
+        self.untie(tracks, at);
+        let Some(track) = tracks.get_mut(at) else { return };
+        if let Some(newest) = self.groups.get_mut(track.past.newest as usize) {
+            newest.next = core::mem::replace(&mut self.free, track.past.oldest);
+        }
+        track.past = PastOfTrack::EMPTY;
+    }
+
+    fn untie(&mut self, tracks: &mut Slab<Track>, at: u32) {
+        if tracks.get(at).is_some_and(|track| track.past.count > 0) {
+            self.by_count.remove(tracks, at);
         }
     }
 
-    /// How the group of a number ended that was evicted last under it, of the track with this last record.
-    pub(super) fn find(&self, last: LastPast, sequence: u64) -> Option<End> {
-        let LastPast(mut number) = last;
-        for _ in 0..MOST_OF_TRACK {
-            if number == 0 || self.made - number >= self.most as u64 {
-                break;
-            }
-            let group = self.groups.get(self.place(number))?;
-            if group.sequence == sequence {
-                return Some(match group.frames {
-                    SKIPPED => End::Skipped,
-                    frames => End::Frames(frames),
-                });
-            }
-            if group.back == 0 {
-                break;
-            }
-            number = number.checked_sub(group.back.into())?;
+    fn tie(&mut self, tracks: &mut Slab<Track>, at: u32) {
+        if tracks.get(at).is_some_and(|track| track.past.count > 0) {
+            self.by_count.insert(tracks, at);
         }
-        None
     }
 
-    /// Where a record lies.
-    const fn place(&self, number: u64) -> usize {
-        ((number - 1) % self.most as u64) as usize
+    /// How the group of a number ended that was evicted last under it, of the track with these records.
+    pub(super) fn find(&self, of_track: PastOfTrack, sequence: u64) -> Option<End> {
+        let place = |place: u32| self.groups.get(place as usize);
+        let groups = core::iter::successors(place(of_track.oldest), |group| place(group.next));
+        let group = groups.filter(|group| group.sequence == sequence).last()?;
+        Some(match group.frames {
+            SKIPPED => End::Skipped,
+            frames => End::Frames(frames),
+        })
     }
 }

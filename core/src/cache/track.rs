@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::config::Limits;
 use super::group::BySequence;
-use super::past::LastPast;
+use super::past::PastOfTrack;
 use super::reader::{ByWanted, Queue};
 use super::stats::Evictions;
 use crate::Instant;
@@ -60,8 +60,9 @@ pub(super) struct Track {
     pub(super) top: u32,
     /// Behind the highest number that was evicted.
     pub(super) evicted_end: u64,
-    /// The record of the group that was evicted last.
-    pub(super) past: LastPast,
+    /// The records of groups that were evicted, and the place among tracks by how many there are.
+    pub(super) past: PastOfTrack,
+    pub(super) by_past: Links,
     pub(super) evicted: Evictions,
     pub(super) readers: u32,
     /// Readers that wait for the next group, and those that wait for later ones.
@@ -93,7 +94,8 @@ impl Vacant for Track {
             newest: None,
             top: NONE,
             evicted_end: 0,
-            past: LastPast::default(),
+            past: PastOfTrack::EMPTY,
+            by_past: Links::UNTIED,
             evicted: Evictions::default(),
             readers: 0,
             waiting: Queue::EMPTY,
@@ -122,6 +124,7 @@ impl Track {
 sorted!(ByName, Track, by_name, |track| &*track.name);
 sorted!(ByTurn, Track, by_turn, |track| track.turn);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
+sorted!(ByPast, Track, by_past, |track| track.past.count());
 
 /// Who publishes tracks: what its incomplete frames have is counted together.
 #[derive(Debug)]

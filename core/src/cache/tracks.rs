@@ -196,6 +196,7 @@ impl Cache {
         if is_named {
             self.names.remove(&mut self.tracks, at);
         }
+        self.past.forget(&mut self.tracks, at);
         self.others -= self.tracks.remove(at).map_or(0, |track| track.name.len());
         let Some(who) = self.publishers.get_mut(publisher) else { return };
         who.tracks -= 1;

@@ -165,19 +165,74 @@ fn a_track_remembers_its_last_64_evicted_groups_however_many_others_lost() {
     assert_eq!(cache.next_frame(reader), Ok(evicted));
 }
 
-#[test]
-fn all_tracks_together_are_remembered_by_one_group_for_each_kib_of_the_budget() {
-    let mut cache = of(256 << 10);
-    let track = limited(&mut cache, limits(0, 1));
-    let other = cache.create_track(Instant::ZERO, b"other", 0, limits(0, 1)).unwrap();
-    ended(&mut cache, track, &[b"a"]);
-    ended(&mut cache, track, &[b"b"]);
-    let reader = cache.open_reader(track, Start::At { group: 0, frame: 1 }).unwrap();
-    for evicted in 0..=256 {
-        ended(&mut cache, other, &[]);
-        let clone = cache.clone_reader(reader).unwrap();
-        let is_remembered = cache.next_frame(clone) == Ok(Next::GroupEnd { group: 0, frames: 1 });
-        assert_eq!(is_remembered, evicted < 256, "after {evicted} others");
-        cache.close_reader(clone).unwrap();
+/// A track of this name that keeps one group, and of which so many were evicted.
+fn passed(cache: &mut Cache, name: &str, evicted: u64) -> TrackId {
+    let limits = limits(0, 1);
+    let track = cache.create_track(Instant::ZERO, name.as_bytes(), 0, limits).unwrap();
+    pass(cache, track, evicted);
+    track
+}
+
+/// Lets so many groups of one frame be evicted.
+fn pass(cache: &mut Cache, track: TrackId, evicted: u64) {
+    let begun = u64::from(cache.newest(track).is_none());
+    for _ in 0..evicted + begun {
+        ended(cache, track, &[b"a"]);
     }
+}
+
+/// How many groups of a track are remembered, all of them the last that were evicted.
+fn remembered(cache: &mut Cache, track: TrackId) -> u64 {
+    let newest = cache.newest(track).unwrap();
+    let reader = cache.open_reader(track, Start::Oldest).unwrap();
+    let mut is_remembered = |group: u64| {
+        cache.seek(reader, Start::At { group, frame: 1 }).unwrap();
+        cache.next_frame(reader) == Ok(Next::GroupEnd { group, frames: 1 })
+    };
+    let count = (0..newest).rev().take_while(|&group| is_remembered(group)).count() as u64;
+    assert!(!(0..newest - count).any(is_remembered), "older ones are remembered");
+    cache.close_reader(reader).unwrap();
+    count
+}
+
+#[test]
+fn a_busy_track_pushes_out_nothing_that_a_quiet_one_is_remembered_by() {
+    let mut cache = of(256 << 10);
+    let quiet = passed(&mut cache, "quiet", 5);
+    for busy in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        passed(&mut cache, busy, 300);
+    }
+    assert_eq!(remembered(&mut cache, quiet), 5);
+}
+
+#[test]
+fn tracks_share_one_record_for_each_kib_of_the_budget() {
+    let mut cache = of(256 << 10);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let tracks = names.map(|name| passed(&mut cache, name, 100));
+    assert_eq!(tracks.map(|track| remembered(&mut cache, track)), [32; 8]);
+    let late = passed(&mut cache, "late", 20);
+    let others = tracks.map(|track| remembered(&mut cache, track));
+    assert_eq!(remembered(&mut cache, late), 20);
+    assert_eq!(others.iter().sum::<u64>(), 256 - 20);
+    assert!(others.iter().all(|count| (29..=30).contains(count)), "{others:?}");
+}
+
+#[test]
+fn a_track_that_is_gone_leaves_its_records_to_others() {
+    let mut cache = of(256 << 10);
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let track = passed(&mut cache, name, 100);
+        cache.finish_track(track, None).unwrap();
+        let large = cache.create_track(Instant::ZERO, b"large", 0, limits(0, 0)).unwrap();
+        drain(&mut cache);
+        for _ in 0..3 {
+            ended(&mut cache, large, &[&[1; 100_000]]);
+        }
+        cache.abort_track(large, 0).unwrap();
+        drain(&mut cache);
+        assert_eq!(cache.track(name.as_bytes()), None, "it is gone");
+    }
+    let tracks = ["a", "b", "c"].map(|name| passed(&mut cache, name, 70));
+    assert_eq!(tracks.map(|track| remembered(&mut cache, track)), [64; 3]);
 }

@@ -164,8 +164,9 @@ pub(super) struct Model {
     pub(super) readers: BTreeMap<ReaderId, Reader>,
     /// Bytes of incomplete frames, by publisher.
     pub(super) unfinished: BTreeMap<u64, u64>,
-    /// The groups that were evicted last, newest first: number and length; `None` of a skipped one.
-    past: VecDeque<(TrackId, u64, Option<u64>)>,
+    /// The groups that were evicted last of each track, newest first: number and length; `None` of a
+    /// skipped one.
+    past: BTreeMap<TrackId, VecDeque<(u64, Option<u64>)>>,
     order: u64,
 }
 
@@ -180,7 +181,7 @@ impl Model {
             groups: BTreeMap::new(),
             readers: BTreeMap::new(),
             unfinished: BTreeMap::new(),
-            past: VecDeque::new(),
+            past: BTreeMap::new(),
             order: 0,
         }
     }
@@ -506,16 +507,23 @@ impl Model {
             State::Skipped => None,
             State::Open | State::Aborted { .. } => return,
         };
-        self.past.push_front((id, number, frames));
-        self.past.truncate(self.config.max_bytes / 1024);
+        let own = self.past.get(&id).map_or(0, VecDeque::len);
+        let is_full =
+            self.past.values().map(VecDeque::len).sum::<usize>() == self.config.max_bytes / 1024;
+        let most = self.past.iter().map(|(&of, past)| (past.len(), of)).max();
+        if let Some((_, of)) = most.filter(|&(most, _)| is_full && own < 64 && most > own) {
+            self.past.get_mut(&of).unwrap().pop_back();
+        } else if own == 64 || is_full {
+            self.past.get_mut(&id).unwrap().pop_back();
+        }
+        self.past.entry(id).or_default().push_front((number, frames));
     }
 
     /// The length of a group that is remembered, of the last one under this number: `Some(None)` of a
     /// skipped one.
     pub(super) fn past(&self, track: TrackId, number: u64) -> Option<Option<u64>> {
-        let of_track = self.past.iter().filter(|(of, ..)| *of == track).take(64);
-        let mut found = of_track.filter(|(_, evicted, _)| *evicted == number);
-        found.next().map(|(.., frames)| *frames)
+        let found = self.past.get(&track)?.iter().find(|(evicted, _)| *evicted == number);
+        found.map(|(_, frames)| *frames)
     }
 
     /// What goes next for the budget, of all tracks, and whether it is the newest of a live one.
@@ -587,6 +595,7 @@ impl Model {
             track.expects_groups() || !track.groups.is_empty() || read.contains(id)
         });
         self.names.retain(|_, track| self.tracks.contains_key(track));
+        self.past.retain(|track, _| self.tracks.contains_key(track));
         went
     }
 }
