@@ -168,6 +168,7 @@ impl Receiver {
         }
         let content = self.note_content(index, id, &packet, last);
         if content == Content::Suspect {
+            self.stats.suspected += 1;
             return None;
         }
         self.note_line(index, id, header, last);

@@ -91,7 +91,6 @@ impl Line {
                 malformed: 0,
                 trailing: 0,
                 foreign: 0,
-                contradicting: 0,
                 lag: Duration::ZERO,
                 max_lag: Duration::ZERO,
             },
@@ -377,7 +376,6 @@ impl Lines {
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
         let content = line.note_content(now, numbers, settled, agreement, evidence);
         let contradicting = line.other_content.is_some();
-        line.stats.contradicting += u64::from(content == Content::Suspect);
         self.contradicting &= !bit(id);
         self.contradicting |= bit(id) * u32::from(contradicting);
         content

@@ -51,6 +51,9 @@ pub struct Stats {
     pub put_off_for_memory: u64,
     /// Packets dropped, to be asked for later, because `max_gaps` was reached.
     pub put_off_for_gaps: u64,
+    /// Packets of other content than the session began with, or behind such, that go past all that is
+    /// settled: dropped, until a sender that started over is told from forged packets.
+    pub suspected: u64,
     /// Packets that put forward a candidate which was not believed then.
     pub unbelieved: u64,
     /// Claims of heartbeats and ends that were withdrawn because the feed contradicted them, or ended.
@@ -85,9 +88,6 @@ pub struct LineStats {
     pub trailing: u64,
     /// Packets of other sessions: dropped.
     pub foreign: u64,
-    /// Packets that go past all that the line had sent behind a first message of other content: dropped,
-    /// until a sender that started over is told from forged packets.
-    pub contradicting: u64,
     /// How long it is behind the line that brings a message first: smoothed.
     pub lag: Duration,
     /// The longest that it was behind.

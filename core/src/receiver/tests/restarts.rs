@@ -54,7 +54,7 @@ fn nothing_of_a_sender_that_starts_over_is_delivered_before_that_is_told() {
             bench.line(2, A, other(first, first + 5));
         }
         assert_eq!(bench.delivered, numbers(&[(1, 10)]));
-        assert_eq!(bench.receiver.line(A).unwrap().contradicting, 10);
+        assert_eq!(bench.receiver.stats().suspected, 10);
         let (now, source, bytes) = (at(52), Source::Line(A), other(67, 72));
         if borrowed {
             assert_eq!(bench.receiver.receive(now, source, &bytes), None);

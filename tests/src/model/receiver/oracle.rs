@@ -276,6 +276,11 @@ impl Oracle {
                 }
             }
         }
+        if stats.suspected != before.suspected {
+            // Only what begins a session in another way, or goes on behind that, is dropped for it.
+            assert!(!track.altered.is_empty(), "{session:?} {first}..={last} is the feed");
+            return;
+        }
         // An answer that continues the feed is as good as the feed.
         if is_server {
             track.evidence = track.evidence.max(last);
