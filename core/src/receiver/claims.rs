@@ -10,7 +10,7 @@
 //! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
 
 use super::candidate::Vouched;
-use super::config::Config;
+use super::config::{Config, Delivery};
 use super::event::LineId;
 use super::gaps::MissingRange;
 use super::line::{Lines, bit};
@@ -234,9 +234,23 @@ impl Space {
     }
 
     /// The number up to which the session surely reaches: enough datagrams of data say so, or a
-    /// server, or everything before it was delivered.
+    /// server, or what came was delivered, which cannot be taken back.
     pub(super) fn surely(&self, config: &Config) -> u64 {
-        self.delivered_or_brought(config).max(self.confirmed).min(self.believed)
+        let delivered = match config.delivery {
+            Delivery::Ordered => self.settled,
+            Delivery::Arrival => {
+                let mut edge = self.tracked;
+                for range in self.gaps.missing().iter().rev() {
+                    if range.last != edge {
+                        break;
+                    }
+                    edge = range.first - 1;
+                }
+                edge
+            }
+        };
+        let proved = self.delivered_or_brought(config).max(self.confirmed);
+        proved.max(self.without_claims(delivered)).min(self.believed)
     }
 
     /// The number that enough datagrams of data reached, or up to which everything was delivered.
