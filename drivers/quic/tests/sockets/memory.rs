@@ -140,7 +140,9 @@ fn one_address_whose_connections_take_all_that_they_can_shuts_nobody_out() {
 
 #[test]
 fn who_wants_much_keeps_nobody_who_wants_little_from_growing() {
-    let transport = Transport::default();
+    // It is the connection's window that holds the first up, and nothing else grows.
+    let transport =
+        Transport { stream_window: 8 << 20, max_unidirectional: 2, ..Transport::default() };
     let (before, first) = first_promise(transport);
     // The first can grow to 1 MiB, and nobody any further.
     let most = before + 3 * first + 3 * ((1 << 20) - (64 << 10)) + (100 << 10);
@@ -151,15 +153,18 @@ fn who_wants_much_keeps_nobody_who_wants_little_from_growing() {
     };
     let mut pair = Pair::new(limits, transport);
     pair.at_server = Party::with_habit(Habit::Pause);
-    pair.connected();
-    send(&mut pair, 16 << 20);
-    pair.until(|pair| pair.server.endpoint().promised() >= before + first + 3 * (960 << 10));
-    for _ in 0..2 {
+    // One after the other, so that the first has the first number; all of them before anything grows.
+    for connected in 1..=3 {
         pair.connect();
+        pair.until(|pair| pair.at_client.connected.len() == connected);
     }
-    pair.until(|pair| pair.at_client.connected.len() == 3);
+    let [greedy, second, third] = pair.at_client.connected[..] else { panic!("three") };
     let Pair { client, at_client, .. } = &mut pair;
-    let [_, second, third] = at_client.connected[..] else { panic!("three are connected") };
+    let way = Direction::Unidirectional;
+    at_client.send(client.endpoint(), greedy, way, 16 << 20).unwrap();
+    let grown = before + 3 * first + 3 * (960 << 10);
+    pair.until(|pair| pair.server.endpoint().promised() >= grown);
+    let Pair { client, at_client, .. } = &mut pair;
     let sent = [second, third].map(|connection| {
         let endpoint = client.endpoint();
         at_client.send(endpoint, connection, Direction::Unidirectional, 1 << 20).unwrap()
