@@ -295,6 +295,14 @@ impl Receiver {
             stats.delivered += u64::from(batch.count);
             return Some(Command::Batch(batch));
         }
+        // What is on its way leaves before a loss halts delivery: it counts against no limit.
+        let halts = config.on_loss == OnLoss::Halt && config.delivery == Delivery::Arrival;
+        if halts
+            && index == 0
+            && let Some(command) = self.poll_space(1)
+        {
+            return Some(command);
+        }
         let now = if self.timed { self.now } else { Instant::ZERO };
         let stuck = self.stuck(index);
         let Self { spaces, stats, config, lines, .. } = self;

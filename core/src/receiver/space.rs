@@ -309,7 +309,8 @@ impl Space {
         }
         let due = |space: &Self| {
             let lowest = space.gaps.missing().first()?.last;
-            let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck);
+            // What no data speaks of keeps nothing from coming in.
+            let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck.min(space.proved()));
             let due = space.verdict(lines, config).filter(|(at, _)| *at <= now);
             due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))
         };

@@ -498,6 +498,8 @@ impl Oracle {
         let (lost, shortened) = (false, false);
         // A candidate's packets came before the gap that they open.
         let behind = track.spoken.range((Bound::Excluded(last), Bound::Unbounded)).count();
+        // Behind its first one that passes the gap, each of them counts.
+        let behind = if behind > 1 { track.spoken.len() } else { behind };
         let (vouched, followed) = (1, (behind as u32).max(1));
         track.gaps.push(Gap { first, last, opened, vouched, followed, lost, shortened, cut });
         self.counted.gaps += 1;
