@@ -418,7 +418,9 @@ impl Oracle {
         let held = arrives || track.held.intersects(first, last);
         assert!(!held, "{request:?} for what is held");
         // What comes next is asked for when all is silent, and what a candidate brought, to confirm it.
-        let is_probe = first > track.believed || first == last && track.spoken.contains(&first);
+        // Behind an end that is believed no further one, and no heartbeat, is.
+        let is_behind = first > track.believed || track.ends.is_some_and(|end| first > end);
+        let is_probe = is_behind || first == last && track.spoken.contains(&first);
         let within = |gap: &Gap| gap.cut || gap.first <= first && last <= gap.last;
         assert!(is_probe || track.gaps.iter().any(within), "{request:?} outside {:?}", track.gaps);
         let burst = self.burst.entry(server).or_insert((self.now, 0));
