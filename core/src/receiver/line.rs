@@ -53,6 +53,8 @@ struct OtherContent {
     since: Instant,
     /// What the old feed had come to then: everything up to here was settled.
     highest: u64,
+    /// The numbers of its last packet.
+    latest: (u64, u64),
     /// The number that would follow.
     next: u64,
     /// Its packets so far.
@@ -164,7 +166,8 @@ impl Line {
         if self.regression != Regression::None {
             return Content::Plain;
         }
-        let begun = OtherContent { since: now, highest: settled, next: last, packets: 0 };
+        let begun =
+            OtherContent { since: now, highest: settled, latest: (0, 0), next: last, packets: 0 };
         let mut of = match (self.other_content.take(), agreement) {
             (before, Agreement::Contradicts) if first <= settled => before.unwrap_or(begun),
             (None, _) => return Content::Plain,
@@ -173,6 +176,11 @@ impl Line {
                 of.next = if first == of.next { last.saturating_add(1) } else { of.next };
                 self.other_content = Some(of);
                 return Content::Plain;
+            }
+            // A copy of messages says nothing new.
+            (Some(of), _) if of.latest == (first, last) && first <= last => {
+                self.other_content = Some(of);
+                return if last > of.highest { Content::Suspect } else { Content::Plain };
             }
             (Some(of), _) => {
                 // A few forged packets do not make theirs what the old feed sends next.
@@ -189,6 +197,7 @@ impl Line {
         };
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
+        of.latest = (first, last);
         if of.packets >= enough && now.since(of.since) >= quiet {
             let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
             self.regression = Regression::ToTell { highest, seen };

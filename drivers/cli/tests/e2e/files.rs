@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -405,6 +406,11 @@ fn a_feed_that_was_begun_anew_is_not_gone_on_with() {
     }
     files.wait_for_length("out", 35);
     for number in 1..=10 {
+        feed.send("S", number, &[&format!("new {number}")]);
+    }
+    // The old feed has to be quiet for a while.
+    std::thread::sleep(Duration::from_millis(200));
+    for number in 11..=20 {
         feed.send("S", number, &[&format!("new {number}")]);
     }
     receive.wait().assert_code(1);

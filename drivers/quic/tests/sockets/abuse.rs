@@ -101,6 +101,8 @@ fn whoever_breaks_the_rules_loses_its_connection_and_others_are_served() {
     let transport = Transport {
         max_bidirectional: 4,
         max_unidirectional: 3,
+        first_streams: 4,
+        first_window: 128 << 10,
         stream_window: 64 << 10,
         connection_window: 128 << 10,
         ..Transport::default()
