@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use gapless_quic::tls::Identity;
 use gapless_tests::program::{Program, free_port};
@@ -53,6 +53,16 @@ fn folder(sizes: &[usize]) -> (TempDir, Vec<(String, String)>) {
 
 fn hash(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Waits until somebody has the UDP port: who sends to none is told so at once.
+fn wait_for_listener(port: &str) {
+    let port = format!(":{:04X} ", port.parse::<u16>().unwrap());
+    let until = Instant::now() + Duration::from_secs(60);
+    while !std::fs::read_to_string("/proc/net/udp").unwrap().contains(&port) {
+        assert!(Instant::now() < until, "nobody listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Our listener, and its port.
@@ -114,6 +124,7 @@ fn its_server_takes_and_answers_our_streams() {
     let identity = Identity::kept_in(folder.path(), &["localhost"], SystemTime::now()).unwrap();
     let (port, pem) = (free_port().to_string(), pem.to_str().unwrap());
     let server = peer(&python, &["serve", &port, pem, pem, "4"]);
+    wait_for_listener(&port);
     let (url, pin) = (format!("quic://127.0.0.1:{port}"), identity.fingerprint().to_string());
     let send = |file: &str, more: &[&str]| {
         let sent = ["stream", "send", &url, "--tag", "x", "--pin", &pin, "--input", file];
