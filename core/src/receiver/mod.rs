@@ -67,7 +67,7 @@ use crate::{Instant, Machine, Session};
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Receiver::memory_bound`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
-/// opened, or within [`Config::give_up`] before, or that was not asked twice in vain. Otherwise, once every line that is up has passed that gap, it is
+/// opened, or within [`give_up`](field@Config::give_up) before, or that was not asked twice in vain. Otherwise, once every line that is up has passed that gap, it is
 /// lost ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
 /// network lost.
 #[derive(Debug)]

@@ -57,7 +57,7 @@ pub struct Limits {
     /// packets that they hold; a client that waits 144 KiB; the endpoint itself 1 MiB. Good peers take far less.
     /// There are worse ways to use it (see [the memory of an endpoint](crate#memory)).
     ///
-    /// First promises are small ([`Transport::first_window`], [`Transport::first_streams`]: 2.2 MiB a
+    /// First promises are small ([`first_window`](field@Transport::first_window), [`first_streams`](field@Transport::first_streams): 2.2 MiB a
     /// connection by default, so that there are about 230 connections at the default) and grow with use, as long as a quarter of it is left; new clients are refused
     /// when it has no room for their first promises
     /// ([`Stats::refused_for_memory`](super::Stats::refused_for_memory)). Connections and streams that are
