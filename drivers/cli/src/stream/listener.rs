@@ -375,6 +375,13 @@ impl Listener {
             return;
         }
         let Some(mut incoming) = self.incoming.remove(&stream) else { return };
+        // What broke it off first is what is told.
+        if let Target::Output(_, broken_off) = &mut incoming.target
+            && is_broken
+            && let Some(first) = broken_off.take()
+        {
+            end = first;
+        }
         self.by_key.remove(&incoming.key);
         self.unwritten.remove(&stream);
         self.ending.remove(&stream);

@@ -10,10 +10,11 @@ use gapless_quic::{Config, Tagged, endpoint};
 use quinn_proto::ClientConfig;
 
 use super::super::answer::Answer;
-use super::super::incoming::Moved;
+use super::super::incoming::{End, Moved, Target};
 use super::super::queue::{Client, Network};
 use super::super::sender::{self, Sender, Source};
-use super::super::store::Folder;
+use super::super::sink::Sink;
+use super::super::store::{Folder, Gathered};
 use super::super::turns::Turns;
 use super::{ACCEPTOR, Listener, Output, Settings};
 use crate::failure::Failure;
@@ -174,5 +175,21 @@ fn who_has_too_many_turns_gives_one_to_who_has_none_however_much_comes() {
         listener.look_at_limits(streams);
         let ended = listener.ended.pop_front().unwrap();
         assert!(ended.line().contains("its turn took 10 times"), "{}", ended.line());
+    });
+}
+
+#[test]
+fn what_broke_a_stream_off_first_is_what_is_told() {
+    let mut both = Both::sending("/dev/zero");
+    both.turn_until(|both| both.theirs.1.acceptors().queue.active() == 1);
+    both.at_listener(|streams, listener| {
+        let (stream, incoming) = listener.incoming.iter_mut().next().unwrap();
+        let stream = *stream;
+        // All of it is written when the next word comes.
+        let written = Sink::File(Gathered::new(tempfile::tempfile().unwrap()));
+        incoming.target = Target::Output(written, Some(End::Idle));
+        listener.end(streams.endpoint, stream, End::Lost("its peer left".into()));
+        let ended = listener.ended.pop_front().unwrap();
+        assert!(ended.json().contains("\"end\":\"idle\""), "{}", ended.json());
     });
 }
