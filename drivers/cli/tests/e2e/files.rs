@@ -5,7 +5,6 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -399,7 +398,7 @@ fn a_feed_that_was_begun_anew_is_not_gone_on_with() {
     let files = Files::new();
     let [state, out] = ["state", "out"].map(|name| files.path(name));
     let flags = format!("--resume {state} --output {out}");
-    let (receive, to) = receiver(1, &format!("--from start {flags}"));
+    let (mut receive, to) = receiver(1, &format!("--from start {flags}"));
     let feed = Feed::new(to[0]);
     for number in 1..=5 {
         feed.send("S", number, &[&format!("old {number}")]);
@@ -409,10 +408,12 @@ fn a_feed_that_was_begun_anew_is_not_gone_on_with() {
         feed.send("S", number, &[&format!("new {number}")]);
     }
     // The old feed has to be quiet for a while.
-    std::thread::sleep(Duration::from_millis(200));
-    for number in 11..=20 {
+    let mut number = 10;
+    wait_until(|| {
+        number += 1;
         feed.send("S", number, &[&format!("new {number}")]);
-    }
+        !receive.is_running()
+    });
     receive.wait().assert_code(1);
     let old = files.read("out");
     let ended = gapless(&format!("{START} {flags} --timeout 1"));
