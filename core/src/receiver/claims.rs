@@ -270,6 +270,11 @@ impl Space {
     #[inline]
     pub(super) fn ending_deadline(&self, config: &Config) -> Option<Instant> {
         let ending = self.ending?;
+        if ending.last < self.surely(config) {
+            // What was delivered behind it cannot be taken back, nor does it keep the session from ending.
+            let deadline = ending.deadline(config.believe_after, self.patience(config));
+            return deadline.filter(|_| self.is_clean());
+        }
         let is_contested = self.is_contested(ending.last, config);
         ending.deadline(config.believe_after, config.quiet).filter(|_| !is_contested)
     }

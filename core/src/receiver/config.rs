@@ -69,7 +69,9 @@ pub enum AcceptAnswers {
 ///   ([`Command::Stalled`](super::Command::Stalled)).
 ///
 /// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and
-/// `believe_after` of them revoke it once it is believed; data past it revokes it at once.
+/// `believe_after` of them revoke it once it is believed; data past it revokes it at once. Ends below what was
+/// delivered are believed after the patience without any packet past them, and when nothing is missing: the
+/// session then ends behind what was delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.
@@ -119,8 +121,8 @@ pub struct Config {
     /// Positive; 1 s by default.
     pub max_backoff: Duration,
 
-    /// A range is lost, by a timeout, when neither its opening nor the last useful answer in its session is
-    /// younger than this; positive. `None`: as long as `max_reorder_delay` while there is one line and no
+    /// A range is lost, by a timeout, when neither its opening nor the last useful answer in its session, nor
+    /// the last packet of a line that brought what was missing first, is younger than this; positive. `None`: as long as `max_reorder_delay` while there is one line and no
     /// server, so that nobody else can bring it, and 5 s otherwise. `None` by default.
     pub give_up: Option<Duration>,
     /// A range is lost when it went unanswered this often by servers that answered other ranges. 1 to 255;

@@ -188,7 +188,8 @@ pub enum SessionEnd {
 /// The rule by which messages are given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LossReason {
-    /// `give_up` passed since their gap opened and since the last useful answer.
+    /// `give_up` passed since their gap opened, since the last useful answer, and since a line brought what was
+    /// missing first.
     GivenUp,
     /// They went unanswered `max_attempts` times by servers that answered other ranges.
     Unanswered,
@@ -265,9 +266,10 @@ pub enum Command {
         /// As opened, or less where the far end was put off for want of memory, or withdrawn
         /// ([`Command::Withdrawn`]).
         last: u64,
-        /// Messages that lines brought.
+        /// Messages that lines brought; if the far end was put off or withdrawn, also those that were
+        /// dropped with it.
         by_lines: u64,
-        /// Messages that answers brought.
+        /// Messages that answers brought, counted in the same way.
         by_answers: u64,
         /// How long it was open.
         after: Duration,

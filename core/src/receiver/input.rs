@@ -1,5 +1,6 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
+use super::candidate::Ending;
 use super::event::{Batch, LineId, Origin, ServerId, Source};
 use super::gaps::Filler;
 use super::ingest::{BLOCKS_AT, Incoming, ingest};
@@ -232,10 +233,14 @@ impl Receiver {
         // Data revokes an end, and heartbeats outvote it. Those that speak of nothing that is open, as of
         // claims that were lost, say nothing against it.
         let (kind, settled) = (header.kind(), space.settled);
+        let surely = space.ending.map_or(0, |_| space.surely(&self.config));
         let sent = space.sent.by(self.config.believe_after);
         if let Some(ending) = &mut space.ending {
             let stands = match kind {
                 Kind::Data => last <= ending.last,
+                Kind::Heartbeat if ending.last < surely => {
+                    last <= ending.last || ending.contradict()
+                }
                 Kind::Heartbeat => last <= ending.last.max(settled) || ending.contradict(),
                 Kind::EndOfSession => true,
             };
@@ -280,13 +285,16 @@ impl Receiver {
         let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
         if header.kind() == Kind::EndOfSession {
             // What lies ahead by the word of too few datagrams does not keep a session from ending.
-            if last < space.surely(&self.config) {
+            let surely = space.surely(&self.config);
+            let is_late = |ending: &Ending| ending.last < surely;
+            match &mut space.ending {
+                Some(ending) if is_late(ending) == (last < surely) => ending.vote(now, last),
+                Some(_) if last < surely => {}
+                ending => *ending = Some(Ending::new(now, last)),
+            }
+            if last < surely {
                 self.stats.ends_refused += 1;
                 return;
-            }
-            match &mut space.ending {
-                Some(ending) => ending.vote(now, last),
-                None => space.ending = Some(super::candidate::Ending::new(now, last)),
             }
         }
         // Nor is anything behind an end that is believed, until enough of them revoke it.

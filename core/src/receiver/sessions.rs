@@ -258,13 +258,10 @@ impl Receiver {
             let ends = space.ending_deadline(&self.config);
             let over = ends.is_some_and(|deadline| deadline <= now);
             if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
-                // Meanwhile a claim beyond it may have been believed, and delivered.
-                if last < space.surely(&self.config) {
-                    self.stats.ends_refused += 1;
-                } else {
-                    space.end_at(last, &mut self.store);
-                    self.repair.look_again();
-                }
+                // What was delivered, or what enough datagrams brought, is not taken back.
+                let last = last.max(space.surely(&self.config));
+                space.end_at(last, &mut self.store);
+                self.repair.look_again();
             }
         }
         let quiet = quiet.filter(|_| self.spaces[0].active);

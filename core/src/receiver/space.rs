@@ -69,7 +69,7 @@ pub(super) struct Space {
     pub(super) end: Option<u64>,
     pub(super) ending: Option<Ending>,
     pub(super) jump: Option<Candidate>,
-    /// When an answer last brought something new.
+    /// When an answer last brought something new, or a line what was missing first.
     pub(super) last_useful: Instant,
     /// [`Config::give_up`], or its default for the lines and servers that there are.
     pub(super) give_up: Duration,
@@ -288,7 +288,7 @@ impl Space {
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
-    /// Since when a range is missing and no answer was useful.
+    /// Since when a range is missing and nothing was useful.
     pub(super) fn open_since(&self, range: &MissingRange) -> Instant {
         self.gaps.opened(range).max(self.last_useful)
     }

@@ -253,3 +253,74 @@ fn a_live_start_is_not_drawn_back_by_an_earlier_packet() {
     }
     assert_eq!(bench.delivered, numbers(&[(100, 103)]));
 }
+
+#[test]
+fn a_gap_whose_front_a_line_fills_is_not_given_up() {
+    let give_up = Some(Duration::from_millis(500));
+    let mut bench = Bench::new(Config { give_up, servers: vec![], ..config() });
+    bench.line(0, A, data(1, 1));
+    // Forged, and one of them is data.
+    for packet in [data(1_000, 1_000), bare(S, 1_001, HEARTBEAT), bare(S, 1_001, HEARTBEAT)] {
+        bench.line(0, A, packet);
+    }
+    for n in 2..1_000 {
+        bench.line(10 * n, A, data(n, n));
+        bench.pass(10 * n + 5);
+    }
+    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+    assert_eq!(bench.delivered, numbers(&[(1, 1_000)]));
+}
+
+/// Ends that say that the session ended with `last`, one a second from `from` on.
+fn end_from(bench: &mut Bench, from: u64, last: u64) {
+    for n in 0..30 {
+        bench.pass(from + 1_000 * n);
+        bench.line(from + 1_000 * n, A, bare(S, last + 1, END_OF_SESSION));
+    }
+}
+
+#[test]
+fn an_end_below_what_was_forged_and_delivered_ends_the_session_behind_that() {
+    for delivery in [Delivery::Ordered, Delivery::Arrival] {
+        let mut bench = Bench::new(Config { delivery, ..config() });
+        bench.line(0, A, data(1, 100));
+        bench.line(1, A, data(101, 103));
+        end_from(&mut bench, 10, 100);
+        let ended = Command::SessionEnded { session: S, next: 104, reason: SessionEnd::Ended };
+        assert!(bench.told.contains(&ended), "{:?}", bench.told);
+        assert_eq!(bench.delivered, numbers(&[(1, 103)]));
+    }
+}
+
+#[test]
+fn an_end_below_what_was_delivered_ends_no_feed_that_goes_on() {
+    let next: [fn(u64) -> Vec<u8>; 2] = [|n| data(n, n), |_| bare(S, 101, HEARTBEAT)];
+    for next in next {
+        let mut bench = Bench::new(config());
+        bench.line(0, A, data(1, 100));
+        for n in 101..140 {
+            bench.line(1_000 * n, A, next(n));
+            if n % 4 == 0 {
+                bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION));
+                bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION));
+                bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION));
+            }
+            bench.pass(1_000 * n + 999);
+        }
+        assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    }
+}
+
+#[test]
+fn ends_below_what_was_delivered_do_not_keep_honest_ones_from_being_believed() {
+    let mut bench = Bench::new(config());
+    bench.line(0, A, data(1, 100));
+    for n in 1..6 {
+        bench.line(n, A, bare(S, 91, END_OF_SESSION));
+        bench.line(n, A, bare(S, 91, END_OF_SESSION));
+        bench.line(n, A, bare(S, 101, END_OF_SESSION));
+    }
+    bench.pass(60);
+    let ended = Command::SessionEnded { session: S, next: 101, reason: SessionEnd::Ended };
+    assert_eq!(bench.told.last(), Some(&ended));
+}
