@@ -276,6 +276,46 @@ fn three_forged_heartbeats_and_three_forged_ends_take_nothing_from_an_honest_fee
     }
 }
 
+/// Plays a feed that has nothing to say for a while and then ends, with forgeries when it falls silent and when
+/// it ends.
+fn play_idle(forgeries: &[Forgery], delivery: Delivery) {
+    let mut feed = Feed::new(Config { delivery, ..Config::default() });
+    let forge_all = |feed: &mut Feed| {
+        for forgery in forgeries {
+            feed.give(Source::Line(LINES[0]), forge(*forgery, feed.next));
+        }
+    };
+    (0..40).for_each(|_| feed.go_on());
+    feed.pass_time(Duration::from_millis(30));
+    forge_all(&mut feed);
+    for _ in 0..15 {
+        feed.pass_time(Duration::from_secs(1));
+        for line in LINES {
+            feed.give(Source::Line(line), bare(SESSION, feed.next, HEARTBEAT));
+        }
+    }
+    (0..40).for_each(|_| feed.go_on());
+    forge_all(&mut feed);
+    for _ in 0..15 {
+        feed.pass_time(Duration::from_secs(1));
+        for line in LINES {
+            feed.give(Source::Line(line), bare(SESSION, feed.next, END_OF_SESSION));
+        }
+    }
+    feed.finish(&format!("{forgeries:?} in an idle feed, {delivery:?}"));
+}
+
+#[test]
+fn forged_heartbeats_and_ends_take_nothing_from_a_feed_that_is_idle_or_ends() {
+    for forgery in CLAIMS.into_iter().filter(|forgery| *forgery != Forgery::EndNow) {
+        for count in [1, 3, 7] {
+            for delivery in [Delivery::Ordered, Delivery::Arrival] {
+                play_idle(&vec![forgery; count], delivery);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_forged_first_packet_takes_nothing_from_an_honest_feed() {
     for forgery in FORGERIES {

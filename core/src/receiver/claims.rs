@@ -84,8 +84,10 @@ impl Claim {
 /// What stands for the front of a missing range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
-    /// Data, and enough datagrams or a server.
+    /// Data of enough datagrams, or data and a server.
     Proved,
+    /// Data of too few datagrams, and heartbeats or ends that make them enough.
+    Supported,
     /// Enough datagrams, all of them heartbeats and ends.
     ClaimedOnly,
     /// Data of too few datagrams, but so near that silence confirms it.
@@ -270,19 +272,27 @@ impl Space {
     #[inline]
     pub(super) fn ending_deadline(&self, config: &Config) -> Option<Instant> {
         let ending = self.ending?;
-        if ending.last < self.surely(config) {
-            // What was delivered behind it cannot be taken back, nor does it keep the session from ending.
-            let deadline = ending.deadline(config.believe_after, self.patience(config));
-            return deadline.filter(|_| self.is_clean());
-        }
         let is_contested = self.is_contested(ending.last, config);
         ending.deadline(config.believe_after, config.quiet).filter(|_| !is_contested)
+    }
+
+    /// When an end will be believed that lies below what was delivered, or what enough datagrams of data
+    /// reached: that cannot be taken back, nor does it keep the session from ending.
+    #[inline]
+    pub(super) fn overtaken_deadline(&self, config: &Config) -> Option<Instant> {
+        self.overtaken?.deadline(config.believe_after, self.patience(config))
     }
 
     /// Whether enough datagrams say that a number exists for it to become lost.
     fn is_vouched(&self, last: u64, config: &Config) -> bool {
         let vouched = self.vouched.by(config.believe_after).max(self.confirmed);
         self.end.is_some() || last <= vouched
+    }
+
+    /// The same, where heartbeats and ends do not count.
+    fn is_brought(&self, last: u64, config: &Config) -> bool {
+        let brought = self.brought.by(config.believe_after).max(self.confirmed);
+        self.end.is_some() || last <= brought
     }
 
     /// Whether a number may be lost because servers leave it unanswered.
@@ -296,7 +306,8 @@ impl Space {
         let is_data = range.first <= proved;
         let last = if is_data { range.last.min(proved) } else { range.last };
         let standing = match (self.is_vouched(last, config), is_data) {
-            (true, true) => Standing::Proved,
+            (true, true) if self.is_brought(last, config) => Standing::Proved,
+            (true, true) => Standing::Supported,
             (true, false) => Standing::ClaimedOnly,
             (false, true) if self.is_near(proved, config) => Standing::Near,
             (false, _) => Standing::Unconfirmed,
@@ -336,7 +347,7 @@ impl Space {
     }
 
     /// `give_up`, or the time in which a line would send enough heartbeats.
-    fn patience(&self, config: &Config) -> Duration {
+    pub(super) fn patience(&self, config: &Config) -> Duration {
         self.give_up.max(config.line_timeout.min(HEARTBEATS))
     }
 

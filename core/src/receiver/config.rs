@@ -55,23 +55,24 @@ pub enum AcceptAnswers {
 /// The configuration of a [`Receiver`](super::Receiver). All durations are positive.
 ///
 /// # What is proved, and what is only claimed
-/// Messages are lost by the rules of `give_up`, `max_attempts` and `max_stall` once data that lies behind
-/// them came, and `believe_after` packets or a server speak of them. Two cases have rules of their own, by
-/// a patience: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
+/// Messages are lost by the rules of `give_up`, `max_attempts` and `max_stall` once data of `believe_after`
+/// packets that lies behind them came, or any data and a server speak of them. Other cases have rules of their
+/// own, by a patience: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
 /// has nothing to send says so by heartbeats meanwhile.
 ///
 /// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim,
 ///   less those that support it meanwhile: later than `max_reorder_delay` after it was made or grew, and
 ///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). What no packet
 ///   contradicts for the patience is lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
+/// - Where `believe_after` packets are not all data, the patience takes the place of `give_up`.
 /// - What data of fewer than `believe_after` packets speaks of is lost when all lines are silent for the
 ///   patience, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
 ///   ([`Command::Stalled`](super::Command::Stalled)).
 ///
 /// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and
 /// `believe_after` of them revoke it once it is believed; data past it revokes it at once. Ends below what was
-/// delivered are believed after the patience without any packet past them, and when nothing is missing: the
-/// session then ends behind what was delivered.
+/// delivered, or what the data of `believe_after` packets reached, are believed after the patience without any
+/// packet past them: the session then ends there, not at their number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.
@@ -121,9 +122,10 @@ pub struct Config {
     /// Positive; 1 s by default.
     pub max_backoff: Duration,
 
-    /// A range is lost, by a timeout, when neither its opening nor the last useful answer in its session, nor
-    /// the last packet of a line that brought what was missing first, is younger than this; positive. `None`: as long as `max_reorder_delay` while there is one line and no
-    /// server, so that nobody else can bring it, and 5 s otherwise. `None` by default.
+    /// A range is lost, by a timeout, when neither its opening, nor the packet of a line that last brought what
+    /// lay beside it in its gap, nor the last useful answer in its session is younger than this; positive.
+    /// `None`: as long as `max_reorder_delay` while there is one line and no server, so that nobody else can
+    /// bring it, and 5 s otherwise. `None` by default.
     pub give_up: Option<Duration>,
     /// A range is lost when it went unanswered this often by servers that answered other ranges. 1 to 255;
     /// 24 by default.

@@ -188,8 +188,8 @@ pub enum SessionEnd {
 /// The rule by which messages are given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LossReason {
-    /// `give_up` passed since their gap opened, since the last useful answer, and since a line brought what was
-    /// missing first.
+    /// `give_up` passed since their gap opened, since a line brought what lay beside them in it, and since the last
+    /// useful answer.
     GivenUp,
     /// They went unanswered `max_attempts` times by servers that answered other ranges.
     Unanswered,

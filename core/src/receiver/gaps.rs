@@ -18,6 +18,9 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Missing {
     /// The gap that it is of.
     gap: u32,
+    /// When its gap opened, or a line last brought what lies beside it: a line that fills a gap from its front
+    /// passes what it lost just then, whenever the gap opened.
+    pub(super) since: Instant,
     /// The servers that left it unanswered in this round, a bit each.
     pub(super) tried: u32,
     /// Not asked again before.
@@ -154,6 +157,7 @@ impl Gaps {
         self.queue(id);
         let value = Missing {
             gap: id,
+            since: now,
             tried: 0,
             retry_at: Instant::ZERO,
             in_vain: 0,
@@ -173,7 +177,9 @@ impl Gaps {
         mut fresh: impl FnMut(u64, u64),
     ) -> Result<(), Full> {
         let Self { missing, gaps, head, tail, .. } = self;
+        let mut is_new = false;
         missing.remove(first, last, |range| {
+            is_new = true;
             let Some(gap) = gaps.get_mut(range.value.gap as usize) else { return };
             let count = range.last - range.first + 1;
             gap.missing -= count;
@@ -186,7 +192,17 @@ impl Gaps {
                 enqueue(gaps, head, tail, range.value.gap);
             }
             fresh(range.first, range.last);
-        })
+        })?;
+        if is_new && by == Filler::Line {
+            for beside in [first.checked_sub(1), last.checked_add(1)].into_iter().flatten() {
+                if let Ok(index) = missing.find(beside)
+                    && let Some(beside) = missing.get_mut(index)
+                {
+                    beside.since = now;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes the lowest missing range out as lost or skipped, up to `last` at the most.

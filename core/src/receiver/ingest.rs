@@ -227,7 +227,7 @@ impl Space {
         let mut payload = Some(payload);
         let mut ingested = Ingested::default();
         let mut put_off: Option<u64> = None;
-        let Self { gaps, held, transit, last_useful, .. } = self;
+        let Self { gaps, held, transit, .. } = self;
         let mut keep = |first: u64, last: u64, repaired: bool| {
             pieces -= 1;
             let Some(whole) = payload.as_ref() else { return };
@@ -264,15 +264,10 @@ impl Space {
         };
         if plan.inside > 0 {
             let last = packet.last.min(self.tracked);
-            let is_front = gaps.missing().first().is_some_and(|range| range.first == plan.first);
             let filled = gaps.fill(now, plan.first, last, packet.by, |f, l| keep(f, l, true));
             if filled.is_err() {
                 stats.put_off_for_gaps += 1;
                 return Ingested::default();
-            }
-            // The feed goes on here, whatever too few packets said of what lies behind.
-            if is_front && packet.by == Filler::Line {
-                *last_useful = now;
             }
         }
         if let Some(above) = plan.above {

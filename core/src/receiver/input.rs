@@ -233,14 +233,10 @@ impl Receiver {
         // Data revokes an end, and heartbeats outvote it. Those that speak of nothing that is open, as of
         // claims that were lost, say nothing against it.
         let (kind, settled) = (header.kind(), space.settled);
-        let surely = space.ending.map_or(0, |_| space.surely(&self.config));
         let sent = space.sent.by(self.config.believe_after);
         if let Some(ending) = &mut space.ending {
             let stands = match kind {
                 Kind::Data => last <= ending.last,
-                Kind::Heartbeat if ending.last < surely => {
-                    last <= ending.last || ending.contradict()
-                }
                 Kind::Heartbeat => last <= ending.last.max(settled) || ending.contradict(),
                 Kind::EndOfSession => true,
             };
@@ -251,6 +247,7 @@ impl Receiver {
                 ending.restart(self.now);
             }
         }
+        space.overtaken.take_if(|ending| last > ending.last);
         let revokes = |end: &mut u64| match kind {
             Kind::Data => last > *end,
             Kind::Heartbeat => sent > settled.max(*end),
@@ -285,14 +282,13 @@ impl Receiver {
         let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
         if header.kind() == Kind::EndOfSession {
             // What lies ahead by the word of too few datagrams does not keep a session from ending.
-            let surely = space.surely(&self.config);
-            let is_late = |ending: &Ending| ending.last < surely;
-            match &mut space.ending {
-                Some(ending) if is_late(ending) == (last < surely) => ending.vote(now, last),
-                Some(_) if last < surely => {}
-                ending => *ending = Some(Ending::new(now, last)),
+            let is_overtaken = last < space.surely(&self.config);
+            let ending = if is_overtaken { &mut space.overtaken } else { &mut space.ending };
+            match ending {
+                Some(ending) => ending.vote(now, last),
+                None => *ending = Some(Ending::new(now, last)),
             }
-            if last < surely {
+            if is_overtaken {
                 self.stats.ends_refused += 1;
                 return;
             }

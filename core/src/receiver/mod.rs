@@ -224,6 +224,7 @@ impl Receiver {
             && space.session.is_ascii()
             && space.jump.is_none()
             && space.ending.is_none()
+            && space.overtaken.is_none()
             && space.end.is_none()
             && space.closing.is_none()
             && space.settled >= space.opening.last()

@@ -258,9 +258,18 @@ impl Receiver {
             let ends = space.ending_deadline(&self.config);
             let over = ends.is_some_and(|deadline| deadline <= now);
             if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
-                // What was delivered, or what enough datagrams brought, is not taken back.
-                let last = last.max(space.surely(&self.config));
-                space.end_at(last, &mut self.store);
+                // Meanwhile a claim beyond it may have been believed, and delivered.
+                if last < space.surely(&self.config) {
+                    self.stats.ends_refused += 1;
+                } else {
+                    space.end_at(last, &mut self.store);
+                    self.repair.look_again();
+                }
+            }
+            let space = &mut self.spaces[index];
+            if space.overtaken_deadline(&self.config).is_some_and(|deadline| deadline <= now) {
+                (space.overtaken, space.ending) = (None, None);
+                space.end_at(space.surely(&self.config), &mut self.store);
                 self.repair.look_again();
             }
         }
@@ -330,7 +339,9 @@ impl Receiver {
             .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
         self.spaces.iter().fold(of_newcomer, |first, space| {
             let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            earliest(first, earliest(jump, space.ending_deadline(&self.config)))
+            let overtaken = space.overtaken_deadline(&self.config);
+            let ends = earliest(space.ending_deadline(&self.config), overtaken);
+            earliest(first, earliest(jump, ends))
         })
     }
 

@@ -68,8 +68,10 @@ pub(super) struct Space {
     /// The last number of a session that has ended.
     pub(super) end: Option<u64>,
     pub(super) ending: Option<Ending>,
+    /// An end below what surely is, past which nothing came since: see [`Space::overtaken_deadline`].
+    pub(super) overtaken: Option<Ending>,
     pub(super) jump: Option<Candidate>,
-    /// When an answer last brought something new, or a line what was missing first.
+    /// When an answer last brought something new.
     pub(super) last_useful: Instant,
     /// [`Config::give_up`], or its default for the lines and servers that there are.
     pub(super) give_up: Duration,
@@ -111,6 +113,7 @@ impl Space {
             due: 0,
             end: None,
             ending: None,
+            overtaken: None,
             jump: None,
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
@@ -167,6 +170,7 @@ impl Space {
             store.clear(&mut jump.pieces);
         }
         self.ending = None;
+        self.overtaken = None;
         self.end = None;
         self.closing = None;
         self.lost_count = 0;
@@ -266,7 +270,8 @@ impl Space {
             return Some((Instant::ZERO, LossReason::Unanswered));
         }
         let aged = match self.standing(range, config).1 {
-            Standing::Proved => Some(self.verdict_by_age(range, config)),
+            Standing::Proved => Some(self.verdict_by_age(range, self.give_up, config)),
+            Standing::Supported => Some(self.verdict_by_age(range, self.patience(config), config)),
             Standing::ClaimedOnly => {
                 let at = self.uncontradicted_at(self.open_since(range), config);
                 let at = self.closing.map_or(at, |closing| closing.min(at));
@@ -281,16 +286,21 @@ impl Space {
         closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
     }
 
-    fn verdict_by_age(&self, range: &MissingRange, config: &Config) -> (Instant, LossReason) {
-        let quiet = (self.open_since(range) + self.give_up, LossReason::GivenUp);
+    fn verdict_by_age(
+        &self,
+        range: &MissingRange,
+        age: Duration,
+        config: &Config,
+    ) -> (Instant, LossReason) {
+        let quiet = (self.open_since(range) + age, LossReason::GivenUp);
         let stall = |stall| (self.gaps.opened(range) + stall, LossReason::Stalled);
         let stalled = config.max_stall.map(stall);
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
-    /// Since when a range is missing and nothing was useful.
+    /// Since when a range is missing and no answer was useful.
     pub(super) fn open_since(&self, range: &MissingRange) -> Instant {
-        self.gaps.opened(range).max(self.last_useful)
+        range.value.since.max(self.last_useful)
     }
 
     /// Gives up the lowest missing numbers, if their time has come and delivery is there. What lies up to

@@ -254,21 +254,50 @@ fn a_live_start_is_not_drawn_back_by_an_earlier_packet() {
     assert_eq!(bench.delivered, numbers(&[(100, 103)]));
 }
 
+/// A feed of one line, `interval` milliseconds a packet, that loses message `hole`, and into which three packets
+/// are forged that say that it is 5,000 messages further; one of them is data.
+fn fed_beside_a_forged_jump(give_up: Option<Duration>, interval: u64, hole: u64) -> Bench {
+    let mut bench = Bench::new(Config { give_up, lines: vec![A], servers: vec![], ..config() });
+    for n in 1..400 {
+        if n == 50 {
+            for packet in [data(5_000, 5_000), bare(S, 5_001, HEARTBEAT), bare(S, 5_001, HEARTBEAT)]
+            {
+                bench.line(interval * n, A, packet);
+            }
+        }
+        if n != hole {
+            bench.line(interval * n, A, data(n, n));
+        }
+        bench.pass(interval * (n + 1) - 1);
+    }
+    bench
+}
+
 #[test]
-fn a_gap_whose_front_a_line_fills_is_not_given_up() {
-    let give_up = Some(Duration::from_millis(500));
-    let mut bench = Bench::new(Config { give_up, servers: vec![], ..config() });
-    bench.line(0, A, data(1, 1));
-    // Forged, and one of them is data.
-    for packet in [data(1_000, 1_000), bare(S, 1_001, HEARTBEAT), bare(S, 1_001, HEARTBEAT)] {
-        bench.line(0, A, packet);
+fn a_feed_goes_on_whatever_data_was_forged_ahead() {
+    for give_up in [None, Some(Duration::from_millis(500)), Some(Duration::from_secs(10))] {
+        for interval in [1, 5, 50, 1_000] {
+            let bench = fed_beside_a_forged_jump(give_up, interval, 0);
+            assert_eq!(bench.delivered, numbers(&[(1, 399)]), "{give_up:?}, {interval}");
+            assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+        }
     }
-    for n in 2..1_000 {
-        bench.line(10 * n, A, data(n, n));
-        bench.pass(10 * n + 5);
+}
+
+#[test]
+fn what_a_feed_loses_below_forged_data_is_lost_alone() {
+    for interval in [5, 50] {
+        let give_up = Some(Duration::from_millis(500));
+        let bench = fed_beside_a_forged_jump(give_up, interval, 60);
+        assert_eq!(bench.delivered, numbers(&[(1, 59), (61, 399)]), "{interval}");
+        let lost: Vec<_> =
+            bench.told.iter().filter(|c| matches!(c, Command::Lost { .. })).collect();
+        assert_eq!(lost, [&lost_alone(60)]);
     }
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
-    assert_eq!(bench.delivered, numbers(&[(1, 1_000)]));
+}
+
+fn lost_alone(number: u64) -> Command {
+    lost(number, number, LossReason::GivenUp)
 }
 
 /// Ends that say that the session ended with `last`, one a second from `from` on.
@@ -280,34 +309,63 @@ fn end_from(bench: &mut Bench, from: u64, last: u64) {
 }
 
 #[test]
-fn an_end_below_what_was_forged_and_delivered_ends_the_session_behind_that() {
-    for delivery in [Delivery::Ordered, Delivery::Arrival] {
-        let mut bench = Bench::new(Config { delivery, ..config() });
-        bench.line(0, A, data(1, 100));
-        bench.line(1, A, data(101, 103));
-        end_from(&mut bench, 10, 100);
-        let ended = Command::SessionEnded { session: S, next: 104, reason: SessionEnd::Ended };
-        assert!(bench.told.contains(&ended), "{:?}", bench.told);
-        assert_eq!(bench.delivered, numbers(&[(1, 103)]));
+fn a_session_ends_whatever_was_forged_at_its_end() {
+    // What was forged; and what the session has then, by order and by arrival.
+    let (all, far) = (100, [(1, 100), (2_000, 2_000)]);
+    let forged: [(&[Vec<u8>], u64, [Vec<u64>; 2]); 5] = [
+        (&[data(101, 103)], 104, [numbers(&[(1, 103)]), numbers(&[(1, 103)])]),
+        (
+            &[data(101, 101), bare(S, 102, END_OF_SESSION)],
+            102,
+            [numbers(&[(1, 101)]), numbers(&[(1, 101)])],
+        ),
+        (
+            &[data(101, 101), bare(S, 5_000, HEARTBEAT)],
+            102,
+            [numbers(&[(1, 101)]), numbers(&[(1, 101)])],
+        ),
+        (
+            &[data(101, 101), bare(S, 5_000, END_OF_SESSION)],
+            102,
+            [numbers(&[(1, 101)]), numbers(&[(1, 101)])],
+        ),
+        (&[data(2_000, 2_000)], 0, [numbers(&[(1, all)]), numbers(&far)]),
+    ];
+    for (packets, next, delivered) in forged {
+        for (delivery, delivered) in
+            [Delivery::Ordered, Delivery::Arrival].into_iter().zip(delivered)
+        {
+            let mut bench = Bench::new(Config { delivery, ..config() });
+            for first in (1..=all).step_by(5) {
+                bench.line(first, A, data(first, first + 4));
+            }
+            packets.iter().for_each(|packet| bench.line(200, A, packet.clone()));
+            end_from(&mut bench, 210, all);
+            let next = if next > 0 { next } else { delivered.last().unwrap() + 1 };
+            let ended = Command::SessionEnded { session: S, next, reason: SessionEnd::Ended };
+            assert!(bench.told.contains(&ended), "{delivery:?}: {:?}", bench.told);
+            assert_eq!(bench.delivered, delivered, "{delivery:?}");
+        }
     }
 }
 
 #[test]
-fn an_end_below_what_was_delivered_ends_no_feed_that_goes_on() {
+fn ends_below_what_was_delivered_end_no_feed_that_is_still_heard_of() {
     let next: [fn(u64) -> Vec<u8>; 2] = [|n| data(n, n), |_| bare(S, 101, HEARTBEAT)];
     for next in next {
-        let mut bench = Bench::new(config());
-        bench.line(0, A, data(1, 100));
-        for n in 101..140 {
-            bench.line(1_000 * n, A, next(n));
-            if n % 4 == 0 {
-                bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION));
-                bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION));
-                bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION));
+        for ends in [1, 3, 5, 30] {
+            let mut bench = Bench::new(config());
+            bench.line(0, A, data(1, 100));
+            for n in 101..140 {
+                bench.line(1_000 * n, A, next(n));
+                if n == 110 {
+                    (0..ends).for_each(|_| bench.line(1_000 * n, A, bare(S, 91, END_OF_SESSION)));
+                }
+                bench.line(1_000 * n + 5, A, bare(S, 91, END_OF_SESSION));
+                bench.pass(1_000 * n + 999);
             }
-            bench.pass(1_000 * n + 999);
+            assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0, "{ends}");
         }
-        assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Oracle {
     lines: BTreeMap<LineId, Line>,
     servers: BTreeMap<ServerId, SocketAddr>,
     useful: Instant,
-    /// When a line last brought the lowest number that was missing.
+    /// When a line last brought what lies in a gap.
     moved: Instant,
     asked: Vec<mold::Request>,
     /// How often each server was asked.
@@ -299,6 +299,7 @@ impl Oracle {
             let vouches = near && is_line && !is_server;
             for gap in &mut track.gaps {
                 gap.vouched += u32::from(vouches && gap.last <= last);
+                gap.brought += u32::from(vouches && gap.last <= last && first <= last);
                 gap.followed += u32::from(is_line && !is_server);
             }
         }
@@ -308,8 +309,7 @@ impl Oracle {
         if is_line && !is_server {
             track.believed = track.believed.max(last);
         }
-        let lowest = track.start.and_then(|start| track.settled.first_missing(start));
-        if is_line && lowest.is_some_and(|lowest| first <= lowest && lowest <= last) {
+        if is_line && track.gaps.iter().any(|gap| gap.first <= last && first <= gap.last) {
             self.moved = self.now;
         }
         if first <= last && (is_line || is_server) && !dropped {
@@ -509,8 +509,9 @@ impl Oracle {
         let behind = track.spoken.range((Bound::Excluded(last), Bound::Unbounded)).count();
         // Behind its first one that passes the gap, each of them counts.
         let behind = if behind > 1 { track.spoken.len() } else { behind };
-        let (vouched, followed) = (1, (behind as u32).max(1));
-        track.gaps.push(Gap { first, last, opened, vouched, followed, lost, shortened, cut });
+        let (vouched, brought, followed) = (1, 0, (behind as u32).max(1));
+        let gap = Gap { first, last, opened, vouched, brought, followed, lost, shortened, cut };
+        track.gaps.push(gap);
         self.counted.gaps += 1;
     }
 
@@ -614,9 +615,10 @@ impl Oracle {
             gaps.retain(|gap| !(gap.cut || gap.lost) || !is_over(gap));
             let is_due = |gap: &&Gap| {
                 let since = gap.opened.max(useful);
-                let is_old = match gap.last < *brought {
-                    true => now.since(since) >= give_up,
-                    false => now.since(since.max(heard)) >= patience,
+                let is_old = match (gap.last < *brought, gap.brought > believe_after.into()) {
+                    (true, true) => now.since(since) >= give_up,
+                    (true, false) => now.since(since) >= patience,
+                    (false, _) => now.since(since.max(heard)) >= patience,
                 };
                 !gap.cut && gap.vouched > believe_after.into() && is_old
             };

@@ -45,6 +45,8 @@ pub(super) struct Gap {
     pub(super) opened: Instant,
     /// How many datagrams of lines came from behind it.
     pub(super) vouched: u32,
+    /// How many of these were data, but for the one that opened it.
+    pub(super) brought: u32,
     /// How many datagrams of lines came since it opened, with the one that opened it.
     pub(super) followed: u32,
     pub(super) lost: bool,
