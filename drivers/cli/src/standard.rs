@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::input::Whole;
 
 pub(crate) use sys::is_ready;
 
@@ -23,21 +24,31 @@ pub(crate) trait Ready {
 }
 
 /// Standard input, unbuffered.
-pub(crate) struct Input(());
+pub(crate) enum Input {
+    /// A file that it is directed to: that keeps nobody waiting, and may be cut short.
+    File(Whole),
+    /// What may keep its reader waiting.
+    Stream,
+}
 
 impl Input {
     /// Standard input, if there is one.
     ///
     /// # Errors
-    /// It was closed when the program began.
+    /// It was closed when the program began, or the system does not tell what it is.
     pub(crate) fn open() -> io::Result<Self> {
-        sys::check_input().map(Self)
+        sys::check_input()?;
+        let file = sys::file_of(io::stdin())?;
+        Ok(file.map(Whole::new).transpose()?.map_or(Self::Stream, Self::File))
     }
 }
 
 impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        sys::read(into)
+        match self {
+            Self::File(file) => file.read(into),
+            Self::Stream => sys::read(into),
+        }
     }
 }
 

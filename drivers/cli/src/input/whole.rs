@@ -1,34 +1,38 @@
 //! A file that is read to its end, and that is not whole if somebody cuts it short meanwhile.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 /// A file to read. What is added to it meanwhile is read, too.
 pub(crate) struct Whole {
     file: File,
     /// How long it was when it was opened.
     length: u64,
-    /// How much of it was read.
-    read: u64,
+    /// How far it is read.
+    position: u64,
 }
 
 impl Whole {
+    /// From where it stands: others may have read the beginning of standard input.
+    ///
     /// # Errors
     /// The system does not say how long it is.
-    pub(crate) fn new(file: File) -> io::Result<Self> {
+    pub(crate) fn new(mut file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file, length, read: 0 })
+        // Some special files are regular ones that stand nowhere.
+        let position = file.stream_position().unwrap_or(0);
+        Ok(Self { file, length, position })
     }
 
-    /// How long it was when it was opened.
-    pub(crate) const fn length(&self) -> u64 {
-        self.length
+    /// How much of it is still to be read, as long as nobody adds to it.
+    pub(crate) const fn left(&self) -> u64 {
+        self.length.saturating_sub(self.position)
     }
 
     /// Its end has come. Files of some file systems (sysfs) are shorter than they say.
     fn check(&self) -> io::Result<()> {
-        let Self { file, length, read } = self;
-        if read >= length {
+        let Self { file, length, position } = self;
+        if position >= length {
             return Ok(());
         }
         match file.metadata()?.len() {
@@ -43,7 +47,7 @@ impl Whole {
 impl Read for Whole {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(into)?;
-        self.read += count as u64;
+        self.position += count as u64;
         if count == 0 && !into.is_empty() {
             self.check()?;
         }
@@ -71,6 +75,18 @@ mod tests {
         file.as_file().set_len(4).unwrap();
         let error = whole.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "it had 6 bytes and was cut to 4 while it was read");
+    }
+
+    #[test]
+    fn a_file_is_whole_from_where_it_stands() {
+        let (file, whole) = begun();
+        let mut rest = Whole::new(whole.file.try_clone().unwrap()).unwrap();
+        assert_eq!((whole.left(), rest.left()), (3, 3));
+        let mut bytes = Vec::new();
+        rest.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"ore");
+        file.as_file().set_len(4).unwrap();
+        assert_eq!(rest.read(&mut [0; 1]).unwrap(), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use gapless_core::journal::Source;
 use gapless_mio::JournalReader;
 
 use crate::failure::Failure;
-use crate::input::is_standard;
+use crate::input::{Whole, is_standard};
 use crate::progress::Progress;
 use crate::standard;
 use crate::stop::Stop;
@@ -59,7 +59,7 @@ impl Journal {
     fn open(&self, stop: &Stop) -> Result<Box<dyn Read>, Failure> {
         let opened: io::Result<Box<dyn Read>> = match &self.path {
             Some(path) if self.can_be_read_again() => {
-                File::open(path).map(|file| Box::new(file) as _)
+                File::open(path).and_then(Whole::new).map(|file| Box::new(file) as _)
             }
             path => Piped::new(path.clone(), stop.clone()).map(|pipe| Box::new(pipe) as _),
         };

@@ -42,9 +42,13 @@ impl Source {
     ) -> Result<(Self, Option<u64>), Failure> {
         let failed = |doing| move |error: io::Error| Failure::io(doing, name(path), &error);
         if is_standard(path) {
-            let input = standard::Input::open().map_err(failed("read"))?;
-            let reader = Reader::new(|| Ok(input), key, signals).map_err(failed("read"))?;
-            return Ok((Self::Pipe(reader), None));
+            return match standard::Input::open().map_err(failed("read"))? {
+                standard::Input::File(file) => Ok(Self::file(file)),
+                input => {
+                    let reader = Reader::new(|| Ok(input), key, signals);
+                    Ok((Self::Pipe(reader.map_err(failed("read"))?), None))
+                }
+            };
         }
         let metadata = path.metadata().map_err(|error| {
             let failure = Failure::file("open", path, &error);
@@ -59,13 +63,16 @@ impl Source {
         }
         if metadata.is_file() {
             let file = File::open(path).map_err(failed("open"))?;
-            let file = Whole::new(file).map_err(failed("open"))?;
-            let length = file.length();
-            return Ok((Self::File(file), Some(length)));
+            return Ok(Self::file(Whole::new(file).map_err(failed("open"))?));
         }
         let path = path.to_owned();
         let reader = Reader::new(|| File::open(path), key, signals);
         Ok((Self::Pipe(reader.map_err(failed("read"))?), None))
+    }
+
+    fn file(file: Whole) -> (Self, Option<u64>) {
+        let left = file.left();
+        (Self::File(file), Some(left))
     }
 
     fn next(&mut self) -> Next {

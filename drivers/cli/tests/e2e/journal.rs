@@ -1,7 +1,8 @@
 //! Journals: what the program did over real sockets, replayed; and journals that are damaged, torn, or
 //! of another program.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, pipe};
 
 use gapless_core::journal::{Digest, HEADER_LEN, Recorder, recorder};
 use gapless_core::receiver::{self, LineId, Receiver, ServerId, Source};
@@ -337,4 +338,26 @@ fn what_a_demultiplexer_counted_is_told() {
     let ended = gapless(&format!("replay {journal} --verify"));
     ended.assert_code(0);
     assert!(output(&ended).contains(" dispatched, 1 in vain"), "{}", output(&ended));
+}
+
+#[test]
+fn a_journal_that_is_cut_short_while_it_is_replayed_is_an_error() {
+    let files = Files::new();
+    let journal = files.path("demo.journal");
+    gapless(&format!("demo --messages 20000 --journal {journal}")).assert_code(0);
+    for is_named in [true, false] {
+        let copy = files.path("copy.journal");
+        fs::copy(&journal, &copy).unwrap();
+        let (mut reader, writer) = pipe().unwrap();
+        let input = File::open(&copy).unwrap();
+        let name = if is_named { &copy } else { "-" };
+        let replay = Program::start_between(input, writer, ["replay", "--print", name]);
+        // It prints no more than fits the pipe before the rest is read here.
+        reader.read_exact(&mut [0]).unwrap();
+        File::options().write(true).open(&copy).unwrap().set_len(1).unwrap();
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        let ended = replay.wait();
+        ended.assert_code(4);
+        assert!(ended.errors.contains("was cut to 1 while it was read"), "{}", ended.errors);
+    }
 }

@@ -61,8 +61,17 @@ impl Program {
         input: impl Into<Stdio>,
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
+        Self::start_between(input, Stdio::piped(), arguments)
+    }
+
+    /// Starts it with both.
+    pub(crate) fn start_between<S: AsRef<OsStr>>(
+        input: impl Into<Stdio>,
+        output: impl Into<Stdio>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gapless"));
-        Self::spawn_from(input.into(), command.args(arguments).stdout(Stdio::piped()))
+        Self::spawn_from(input.into(), command.args(arguments).stdout(output))
     }
 
     fn run(command: &mut Command) -> Self {

@@ -1,5 +1,6 @@
 //! Standard input, output and error as the world has them: closed, full, without a reader, non-blocking.
 
+use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -175,6 +176,23 @@ fn a_non_blocking_standard_input_is_waited_for() {
 }
 
 #[test]
+fn a_file_behind_standard_input_that_is_cut_short_is_an_error() {
+    let files = Files::new();
+    let feed = files.path("feed.txt");
+    std::fs::write(&feed, "nineteen characters\n".repeat(500_000)).unwrap();
+    let line = "publish --input - --format lines --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S \
+                --linger 0 --rate 20000 --json";
+    let mut publish = Program::start_from(File::open(&feed).unwrap(), line.split_whitespace());
+    publish.told("requests on");
+    File::options().write(true).open(feed).unwrap().set_len(0).unwrap();
+    let ended = publish.wait();
+    ended.assert_code(4);
+    let words = "it had 10000000 bytes and was cut to 0 while it was read";
+    assert!(ended.errors.contains(words), "{}", ended.errors);
+    assert!(ended.json()["error"].as_str().unwrap().contains(words), "{}", ended.errors);
+}
+
+#[test]
 fn what_is_printed_of_a_replay_waits_for_a_non_blocking_reader() {
     let files = Files::new();
     let journal = files.path("journal");
@@ -212,8 +230,7 @@ fn a_stream_waits_for_non_blocking_ends_on_both_sides() {
     let listener = Listener::into(theirs, &files, "--tag x --once");
     let reader = thread::spawn(|| slowly(ours));
     let (theirs, mut ours) = non_blocking();
-    let line = format!("stream send {} --pin {} --tag x", listener.url, listener.fingerprint);
-    let sender = Program::start_from(theirs, line.split_whitespace());
+    let sender = listener.sender_from(theirs, "--tag x");
     thread::sleep(PAUSE);
     ours.write_all(&std::fs::read(input).unwrap()).unwrap();
     drop(ours);

@@ -58,8 +58,16 @@ impl Listener {
 
     /// Starts somebody who sends to it.
     pub(crate) fn sender(&self, arguments: &str) -> Program {
-        let line = format!("stream send {} --pin {} {arguments}", self.url, self.fingerprint);
-        Program::start(line.split_whitespace())
+        Program::start(self.sending(arguments).split_whitespace())
+    }
+
+    /// Starts somebody who sends what is given to them on standard input.
+    pub(crate) fn sender_from(&self, input: impl Into<Stdio>, arguments: &str) -> Program {
+        Program::start_from(input, self.sending(arguments).split_whitespace())
+    }
+
+    fn sending(&self, arguments: &str) -> String {
+        format!("stream send {} --pin {} {arguments}", self.url, self.fingerprint)
     }
 
     /// Sends to it.

@@ -1,10 +1,10 @@
 //! How a stream of `gapless stream` ends where one side has more to say than the other: commands that have had
 //! enough or fail, and files that change while they are sent.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 
-use crate::program::{Ended, Files, Program, wait_until};
+use crate::program::{Ended, Files, wait_until};
 use crate::tagged::Listener;
 
 #[test]
@@ -55,8 +55,9 @@ fn the_answer_of_a_command_that_fails_is_not_lost() {
     }
 }
 
-/// A file that something is done to when a part of it was sent: how the sender and the listener end.
-fn changed(files: &Files, change: impl FnOnce(&str)) -> (Ended, Ended) {
+/// A file that something is done to when a part of it was sent, by its name or through standard input: how
+/// the sender and the listener end.
+fn changed(files: &Files, is_named: bool, change: impl FnOnce(&str)) -> (Ended, Ended) {
     let input = files.noise("input", 50_000_000);
     let (got, go, copy) = (files.path("got"), files.path("go"), files.path("copy"));
     // Nothing is read before the change but what lies in buffers.
@@ -64,7 +65,10 @@ fn changed(files: &Files, change: impl FnOnce(&str)) -> (Ended, Ended) {
         "head -c 1 > {got}; until [ -e {go} ]; do sleep 0.1; done; cat >> {got}; mv {got} {copy}"
     );
     let listener = Listener::exec(files, "--tag x --once", &command);
-    let sender: Program = listener.sender(&format!("--tag x --input {input} --json"));
+    let sender = match is_named {
+        true => listener.sender(&format!("--tag x --input {input} --json")),
+        false => listener.sender_from(File::open(&input).unwrap(), "--tag x --json"),
+    };
     wait_until(|| fs::metadata(&got).is_ok_and(|got| got.len() == 1));
     change(&input);
     fs::write(go, "").unwrap();
@@ -73,22 +77,36 @@ fn changed(files: &Files, change: impl FnOnce(&str)) -> (Ended, Ended) {
 
 #[test]
 fn a_file_that_is_cut_short_while_it_is_sent_is_not_complete() {
+    for is_named in [true, false] {
+        let files = Files::new();
+        let (sent, taken) = changed(&files, is_named, |input| {
+            OpenOptions::new().write(true).open(input).unwrap().set_len(40_000_000).unwrap();
+        });
+        sent.assert_code(4);
+        let words = "it had 50000000 bytes and was cut to 40000000 while it was read";
+        assert!(sent.errors.contains(words), "{}", sent.errors);
+        taken.assert_code(1);
+        assert!(taken.errors.contains("it cannot read what it was sending"), "{}", taken.errors);
+        assert!(!fs::exists(files.path("copy")).unwrap());
+    }
+}
+
+#[test]
+fn a_file_behind_standard_input_is_sent_from_where_it_stands() {
     let files = Files::new();
-    let (sent, taken) = changed(&files, |input| {
-        OpenOptions::new().write(true).open(input).unwrap().set_len(40_000_000).unwrap();
-    });
-    sent.assert_code(4);
-    let words = "it had 50000000 bytes and was cut to 40000000 while it was read";
-    assert!(sent.errors.contains(words), "{}", sent.errors);
-    taken.assert_code(1);
-    assert!(taken.errors.contains("it cannot read what it was sending"), "{}", taken.errors);
-    assert!(!fs::exists(files.path("copy")).unwrap());
+    let mut input = File::open(files.noise("input", 3_000_000)).unwrap();
+    input.seek(SeekFrom::Start(1_000_000)).unwrap();
+    let listener = Listener::start(&files, "--tag x --once");
+    let sent = listener.sender_from(input, "--tag x --json --answer /dev/null").wait();
+    sent.assert_code(0);
+    assert_eq!(sent.json()["bytes"], 2_000_000);
+    assert!(listener.program.wait().output == files.read("input")[1_000_000..]);
 }
 
 #[test]
 fn what_is_added_to_a_file_while_it_is_sent_is_sent_too() {
     let files = Files::new();
-    let (sent, taken) = changed(&files, |input| {
+    let (sent, taken) = changed(&files, true, |input| {
         OpenOptions::new().append(true).open(input).unwrap().write_all(b"more").unwrap();
     });
     sent.assert_code(0);
