@@ -22,9 +22,8 @@ use exit_codes::after_help;
 
 use crate::failure::{Failure, Form, Outcome};
 use crate::impair::Odds;
-use crate::input::STANDARD;
 use crate::patience::write_errors;
-use crate::place::{STANDARD_OUTPUT, is_standard_output, resolved};
+use crate::place::{is_standard_output, resolved};
 use crate::values::Probability;
 use crate::{standard, summary};
 
@@ -84,10 +83,9 @@ fn form_of(arguments: impl Iterator<Item = OsString>) -> Form {
     let (mut json, mut aside, mut is_output) = (false, false, false);
     for argument in arguments {
         json |= argument == "--json";
-        let rest = argument.as_encoded_bytes().strip_prefix(b"--output=");
-        let same = |name: &&str| rest == Some(name.as_bytes());
+        let value = argument.to_str().and_then(|argument| argument.strip_prefix("--output="));
         aside |= is_output && is_standard_output(Path::new(&argument));
-        aside |= STANDARD_OUTPUT.iter().chain([&STANDARD]).any(same);
+        aside |= value.is_some_and(|value| is_standard_output(Path::new(value)));
         is_output = argument == "--output";
     }
     Form::new(json, aside)

@@ -8,11 +8,7 @@ use gapless_mio::ExclusiveFile;
 
 use crate::failure::Failure;
 use crate::input::is_standard;
-
-/// Names of standard output, beside `-`. Who opened it anew would write over what is there.
-pub(crate) const STANDARD_OUTPUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
-/// Names of what this process has open already.
-pub(crate) const OPEN: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
+use crate::standard;
 
 /// What a path that is to be written to names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,10 +32,11 @@ impl Place {
         if is_standard_output(path) {
             return Ok(Self::Standard);
         }
+        check_open(path).map_err(|error| Failure::file("write to", path, &error))?;
         match path.metadata() {
             Ok(there) if there.is_dir() => Err(uncreated(path, &ErrorKind::IsADirectory.into())),
             Ok(there) if !there.is_file() => Ok(Self::Special),
-            Ok(_) if OPEN.iter().any(|open| path.starts_with(open)) => Ok(Self::Special),
+            Ok(_) if is_open(path) => Ok(Self::Special),
             Ok(_) => Ok(Self::Taken),
             Err(error) if error.kind() == ErrorKind::NotFound => match path.symlink_metadata() {
                 Ok(_) => Ok(Self::Taken),
@@ -71,9 +68,45 @@ impl Place {
     }
 }
 
-/// Whether a path stands for standard output.
+/// Whether a path stands for standard output. Who opened it anew would write over what is there.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
-    is_standard(path) || STANDARD_OUTPUT.iter().any(|name| path == Path::new(name))
+    is_standard(path) || descriptor(path) == Some((true, 1))
+}
+
+/// Whether a path names what some process has open already, and not a file by its own name.
+pub(crate) fn is_open(path: &Path) -> bool {
+    descriptor(path).is_some()
+}
+
+/// Checks that a path does not name a standard stream that is not there.
+///
+/// # Errors
+/// It was closed when the program began.
+pub(crate) fn check_open(path: &Path) -> io::Result<()> {
+    match descriptor(path) {
+        Some((true, number)) => standard::check_open(number),
+        _ => Ok(()),
+    }
+}
+
+/// The file descriptor that a path names, as `/dev/stdin`, `/dev/fd/3` and `/proc/self/fd/3` do, and whether it
+/// is one of this process.
+fn descriptor(path: &Path) -> Option<(bool, u32)> {
+    let parts: Option<Vec<_>> = path.components().map(|part| part.as_os_str().to_str()).collect();
+    let is_own = |process: &str| {
+        matches!(process, "self" | "thread-self") || process.parse() == Ok(std::process::id())
+    };
+    let (is_own, number) = match parts?[..] {
+        ["/", "dev", "stdin"] => (true, "0"),
+        ["/", "dev", "stdout"] => (true, "1"),
+        ["/", "dev", "stderr"] => (true, "2"),
+        ["/", "dev", "fd", number] => (true, number),
+        ["/", "proc", process, "fd", number] | ["/", "proc", process, "task", _, "fd", number] => {
+            (is_own(process), number)
+        }
+        _ => return None,
+    };
+    Some((is_own, number.parse().ok()?))
 }
 
 /// Whether a path leads to a named pipe, which makes who opens it wait for its other end.
@@ -128,4 +161,36 @@ pub(crate) fn exists(flag: &str, path: &Path) -> Failure {
 pub(crate) fn in_use(flag: &str, path: &Path) -> Failure {
     Failure::content(format!("{flag} {}: another process writes it", path.display()))
         .advise("name another file, or end that process first")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_of_descriptors_name_what_is_open() {
+        let own = format!("/proc/{}/fd/1", std::process::id());
+        for (path, named) in [
+            ("/dev/stdin", Some((true, 0))),
+            ("/dev/stdout", Some((true, 1))),
+            ("/dev/stderr", Some((true, 2))),
+            ("/dev/fd/12", Some((true, 12))),
+            ("/dev//./fd/0", Some((true, 0))),
+            ("/proc/self/fd/3", Some((true, 3))),
+            ("/proc/thread-self/fd/3", Some((true, 3))),
+            ("/proc/self/task/7/fd/3", Some((true, 3))),
+            (own.as_str(), Some((true, 1))),
+            ("/proc/1/fd/3", Some((false, 3))),
+            ("/proc/self/fd", None),
+            ("/proc/self/fd/3/x", None),
+            ("/proc/self/fd/../cwd/x", None),
+            ("/proc/self/cwd/x", None),
+            ("/proc/self/root/dev/stdout", None),
+            ("/dev/fd/x", None),
+            ("dev/stdout", None),
+            ("-", None),
+        ] {
+            assert_eq!(descriptor(Path::new(path)), named, "{path}");
+        }
+    }
 }

@@ -136,6 +136,15 @@ pub(crate) fn check_output() -> Result<(), Failure> {
     })
 }
 
+/// Checks that a standard stream is there, by the number of its descriptor. That there are others, who opens
+/// them sees.
+///
+/// # Errors
+/// It was closed when the program began.
+pub(crate) fn check_open(number: u32) -> io::Result<()> {
+    sys::check_open(number)
+}
+
 #[cfg(unix)]
 mod sys {
     use std::fs::File;
@@ -149,27 +158,35 @@ mod sys {
     use rustix::io::{Errno, fcntl_getfd, read as read_once, writev};
     use rustix::stdio::{stderr, stdin, stdout};
 
-    /// The streams that were closed when the process began, a bit each.
+    /// The streams that were closed when the process began, a bit each, by the number of its descriptor.
     static CLOSED: AtomicU8 = AtomicU8::new(0);
-    const STDIN: u8 = 1;
-    const STDOUT: u8 = 2;
+    const STDIN: u32 = 0;
+    const STDOUT: u32 = 1;
+    const STDERR: u32 = 2;
 
     // Before `main` the standard library opens /dev/null for what is closed, which nobody can tell from a
-    // /dev/null that was meant. These two system calls need nothing of the library.
+    // /dev/null that was meant. These three system calls need nothing of the library.
     ctor::declarative::ctor! {
         #[ctor(unsafe)]
         fn note_closed() {
-            for (stream, bit) in [(stdin(), STDIN), (stdout(), STDOUT)] {
+            for (stream, number) in [(stdin(), STDIN), (stdout(), STDOUT), (stderr(), STDERR)] {
                 if fcntl_getfd(stream) == Err(Errno::BADF) {
-                    CLOSED.fetch_or(bit, Ordering::Relaxed);
+                    CLOSED.fetch_or(1 << number, Ordering::Relaxed);
                 }
             }
         }
     }
 
-    fn check(stream: BorrowedFd<'_>, bit: u8, useless: OFlags) -> io::Result<()> {
-        let mode = fcntl_getfl(stream)? & OFlags::ACCMODE;
-        match CLOSED.load(Ordering::Relaxed) & bit != 0 || mode == useless {
+    pub(super) fn check_open(number: u32) -> io::Result<()> {
+        match number <= STDERR && CLOSED.load(Ordering::Relaxed) >> number & 1 == 1 {
+            true => Err(Errno::BADF.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn check(stream: BorrowedFd<'_>, number: u32, useless: OFlags) -> io::Result<()> {
+        check_open(number)?;
+        match fcntl_getfl(stream)? & OFlags::ACCMODE == useless {
             true => Err(Errno::BADF.into()),
             false => Ok(()),
         }
@@ -238,6 +255,10 @@ mod sys {
 
     pub(crate) fn is_ready<T>(_stream: T, _within: Duration) -> io::Result<bool> {
         Ok(true)
+    }
+
+    pub(super) fn check_open(_number: u32) -> io::Result<()> {
+        Ok(())
     }
 
     pub(super) fn check_input() -> io::Result<()> {

@@ -14,10 +14,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::place::check_open;
 use crate::standard;
 
 /// The name that stands for standard input and standard output.
-pub(crate) const STANDARD: &str = "-";
+const STANDARD: &str = "-";
 
 /// What a source of messages has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +101,8 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Failure> {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, input)));
     }
     // Opening a named pipe waits for who writes to it, which is the reader's business.
-    let there = path.metadata().and_then(|there| match there.is_file() || there.is_dir() {
+    let metadata = check_open(path).and_then(|()| path.metadata());
+    let there = metadata.and_then(|there| match there.is_file() || there.is_dir() {
         true => File::open(path).and_then(Whole::new).map(Some),
         false => Ok(None),
     });

@@ -14,6 +14,7 @@ use gapless_mio::JournalReader;
 
 use crate::failure::Failure;
 use crate::input::{Whole, is_standard};
+use crate::place::check_open;
 use crate::progress::Progress;
 use crate::standard;
 use crate::stop::Stop;
@@ -37,8 +38,9 @@ impl Journal {
         if is_standard(path) {
             return Ok(Self { path: None, name: "of standard input".into(), length: None });
         }
-        let metadata =
-            path.metadata().map_err(|error| Failure::file("read journal", path, &error))?;
+        let metadata = check_open(path)
+            .and_then(|()| path.metadata())
+            .map_err(|error| Failure::file("read journal", path, &error))?;
         Ok(Self {
             path: Some(path.to_owned()),
             name: path.display().to_string(),

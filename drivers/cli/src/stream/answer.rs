@@ -11,7 +11,7 @@ use super::pipes::{Signals, Writer};
 use super::sink::Sink;
 use super::store::{Gathered, PART};
 use crate::failure::Failure;
-use crate::place::OPEN;
+use crate::place::{check_open, is_open};
 
 /// Links that lead to one another at most, as the system has it.
 const LINKS: usize = 40;
@@ -53,13 +53,14 @@ impl Answer {
     /// It may not be written, or nothing can be written beside it.
     pub(super) fn create(path: &Path, key: u64, signals: Signals) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::file("create", path, &error);
+        check_open(path).map_err(failed)?;
         let there = match path.metadata() {
             Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
         let is_special = there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir());
-        if is_special || OPEN.iter().any(|open| path.starts_with(open)) {
+        if is_special || is_open(path) {
             let path = path.to_owned();
             // A file that is open already may have something in it; a device has no end to add to.
             let is_file = there.is_some_and(|there| there.is_file());

@@ -16,6 +16,7 @@ use super::pipes::{BLOCK, Next, Reader, Signals};
 use super::{codes, ends, tags};
 use crate::failure::{Failure, Outcome};
 use crate::input::{Whole, is_standard, name};
+use crate::place::check_open;
 use crate::progress::Progress;
 use crate::standard;
 
@@ -50,7 +51,7 @@ impl Source {
                 }
             };
         }
-        let metadata = path.metadata().map_err(|error| {
+        let metadata = check_open(path).and_then(|()| path.metadata()).map_err(|error| {
             let failure = Failure::file("open", path, &error);
             match error.kind() {
                 io::ErrorKind::NotFound => failure.advise("name a file that exists, or `-`"),

@@ -219,6 +219,27 @@ fn pipes_and_devices_and_standard_output_are_written_to_as_they_are() {
     assert!(!Path::new("/dev/null.S").exists());
 }
 
+#[test]
+fn a_file_is_refused_by_whichever_path_it_is_named() {
+    let files = Files::new();
+    fs::write(files.path("work"), "work").unwrap();
+    let folder = format!("cd {} && exec \"$@\"", files.path(""));
+    for path in ["work", "/proc/self/cwd/work", "/proc/self/fd/../cwd/work"] {
+        let line = format!("receive --line 127.0.0.1:0 --timeout 1 --output {path}");
+        let ended = Program::start_in(&[], &folder, &line).wait();
+        ended.assert_code(4);
+        assert!(ended.errors.contains("the file exists"), "{path}: {}", ended.errors);
+    }
+    // What is open already is added to.
+    let line = "receive --line 127.0.0.1:0 --from start --output /dev/fd/3";
+    let mut receive = Program::start_in(&[], &format!("{folder} 3>>work"), line);
+    let feed = Feed::new(receive.address("line A on"));
+    feed.send("S", 1, &["A"]);
+    feed.end("S", 2);
+    receive.wait().assert_code(0);
+    assert_eq!(files.read("work"), b"work\0\x01A");
+}
+
 /// Receives `messages` of session S, up to a stop before its end.
 fn receive_some(files: &Files, messages: &[&str]) {
     let flags =

@@ -78,6 +78,30 @@ fn a_closed_standard_input_is_an_error_and_no_empty_input() {
 }
 
 #[test]
+fn a_closed_stream_is_an_error_by_its_path_too() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 10);
+    let publish = "publish --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S --linger 0";
+    let send = "stream send quic://127.0.0.1:9 --tag x --insecure";
+    for (redirection, line) in [
+        ("<&-", format!("{publish} --input /dev/stdin")),
+        ("<&-", format!("{publish} --input /proc/self/fd/0 --format pcap")),
+        ("<&-", format!("{send} --input /dev/fd/0")),
+        ("<&-", "replay /dev/stdin".into()),
+        ("2>&-", "receive --line 127.0.0.1:0 --timeout 1 --output /dev/stderr --json".into()),
+        ("2>&-", format!("{publish} --input {feed} --journal /dev/fd/2 --json")),
+        ("2>&-", format!("{send} --input {feed} --answer /dev/stderr --json")),
+    ] {
+        let ended = redirected(redirection, &line);
+        assert_eq!(ended.code, Some(4), "{line} {redirection}: {}", ended.errors);
+        let said = ended.errors + str::from_utf8(&ended.output).unwrap();
+        assert!(said.contains("Bad file descriptor"), "{line} {redirection}: {said}");
+    }
+    let open = format!("{publish} --input /dev/stdin --format lines");
+    redirected("</dev/null", &open).assert_code(0);
+}
+
+#[test]
 fn a_standard_output_that_was_meant_to_go_nowhere_does() {
     for redirection in [">/dev/null", "1<>/dev/null"] {
         redirected(redirection, "--help").assert_code(0);

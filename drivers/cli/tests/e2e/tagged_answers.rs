@@ -143,6 +143,20 @@ fn no_name_of_standard_output_writes_over_what_is_there() {
 }
 
 #[test]
+fn a_file_that_is_named_through_a_process_is_replaced_as_any_other() {
+    let files = Files::new();
+    let listener = Listener::exec(&files, "--tag say --once", "printf whole");
+    fs::write(files.path("answer"), "what was there").unwrap();
+    let folder = format!("cd {} && exec \"$@\"", files.path(""));
+    let line = format!(
+        "stream send {} --pin {} --tag say --input /dev/null --answer /proc/self/cwd/answer",
+        listener.url, listener.fingerprint
+    );
+    Program::start_in(&[], &folder, &line).wait().assert_code(0);
+    assert_eq!(files.read("answer"), b"whole");
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_told_before_anything_is_sent() {
     let files = Files::new();
     let answer = files.path("none/answer");
