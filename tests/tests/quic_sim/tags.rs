@@ -255,6 +255,8 @@ impl Place {
         plan.server.transport.max_unidirectional = 100;
         plan.server.transport.max_bidirectional = 100;
         plan.server.transport.min_send_buffer = 64 << 10;
+        // Room for two hundred connections, whatever is promised to each.
+        plan.server.limits.max_memory = 0;
         let mut world = World::new(random.fork());
         let address = server_address();
         let (recipe, program) = (plan.server.clone(), Server::new(config));

@@ -212,7 +212,7 @@ impl Case {
     /// Whether no limit of memory is ever near.
     pub(super) fn is_roomy(&self) -> bool {
         let Config { max_held_bytes, max_held_packets, max_gaps, .. } = self.config;
-        max_held_bytes == ROOMY && max_held_packets >= 1_024 && max_gaps >= 1_024 && !self.large
+        max_held_bytes == ROOMY && max_held_packets >= 4_096 && max_gaps >= 4_096 && !self.large
     }
 }
 
@@ -275,8 +275,8 @@ fn config(u: &mut Unstructured<'_>, world: World, base: u64, large: bool) -> Res
         max_attempts: if patient { 255 } else { *u.choose(&[255, 8, 1])? },
         max_stall: if patient || u.ratio(2, 3)? { None } else { Some(millis(u, &[100, 1_000])?) },
         max_held_bytes: if large { 131_072 } else { *u.choose(&[131_072, ROOMY])? },
-        max_held_packets: *u.choose(&[16, 64, 1_024])?,
-        max_gaps: *u.choose(&[16, 64, 1_024])?,
+        max_held_packets: *u.choose(&[16, 64, 4_096])?,
+        max_gaps: *u.choose(&[16, 64, 4_096])?,
         max_jump: *u.choose(&[1 << 20, 64, 4])?,
         believe_after: *u.choose(&[3, 1, 2, 8])?,
         quiet: millis(u, &[50, 1, 5])?,

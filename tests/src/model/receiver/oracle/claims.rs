@@ -77,7 +77,8 @@ impl Oracle {
         if self.halted.is_some() {
             return;
         }
-        let silent = self.now.since(self.last_heard().max(self.useful)) >= self.patience();
+        let heard = self.last_heard().max(self.useful).max(self.moved);
+        let silent = self.now.since(heard) >= self.patience();
         for gap in track.gaps.iter().filter(|gap| !gap.cut && !gap.lost) {
             let waits = missing(gap, &Numbers::default(), &track.settled);
             assert!(waits.is_none() || said.timeout.is_some(), "{gap:?} waits without a timeout");
