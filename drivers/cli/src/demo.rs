@@ -16,8 +16,10 @@ use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
 use crate::journal::{Journal, Recordable};
+use crate::patience::{Patience, Patient};
 use crate::progress::{Progress, say};
 use crate::publish::{KEEP, Network, Pacing, Publication, Published};
+use crate::standard;
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received, Table};
 use crate::tally::{Consumer, Ledger, Stops, line_name};
@@ -111,15 +113,16 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     for complaint in shown.complaints() {
         say(complaint);
     }
-    summary::print(&if args.json { summary::json(&shown) } else { shown.table() })?;
     let is_lost = shown.received.lacks() || shown.first_difference.is_some();
-    Ok(journal.outcome(match (shown.complete, end) {
+    let outcome = journal.outcome(match (shown.complete, end) {
         (true, _) => Outcome::Complete,
         _ if is_lost => Outcome::Lost,
         (false, End::TimedOut) => Outcome::TimedOut,
         (false, End::Interrupted) => stop.outcome(),
         (false, _) => Outcome::Lost,
-    }))
+    });
+    let result = if args.json { summary::json(&shown) } else { shown.table() };
+    Patient::new(standard::Output, Patience::new(stop)).conclude(&result, outcome)
 }
 
 /// What is published, from the beginning.

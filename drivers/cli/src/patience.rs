@@ -85,6 +85,12 @@ impl<W: Write + Ready> Patient<W> {
         })
     }
 
+    /// Whether it takes something without a wait.
+    pub(crate) fn takes_now(&self) -> bool {
+        // What is wrong with it, a write says.
+        self.to.is_ready(Duration::ZERO).unwrap_or(true)
+    }
+
     /// Waits until it takes something.
     fn wait(&mut self) -> io::Result<()> {
         let (mut tick, mut over) = (Duration::ZERO, None);
@@ -97,6 +103,34 @@ impl<W: Write + Ready> Patient<W> {
             tick = TICK;
         }
         Ok(())
+    }
+}
+
+impl Patient<standard::Output> {
+    /// Prints a result on standard output.
+    ///
+    /// # Errors
+    /// It cannot be written, or patience is over before somebody reads it.
+    pub(crate) fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.write_all(text.as_bytes()).map_err(|error| {
+            let given_up = self.failure("standard output");
+            given_up.unwrap_or_else(|| Failure::standard_output(&error))
+        })
+    }
+
+    /// The same of a command that ends so; what it would have ended with otherwise is told by its exit code
+    /// though nobody reads its result.
+    ///
+    /// # Errors
+    /// As [`print`](Self::print), of a command that is complete.
+    pub(crate) fn conclude(&mut self, text: &str, outcome: Outcome) -> Result<Outcome, Failure> {
+        match self.print(text) {
+            Err(unread) if self.given_up && outcome != Outcome::Complete => {
+                say(unread);
+                Ok(outcome)
+            }
+            printed => printed.map(|()| outcome),
+        }
     }
 }
 

@@ -22,8 +22,9 @@ use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
 use crate::journal::Journal;
 use crate::pace::Pace;
-use crate::patience::Patience;
+use crate::patience::{Patience, Patient};
 use crate::progress::{self, Every, Progress, say};
+use crate::standard;
 use crate::stop::Stop;
 use crate::tap::BadNetwork;
 
@@ -70,10 +71,10 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     }
     publication.progress.clear();
     publication.close_journal();
-    for published in publication.published() {
-        published.print(args.json)?;
-    }
-    Ok(publication.journal.outcome(publication.outcome()))
+    let outcome = publication.journal.outcome(publication.outcome());
+    let result: String =
+        publication.published().iter().map(|published| published.text(args.json)).collect();
+    publication.output.conclude(&result, outcome)
 }
 
 /// Where the feed goes.
@@ -222,6 +223,8 @@ pub(crate) struct Publication<'a> {
     notices: Notices,
     /// When it is printed how it stands, and whether as JSON.
     stats: (Every, bool),
+    /// Where that is printed.
+    output: Patient<standard::Output>,
     port_chosen: bool,
     started: Instant,
     messages: u64,
@@ -286,6 +289,7 @@ impl<'a> Publication<'a> {
             progress,
             notices: Notices::new(),
             stats: (Every::new(None), false),
+            output: Patient::new(standard::Output, Patience::new(stop)),
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,

@@ -1,6 +1,5 @@
 //! `gapless receive`: a feed into files, complete.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
@@ -357,8 +356,11 @@ impl Reception<'_> {
         Received::new(tally, end, elapsed, now, &self.counted)
     }
 
-    /// Prints how it stands.
+    /// Prints how it stands, if that keeps nobody waiting.
     fn print_stats(&mut self) -> Result<(), Failure> {
+        if !self.output.takes_now() && !self.args.to_standard_output() {
+            return Ok(());
+        }
         let now = Counters::new(&mut self.driver, &self.ledger, &self.args.requests);
         let received = self.received(self.ledger.oldest(), End::Running, now);
         self.print(&received)
@@ -387,10 +389,6 @@ impl Reception<'_> {
             return Ok(());
         }
         let output = &mut self.output;
-        let printed = self.progress.suspended(|| output.write_all(text.as_bytes()));
-        printed.map_err(|error| {
-            let given_up = self.output.failure("standard output");
-            given_up.unwrap_or_else(|| Failure::standard_output(&error))
-        })
+        self.progress.suspended(|| output.print(&text))
     }
 }

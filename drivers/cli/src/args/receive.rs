@@ -107,7 +107,7 @@ pub(crate) struct Receive {
     #[arg(long)]
     pub(crate) json: bool,
     /// Print the table, or with --json an object, every so often as well, as it stands then: with the end
-    /// "running".
+    /// "running". What is due while nobody reads standard output is left out.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) stats: Option<Duration>,
 }

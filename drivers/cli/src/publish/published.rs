@@ -145,17 +145,20 @@ impl Publication<'_> {
         self.stats = (Every::new(period), json);
     }
 
-    /// Prints how it stands, if that is due.
+    /// Prints how it stands, if that is due and keeps nobody waiting.
     pub(super) fn print_running(&mut self) -> Result<(), Failure> {
         let (every, json) = &mut self.stats;
         if !every.is_due() {
             return Ok(());
         }
         let json = *json;
-        let published = self.published();
-        self.progress.suspended(|| {
-            published.into_iter().map(Published::running).try_for_each(|of| of.print(json))
-        })
+        for published in self.published().into_iter().map(Published::running) {
+            let output = &mut self.output;
+            if output.takes_now() {
+                self.progress.suspended(|| output.print(&published.text(json)))?;
+            }
+        }
+        Ok(())
     }
 
     /// What became of each session. Requests and failures of sending are those of all.
@@ -207,16 +210,13 @@ impl Published {
         self
     }
 
-    /// Prints it, as a table or as JSON.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub(crate) fn print(&self, json: bool) -> Result<(), Failure> {
-        summary::print(&if json { summary::json(self) } else { self.table() })
+    /// What is printed: a table, or JSON.
+    pub(super) fn text(&self, json: bool) -> String {
+        if json { summary::json(self) } else { self.table() }
     }
 
     /// A short table.
-    pub(crate) fn table(&self) -> String {
+    fn table(&self) -> String {
         let mut table = Table::default();
         table.row("session", self.session.clone());
         table.row(

@@ -19,7 +19,9 @@ use gapless_core::transmitter::Transmitter;
 
 use crate::args::Replay;
 use crate::failure::{Failure, Outcome};
+use crate::patience::{Patience, Patient};
 use crate::progress::{Progress, say};
+use crate::standard;
 use crate::stop::Stop;
 use crate::summary;
 use difference::{Account, Differs};
@@ -91,9 +93,15 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
     for complaint in report.complaints(&journal.name) {
         say(complaint);
     }
-    summary::print(&if args.json { summary::json(&report) } else { report.table() })?;
-    // The report has it.
-    outcome.map_err(Failure::in_json)
+    let result = if args.json { summary::json(&report) } else { report.table() };
+    let mut output = Patient::new(standard::Output, Patience::new(stop));
+    match outcome {
+        Ok(outcome) => output.conclude(&result, outcome),
+        // The report has it.
+        Err(failure) => {
+            output.conclude(&result, failure.outcome).and(Err(Failure::in_json(failure)))
+        }
+    }
 }
 
 /// What replays the machines that this program knows.

@@ -17,7 +17,9 @@ use crate::apart::apart;
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
 use crate::input;
+use crate::patience::{Patience, Patient};
 use crate::progress::{Progress, say};
+use crate::standard;
 use crate::stop::Stop;
 use crate::summary;
 
@@ -45,7 +47,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
             say(text.trim_end());
             Ok(())
         }
-        false => summary::print(&text),
+        false => Patient::new(standard::Output, Patience::new(stop)).print(&text),
     };
     // The first thing that went wrong is what is told.
     result.map_err(Failure::in_json).and(told).map(|()| Outcome::Complete)

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write, pipe};
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -326,6 +327,66 @@ fn a_result_that_nobody_reads_keeps_nobody_from_the_end() {
     thread::sleep(PAUSE);
     receive.signal("INT");
     receive.wait().assert_code(130);
+}
+
+#[test]
+fn statistics_that_nobody_reads_keep_no_feed_waiting() {
+    let files = Files::new();
+    let feed = files.feed("feed.bin", 100_000);
+    let line = UdpSocket::bind("127.0.0.1:0").unwrap();
+    line.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let (theirs, _ours) = full();
+    let publish = format!(
+        "publish --input {feed} --to {} --requests 127.0.0.1:0 --session S --rate 50 --stats 0.1 --json",
+        line.local_addr().unwrap()
+    );
+    let publish = Program::start_into(theirs, publish.split_whitespace());
+    let mut packet = [0; 2048];
+    while packet[10..18] < 100_u64.to_be_bytes()[..] {
+        line.recv(&mut packet).unwrap();
+    }
+    publish.signal("INT");
+    let ended = publish.wait();
+    ended.assert_code(130);
+    assert!(ended.errors.contains("standard output takes no more"), "{}", ended.errors);
+
+    let (theirs, _ours) = full();
+    let receive = "receive --line 127.0.0.1:0 --from start --stats 0.1 --json --output";
+    let receive = format!("{receive} {}", files.path("copy"));
+    let mut receive = Program::start_into(theirs, receive.split_whitespace());
+    let feed = crate::reports::Feed::new(receive.address("line A on"), b"UNREAD    ");
+    for number in 1..=20 {
+        feed.send(number, &["one"]);
+        thread::sleep(Duration::from_millis(20));
+    }
+    files.wait_for_length("copy", 20 * 5);
+    receive.signal("INT");
+    receive.wait().assert_code(130);
+}
+
+#[test]
+fn no_command_waits_for_who_reads_its_result_when_a_signal_comes() {
+    let files = Files::new();
+    let (feed, journal) = (files.feed("feed.bin", 10), files.path("journal"));
+    gapless(&format!("demo --messages 100 --journal {journal}")).assert_code(0);
+    let listener = Listener::exec(&files, "--tag x", "cat > /dev/null");
+    for line in [
+        "demo --messages 10".to_owned(),
+        format!("replay {journal}"),
+        format!(
+            "publish --input {feed} --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S --linger 0"
+        ),
+        listener.sending(&format!("--tag x --input {feed} --unidirectional")),
+    ] {
+        let (theirs, _ours) = full();
+        let program = Program::start_into(theirs, line.split_whitespace());
+        program.wait_for_handler();
+        thread::sleep(5 * PAUSE);
+        program.signal("INT");
+        let ended = program.wait();
+        assert_eq!(ended.code, Some(130), "{line}: {}", ended.errors);
+        assert!(ended.errors.contains("interrupted"), "{line}: {}", ended.errors);
+    }
 }
 
 #[test]

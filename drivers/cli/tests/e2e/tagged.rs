@@ -66,7 +66,8 @@ impl Listener {
         Program::start_from(input, self.sending(arguments).split_whitespace())
     }
 
-    fn sending(&self, arguments: &str) -> String {
+    /// The command line of somebody who sends to it.
+    pub(crate) fn sending(&self, arguments: &str) -> String {
         format!("stream send {} --pin {} {arguments}", self.url, self.fingerprint)
     }
 
