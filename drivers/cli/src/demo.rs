@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
                 return Err(failure);
             }
             publication.end(Duration::MAX)?;
-            publication.close_journal();
+            publication.close();
             Ok::<_, Failure>(publication.published().pop())
         });
         let watch = Watch::new(Some(session), &servers);
@@ -181,6 +181,8 @@ fn receive<T>(
             progress.show(tally.delivered, || format!("messages, {} gaps", tally.gaps));
         }
     };
+    // What came last is said before it is summed up.
+    watch.look_now(driver, ledger, &progress);
     progress.clear();
     driver.machine_mut().close(&progress);
     Ok(end)

@@ -69,8 +69,8 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
     } else {
         publication.end(args.linger)?;
     }
+    publication.close();
     publication.progress.clear();
-    publication.close_journal();
     let outcome = publication.journal.outcome(publication.outcome());
     let result: String =
         publication.published().iter().map(|published| published.text(args.json)).collect();
@@ -312,8 +312,9 @@ impl<'a> Publication<'a> {
         self.print_running()
     }
 
-    /// Hands the rest of the journal to the system.
-    pub(crate) fn close_journal(&mut self) {
+    /// Says what happened last, and hands the rest of the journal to the system.
+    pub(crate) fn close(&mut self) {
+        self.notices.look_now(&mut self.driver, &self.progress);
         self.driver.machine_mut().close(&self.progress);
     }
 

@@ -476,6 +476,12 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
         self.out.answers.stats
     }
 
+    /// What the system did not take of answers, by reason, in the order in which the reasons came up.
+    #[must_use]
+    pub fn answer_failures(&self) -> &[SendFailure] {
+        self.out.answers.failures()
+    }
+
     /// Requests that the kernel dropped because the receive buffer was full.
     pub fn requests_dropped(&mut self) -> u64 {
         self.requests.as_mut().map_or(0, |requests| requests.inbound.socket.kernel_drops())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
 use gapless_core::publisher::Publisher;
-use gapless_mio::{InterfaceEvent, PublisherDriver};
+use gapless_mio::{InterfaceEvent, PublisherDriver, ReadStats};
 
 use super::published::Unanswered;
 use crate::address;
@@ -21,6 +21,9 @@ use crate::watch::reason;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How far apart lines of one kind are at least.
 const SAY_EVERY: Duration = Duration::from_secs(1);
+
+/// How many kinds of what is counted there are.
+const KINDS: usize = 7;
 
 /// The driver that is watched.
 pub(super) type Driver = PublisherDriver<BadNetwork, Recordable<Publisher>>;
@@ -44,8 +47,7 @@ impl Said {
 
 /// Watches a publisher.
 pub(super) struct Notices {
-    said: [Said; 4],
-    dropped: Said,
+    said: [Said; KINDS],
     /// How often interfaces went away, by line.
     interface_losses: Vec<u64>,
     looked: Instant,
@@ -54,15 +56,27 @@ pub(super) struct Notices {
 impl Notices {
     pub(super) fn new() -> Self {
         Self {
-            said: [Said::default(); 4],
-            dropped: Said::default(),
+            said: [Said::default(); KINDS],
             interface_losses: Vec::new(),
             looked: Instant::now(),
         }
     }
 
-    /// Says what happened since it looked last.
+    /// Says what happened since it looked last; what is only counted, if that is a while ago.
     pub(super) fn look(&mut self, driver: &mut Driver, progress: &Progress) {
+        self.look_at_events(driver, progress);
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look_at_counters(driver, progress);
+        }
+    }
+
+    /// Looks now.
+    pub(super) fn look_now(&mut self, driver: &mut Driver, progress: &Progress) {
+        self.look_at_events(driver, progress);
+        self.look_at_counters(driver, progress);
+    }
+
+    fn look_at_events(&mut self, driver: &mut Driver, progress: &Progress) {
         while let Some((number, event)) = driver.next_interface_event() {
             let lines = driver.lines();
             self.interface_losses.resize(lines.len(), 0);
@@ -77,32 +91,56 @@ impl Notices {
             let why = reason(failure);
             progress.tell(format_args!("warning: {what}: the system does not take packets: {why}"));
         }
-        if self.looked.elapsed() < LOOK_EVERY {
-            return;
-        }
+    }
+
+    fn look_at_counters(&mut self, driver: &mut Driver, progress: &Progress) {
         self.looked = Instant::now();
-        let dropped = driver.requests_dropped();
-        if let Some(count) = self.dropped.more(dropped) {
-            let datagrams = plural(count, "datagram");
-            progress.tell(format_args!(
-                "warning: requests: {datagrams} dropped by the kernel: the buffer was full; see \
-                 --receive-buffer"
-            ));
-        }
+        let (dropped, read) = (driver.requests_dropped(), driver.requests_read());
         let not = Unanswered::new(driver.publisher().retransmitter().stats());
-        let kinds = [
-            (not.over_address_rate, "one address may not have more a second (--answer-rate)"),
-            (not.over_total_rate, "all together may not have more a second (--answer-rate)"),
-            (not.not_kept, "the messages are not kept (--keep)"),
+        self.count(dropped, read, not, |line| progress.tell(line));
+    }
+
+    /// Says how much more there is of each kind.
+    fn count(
+        &mut self,
+        dropped: u64,
+        read: ReadStats,
+        not: Unanswered,
+        mut say: impl FnMut(String),
+    ) {
+        let strange = not.other_session + not.out_of_range + not.malformed;
+        let kinds: [_; KINDS] = [
             (
-                not.other_session + not.out_of_range + not.malformed,
-                "of another session, for messages that were not sent, or malformed",
+                dropped,
+                "requests: ",
+                "datagram",
+                "dropped by the kernel: the buffer was full; see --receive-buffer",
+            ),
+            (read.cut, "requests: ", "datagram", "longer than UDP allows"),
+            (read.errors, "requests: ", "read", "failed"),
+            (
+                not.over_address_rate,
+                "",
+                "request",
+                "not answered: one address may not have more a second (--answer-rate)",
+            ),
+            (
+                not.over_total_rate,
+                "",
+                "request",
+                "not answered: all together may not have more a second (--answer-rate)",
+            ),
+            (not.not_kept, "", "request", "not answered: the messages are not kept (--keep)"),
+            (
+                strange,
+                "",
+                "request",
+                "not answered: of another session, for messages that were not sent, or malformed",
             ),
         ];
-        for (said, (count, why)) in self.said.iter_mut().zip(kinds) {
+        for (said, (count, of, what, words)) in self.said.iter_mut().zip(kinds) {
             if let Some(more) = said.more(count) {
-                let requests = plural(more, "request");
-                progress.tell(format_args!("warning: {requests} not answered: {why}"));
+                say(format!("warning: {of}{} {words}", plural(more, what)));
             }
         }
     }
@@ -130,4 +168,25 @@ impl Notices {
 fn named(driver: &Driver, number: usize) -> String {
     let address = driver.lines().get(number).map(|line| line.address.to_string());
     format!("line {} ({})", line_name(number), address.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gapless_core::retransmitter::Stats;
+
+    #[test]
+    fn what_is_no_request_is_told_when_it_comes_and_not_again() {
+        let mut notices = Notices::new();
+        let mut said = |cut, errors| {
+            let read = ReadStats { cut, errors, ..ReadStats::default() };
+            let mut said = Vec::new();
+            notices.count(0, read, Unanswered::new(&Stats::default()), |line| said.push(line));
+            said
+        };
+        assert_eq!(said(0, 0), [""; 0]);
+        let cut = "warning: requests: 2 datagrams longer than UDP allows";
+        assert_eq!(said(2, 1), [cut, "warning: requests: 1 read failed"]);
+        assert_eq!(said(2, 1), [""; 0]);
+    }
 }

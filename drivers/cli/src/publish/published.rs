@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gapless_core::Machine;
 use gapless_core::retransmitter::Stats;
-use gapless_mio::SentLine;
+use gapless_mio::{SendFailure, SentLine};
 use serde::Serialize;
 
 use super::Publication;
@@ -28,6 +28,10 @@ pub(crate) struct Published {
     pub(crate) requests: u64,
     pub(crate) answered_messages: u64,
     pub(crate) answers_dropped: u64,
+    /// Answers that the system did not take.
+    pub(crate) answer_send_failures: u64,
+    /// Why it did not.
+    pub(crate) answer_send_errors: Vec<SendError>,
     /// Datagrams that the kernel dropped where requests come in.
     pub(crate) requests_kernel_drops: u64,
     /// Datagrams there that are longer than UDP allows.
@@ -96,13 +100,24 @@ pub(crate) struct SendError {
     pub(crate) packets: u64,
 }
 
+impl SendError {
+    fn all(failures: &[SendFailure]) -> Vec<Self> {
+        let error = |failure: &SendFailure| Self {
+            error: failure.error().to_string(),
+            packets: failure.datagrams,
+        };
+        failures.iter().map(error).collect()
+    }
+
+    /// All of them, in words.
+    fn words(errors: &[Self]) -> String {
+        errors.iter().map(|error| &*error.error).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl PublishedLine {
     /// What a line did with a session, and what it did with all.
     fn new(book: LineBook, line: &SentLine, interface_losses: u64) -> Self {
-        let failures = line.failures.iter().map(|failure| SendError {
-            error: failure.error().to_string(),
-            packets: failure.datagrams,
-        });
         Self {
             sent: book.sent,
             dropped_packets: book.dropped_packets,
@@ -110,7 +125,7 @@ impl PublishedLine {
             dropped_left_out: 0,
             interface_losses,
             send_failures: line.stats.dropped(),
-            send_errors: failures.collect(),
+            send_errors: SendError::all(&line.failures),
         }
     }
 
@@ -125,11 +140,10 @@ impl PublishedLine {
             self.dropped.messages()
         );
         if self.send_failures > 0 {
-            let errors: Vec<_> = self.send_errors.iter().map(|error| &*error.error).collect();
             words.push_str(&format!(
                 ", {} not taken by the system: {}",
                 self.send_failures,
-                errors.join(", ")
+                SendError::words(&self.send_errors)
             ));
         }
         if self.interface_losses > 0 {
@@ -187,6 +201,8 @@ impl Publication<'_> {
                 requests: answered.requests,
                 answered_messages: answered.answered_messages,
                 answers_dropped: network.answers_dropped(),
+                answer_send_failures: self.driver.answers_sent().dropped(),
+                answer_send_errors: SendError::all(self.driver.answer_failures()),
                 requests_kernel_drops: dropped,
                 requests_cut: read.cut,
                 requests_read_errors: read.errors,
@@ -257,6 +273,13 @@ impl Published {
             if count > 0 {
                 words.push_str(&format!(", {count} {why}"));
             }
+        }
+        if self.answer_send_failures > 0 {
+            words.push_str(&format!(
+                ", {} answers not taken by the system: {}",
+                self.answer_send_failures,
+                SendError::words(&self.answer_send_errors)
+            ));
         }
         words
     }

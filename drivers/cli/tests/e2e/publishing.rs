@@ -38,14 +38,22 @@ fn answers(socket: &UdpSocket) -> usize {
 /// Starts a publisher of a feed whose messages have all been sent when it says where it answers
 /// requests no more than this.
 fn lingering(files: &Files, requests: &str, flags: &str) -> (Program, SocketAddr) {
-    let feed = files.feed("feed.bin", 2_000);
+    lingering_of(files, 2_000, requests, &format!("--json {flags}"))
+}
+
+/// The same of so many messages, with the summary that the flags say.
+fn lingering_of(
+    files: &Files,
+    messages: u32,
+    requests: &str,
+    flags: &str,
+) -> (Program, SocketAddr) {
+    let feed = files.feed("feed.bin", messages);
     let line = socket("127.0.0.1:0");
     let to = line.local_addr().unwrap();
     let mut publisher = Program::start(
-        format!(
-            "publish --json --input {feed} --to {to} --requests {requests} --session S {flags}"
-        )
-        .split_whitespace(),
+        format!("publish --input {feed} --to {to} --requests {requests} --session S {flags}")
+            .split_whitespace(),
     );
     let requests = publisher.address("requests on");
     while {
@@ -201,6 +209,55 @@ fn an_answer_rate_that_is_given_rules_on_this_machine_too() {
     let ended = publisher.stop();
     ended.assert_code(0);
     assert!(ended.json()["unanswered"]["over_address_rate"].as_u64() > Some(50));
+}
+
+#[test]
+fn what_the_system_takes_of_no_answer_is_told_and_counted() {
+    in_namespace!();
+    let run = |line: &str| Command::new("ip").args(line.split(' ')).status().unwrap().success();
+    for form in ["--json", ""] {
+        let files = Files::new();
+        assert!(run("addr add 10.9.9.1/32 dev lo"));
+        let flags = format!("--linger 60 {form}");
+        let (mut publisher, requests) = lingering_of(&files, 100, "127.0.0.1:0", &flags);
+        let asker = socket("10.9.9.1:0");
+        // Whoever asks is gone before there is an answer.
+        publisher.signal("STOP");
+        asker.send_to(&request(1, 1), requests).unwrap();
+        assert!(run("addr del 10.9.9.1/32 dev lo"));
+        publisher.signal("CONT");
+        let why = publisher.told("warning: answers: the system does not take packets:");
+        let ended = publisher.stop();
+        ended.assert_code(0);
+        if form.is_empty() {
+            let table = String::from_utf8(ended.output).unwrap();
+            let words = format!(", 1 answers not taken by the system: {why}");
+            assert!(table.contains(&words), "{table}");
+            continue;
+        }
+        let json = ended.json();
+        assert_eq!(json["answer_send_failures"], 1, "{json}");
+        assert_eq!(json["answer_send_errors"][0]["packets"], 1, "{json}");
+        assert_eq!(json["answer_send_errors"][0]["error"], why, "{json}");
+    }
+}
+
+#[test]
+fn what_happened_last_is_told_before_it_is_summed_up() {
+    let files = Files::new();
+    let flags = "--keep 262144 --linger 60";
+    let (mut publisher, requests) = lingering_of(&files, 60_000, "127.0.0.1:0", flags);
+    let asker = socket("127.0.0.1:0");
+    asker.send_to(b"garbage", requests).unwrap();
+    publisher.told("warning: 1 request not answered: of another session");
+    // It has looked just now, and does not do so again when these come.
+    asker.send_to(&request(1, 1), requests).unwrap();
+    asker.send_to(&request(60_000, 1), requests).unwrap();
+    asker.recv(&mut [0; 2048]).unwrap();
+    let ended = publisher.stop();
+    ended.assert_code(0);
+    let told = "warning: 1 request not answered: the messages are not kept (--keep)";
+    assert!(ended.errors.contains(told), "{}", ended.errors);
 }
 
 #[test]
