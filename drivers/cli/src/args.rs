@@ -54,16 +54,19 @@ pub(crate) struct Cli {
 /// # Errors
 /// The help cannot be written.
 pub(crate) fn print(instead: &clap::Error) -> Result<Outcome, Failure> {
+    let plain = || instead.render().to_string();
     let text = |choice| match choice {
-        ColorChoice::Never => instead.render().to_string(),
+        ColorChoice::Never => plain(),
         _ => instead.render().ansi().to_string(),
     };
     if instead.use_stderr() {
         let text = text(AutoStream::choice(&io::stderr()));
         // The exit code says it too.
         write_errors(text.as_bytes());
-        let Some(unknown) = unknown_host(instead) else { return Ok(Outcome::Usage) };
-        let failure = Failure::new(Outcome::Io, unknown.to_string());
+        let failure = match unknown_host(instead) {
+            Some(unknown) => Failure::new(Outcome::Io, unknown.to_string()),
+            None => Failure::usage(what(&plain())),
+        };
         failure.report_object(form_of(std::env::args_os()));
         return Ok(failure.outcome);
     }
@@ -78,17 +81,32 @@ fn unknown_host(error: &clap::Error) -> Option<&AddressError> {
     source.filter(|error| matches!(error, AddressError::Unknown { .. }))
 }
 
+/// What is wrong in clap's words, without a word on what to do.
+fn what(error: &str) -> &str {
+    let what = error.split("\n\n").next().unwrap_or_default().trim_end();
+    what.strip_prefix("error: ").unwrap_or(what)
+}
+
 /// How a command is to report its end that was not parsed.
 fn form_of(arguments: impl Iterator<Item = OsString>) -> Form {
-    let (mut json, mut aside, mut is_output) = (false, false, false);
-    for argument in arguments {
-        json |= argument == "--json";
-        let value = argument.to_str().and_then(|argument| argument.strip_prefix("--output="));
-        aside |= is_output && is_standard_output(Path::new(&argument));
-        aside |= value.is_some_and(|value| is_standard_output(Path::new(value)));
-        is_output = argument == "--output";
-    }
-    Form::new(json, aside)
+    let words: Vec<OsString> = arguments.skip(1).take_while(|word| word != "--").collect();
+    let is_there = |flag: &str| words.iter().any(|word| word == flag);
+    // Both `--flag value` and `--flag=value`.
+    let value = |flag: &str| {
+        let behind = words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
+        let within =
+            words.iter().find_map(|word| word.to_str()?.strip_prefix(flag)?.strip_prefix('='));
+        behind.map(Path::new).or(within.map(Path::new))
+    };
+    let command = words.get(..2).unwrap_or_default();
+    let aside = if command == ["stream", "send"] {
+        !is_there("--unidirectional") && value("--answer").is_none_or(is_standard_output)
+    } else if command == ["stream", "listen"] {
+        value("--output").is_none() && value("--exec").is_none()
+    } else {
+        value("--output").is_some_and(is_standard_output)
+    };
+    Form::new(is_there("--json"), aside)
 }
 
 /// What to do.

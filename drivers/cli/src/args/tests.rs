@@ -260,4 +260,24 @@ fn the_form_of_a_report_is_found_without_parsing() {
     for output in ["--output -", "--output=-", "--output /dev/stdout", "--output=/dev/stdout"] {
         assert_eq!(form(&format!("gapless receive --json {output}")), Form::JsonAside);
     }
+    let stream = |line: &str| form(&format!("gapless stream {line} --json"));
+    for line in ["send", "send --answer=-", "send --answer /dev/stdout", "listen --tag x"] {
+        assert_eq!(stream(line), Form::JsonAside, "{line}");
+    }
+    for line in
+        ["send --answer to", "send --unidirectional", "listen --output to", "listen --exec=a"]
+    {
+        assert_eq!(stream(line), Form::Json, "{line}");
+    }
+    assert_eq!(form("gapless replay -- --json"), Form::Words);
+}
+
+#[test]
+fn what_is_wrong_with_a_command_line_is_told_without_advice() {
+    let what = |line: &str| what(&parse(line).unwrap_err().render().to_string()).to_owned();
+    assert_eq!(what("gapless receive --bogus"), "unexpected argument '--bogus' found");
+    let missing = "the following required arguments were not provided:\n  --line <ADDR>";
+    assert_eq!(what("gapless receive"), missing);
+    let loss = what("gapless demo --loss 200%");
+    assert!(loss.starts_with("invalid value '200%' for '--loss <P>': "), "{loss}");
 }

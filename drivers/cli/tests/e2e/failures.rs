@@ -84,3 +84,31 @@ fn a_host_that_is_not_found_is_reported_in_json_too() {
         ended.errors
     );
 }
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_reported_in_json_too() {
+    for line in [
+        "receive --json --line nowhere",
+        "receive --line 127.0.0.1:0 --json --stats 0",
+        "receive --bogus --json",
+        "receive --json",
+        "demo --json --loss 200%",
+        "stream listen --listen 127.0.0.1:0 --exec cat --count 0 --json",
+        "stream send quic://nowhere --tag x --unidirectional --json",
+    ] {
+        let ended = gapless(line);
+        ended.assert_code(2);
+        let json = ended.json();
+        assert_eq!((&json["end"], &json["exit_code"]), (&"failed".into(), &2.into()), "{line}");
+        let error = json["error"].as_str().unwrap();
+        assert!(ended.errors.contains(&format!("error: {error}\n\n")), "{line}: {}", ended.errors);
+    }
+    // Standard output has the answer.
+    let ended = gapless("stream send quic://nowhere --tag x --json");
+    ended.assert_code(2);
+    assert!(ended.output.is_empty(), "{}", ended.errors);
+    assert!(ended.errors.ends_with('}') && ended.errors.contains("\"exit_code\":2"));
+    let ended = gapless("receive --line nowhere");
+    ended.assert_code(2);
+    assert!(ended.output.is_empty() && !ended.errors.contains('{'), "{}", ended.errors);
+}
