@@ -118,8 +118,7 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
 /// The addresses of the URL.
 fn resolve(args: &Send, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
     let (url, seconds) = (args.url.clone(), args.connect_timeout.as_secs_f64());
-    let late = Failure::unreachable(format!("cannot find {} within {seconds} s", url.host))
-        .advise("see that the name is right and the name server answers, or name an IP address");
+    let late = url.unknown(format!("no answer within {seconds} s"));
     apart(stop, Some((deadline, late)), move || url.resolve())
 }
 

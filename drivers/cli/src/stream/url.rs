@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
+use gapless_mio::AddressError;
+
 use crate::failure::Failure;
 
 /// What comes before the host.
@@ -22,11 +24,18 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = || format!("`{text}` is not of the form quic://HOST:PORT");
+        let form = || {
+            format!(
+                "`{text}` is no address: write quic://HOST:PORT (quic://localhost:4433, \
+                 quic://127.0.0.1:4433, quic://[::1]:4433, quic://[fe80::1%eth0]:4433)"
+            )
+        };
         let rest = text.strip_prefix(SCHEME).ok_or_else(form)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = rest.rsplit_once(':').ok_or_else(form)?;
         let port = match port.parse() {
+            // What is in brackets, or in a path, is no port.
+            _ if port.contains([']', '/']) => return Err(form()),
             Ok(0) => return Err("nobody can be reached at port 0".into()),
             Ok(port) if port_is_plain(rest) => port,
             _ => return Err(format!("`{port}` is no port: 1 to 65535")),
@@ -39,7 +48,7 @@ impl FromStr for Url {
             {
                 host
             }
-            _ => return Err(form() + "; an IPv6 address stands in brackets"),
+            _ => return Err(form()),
         };
         Ok(Self { host: host.to_owned(), port })
     }
@@ -76,10 +85,9 @@ impl Url {
     /// # Errors
     /// The name is not known.
     pub(super) fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| {
-            Failure::unreachable(format!("cannot find {}: {error}", self.host))
-                .advise("see that the name is right, or name an IP address")
-        })?;
+        let found = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| self.unknown(error.to_string()))?;
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in found {
             if !addresses.contains(&address) {
@@ -87,9 +95,15 @@ impl Url {
             }
         }
         if addresses.is_empty() {
-            return Err(Failure::unreachable(format!("{} has no address", self.host)));
+            return Err(self.unknown("it has no address".to_owned()));
         }
         Ok(addresses)
+    }
+
+    /// The name is not known, in the words of all other addresses.
+    pub(super) fn unknown(&self, reason: String) -> Failure {
+        let unknown = AddressError::Unknown { name: self.host.clone(), reason };
+        Failure::unreachable(unknown.to_string())
     }
 }
 
@@ -120,10 +134,9 @@ mod tests {
             "localhost:1",
             "https://localhost:1",
             "quic://localhost",
+            "quic://[::1]",
+            "quic://[fe80::1%lo]/",
             "quic://:1",
-            "quic://localhost:0",
-            "quic://localhost:65536",
-            "quic://localhost:+1",
             "quic://localhost:1/path",
             "quic://::1:1",
             "quic://[localhost]:1",
@@ -132,7 +145,13 @@ mod tests {
             "quic://host%lo:1",
             "quic://user@host:1",
         ] {
-            assert!(text.parse::<Url>().is_err(), "{text}");
+            let why = text.parse::<Url>().unwrap_err();
+            let words = format!("`{text}` is no address: write quic://HOST:PORT (");
+            assert!(why.starts_with(&words), "{text}: {why}");
+        }
+        for port in ["0", "65536", "+1", ""] {
+            let why = format!("quic://localhost:{port}").parse::<Url>().unwrap_err();
+            assert!(why.contains("port"), "{port}: {why}");
         }
     }
 
