@@ -66,7 +66,7 @@ fn lingering_of(
 
 #[test]
 fn a_signal_before_the_end_of_the_input_sends_no_end_of_session() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let files = Files::new();
         let pipe = fifo(&files, "pipe");
         let line = socket("127.0.0.1:0");

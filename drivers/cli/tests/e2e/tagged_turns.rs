@@ -1,13 +1,14 @@
 //! `gapless stream listen` when there are more streams than turns: nobody keeps others waiting for ever, be it
-//! clients that say nothing, commands that do not end, or a system that has no more descriptors.
+//! clients that say nothing, commands that do not end, or a system that has no more descriptors or processes.
 
 use std::fs;
+use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Files, Program, gapless, wait_until};
+use crate::program::{Files, Program, fifo, gapless, skip, wait_until};
 use crate::tagged::{Listener, is_gone};
 
 #[test]
@@ -170,11 +171,12 @@ fn a_command_that_takes_too_long_is_killed() {
 fn listener_in(files: &Files, shell: &str, arguments: &str) -> (Program, String) {
     let identity = files.path("identity");
     let command = files.path("command");
-    // Words of the line are split at spaces.
     let line = format!(
-        "stream listen --listen 127.0.0.1:0 --json --identity {identity} --tag x --exec {command} {arguments}"
+        "stream listen --listen 127.0.0.1:0 --json --identity {identity} --tag x {arguments}"
     );
-    let mut listener = Program::start_in(&[], &format!("{shell} exec \"$@\""), &line);
+    // Words of the line are split at spaces. The shell of the command starts no other process.
+    let shell = format!("{shell} exec \"$@\" --exec 'exec {command}'");
+    let mut listener = Program::start_in(&[], &shell, &line);
     let address = listener.address("listening on");
     let pin = listener.told("fingerprint");
     (listener, format!("stream send quic://{address} --pin {pin} --tag x"))
@@ -205,6 +207,39 @@ fn streams_wait_for_descriptors_and_the_limit_is_named() {
     let taken = listener.wait();
     taken.assert_code(0);
     assert_eq!(taken.objects().len(), 30);
+}
+
+#[test]
+fn streams_wait_for_processes_and_the_limit_is_named() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return skip("who is not root cannot run a program as somebody without other processes");
+    }
+    let files = Files::new();
+    let (go, program) = (fifo(&files, "go"), files.path("program"));
+    command(&files, &format!("read go < {go}; exec cat"));
+    fs::copy(env!("CARGO_BIN_EXE_gapless"), &program).unwrap();
+    let user = 20_000 + std::process::id() % 40_000;
+    for name in ["", "go"] {
+        chown(files.path(name), Some(user), Some(user)).unwrap();
+    }
+    let shell = format!(
+        "shift; set -- prlimit --nproc=16 setpriv --reuid {user} --regid {user} --clear-groups {program} \
+         \"$@\";"
+    );
+    let (mut listener, line) = listener_in(&files, &shell, "--parallel 64 --count 12");
+    let line = format!("{line} --input /dev/null --connect-timeout 100");
+    let senders: Vec<Program> = (0..12).map(|_| Program::start(line.split_whitespace())).collect();
+    let told = listener.told("streams wait:");
+    assert!(told.contains("`ulimit -u`, which is 16"), "{told}");
+    let mut go = fs::File::options().write(true).open(go).unwrap();
+    go.write_all(&[b'\n'; 12]).unwrap();
+    for sender in senders {
+        sender.wait().assert_code(0);
+    }
+    let taken = listener.wait();
+    taken.assert_code(0);
+    assert_eq!(taken.objects().len(), 12);
 }
 
 #[test]
