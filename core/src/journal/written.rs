@@ -193,9 +193,9 @@ fn what_a_receiver_gives() {
     is_written(&regressed, "10 1 S 2q 3q");
     is_written(&Command::Stalled { session, first: 1, last: 2 }, "11 S 1q 2q");
     is_written(&Command::Withdrawn { session, first: 1, last: 2 }, "12 S 1q 2q");
-    let (held, dropped) = (Origin::Line(LineId(2)), Origin::Server(ServerId(3)));
+    let (held, dropped) = (Some(Origin::Line(LineId(2))), Origin::Server(ServerId(3)));
     let contradiction = Command::Contradiction { session, sequence: 1, held, dropped };
-    is_written(&contradiction, "13 S 1q 0 2 1 3");
+    is_written(&contradiction, "13 S 1q 1 0 2 1 3");
 }
 
 fn transmitting() -> transmitter::Config {

@@ -334,17 +334,18 @@ pub enum Command {
         /// Last missing number.
         last: u64,
     },
-    /// A message that is held ahead of a gap came again with other bytes: there are two senders, or one that
-    /// started over, in one session. What is held stays. The first such message of a drain;
-    /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. Copies of
-    /// what was delivered are not compared.
+    /// A message came again with other bytes: there are two senders, or one that started over, in one session.
+    /// The first bytes stay. The first such message of a drain;
+    /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. What is held
+    /// ahead of a gap is compared, and the first 64 messages of a session; other copies of what was delivered
+    /// are not.
     Contradiction {
         /// The session.
         session: Session,
         /// The message.
         sequence: u64,
-        /// Who brought the bytes that are held.
-        held: Origin,
+        /// Who brought the bytes that are held; of what was delivered that is not remembered.
+        held: Option<Origin>,
         /// Who brought the others.
         dropped: Origin,
     },

@@ -4,7 +4,7 @@ use super::candidate::Ending;
 use super::event::{Batch, LineId, Origin, ServerId, Source};
 use super::gaps::Filler;
 use super::ingest::{BLOCKS_AT, Incoming, ingest};
-use super::line::Content;
+use super::line::{Content, Line};
 use super::opening::Agreement;
 use super::space::Space;
 use super::store::Payload;
@@ -203,7 +203,7 @@ impl Receiver {
         last: u64,
     ) -> Content {
         let first = packet.header().sequence;
-        let Space { opening, settled, .. } = &self.spaces[index];
+        let Space { opening, settled, session, .. } = &self.spaces[index];
         let is_opening = packet.header().kind() == Kind::Data && first <= opening.last();
         if index > 0 {
             return Content::Plain;
@@ -211,7 +211,21 @@ impl Receiver {
         let agreement =
             if is_opening { opening.compare(packet.messages()) } else { Agreement::Unknown };
         let evidence = (self.config.believe_after, self.config.quiet);
-        self.lines.note_content(self.now, id, (first, last), *settled, agreement, evidence)
+        let numbers = (first, last);
+        let (session, settled) = (*session, *settled);
+        let content = self.lines.note_content(self.now, id, numbers, settled, agreement, evidence);
+        if let Agreement::Contradicts(sequence) = agreement {
+            // What is held is compared when it is taken in.
+            let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
+            let is_told = self.lines.get(id).is_some_and(Line::is_regressed);
+            if is_delivered && !is_told {
+                let dropped = Origin::Line(id);
+                let found = Contradiction { session, sequence, held: None, dropped };
+                self.stats.contradictions += 1;
+                self.contradiction.get_or_insert(found);
+            }
+        }
+        content
     }
 
     /// What a packet says about its line and the edge of the feed.
@@ -341,7 +355,7 @@ impl Receiver {
         let session = self.spaces[index].session;
         if let Some((sequence, held)) = ingested.contradiction {
             self.stats.contradictions += 1;
-            let dropped = packet.origin;
+            let (held, dropped) = (Some(held), packet.origin);
             self.contradiction.get_or_insert(Contradiction { session, sequence, held, dropped });
         }
         if let Some(extent) = &ingested.direct {

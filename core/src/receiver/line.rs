@@ -169,7 +169,7 @@ impl Line {
         let begun =
             OtherContent { since: now, highest: settled, latest: (0, 0), next: last, packets: 0 };
         let mut of = match (self.other_content.take(), agreement) {
-            (before, Agreement::Contradicts) if first <= settled => before.unwrap_or(begun),
+            (before, Agreement::Contradicts(_)) if first <= settled => before.unwrap_or(begun),
             (None, _) => return Content::Plain,
             // Feeds of other content may have messages alike.
             (Some(mut of), Agreement::Agrees) if last <= of.highest => {
@@ -212,6 +212,11 @@ impl Line {
         let Regression::ToTell { highest, seen } = self.regression else { return None };
         self.regression = Regression::Told;
         Some((highest, seen))
+    }
+
+    /// Whether its sender is known to have started over.
+    pub(super) fn is_regressed(&self) -> bool {
+        self.regression != Regression::None
     }
 
     /// Whether [`Line::take_regression`] has something.
@@ -381,7 +386,8 @@ impl Lines {
         agreement: Agreement,
         evidence: (u8, Duration),
     ) -> Content {
-        let suspected = agreement == Agreement::Contradicts || self.contradicting & bit(id) != 0;
+        let contradicts = matches!(agreement, Agreement::Contradicts(_));
+        let suspected = contradicts || self.contradicting & bit(id) != 0;
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
         let content = line.note_content(now, numbers, settled, agreement, evidence);
         let contradicting = line.other_content.is_some();

@@ -105,7 +105,7 @@ pub struct Receiver {
 struct Contradiction {
     session: Session,
     sequence: u64,
-    held: Origin,
+    held: Option<Origin>,
     dropped: Origin,
 }
 

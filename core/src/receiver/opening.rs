@@ -11,8 +11,8 @@ const KEPT: usize = 64;
 /// How messages compare with those of their numbers that came before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Agreement {
-    /// One has other content.
-    Contradicts,
+    /// The first that has other content.
+    Contradicts(u64),
     /// Those that are known are the same.
     Agrees,
     /// None is known.
@@ -57,7 +57,9 @@ impl Opening {
         for (index, digest) in self.digests_of(messages) {
             match self.digests.get(index) {
                 None | Some(0) => {}
-                Some(kept) if *kept != digest => return Agreement::Contradicts,
+                Some(kept) if *kept != digest => {
+                    return Agreement::Contradicts(self.first + index as u64);
+                }
                 Some(_) => agreement = Agreement::Agrees,
             }
         }
@@ -102,11 +104,11 @@ mod tests {
     fn other_content_under_a_number_that_came_is_seen() {
         assert_eq!(
             opening().compare(Messages::new(12, 1, &blocks(b"new", 1))),
-            Agreement::Contradicts
+            Agreement::Contradicts(12)
         );
         assert_eq!(
             opening().compare(Messages::new(1, 20, &blocks(b"new", 20))),
-            Agreement::Contradicts
+            Agreement::Contradicts(10)
         );
     }
 
@@ -135,6 +137,9 @@ mod tests {
     #[test]
     fn an_empty_message_has_a_digest_too() {
         let opening = Opening::new(1).with(1, Messages::new(1, 1, &blocks(b"", 1)));
-        assert_eq!(opening.compare(Messages::new(1, 1, &blocks(b"x", 1))), Agreement::Contradicts);
+        assert_eq!(
+            opening.compare(Messages::new(1, 1, &blocks(b"x", 1))),
+            Agreement::Contradicts(1)
+        );
     }
 }

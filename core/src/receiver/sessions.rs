@@ -109,8 +109,9 @@ impl Receiver {
                 if header.kind() == Kind::Data {
                     let blocks = payload.bytes().get(BLOCKS_AT..).unwrap_or_default();
                     let messages = Messages::new(header.sequence, header.count, blocks);
-                    let restarts = last > over.last
-                        || over.opening.compare(messages) == Agreement::Contradicts;
+                    let agreement = over.opening.compare(messages);
+                    let restarts =
+                        last > over.last || matches!(agreement, Agreement::Contradicts(_));
                     self.stats.ended_session_data += 1;
                     self.stats.ended_session_restarts += u64::from(restarts);
                 }

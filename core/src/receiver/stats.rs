@@ -61,7 +61,8 @@ pub struct Stats {
     /// Ends of session that contradicted messages believed to exist, and those revoked by data or
     /// withdrawn.
     pub ends_refused: u64,
-    /// Packets that brought a message with other bytes than are held of it.
+    /// Packets that brought a message with other bytes than before: see
+    /// [`Command::Contradiction`](super::Command::Contradiction).
     pub contradictions: u64,
     /// Messages copied into blocks of the receiver's own.
     pub copied_packets: u64,

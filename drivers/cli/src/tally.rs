@@ -178,7 +178,7 @@ impl Regressed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contradicted {
     sequence: u64,
-    held: Origin,
+    held: Option<Origin>,
     dropped: Origin,
 }
 
@@ -186,10 +186,11 @@ impl Contradicted {
     /// What happened.
     pub(crate) fn words(self, session: Session) -> String {
         let Self { sequence, held, dropped } = self;
-        let [held, dropped] = [held, dropped].map(|origin| match origin {
+        let name = |origin| match origin {
             Origin::Line(line) => format!("line {}", line_name(usize::from(line.0))),
             other => other.to_string(),
-        });
+        };
+        let (held, dropped) = (held.map_or("before".to_owned(), name), name(dropped));
         format!(
             "message {sequence} of session {session} came again with other bytes: those of {held} are \
              kept, those of {dropped} are not"

@@ -256,7 +256,7 @@ fn altered(number: u64) -> Vec<u8> {
 }
 
 fn contradiction(sequence: u64, held: Origin, dropped: Origin) -> Command {
-    Command::Contradiction { session: S, sequence, held, dropped }
+    Command::Contradiction { session: S, sequence, held: Some(held), dropped }
 }
 
 fn contradictions(bench: &Bench) -> Vec<&Command> {

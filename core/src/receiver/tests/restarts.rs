@@ -71,6 +71,23 @@ fn nothing_of_a_sender_that_starts_over_is_delivered_before_that_is_told() {
 }
 
 #[test]
+fn a_sender_that_starts_over_and_ends_where_it_ended_before_is_told() {
+    for packets in [1, 2, 5, 50] {
+        let mut bench = fed(100);
+        for n in 0..packets {
+            bench.line(200, A, other(1 + n * 100 / packets, (n + 1) * 100 / packets));
+        }
+        for millis in [200, 210, 300] {
+            bench.line(millis, A, bare(S, 101, END_OF_SESSION));
+        }
+        let told = bench.told(|c| matches!(c, Command::Contradiction { held: None, .. }));
+        assert!(told > 0, "{packets}: {:?}", bench.told);
+        assert_eq!(bench.receiver.stats().contradictions, told as u64);
+        assert_eq!(bench.delivered, numbers(&[(1, 100)]));
+    }
+}
+
+#[test]
 fn one_packet_that_goes_past_all_that_was_sent_is_neither_delivered_nor_enough() {
     let mut bench = fed(3);
     assert_eq!(bench.receiver.receive(at(3), Source::Line(A), &other(1, 9)), None);

@@ -106,8 +106,8 @@ fn a_range_that_is_stalled_again_is_not_said_again() {
 #[test]
 fn messages_with_two_contents_are_counted_and_the_last_is_named() {
     let mut ledger = ledger(false);
-    let [held, dropped] = [0, 1].map(|line| Origin::Line(LineId(line)));
-    for sequence in [7, 8, 9] {
+    let [first, dropped] = [0, 1].map(|line| Origin::Line(LineId(line)));
+    for (sequence, held) in [(7, Some(first)), (8, None), (9, Some(first))] {
         let session = SESSION;
         ledger.notice(Command::Contradiction { session, sequence, held, dropped });
     }

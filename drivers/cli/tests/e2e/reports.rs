@@ -211,7 +211,7 @@ fn a_session_that_is_cut_off_by_another_is_not_whole() {
 fn started_over(flags: &str) -> (Program, Files) {
     let files = Files::new();
     let output = files.path("copy.bin");
-    let (receive, to) = receiver(1, &format!("--from start --output {output} {flags}"));
+    let (mut receive, to) = receiver(1, &format!("--from start --output {output} {flags}"));
     let feed = Feed::new(to[0], b"FEED      ");
     for number in 1..=5 {
         feed.send(number, &[&format!("old {number}")]);
@@ -220,7 +220,9 @@ fn started_over(flags: &str) -> (Program, Files) {
     for number in 1..=10 {
         feed.send(number, &[&format!("new {number}")]);
     }
-    std::thread::sleep(Duration::from_millis(200));
+    receive.told("contradicted: message");
+    // The old feed has to be quiet for a while.
+    std::thread::sleep(Duration::from_millis(100));
     for number in 11..=20 {
         feed.send(number, &[&format!("new {number}")]);
     }
@@ -256,6 +258,29 @@ fn a_sender_that_starts_over_may_be_ignored_but_is_told_and_no_success() {
     assert_eq!(ranges(&json["lost_ranges"]), [(6, 10)]);
     assert_eq!(json["delivered"], 15);
     assert!(files.read("copy.bin").ends_with(b"new 20"));
+}
+
+#[test]
+fn a_sender_that_starts_over_and_ends_where_it_ended_before_is_no_success() {
+    let files = Files::new();
+    let copy = files.path("copy.bin");
+    let (mut receive, to) = receiver(1, &format!("--from start --output {copy}"));
+    let feed = Feed::new(to[0], b"FEED      ");
+    for number in 1..=3 {
+        feed.send(number, &[&format!("old {number}")]);
+    }
+    files.wait_for_length("copy.bin", 21);
+    for number in 1..=3 {
+        feed.send(number, &[&format!("new {number}")]);
+    }
+    receive.told("contradicted: message");
+    feed.end(4);
+    let ended = receive.wait();
+    ended.assert_code(1);
+    let json = ended.json();
+    assert_eq!(json["delivered"], 3);
+    assert_eq!(json["contradictions"], 3);
+    assert!(ended.errors.contains("or one that started over"), "{}", ended.errors);
 }
 
 #[test]
