@@ -369,6 +369,35 @@ fn a_publisher_prints_how_it_stands_every_so_often() {
 }
 
 #[test]
+fn a_table_that_is_printed_before_the_end_says_that_it_is_not_yet() {
+    let ends = |output: Vec<u8>| {
+        let tables = String::from_utf8(output).unwrap();
+        let ends = tables.lines().filter_map(|line| line.strip_prefix("end          "));
+        let ends: Vec<_> = ends.map(str::to_owned).collect();
+        let (last, running) = ends.split_last().unwrap();
+        assert_eq!(last, "the session ended", "{tables}");
+        assert!(running.len() >= 2, "{tables}");
+        assert!(running.iter().all(|end| end == "not yet"), "{tables}");
+        tables
+    };
+    let line = "receive --line 127.0.0.1:0 --from start --stats 0.2";
+    let mut receive = Program::start(line.split_whitespace());
+    let to = receive.address("line A on");
+    let files = Files::new();
+    let input = files.path("lines");
+    std::fs::write(&input, "message\n".repeat(1_000)).unwrap();
+    let published = gapless(&format!(
+        "publish --input {input} --format lines --session S --rate 1000 --linger 0 --stats 0.2 \
+         --to {to} --requests 127.0.0.1:0"
+    ));
+    published.assert_code(0);
+    let received = receive.wait();
+    received.assert_code(0);
+    assert!(ends(published.output).contains("messages     1000 in "));
+    assert!(ends(received.output).contains("messages     1000 delivered, 0 lost"));
+}
+
+#[test]
 fn a_demo_whose_lines_lose_everything_says_why_it_is_not_complete() {
     let ended = gapless("demo --messages 1000 --loss 100%");
     ended.assert_code(3);
