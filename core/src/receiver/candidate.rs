@@ -109,18 +109,19 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) const fn new(now: Instant, last: u64) -> Self {
-        Self { last, votes: 1, since: now }
+    /// For which nothing stands yet.
+    pub(super) const fn none(last: u64) -> Self {
+        Self { last, votes: 0, since: Instant::ZERO }
     }
 
     /// Lets a further end vote.
     pub(super) fn vote(&mut self, now: Instant, last: u64) {
-        if last == self.last {
+        if self.votes > 0 && last == self.last {
             self.votes = self.votes.saturating_add(1);
         } else if self.votes > 1 {
             self.votes -= 1;
         } else {
-            *self = Self::new(now, last);
+            *self = Self { last, votes: 1, since: now };
         }
     }
 
@@ -235,7 +236,8 @@ mod tests {
 
     #[test]
     fn ends_that_contradict_each_other_are_not_believed() {
-        let mut ending = Ending::new(Instant::ZERO, 50);
+        let mut ending = Ending::none(50);
+        ending.vote(Instant::ZERO, 50);
         ending.vote(Instant::ZERO, 60);
         assert_eq!(ending.last, 60);
         ending.vote(Instant::ZERO, 60);

@@ -16,6 +16,7 @@ use super::gaps::MissingRange;
 use super::line::{Lines, bit};
 use super::space::Space;
 use super::store::Store;
+use crate::time::earliest;
 use crate::wire::mold::Kind;
 use crate::{Duration, Instant};
 
@@ -214,6 +215,7 @@ impl Space {
     /// The session ends with `last`: what too few datagrams said lies behind it never was.
     pub(super) fn end_at(&mut self, last: u64, store: &mut Store) {
         self.end = Some(last);
+        (self.ending, self.overtaken) = (None, None);
         self.cut(last.max(self.settled), store);
     }
 
@@ -278,9 +280,34 @@ impl Space {
 
     /// When an end will be believed that lies below what was delivered, or what enough datagrams of data
     /// reached: that cannot be taken back, nor does it keep the session from ending.
+    fn overtaken_deadline(&self, config: &Config) -> Option<Instant> {
+        let (ending, _) = self.overtaken?;
+        let is_contested = self.is_contested(self.overtaken_by(config), config);
+        let deadline = ending.deadline(config.believe_after, self.patience(config));
+        deadline.filter(|_| !is_contested)
+    }
+
+    /// Where a session ends that is told to have ended below it: behind all data, so that none is dropped.
+    fn overtaken_by(&self, config: &Config) -> u64 {
+        self.surely(config).max(self.proved()).min(self.believed)
+    }
+
+    /// Where the session ends by what was said below it, the line that said so last, and the number that it
+    /// said, if that is believed now.
+    pub(super) fn ends_overtaken(
+        &self,
+        now: Instant,
+        config: &Config,
+    ) -> Option<(u64, LineId, u64)> {
+        self.overtaken_deadline(config).filter(|deadline| *deadline <= now)?;
+        let (ending, line) = self.overtaken?;
+        Some((self.overtaken_by(config), line, ending.last.saturating_add(1)))
+    }
+
+    /// When an end of either kind will be believed.
     #[inline]
-    pub(super) fn overtaken_deadline(&self, config: &Config) -> Option<Instant> {
-        self.overtaken?.deadline(config.believe_after, self.patience(config))
+    pub(super) fn end_deadline(&self, config: &Config) -> Option<Instant> {
+        earliest(self.ending_deadline(config), self.overtaken_deadline(config))
     }
 
     /// Whether enough datagrams say that a number exists for it to become lost.

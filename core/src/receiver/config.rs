@@ -72,7 +72,7 @@ pub enum AcceptAnswers {
 /// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and
 /// `believe_after` of them revoke it once it is believed; data past it revokes it at once. Ends below what was
 /// delivered, or what the data of `believe_after` packets reached, are believed after the patience without any
-/// packet past them: the session then ends there, not at their number.
+/// packet past them: the session then ends behind all data, and a regression is emitted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.

@@ -299,9 +299,10 @@ pub enum Command {
     LineDown(LineId),
     /// The sender of a line started over in the same session: it keeps sending numbers far below what it
     /// sent before, or sends the first messages of the session again with other content: `believe_after`
-    /// packets, and none of the old feed on that line for `quiet`. Emitted once an episode, before anything
-    /// is delivered that goes past what the line had sent; never followed. Unnoticed is a sender that starts
-    /// over behind fewer packets than `believe_after` and reaches just their last number with as few.
+    /// packets, and none of the old feed on that line for `quiet`; or it ends the session below what was
+    /// delivered. Emitted once an episode, before anything is delivered that goes past what the line had
+    /// sent; never followed. A sender that starts over and reaches just the last number before it is noticed
+    /// so makes [`Contradiction`](Self::Contradiction)s only.
     SequenceRegressed {
         /// The line.
         line: LineId,
@@ -337,8 +338,8 @@ pub enum Command {
     /// A message came again with other bytes: there are two senders, or one that started over, in one session.
     /// The first bytes stay. The first such message of a drain;
     /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. What is held
-    /// ahead of a gap is compared, and the first 64 messages of a session; other copies of what was delivered
-    /// are not.
+    /// ahead of a gap is compared, and what lines bring of the first 64 messages of the current session; other
+    /// copies of what was delivered are not.
     Contradiction {
         /// The session.
         session: Session,

@@ -174,7 +174,7 @@ impl Receiver {
         }
         self.note_line(index, id, header, last);
         if header.kind() != Kind::Data {
-            self.note_edge(index, header, last);
+            self.note_edge(index, id, header, last);
             return None;
         }
         let incoming = Incoming {
@@ -261,7 +261,7 @@ impl Receiver {
                 ending.restart(self.now);
             }
         }
-        space.overtaken.take_if(|ending| last > ending.last);
+        space.overtaken.take_if(|(ending, _)| last > ending.last);
         let revokes = |end: &mut u64| match kind {
             Kind::Data => last > *end,
             Kind::Heartbeat => sent > settled.max(*end),
@@ -289,23 +289,23 @@ impl Receiver {
     }
 
     /// What a heartbeat or an end says: everything up to `last` exists.
-    fn note_edge(&mut self, index: usize, header: Header, last: u64) {
+    fn note_edge(&mut self, index: usize, id: LineId, header: Header, last: u64) {
         let now = self.now;
         let space = &mut self.spaces[index];
         // 2^64-1 stands for 2^64 where there is a message of that number.
         let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
         if header.kind() == Kind::EndOfSession {
             // What lies ahead by the word of too few datagrams does not keep a session from ending.
-            let is_overtaken = last < space.surely(&self.config);
-            let ending = if is_overtaken { &mut space.overtaken } else { &mut space.ending };
-            match ending {
-                Some(ending) => ending.vote(now, last),
-                None => *ending = Some(Ending::new(now, last)),
-            }
-            if is_overtaken {
+            if last < space.surely(&self.config) {
                 self.stats.ends_refused += 1;
+                if index == 0 && space.end.is_none() {
+                    let (ending, line) = space.overtaken.get_or_insert((Ending::none(last), id));
+                    ending.vote(now, last);
+                    *line = id;
+                }
                 return;
             }
+            space.ending.get_or_insert(Ending::none(last)).vote(now, last);
         }
         // Nor is anything behind an end that is believed, until enough of them revoke it.
         let last = space.end.map_or(last, |end| last.min(end));

@@ -214,6 +214,13 @@ impl Line {
         Some((highest, seen))
     }
 
+    /// Its sender has started over at `seen`, behind `highest`.
+    pub(super) fn regress(&mut self, highest: u64, seen: u64) {
+        if self.regression == Regression::None {
+            self.regression = Regression::ToTell { highest, seen };
+        }
+    }
+
     /// Whether its sender is known to have started over.
     pub(super) fn is_regressed(&self) -> bool {
         self.regression != Regression::None

@@ -420,7 +420,7 @@ impl Machine for Receiver {
             if let Some(command) = self.close_session() {
                 return Some(command);
             }
-            let ends = |space: &Space| space.ending_deadline(&self.config);
+            let ends = |space: &Space| space.end_deadline(&self.config);
             if self.spaces.iter().any(|space| ends(space).is_some_and(|at| at <= self.now)) {
                 // What was claimed behind an end is settled, and contests it no longer.
                 self.consider_claims();

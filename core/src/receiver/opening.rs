@@ -51,6 +51,12 @@ impl Opening {
         opening
     }
 
+    /// What came from message `first` on was dropped, and has to come again.
+    pub(super) fn forget(&mut self, first: u64) {
+        let kept = first.saturating_sub(self.first).min(KEPT as u64) as usize;
+        self.digests[kept..].fill(0);
+    }
+
     /// Compares messages with what came before.
     pub(super) fn compare(&self, messages: Messages<'_>) -> Agreement {
         let mut agreement = Agreement::Unknown;

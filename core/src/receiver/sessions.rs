@@ -268,9 +268,12 @@ impl Receiver {
                 }
             }
             let space = &mut self.spaces[index];
-            if space.overtaken_deadline(&self.config).is_some_and(|deadline| deadline <= now) {
-                (space.overtaken, space.ending) = (None, None);
-                space.end_at(space.surely(&self.config), &mut self.store);
+            if let Some((last, line, seen)) = space.ends_overtaken(now, &self.config) {
+                space.end_at(last, &mut self.store);
+                // What lies behind the end was forged, or a sender started over.
+                if let Some(line) = self.lines.get_mut(line) {
+                    line.regress(last, seen);
+                }
                 self.repair.look_again();
             }
         }
@@ -340,9 +343,7 @@ impl Receiver {
             .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
         self.spaces.iter().fold(of_newcomer, |first, space| {
             let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            let overtaken = space.overtaken_deadline(&self.config);
-            let ends = earliest(space.ending_deadline(&self.config), overtaken);
-            earliest(first, earliest(jump, ends))
+            earliest(first, earliest(jump, space.end_deadline(&self.config)))
         })
     }
 

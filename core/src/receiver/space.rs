@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::candidate::{Candidate, Ending, Vouched};
 use super::claims::{Claim, Standing};
 use super::config::{Config, Delivery};
-use super::event::{Batch, LossReason};
+use super::event::{Batch, LineId, LossReason};
 use super::gaps::{Gaps, MissingRange};
 use super::held::Held;
 use super::line::Lines;
@@ -68,8 +68,9 @@ pub(super) struct Space {
     /// The last number of a session that has ended.
     pub(super) end: Option<u64>,
     pub(super) ending: Option<Ending>,
-    /// An end below what surely is, past which nothing came since: see [`Space::overtaken_deadline`].
-    pub(super) overtaken: Option<Ending>,
+    /// An end below what surely is, past which nothing came since, and the line that said so last: see
+    /// [`Space::overtaken_deadline`].
+    pub(super) overtaken: Option<(Ending, LineId)>,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
     pub(super) last_useful: Instant,
@@ -214,6 +215,7 @@ impl Space {
     }
 
     pub(super) fn put_off_from(&mut self, first: u64) {
+        self.opening.forget(first);
         self.gaps.put_off(first);
         self.tracked = first - 1;
         self.due = self.due.min(self.tracked);

@@ -308,45 +308,107 @@ fn end_from(bench: &mut Bench, from: u64, last: u64) {
     }
 }
 
+/// Plays a feed of 100 messages with what is forged at its end, and then honest ends.
+fn ended_beside(forged: &[Vec<u8>], delivery: Delivery) -> Bench {
+    let mut bench = Bench::new(Config { delivery, ..config() });
+    for first in (1..=100).step_by(5) {
+        bench.line(first, A, data(first, first + 4));
+    }
+    forged.iter().for_each(|packet| bench.line(200, A, packet.clone()));
+    end_from(&mut bench, 210, 100);
+    bench
+}
+
+fn has_ended(bench: &Bench, next: u64) -> bool {
+    let ended = Command::SessionEnded { session: S, next, reason: SessionEnd::Ended };
+    bench.told.contains(&ended)
+}
+
 #[test]
-fn a_session_ends_whatever_was_forged_at_its_end() {
-    // What was forged; and what the session has then, by order and by arrival.
-    let (all, far) = (100, [(1, 100), (2_000, 2_000)]);
-    let forged: [(&[Vec<u8>], u64, [Vec<u64>; 2]); 5] = [
-        (&[data(101, 103)], 104, [numbers(&[(1, 103)]), numbers(&[(1, 103)])]),
-        (
-            &[data(101, 101), bare(S, 102, END_OF_SESSION)],
-            102,
-            [numbers(&[(1, 101)]), numbers(&[(1, 101)])],
-        ),
-        (
-            &[data(101, 101), bare(S, 5_000, HEARTBEAT)],
-            102,
-            [numbers(&[(1, 101)]), numbers(&[(1, 101)])],
-        ),
-        (
-            &[data(101, 101), bare(S, 5_000, END_OF_SESSION)],
-            102,
-            [numbers(&[(1, 101)]), numbers(&[(1, 101)])],
-        ),
-        (&[data(2_000, 2_000)], 0, [numbers(&[(1, all)]), numbers(&far)]),
+fn a_session_ends_behind_what_was_forged_at_its_end_and_that_is_told() {
+    let forged: [&[Vec<u8>]; 4] = [
+        &[data(101, 101)],
+        &[data(101, 101), bare(S, 102, END_OF_SESSION)],
+        &[data(101, 101), bare(S, 5_000, HEARTBEAT)],
+        &[data(101, 101), bare(S, 5_000, END_OF_SESSION)],
     ];
-    for (packets, next, delivered) in forged {
-        for (delivery, delivered) in
-            [Delivery::Ordered, Delivery::Arrival].into_iter().zip(delivered)
-        {
-            let mut bench = Bench::new(Config { delivery, ..config() });
-            for first in (1..=all).step_by(5) {
-                bench.line(first, A, data(first, first + 4));
-            }
-            packets.iter().for_each(|packet| bench.line(200, A, packet.clone()));
-            end_from(&mut bench, 210, all);
-            let next = if next > 0 { next } else { delivered.last().unwrap() + 1 };
-            let ended = Command::SessionEnded { session: S, next, reason: SessionEnd::Ended };
-            assert!(bench.told.contains(&ended), "{delivery:?}: {:?}", bench.told);
-            assert_eq!(bench.delivered, delivered, "{delivery:?}");
+    for packets in forged {
+        for delivery in [Delivery::Ordered, Delivery::Arrival] {
+            let bench = ended_beside(packets, delivery);
+            assert!(has_ended(&bench, 102), "{delivery:?}: {:?}", bench.told);
+            assert_eq!(bench.delivered, numbers(&[(1, 101)]), "{delivery:?}");
+            let regressed =
+                Command::SequenceRegressed { line: A, session: S, highest: 101, seen: 101 };
+            assert_eq!(bench.told(|command| *command == regressed), 1, "{:?}", bench.told);
         }
     }
+}
+
+#[test]
+fn a_session_ends_below_what_was_forged_ahead_where_nothing_of_it_was_delivered() {
+    let bench = ended_beside(&[data(2_000, 2_000)], Delivery::Ordered);
+    assert!(has_ended(&bench, 101), "{:?}", bench.told);
+    let bench = ended_beside(&[data(2_000, 2_000)], Delivery::Arrival);
+    assert!(has_ended(&bench, 2_001), "{:?}", bench.told);
+    let missing = lost(101, 1_999, LossReason::GivenUp);
+    assert!(bench.told.contains(&missing), "{:?}", bench.told);
+}
+
+#[test]
+fn forged_ends_below_take_nothing_from_a_session_whose_end_is_believed() {
+    let mut bench = Bench::new(Config { max_attempts: 255, ..config() });
+    bench.line(0, A, data(1, 1));
+    bench.line(0, A, data(3, 100));
+    for last in 998..=1_000 {
+        bench.line(1, A, data(last, last));
+    }
+    (0..3).for_each(|_| bench.line(2, A, bare(S, 1_001, END_OF_SESSION)));
+    bench.pass(100);
+    (0..3).for_each(|_| bench.line(101, A, bare(S, 1, END_OF_SESSION)));
+    // A backfill that progresses for longer than the patience.
+    for n in 0..100 {
+        bench.pass(200 + 100 * n);
+        bench.answer(200 + 100 * n, data(2 + 10 * n, (11 + 10 * n).min(997)));
+    }
+    assert!(has_ended(&bench, 1_001), "{:?}", bench.told);
+    assert_eq!(bench.delivered, numbers(&[(1, 1_000)]));
+}
+
+#[test]
+fn what_is_held_or_claimed_behind_forged_ends_is_delivered_or_named() {
+    // Of the last messages there are too few packets, or only heartbeats speak.
+    let tails: [&[Vec<u8>]; 2] = [
+        &[data(103, 103)],
+        &[bare(S, 104, HEARTBEAT), bare(S, 104, HEARTBEAT), bare(S, 104, HEARTBEAT)],
+    ];
+    for tail in tails {
+        let mut bench = Bench::new(config());
+        bench.line(0, A, data(1, 100));
+        tail.iter().for_each(|packet| bench.line(1, A, packet.clone()));
+        (0..3).for_each(|_| bench.line(2, A, bare(S, 91, END_OF_SESSION)));
+        // The driver comes late.
+        bench.receiver.handle_timeout(at(60_000)).unwrap();
+        bench.drain();
+        bench.pass(120_000);
+        assert!(has_ended(&bench, 104), "{:?}", bench.told);
+        let named = bench.told(|command| matches!(command, Command::Lost { first: 101, .. }));
+        assert_eq!(named, 1, "{:?}", bench.told);
+    }
+}
+
+#[test]
+fn a_sender_that_starts_over_below_a_live_start_and_ends_is_told() {
+    let mut bench = Bench::new(Config { start: Start::Live, ..config() });
+    for first in (5_000..5_100).step_by(10) {
+        bench.line(first, A, data(first, first + 9));
+    }
+    (1..=5).for_each(|n| bench.line(6_000, A, data(n, n)));
+    end_from(&mut bench, 6_001, 5);
+    let is_regression = |command: &Command| {
+        matches!(command, Command::SequenceRegressed { highest: 5_099, seen: 6, .. })
+    };
+    assert_eq!(bench.told(is_regression), 1, "{:?}", bench.told);
+    assert!(has_ended(&bench, 5_100));
 }
 
 #[test]

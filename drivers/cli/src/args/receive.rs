@@ -83,8 +83,9 @@ pub(crate) struct Receive {
     /// Stop, with exit code 3, after so long in all; with --follow as --timeout does. By default never.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) max_time: Option<Duration>,
-    /// When what is missing counts as lost, after it was missed and after the last useful answer.
-    /// By default 5; 0.02 with one line and no --requests, where nobody else can bring it.
+    /// When what is missing counts as lost, after it was missed and after the last useful answer; 3 at least
+    /// while fewer than three packets of data came behind it. By default 5; 0.02 with one line and no
+    /// --requests, where nobody else can bring it.
     #[arg(long, value_name = "SECONDS", value_parser = values::positive_duration)]
     pub(crate) give_up: Option<Duration>,
     /// What happens after a loss: go on behind it, or end there, with exit code 1.
