@@ -321,7 +321,9 @@ impl Oracle {
         // What an answer brings beyond the live edge need not be kept.
         let kept = last.min(track.believed);
         let is_heard = is_line || is_server && line.is_none();
-        if is_heard && !dropped && first <= kept {
+        // Behind an end it may be a candidate.
+        let is_behind = track.ends.is_some_and(|end| end < kept);
+        if is_heard && !dropped && !is_behind && first <= kept {
             track.arrives = Some((first, kept));
         }
     }
