@@ -65,13 +65,15 @@ pub(crate) struct Patient<W> {
     patience: Patience,
     moment: Duration,
     given_up: bool,
+    /// What was offered and is not written yet.
+    rest: Vec<u8>,
 }
 
 impl<W: Write + Ready> Patient<W> {
     /// Of a stream.
     pub(crate) fn new(to: W, patience: Patience) -> Self {
         let at_once = if to.is_file() { usize::MAX } else { AT_ONCE };
-        Self { to, at_once, patience, moment: MOMENT, given_up: false }
+        Self { to, at_once, patience, moment: MOMENT, given_up: false, rest: Vec::new() }
     }
 
     /// Why nothing more is written to what errors call `name`, if that is because patience was over.
@@ -85,10 +87,25 @@ impl<W: Write + Ready> Patient<W> {
         })
     }
 
-    /// Whether it takes something without a wait.
-    pub(crate) fn takes_now(&self) -> bool {
-        // What is wrong with it, a write says.
-        self.to.is_ready(Duration::ZERO).unwrap_or(true)
+    /// Writes as much as is taken without a wait: first what is left of what was offered before, and nothing of
+    /// `text` while there is any. What is left of `text` goes before whatever is written next.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn offer(&mut self, text: &[u8]) -> io::Result<()> {
+        self.write_rest()?;
+        if self.rest.is_empty() && self.to.is_ready(Duration::ZERO)? {
+            self.rest.extend_from_slice(text);
+        }
+        self.write_rest()
+    }
+
+    fn write_rest(&mut self) -> io::Result<()> {
+        while !self.rest.is_empty() && self.to.is_ready(Duration::ZERO)? {
+            let written = self.to.write(&self.rest[..self.rest.len().min(self.at_once)])?;
+            self.rest.drain(..written);
+        }
+        Ok(())
     }
 
     /// Waits until it takes something.
@@ -112,10 +129,19 @@ impl Patient<standard::Output> {
     /// # Errors
     /// It cannot be written, or patience is over before somebody reads it.
     pub(crate) fn print(&mut self, text: &str) -> Result<(), Failure> {
-        self.write_all(text.as_bytes()).map_err(|error| {
+        let rest = std::mem::take(&mut self.rest);
+        self.write_all(&rest).and_then(|()| self.write_all(text.as_bytes())).map_err(|error| {
             let given_up = self.failure("standard output");
             given_up.unwrap_or_else(|| Failure::standard_output(&error))
         })
+    }
+
+    /// Prints a report that nobody is kept waiting for: it is left out while one before it is not written whole.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn print_running(&mut self, text: &str) -> Result<(), Failure> {
+        self.offer(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
     }
 
     /// The same of a command that ends so; what it would have ended with otherwise is told by its exit code
@@ -209,6 +235,25 @@ mod tests {
         let (_read, mut pipe) = unread(&patience);
         assert!(pipe.write_all(&[0; 1 << 20]).is_err());
         assert_eq!(pipe.failure("a pipe").unwrap().outcome, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_report_that_is_offered_waits_for_nobody_and_is_whole_or_left_out() {
+        let (mut read, mut pipe) = unread(&Patience::new(&Stop::default()));
+        let report = |number: u8| vec![number; 5_000];
+        for number in 0..50 {
+            pipe.offer(&report(number)).unwrap();
+        }
+        // All that there is; then there is room for what is left, and for one more.
+        let mut all = vec![0; 1 << 20];
+        let taken = read.read(&mut all).unwrap();
+        all.truncate(taken);
+        pipe.offer(&report(50)).unwrap();
+        drop(pipe);
+        read.read_to_end(&mut all).unwrap();
+        let begun = taken.div_ceil(5_000) as u8;
+        let expected: Vec<u8> = (0..begun).chain([50]).flat_map(report).collect();
+        assert!(all == expected, "{} bytes of {}", all.len(), expected.len());
     }
 
     #[test]

@@ -358,12 +358,14 @@ impl Reception<'_> {
 
     /// Prints how it stands, if that keeps nobody waiting.
     fn print_stats(&mut self) -> Result<(), Failure> {
-        if !self.output.takes_now() && !self.args.to_standard_output() {
-            return Ok(());
-        }
         let now = Counters::new(&mut self.driver, &self.ledger, &self.args.requests);
         let received = self.received(self.ledger.oldest(), End::Running, now);
-        self.print(&received)
+        if self.args.to_standard_output() {
+            return self.print(&received);
+        }
+        let text = self.text(&received);
+        let output = &mut self.output;
+        self.progress.suspended(|| output.print_running(&text))
     }
 
     /// Prints what became of a session.
@@ -382,8 +384,12 @@ impl Reception<'_> {
         self.print(&received)
     }
 
+    fn text(&self, received: &Received) -> String {
+        if self.args.json { summary::json(received) } else { received.table() }
+    }
+
     fn print(&mut self, received: &Received) -> Result<(), Failure> {
-        let text = if self.args.json { summary::json(received) } else { received.table() };
+        let text = self.text(received);
         if self.args.to_standard_output() {
             self.progress.tell(text.trim_end());
             return Ok(());

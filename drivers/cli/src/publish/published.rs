@@ -168,9 +168,7 @@ impl Publication<'_> {
         let json = *json;
         for published in self.published().into_iter().map(Published::running) {
             let output = &mut self.output;
-            if output.takes_now() {
-                self.progress.suspended(|| output.print(&published.text(json)))?;
-            }
+            self.progress.suspended(|| output.print_running(&published.text(json)))?;
         }
         Ok(())
     }
