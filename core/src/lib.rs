@@ -17,7 +17,6 @@
 
 extern crate alloc;
 
-mod blocks;
 pub mod cache;
 pub mod demux;
 pub mod grouping;
@@ -25,20 +24,18 @@ pub mod journal;
 pub mod limits;
 pub mod machine;
 pub mod publisher;
-pub mod ranges;
 pub mod rate;
 pub mod receiver;
 pub mod retransmitter;
-mod ring;
 pub mod session;
-mod slab;
+mod storage;
 pub mod time;
 pub mod transmitter;
-mod tree;
 pub mod wire;
 
 pub use machine::Machine;
 pub use session::Session;
+pub use storage::ranges;
 pub use time::{Duration, Instant};
 
 /// The README's example is compiled as a doc test.

@@ -8,7 +8,7 @@ use super::event::{By, Next};
 use super::group::{Kind, State, Unfinished};
 use super::past::End;
 use super::reader::Waits;
-use crate::slab::NONE;
+use crate::storage::slab::NONE;
 
 /// Where what a reader reads next lies, once it stands there.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@
 use super::Cache;
 use super::group::{Kind, PIECE_FRAMES, Piece, walk};
 use super::pool::Pool;
-use crate::slab::NONE;
+use crate::storage::slab::NONE;
 
 /// Pieces with fewer frames than this on average are gathered.
 const FEW: u32 = 16;

@@ -6,8 +6,8 @@ use super::event::Missing;
 use super::pool::Pool;
 use super::reader::{ByFrame, Queue};
 use crate::Instant;
-use crate::slab::{NONE, Slab, Vacant};
-use crate::tree::{Links, Tree, sorted};
+use crate::storage::slab::{NONE, Slab, Vacant};
+use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::varint;
 
 /// The most frames of a piece, which is how far a look-up walks.

@@ -5,7 +5,7 @@ use super::group::{Kind, State, frame_at};
 use super::pool::LOOK;
 use super::track::Turn;
 use super::{Cache, Refusal, TOO_LARGE, TrackId};
-use crate::slab::NONE;
+use crate::storage::slab::NONE;
 use bytes::{Buf, BytesMut};
 
 /// Why a group goes.

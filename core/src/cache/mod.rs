@@ -112,8 +112,8 @@ use pool::{LOOK, Pool};
 use reader::{Queue, Reader};
 use track::{ByExpiry, ByName, ByNumber, ByTurn, Publisher, Track};
 
-use crate::slab::{NONE, Slab};
-use crate::tree::Tree;
+use crate::storage::slab::{NONE, Slab};
+use crate::storage::tree::Tree;
 use crate::{Instant, Machine};
 
 /// The code of groups and tracks whose producer went away (moq-lite: cancelled).

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use super::group::{Group, State};
 use super::track::{ByPast, Track};
-use crate::slab::{NONE, Slab};
-use crate::tree::Tree;
+use crate::storage::slab::{NONE, Slab};
+use crate::storage::tree::Tree;
 
 /// How many evicted groups a track remembers.
 const MOST_OF_TRACK: u32 = 64;

@@ -7,8 +7,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
-use crate::ring::SHARED;
-use crate::slab::{Slab, Vacant};
+use crate::storage::ring::SHARED;
+use crate::storage::slab::{Slab, Vacant};
 
 /// The sizes of blocks. A group's first is as small as its first frame allows; each further one is of
 /// the next size.

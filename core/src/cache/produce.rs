@@ -5,7 +5,7 @@ use super::reader::Queue;
 use super::track::Life;
 use super::{Cache, DROPPED, GroupId, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
-use crate::slab::{NONE, Vacant};
+use crate::storage::slab::{NONE, Vacant};
 
 impl Cache {
     /// Creates the group with this number; lower ones than the newest too. A skipped one comes to life. One

@@ -8,7 +8,7 @@ use super::group::{Group, Kind, Piece, Unfinished, frame_at};
 use super::pool::LOOK;
 use super::reader::{Reader, Waits};
 use super::{Cache, GroupId, ReaderId, Refusal, Run, TrackId};
-use crate::slab::NONE;
+use crate::storage::slab::NONE;
 use crate::wire::varint;
 
 /// The bytes of a chunk.

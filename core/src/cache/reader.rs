@@ -1,8 +1,8 @@
 //! Readers, and queues of them.
 
 use super::event::By;
-use crate::slab::{NONE, Slab, Vacant};
-use crate::tree::{Links, sorted};
+use crate::storage::slab::{NONE, Slab, Vacant};
+use crate::storage::tree::{Links, sorted};
 
 /// What a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,8 +8,8 @@ use super::past::PastOfTrack;
 use super::reader::{ByWanted, Queue};
 use super::stats::Evictions;
 use crate::Instant;
-use crate::slab::{NONE, Vacant};
-use crate::tree::{Links, Tree, sorted};
+use crate::storage::slab::{NONE, Vacant};
+use crate::storage::tree::{Links, Tree, sorted};
 
 /// How a track is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,7 +8,7 @@ use super::reader::Queue;
 use super::track::{Life, Publisher, Track};
 use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
-use crate::slab::{NONE, Vacant};
+use crate::storage::slab::{NONE, Vacant};
 
 impl Cache {
     /// Creates a track under a name that no live track has; the name of one that has ended means the

@@ -7,8 +7,8 @@ use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished, frame_at
 use super::pool::{LARGE, Pool, cost};
 use super::reader::Queue;
 use super::{Cache, GroupId, Refusal};
-use crate::ring::SHARED;
-use crate::slab::{NONE, Vacant};
+use crate::storage::ring::SHARED;
+use crate::storage::slab::{NONE, Vacant};
 use crate::wire::varint;
 
 /// The most frames of a group: an index behind the last one is still a number.

@@ -3,8 +3,8 @@
 use super::event::{AcceptorId, Pattern, Registrant, Registration};
 use super::stats::TagStats;
 use super::{Demux, Refusal};
-use crate::slab::{NONE, Vacant};
-use crate::tree::{Links, sorted};
+use crate::storage::slab::{NONE, Vacant};
+use crate::storage::tree::{Links, sorted};
 use crate::wire::tag::{MAX_TAG, is_reserved};
 
 /// Somebody who has registrations.

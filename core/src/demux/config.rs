@@ -5,8 +5,8 @@ use super::event::AcceptorId;
 use super::waiting::{Peer, Stream};
 use crate::Duration;
 use crate::limits::{OutOfRange, positive, within};
-use crate::ring::SHARED;
-use crate::slab::Slab;
+use crate::storage::ring::SHARED;
+use crate::storage::slab::Slab;
 use crate::time::nanos;
 use crate::wire::tag::{Length, MAX_PREAMBLE};
 

@@ -8,7 +8,7 @@ use super::tag::Tag;
 use super::waiting::{Stream, Waits};
 use super::{DEADLINE, Demux, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
 use crate::Instant;
-use crate::ring::SHARED;
+use crate::storage::ring::SHARED;
 use crate::wire::tag::{Head, Malformed};
 
 /// Payload up to this size is copied when it is held: what it would keep alive beside itself is not

@@ -118,9 +118,9 @@ use acceptors::{Acceptor, ByAcceptor, ByOwner, ByPattern, Registered};
 use inbound::Piece;
 use waiting::{ById, ByPeer, ByTurn, Peer, Stream, Waits};
 
-use crate::slab::Slab;
+use crate::storage::slab::Slab;
+use crate::storage::tree::Tree;
 use crate::time::earliest;
-use crate::tree::Tree;
 use crate::{Instant, Machine};
 
 /// The code of streams that nobody takes: the tag is not registered, or empty, or the hand-off failed.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::Demux;
 use super::event::{PeerId, StreamId};
 use super::tag::Tag;
-use crate::slab::Vacant;
-use crate::tree::{Links, sorted};
+use crate::storage::slab::Vacant;
+use crate::storage::tree::{Links, sorted};
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Duration, Instant};
 

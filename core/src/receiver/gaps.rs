@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::event::Command;
 use super::stats::Stats;
-use crate::ranges::{Full, Range, RangeMap};
+use crate::storage::ranges::{Full, Range, RangeMap};
 use crate::{Instant, Session};
 
 /// No gap.
@@ -91,7 +91,7 @@ impl Gaps {
     }
 
     pub(super) const fn most_table_bytes(most: usize) -> usize {
-        let range = size_of::<crate::ranges::Range<Missing>>();
+        let range = size_of::<crate::storage::ranges::Range<Missing>>();
         most.saturating_mul(2 * range + size_of::<Gap>())
     }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::event::{Batch, Origin};
-use crate::blocks::{BlockId, Blocks};
+use crate::storage::blocks::{BlockId, Blocks};
 use crate::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::history::front;
 use crate::Session;
-use crate::ring::{Ring, SHARED};
+use crate::storage::ring::{Ring, SHARED};
 use crate::wire::mold::{HEADER_LEN, Header, MAX_COUNT, MAX_DATAGRAM, Messages};
 
 /// Which messages an answer is to hold.

@@ -5,7 +5,7 @@ use super::limits::Limits;
 use super::look_ups::LookUps;
 use crate::limits::{OutOfRange, positive, within};
 use crate::rate::Rate;
-use crate::ring::{Ring, SHARED};
+use crate::storage::ring::{Ring, SHARED};
 use crate::time::nanos;
 use crate::wire::mold::MAX_DATAGRAM;
 use crate::{Duration, Session};

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::Stats;
 use super::segments::{self, MOST_MESSAGES, OfBlock, SEGMENT_BYTES, Segment, Segments};
 use crate::Session;
-use crate::slab::NONE;
+use crate::storage::slab::NONE;
 use crate::wire::mold::{LENGTH_LEN, Messages, Packet};
 
 /// Bytes of a block: one holds the largest message that UDP carries.

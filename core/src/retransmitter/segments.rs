@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use super::history::Slot;
-use crate::slab::NONE;
-use crate::tree::{Links, Sorted, Tree};
+use crate::storage::slab::NONE;
+use crate::storage::tree::{Links, Sorted, Tree};
 
 /// The most messages of a segment, which is how far a search walks.
 pub(super) const MOST_MESSAGES: u16 = 256;

@@ -3,7 +3,7 @@
 use super::CONTROL_RING;
 use crate::limits::{OutOfRange, positive, within};
 use crate::rate::Rate;
-use crate::ring::Ring;
+use crate::storage::ring::Ring;
 use crate::time::nanos;
 use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_DATAGRAM};
 use crate::{Duration, Session};

@@ -18,7 +18,7 @@ pub use stats::Stats;
 use bytes::Bytes;
 
 use crate::rate::Bucket;
-use crate::ring::Ring;
+use crate::storage::ring::Ring;
 use crate::wire::mold::{
     END_OF_SESSION, HEADER_LEN, HEARTBEAT, Header, Kind, LENGTH_LEN, MAX_COUNT,
 };

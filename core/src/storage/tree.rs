@@ -4,7 +4,7 @@
 use core::cmp::Ordering;
 use core::marker::PhantomData;
 
-use crate::slab::NONE;
+use super::slab::NONE;
 
 /// More than the height of a tree of 2^32 things.
 const HEIGHT: usize = 48;
@@ -37,12 +37,12 @@ macro_rules! sorted {
         #[derive(Clone, Copy, Debug)]
         pub(super) enum $by {}
 
-        impl $crate::tree::Sorted<$by> for $crate::slab::Slab<$thing> {
-            fn links(&self, at: u32) -> $crate::tree::Links {
-                self.get(at).map_or($crate::tree::Links::UNTIED, |thing| thing.$links)
+        impl $crate::storage::tree::Sorted<$by> for $crate::storage::slab::Slab<$thing> {
+            fn links(&self, at: u32) -> $crate::storage::tree::Links {
+                self.get(at).map_or($crate::storage::tree::Links::UNTIED, |thing| thing.$links)
             }
 
-            fn set_links(&mut self, at: u32, links: $crate::tree::Links) {
+            fn set_links(&mut self, at: u32, links: $crate::storage::tree::Links) {
                 if let Some(thing) = self.get_mut(at) {
                     thing.$links = links;
                 }
