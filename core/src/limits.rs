@@ -54,7 +54,7 @@ mod tests {
             include_str!("cache/config.rs"),
             include_str!("demux/config.rs"),
             include_str!("grouping/config.rs"),
-            include_str!("publisher/event.rs"),
+            include_str!("publisher/config.rs"),
             include_str!("receiver/config.rs"),
             include_str!("retransmitter/config.rs"),
             include_str!("transmitter/config.rs"),

@@ -55,13 +55,15 @@
 mod caching;
 mod config;
 mod session;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod told;
 
 pub use caching::Caching;
 pub use config::{Config, Error, Info, Mismatch};
-pub use told::{Stats, Told, Why};
+pub use stats::Stats;
+pub use told::{Told, Why};
 
 use alloc::string::String;
 

@@ -3,8 +3,8 @@
 use crate::cache::{Answer, Command, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId};
 use crate::{Instant, Session};
 
-use super::Caching;
-use super::told::{Stats, Told, Why};
+use super::told::{Told, Why};
+use super::{Caching, Stats};
 
 /// What is at hand while something is published.
 pub(super) struct Work<'a, C, F> {

@@ -1,4 +1,4 @@
-//! What a publisher is made from, takes, gives and counts.
+//! What a publisher takes and gives.
 
 use bytes::Bytes;
 use core::fmt;
@@ -6,62 +6,7 @@ use core::net::SocketAddr;
 
 use crate::retransmitter::{self, LookUpId};
 use crate::wire::brief::Brief;
-use crate::{Duration, Session, transmitter};
-
-/// The configuration of a [`Publisher`](super::Publisher).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Config {
-    /// The session that messages are sent in. `None`: only captured packets are republished. With
-    /// [`Config::new`] one with every default.
-    pub transmitter: Option<transmitter::Config>,
-    /// How requests are answered. Where it names no session, the one that is sent is known to it from
-    /// the start; where it names another, it needs room for two. One with every default by default.
-    pub retransmitter: retransmitter::Config,
-    /// How long the end of a republished session is repeated after [`Event::End`]; that of a session
-    /// of its own is repeated as `transmitter` says. 30 s by default; zero: it is sent once.
-    pub end_linger: Duration,
-}
-
-impl Config {
-    /// A session with every default.
-    #[must_use]
-    pub fn new(session: Session) -> Self {
-        let transmitter = transmitter::Config::new(session);
-        Self { transmitter: Some(transmitter), ..Self::republishing() }
-    }
-
-    /// The most bytes that a publisher with this configuration ever takes, bookkeeping included, beside
-    /// a captured packet that is being republished.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        let sending = match &self.transmitter {
-            Some(transmitter) => transmitter.memory_limit(),
-            // The end of one session may still be repeated when that of the next begins to be.
-            None => {
-                let end = republished_end(Session::new([0; 10]), 1, self.end_linger);
-                end.memory_limit().saturating_mul(2)
-            }
-        };
-        sending.saturating_add(self.retransmitter.memory_limit())
-    }
-
-    /// No session of its own: only captured packets are republished.
-    #[must_use]
-    pub fn republishing() -> Self {
-        let retransmitter = retransmitter::Config::default();
-        Self { transmitter: None, retransmitter, end_linger: Duration::from_secs(30) }
-    }
-}
-
-/// What sends the end of a republished session before message `next`.
-pub(super) fn republished_end(
-    session: Session,
-    next: u64,
-    end_linger: Duration,
-) -> transmitter::Config {
-    let config = transmitter::Config::new(session);
-    transmitter::Config { first_sequence: next, ring: 2, end_linger, ..config }
-}
+use crate::{Session, transmitter};
 
 /// What a publisher takes.
 #[derive(Clone, PartialEq, Eq)]
@@ -166,36 +111,4 @@ impl fmt::Debug for Command {
                 .finish(),
         }
     }
-}
-
-/// What a publisher counted since it was made, beside what its two machines count:
-/// [`Publisher::transmitter`](super::Publisher::transmitter) and
-/// [`Publisher::retransmitter`](super::Publisher::retransmitter).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stats {
-    /// Packets given for the lines: data, heartbeats, ends, and republished ones.
-    pub sent: u64,
-    /// Captured packets republished.
-    pub republished: u64,
-    /// Messages in those.
-    pub republished_messages: u64,
-    /// Captured packets that are no packets, or larger than UDP carries: not republished.
-    pub republish_malformed: u64,
-}
-
-/// How an embedding program can misuse a publisher.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Error {
-    /// An event before the commands of the last one were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
-    /// A message for a publisher without a session of its own.
-    #[error("this publisher has no session of its own: it only republishes")]
-    NoSession,
-    /// The sending side refuses.
-    #[error(transparent)]
-    Transmitter(#[from] transmitter::Error),
-    /// The answering side refuses.
-    #[error(transparent)]
-    Retransmitter(#[from] retransmitter::Error),
 }

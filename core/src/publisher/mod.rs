@@ -25,12 +25,16 @@
 //! # Ok::<(), gapless_core::publisher::Error>(())
 //! ```
 
+mod config;
 mod event;
 mod journal;
+mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Command, Config, Error, Event, Stats};
+pub use config::{Config, Error};
+pub use event::{Command, Event};
+pub use stats::Stats;
 
 use bytes::Bytes;
 
@@ -102,7 +106,7 @@ impl Publisher {
         let Some(Republished { session, next, ended: false }) = self.republished else {
             return Ok(());
         };
-        let config = event::republished_end(session, next, self.end_linger);
+        let config = config::republished_end(session, next, self.end_linger);
         let mut transmitter = Transmitter::new(config)?;
         transmitter.handle(now, transmitter::Event::End)?;
         self.transmitter = Some(transmitter);

@@ -1,0 +1,16 @@
+//! What a publisher counts.
+
+/// What a publisher counted since it was made, beside what its two machines count:
+/// [`Publisher::transmitter`](super::Publisher::transmitter) and
+/// [`Publisher::retransmitter`](super::Publisher::retransmitter).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Packets given for the lines: data, heartbeats, ends, and republished ones.
+    pub sent: u64,
+    /// Captured packets republished.
+    pub republished: u64,
+    /// Messages in those.
+    pub republished_messages: u64,
+    /// Captured packets that are no packets, or larger than UDP carries: not republished.
+    pub republish_malformed: u64,
+}
