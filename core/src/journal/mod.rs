@@ -107,8 +107,6 @@ pub mod replayer;
 mod secret;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) mod written;
 
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
@@ -116,8 +114,9 @@ pub use field::{Decoder, Encoder, Field, Malformed};
 pub(crate) use field::{fields, numbers, variants};
 pub use recorder::{Failure, Recorder};
 pub use replayer::{Observer, Replayer};
-
 pub use secret::Secret;
+#[cfg(test)]
+pub(crate) use tests::written;
 
 use core::any::Any;
 use core::fmt::Debug;

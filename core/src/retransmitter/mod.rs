@@ -15,7 +15,7 @@ mod look_ups;
 mod segments;
 mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{Config, Error, Remote};
 pub use event::{Command, Event, LookUpId};

@@ -9,7 +9,7 @@ mod event;
 mod journal;
 mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{Config, Error};
 pub use event::{Command, Event};

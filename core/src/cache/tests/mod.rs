@@ -1,6 +1,7 @@
 //! What a cache does, in sentences.
 
 mod chunks;
+mod encoding;
 mod frames;
 mod groups;
 mod immutable;

@@ -1,5 +1,7 @@
 //! Journals of real machines: recorded, replayed, cut, flipped and changed.
 
+pub(crate) mod written;
+
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;

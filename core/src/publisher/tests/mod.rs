@@ -1,5 +1,7 @@
 //! One behaviour of the publisher each.
 
+mod encoding;
+
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};

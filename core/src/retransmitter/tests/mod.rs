@@ -1,5 +1,7 @@
 //! One behaviour of the retransmitter each.
 
+pub(crate) mod encoding;
+
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 

@@ -1,5 +1,7 @@
 //! One behaviour of the transmitter each.
 
+pub(crate) mod encoding;
+
 use alloc::vec::Vec;
 
 use super::*;

@@ -1,0 +1,128 @@
+//! How a demultiplexer is written in journals.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use crate::Duration;
+use crate::demux::{
+    AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant,
+    StreamId, Tag,
+};
+use crate::journal::written::{BYTES, is_written};
+use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
+use crate::wire::tag::Length;
+
+const STREAM: StreamId = StreamId { peer: PeerId(1), number: 2 };
+const ACCEPTOR: AcceptorId = AcceptorId(3);
+
+#[test]
+fn a_demultiplexer_s_configuration() {
+    let config = Config {
+        max_pending: 1,
+        max_pending_per_peer: 2,
+        preamble_timeout: Duration::from_nanos(3),
+        hold: Duration::from_nanos(4),
+        max_held: 5,
+        max_held_per_acceptor: 6,
+        max_held_bytes: 7,
+        max_registrations: 8,
+    };
+    is_written(&config, "1q 2q 3q 4q 5q 6q 7q 8q");
+}
+
+#[test]
+fn what_a_demultiplexer_takes() {
+    let (stream, acceptor, tag) = (STREAM, ACCEPTOR, &BYTES[..]);
+    let by = Registrant::Protocol;
+    let pattern = Pattern::Exact(tag);
+    is_written(&Event::Register { acceptor, pattern, by }, "0 3q 0 B 1");
+    let (pattern, by) = (Pattern::Prefix(tag), Registrant::Application);
+    is_written(&Event::Register { acceptor, pattern, by }, "0 3q 1 B 0");
+    is_written(&Event::Unregister { pattern }, "1 1 B");
+    is_written(&Event::AcceptorGone { acceptor }, "2 3q");
+    is_written(&Event::Pause { acceptor }, "3 3q");
+    is_written(&Event::Resume { acceptor }, "4 3q");
+    let data = Event::Data { stream, offset: 4, bytes: BYTES, pinned: 5, fin: true };
+    is_written(&data, "5 1q 2q 4q B 5q 1");
+    is_written(&Event::Reset { stream, code: 4 }, "6 1q 2q 4q");
+    is_written(&Event::Closed { stream }, "7 1q 2q");
+    is_written(&Event::PeerGone { peer: PeerId(1) }, "8 1q");
+    is_written(&Event::HandOffFailed { stream, acceptor, tag }, "9 1q 2q 3q B");
+    is_written(&Event::Open { stream, tag, by }, "10 1q 2q B 0");
+    is_written(&Event::Take { acceptor }, "11 3q");
+}
+
+#[test]
+fn what_a_demultiplexer_gives() {
+    let (stream, acceptor) = (STREAM, ACCEPTOR);
+    is_written(&Command::Answer(Ok(())), "0 0");
+    is_written(&Command::Answer(Err(Refusal::Reserved)), "0 1 5");
+    let tag = Tag::new(&BYTES).unwrap();
+    is_written(&Command::Dispatch { stream, acceptor, tag }, "1 1q 2q 3q B");
+    let data = Command::Data { stream, acceptor, bytes: BYTES, fin: true };
+    is_written(&data, "2 1q 2q 3q B 1");
+    is_written(&Command::Hold { stream }, "3 1q 2q");
+    is_written(&Command::Refuse { stream, code: 4 }, "4 1q 2q 4q");
+    let preamble = Preamble::new(&BYTES).unwrap();
+    is_written(&Command::Write { stream, preamble }, "5 1q 2q B");
+    is_written(&Command::Closed { stream, acceptor }, "6 1q 2q 3q");
+}
+
+#[test]
+fn why_a_demultiplexer_refuses() {
+    let refusals: [(Refusal, &str); 8] = [
+        (Refusal::Undrained, "0"),
+        (Refusal::OutOfOrder { offset: 1, expected: 2 }, "1 1q 2q"),
+        (Refusal::Held, "2"),
+        (Refusal::NotDispatched, "3"),
+        (Refusal::Conflict { held_by: ACCEPTOR }, "4 3q"),
+        (Refusal::Reserved, "5"),
+        (Refusal::Length(Length(256)), "6 256q"),
+        (Refusal::TooManyRegistrations { max: 1 }, "7 1q"),
+    ];
+    for (refusal, written) in refusals {
+        is_written(&refusal, written);
+    }
+}
+
+#[test]
+fn every_event_and_command_comes_back_and_no_part_of_it_does() {
+    fn comes_back<T: for<'a> Field<'a> + PartialEq + Debug>(value: &T) {
+        let mut written = Vec::new();
+        value.encode(&mut Encoder::new(&mut written));
+        let mut input = Decoder::new(&written, Demux::VERSION);
+        assert_eq!((T::decode(&mut input).as_ref(), input.finish()), (Ok(value), Ok(())));
+        for cut in 0..written.len() {
+            let part = T::decode(&mut Decoder::new(&written[..cut], Demux::VERSION));
+            assert!(part.is_err(), "{part:?}");
+        }
+    }
+    let (stream, acceptor) = (STREAM, ACCEPTOR);
+    for len in [1, 32, 33, 255] {
+        let tag = vec![7; len];
+        let (tag, preamble) = (Tag::new(&tag).unwrap(), Preamble::new(&tag).unwrap());
+        comes_back(&Command::Dispatch { stream, acceptor, tag });
+        comes_back(&Command::Write { stream, preamble });
+    }
+    comes_back(&Command::Answer(Err(Refusal::Conflict { held_by: ACCEPTOR })));
+    comes_back(&Command::Answer(Ok(())));
+    comes_back(&Config::default());
+    let event =
+        Event::Register { acceptor, pattern: Pattern::Prefix(b"prefix"), by: Registrant::Protocol };
+    let mut written = Vec::new();
+    event.encode(&mut Encoder::new(&mut written));
+    assert_eq!(Event::decode(&mut Decoder::new(&written, Demux::VERSION)), Ok(event));
+}
+
+#[test]
+fn a_tag_that_cannot_be_is_malformed() {
+    for len in [0, 256] {
+        let mut written = Vec::new();
+        (&vec![7; len][..]).encode(&mut Encoder::new(&mut written));
+        let unknown = Malformed::Unknown { what: "length of a tag", value: len as u64 };
+        let tag = Tag::decode(&mut Decoder::new(&written, Demux::VERSION));
+        let preamble = Preamble::decode(&mut Decoder::new(&written, Demux::VERSION));
+        assert_eq!((tag, preamble), (Err(unknown), Err(unknown)));
+    }
+}
