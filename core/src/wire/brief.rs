@@ -51,6 +51,13 @@ impl fmt::Debug for Numbers {
     }
 }
 
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, sequence: first, count } = *self;
+        f.debug_tuple("Request").field(&Numbers { session, first, count }).finish()
+    }
+}
+
 /// Prints a datagram that should be a request.
 #[derive(Clone, Copy)]
 pub struct BriefRequest<'a>(pub &'a [u8]);

@@ -8,10 +8,8 @@
 //! session: 10 bytes | sequence: u64 | count: u16 | count × (length: u16, payload: length bytes)
 //! ```
 
-use core::fmt;
 use core::iter::FusedIterator;
 
-use super::brief::Numbers;
 use crate::Session;
 
 /// Bytes of the header of every packet, and of a whole request.
@@ -402,13 +400,6 @@ impl Request {
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let Self { session, sequence, count } = *self;
         Header { session, sequence, count }.to_bytes()
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, sequence: first, count } = *self;
-        f.debug_tuple("Request").field(&Numbers { session, first, count }).finish()
     }
 }
 
