@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::group::{Group, State};
-use super::track::{ByPast, Track};
+use super::track::{ByPast, PastOfTrack, Track};
 use crate::storage::slab::{NONE, Slab};
 use crate::storage::tree::Tree;
 
@@ -37,22 +37,6 @@ struct PastGroup {
     frames: u32,
     /// The record of the same track that was made after this one; of a free place, the next free one.
     next: u32,
-}
-
-/// The records of one track, in the order in which they were made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PastOfTrack {
-    oldest: u32,
-    newest: u32,
-    count: u32,
-}
-
-impl PastOfTrack {
-    pub(super) const EMPTY: Self = Self { oldest: NONE, newest: NONE, count: 0 };
-
-    pub(super) const fn count(&self) -> u32 {
-        self.count
-    }
 }
 
 /// The groups that were evicted last.

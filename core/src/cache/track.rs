@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 
 use super::config::Limits;
 use super::group::BySequence;
-use super::past::PastOfTrack;
 use super::reader::{ByWanted, Queue};
 use super::stats::Evictions;
 use crate::Instant;
@@ -31,6 +30,18 @@ pub(super) enum Life {
 pub(super) struct Turn {
     pub(super) is_newest: bool,
     pub(super) stamp: u64,
+}
+
+/// The records of one track's groups that were evicted, in the order in which they were made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PastOfTrack {
+    pub(super) oldest: u32,
+    pub(super) newest: u32,
+    pub(super) count: u32,
+}
+
+impl PastOfTrack {
+    pub(super) const EMPTY: Self = Self { oldest: NONE, newest: NONE, count: 0 };
 }
 
 /// One track.
@@ -124,7 +135,7 @@ impl Track {
 sorted!(ByName, Track, by_name, |track| &*track.name);
 sorted!(ByTurn, Track, by_turn, |track| track.turn);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
-sorted!(ByPast, Track, by_past, |track| track.past.count());
+sorted!(ByPast, Track, by_past, |track| track.past.count);
 
 /// Who publishes tracks: what its incomplete frames have is counted together.
 #[derive(Debug)]
