@@ -1,11 +1,8 @@
 //! What a retransmitter is made from, and how it can be misused.
 
 use super::history;
-use super::limits::Limits;
-use super::look_ups::LookUps;
 use crate::limits::{OutOfRange, positive, within};
 use crate::rate::Rate;
-use crate::storage::ring::{Ring, SHARED};
 use crate::time::nanos;
 use crate::wire::mold::MAX_DATAGRAM;
 use crate::{Duration, Session};
@@ -125,17 +122,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The most bytes that a retransmitter with this configuration ever takes, bookkeeping included.
-    #[must_use]
-    pub const fn memory_limit(&self) -> usize {
-        let largest_answer = MAX_DATAGRAM + SHARED;
-        self.history_bytes
-            .saturating_add(Ring::bytes(self.ring, self.mtu))
-            .saturating_add(largest_answer)
-            .saturating_add(Limits::bytes(self.max_addresses))
-            .saturating_add(LookUps::bytes(self.max_look_ups, self.max_waiting))
-    }
-
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
         let few = |field, value: usize| within(field, value as u64, 1..=65_536, "1 to 65,536");
         let history = history::LEAST_BYTES as u64..=history::MOST_BYTES;

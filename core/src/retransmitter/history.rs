@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use super::Stats;
-use super::segments::{self, MOST_MESSAGES, OfBlock, SEGMENT_BYTES, Segment, Segments};
+use super::segments::{self, MOST_MESSAGES, OfBlock, SEGMENT_BYTES, Segment, Segments, Slot};
 use crate::Session;
 use crate::storage::slab::NONE;
 use crate::wire::mold::{LENGTH_LEN, Messages, Packet};
@@ -31,19 +31,6 @@ pub(super) const LEAST_BYTES: usize = 256 << 10;
 pub(super) const MOST_BYTES: u64 = 1 << 47;
 
 const _: () = assert!(size_of::<Block>() <= BLOCK_BYTES && size_of::<Known>() <= SESSION_BYTES);
-
-/// A known session's place in the table of sessions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Slot(u8);
-
-impl Slot {
-    /// That of a session which is not known any more: there are at most 255.
-    pub(super) const FORGOTTEN: Self = Self(u8::MAX);
-
-    pub(super) const fn is_known(self) -> bool {
-        self.0 != Self::FORGOTTEN.0
-    }
-}
 
 /// A session of which messages are stored, or will be.
 #[derive(Debug)]

@@ -24,10 +24,12 @@ pub use stats::Stats;
 use core::net::SocketAddr;
 
 use answer::{Answer, Answers, Wanted};
-use history::{History, Slot};
+use history::History;
 use limits::{Limits, Over};
 use look_ups::{Asked, LookUps};
+use segments::Slot;
 
+use crate::storage::ring::{Ring, SHARED};
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
 
@@ -53,6 +55,19 @@ pub struct Retransmitter {
     look_ups: LookUps,
     pending: Pending,
     stats: Stats,
+}
+
+impl Config {
+    /// The most bytes that a retransmitter with this configuration ever takes, bookkeeping included.
+    #[must_use]
+    pub const fn memory_limit(&self) -> usize {
+        let largest_answer = MAX_DATAGRAM + SHARED;
+        self.history_bytes
+            .saturating_add(Ring::bytes(self.ring, self.mtu))
+            .saturating_add(largest_answer)
+            .saturating_add(Limits::bytes(self.max_addresses))
+            .saturating_add(LookUps::bytes(self.max_look_ups, self.max_waiting))
+    }
 }
 
 impl Retransmitter {

@@ -7,7 +7,6 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::history::Slot;
 use crate::storage::slab::NONE;
 use crate::storage::tree::{Links, Sorted, Tree};
 
@@ -16,6 +15,19 @@ pub(super) const MOST_MESSAGES: u16 = 256;
 /// Bytes that one segment is charged.
 pub(super) const SEGMENT_BYTES: usize = 32;
 const _: () = assert!(size_of::<Segment>() <= SEGMENT_BYTES);
+
+/// A known session's place in the table of sessions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Slot(pub(super) u8);
+
+impl Slot {
+    /// That of a session which is not known any more: there are at most 255.
+    pub(super) const FORGOTTEN: Self = Self(u8::MAX);
+
+    pub(super) const fn is_known(self) -> bool {
+        self.0 != Self::FORGOTTEN.0
+    }
+}
 
 /// Sorts the segments of one session by their first number.
 #[derive(Clone, Copy, Debug)]
