@@ -1,10 +1,9 @@
-//! What a demultiplexer takes and gives.
+//! What a demultiplexer takes, gives and refuses.
 
 use core::fmt;
 
 use bytes::Bytes;
 
-use super::config::Refusal;
 use super::stats::TagStats;
 use super::tag::{Preamble, Tag, Text};
 use crate::wire::tag::{Length, MAX_TAG, is_reserved};
@@ -111,6 +110,62 @@ pub struct Registration<'a> {
     pub by: Registrant,
     /// What was counted for it.
     pub stats: TagStats,
+}
+
+/// Why a call or an event was refused. Nothing was changed by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A call before the commands of the last event or call were drained.
+    #[error("commands of the last event are not drained yet")]
+    Undrained,
+    /// Data of a parked stream that does not go on where the last ended.
+    #[error("data from byte {offset} of a stream where {expected} is the next")]
+    OutOfOrder {
+        /// Bytes of the stream given before, so the event says.
+        offset: u64,
+        /// Bytes of the stream given before.
+        expected: u64,
+    },
+    /// Data of a stream that is held: it is not to be read.
+    #[error("data of a stream that is held")]
+    Held,
+    /// A hand-off that is told to have failed, of a stream that was not dispatched.
+    #[error("the stream was not dispatched")]
+    NotDispatched,
+    /// Another acceptor has this pattern.
+    #[error("the pattern is registered by acceptor {}", held_by.0)]
+    Conflict {
+        /// Who has it.
+        held_by: AcceptorId,
+    },
+    /// An application asks for a tag, or for all tags, of the reserved prefix
+    /// ([`RESERVED`](crate::wire::tag::RESERVED_PREFIX)).
+    #[error("tags that begin with `gapless:` are reserved")]
+    Reserved,
+    /// A tag without a byte, or a tag or prefix of more than 255.
+    #[error(transparent)]
+    Length(#[from] Length),
+    /// There are as many registrations as the configuration allows.
+    #[error("there are {max} registrations already")]
+    TooManyRegistrations {
+        /// How many are allowed.
+        max: usize,
+    },
+}
+
+impl Refusal {
+    /// Whether it is the answer to an application that registers or opens, so that
+    /// [`handle`](crate::Machine::handle) tells it by a command; what is left is misuse by a driver.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict { .. }
+                | Self::Reserved
+                | Self::Length(_)
+                | Self::TooManyRegistrations { .. }
+        )
+    }
 }
 
 /// What a demultiplexer takes. Every event is a method too.

@@ -107,9 +107,10 @@ mod tag;
 mod tests;
 mod waiting;
 
-pub use config::{Config, Error, Refusal};
+pub use config::{Config, Error};
 pub use event::{
-    AcceptorId, Command, Direction, Event, Pattern, PeerId, Registrant, Registration, StreamId,
+    AcceptorId, Command, Direction, Event, Pattern, PeerId, Refusal, Registrant, Registration,
+    StreamId,
 };
 pub use stats::{Forgotten, Refused, Stats, TagStats};
 pub use tag::{Preamble, Tag};
@@ -118,9 +119,11 @@ use acceptors::{Acceptor, ByAcceptor, ByOwner, ByPattern, Registered};
 use inbound::Piece;
 use waiting::{ById, ByPeer, ByTurn, Peer, Stream, Waits};
 
+use crate::storage::ring::SHARED;
 use crate::storage::slab::Slab;
 use crate::storage::tree::Tree;
 use crate::time::earliest;
+use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
 
 /// The code of streams that nobody takes: the tag is not registered, or empty, or the hand-off failed.
@@ -171,6 +174,26 @@ pub struct Demux {
     expiring: Option<Instant>,
     is_undrained: bool,
     stats: Stats,
+}
+
+impl Config {
+    /// The most bytes that a machine of this configuration takes whenever it is drained; in between,
+    /// what the last event brought comes on top.
+    #[must_use]
+    pub fn max_bytes(&self) -> usize {
+        let streams = self.max_pending.saturating_add(self.max_held);
+        [
+            Slab::<Stream>::most(streams),
+            Slab::<Peer>::most(streams),
+            Slab::<Acceptor>::most(self.max_registrations),
+            Slab::<Registered>::most(self.max_registrations),
+            self.max_held_bytes,
+            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
+            MAX_PREAMBLE + SHARED,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
 }
 
 impl Machine for Demux {
