@@ -100,6 +100,7 @@
 mod block;
 mod digest;
 mod field;
+mod observer;
 mod playback;
 mod record;
 pub mod recorder;

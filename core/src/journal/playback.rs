@@ -8,8 +8,8 @@ use super::Journaled;
 use super::block::{FULL, MAX_PAYLOAD};
 use super::digest::Digest;
 use super::field::{Decoder, Encoder, Field};
+use super::observer::{Difference, Fault, Happening, Observer, Place, Replayed};
 use super::record::{self, Kind, Record, Settled};
-use super::replayer::{Difference, Fault, Happening, Observer, Place, Replayed};
 use crate::Instant;
 
 /// How many commands are shown after a difference, at most.
