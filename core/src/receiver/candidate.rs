@@ -4,7 +4,11 @@
 //! contradicts it takes one of them away, and at none takes its place (a majority vote), so forged
 //! packets between honest ones win nothing.
 
+use super::config::Config;
+use super::event::LineId;
+use super::line::bit;
 use super::store::List;
+use crate::wire::mold::Kind;
 use crate::{Duration, Instant, Session};
 
 /// A claim, and what stands for it.
@@ -139,6 +143,69 @@ impl Ending {
     /// When it will be believed if nothing happens before.
     pub(super) fn deadline(&self, after: u8, quiet: Duration) -> Option<Instant> {
         (self.votes >= after).then(|| self.since + quiet)
+    }
+}
+
+/// The claim of heartbeats and ends that there is more than data proves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// Where the feed goes on if the claim is false: the number that enough datagrams of data reached.
+    pub(super) place: u64,
+    /// When it was made, or last reached further.
+    made: Instant,
+    /// When a packet last contradicted it.
+    pub(super) contradicted: Instant,
+    /// The packets that contradicted it, less those that supported it; the highest number that they
+    /// claimed; and the lines that contradicted it last.
+    votes: u8,
+    pub(super) agreed: u64,
+    pub(super) lines: u32,
+}
+
+impl Claim {
+    pub(super) const fn new(now: Instant, place: u64) -> Self {
+        let contradicted = Instant::ZERO;
+        Self { place, made: now, contradicted, votes: 0, agreed: 0, lines: 0 }
+    }
+
+    /// Takes note of a packet that claims as much, or `further`. It takes a vote off and no more: forged
+    /// packets between honest ones win nothing.
+    pub(super) fn support(&mut self, now: Instant, further: bool, line: LineId) {
+        if further {
+            self.made = now;
+        }
+        self.votes = self.votes.saturating_sub(1);
+        self.lines &= !bit(line);
+        if self.votes == 0 {
+            self.agreed = 0;
+        }
+    }
+
+    /// Takes note of a packet that claims less. Copies of what came before the claim say nothing, and what
+    /// may have been on its way since before it only that the feed goes on.
+    pub(super) fn contradict(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        last: u64,
+        line: LineId,
+        config: &Config,
+    ) {
+        let goes_on = if kind == Kind::Data { last > self.place } else { last >= self.place };
+        if !goes_on {
+            return;
+        }
+        self.contradicted = now;
+        if now.since(self.made) > config.max_reorder_delay {
+            self.votes = self.votes.saturating_add(1);
+            self.agreed = self.agreed.max(last);
+            self.lines |= bit(line);
+        }
+    }
+
+    /// Whether enough packets contradict it, some of each line that is `up`.
+    pub(super) fn is_contradicted(&self, up: u32, enough: u8) -> bool {
+        self.votes >= enough && up != 0 && up & !self.lines == 0
     }
 }
 

@@ -9,7 +9,7 @@
 //! A claim that nothing bears out is withdrawn when the feed contradicts it, and lost when nothing
 //! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
 
-use super::candidate::Vouched;
+use super::candidate::{Claim, Vouched};
 use super::config::{Config, Delivery};
 use super::event::LineId;
 use super::gaps::MissingRange;
@@ -25,62 +25,6 @@ const CONFIRMED_BY_SILENCE: u64 = 1_024;
 /// Nothing is settled by silence sooner: a feed that has nothing to say sends heartbeats meanwhile,
 /// one a second.
 const HEARTBEATS: Duration = Duration::from_secs(3);
-
-/// The claim of heartbeats and ends that there is more than data proves.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
-    /// Where the feed goes on if the claim is false: the number that enough datagrams of data reached.
-    place: u64,
-    /// When it was made, or last reached further.
-    made: Instant,
-    /// When a packet last contradicted it.
-    contradicted: Instant,
-    /// The packets that contradicted it, less those that supported it; the highest number that they
-    /// claimed; and the lines that contradicted it last.
-    votes: u8,
-    agreed: u64,
-    lines: u32,
-}
-
-impl Claim {
-    const fn new(now: Instant, place: u64) -> Self {
-        let contradicted = Instant::ZERO;
-        Self { place, made: now, contradicted, votes: 0, agreed: 0, lines: 0 }
-    }
-
-    /// Takes note of a packet that claims as much, or `further`. It takes a vote off and no more: forged
-    /// packets between honest ones win nothing.
-    fn support(&mut self, now: Instant, further: bool, line: LineId) {
-        if further {
-            self.made = now;
-        }
-        self.votes = self.votes.saturating_sub(1);
-        self.lines &= !bit(line);
-        if self.votes == 0 {
-            self.agreed = 0;
-        }
-    }
-
-    /// Takes note of a packet that claims less. Copies of what came before the claim say nothing, and what
-    /// may have been on its way since before it only that the feed goes on.
-    fn contradict(&mut self, now: Instant, kind: Kind, last: u64, line: LineId, config: &Config) {
-        let goes_on = if kind == Kind::Data { last > self.place } else { last >= self.place };
-        if !goes_on {
-            return;
-        }
-        self.contradicted = now;
-        if now.since(self.made) > config.max_reorder_delay {
-            self.votes = self.votes.saturating_add(1);
-            self.agreed = self.agreed.max(last);
-            self.lines |= bit(line);
-        }
-    }
-
-    /// Whether enough packets contradict it, some of each line that is `up`.
-    fn is_contradicted(&self, up: u32, enough: u8) -> bool {
-        self.votes >= enough && up != 0 && up & !self.lines == 0
-    }
-}
 
 /// What stands for the front of a missing range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,7 +149,8 @@ impl Space {
         }
         self.cut(to, store);
         // What is left of it is not lost for the time that it was open before.
-        let left = Claim { contradicted: now, ..Claim::new(now, place) };
+        let mut left = Claim::new(now, place);
+        left.contradicted = now;
         self.claim = (to > self.proved().max(self.settled)).then_some(left);
         let ending = self.ending.take_if(|ending| ending.last > to);
         let end = self.end.take_if(|end| *end > to);

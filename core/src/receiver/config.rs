@@ -3,10 +3,6 @@
 use core::net::SocketAddr;
 
 use super::event::{LineId, ServerId};
-use super::line::Lines;
-use super::server::Servers;
-use super::space::Space;
-use super::store::Store;
 use crate::limits::{OutOfRange, within};
 use crate::time::nanos;
 use crate::wire::mold::MAX_COUNT;
@@ -268,19 +264,6 @@ impl Config {
         self.give_up.unwrap_or(if alone { self.max_reorder_delay } else { GIVE_UP })
     }
 
-    /// The most bytes that a receiver with this configuration ever takes, bookkeeping included, but for
-    /// the datagram that is being drained.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        let store = Store::most_table_bytes(self.max_held_bytes, self.max_held_packets);
-        let spaces = Space::most_table_bytes(self.max_gaps).saturating_mul(2);
-        let lines = self.lines.capacity() * size_of::<LineId>();
-        let servers = self.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
-        [store, spaces, Lines::BYTES, Servers::most_bytes(self.max_in_flight), lines, servers]
-            .into_iter()
-            .fold(self.max_held_bytes, usize::saturating_add)
-    }
-
     /// This configuration, going on from a checkpoint.
     #[must_use]
     pub fn resume(mut self, checkpoint: Checkpoint) -> Self {
@@ -322,4 +305,16 @@ pub enum Error {
     /// Message numbers start at 1.
     #[error("message numbers start at 1")]
     SequenceZero,
+}
+
+impl LineId {
+    pub(super) const fn check(self) -> Result<(), Error> {
+        if self.0 <= Self::MAX.0 { Ok(()) } else { Err(Error::Line(self)) }
+    }
+}
+
+impl ServerId {
+    pub(super) const fn check(self) -> Result<(), Error> {
+        if self.0 <= Self::MAX.0 { Ok(()) } else { Err(Error::Server(self)) }
+    }
 }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use core::fmt;
 use core::net::SocketAddr;
 
-use super::config::Error;
 use crate::wire::brief::{Brief, Numbers};
 use crate::wire::mold::{self, Messages};
 use crate::{Duration, Instant, Session};
@@ -14,10 +13,6 @@ use crate::{Duration, Instant, Session};
 pub struct LineId(pub u8);
 
 impl LineId {
-    pub(super) const fn check(self) -> Result<(), Error> {
-        if self.0 <= Self::MAX.0 { Ok(()) } else { Err(Error::Line(self)) }
-    }
-
     /// The highest line number.
     pub const MAX: Self = Self(31);
 }
@@ -27,10 +22,6 @@ impl LineId {
 pub struct ServerId(pub u8);
 
 impl ServerId {
-    pub(super) const fn check(self) -> Result<(), Error> {
-        if self.0 <= Self::MAX.0 { Ok(()) } else { Err(Error::Server(self)) }
-    }
-
     /// The highest server number.
     pub const MAX: Self = Self(31);
 }

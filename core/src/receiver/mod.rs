@@ -24,6 +24,7 @@ mod ingest;
 mod input;
 mod journal;
 mod line;
+mod loss;
 mod opening;
 mod repair;
 mod server;
@@ -45,10 +46,11 @@ pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
 use line::{Line, Lines};
+use loss::Loss;
 use repair::Repair;
 use server::Servers;
 use sessions::Ended;
-use space::{Loss, Space};
+use space::Space;
 use store::{Payload, Store};
 use strangers::Strangers;
 
@@ -114,6 +116,21 @@ struct Contradiction {
 enum Halt {
     ToTell { session: Session, next: u64 },
     Told { session: Session },
+}
+
+impl Config {
+    /// The most bytes that a receiver with this configuration ever takes, bookkeeping included, but for
+    /// the datagram that is being drained.
+    #[must_use]
+    pub fn memory_limit(&self) -> usize {
+        let store = Store::most_table_bytes(self.max_held_bytes, self.max_held_packets);
+        let spaces = Space::most_table_bytes(self.max_gaps).saturating_mul(2);
+        let lines = self.lines.capacity() * size_of::<LineId>();
+        let servers = self.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
+        [store, spaces, Lines::BYTES, Servers::most_bytes(self.max_in_flight), lines, servers]
+            .into_iter()
+            .fold(self.max_held_bytes, usize::saturating_add)
+    }
 }
 
 impl Receiver {

@@ -1,0 +1,115 @@
+//! When what is missing is given up, and by which rule.
+
+use super::claims::Standing;
+use super::config::{Config, Delivery};
+use super::event::LossReason;
+use super::gaps::MissingRange;
+use super::line::Lines;
+use super::space::Space;
+use super::stats::Stats;
+use crate::{Duration, Instant};
+
+/// Messages that are given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) reason: LossReason,
+}
+
+impl Space {
+    /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
+    pub(super) fn give_up_at(&self, lines: &Lines, config: &Config) -> Option<Instant> {
+        if self.gaps.is_empty() {
+            return None;
+        }
+        let verdict = self.verdict(lines, config).map(|(at, _)| at);
+        verdict.or_else(|| self.stalled_at(lines, config))
+    }
+
+    /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
+    fn verdict(&self, lines: &Lines, config: &Config) -> Option<(Instant, LossReason)> {
+        let range = self.gaps.missing().first()?;
+        if range.value.lost {
+            return Some((Instant::ZERO, LossReason::Unanswered));
+        }
+        let aged = match self.standing(range, config).1 {
+            Standing::Proved => Some(self.verdict_by_age(range, self.give_up, config)),
+            Standing::Supported => Some(self.verdict_by_age(range, self.patience(config), config)),
+            Standing::ClaimedOnly => {
+                let at = self.uncontradicted_at(self.open_since(range), config);
+                let at = self.closing.map_or(at, |closing| closing.min(at));
+                return Some((at, LossReason::ClaimedOnly));
+            }
+            Standing::Near => {
+                Some((self.silent_at(self.open_since(range), lines, config), LossReason::GivenUp))
+            }
+            Standing::Unconfirmed => None,
+        };
+        let closing = self.closing.map(|closing| (closing, LossReason::SessionLeft));
+        closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
+    }
+
+    fn verdict_by_age(
+        &self,
+        range: &MissingRange,
+        age: Duration,
+        config: &Config,
+    ) -> (Instant, LossReason) {
+        let quiet = (self.open_since(range) + age, LossReason::GivenUp);
+        let stall = |stall| (self.gaps.opened(range) + stall, LossReason::Stalled);
+        let stalled = config.max_stall.map(stall);
+        stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
+    }
+
+    /// Gives up the lowest missing numbers, if their time has come and delivery is there. What lies up to
+    /// `stuck` keeps others from coming in, and nobody can bring it.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        stuck: Option<u64>,
+        lines: &Lines,
+        config: &Config,
+        stats: &mut Stats,
+    ) -> Option<Loss> {
+        let first = self.gaps.missing().first()?.first;
+        if first - 1 != self.settled {
+            return None;
+        }
+        let due = |space: &Self| {
+            let lowest = space.gaps.missing().first()?.last;
+            // What no data speaks of keeps nothing from coming in.
+            let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck.min(space.proved()));
+            let due = space.verdict(lines, config).filter(|(at, _)| *at <= now);
+            due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))
+        };
+        let reason = due(self)?;
+        let claimed_only = reason == LossReason::ClaimedOnly;
+        let mut lost = None;
+        while due(self) == Some(reason) {
+            let next = self.settled.checked_add(1)?;
+            let Some(range) = self.gaps.missing().first().filter(|range| range.first == next)
+            else {
+                break;
+            };
+            let (last, _) = self.standing(range, config);
+            let (_, last) = self.gaps.abandon_first(last)?;
+            self.settled = last;
+            lost = Some(last);
+            if claimed_only {
+                let (before, until) = self.claims_lost;
+                self.claims_lost = (if until == next - 1 { before } else { next - 1 }, last);
+            }
+        }
+        if config.delivery == Delivery::Arrival {
+            self.settle();
+        }
+        let last = lost?;
+        stats.lost = stats.lost.saturating_add(last - first + 1);
+        if claimed_only {
+            stats.lost_claimed_only = stats.lost_claimed_only.saturating_add(last - first + 1);
+        }
+        self.remember_lost(first, last);
+        Some(Loss { first, last, reason })
+    }
+}
