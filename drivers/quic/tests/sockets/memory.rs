@@ -98,7 +98,8 @@ fn memory_that_is_promised_lets_nothing_grow_and_then_nobody_in() {
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.sent >= 2 * window));
     // And somebody gets in.
     close(&mut pair, 1);
-    pair.until(|pair| pair.server.endpoint().connections() == 1);
+    // A word of the end that gets lost is made up for by silence, and then the other one is gone too.
+    pair.until(|pair| pair.server.endpoint().connections() <= 1);
     pair.connect();
     pair.until(|pair| pair.at_client.connected.len() == 4);
     assert!(pair.server.endpoint().promised() <= limits.max_memory);
