@@ -41,6 +41,8 @@ impl Oracle {
         for gap in track.gaps.iter_mut().filter(|gap| gap.last >= first) {
             (gap.last, gap.shortened) = (first - 1, true);
         }
+        // Who spoke of it vouches for nothing else either.
+        track.gaps.iter_mut().for_each(|gap| gap.vouched = 0);
         track.believed = track.believed.min(first - 1);
     }
 
