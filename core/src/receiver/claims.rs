@@ -223,8 +223,8 @@ impl Space {
         ending.deadline(config.believe_after, config.quiet).filter(|_| !is_contested)
     }
 
-    /// When an end will be believed that lies below what was delivered, or what enough datagrams of data
-    /// reached: that cannot be taken back, nor does it keep the session from ending.
+    /// When an end is believed that lies below what was delivered, or what the data of enough datagrams
+    /// reached. Delivered messages cannot be taken back, and do not keep the session from ending.
     fn overtaken_deadline(&self, config: &Config) -> Option<Instant> {
         let (ending, _) = self.overtaken?;
         let is_contested = self.is_contested(self.overtaken_by(config), config);
@@ -232,13 +232,13 @@ impl Space {
         deadline.filter(|_| !is_contested)
     }
 
-    /// Where a session ends that is told to have ended below it: behind all data, so that none is dropped.
+    /// The session's last number if an end below it is believed: behind all data, so that none is dropped.
     fn overtaken_by(&self, config: &Config) -> u64 {
         self.surely(config).max(self.proved()).min(self.believed)
     }
 
-    /// Where the session ends by what was said below it, the line that said so last, and the number that it
-    /// said, if that is believed now.
+    /// The session's last number, the line of the latest overtaken end, and that end's number, if overtaken
+    /// ends are believed now.
     pub(super) fn ends_overtaken(
         &self,
         now: Instant,
@@ -249,7 +249,7 @@ impl Space {
         Some((self.overtaken_by(config), line, ending.last.saturating_add(1)))
     }
 
-    /// When an end of either kind will be believed.
+    /// When an end of either kind is believed, if nothing happens before.
     #[inline]
     pub(super) fn end_deadline(&self, config: &Config) -> Option<Instant> {
         earliest(self.ending_deadline(config), self.overtaken_deadline(config))

@@ -336,9 +336,9 @@ pub enum Command {
         session: Session,
         /// The message.
         sequence: u64,
-        /// Who brought the bytes that are held; of what was delivered that is not remembered.
+        /// The source of the held bytes; `None` for delivered messages, whose source is not remembered.
         held: Option<Origin>,
-        /// Who brought the others.
+        /// The source of the dropped bytes.
         dropped: Origin,
     },
 }

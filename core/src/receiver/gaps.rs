@@ -18,8 +18,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Missing {
     /// The gap that it is of.
     gap: u32,
-    /// When its gap opened, or a line last brought what lies beside it: a line that fills a gap from its front
-    /// passes what it lost just then, whenever the gap opened.
+    /// When its gap opened, or a line last brought a neighbour of it: a line that fills a gap from its front
+    /// leaves its own losses behind at that moment, however old the gap is.
     pub(super) since: Instant,
     /// The servers that left it unanswered in this round, a bit each.
     pub(super) tried: u32,

@@ -215,10 +215,10 @@ impl Receiver {
         let (session, settled) = (*session, *settled);
         let content = self.lines.note_content(self.now, id, numbers, settled, agreement, evidence);
         if let Agreement::Contradicts(sequence) = agreement {
-            // What is held is compared when it is taken in.
+            // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
-            let is_told = self.lines.get(id).is_some_and(Line::is_regressed);
-            if is_delivered && !is_told {
+            let has_regressed = self.lines.get(id).is_some_and(Line::is_regressed);
+            if is_delivered && !has_regressed {
                 let dropped = Origin::Line(id);
                 let found = Contradiction { session, sequence, held: None, dropped };
                 self.stats.contradictions += 1;

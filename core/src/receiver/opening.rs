@@ -51,7 +51,7 @@ impl Opening {
         opening
     }
 
-    /// What came from message `first` on was dropped, and has to come again.
+    /// Forgets the digests from message `first` on: those messages were dropped, and come again.
     pub(super) fn forget(&mut self, first: u64) {
         let kept = first.saturating_sub(self.first).min(KEPT as u64) as usize;
         self.digests[kept..].fill(0);

@@ -270,7 +270,7 @@ impl Receiver {
             let space = &mut self.spaces[index];
             if let Some((last, line, seen)) = space.ends_overtaken(now, &self.config) {
                 space.end_at(last, &mut self.store);
-                // What lies behind the end was forged, or a sender started over.
+                // The data behind the end were forged, or a sender started over.
                 if let Some(line) = self.lines.get_mut(line) {
                     line.regress(last, seen);
                 }

@@ -57,8 +57,8 @@ pub(super) struct Space {
     /// The last number of a session that has ended.
     pub(super) end: Option<u64>,
     pub(super) ending: Option<Ending>,
-    /// An end below what surely is, past which nothing came since, and the line that said so last: see
-    /// [`Space::overtaken_deadline`].
+    /// An end below delivered data, with nothing past it since, and the line of its latest packet: see
+    /// `Space::overtaken_deadline`.
     pub(super) overtaken: Option<(Ending, LineId)>,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.

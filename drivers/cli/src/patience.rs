@@ -65,7 +65,7 @@ pub(crate) struct Patient<W> {
     patience: Patience,
     moment: Duration,
     given_up: bool,
-    /// What was offered and is not written yet.
+    /// Bytes that were offered and are not written yet.
     rest: Vec<u8>,
 }
 
@@ -87,8 +87,8 @@ impl<W: Write + Ready> Patient<W> {
         })
     }
 
-    /// Writes as much as is taken without a wait: first what is left of what was offered before, and nothing of
-    /// `text` while there is any. What is left of `text` goes before whatever is written next.
+    /// Writes as much as the stream takes without a wait: first the rest of earlier offers, and nothing of `text`
+    /// while there is any. The rest of `text` precedes the next write.
     ///
     /// # Errors
     /// It cannot be written.
@@ -136,7 +136,7 @@ impl Patient<standard::Output> {
         })
     }
 
-    /// Prints a report that nobody is kept waiting for: it is left out while one before it is not written whole.
+    /// Prints a periodic report without a wait. The report is left out while an earlier one is not written whole.
     ///
     /// # Errors
     /// It cannot be written.

@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-/// Whether a path stands for standard output. Who opened it anew would write over what is there.
+/// Whether a path stands for standard output. Opening it anew would write over its contents.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
     is_standard(path) || descriptor(path) == Some((true, 1))
 }

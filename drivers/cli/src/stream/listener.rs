@@ -375,7 +375,7 @@ impl Listener {
             return;
         }
         let Some(mut incoming) = self.incoming.remove(&stream) else { return };
-        // What broke it off first is what is told.
+        // The first cause is the one to report.
         if let Target::Output(_, broken_off) = &mut incoming.target
             && is_broken
             && let Some(first) = broken_off.take()
