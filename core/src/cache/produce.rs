@@ -156,8 +156,8 @@ impl Cache {
         if !self.room_for(NONE, |cache| cache.groups.growth()) {
             return Err(self.full());
         }
-        self.now = self.now.max(now);
-        let (stamp, created) = (self.next_stamp(), self.now);
+        self.context.advance(now);
+        let (stamp, created) = (self.next_stamp(), self.context.now());
         let group = Group {
             stamp,
             sequence,
@@ -212,7 +212,9 @@ impl Cache {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
         let waiting = core::mem::replace(&mut track.waiting, Queue::EMPTY);
-        self.is_undrained |= !waiting.is_empty();
+        if !waiting.is_empty() {
+            self.context.pend();
+        }
         self.ready.append(&mut self.readers, waiting);
         self.wake_later(at, false, |wanted| wanted <= sequence);
     }

@@ -90,7 +90,7 @@ impl Cache {
         {
             group.ahead.remove(&mut self.readers, first);
             self.ready.push(&mut self.readers, first);
-            self.is_undrained = true;
+            self.context.pend();
         }
     }
 
@@ -107,7 +107,7 @@ impl Cache {
             group.ahead.remove(&mut self.readers, first);
             if is_here {
                 self.ready.push(&mut self.readers, first);
-                self.is_undrained = true;
+                self.context.pend();
             } else {
                 group.waiting[by as usize].push(&mut self.readers, first);
             }
@@ -118,7 +118,9 @@ impl Cache {
     pub(super) fn wake_waiting(&mut self, at: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
         for waiting in core::mem::replace(&mut group.waiting, [Queue::EMPTY; 3]) {
-            self.is_undrained |= !waiting.is_empty();
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
     }

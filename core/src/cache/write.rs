@@ -484,7 +484,9 @@ impl Cache {
         let by = if size as usize > LARGE { of_large } else { &[By::Chunk] };
         for &by in by {
             let waiting = core::mem::replace(&mut group.waiting[by as usize], Queue::EMPTY);
-            self.is_undrained |= !waiting.is_empty();
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
     }

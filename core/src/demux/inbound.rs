@@ -227,7 +227,7 @@ impl Demux {
             // Until a timeout says otherwise.
             Route::Nobody if stream.waits == Waits::Anybody => Some(Waits::Anybody),
             Route::Nobody => {
-                let is_over = stream.since + self.config.hold <= self.now;
+                let is_over = stream.since + self.config.hold <= self.context.now();
                 (!is_over).then_some(Waits::Anybody)
             }
             Route::To { .. } | Route::Reserved => None,
@@ -237,8 +237,9 @@ impl Demux {
 
     /// Makes the next commands out of what waits, if something is due.
     pub(super) fn advance(&mut self) {
-        if let Some(expiring) = self.expiring {
-            let is_over = |timeout: Option<Instant>| timeout.is_some_and(|it| it <= expiring);
+        if self.context.is_timeout() {
+            let now = self.context.now();
+            let is_over = |timeout: Option<Instant>| timeout.is_some_and(|it| it <= now);
             if is_over(self.deadline(Waits::Preamble, self.config.preamble_timeout)) {
                 return self.expire(Waits::Preamble, DEADLINE);
             }

@@ -119,6 +119,7 @@ use acceptors::{Acceptor, ByAcceptor, ByOwner, ByPattern, Registered};
 use inbound::Piece;
 use waiting::{ById, ByPeer, ByTurn, Peer, Stream, Waits};
 
+use crate::machine::Context;
 use crate::storage::ring::SHARED;
 use crate::storage::slab::Slab;
 use crate::storage::tree::Tree;
@@ -143,7 +144,7 @@ pub const FIN_IN_PREAMBLE: u64 = 0x105;
 #[derive(Debug)]
 pub struct Demux {
     config: Config,
-    now: Instant,
+    context: Context,
     acceptors: Slab<Acceptor>,
     by_acceptor: Tree<ByAcceptor>,
     registered: Slab<Registered>,
@@ -170,30 +171,7 @@ pub struct Demux {
     first: Option<Command>,
     second: Option<Command>,
     second_bytes: usize,
-    /// While a timeout is drained: until when what waits has expired.
-    expiring: Option<Instant>,
-    is_undrained: bool,
     stats: Stats,
-}
-
-impl Config {
-    /// The most bytes that a machine of this configuration takes whenever it is drained; in between,
-    /// what the last event brought comes on top.
-    #[must_use]
-    pub fn max_bytes(&self) -> usize {
-        let streams = self.max_pending.saturating_add(self.max_held);
-        [
-            Slab::<Stream>::most(streams),
-            Slab::<Peer>::most(streams),
-            Slab::<Acceptor>::most(self.max_registrations),
-            Slab::<Registered>::most(self.max_registrations),
-            self.max_held_bytes,
-            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
-            MAX_PREAMBLE + SHARED,
-        ]
-        .into_iter()
-        .fold(0, usize::saturating_add)
-    }
 }
 
 impl Machine for Demux {
@@ -207,7 +185,7 @@ impl Machine for Demux {
         config.check()?;
         Ok(Self {
             config,
-            now: Instant::ZERO,
+            context: Context::default(),
             acceptors: Slab::keeping(),
             by_acceptor: Tree::EMPTY,
             registered: Slab::keeping(),
@@ -229,15 +207,13 @@ impl Machine for Demux {
             first: None,
             second: None,
             second_bytes: 0,
-            expiring: None,
-            is_undrained: false,
             stats: Stats::default(),
         })
     }
 
     /// Takes an event. What came of registering, unregistering or opening is the first command:
     /// [`Command::Answer`].
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let is_answered = matches!(
             event,
             Event::Register { .. }
@@ -251,15 +227,24 @@ impl Machine for Demux {
             _ if is_answered => {
                 self.pass(now);
                 self.answer = Some(result);
-                self.is_undrained = true;
+                self.context.pend();
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
-        if self.is_undrained { self.next_command() } else { None }
+    fn next_command(&mut self) -> Option<Command> {
+        if let Some(answer) = self.answer.take() {
+            return Some(Command::Answer(answer));
+        }
+        if self.first.is_none() && self.second.is_none() {
+            self.advance();
+        }
+        self.first.take().or_else(|| {
+            self.second_bytes = 0;
+            self.second.take()
+        })
     }
 
     /// When the next preamble is overdue, or the next tag was waited for long enough.
@@ -268,14 +253,27 @@ impl Machine for Demux {
         earliest(preamble, self.deadline(Waits::Anybody, self.config.hold))
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.drained()?;
-        self.pass(now);
-        if self.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
-            self.expiring = Some(self.now);
+    fn expire(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|timeout| timeout <= now) {
+            self.context.timeout(now);
         }
-        self.settle();
-        Ok(())
+        self.context.advance(now);
+    }
+
+    /// Whenever it is drained; in between, what the last event brought comes on top.
+    fn memory_limit(config: &Config) -> usize {
+        let streams = config.max_pending.saturating_add(config.max_held);
+        [
+            Slab::<Stream>::most(streams),
+            Slab::<Peer>::most(streams),
+            Slab::<Acceptor>::most(config.max_registrations),
+            Slab::<Registered>::most(config.max_registrations),
+            config.max_held_bytes,
+            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
+            MAX_PREAMBLE + SHARED,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 
     fn stats(&self) -> &Stats {
@@ -301,6 +299,14 @@ impl Machine for Demux {
     /// Zero: what left in commands is the outside's.
     fn lent(&self) -> usize {
         0
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }
 
@@ -349,39 +355,20 @@ impl Demux {
         acceptor.is_some_and(|acceptor| acceptor.is_paused)
     }
 
-    fn next_command(&mut self) -> Option<Command> {
-        if let Some(answer) = self.answer.take() {
-            return Some(Command::Answer(answer));
-        }
-        if self.first.is_none() && self.second.is_none() {
-            self.advance();
-        }
-        let told = self.first.take().or_else(|| {
-            self.second_bytes = 0;
-            self.second.take()
-        });
-        if told.is_none() {
-            self.expiring = None;
-            self.is_undrained = false;
-        }
-        told
-    }
-
     /// Refuses a call while commands of the last are waiting.
     const fn drained(&self) -> Result<(), Refusal> {
-        if self.is_undrained { Err(Refusal::Undrained) } else { Ok(()) }
+        if self.context.is_draining() { Err(Refusal::Undrained) } else { Ok(()) }
     }
 
     /// Lets time pass; it never goes back.
     fn pass(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.context.advance(now);
     }
 
     /// Sees whether a call left something to be told.
     fn settle(&mut self) {
-        self.is_undrained = self.first.is_some()
-            || self.second.is_some()
-            || self.expiring.is_some()
-            || self.turns > 0;
+        if self.first.is_some() || self.second.is_some() || self.turns > 0 {
+            self.context.pend();
+        }
     }
 }

@@ -188,7 +188,7 @@ impl Demux {
         self.count(waits, true);
         self.stamp += 1;
         if let Some(stream) = self.streams.get_mut(at) {
-            (stream.waits, stream.stamp, stream.since) = (waits, self.stamp, self.now);
+            (stream.waits, stream.stamp, stream.since) = (waits, self.stamp, self.context.now());
         }
         self.by_turn.insert(&mut self.streams, at);
     }

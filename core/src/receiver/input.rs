@@ -51,11 +51,11 @@ impl Receiver {
             space.tracked = last;
             space.believed = last;
             self.stats.delivered += u64::from(header.count);
-            line.heard = self.now;
+            line.heard = self.context.now();
             line.stats.packets += 1;
             line.stats.messages_first += u64::from(header.count);
             line.stats.trailing += u64::from(len < blocks.len());
-            line.reach(self.now, last, last, self.config.quiet);
+            line.reach(self.context.now(), last, last, self.config.quiet);
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
@@ -76,12 +76,12 @@ impl Receiver {
         if !is_copy || datagram.len() < least {
             return Calm::Look;
         }
-        line.heard = self.now;
+        line.heard = self.context.now();
         line.stats.packets += 1;
         line.stats.duplicates += u64::from(header.count);
-        line.reach(self.now, last, space.settled, self.config.quiet);
+        line.reach(self.context.now(), last, space.settled, self.config.quiet);
         if line.has_regression() {
-            self.undrained = true;
+            self.context.pend();
             self.calm = false;
         }
         if self.lines.awaited & line::bit(id) != 0 {
@@ -100,11 +100,10 @@ impl Receiver {
         source: Source,
         payload: Payload<'_>,
     ) -> Direct {
-        let drained = !self.undrained;
-        self.undrained = true;
-        self.timed = false;
+        let drained = !self.context.is_draining();
+        self.context.pend();
         self.calm = false;
-        self.pass_time(self.now);
+        self.pass_time();
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
             Source::LineFrom(line, peer) => match self.servers.at(peer) {
@@ -158,7 +157,7 @@ impl Receiver {
         };
         let line = self.lines.get_mut(id)?;
         line.stats.packets += 1;
-        self.lines.heard(self.now, id);
+        self.lines.heard(self.context.now(), id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
         let is_full = header.sequence == u64::MAX && self.spaces[index].believed == u64::MAX;
@@ -213,7 +212,8 @@ impl Receiver {
         let evidence = (self.config.believe_after, self.config.quiet);
         let numbers = (first, last);
         let (session, settled) = (*session, *settled);
-        let content = self.lines.note_content(self.now, id, numbers, settled, agreement, evidence);
+        let content =
+            self.lines.note_content(self.context.now(), id, numbers, settled, agreement, evidence);
         if let Agreement::Contradicts(sequence) = agreement {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
@@ -238,7 +238,7 @@ impl Receiver {
         if !was_clean || !in_order || header.kind() != Kind::Data {
             moves_on |= space.vouch(header.kind(), last, self.config.believe_after);
         }
-        space.note_claim(self.now, header.kind(), last, id, &self.config);
+        space.note_claim(self.context.now(), header.kind(), last, id, &self.config);
         let alive = moves_on || (header.kind() == Kind::Heartbeat && last == space.believed);
         if alive && let Some(mut jump) = space.jump.take() {
             self.store.clear(&mut jump.pieces);
@@ -258,7 +258,7 @@ impl Receiver {
                 space.ending = None;
                 self.stats.ends_refused += 1;
             } else if moves_on {
-                ending.restart(self.now);
+                ending.restart(self.context.now());
             }
         }
         space.overtaken.take_if(|(ending, _)| last > ending.last);
@@ -281,7 +281,7 @@ impl Receiver {
         if let Some(line) = self.lines.get_mut(id)
             && index == 0
         {
-            line.reach(self.now, last, settled, quiet);
+            line.reach(self.context.now(), last, settled, quiet);
             line.push_mark(last, usize::from(self.config.reorder_packets));
         }
         self.note_passed(index);
@@ -290,7 +290,7 @@ impl Receiver {
 
     /// What a heartbeat or an end says: everything up to `last` exists.
     fn note_edge(&mut self, index: usize, id: LineId, header: Header, last: u64) {
-        let now = self.now;
+        let now = self.context.now();
         let space = &mut self.spaces[index];
         // 2^64-1 stands for 2^64 where there is a message of that number.
         let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
@@ -336,10 +336,11 @@ impl Receiver {
         // What is to be told first would otherwise come behind what is returned at once.
         let told = space.announce.is_none() && space.withdrawn.is_none() && !space.gaps.is_untold();
         let direct = delivers && drained && told && !space.has_waiting();
-        let Self { spaces, store, stats, config, now, .. } = self;
+        let now = self.context.now();
+        let Self { spaces, store, stats, config, .. } = self;
         let missing_before = spaces[index].gaps.missing().len();
         let passes = (delivers, direct);
-        let ingested = ingest(spaces, index, store, stats, *now, config, packet, payload, passes);
+        let ingested = ingest(spaces, index, store, stats, now, config, packet, payload, passes);
         if let Some(begun) = begun.filter(|_| ingested.fresh > 0) {
             spaces[index].opening = begun;
         }
@@ -465,10 +466,10 @@ impl Receiver {
     ) {
         if fresh > 0 {
             self.stats.useful_answers += 1;
-            self.spaces[index].last_useful = self.now;
+            self.spaces[index].last_useful = self.context.now();
         }
         if let Some(server) = server {
-            self.servers.answered(self.now, server, session, range, fresh, &self.config);
+            self.servers.answered(self.context.now(), server, session, range, fresh, &self.config);
         }
         self.repair.look_again();
     }

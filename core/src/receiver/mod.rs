@@ -41,7 +41,7 @@ pub use config::{AcceptAnswers, Checkpoint, Config, Delivery, Error, OnLoss, Sta
 pub use event::{
     Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
 };
-pub use journal::{Call, Receiving};
+pub use journal::Call;
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
@@ -56,6 +56,7 @@ use strangers::Strangers;
 
 use core::net::SocketAddr;
 
+use crate::machine::Context;
 use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
@@ -75,12 +76,9 @@ use crate::{Instant, Machine, Session};
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
-    now: Instant,
-    /// Commands may be waiting: no event before they are drained.
-    undrained: bool,
-    /// What is being drained is a timeout. Only then is anything given up for its age: a driver that
-    /// was held up reads what came meanwhile before it lets the time pass.
-    timed: bool,
+    /// While a timeout is drained, and only then, is anything given up for its age: a driver that was held up
+    /// reads what came meanwhile before it lets the time pass.
+    context: Context,
     /// Nothing but packets in order and copies can be taken without a second look.
     calm: bool,
     /// The current session, and the one that follows it.
@@ -118,21 +116,6 @@ enum Halt {
     Told { session: Session },
 }
 
-impl Config {
-    /// The most bytes that a receiver with this configuration ever takes, bookkeeping included, but for
-    /// the datagram that is being drained.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        let store = Store::most_table_bytes(self.max_held_bytes, self.max_held_packets);
-        let spaces = Space::most_table_bytes(self.max_gaps).saturating_mul(2);
-        let lines = self.lines.capacity() * size_of::<LineId>();
-        let servers = self.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
-        [store, spaces, Lines::BYTES, Servers::most_bytes(self.max_in_flight), lines, servers]
-            .into_iter()
-            .fold(self.max_held_bytes, usize::saturating_add)
-    }
-}
-
 impl Receiver {
     /// Takes a datagram that is only borrowed, and returns the messages at its front that are next in
     /// order, borrowed too. What must be held of it is copied. Then [`Machine::poll_command`] gives
@@ -158,7 +141,7 @@ impl Receiver {
         source: Source,
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
-        self.now = self.now.max(now);
+        self.context.advance(now);
         match self.receive_calm(arrival, source, datagram) {
             input::Calm::Taken(batch) => batch,
             input::Calm::Look => {
@@ -182,7 +165,7 @@ impl Receiver {
     #[inline]
     #[must_use]
     pub const fn has_commands(&self) -> bool {
-        self.undrained
+        self.context.is_draining()
     }
 
     /// Where it stands; `None` before a session is believed, and after it ended.
@@ -225,10 +208,9 @@ impl Receiver {
     }
 
     /// Lets time pass: what is over is over before the event is looked at.
-    fn pass_time(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+    fn pass_time(&mut self) {
         self.store.look();
-        self.lines.expire(self.now, self.config.line_timeout);
+        self.lines.expire(self.context.now(), self.config.line_timeout);
         self.expire_requests();
         self.consider_claims();
     }
@@ -236,7 +218,7 @@ impl Receiver {
     /// Whether the next datagram may take the short way.
     fn find_calm(&mut self) {
         let space = &self.spaces[0];
-        self.calm = !self.undrained
+        self.calm = !self.context.is_draining()
             && space.active
             && space.session.is_ascii()
             && space.jump.is_none()
@@ -274,7 +256,7 @@ impl Receiver {
         let space = &self.spaces[index];
         let oldest = space.gaps.missing().first().filter(|_| index == 0)?;
         // While only time passes nothing wants room.
-        let is_full = !self.timed && (self.store.is_full() || space.gaps.is_full());
+        let is_full = !self.context.is_timeout() && (self.store.is_full() || space.gaps.is_full());
         let may_come =
             !is_full || self.servers.may_answer(space.gaps.opened(oldest), space.give_up);
         (!may_come).then(|| self.lines.passed())
@@ -321,7 +303,7 @@ impl Receiver {
         {
             return Some(command);
         }
-        let now = if self.timed { self.now } else { Instant::ZERO };
+        let now = if self.context.is_timeout() { self.context.now() } else { Instant::ZERO };
         let stuck = self.stuck(index);
         let Self { spaces, stats, config, lines, .. } = self;
         let space = &mut spaces[index];
@@ -369,9 +351,7 @@ impl Machine for Receiver {
             + config.lines.capacity() * size_of::<LineId>()
             + config.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
         let mut receiver = Self {
-            now: Instant::ZERO,
-            undrained: false,
-            timed: false,
+            context: Context::default(),
             calm: false,
             spaces,
             newcomer: None,
@@ -391,19 +371,16 @@ impl Machine for Receiver {
         Ok(receiver)
     }
 
-    fn handle(&mut self, now: Instant, event: Event) -> Result<(), Error> {
-        if self.undrained {
-            return Err(Error::Undrained);
-        }
+    fn apply(&mut self, now: Instant, event: Event) -> Result<(), Error> {
         self.check_event(&event)?;
         match event {
             Event::Datagram(Datagram { source, bytes, pinned, arrival }) => {
-                self.now = self.now.max(now);
+                self.context.advance(now);
                 let pinned = pinned.min(u32::MAX as usize).max(bytes.len());
                 self.take_datagram(arrival, source, Payload::Owned(bytes, pinned));
                 return Ok(());
             }
-            Event::AddLine(line) => self.lines.add(self.now.max(now), line),
+            Event::AddLine(line) => self.lines.add(self.context.now().max(now), line),
             Event::RemoveLine(line) => {
                 self.lines.remove(line);
                 self.spaces.iter_mut().for_each(|space| space.forget_line(line));
@@ -415,16 +392,12 @@ impl Machine for Receiver {
         let give_up = self.config.give_up(self.lines.count(), self.servers.count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.look_again();
-        self.undrained = true;
-        self.timed = false;
-        self.pass_time(now);
+        self.context.event(now);
+        self.pass_time();
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
-        if !self.undrained {
-            return None;
-        }
+    fn next_command(&mut self) -> Option<Command> {
         loop {
             if let Some(command) = self.poll_line() {
                 return Some(command);
@@ -438,12 +411,16 @@ impl Machine for Receiver {
                 return Some(command);
             }
             let ends = |space: &Space| space.end_deadline(&self.config);
-            if self.spaces.iter().any(|space| ends(space).is_some_and(|at| at <= self.now)) {
+            if self
+                .spaces
+                .iter()
+                .any(|space| ends(space).is_some_and(|at| at <= self.context.now()))
+            {
                 // What was claimed behind an end is settled, and contests it no longer.
                 self.consider_claims();
                 continue;
             }
-            let (now, store) = (self.now, &self.store);
+            let (now, store) = (self.context.now(), &self.store);
             if self.spaces.iter_mut().any(|space| space.take_up(now, store)) {
                 self.repair.look_again();
                 continue;
@@ -451,7 +428,7 @@ impl Machine for Receiver {
             if let Some(command) = self.poll_request() {
                 return Some(command);
             }
-            self.undrained = false;
+            self.context.drained();
             self.find_calm();
             return None;
         }
@@ -469,14 +446,20 @@ impl Machine for Receiver {
         deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.undrained {
-            return Err(Error::Undrained);
-        }
-        self.undrained = true;
-        self.timed = true;
-        self.pass_time(now);
-        Ok(())
+    fn expire(&mut self, now: Instant) {
+        self.context.timeout(now);
+        self.pass_time();
+    }
+
+    /// But for the datagram that is being drained.
+    fn memory_limit(config: &Config) -> usize {
+        let store = Store::most_table_bytes(config.max_held_bytes, config.max_held_packets);
+        let spaces = Space::most_table_bytes(config.max_gaps).saturating_mul(2);
+        let lines = config.lines.capacity() * size_of::<LineId>();
+        let servers = config.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
+        [store, spaces, Lines::BYTES, Servers::most_bytes(config.max_in_flight), lines, servers]
+            .into_iter()
+            .fold(config.max_held_bytes, usize::saturating_add)
     }
 
     fn stats(&self) -> &Stats {
@@ -489,6 +472,14 @@ impl Machine for Receiver {
 
     fn lent(&self) -> usize {
         self.store.lent()
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }
 

@@ -87,13 +87,13 @@ impl Receiver {
 
     /// Deals with the requests that were not answered by now.
     pub(super) fn expire_requests(&mut self) {
-        self.repair.since.get_or_insert(self.now);
-        while let Some(unanswered) = self.servers.expire(self.now, &self.config) {
+        self.repair.since.get_or_insert(self.context.now());
+        while let Some(unanswered) = self.servers.expire(self.context.now(), &self.config) {
             self.repair.look = true;
             let asked = unanswered.asked;
             self.stats.requests_timed_out += u64::from(!asked.idle);
             if asked.is_probe() {
-                self.repair.probe_at = self.now + self.config.probe_after;
+                self.repair.probe_at = self.context.now() + self.config.probe_after;
                 self.repair.tail_known |= self.spaces[0].session == asked.session;
             } else if asked.idle {
                 continue;
@@ -121,16 +121,16 @@ impl Receiver {
             let part = (range.first.max(from), range.last.min(last));
             let mut value = range.value;
             value.tried |= bit(server);
-            value.retry_at = self.now;
+            value.retry_at = self.context.now();
             value.in_vain = value.in_vain.saturating_add(1);
             if answers_others && space.is_proved(part.1, &self.config) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.config.max_attempts;
             }
-            if !self.servers.any_untried(self.now, value.tried) {
+            if !self.servers.any_untried(self.context.now(), value.tried) {
                 value.tried = 0;
                 let backoff = self.servers.range_backoff(server, value.in_vain, &self.config);
-                value.retry_at = self.now + backoff;
+                value.retry_at = self.context.now() + backoff;
             }
             // Without room for the note the range is asked for again as if for the first time.
             let _ = self.spaces[index].gaps.mark(part.0, part.1, value);
@@ -141,7 +141,7 @@ impl Receiver {
 
     /// The next request to send.
     pub(super) fn poll_request(&mut self) -> Option<Command> {
-        let now = self.now;
+        let now = self.context.now();
         if self.repair.starved && self.store.has_room() {
             self.repair.starved = false;
             self.repair.look = true;
@@ -188,7 +188,7 @@ impl Receiver {
 
     /// The lowest missing range that may be asked for now, and whom.
     fn find_missing(&mut self, index: usize) -> Found {
-        let (now, delay) = (self.now, self.reorder_delay());
+        let (now, delay) = (self.context.now(), self.reorder_delay());
         let Self { spaces, servers, store, config, .. } = self;
         let space = &mut spaces[index];
         if !space.active {
@@ -257,8 +257,9 @@ impl Receiver {
         let last = last.min(first.saturating_add(u64::from(most) - 1));
         let count = (last - first + 1) as u16;
         let to = known.address;
-        let Self { servers, config, now, .. } = self;
-        servers.ask(*now, server, session, (first, last), purpose, config);
+        let now = self.context.now();
+        let Self { servers, config, .. } = self;
+        servers.ask(now, server, session, (first, last), purpose, config);
         self.stats.requests += 1;
         self.stats.requested_messages += u64::from(count);
         let request = Request { session, sequence: first, count };
@@ -267,7 +268,7 @@ impl Receiver {
 
     /// Asks a server for a message that a claim says exists: its answer is believed at once.
     fn ask_about_claims(&mut self) -> Option<Command> {
-        let server = self.servers.choose(self.now, 0)?;
+        let server = self.servers.choose(self.context.now(), 0)?;
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
         let claim = jumps.chain(self.newcomer.as_mut()).find(|claim| !claim.probed)?;
         claim.probed = true;
@@ -291,7 +292,7 @@ impl Receiver {
     }
 
     fn ask_for_tail(&mut self) -> Option<Command> {
-        let server = self.servers.choose(self.now, 0)?;
+        let server = self.servers.choose(self.context.now(), 0)?;
         let space = &self.spaces[0];
         let (session, first) = (space.session, space.believed + 1);
         self.ask(server, session, (first, u64::MAX), Purpose::Probe)

@@ -126,7 +126,7 @@ impl Receiver {
         if let Some(line) = self.lines.get_mut(id) {
             line.stats.packets += 1;
         }
-        self.lines.heard(self.now, id);
+        self.lines.heard(self.context.now(), id);
         let newcomer = self.newcomer.take();
         self.newcomer = Some(self.vote(newcomer, arrival, id, header, last, payload));
         self.repair.look_again();
@@ -169,10 +169,10 @@ impl Receiver {
     ) -> Candidate {
         let (session, first) = (header.session, header.sequence);
         let mut candidate = match candidate {
-            None => Candidate::new(self.now, session, first, last),
+            None => Candidate::new(self.context.now(), session, first, last),
             Some(mut candidate) => {
                 let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
-                match candidate.vote(self.now, session, (first, last), lowest, max_jump) {
+                match candidate.vote(self.context.now(), session, (first, last), lowest, max_jump) {
                     Vote::For => {}
                     Vote::Against => {
                         self.stats.unbelieved += 1;
@@ -238,7 +238,7 @@ impl Receiver {
 
     /// Believes what has been borne out.
     pub(super) fn consider_claims(&mut self) {
-        let (now, after) = (self.now, self.config.believe_after);
+        let (now, after) = (self.context.now(), self.config.believe_after);
         let quiet = Some(self.config.quiet);
         for index in 0..2 {
             self.withdraw_claims(index);
@@ -293,7 +293,7 @@ impl Receiver {
             Start::Live => newcomer.first.saturating_sub(1),
         };
         if index > 0 {
-            self.spaces[0].closing = Some(self.now + self.config.session_grace);
+            self.spaces[0].closing = Some(self.context.now() + self.config.session_grace);
             self.repair.sound_tail();
         } else {
             self.lines.restart();
@@ -322,7 +322,7 @@ impl Receiver {
             if let Some(line) = self.lines.get_mut(id)
                 && index == 0
             {
-                line.reach(self.now, last, 0, self.config.quiet);
+                line.reach(self.context.now(), last, 0, self.config.quiet);
                 line.push_mark(last, usize::from(self.config.reorder_packets));
             }
             if let Some(line) = self.lines.get_mut(id) {
@@ -349,13 +349,14 @@ impl Receiver {
 
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
-        let Self { spaces, lines, store, stats, config, now, .. } = self;
+        let (now, timed) = (self.context.now(), self.context.is_timeout());
+        let Self { spaces, lines, store, stats, config, .. } = self;
         let space = &mut spaces[index];
-        let over = self.timed && space.closing.is_some_and(|closing| closing <= *now);
+        let over = timed && space.closing.is_some_and(|closing| closing <= now);
         let Some(to) = space.withdrawal(lines.up, over, config) else { return };
         let claimed = space.believed;
         stats.claims_withdrawn += 1;
-        stats.ends_refused += u64::from(space.withdraw(*now, to, store));
+        stats.ends_refused += u64::from(space.withdraw(now, to, store));
         if index == 0 {
             lines.iter_mut().for_each(|(_, line)| line.withdraw(to));
         }
@@ -387,7 +388,7 @@ impl Receiver {
         let reason = if space.end.is_some_and(|end| space.settled >= end) {
             SessionEnd::Ended
         } else if let Some(closing) = space.closing {
-            let over = closing <= self.now;
+            let over = closing <= self.context.now();
             if !space.is_clean() || !(over || self.repair.tail_is_known(&self.servers)) {
                 return None;
             }

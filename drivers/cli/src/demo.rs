@@ -15,7 +15,7 @@ use crate::args::Demo;
 use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
-use crate::journal::{Journal, Recordable};
+use crate::journal::{Journal, Kept, Recordable};
 use crate::patience::{Patience, Patient};
 use crate::progress::{Progress, say};
 use crate::publish::{KEEP, Network, Pacing, Publication, Published};

@@ -20,7 +20,7 @@ use crate::impair::Odds;
 use crate::input::flow::{Recording, Survey, elsewhere};
 use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
-use crate::journal::Journal;
+use crate::journal::{Journal, Kept};
 use crate::pace::Pace;
 use crate::patience::{Patience, Patient};
 use crate::progress::{self, Every, Progress, say};

@@ -10,7 +10,7 @@ use crate::address;
 use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::files::Files;
-use crate::journal::{Journal, Recordable};
+use crate::journal::{Journal, Kept, Recordable};
 use crate::patience::{Patience, Patient};
 use crate::progress::{self, Every, Progress};
 use crate::resume::{State, StateFile};

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gapless_core::Machine;
-use gapless_core::demux::{self, AcceptorId, Command, Demux, PeerId, Tag};
-use gapless_core::journal::{self, Recorder};
+use gapless_core::demux::{self, AcceptorId, Demux, PeerId, Tag};
+use gapless_core::journal::Driven;
 
 use crate::endpoint::{Endpoint, Event, Handler, StreamId};
 
@@ -37,20 +37,6 @@ use table::{Known, Table, Told, core};
 
 /// The protocol (ALPN) of tagged streams.
 pub const PROTOCOL: &[u8] = b"gapless/1";
-
-/// A demultiplexer, recorded or not.
-pub trait Demultiplexing:
-    for<'a> Machine<
-        Event<'a> = demux::Event<'a>,
-        Command = Command,
-        Stats = demux::Stats,
-        Error = demux::Error,
-    > + AsRef<Demux>
-{
-}
-
-impl Demultiplexing for Demux {}
-impl<S: journal::Sink> Demultiplexing for Recorder<Demux, S> {}
 
 /// A stream was given to an acceptor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -133,7 +119,7 @@ impl<A: Acceptors> Tagged<A> {
     }
 }
 
-impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
+impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
     /// Around a machine that is made otherwise, such as one that is recorded.
     pub const fn with_machine(machine: M, origin: Instant, acceptors: A) -> Self {
         Self { table: Table::new(machine, origin), acceptors }
@@ -146,7 +132,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
 
     /// The machine.
     pub fn demux(&self) -> &Demux {
-        self.table.machine.as_ref()
+        self.table.machine.machine()
     }
 
     /// Does something with streams and tags outside of an event.
@@ -215,7 +201,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
     }
 }
 
-impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
+impl<A: Acceptors, M: Driven<Demux>> Handler for Tagged<A, M> {
     fn event(&mut self, endpoint: &mut Endpoint, now: Instant, event: Event) {
         match event {
             Event::Data { stream, owner, offset, bytes, fin } if owner != 0 => {

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gapless_core::Instant as CoreInstant;
-use gapless_core::demux::{self, AcceptorId, Command, PeerId};
+use gapless_core::demux::{self, AcceptorId, Command, Demux, PeerId};
+use gapless_core::journal::Driven;
 
 use super::streams::Tags;
-use super::{Demultiplexing, Notice, Opened};
+use super::{Notice, Opened};
 use crate::endpoint::{ConnectionId, Endpoint, StreamId};
 
 /// The demultiplexer, and what is known of connections and acceptors beside it.
@@ -52,7 +53,7 @@ impl<M> Table<M> {
     }
 }
 
-impl<M: Demultiplexing> Table<M> {
+impl<M: Driven<Demux>> Table<M> {
     pub(super) fn time(&self, now: Instant) -> CoreInstant {
         let nanos = now.saturating_duration_since(self.origin).as_nanos();
         CoreInstant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -135,7 +136,7 @@ impl<M: Demultiplexing> Table<M> {
             return true;
         }
         let Some(&acceptor) = self.resuming.first() else { return false };
-        let event = if self.machine.as_ref().held_for(acceptor) > 0 {
+        let event = if self.machine.machine().held_for(acceptor) > 0 {
             demux::Event::Take { acceptor }
         } else {
             self.resuming.remove(&acceptor);
@@ -168,15 +169,16 @@ impl<M: Demultiplexing> Table<M> {
     }
 }
 
-impl<M: Demultiplexing> Tags for Table<M> {
+impl<M: Driven<Demux>> Tags for Table<M> {
     fn give(
         &mut self,
         endpoint: &mut Endpoint,
         now: Instant,
         event: demux::Event<'_>,
     ) -> Result<(), demux::Refusal> {
-        match self.machine.handle(self.time(now), event) {
+        match self.machine.feed(self.time(now), event) {
             Err(demux::Error::Refused(refusal)) => Err(refusal),
+            Err(demux::Error::Undrained(_)) => Err(demux::Refusal::Undrained),
             // Configurations are refused only when a machine is made.
             Err(demux::Error::Config(_)) | Ok(()) => self.drain(endpoint),
         }
@@ -187,7 +189,7 @@ impl<M: Demultiplexing> Tags for Table<M> {
     }
 
     fn is_paused(&self, acceptor: AcceptorId) -> bool {
-        self.machine.as_ref().is_paused(acceptor) && !self.resuming.contains(&acceptor)
+        self.machine.machine().is_paused(acceptor) && !self.resuming.contains(&acceptor)
     }
 
     fn resumes(&mut self, acceptor: AcceptorId, does: bool) {

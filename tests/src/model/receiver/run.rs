@@ -1,6 +1,7 @@
 //! Plays a case: turns what happens into steps, answers the receiver's requests, and lets the oracle
 //! judge every word.
 
+use gapless_core::machine::Undrained;
 use gapless_core::receiver::{Command, Config, Error, Event, LineId, Receiver, ServerId, Source};
 use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, MAX_DATAGRAM, Packet, Request};
 use gapless_core::{Duration, Instant, Machine};
@@ -391,8 +392,8 @@ impl<'a> Run<'a> {
         assert_eq!(self.receiver.handle(self.now, event.clone()), Ok(()));
         assert!(self.receiver.has_commands(), "a line is up");
         let before = (self.receiver.stats().clone(), self.receiver.memory_used());
-        assert_eq!(self.receiver.handle(self.now, event), Err(Error::Undrained));
-        assert_eq!(self.receiver.handle_timeout(self.now), Err(Error::Undrained));
+        assert_eq!(self.receiver.handle(self.now, event), Err(Undrained.into()));
+        assert_eq!(self.receiver.handle_timeout(self.now), Err(Undrained.into()));
         assert_eq!((self.receiver.stats().clone(), self.receiver.memory_used()), before);
         while self.receiver.poll_command().is_some() {}
         assert_eq!(self.receiver.handle_timeout(self.now), Ok(()));
