@@ -254,10 +254,10 @@ impl Machine for Demux {
     }
 
     fn expire(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|timeout| timeout <= now) {
+        self.context.advance(now);
+        if self.poll_timeout().is_some_and(|timeout| timeout <= self.context.now()) {
             self.context.timeout(now);
         }
-        self.context.advance(now);
     }
 
     /// Whenever it is drained; in between, what the last event brought comes on top.
