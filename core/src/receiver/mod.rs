@@ -227,7 +227,7 @@ impl Receiver {
     /// Lets time pass: what is over is over before the event is looked at.
     fn pass_time(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        self.store.look();
+        self.store.reclaim();
         self.lines.expire(self.now, self.config.line_timeout);
         self.expire_requests();
         self.consider_claims();

@@ -8,16 +8,13 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::event::{Batch, Origin};
-use crate::storage::blocks::{BlockId, Blocks};
+use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
 use crate::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 
 /// Bytes of a block: any datagram's messages fit.
 pub(super) const BLOCK_LEN: usize = 1 << 16;
 const _: () = assert!(MAX_DATAGRAM <= BLOCK_LEN);
-
-/// Bytes that `Bytes` of a single owner allocate when they are shared: charged the same everywhere.
-const SHARED: usize = 24;
 
 /// No piece.
 const NONE: u32 = u32::MAX;
@@ -111,7 +108,7 @@ impl<'a> Payload<'a> {
     /// Says that pieces will share the bytes: that takes a counter beside them.
     pub(super) fn will_be_shared(&mut self) {
         if let Self::Owned(_, pinned) = self {
-            *pinned = pinned.saturating_add(SHARED);
+            *pinned = pinned.saturating_add(OVERHEAD);
         }
     }
 
@@ -318,18 +315,22 @@ impl Store {
         }
         let span = extent.end - extent.offset;
         let copied = payload.is_copied(span);
-        let (bytes, offset, home) = match payload {
-            Payload::Owned(bytes, pinned) if passing => {
+        // Delivery may be halted before it leaves: a block of ours stays ours until then.
+        let retained = match payload {
+            Payload::Released(_, block) if passing => self.blocks.retain(block),
+            _ => None,
+        };
+        let (bytes, offset, home) = match (payload, retained) {
+            (Payload::Owned(bytes, pinned), _) if passing => {
                 (bytes, extent.offset, Home::Passing(pinned))
             }
-            // Delivery may be halted before it leaves: the block is ours until then.
-            Payload::Released(bytes, block) if passing && self.blocks.retain(block) => {
+            (Payload::Released(bytes, _), Some(block)) => {
                 (bytes, extent.offset, Home::Block(block))
             }
-            Payload::Owned(bytes, pinned) if !copied && self.make_room(pinned) => {
+            (Payload::Owned(bytes, pinned), _) if !copied && self.make_room(pinned) => {
                 (bytes, extent.offset, Home::Reference(pinned))
             }
-            payload => {
+            (payload, _) => {
                 let reserved = self.reserve_block(span);
                 let messages = payload.bytes().get(extent.offset..extent.end);
                 let copy = messages.filter(|_| reserved).and_then(|it| self.blocks.copy(it));
@@ -495,8 +496,8 @@ impl Store {
     }
 
     /// Sees which lent blocks came back.
-    pub(super) fn look(&mut self) {
-        self.blocks.look();
+    pub(super) fn reclaim(&mut self) {
+        self.blocks.reclaim();
     }
 
     fn place(&mut self, piece: Piece) -> u32 {
