@@ -4,9 +4,9 @@
 //! contradicts it takes one of them away, and at none takes its place (a majority vote), so forged
 //! packets between honest ones win nothing.
 
-use super::config::Config;
 use super::event::LineId;
 use super::line::bit;
+use super::server::Span;
 use super::store::List;
 use crate::wire::mold::Kind;
 use crate::{Duration, Instant, Session};
@@ -86,9 +86,10 @@ impl Candidate {
     }
 
     /// Whether a range that a configured server answered lies within it.
-    pub(super) fn is_answered_by(&self, session: Session, first: u64, last: u64) -> bool {
+    pub(super) fn is_answered_by(&self, span: Span) -> bool {
         // A heartbeat's first number is past the highest that it speaks of.
-        session == self.session && first <= self.high && last >= self.first.min(self.high)
+        let first = self.first.min(self.high);
+        span.overlaps(&Span { session: self.session, first, last: self.high })
     }
 
     /// Whether it is believed: by a server's answer, or by its packets, when the old place has been
@@ -182,21 +183,21 @@ impl Claim {
     }
 
     /// Takes note of a packet that claims less. Copies of what came before the claim say nothing, and what
-    /// may have been on its way since before it only that the feed goes on.
+    /// may have been on its way since before it, for up to `delay`, only that the feed goes on.
     pub(super) fn contradict(
         &mut self,
         now: Instant,
         kind: Kind,
         last: u64,
         line: LineId,
-        config: &Config,
+        delay: Duration,
     ) {
         let goes_on = if kind == Kind::Data { last > self.place } else { last >= self.place };
         if !goes_on {
             return;
         }
         self.contradicted = now;
-        if now.since(self.made) > config.max_reorder_delay {
+        if now.since(self.made) > delay {
             self.votes = self.votes.saturating_add(1);
             self.agreed = self.agreed.max(last);
             self.lines |= bit(line);

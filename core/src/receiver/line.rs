@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::config::Config;
 use super::event::LineId;
 use super::opening::Agreement;
 use super::stats::LineStats;
@@ -81,21 +82,10 @@ enum Regression {
 }
 
 impl Line {
-    const fn absent() -> Self {
+    fn absent() -> Self {
         Self {
             present: false,
-            stats: LineStats {
-                up: false,
-                packets: 0,
-                messages_first: 0,
-                duplicates: 0,
-                late: 0,
-                malformed: 0,
-                trailing: 0,
-                foreign: 0,
-                lag: Duration::ZERO,
-                max_lag: Duration::ZERO,
-            },
+            stats: LineStats::default(),
             lag: 0,
             max_lag: 0,
             heard: Instant::ZERO,
@@ -153,15 +143,15 @@ impl Line {
     }
 
     /// Takes note of a packet of the numbers `first..=last`, where everything up to `settled` is there. A
-    /// regression takes `enough` packets that have other content or go on behind those that do, and no packet
-    /// of the old feed for `quiet` after the first of them.
+    /// regression takes `believe_after` packets that have other content or go on behind those that do, and no
+    /// packet of the old feed for `quiet` after the first of them.
     fn note_content(
         &mut self,
         now: Instant,
         (first, last): (u64, u64),
         settled: u64,
         agreement: Agreement,
-        (enough, quiet): (u8, Duration),
+        rules: Rules,
     ) -> Content {
         if self.regression != Regression::None {
             return Content::Plain;
@@ -184,7 +174,8 @@ impl Line {
             }
             (Some(of), _) => {
                 // A few forged packets do not make theirs what the old feed sends next.
-                let is_old = first == of.highest.saturating_add(1) && of.packets < enough;
+                let is_old =
+                    first == of.highest.saturating_add(1) && of.packets < rules.believe_after;
                 let goes_on = first == of.next && !is_old;
                 let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
                 if !goes_on && !skips {
@@ -198,7 +189,7 @@ impl Line {
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         of.latest = (first, last);
-        if of.packets >= enough && now.since(of.since) >= quiet {
+        if of.packets >= rules.believe_after && now.since(of.since) >= rules.quiet {
             let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
             self.regression = Regression::ToTell { highest, seen };
             return Content::Regressed;
@@ -241,7 +232,7 @@ impl Line {
     }
 
     /// What it announced past `last` is not believed any more.
-    pub(super) fn withdraw(&mut self, last: u64) {
+    fn withdraw(&mut self, last: u64) {
         if self.high > last {
             self.high = last;
             self.below = 0;
@@ -250,27 +241,32 @@ impl Line {
         self.marks = self.marks.map(|mark| mark.min(last));
     }
 
-    /// A gap opened where there was none: what was passed counts from here.
-    pub(super) fn start_marks(&mut self) {
-        self.marks = [0; MAX_REORDER];
-    }
-
     /// Notes a packet while gaps are open.
-    pub(super) fn push_mark(&mut self, last: u64, reorder_packets: usize) {
+    fn push_mark(&mut self, last: u64, reorder_packets: usize) {
         let before = (self.mark + reorder_packets - 1) % reorder_packets;
         self.marks[self.mark] = self.marks[before].max(last);
         self.mark = (self.mark + 1) % reorder_packets;
     }
 
     /// What `reorder_packets` of its packets reached.
-    pub(super) fn passed(&self) -> u64 {
+    fn passed(&self) -> u64 {
         self.marks[self.mark]
     }
+}
+
+/// When lines are down, passed a gap, or started over: from the configuration.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    line_timeout: Duration,
+    reorder_packets: u8,
+    believe_after: u8,
+    quiet: Duration,
 }
 
 /// All lines that there can be, by their numbers.
 #[derive(Debug)]
 pub(super) struct Lines {
+    rules: Rules,
     lines: Vec<Line>,
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
@@ -295,11 +291,18 @@ impl Lines {
     /// What the table takes.
     pub(super) const BYTES: usize = Self::COUNT * size_of::<Line>();
 
-    pub(super) fn new() -> Self {
-        let mut lines = Vec::with_capacity(Self::COUNT);
-        lines.resize_with(Self::COUNT, Line::absent);
-        Self {
-            lines,
+    pub(super) fn new(config: &Config) -> Self {
+        let mut all = Vec::with_capacity(Self::COUNT);
+        all.resize_with(Self::COUNT, Line::absent);
+        let rules = Rules {
+            line_timeout: config.line_timeout,
+            reorder_packets: config.reorder_packets,
+            believe_after: config.believe_after,
+            quiet: config.quiet,
+        };
+        let mut lines = Self {
+            rules,
+            lines: all,
             up: 0,
             tell_up: 0,
             tell_down: 0,
@@ -310,7 +313,9 @@ impl Lines {
             sample_due: Instant::ZERO,
             awaited: 0,
             contradicting: 0,
-        }
+        };
+        config.lines.iter().for_each(|&line| lines.add(Instant::ZERO, line));
+        lines
     }
 
     pub(super) fn table_bytes(&self) -> usize {
@@ -369,6 +374,25 @@ impl Lines {
         self.iter_mut().for_each(|(_, line)| line.restart());
     }
 
+    /// A gap opened where there was none: what was passed counts from here.
+    pub(super) fn start_marks(&mut self) {
+        self.iter_mut().for_each(|(_, line)| line.marks = [0; MAX_REORDER]);
+    }
+
+    /// A packet of the current session reached `last`: [`Line::reach`], and the reordering is counted.
+    pub(super) fn reach(&mut self, now: Instant, id: LineId, last: u64, settled: u64) {
+        let Rules { quiet, reorder_packets, .. } = self.rules;
+        if let Some(line) = self.get_mut(id) {
+            line.reach(now, last, settled, quiet);
+            line.push_mark(last, usize::from(reorder_packets));
+        }
+    }
+
+    /// What lines announced past `last` is not believed any more.
+    pub(super) fn withdraw(&mut self, last: u64) {
+        self.iter_mut().for_each(|(_, line)| line.withdraw(last));
+    }
+
     /// A packet came by a line.
     pub(super) fn heard(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.get_mut(id) else { return };
@@ -391,24 +415,24 @@ impl Lines {
         numbers: (u64, u64),
         settled: u64,
         agreement: Agreement,
-        evidence: (u8, Duration),
     ) -> Content {
+        let rules = self.rules;
         let contradicts = matches!(agreement, Agreement::Contradicts(_));
         let suspected = contradicts || self.contradicting & bit(id) != 0;
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
-        let content = line.note_content(now, numbers, settled, agreement, evidence);
+        let content = line.note_content(now, numbers, settled, agreement, rules);
         let contradicting = line.other_content.is_some();
         self.contradicting &= !bit(id);
         self.contradicting |= bit(id) * u32::from(contradicting);
         content
     }
 
-    /// Takes lines down that were silent for `timeout`.
-    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
+    /// Takes lines down that were silent for `line_timeout`.
+    pub(super) fn expire(&mut self, now: Instant) {
         if now < self.expire_at {
             return;
         }
-        let mut down = 0;
+        let (mut down, timeout) = (0, self.rules.line_timeout);
         for (id, line) in self.iter_mut() {
             if line.stats.up && line.heard + timeout <= now {
                 line.stats.up = false;
@@ -422,18 +446,18 @@ impl Lines {
         self.tell_down |= down;
         self.tell_up &= !down;
         // A line that is heard meanwhile goes down later, never earlier.
-        self.expire_at = self.deadline(timeout).unwrap_or(now);
+        self.expire_at = self.deadline().unwrap_or(now);
     }
 
     /// When the next line goes down if it stays silent.
-    pub(super) fn deadline(&self, timeout: Duration) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let (mut up, mut heard) = (self.up, None);
         // Without bits that are left it is 32: no line.
         while let Some(line) = self.lines.get(up.trailing_zeros() as usize) {
             heard = earliest(heard, Some(line.heard));
             up &= up - 1;
         }
-        heard.map(|heard| heard + timeout)
+        heard.map(|heard| heard + self.rules.line_timeout)
     }
 
     /// When a line was heard last; the time of its coming where it never was.
@@ -521,9 +545,9 @@ mod tests {
     const B: LineId = LineId(1);
 
     fn two_lines() -> Lines {
-        let mut lines = Lines::new();
+        let config = Config { lines: alloc::vec![A, B], ..Config::default() };
+        let mut lines = Lines::new(&config);
         for id in [A, B] {
-            lines.add(Instant::ZERO, id);
             lines.heard(Instant::ZERO, id);
         }
         lines
@@ -550,10 +574,10 @@ mod tests {
             lines.get_mut(A).unwrap().push_mark(last, 3);
         }
         lines.heard(Instant::from_millis(2000), A);
-        lines.expire(Instant::from_millis(3000), Duration::from_secs(3));
+        lines.expire(Instant::from_millis(3000));
         assert_eq!((lines.up, lines.tell_down), (bit(A), bit(B)));
         assert_eq!(lines.passed(), 5);
-        assert_eq!(lines.deadline(Duration::from_secs(3)), Some(Instant::from_millis(5000)));
+        assert_eq!(lines.deadline(), Some(Instant::from_millis(5000)));
     }
 
     #[test]

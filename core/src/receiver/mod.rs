@@ -228,23 +228,15 @@ impl Receiver {
     fn pass_time(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.store.reclaim();
-        self.lines.expire(self.now, self.config.line_timeout);
+        self.lines.expire(self.now);
         self.expire_requests();
         self.consider_claims();
     }
 
     /// Whether the next datagram may take the short way.
     fn find_calm(&mut self) {
-        let space = &self.spaces[0];
         self.calm = !self.undrained
-            && space.active
-            && space.session.is_ascii()
-            && space.jump.is_none()
-            && space.ending.is_none()
-            && space.overtaken.is_none()
-            && space.end.is_none()
-            && space.closing.is_none()
-            && space.settled >= space.opening.last()
+            && self.spaces[0].is_steady()
             && self.lines.contradicting == 0
             && self.newcomer.is_none()
             && self.halted.is_none();
@@ -290,7 +282,7 @@ impl Receiver {
         if let Some(next) = space.announce.take() {
             return Some(Command::SessionStarted { session: space.session, next });
         }
-        if let Some((first, last)) = space.withdrawn.take() {
+        if let Some((first, last)) = space.evidence.take_withdrawn() {
             return Some(Command::Withdrawn { session: space.session, first, last });
         }
         if let Some(found) = self.contradiction.take_if(|found| found.session == space.session) {
@@ -309,7 +301,7 @@ impl Receiver {
             }
             None => {}
         }
-        if let Some(batch) = space.deliver(store, config.delivery) {
+        if let Some(batch) = space.deliver(store) {
             stats.delivered += u64::from(batch.count);
             return Some(Command::Batch(batch));
         }
@@ -326,9 +318,8 @@ impl Receiver {
         let Self { spaces, stats, config, lines, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, config, stats)
-        else {
-            let (first, last) = space.stall(now, lines, config)?;
+        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, stats) else {
+            let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };
         if config.on_loss == OnLoss::Halt {
@@ -347,14 +338,8 @@ impl Machine for Receiver {
 
     fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let mut lines = Lines::new();
-        for &line in &config.lines {
-            lines.add(Instant::ZERO, line);
-        }
-        let mut servers = Servers::new(&config);
-        for &(server, address) in &config.servers {
-            servers.add(server, address, &config);
-        }
+        let lines = Lines::new(&config);
+        let servers = Servers::new(&config);
         let successor = if config.follow {
             Space::new(&config)
         } else {
@@ -406,9 +391,9 @@ impl Machine for Receiver {
             Event::AddLine(line) => self.lines.add(self.now.max(now), line),
             Event::RemoveLine(line) => {
                 self.lines.remove(line);
-                self.spaces.iter_mut().for_each(|space| space.forget_line(line));
+                self.spaces.iter_mut().for_each(|space| space.evidence.forget_line(line));
             }
-            Event::AddServer(server, address) => self.servers.add(server, address, &self.config),
+            Event::AddServer(server, address) => self.servers.add(server, address),
             Event::RemoveServer(server) => self.servers.remove(server),
             Event::Advance { next } => self.advance(next),
         }
@@ -437,7 +422,7 @@ impl Machine for Receiver {
             if let Some(command) = self.close_session() {
                 return Some(command);
             }
-            let ends = |space: &Space| space.end_deadline(&self.config);
+            let ends = |space: &Space| space.end_deadline();
             if self.spaces.iter().any(|space| ends(space).is_some_and(|at| at <= self.now)) {
                 // What was claimed behind an end is settled, and contests it no longer.
                 self.consider_claims();
@@ -459,7 +444,7 @@ impl Machine for Receiver {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [
-            self.lines.deadline(self.config.line_timeout),
+            self.lines.deadline(),
             self.servers.deadline(),
             self.claims_deadline(),
             self.repair_deadline(),

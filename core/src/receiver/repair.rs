@@ -4,12 +4,12 @@
 //! due the lowest is asked for first, by as many requests as the servers' windows allow.
 
 use super::event::{Command, ServerId};
-use super::server::{Purpose, Servers, bit};
+use super::server::{Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
 use super::{Delivery, Receiver};
 use crate::time::earliest;
 use crate::wire::mold::Request;
-use crate::{Duration, Instant, Session};
+use crate::{Duration, Instant};
 
 /// What is known between two looks at what is missing.
 #[derive(Debug, Default)]
@@ -50,8 +50,8 @@ impl Repair {
 
 /// What the look at a session's missing ranges found.
 enum Found {
-    /// Ask this server for this range.
-    Ask(ServerId, (u64, u64), Purpose),
+    /// Ask this server for this.
+    Ask(ServerId, Span, Purpose),
     /// Every server has as many requests as it may have.
     Busy,
     /// Nothing to ask for before this time.
@@ -76,40 +76,38 @@ impl Receiver {
 
     /// Nothing of these requests matters any more where lines filled the gap.
     pub(super) fn cancel_requests(&mut self, index: usize, first: u64, last: u64) {
-        let space = &self.spaces[index];
-        let missing = space.gaps.missing();
-        let matters = |first, last| match missing.find(first) {
+        let Space { gaps, session, .. } = &self.spaces[index];
+        let matters = |span: Span| match gaps.missing().find(span.first) {
             Ok(_) => true,
-            Err(next) => missing.get(next).is_some_and(|range| range.first <= last),
+            Err(next) => gaps.missing().get(next).is_some_and(|range| range.first <= span.last),
         };
-        self.stats.requests_cancelled += self.servers.cancel(space.session, first, last, matters);
+        let filled = Span { session: *session, first, last };
+        self.stats.requests_cancelled += self.servers.cancel(filled, matters);
     }
 
     /// Deals with the requests that were not answered by now.
     pub(super) fn expire_requests(&mut self) {
         self.repair.since.get_or_insert(self.now);
-        while let Some(unanswered) = self.servers.expire(self.now, &self.config) {
+        while let Some(TimedOut { request, answers_others }) = self.servers.expire(self.now) {
             self.repair.look = true;
-            let asked = unanswered.asked;
-            self.stats.requests_timed_out += u64::from(!asked.idle);
-            if asked.is_probe() {
+            self.stats.requests_timed_out += u64::from(!request.idle);
+            if request.is_probe() {
                 self.repair.probe_at = self.now + self.config.probe_after;
-                self.repair.tail_known |= self.spaces[0].session == asked.session;
-            } else if asked.idle {
-                continue;
-            } else if let Some(index) = self.space_of(asked.session) {
-                let range = (asked.first, asked.last);
-                self.mark_unanswered(index, asked.server, range, unanswered.answers_others);
+                self.repair.tail_known |= self.spaces[0].session == request.span.session;
+            } else if !request.idle
+                && let Some(index) = self.space_of(request.span.session)
+            {
+                self.mark_unanswered(index, request.server, request.span, answers_others);
             }
         }
     }
 
-    /// Notes on what is still missing of a range that a server left it unanswered.
+    /// Notes on what is still missing of a span that a server left it unanswered.
     fn mark_unanswered(
         &mut self,
         index: usize,
         server: ServerId,
-        (first, last): (u64, u64),
+        Span { first, last, .. }: Span,
         answers_others: bool,
     ) {
         let mut from = first;
@@ -123,13 +121,13 @@ impl Receiver {
             value.tried |= bit(server);
             value.retry_at = self.now;
             value.in_vain = value.in_vain.saturating_add(1);
-            if answers_others && space.is_proved(part.1, &self.config) {
+            if answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.config.max_attempts;
             }
             if !self.servers.any_untried(self.now, value.tried) {
                 value.tried = 0;
-                let backoff = self.servers.range_backoff(server, value.in_vain, &self.config);
+                let backoff = self.servers.range_backoff(server, value.in_vain);
                 value.retry_at = self.now + backoff;
             }
             // Without room for the note the range is asked for again as if for the first time.
@@ -156,10 +154,7 @@ impl Receiver {
         let mut deadline = None;
         for index in 0..2 {
             match self.find_missing(index) {
-                Found::Ask(server, range, purpose) => {
-                    let session = self.spaces[index].session;
-                    return self.ask(server, session, range, purpose);
-                }
+                Found::Ask(server, span, purpose) => return self.ask(server, span, purpose),
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
                     break;
@@ -196,7 +191,7 @@ impl Receiver {
         }
         let mut wait = space.pass_delay(now, delay);
         let ordered = config.delivery == Delivery::Ordered;
-        let reach = if ordered && !store.has_room() { space.furthest(store) } else { None };
+        let reach = if ordered && !store.has_room() { space.held.furthest(store) } else { None };
         let mut other: Option<(u8, Found)> = None;
         let mut others = 0;
         for range in space.gaps.missing() {
@@ -215,15 +210,15 @@ impl Receiver {
                 wait = earliest(wait, Some(value.retry_at));
                 continue;
             }
-            let unasked = servers.unasked(space.session, range.first, range.last);
-            let Some((first, last)) = unasked else { continue };
+            let missing = Span { session: space.session, first: range.first, last: range.last };
+            let Some(unasked) = servers.unasked(missing) else { continue };
             let untried = servers.choose(now, value.tried);
             let Some(server) = untried.or_else(|| servers.choose(now, 0)) else {
                 return Found::Busy;
             };
             let first_time = value.retry_at == Instant::ZERO;
             let purpose = if first_time { Purpose::First } else { Purpose::Again };
-            let ask = Found::Ask(server, (first, last), purpose);
+            let ask = Found::Ask(server, unasked, purpose);
             if !self.repair.insisted {
                 self.repair.insisted = value.in_vain > 0 || servers.is_silent(server);
                 return ask;
@@ -237,31 +232,20 @@ impl Receiver {
                 other = Some((value.in_vain, ask));
             }
         }
-        if let Some((_, Found::Ask(server, (first, last), purpose))) = other {
+        if let Some((_, Found::Ask(server, span, purpose))) = other {
             self.repair.insisted = false;
-            let first = servers.anywhere(server, first, last);
-            return Found::Ask(server, (first, last), purpose);
+            let first = servers.anywhere(server, span.first, span.last);
+            return Found::Ask(server, Span { first, ..span }, purpose);
         }
         Found::Nothing(wait)
     }
 
-    fn ask(
-        &mut self,
-        server: ServerId,
-        session: Session,
-        (first, last): (u64, u64),
-        purpose: Purpose,
-    ) -> Option<Command> {
-        let known = self.servers.get(server)?;
-        let most = self.config.max_request.min(known.stats.answer_size).max(1);
-        let last = last.min(first.saturating_add(u64::from(most) - 1));
-        let count = (last - first + 1) as u16;
-        let to = known.address;
-        let Self { servers, config, now, .. } = self;
-        servers.ask(*now, server, session, (first, last), purpose, config);
+    fn ask(&mut self, server: ServerId, span: Span, purpose: Purpose) -> Option<Command> {
+        let (to, span) = self.servers.request(self.now, server, span, purpose)?;
+        let count = span.count() as u16;
         self.stats.requests += 1;
         self.stats.requested_messages += u64::from(count);
-        let request = Request { session, sequence: first, count };
+        let request = Request { session: span.session, sequence: span.first, count };
         Some(Command::Request { server, to, request })
     }
 
@@ -271,15 +255,16 @@ impl Receiver {
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
         let claim = jumps.chain(self.newcomer.as_mut()).find(|claim| !claim.probed)?;
         claim.probed = true;
-        let (session, number) = (claim.session, claim.high.max(1));
-        self.ask(server, session, (number, number), Purpose::Probe)
+        let number = claim.high.max(1);
+        let span = Span { session: claim.session, first: number, last: number };
+        self.ask(server, span, Purpose::Probe)
     }
 
     /// When a server is to be asked for what comes next: all lines are silent, or the session is
     /// being left.
     fn tail_probe_at(&self) -> Option<Instant> {
         let space = &self.spaces[0];
-        let nothing_comes = space.end.is_some() || space.believed == u64::MAX;
+        let nothing_comes = space.evidence.end().is_some() || space.believed == u64::MAX;
         if !space.active || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
@@ -293,8 +278,8 @@ impl Receiver {
     fn ask_for_tail(&mut self) -> Option<Command> {
         let server = self.servers.choose(self.now, 0)?;
         let space = &self.spaces[0];
-        let (session, first) = (space.session, space.believed + 1);
-        self.ask(server, session, (first, u64::MAX), Purpose::Probe)
+        let span = Span { session: space.session, first: space.believed + 1, last: u64::MAX };
+        self.ask(server, span, Purpose::Probe)
     }
 
     /// How long a gap waits for the other lines: the configured delay, or twice the measured lag

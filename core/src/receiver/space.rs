@@ -10,9 +10,10 @@
 
 use bytes::Bytes;
 
-use super::candidate::{Candidate, Claim, Ending, Vouched};
+use super::candidate::Candidate;
+use super::claims::Evidence;
 use super::config::{Config, Delivery};
-use super::event::{Batch, LineId};
+use super::event::Batch;
 use super::gaps::{Gaps, MissingRange};
 use super::held::Held;
 use super::opening::Opening;
@@ -22,44 +23,58 @@ use crate::{Duration, Instant, Session};
 /// Lost ranges that are remembered, to tell late messages from duplicates.
 const REMEMBERED: usize = 8;
 
+/// How a session's numbers are delivered, confirmed and given up: from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) delivery: Delivery,
+    pub(super) believe_after: u8,
+    pub(super) quiet: Duration,
+    pub(super) line_timeout: Duration,
+    pub(super) max_reorder_delay: Duration,
+    pub(super) max_stall: Option<Duration>,
+}
+
+/// The ranges that were lost last.
+#[derive(Debug, Default)]
+pub(super) struct LostRanges {
+    ranges: [(u64, u64); REMEMBERED],
+    count: usize,
+}
+
+impl LostRanges {
+    fn remember(&mut self, first: u64, last: u64) {
+        self.ranges[self.count % REMEMBERED] = (first, last);
+        self.count += 1;
+    }
+
+    /// How many of `first..=last` are remembered.
+    pub(super) fn count(&self, first: u64, last: u64) -> u64 {
+        let lost = self.ranges.iter().take(self.count);
+        let overlap = |&(a, b): &(u64, u64)| {
+            let (low, high) = (a.max(first), b.min(last));
+            if low <= high { high - low + 1 } else { 0 }
+        };
+        lost.map(overlap).sum()
+    }
+}
+
 /// One session's sequence space.
 #[derive(Debug)]
 pub(super) struct Space {
+    pub(super) rules: Rules,
     /// Whether there is a session.
     pub(super) active: bool,
     pub(super) session: Session,
     pub(super) settled: u64,
     pub(super) tracked: u64,
     pub(super) believed: u64,
-    pub(super) vouched: Vouched,
-    /// The same without ends, by which it is seen that the feed moves on below a claimed end.
-    pub(super) sent: Vouched,
-    /// The same without heartbeats: what enough datagrams brought.
-    pub(super) brought: Vouched,
-    /// The highest number of data that was taken the long way: see [`Space::proved`].
-    pub(super) proved: u64,
-    /// The highest number that a configured server answered for, or that the embedding program spoke of.
-    pub(super) confirmed: u64,
-    /// What heartbeats and ends alone claim, if they do.
-    pub(super) claim: Option<Claim>,
-    /// Such a claim that was lost: the number before it, and its last.
-    pub(super) claims_lost: (u64, u64),
-    /// What was withdrawn and waits to be emitted: first and last.
-    pub(super) withdrawn: Option<(u64, u64)>,
-    /// Nothing is emitted as stalled before.
-    pub(super) stalled_until: Instant,
+    pub(super) evidence: Evidence,
     pub(super) gaps: Gaps,
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
     pub(super) transit: List,
     /// What is missing up to here may be asked for.
     pub(super) due: u64,
-    /// The last number of a session that has ended.
-    pub(super) end: Option<u64>,
-    pub(super) ending: Option<Ending>,
-    /// An end below delivered data, with nothing past it since, and the line of its latest packet: see
-    /// `Space::overtaken_deadline`.
-    pub(super) overtaken: Option<(Ending, LineId)>,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
     pub(super) last_useful: Instant,
@@ -69,10 +84,7 @@ pub(super) struct Space {
     pub(super) announce: Option<u64>,
     /// Another session took its place: until when it is repaired.
     pub(super) closing: Option<Instant>,
-    lost: [(u64, u64); REMEMBERED],
-    lost_count: usize,
-    /// The highest number that is remembered as lost; 0 without any.
-    pub(super) lost_until: u64,
+    pub(super) lost: LostRanges,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
@@ -82,36 +94,32 @@ impl Space {
     pub(super) fn new(config: &Config) -> Self {
         let ranges = Gaps::most_ranges(config.max_gaps);
         let runs = if config.delivery == Delivery::Ordered { ranges + 1 } else { 0 };
+        let rules = Rules {
+            delivery: config.delivery,
+            believe_after: config.believe_after,
+            quiet: config.quiet,
+            line_timeout: config.line_timeout,
+            max_reorder_delay: config.max_reorder_delay,
+            max_stall: config.max_stall,
+        };
         Self {
+            rules,
             active: false,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
             tracked: 0,
             believed: 0,
-            vouched: Vouched::new(0),
-            sent: Vouched::new(0),
-            brought: Vouched::new(0),
-            proved: 0,
-            confirmed: 0,
-            claim: None,
-            claims_lost: (0, 0),
-            withdrawn: None,
-            stalled_until: Instant::ZERO,
+            evidence: Evidence::new(0),
             gaps: Gaps::with_capacity(config.max_gaps),
             held: Held::with_capacity(runs),
             transit: List::EMPTY,
             due: 0,
-            end: None,
-            ending: None,
-            overtaken: None,
             jump: None,
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
             announce: None,
             closing: None,
-            lost: [(0, 0); REMEMBERED],
-            lost_count: 0,
-            lost_until: 0,
+            lost: LostRanges::default(),
             opening: Opening::new(1),
             looked_at: 0,
         }
@@ -138,14 +146,7 @@ impl Space {
         self.tracked = settled;
         self.believed = settled;
         self.due = settled;
-        self.vouch_anew(settled);
-        self.brought = Vouched::new(settled);
-        self.proved = settled;
-        self.confirmed = settled;
-        self.claim = None;
-        self.claims_lost = (0, 0);
-        self.withdrawn = None;
-        self.stalled_until = Instant::ZERO;
+        self.evidence = Evidence::new(settled);
         self.last_useful = Instant::ZERO;
     }
 
@@ -159,12 +160,19 @@ impl Space {
         if let Some(mut jump) = self.jump.take() {
             store.clear(&mut jump.pieces);
         }
-        self.ending = None;
-        self.overtaken = None;
-        self.end = None;
+        self.evidence = Evidence::new(0);
         self.closing = None;
-        self.lost_count = 0;
-        self.lost_until = 0;
+        self.lost = LostRanges::default();
+    }
+
+    /// Whether nothing but its next messages, and copies of older ones, can come without a second look.
+    pub(super) fn is_steady(&self) -> bool {
+        self.active
+            && self.session.is_ascii()
+            && self.jump.is_none()
+            && self.closing.is_none()
+            && self.evidence.has_no_end()
+            && self.settled >= self.opening.last()
     }
 
     /// Whether nothing is missing, held or put off.
@@ -185,22 +193,15 @@ impl Space {
         !self.transit.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
     }
 
-    /// Remembers what was told as lost.
-    pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
-        self.lost[self.lost_count % REMEMBERED] = (first, last);
-        self.lost_count += 1;
-        self.lost_until = last;
-        self.looked_at = self.looked_at.max(last);
+    /// Whether its start, what was withdrawn, or a gap waits to be emitted.
+    pub(super) fn has_news(&self) -> bool {
+        self.announce.is_some() || self.evidence.has_withdrawn() || self.gaps.is_untold()
     }
 
-    /// How many of `first..=last` are remembered as lost.
-    pub(super) fn count_lost(&self, first: u64, last: u64) -> u64 {
-        let lost = self.lost.iter().take(self.lost_count);
-        let overlap = |&(a, b): &(u64, u64)| {
-            let (low, high) = (a.max(first), b.min(last));
-            if low <= high { high - low + 1 } else { 0 }
-        };
-        lost.map(overlap).sum()
+    /// Remembers what was told as lost.
+    pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
+        self.lost.remember(first, last);
+        self.looked_at = self.looked_at.max(last);
     }
 
     pub(super) fn put_off_from(&mut self, first: u64) {
@@ -208,11 +209,6 @@ impl Space {
         self.gaps.put_off(first);
         self.tracked = first - 1;
         self.due = self.due.min(self.tracked);
-    }
-
-    /// The first number of the piece that lies furthest out.
-    pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
-        self.held.furthest(store)
     }
 
     /// Tracks what was put off, when there is room for it again.
@@ -229,12 +225,8 @@ impl Space {
     }
 
     /// Gives out the next piece in order, or the next piece at all.
-    pub(super) fn deliver(
-        &mut self,
-        store: &mut Store,
-        delivery: Delivery,
-    ) -> Option<Batch<Bytes>> {
-        match delivery {
+    pub(super) fn deliver(&mut self, store: &mut Store) -> Option<Batch<Bytes>> {
+        match self.rules.delivery {
             Delivery::Arrival => store.deliver(&mut self.transit, self.session),
             Delivery::Ordered => {
                 let next = self.settled.checked_add(1)?;
@@ -267,8 +259,7 @@ impl Space {
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
         self.believed = self.believed.max(settled);
-        self.proved = self.proved.max(settled);
-        self.confirmed = self.confirmed.max(settled);
+        self.evidence.assert(settled);
         if self.held.is_empty() {
             self.settle();
         }

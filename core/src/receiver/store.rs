@@ -62,13 +62,18 @@ impl Piece {
         Messages::new(self.first, self.count() as u16, blocks)
     }
 
-    /// Its bytes, once it is off its list, and where the first message's length lies in them.
-    pub(super) fn into_payload(self) -> (Payload<'static>, usize) {
-        let payload = match self.home {
+    /// Where its messages lie in its bytes.
+    pub(super) const fn extent(&self) -> Extent {
+        let Self { first, last, offset, origin, arrival, repaired, .. } = *self;
+        Extent { first, last, offset, end: self.bytes.len(), origin, arrival, repaired }
+    }
+
+    /// Its bytes, once it is off its list.
+    pub(super) fn into_payload(self) -> Payload<'static> {
+        match self.home {
             Home::Reference(pinned) | Home::Passing(pinned) => Payload::Owned(self.bytes, pinned),
             Home::Block(block) => Payload::Released(self.bytes, block),
-        };
-        (payload, self.offset)
+        }
     }
 
     /// The piece as it is delivered.
