@@ -49,7 +49,7 @@ impl Candidate {
             session,
             first,
             high: last,
-            pieces: List::EMPTY,
+            pieces: List::default(),
             votes: 1,
             since: now,
             probed: false,

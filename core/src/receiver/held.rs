@@ -85,7 +85,7 @@ impl Held {
             if self.runs.len() == self.runs.capacity() {
                 return Err(payload);
             }
-            let mut pieces = List::EMPTY;
+            let mut pieces = List::default();
             store.keep(payload, extent, passing, &mut pieces, End::Back)?;
             self.runs.insert(index, Run { first, last, pieces });
         }

@@ -112,7 +112,7 @@ impl Space {
             evidence: Evidence::new(0),
             gaps: Gaps::with_capacity(config.max_gaps),
             held: Held::with_capacity(runs),
-            transit: List::EMPTY,
+            transit: List::default(),
             due: 0,
             jump: None,
             last_useful: Instant::ZERO,

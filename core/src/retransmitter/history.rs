@@ -108,7 +108,7 @@ impl History {
         let tables = max_segments * SEGMENT_BYTES + max_sessions * SESSION_BYTES;
         let count = (bytes - tables) / (BLOCK + BLOCK_BYTES);
         let mut blocks = Vec::with_capacity(count);
-        blocks.resize_with(count, || Block { bytes: Vec::new(), segments: OfBlock::EMPTY });
+        blocks.resize_with(count, || Block { bytes: Vec::new(), segments: OfBlock::default() });
         let extent = count.saturating_mul(BLOCK) / (max_sessions * EXTENTS_PART);
         Self {
             sessions: Vec::with_capacity(max_sessions),
@@ -358,7 +358,7 @@ impl History {
         if let Some(Slot(slot)) = segment.slot() {
             stats.evicted_messages += u64::from(segment.count());
             let known = &mut self.sessions[usize::from(slot)];
-            known.segments.remove(&mut self.segments, at);
+            self.segments.remove(&mut known.segments, at);
             if known.tail == at {
                 known.tail = NONE;
             }
