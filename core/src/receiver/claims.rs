@@ -184,20 +184,16 @@ impl Space {
             }
         }
         evidence.vouched.reach(last);
-        match kind {
-            Kind::EndOfSession => false,
-            Kind::Heartbeat => {
-                let moves_on = last > evidence.sent.by(enough);
-                evidence.sent.reach(last);
-                moves_on
-            }
-            Kind::Data => {
-                let moves_on = last > evidence.brought.by(enough);
-                evidence.sent.reach(last);
-                evidence.brought.reach(last);
-                moves_on
-            }
+        let moves_on = match kind {
+            Kind::EndOfSession => return false,
+            Kind::Heartbeat => last > evidence.sent.by(enough),
+            Kind::Data => last > evidence.brought.by(enough),
+        };
+        evidence.sent.reach(last);
+        if kind == Kind::Data {
+            evidence.brought.reach(last);
         }
+        moves_on
     }
 
     /// A packet contradicts the ends that are claimed or believed, or leaves them standing; `moves_on` says

@@ -91,16 +91,13 @@ impl Gaps {
 
     /// How many ranges can be missing when `most` gaps are open.
     pub(super) const fn most_ranges(most: usize) -> usize {
-        2 * most
+        most.saturating_mul(2)
     }
 
-    pub(super) const fn most_table_bytes(most: usize) -> usize {
-        let range = size_of::<crate::storage::ranges::Range<Missing>>();
-        most.saturating_mul(2 * range).saturating_add(Table::<Gap>::bytes(most))
-    }
-
-    pub(super) fn table_bytes(&self) -> usize {
-        self.missing.memory_used() + self.gaps.memory_used()
+    /// The bytes of the tables for so many gaps.
+    pub(super) const fn table_bytes(most: usize) -> usize {
+        let ranges = Self::most_ranges(most).saturating_mul(size_of::<MissingRange>());
+        ranges.saturating_add(Table::<Gap>::bytes(most))
     }
 
     /// The missing ranges in ascending order.

@@ -32,16 +32,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// What a run takes.
-    pub(super) const RUN_BYTES: usize = size_of::<Run>();
-
     /// With room for `runs` runs: one more than there can be ranges missing.
     pub(super) fn with_capacity(runs: usize) -> Self {
         Self { runs: VecDeque::with_capacity(runs), compared: None }
     }
 
-    pub(super) fn table_bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>()
+    /// The bytes of so many runs.
+    pub(super) const fn table_bytes(runs: usize) -> usize {
+        runs.saturating_mul(size_of::<Run>())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -318,10 +318,6 @@ impl Lines {
         lines
     }
 
-    pub(super) fn table_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>()
-    }
-
     /// The line, if it exists.
     #[inline]
     pub(super) fn get(&self, id: LineId) -> Option<&Line> {

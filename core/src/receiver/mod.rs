@@ -123,13 +123,21 @@ impl Config {
     /// the datagram that is being drained.
     #[must_use]
     pub fn memory_limit(&self) -> usize {
-        let store = Store::most_table_bytes(self.max_held_bytes, self.max_held_packets);
-        let spaces = Space::most_table_bytes(self.max_gaps).saturating_mul(2);
-        let lines = self.lines.capacity() * size_of::<LineId>();
-        let servers = self.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
-        [store, spaces, Lines::BYTES, Servers::most_bytes(self.max_in_flight), lines, servers]
-            .into_iter()
-            .fold(self.max_held_bytes, usize::saturating_add)
+        self.max_held_bytes.saturating_add(self.table_bytes())
+    }
+
+    /// The bytes that are allocated at construction.
+    fn table_bytes(&self) -> usize {
+        let space = Space::table_bytes(self.max_gaps, self.delivery);
+        let tables = [
+            Store::table_bytes(self.max_held_bytes, self.max_held_packets),
+            if self.follow { space.saturating_mul(2) } else { space },
+            Lines::BYTES,
+            Servers::table_bytes(self.max_in_flight),
+            self.lines.capacity() * size_of::<LineId>(),
+            self.servers.capacity() * size_of::<(ServerId, SocketAddr)>(),
+        ];
+        tables.into_iter().fold(0, usize::saturating_add)
     }
 }
 
@@ -163,16 +171,7 @@ impl Receiver {
             input::Calm::Taken(batch) => batch,
             input::Calm::Look => {
                 let extent = self.take_datagram(arrival, source, Payload::Borrowed(datagram));
-                extent.map(|(session, extent)| Batch {
-                    session,
-                    first: extent.first,
-                    count: (extent.last - extent.first + 1) as u16,
-                    bytes: datagram,
-                    offset: extent.offset,
-                    arrival,
-                    origin: extent.origin,
-                    repaired: extent.repaired,
-                })
+                extent.map(|(session, extent)| extent.batch(session, datagram))
             }
         }
     }
@@ -347,12 +346,6 @@ impl Machine for Receiver {
         };
         let spaces = [Space::new(&config), successor];
         let store = Store::new(config.max_held_bytes, config.max_held_packets);
-        let table_bytes = lines.table_bytes()
-            + servers.table_bytes()
-            + store.table_bytes()
-            + spaces.iter().map(Space::table_bytes).sum::<usize>()
-            + config.lines.capacity() * size_of::<LineId>()
-            + config.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
         let mut receiver = Self {
             now: Instant::ZERO,
             undrained: false,
@@ -369,7 +362,7 @@ impl Machine for Receiver {
             repair: Repair::default(),
             stats: Stats::default(),
             strangers: Strangers::default(),
-            table_bytes,
+            table_bytes: config.table_bytes(),
             config,
         };
         receiver.start_known_session();

@@ -214,7 +214,7 @@ impl Servers {
     const MOST: usize = ServerId::MAX.0 as usize + 1;
 
     /// The bytes of the tables.
-    pub(super) const fn most_bytes(max_in_flight: u8) -> usize {
+    pub(super) const fn table_bytes(max_in_flight: u8) -> usize {
         let in_flight = InFlight::<InFlightRequest>::bytes(Self::MOST * max_in_flight as usize);
         Self::MOST * size_of::<Server>() + in_flight
     }
@@ -236,10 +236,6 @@ impl Servers {
         };
         config.servers.iter().for_each(|&(server, address)| servers.add(server, address));
         servers
-    }
-
-    pub(super) fn table_bytes(&self) -> usize {
-        self.servers.capacity() * size_of::<Server>() + self.in_flight.memory_used()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -92,8 +92,7 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(config: &Config) -> Self {
-        let ranges = Gaps::most_ranges(config.max_gaps);
-        let runs = if config.delivery == Delivery::Ordered { ranges + 1 } else { 0 };
+        let runs = Self::most_runs(config.max_gaps, config.delivery);
         let rules = Rules {
             delivery: config.delivery,
             believe_after: config.believe_after,
@@ -125,14 +124,18 @@ impl Space {
         }
     }
 
-    /// The bytes that [`Space::table_bytes`] tells with so many gaps.
-    pub(super) const fn most_table_bytes(max_gaps: usize) -> usize {
-        let runs = max_gaps.saturating_mul(2).saturating_add(1);
-        Gaps::most_table_bytes(max_gaps).saturating_add(runs.saturating_mul(Held::RUN_BYTES))
+    /// The bytes of the tables with so many gaps.
+    pub(super) const fn table_bytes(max_gaps: usize, delivery: Delivery) -> usize {
+        let runs = Self::most_runs(max_gaps, delivery);
+        Gaps::table_bytes(max_gaps).saturating_add(Held::table_bytes(runs))
     }
 
-    pub(super) fn table_bytes(&self) -> usize {
-        self.gaps.table_bytes() + self.held.table_bytes()
+    /// One more than there can be ranges missing, where what lies ahead of them is held.
+    const fn most_runs(max_gaps: usize, delivery: Delivery) -> usize {
+        match delivery {
+            Delivery::Ordered => Gaps::most_ranges(max_gaps).saturating_add(1),
+            Delivery::Arrival => 0,
+        }
     }
 
     /// Begins a session of which everything up to `settled` is not wanted.

@@ -103,16 +103,7 @@ impl Piece {
 
     /// The piece as it is delivered.
     fn into_batch(self, session: Session) -> Batch<Bytes> {
-        Batch {
-            session,
-            first: self.first,
-            count: self.count() as u16,
-            bytes: self.bytes,
-            offset: self.offset,
-            arrival: self.arrival,
-            origin: self.origin,
-            repaired: self.repaired,
-        }
+        self.extent().batch(session, self.bytes)
     }
 }
 
@@ -174,6 +165,15 @@ pub(super) struct Extent {
     pub(super) repaired: bool,
 }
 
+impl Extent {
+    /// The messages as they are delivered, in `bytes`.
+    pub(super) const fn batch<B>(&self, session: Session, bytes: B) -> Batch<B> {
+        let Self { first, last, offset, origin, arrival, repaired, .. } = *self;
+        let count = (last - first + 1) as u16;
+        Batch { session, first, count, bytes, offset, arrival, origin, repaired }
+    }
+}
+
 /// Pieces in an order that the owner chose.
 pub(super) type List = Row;
 
@@ -200,7 +200,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(max_bytes: usize, max_pieces: usize) -> Self {
-        let blocks = Blocks::new(BLOCK_LEN, (max_bytes / BLOCK_LEN).max(1));
+        let blocks = Blocks::new(BLOCK_LEN, Self::most_blocks(max_bytes));
         Self {
             pieces: Table::new(max_pieces),
             taken: 0,
@@ -212,15 +212,14 @@ impl Store {
         }
     }
 
-    /// The bytes that [`Store::table_bytes`] tells of a store with these limits, or some more.
-    pub(super) const fn most_table_bytes(max_bytes: usize, max_pieces: usize) -> usize {
-        let blocks = max_bytes / BLOCK_LEN + 1;
-        Table::<Piece>::bytes(max_pieces).saturating_add(blocks.saturating_mul(Blocks::TABLE_BYTES))
+    /// The bytes of the tables with these limits.
+    pub(super) const fn table_bytes(max_bytes: usize, max_pieces: usize) -> usize {
+        let blocks = Blocks::table_bytes(Self::most_blocks(max_bytes));
+        Table::<Piece>::bytes(max_pieces).saturating_add(blocks)
     }
 
-    /// Bytes allocated for the slab and the tables.
-    pub(super) fn table_bytes(&self) -> usize {
-        self.pieces.memory_used() + self.blocks.table_bytes()
+    const fn most_blocks(max_bytes: usize) -> usize {
+        max_bytes / BLOCK_LEN
     }
 
     /// Bytes that the limit is about: blocks, and buffers of the outside that are kept alive.

@@ -135,7 +135,7 @@ impl History {
     /// Segments that the index has.
     #[cfg(test)]
     pub(super) fn entries(&self) -> usize {
-        self.segments.count()
+        self.segments.len()
     }
 
     /// Makes a session known for good, of which messages up to `newest` exist somewhere.
@@ -358,7 +358,7 @@ impl History {
         if let Some(Slot(slot)) = segment.slot() {
             stats.evicted_messages += u64::from(segment.count());
             let known = &mut self.sessions[usize::from(slot)];
-            self.segments.remove(&mut known.segments, at);
+            known.segments.remove(&mut self.segments, at);
             if known.tail == at {
                 known.tail = NONE;
             }

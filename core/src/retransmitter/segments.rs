@@ -85,10 +85,9 @@ impl InRow for Segment {
 pub(super) type OfBlock = Row;
 
 /// The places of all segments.
-#[derive(Debug)]
-pub(super) struct Segments(Table<Segment>);
+pub(super) type Segments = Table<Segment>;
 
-impl Sorted<ByNumber> for Table<Segment> {
+impl Sorted<ByNumber> for Segments {
     fn links(&self, at: u32) -> Links {
         self.get(at).map_or(Links::UNTIED, |segment| segment.links)
     }
@@ -106,37 +105,14 @@ impl Sorted<ByNumber> for Table<Segment> {
 }
 
 impl Segments {
-    /// Places for at most `most` segments.
-    pub(super) fn new(most: usize) -> Self {
-        Self(Table::new(most))
-    }
-
-    pub(super) const fn memory_used(&self) -> usize {
-        self.0.memory_used()
-    }
-
-    /// Places in use.
-    #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) const fn is_full(&self) -> bool {
-        self.0.is_full()
-    }
-
-    pub(super) fn get(&self, at: u32) -> Option<&Segment> {
-        self.0.get(at)
-    }
-
     /// The last segment of a session that begins at or before a number.
     pub(super) fn at_or_before(&self, session: &Session, number: u64) -> Option<u32> {
-        session.at_or_before(&self.0, |at| self.compare(at, number))
+        session.at_or_before(self, |at| self.compare(at, number))
     }
 
     /// The first segment of a session that begins at or after a number.
     pub(super) fn at_or_after(&self, session: &Session, number: u64) -> Option<&Segment> {
-        let at = session.at_or_after(&self.0, |at| self.compare(at, number))?;
+        let at = session.at_or_after(self, |at| self.compare(at, number))?;
         self.get(at)
     }
 
@@ -161,28 +137,23 @@ impl Segments {
             more: (count - 1) as u8,
             slot,
         };
-        let at = self.0.insert(segment)?;
-        of_block.push(&mut self.0, at);
-        session.insert(&mut self.0, at);
+        let at = self.insert(segment)?;
+        of_block.push(self, at);
+        session.insert(self, at);
         Some(at)
-    }
-
-    /// Takes a segment out of its session's tree.
-    pub(super) fn remove(&mut self, session: &mut Session, at: u32) {
-        session.remove(&mut self.0, at);
     }
 
     /// Lengthens a segment.
     pub(super) fn lengthen(&mut self, at: u32, count: u16) {
-        if let Some(segment) = self.0.get_mut(at) {
+        if let Some(segment) = self.get_mut(at) {
             segment.more += count as u8;
         }
     }
 
     /// Frees the first segment of a block, which is in no tree any more.
     pub(super) fn free_first(&mut self, of_block: &mut OfBlock) {
-        if let Some(at) = of_block.pop(&mut self.0) {
-            self.0.remove(at);
+        if let Some(at) = of_block.pop(self) {
+            self.remove(at);
         }
     }
 
@@ -190,7 +161,7 @@ impl Segments {
     /// Returns how many messages they held.
     pub(super) fn forget(&mut self, session: &mut Session) -> u64 {
         let mut messages = 0;
-        session.clear(&mut self.0, |segments, at| {
+        session.clear(self, |segments, at| {
             if let Some(segment) = segments.get_mut(at) {
                 messages += u64::from(segment.count());
                 segment.slot = Slot::FORGOTTEN;

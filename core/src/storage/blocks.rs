@@ -6,8 +6,10 @@
 //! block goes to the pool when all its pieces are released. The owner bounds how many blocks there may be.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
+
+use super::list::Link;
+use super::table::{InRow, Table};
 
 /// Bytes that a block takes beside its payload, for the counter that its slices share: charged the same on
 /// every target.
@@ -47,11 +49,6 @@ impl Pool {
     /// A pool with places for `most` blocks of `size` bytes.
     pub(crate) fn new(size: usize, most: usize) -> Self {
         Self { size, waiting: VecDeque::with_capacity(most), reclaimed: 0 }
-    }
-
-    /// Bytes of the places.
-    pub(crate) fn table_bytes(&self) -> usize {
-        self.waiting.capacity() * Self::PLACE
     }
 
     /// How many blocks wait, lent ones included.
@@ -118,22 +115,30 @@ impl Pool {
 pub(crate) struct BlockId(u32);
 
 /// A block in use.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 struct Block {
     /// Its free rest; slices of its front are held in pieces.
     rest: BytesMut,
     /// Pieces that lie in it and are not released.
     pieces: u32,
+    link: Link,
+}
+
+impl InRow for Block {
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
 }
 
 /// Blocks of one size that pieces are copied into.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     size: usize,
-    /// A place for every block that there may be.
-    in_use: Vec<Option<Block>>,
-    /// Places of `in_use` without a block.
-    vacant: Vec<u32>,
+    in_use: Table<Block>,
     pool: Pool,
     /// The block that went to the pool last.
     released_last: Option<BlockId>,
@@ -143,25 +148,15 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// What the tables take for each block that there may be.
-    pub(crate) const TABLE_BYTES: usize =
-        size_of::<Option<Block>>() + size_of::<u32>() + Pool::PLACE;
+    /// What the tables take for so many blocks.
+    pub(crate) const fn table_bytes(most: usize) -> usize {
+        Table::<Block>::bytes(most).saturating_add(most.saturating_mul(Pool::PLACE))
+    }
 
     /// At most `most` blocks of `size` bytes; none is allocated yet.
     pub(crate) fn new(size: usize, most: usize) -> Self {
-        let mut vacant = Vec::with_capacity(most);
-        vacant.extend((0..u32::try_from(most).unwrap_or(u32::MAX)).rev());
-        let mut in_use = Vec::with_capacity(most);
-        in_use.resize_with(most, || None);
-        let pool = Pool::new(size, most);
-        Self { size, in_use, vacant, pool, released_last: None, current: None, allocated: 0 }
-    }
-
-    /// What the tables take, without any block.
-    pub(crate) fn table_bytes(&self) -> usize {
-        self.in_use.capacity() * size_of::<Option<Block>>()
-            + self.vacant.capacity() * size_of::<u32>()
-            + self.pool.table_bytes()
+        let (in_use, pool) = (Table::new(most), Pool::new(size, most));
+        Self { size, in_use, pool, released_last: None, current: None, allocated: 0 }
     }
 
     /// Bytes of the blocks that there are, lent ones included.
@@ -171,7 +166,7 @@ impl Blocks {
 
     /// Bytes of the blocks that hold something, or are being filled.
     pub(crate) fn live_bytes(&self) -> usize {
-        (self.in_use.len() - self.vacant.len()) * self.block_cost()
+        self.in_use.len() * self.block_cost()
     }
 
     /// Bytes of the blocks that hold something.
@@ -206,7 +201,8 @@ impl Blocks {
         }
         self.retire();
         self.reclaim();
-        let is_full = |blocks: &Self| blocks.vacant.len() == blocks.pool.len();
+        let is_full =
+            |blocks: &Self| blocks.in_use.len() + blocks.pool.len() >= blocks.in_use.most();
         let rest = match self.pool.take() {
             Some(block) => block,
             None if !may_allocate || (is_full(self) && !self.free_idle()) => return false,
@@ -215,7 +211,7 @@ impl Blocks {
                 allocate(self.size)
             }
         };
-        self.current = self.place(Block { rest, pieces: 0 });
+        self.current = self.in_use.insert(Block { rest, ..Block::default() });
         self.current.is_some()
     }
 
@@ -227,7 +223,7 @@ impl Blocks {
     /// Copies a piece into the block that [`Blocks::reserve`] found room in.
     pub(crate) fn copy(&mut self, piece: &[u8]) -> Option<(BlockId, Bytes)> {
         let id = self.current?;
-        let block = self.in_use.get_mut(id as usize)?.as_mut()?;
+        let block = self.in_use.get_mut(id)?;
         if block.rest.capacity() < piece.len() {
             return None;
         }
@@ -238,8 +234,10 @@ impl Blocks {
 
     /// Says that a piece is no longer held here; its slice may live on outside.
     pub(crate) fn release(&mut self, id: BlockId) {
-        let Some(Some(block)) = self.in_use.get_mut(id.0 as usize) else { return };
-        block.pieces = block.pieces.saturating_sub(1);
+        let Some(block) = self.in_use.get_mut(id.0).filter(|block| block.pieces > 0) else {
+            return;
+        };
+        block.pieces -= 1;
         if block.pieces == 0 && self.current != Some(id.0) {
             self.pool_block(id.0);
         }
@@ -248,13 +246,16 @@ impl Blocks {
     /// Takes a release back, for one more piece in a block that holds others or was released last; `None`
     /// where it may have been given up since.
     pub(crate) fn retain(&mut self, id: BlockId) -> Option<BlockId> {
-        if let Some(Some(block)) = self.in_use.get_mut(id.0 as usize) {
+        let is_current = self.current == Some(id.0);
+        if let Some(block) = self.in_use.get_mut(id.0)
+            && (block.pieces > 0 || is_current)
+        {
             block.pieces += 1;
             return Some(id);
         }
         self.released_last.take_if(|last| *last == id)?;
         let rest = self.pool.take_last()?;
-        self.place(Block { rest, pieces: 1 }).map(BlockId)
+        self.in_use.insert(Block { rest, pieces: 1, link: Link::default() }).map(BlockId)
     }
 
     /// Gives an idle block's memory up; `false` when none is idle.
@@ -268,19 +269,12 @@ impl Blocks {
     }
 
     fn current(&self) -> Option<&Block> {
-        self.in_use.get(self.current? as usize)?.as_ref()
-    }
-
-    fn place(&mut self, block: Block) -> Option<u32> {
-        let id = self.vacant.pop()?;
-        self.in_use[id as usize] = Some(block);
-        Some(id)
+        self.in_use.get(self.current?)
     }
 
     fn pool_block(&mut self, id: u32) {
-        if let Some(block) = self.in_use[id as usize].take() {
+        if let Some(block) = self.in_use.remove(id) {
             self.pool.put(block.rest);
-            self.vacant.push(id);
             self.released_last = Some(BlockId(id));
         }
     }
