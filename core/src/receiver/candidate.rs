@@ -212,12 +212,12 @@ impl Claim {
 
 /// How far at least so many datagrams say that the feed got.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Vouched {
+pub(super) struct Quorum {
     /// The highest numbers that datagrams reached, the highest first.
     highest: [u64; Self::MOST],
 }
 
-impl Vouched {
+impl Quorum {
     /// The most datagrams that may be asked for.
     pub(super) const MOST: usize = 8;
 
@@ -246,7 +246,7 @@ impl Vouched {
         self.highest.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// What `datagrams` of them reached or passed: 1 to [`Vouched::MOST`].
+    /// What `datagrams` of them reached or passed: 1 to [`Quorum::MOST`].
     pub(super) fn by(&self, datagrams: u8) -> u64 {
         let index = usize::from(datagrams).clamp(1, Self::MOST) - 1;
         self.highest[index]
@@ -292,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_vouched_for_when_so_many_datagrams_reached_it() {
-        let mut vouched = Vouched::new(10);
-        vouched.reach(1000);
-        vouched.reach(12);
-        assert_eq!((vouched.by(1), vouched.by(2), vouched.by(3)), (1000, 12, 10));
-        vouched.reach(13);
-        vouched.reach(11);
-        assert_eq!(vouched.by(3), 12);
+    fn a_quorum_reached_a_number_when_so_many_datagrams_did() {
+        let mut quorum = Quorum::new(10);
+        quorum.reach(1000);
+        quorum.reach(12);
+        assert_eq!((quorum.by(1), quorum.by(2), quorum.by(3)), (1000, 12, 10));
+        quorum.reach(13);
+        quorum.reach(11);
+        assert_eq!(quorum.by(3), 12);
     }
 
     #[test]

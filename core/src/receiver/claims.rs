@@ -1,15 +1,15 @@
-//! How far a session reaches, and by whose word: what data proves, what enough datagrams or a server
-//! vouch for, and what heartbeats and ends alone claim.
+//! How far a session reaches, and by whose word: what data proves, what a quorum of datagrams or a
+//! server confirms, and what heartbeats and ends alone claim.
 //!
 //! ```text
-//! settled ........ proved ........ believed
+//! settled ........ proved ........ highest_known
 //!        data says so     claimed only
 //! ```
 //!
 //! A claim that nothing bears out is withdrawn when the feed contradicts it, and lost when nothing
 //! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
 
-use super::candidate::{Claim, Ending, Vouched};
+use super::candidate::{Claim, Ending, Quorum};
 use super::config::Delivery;
 use super::event::LineId;
 use super::gaps::MissingRange;
@@ -44,12 +44,13 @@ pub(super) enum Standing {
 /// What speaks for the numbers of a session, and for its end.
 #[derive(Debug)]
 pub(super) struct Evidence {
-    vouched: Vouched,
+    /// How far datagrams of any kind say that the feed got.
+    all: Quorum,
     /// The same without ends, by which it is seen that the feed moves on below a claimed end.
-    sent: Vouched,
+    moving: Quorum,
     /// The same without heartbeats: what enough datagrams brought.
-    brought: Vouched,
-    /// The highest number of data that was taken the long way: see [`Space::proved`].
+    data: Quorum,
+    /// The highest number of data that took the slow path: see [`Space::proved`].
     proved: u64,
     /// The highest number that a configured server answered for, or that the embedding program spoke of.
     confirmed: u64,
@@ -72,11 +73,11 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Of a session of which everything up to `settled` is not wanted.
     pub(super) const fn new(settled: u64) -> Self {
-        let vouched = Vouched::new(settled);
+        let quorum = Quorum::new(settled);
         Self {
-            vouched,
-            sent: vouched,
-            brought: vouched,
+            all: quorum,
+            moving: quorum,
+            data: quorum,
             proved: settled,
             confirmed: settled,
             claim: None,
@@ -116,16 +117,16 @@ impl Evidence {
         }
     }
 
-    /// Nothing is vouched for past `reached`.
-    pub(super) fn vouch_anew(&mut self, reached: u64) {
-        self.vouched = Vouched::new(reached);
-        self.sent = Vouched::new(reached);
+    /// No datagram counts as having reached further than `reached`.
+    pub(super) fn reset_quorum(&mut self, reached: u64) {
+        self.all = Quorum::new(reached);
+        self.moving = Quorum::new(reached);
     }
 
     /// A datagram of data reached `last`.
     pub(super) fn reach(&mut self, last: u64) {
-        for vouched in [&mut self.vouched, &mut self.sent, &mut self.brought] {
-            vouched.reach(last);
+        for quorum in [&mut self.all, &mut self.moving, &mut self.data] {
+            quorum.reach(last);
         }
     }
 
@@ -164,34 +165,34 @@ impl Space {
         self.evidence.proved = self.proved().max(last);
     }
 
-    /// What enough datagrams vouch for.
-    fn vouched_for(&self) -> u64 {
-        self.evidence.vouched.by(self.rules.believe_after)
+    /// The number that enough datagrams of any kind reached.
+    fn quorum_mark(&self) -> u64 {
+        self.evidence.all.by(self.rules.believe_after)
     }
 
     /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
     /// it: further than enough datagrams said, or enough datagrams of data. What lies ahead by the
-    /// word of too few of them, as [`Space::believed`] may, or of heartbeats alone, does not hide that.
-    pub(super) fn vouch(&mut self, kind: Kind, last: u64) -> bool {
+    /// word of too few of them, as [`Space::highest_known`] may, or of heartbeats alone, does not hide that.
+    pub(super) fn note_reach(&mut self, kind: Kind, last: u64) -> bool {
         let (enough, settled, is_clean) = (self.rules.believe_after, self.settled, self.is_clean());
         let evidence = &mut self.evidence;
         if is_clean {
-            evidence.vouched = Vouched::new(settled);
+            evidence.all = Quorum::new(settled);
             // Answers may have settled what a line that is behind them still has to send.
             if evidence.ending.is_none() {
-                evidence.sent = Vouched::new(settled);
-                evidence.brought = Vouched::new(evidence.without_claims(settled));
+                evidence.moving = Quorum::new(settled);
+                evidence.data = Quorum::new(evidence.without_claims(settled));
             }
         }
-        evidence.vouched.reach(last);
+        evidence.all.reach(last);
         let moves_on = match kind {
             Kind::EndOfSession => return false,
-            Kind::Heartbeat => last > evidence.sent.by(enough),
-            Kind::Data => last > evidence.brought.by(enough),
+            Kind::Heartbeat => last > evidence.moving.by(enough),
+            Kind::Data => last > evidence.data.by(enough),
         };
-        evidence.sent.reach(last);
+        evidence.moving.reach(last);
         if kind == Kind::Data {
-            evidence.brought.reach(last);
+            evidence.data.reach(last);
         }
         moves_on
     }
@@ -209,8 +210,8 @@ impl Space {
         moves_on: bool,
     ) -> u64 {
         let settled = self.settled;
-        let Evidence { end, ending, overtaken, sent, .. } = &mut self.evidence;
-        let sent = sent.by(self.rules.believe_after);
+        let Evidence { end, ending, overtaken, moving, .. } = &mut self.evidence;
+        let moving = moving.by(self.rules.believe_after);
         let mut refused = 0;
         if let Some(claimed) = ending {
             let stands = match kind {
@@ -228,7 +229,7 @@ impl Space {
         overtaken.take_if(|(ending, _)| last > ending.last);
         let revokes = |end: &mut u64| match kind {
             Kind::Data => last > *end,
-            Kind::Heartbeat => sent > settled.max(*end),
+            Kind::Heartbeat => moving > settled.max(*end),
             Kind::EndOfSession => false,
         };
         if end.take_if(revokes).is_some() {
@@ -248,7 +249,7 @@ impl Space {
         overtakes: bool,
     ) -> bool {
         // What lies ahead by the word of too few datagrams does not keep a session from ending.
-        let is_refused = last < self.surely();
+        let is_refused = last < self.confirmed_mark();
         let Evidence { end, ending, overtaken, .. } = &mut self.evidence;
         if !is_refused {
             ending.get_or_insert(Ending::none(last)).vote(now, last);
@@ -266,15 +267,17 @@ impl Space {
             self.prove(last);
         }
         let proved = self.proved();
-        if self.believed <= proved.max(self.settled) {
+        if self.highest_known <= proved.max(self.settled) {
             self.evidence.claim = None;
         }
         let delay = self.rules.max_reorder_delay;
         match &mut self.evidence.claim {
-            Some(claim) if last < self.believed => claim.contradict(now, kind, last, line, delay),
-            Some(claim) => claim.support(now, last > self.believed, line),
-            None if self.believed.max(last) > proved.max(self.settled) => {
-                let place = self.delivered_or_brought().min(proved);
+            Some(claim) if last < self.highest_known => {
+                claim.contradict(now, kind, last, line, delay)
+            }
+            Some(claim) => claim.support(now, last > self.highest_known, line),
+            None if self.highest_known.max(last) > proved.max(self.settled) => {
+                let place = self.delivered_or_quorum().min(proved);
                 self.evidence.claim = Some(Claim::new(now, place));
             }
             None => {}
@@ -289,21 +292,21 @@ impl Space {
         let contradicted = self.evidence.claim.filter(|claim| claim.is_contradicted(up, enough));
         let to = match contradicted {
             Some(claim) => claim.agreed,
-            None if over && self.evidence.end.is_none() => self.vouched_for(),
+            None if over && self.evidence.end.is_none() => self.quorum_mark(),
             None => return None,
         };
         let to = to.max(least);
-        (self.active && to < self.believed).then_some(to)
+        (self.active && to < self.highest_known).then_some(to)
     }
 
     /// Believes in nothing past `to` any more, which data does not reach. Returns whether that takes
     /// back an end.
     pub(super) fn withdraw(&mut self, now: Instant, to: u64, store: &mut Store) -> bool {
         let place = self.evidence.claim.map_or(to, |claim| claim.place);
-        let before = self.evidence.withdrawn.map_or(self.believed, |(_, last)| last);
-        self.evidence.withdrawn = Some((to + 1, before.max(self.believed)));
-        // Who spoke of what is withdrawn vouches for nothing else either.
-        for reached in [&mut self.evidence.vouched, &mut self.evidence.sent] {
+        let before = self.evidence.withdrawn.map_or(self.highest_known, |(_, last)| last);
+        self.evidence.withdrawn = Some((to + 1, before.max(self.highest_known)));
+        // Datagrams that spoke of what is withdrawn count for nothing else either.
+        for reached in [&mut self.evidence.all, &mut self.evidence.moving] {
             reached.forget(to, place.min(to));
         }
         self.cut(to, store);
@@ -325,10 +328,9 @@ impl Space {
 
     /// Forgets what lies behind `last`.
     fn cut(&mut self, last: u64, store: &mut Store) {
-        self.believed = last;
+        self.highest_known = last;
         self.evidence.proved = self.evidence.proved.min(last);
-        for reached in
-            [&mut self.evidence.vouched, &mut self.evidence.sent, &mut self.evidence.brought]
+        for reached in [&mut self.evidence.all, &mut self.evidence.moving, &mut self.evidence.data]
         {
             reached.lower(last);
         }
@@ -340,12 +342,12 @@ impl Space {
             let Some(piece) = self.held.drop_furthest(store) else { break };
             behind = behind.min(piece.first);
         }
-        self.put_off_from(behind);
+        self.evict_from(behind);
     }
 
-    /// The number up to which the session surely reaches: enough datagrams of data say so, or a
+    /// The number up to which the session confirmed_mark reaches: enough datagrams of data say so, or a
     /// server, or what came was delivered, which cannot be taken back.
-    pub(super) fn surely(&self) -> u64 {
+    pub(super) fn confirmed_mark(&self) -> u64 {
         let delivered = match self.rules.delivery {
             Delivery::Ordered => self.settled,
             Delivery::Arrival => {
@@ -359,14 +361,14 @@ impl Space {
                 edge
             }
         };
-        let proved = self.delivered_or_brought().max(self.evidence.confirmed);
-        proved.max(self.evidence.without_claims(delivered)).min(self.believed)
+        let proved = self.delivered_or_quorum().max(self.evidence.confirmed);
+        proved.max(self.evidence.without_claims(delivered)).min(self.highest_known)
     }
 
     /// The number that enough datagrams of data reached, or up to which everything was delivered.
-    fn delivered_or_brought(&self) -> u64 {
+    fn delivered_or_quorum(&self) -> u64 {
         self.evidence
-            .brought
+            .data
             .by(self.rules.believe_after)
             .max(self.evidence.without_claims(self.settled))
     }
@@ -374,9 +376,9 @@ impl Space {
     /// Whether it is still open what enough datagrams claim behind `last`: an end there must wait until
     /// that is borne out, withdrawn or lost.
     fn is_contested(&self, last: u64) -> bool {
-        let vouched = self.vouched_for();
+        let quorum = self.quorum_mark();
         let claimed =
-            if self.evidence.end.is_some() { u64::MAX } else { vouched }.min(self.believed);
+            if self.evidence.end.is_some() { u64::MAX } else { quorum }.min(self.highest_known);
         last < claimed && self.settled < claimed
     }
 
@@ -393,7 +395,7 @@ impl Space {
         self.ending_deadline().filter(|deadline| *deadline <= now)?;
         let Ending { last, .. } = self.evidence.ending.take()?;
         // Meanwhile a claim beyond it may have been believed, and delivered.
-        Some((last, last >= self.surely()))
+        Some((last, last >= self.confirmed_mark()))
     }
 
     /// When an end is believed that lies below what was delivered, or what the data of enough datagrams
@@ -401,13 +403,13 @@ impl Space {
     fn overtaken_deadline(&self) -> Option<Instant> {
         let (ending, _) = self.evidence.overtaken?;
         let is_contested = self.is_contested(self.overtaken_by());
-        let deadline = ending.deadline(self.rules.believe_after, self.patience());
+        let deadline = ending.deadline(self.rules.believe_after, self.claim_timeout());
         deadline.filter(|_| !is_contested)
     }
 
     /// The session's last number if an end below it is believed: behind all data, so that none is dropped.
     fn overtaken_by(&self) -> u64 {
-        self.surely().max(self.proved()).min(self.believed)
+        self.confirmed_mark().max(self.proved()).min(self.highest_known)
     }
 
     /// The session's last number, the line of the latest overtaken end, and that end's number, if overtaken
@@ -424,22 +426,15 @@ impl Space {
         earliest(self.ending_deadline(), self.overtaken_deadline())
     }
 
-    /// Whether enough datagrams say that a number exists for it to become lost.
-    fn is_vouched(&self, last: u64) -> bool {
-        let vouched = self.vouched_for().max(self.evidence.confirmed);
-        self.evidence.end.is_some() || last <= vouched
-    }
-
-    /// The same, where heartbeats and ends do not count.
-    fn is_brought(&self, last: u64) -> bool {
-        let brought =
-            self.evidence.brought.by(self.rules.believe_after).max(self.evidence.confirmed);
-        self.evidence.end.is_some() || last <= brought
+    /// Whether enough datagrams of a quorum, a server or an end say that a number exists.
+    fn is_backed(&self, quorum: &Quorum, last: u64) -> bool {
+        let backed = quorum.by(self.rules.believe_after).max(self.evidence.confirmed);
+        self.evidence.end.is_some() || last <= backed
     }
 
     /// Whether a number may be lost because servers leave it unanswered.
     pub(super) fn is_proved(&self, last: u64) -> bool {
-        last <= self.proved() && self.is_vouched(last)
+        last <= self.proved() && self.is_backed(&self.evidence.all, last)
     }
 
     /// The last number of a missing range for which the same stands as for its first, and what that is.
@@ -447,8 +442,8 @@ impl Space {
         let proved = self.proved();
         let is_data = range.first <= proved;
         let last = if is_data { range.last.min(proved) } else { range.last };
-        let standing = match (self.is_vouched(last), is_data) {
-            (true, true) if self.is_brought(last) => Standing::Proved,
+        let standing = match (self.is_backed(&self.evidence.all, last), is_data) {
+            (true, true) if self.is_backed(&self.evidence.data, last) => Standing::Proved,
             (true, true) => Standing::Supported,
             (true, false) => Standing::ClaimedOnly,
             (false, true) if self.is_near(proved) => Standing::Near,
@@ -459,8 +454,8 @@ impl Space {
 
     /// Whether silence confirms what is missing at the front, up to the first data behind it.
     fn is_near(&self, proved: u64) -> bool {
-        let vouched = self.vouched_for().max(self.evidence.confirmed);
-        let far = vouched.saturating_add(CONFIRMED_BY_SILENCE);
+        let near = self.quorum_mark().max(self.evidence.confirmed);
+        let far = near.saturating_add(CONFIRMED_BY_SILENCE);
         self.missing_until(far).min(proved) <= far
     }
 
@@ -480,16 +475,16 @@ impl Space {
     /// When what nothing contradicts is settled by that: a claim that was open since `since`.
     pub(super) fn uncontradicted_at(&self, since: Instant) -> Instant {
         let contradicted = self.evidence.claim.map_or(Instant::ZERO, |claim| claim.contradicted);
-        since.max(contradicted) + self.patience()
+        since.max(contradicted) + self.claim_timeout()
     }
 
     /// When the silence of all lines settles a range that was open since `since`.
     pub(super) fn silent_at(&self, since: Instant, lines: &Lines) -> Instant {
-        since.max(lines.last_heard().unwrap_or_default()) + self.patience()
+        since.max(lines.last_packet_at().unwrap_or_default()) + self.claim_timeout()
     }
 
     /// `give_up`, or the time in which a line would send enough heartbeats.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn claim_timeout(&self) -> Duration {
         self.give_up.max(self.rules.line_timeout.min(HEARTBEATS))
     }
 
@@ -512,7 +507,7 @@ impl Space {
         if first - 1 != self.settled || !is_due {
             return None;
         }
-        self.evidence.stalled_until = now + self.patience();
+        self.evidence.stalled_until = now + self.claim_timeout();
         Some((first, self.missing_until(u64::MAX)))
     }
 }

@@ -1,7 +1,7 @@
 //! The gaps of one session: which numbers are missing, since when, and who filled them.
 //!
-//! A gap is told as it was opened and when nothing of it is missing any more. Meanwhile it may come
-//! apart: each missing range knows its gap, and how often it was asked for in vain.
+//! A gap is emitted as it was opened and when nothing of it is missing any more. Meanwhile it may come
+//! apart: each missing range knows its gap, and how often it was left unanswered.
 
 use super::event::Command;
 use super::stats::Stats;
@@ -20,14 +20,14 @@ pub(super) struct Missing {
     /// leaves its own losses behind at that moment, however old the gap is.
     pub(super) since: Instant,
     /// The servers that left it unanswered in this round, a bit each.
-    pub(super) tried: u32,
+    pub(super) tried_servers: u32,
     /// Not asked again before.
     pub(super) retry_at: Instant,
     /// How often a server left it unanswered.
-    pub(super) in_vain: u8,
+    pub(super) unanswered: u8,
     /// How often of that the server answered other ranges meanwhile.
     pub(super) attempts: u8,
-    /// Given up: told as lost when delivery gets there.
+    /// Given up: emitted as lost when delivery gets there.
     pub(super) lost: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) type MissingRange = Range<Missing>;
 
 /// Who brought messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Filler {
+pub(super) enum FilledBy {
     Line,
     Answer,
 }
@@ -50,16 +50,16 @@ struct Gap {
     missing: u64,
     by_lines: u64,
     by_answers: u64,
-    /// Its opening was told.
-    told: bool,
-    /// Some of it was lost, put off or skipped: it is not told as filled.
+    /// Its opening was emitted.
+    emitted: bool,
+    /// Some of it was lost, evicted or skipped: it is not emitted as filled.
     broken: bool,
-    /// It waits to be told.
+    /// It waits to be emitted.
     queued: bool,
     next: u32,
 }
 
-/// In the row of those that wait to be told, which leave it at the front.
+/// In the row of those that wait to be emitted, which leave it at the front.
 impl InRow for Gap {
     fn link(&self) -> Link {
         Link { previous: NONE, next: self.next }
@@ -75,7 +75,7 @@ impl InRow for Gap {
 pub(super) struct Gaps {
     missing: RangeMap<Missing>,
     gaps: Table<Gap>,
-    /// Those that opened or closed, and wait to be told.
+    /// Those that opened or closed, and wait to be emitted.
     news: Row,
 }
 
@@ -110,7 +110,7 @@ impl Gaps {
     }
 
     /// Whether a gap opened or closed that was not told yet.
-    pub(super) fn is_untold(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         !self.news.is_empty()
     }
 
@@ -136,9 +136,9 @@ impl Gaps {
         let value = Missing {
             gap: id,
             since: now,
-            tried: 0,
+            tried_servers: 0,
             retry_at: Instant::ZERO,
-            in_vain: 0,
+            unanswered: 0,
             attempts: 0,
             lost: false,
         };
@@ -151,7 +151,7 @@ impl Gaps {
         now: Instant,
         first: u64,
         last: u64,
-        by: Filler,
+        by: FilledBy,
         mut fresh: impl FnMut(u64, u64),
     ) -> Result<(), Full> {
         let Self { missing, gaps, news } = self;
@@ -160,14 +160,14 @@ impl Gaps {
             is_new = true;
             lessen(gaps, news, &range, |gap| {
                 match by {
-                    Filler::Line => gap.by_lines += range.len(),
-                    Filler::Answer => gap.by_answers += range.len(),
+                    FilledBy::Line => gap.by_lines += range.len(),
+                    FilledBy::Answer => gap.by_answers += range.len(),
                 }
                 gap.closed = now;
             });
             fresh(range.first, range.last);
         })?;
-        if is_new && by == Filler::Line {
+        if is_new && by == FilledBy::Line {
             for beside in [first.checked_sub(1), last.checked_add(1)].into_iter().flatten() {
                 if let Ok(index) = missing.find(beside)
                     && let Some(beside) = missing.get_mut(index)
@@ -192,7 +192,7 @@ impl Gaps {
     }
 
     /// Takes everything from `first` on out, to be opened again later.
-    pub(super) fn put_off(&mut self, first: u64) {
+    pub(super) fn evict_from(&mut self, first: u64) {
         let Self { missing, gaps, news } = self;
         missing.truncate_from(first, |range| {
             lessen(gaps, news, &range, |gap| {
@@ -224,9 +224,9 @@ impl Gaps {
     pub(super) fn poll(&mut self, session: Session, stats: &mut Stats) -> Option<Command> {
         while let Some(gap) = self.gaps.get_mut(self.news.first()) {
             let Gap { first, last, .. } = *gap;
-            let unheard_of = gap.broken && gap.missing == 0;
-            if !(gap.told || unheard_of) {
-                gap.told = true;
+            let never_emitted = gap.broken && gap.missing == 0;
+            if !(gap.emitted || never_emitted) {
+                gap.emitted = true;
                 stats.gaps += 1;
                 if gap.missing > 0 {
                     self.dequeue();
@@ -277,7 +277,7 @@ fn lessen(
     }
 }
 
-/// Puts a gap at the end of those that wait to be told.
+/// Puts a gap at the end of those that wait to be emitted.
 fn enqueue(gaps: &mut Table<Gap>, news: &mut Row, id: u32) {
     if let Some(gap) = gaps.get_mut(id).filter(|gap| !gap.queued) {
         gap.queued = true;

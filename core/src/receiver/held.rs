@@ -13,7 +13,7 @@ use crate::Session;
 use crate::wire::mold::Messages;
 
 /// How many pieces are looked through for a number.
-const LOOK: usize = 64;
+const SEARCHED: usize = 64;
 
 /// Pieces that lie together in sequence.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Held {
         store: &mut Store,
         payload: Payload<'a>,
         extent: &Extent,
-        passing: bool,
+        leaving: bool,
     ) -> Result<(), Payload<'a>> {
         let Extent { first, last, .. } = *extent;
         let index = match self.runs.back() {
@@ -71,20 +71,20 @@ impl Held {
         if let Some(run) = index.checked_sub(1).and_then(|before| self.runs.get_mut(before))
             && joins(run)
         {
-            store.keep(payload, extent, passing, &mut run.pieces, End::Back)?;
+            store.keep(payload, extent, leaving, &mut run.pieces, End::Back)?;
             run.last = last;
             self.join(store, index - 1);
         } else if let Some(run) = self.runs.get_mut(index)
             && last.checked_add(1) == Some(run.first)
         {
-            store.keep(payload, extent, passing, &mut run.pieces, End::Front)?;
+            store.keep(payload, extent, leaving, &mut run.pieces, End::Front)?;
             run.first = first;
         } else {
             if self.runs.len() == self.runs.capacity() {
                 return Err(payload);
             }
             let mut pieces = List::default();
-            store.keep(payload, extent, passing, &mut pieces, End::Back)?;
+            store.keep(payload, extent, leaving, &mut pieces, End::Back)?;
             self.runs.insert(index, Run { first, last, pieces });
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Held {
             if messages.remaining() == 0 {
                 return None;
             }
-            let mut place = store.find(&run.pieces, self.compared, from, LOOK);
+            let mut place = store.find(&run.pieces, self.compared, from, SEARCHED);
             while let Some((piece, at)) = place.and_then(|at| Some((store.at(at)?, at))) {
                 self.compared = Some(at);
                 let mut held = piece.messages();

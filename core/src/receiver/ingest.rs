@@ -1,9 +1,9 @@
 //! What a packet brings into a session's space: planned first, with room made for just that, then
-//! delivered, held, or put off.
+//! delivered, held, or dropped to be fetched again.
 
 use super::config::Delivery;
 use super::event::Origin;
-use super::gaps::Filler;
+use super::gaps::FilledBy;
 use super::space::Space;
 use super::store::{End, Extent, Payload, Store};
 use crate::Instant;
@@ -31,16 +31,16 @@ impl Incoming {
         Self { first, last, base: first, offset, end, origin, arrival, now }
     }
 
-    pub(super) const fn filler(&self) -> Filler {
+    pub(super) const fn filled_by(&self) -> FilledBy {
         match self.origin {
-            Origin::Line(_) => Filler::Line,
-            Origin::Server(_) | Origin::Unknown => Filler::Answer,
+            Origin::Line(_) => FilledBy::Line,
+            Origin::Server(_) | Origin::Unknown => FilledBy::Answer,
         }
     }
 
     /// Where its message of a number begins and that of another ends, behind each other.
     fn find(&self, payload: &Payload<'_>, first: u64, last: u64) -> (usize, usize) {
-        Walk { sequence: self.base, offset: self.offset }.find(payload.bytes(), first, last)
+        Cursor { sequence: self.base, offset: self.offset }.find(payload.bytes(), first, last)
     }
 }
 
@@ -97,7 +97,7 @@ impl Plan {
     }
 }
 
-/// Takes a packet into the space at `index`: what it brings is delivered, held, or put off.
+/// Takes a packet into the space at `index`: what it brings is delivered, held, or dropped to be fetched again.
 pub(super) fn ingest(
     spaces: &mut [Space; 2],
     index: usize,
@@ -118,7 +118,7 @@ pub(super) fn ingest(
             return ingested;
         }
         if plan.opens_gap && space.gaps.is_full() {
-            space.believed = space.believed.max(packet.last);
+            space.highest_known = space.highest_known.max(packet.last);
             ingested.dropped_for_gaps += 1;
             return ingested;
         }
@@ -133,7 +133,7 @@ pub(super) fn ingest(
         ingested.dropped_for_memory += 1;
         if !evict_further(spaces, index, store, plan.first) {
             let space = &mut spaces[index];
-            space.believed = space.believed.max(packet.last);
+            space.highest_known = space.highest_known.max(packet.last);
             let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
             let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
             if !plan.passes() || piece >= packet.last {
@@ -162,7 +162,7 @@ fn evict_further(spaces: &mut [Space; 2], index: usize, store: &mut Store, first
     let further = space.held.furthest(store).is_some_and(|piece| piece > first);
     let evicts = furthest > index || (furthest == index && further);
     if evicts && let Some(piece) = space.held.drop_furthest(store) {
-        space.put_off_from(piece.first);
+        space.evict_from(piece.first);
     }
     evicts
 }
@@ -225,18 +225,18 @@ impl Space {
         ingested: &mut Ingested,
     ) {
         let delivery = self.rules.delivery;
-        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
+        let mut cursor = Cursor { sequence: packet.base, offset: packet.offset };
         let mut pieces = plan.pieces();
         if pieces > 1 {
             payload.will_be_shared();
         }
         let mut payload = Some(payload);
-        let mut put_off: Option<u64> = None;
-        let Self { gaps, held, transit, .. } = self;
+        let mut evicted: Option<u64> = None;
+        let Self { gaps, held, ready, .. } = self;
         let mut keep = |first: u64, last: u64, repaired: bool| {
             pieces -= 1;
             let Some(whole) = payload.as_ref() else { return };
-            let (offset, end) = walk.find(whole.bytes(), first, last);
+            let (offset, end) = cursor.find(whole.bytes(), first, last);
             let Incoming { origin, arrival, .. } = *packet;
             let extent = Extent { first, last, offset, end, origin, arrival, repaired };
             if plan.exit == Exit::Direct && ingested.direct.is_none() {
@@ -247,12 +247,10 @@ impl Space {
             let part =
                 if pieces == 0 { payload.take() } else { payload.as_ref().map(Payload::share) };
             let Some(mut part) = part else { return };
-            while put_off.is_none_or(|from| first < from) {
+            while evicted.is_none_or(|from| first < from) {
                 let kept = match delivery {
                     Delivery::Ordered => held.insert(store, part, &extent, plan.passes()),
-                    Delivery::Arrival => {
-                        store.keep(part, &extent, plan.passes(), transit, End::Back)
-                    }
+                    Delivery::Arrival => store.keep(part, &extent, plan.passes(), ready, End::Back),
                 };
                 let Err(back) = kept else {
                     ingested.fresh += last - first + 1;
@@ -262,7 +260,7 @@ impl Space {
                 debug_assert!(false, "no room for a piece at {first}");
                 ingested.dropped_for_memory += 1;
                 let furthest = held.furthest(store).filter(|&piece| piece > first);
-                put_off = Some(furthest.unwrap_or(first));
+                evicted = Some(furthest.unwrap_or(first));
                 if furthest.is_some() {
                     held.drop_furthest(store);
                 }
@@ -271,8 +269,9 @@ impl Space {
         };
         if plan.inside > 0 {
             let last = packet.last.min(self.tracked);
-            let filler = packet.filler();
-            let filled = gaps.fill(packet.now, plan.first, last, filler, |f, l| keep(f, l, true));
+            let filled_by = packet.filled_by();
+            let filled =
+                gaps.fill(packet.now, plan.first, last, filled_by, |f, l| keep(f, l, true));
             if filled.is_err() {
                 ingested.dropped_for_gaps += 1;
                 return;
@@ -283,12 +282,12 @@ impl Space {
                 !plan.opens_gap || gaps.open(packet.now, self.tracked + 1, above - 1).is_ok();
             if opened {
                 self.tracked = packet.last;
-                keep(above, packet.last, packet.filler() == Filler::Answer);
+                keep(above, packet.last, packet.filled_by() == FilledBy::Answer);
             }
-            self.believed = self.believed.max(packet.last);
+            self.highest_known = self.highest_known.max(packet.last);
         }
-        if let Some(first) = put_off {
-            self.put_off_from(first);
+        if let Some(first) = evicted {
+            self.evict_from(first);
         }
         match (delivery, ingested.direct) {
             (Delivery::Arrival, _) => self.settle(),
@@ -299,12 +298,12 @@ impl Space {
 }
 
 /// Goes forward over the messages of a packet.
-struct Walk {
+struct Cursor {
     sequence: u64,
     offset: usize,
 }
 
-impl Walk {
+impl Cursor {
     /// Where the messages `first..=last` begin and end. Later calls ask for later messages.
     fn find(&mut self, bytes: &[u8], first: u64, last: u64) -> (usize, usize) {
         self.skip(bytes, first - self.sequence);

@@ -1,13 +1,13 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
 use super::event::{Batch, LineId, Origin, ServerId, Source};
-use super::gaps::Filler;
+use super::gaps::FilledBy;
 use super::ingest::{BLOCKS_AT, Exit, Incoming, Ingested, ingest};
 use super::line::{Content, Line};
 use super::opening::Agreement;
 use super::server::Span;
 use super::store::{Extent, Payload};
-use super::{AcceptAnswers, Contradiction, Delivery, Direct, Receiver, line};
+use super::{AcceptAnswers, Contradiction, Delivery, Direct, Phase, Receiver, line};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
 use crate::{Instant, Session};
 
@@ -48,46 +48,46 @@ impl LinePacket {
     }
 }
 
-/// What the short way made of a datagram.
-pub(super) enum Calm<'a> {
+/// What the fast path made of a datagram.
+pub(super) enum FastPath<'a> {
     Taken(Option<Batch<&'a [u8]>>),
-    /// It needs a second look.
-    Look,
+    /// It is for the slow path.
+    Miss,
 }
 
 impl Receiver {
-    /// The short way, for what nearly every datagram is: the next messages in order, or copies of
+    /// The fast path, for what nearly every datagram is: the next messages in order, or copies of
     /// messages that were delivered. Anything else is left untouched.
     #[inline(always)]
-    pub(super) fn receive_calm<'a>(
+    pub(super) fn fast_path<'a>(
         &mut self,
         arrival: Instant,
         source: Source,
         datagram: &'a [u8],
-    ) -> Calm<'a> {
-        let Source::Line(id) = source else { return Calm::Look };
-        let Some(header) = Header::read(datagram) else { return Calm::Look };
+    ) -> FastPath<'a> {
+        let Source::Line(id) = source else { return FastPath::Miss };
+        let Some(header) = Header::read(datagram) else { return FastPath::Miss };
         let space = &mut self.spaces[0];
-        if !self.calm || header.session != space.session || !space.is_clean() {
-            return Calm::Look;
+        if self.phase != Phase::Steady || header.session != space.session || !space.is_clean() {
+            return FastPath::Miss;
         }
-        let Some(above_first) = header.messages().checked_sub(1) else { return Calm::Look };
+        let Some(above_first) = header.messages().checked_sub(1) else { return FastPath::Miss };
         let Some(last) = header.sequence.checked_add(u64::from(above_first)) else {
-            return Calm::Look;
+            return FastPath::Miss;
         };
         let wants_sample = self.lines.wants_sample(id, arrival);
-        let Some(line) = self.lines.get_mut(id) else { return Calm::Look };
+        let Some(line) = self.lines.get_mut(id) else { return FastPath::Miss };
         if !line.stats.up {
-            return Calm::Look;
+            return FastPath::Miss;
         }
         if header.sequence.checked_sub(1) == Some(space.settled) {
             let blocks = datagram.get(HEADER_LEN..).unwrap_or_default();
-            let Some(len) = blocks_len(blocks, header.count) else { return Calm::Look };
+            let Some(len) = blocks_len(blocks, header.count) else { return FastPath::Miss };
             space.settled = last;
             space.tracked = last;
-            space.believed = last;
+            space.highest_known = last;
             self.stats.delivered += u64::from(header.count);
-            line.heard = self.now;
+            line.last_packet_at = self.now;
             line.stats.packets += 1;
             line.stats.messages_first += u64::from(header.count);
             line.stats.trailing += u64::from(len < blocks.len());
@@ -95,7 +95,7 @@ impl Receiver {
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
-            return Calm::Taken(Some(Batch {
+            return FastPath::Taken(Some(Batch {
                 session: header.session,
                 first: header.sequence,
                 count: header.count,
@@ -110,27 +110,27 @@ impl Receiver {
         let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
         let is_copy = last <= space.settled && header.sequence > space.looked_at;
         if !is_copy || datagram.len() < least {
-            return Calm::Look;
+            return FastPath::Miss;
         }
-        line.heard = self.now;
+        line.last_packet_at = self.now;
         line.stats.packets += 1;
         line.stats.duplicates += u64::from(header.count);
         line.reach(self.now, last, space.settled, self.config.quiet);
         if line.has_regression() {
             self.undrained = true;
-            self.calm = false;
+            self.phase = Phase::Eventful;
         }
         if self.lines.awaited & line::bit(id) != 0 {
             self.lines.take_sample(id, header.sequence, last, arrival);
         }
-        Calm::Taken(None)
+        FastPath::Taken(None)
     }
 
-    /// The long way, for any datagram. What is delivered at once is told, if the payload is only
+    /// The slow path, for any datagram. What is delivered at once is returned, if the payload is only
     /// borrowed; everything else is left to the drain.
     #[cold]
     #[inline(never)]
-    pub(super) fn take_datagram(
+    pub(super) fn slow_path(
         &mut self,
         arrival: Instant,
         source: Source,
@@ -139,7 +139,7 @@ impl Receiver {
         let drained = !self.undrained;
         self.undrained = true;
         self.timed = false;
-        self.calm = false;
+        self.phase = Phase::Eventful;
         self.pass_time(self.now);
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
@@ -195,10 +195,10 @@ impl Receiver {
             return None;
         };
         self.lines.get_mut(id)?.stats.packets += 1;
-        self.lines.heard(self.now, id);
+        self.lines.note_packet(self.now, id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
-        if header.sequence == u64::MAX && self.spaces[index].believed == u64::MAX {
+        if header.sequence == u64::MAX && self.spaces[index].highest_known == u64::MAX {
             packet.last = u64::MAX;
         }
         if self.is_jump(index, &packet) {
@@ -216,7 +216,7 @@ impl Receiver {
             return None;
         }
         let incoming = Incoming::new(&packet.extent(), self.now);
-        // A regression is told before what comes with it is delivered.
+        // A regression is emitted before what comes with it is delivered.
         let is_plain = content == Content::Plain;
         let (fresh, direct) = self.take_in(index, &incoming, payload, drained && is_plain);
         self.count_line(index, id, &incoming, fresh);
@@ -260,13 +260,13 @@ impl Receiver {
         let space = &mut self.spaces[index];
         let was_clean = space.is_clean();
         let in_order = packet.header.sequence.wrapping_sub(1) == space.settled;
-        let mut moves_on = last > space.believed;
-        // Nothing to vouch for while nothing is missing: an honest next packet keeps it so.
+        let mut moves_on = last > space.highest_known;
+        // No quorum is needed while nothing is missing: an honest next packet keeps it so.
         if !was_clean || !in_order || kind != Kind::Data {
-            moves_on |= space.vouch(kind, last);
+            moves_on |= space.note_reach(kind, last);
         }
         space.note_claim(self.now, kind, last, packet.line);
-        let alive = moves_on || (kind == Kind::Heartbeat && last == space.believed);
+        let alive = moves_on || (kind == Kind::Heartbeat && last == space.highest_known);
         if alive && let Some(mut jump) = space.jump.take() {
             self.store.clear(&mut jump.pieces);
             self.stats.unbelieved += 1;
@@ -274,7 +274,7 @@ impl Receiver {
         self.stats.ends_refused += space.contest_ends(self.now, kind, last, moves_on);
         if index == 0 {
             if alive {
-                self.disturb_newcomer();
+                self.drop_pending_session();
             }
             if was_clean && !in_order {
                 self.lines.start_marks();
@@ -290,7 +290,7 @@ impl Receiver {
         let LinePacket { line, header, last, .. } = *packet;
         let space = &mut self.spaces[index];
         // 2^64-1 stands for 2^64 where there is a message of that number.
-        let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
+        let last = if header.sequence == u64::MAX { last.max(space.highest_known) } else { last };
         let is_end = header.kind() == Kind::EndOfSession;
         if is_end && space.claim_end(self.now, last, line, index == 0) {
             self.stats.ends_refused += 1;
@@ -298,7 +298,7 @@ impl Receiver {
         }
         // Nor is anything behind an end that is believed, until enough of them revoke it.
         let last = space.evidence.end().map_or(last, |end| last.min(end));
-        space.believed = space.believed.max(last);
+        space.highest_known = space.highest_known.max(last);
         if self.config.believe_after == 1 || is_end {
             self.consider_claims();
         }
@@ -322,10 +322,10 @@ impl Receiver {
         });
         let space = &mut self.spaces[index];
         space.prove(packet.last);
-        // What is to be told first would otherwise come behind what is returned at once.
-        let told = !space.has_news();
+        // What is to be emitted first would otherwise come behind what is returned at once.
+        let has_news = space.has_news();
         let exit = match delivers {
-            true if drained && told && !space.has_waiting() => Exit::Direct,
+            true if drained && !has_news && !space.has_waiting() => Exit::Direct,
             true => Exit::Drain,
             false => Exit::Held,
         };
@@ -342,9 +342,9 @@ impl Receiver {
         self.stats.blocks_allocated = self.store.blocks_allocated();
         self.stats.copied_packets = self.store.copied();
         if space.gaps.missing().len() != missing_before {
-            self.repair.look_again();
+            self.repair.invalidate();
         }
-        if fresh > 0 && packet.filler() == Filler::Line {
+        if fresh > 0 && packet.filled_by() == FilledBy::Line {
             self.cancel_requests(index, packet.first, packet.last);
         }
         if let Some((sequence, held)) = contradiction {
@@ -407,14 +407,14 @@ impl Receiver {
             self.stats.foreign_answers += 1;
             return None;
         };
-        let believed = self.spaces[index].believed;
+        let highest_known = self.spaces[index].highest_known;
         let origin = server.map_or(Origin::Unknown, Origin::Server);
         let (offset, repaired) = (BLOCKS_AT, false);
         let extent = Extent { first, last, offset, end, origin, arrival, repaired };
         let mut incoming = Incoming::new(&extent, self.now);
         match server {
             // What continues the feed is as good as the feed; what lies apart proves nothing.
-            Some(_) if first > believed.saturating_add(1) => {
+            Some(_) if first > highest_known.saturating_add(1) => {
                 self.answered(index, server, span, 0);
                 return None;
             }
@@ -425,7 +425,7 @@ impl Receiver {
                     return None;
                 };
                 incoming.first = incoming.first.max(asked_for.first);
-                incoming.last = incoming.last.min(asked_for.last).min(believed);
+                incoming.last = incoming.last.min(asked_for.last).min(highest_known);
                 if incoming.first > incoming.last {
                     return None;
                 }
@@ -450,7 +450,7 @@ impl Receiver {
         if let Some(server) = server {
             self.servers.answered(self.now, server, span, fresh);
         }
-        self.repair.look_again();
+        self.repair.invalidate();
     }
 
     /// The space of a session that is being received.

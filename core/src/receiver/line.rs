@@ -22,13 +22,13 @@ const SKIPPED: u64 = 256;
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) present: bool,
-    /// Its counters; the lag is told by [`Line::report`].
+    /// Its counters; the lag is reported by [`Line::report`].
     pub(super) stats: LineStats,
     /// How far it is behind, smoothed, and at most: nanoseconds.
     lag: u64,
     max_lag: u64,
     /// When its last packet came, by the core's time.
-    pub(super) heard: Instant,
+    pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
     pub(super) high: u64,
     /// The highest number after each of its last packets since a gap opened; a ring.
@@ -40,7 +40,7 @@ pub(super) struct Line {
     below_since: Instant,
     below_at: u64,
     below_settled: u64,
-    /// A regression waits to be told, or was.
+    /// A regression waits to be emitted, or was.
     regression: Regression,
     /// Its content contradicts what came before.
     other_content: Option<OtherContent>,
@@ -77,8 +77,8 @@ pub(super) enum Content {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Regression {
     None,
-    ToTell { highest: u64, seen: u64 },
-    Told,
+    Pending { highest: u64, seen: u64 },
+    Emitted,
 }
 
 impl Line {
@@ -88,7 +88,7 @@ impl Line {
             stats: LineStats::default(),
             lag: 0,
             max_lag: 0,
-            heard: Instant::ZERO,
+            last_packet_at: Instant::ZERO,
             high: 0,
             marks: [0; MAX_REORDER],
             mark: 0,
@@ -114,7 +114,7 @@ impl Line {
         if last >= self.high {
             self.high = last;
             self.below = 0;
-            if self.regression == Regression::Told {
+            if self.regression == Regression::Emitted {
                 self.regression = Regression::None;
             }
         } else {
@@ -138,7 +138,7 @@ impl Line {
         self.below_at = last;
         let sustained = self.below >= REGRESSION && now.since(self.below_since) >= quiet;
         if sustained && self.regression == Regression::None {
-            self.regression = Regression::ToTell { highest: self.high, seen: last };
+            self.regression = Regression::Pending { highest: self.high, seen: last };
         }
     }
 
@@ -191,7 +191,7 @@ impl Line {
         of.latest = (first, last);
         if of.packets >= rules.believe_after && now.since(of.since) >= rules.quiet {
             let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
-            self.regression = Regression::ToTell { highest, seen };
+            self.regression = Regression::Pending { highest, seen };
             return Content::Regressed;
         }
         self.other_content = Some(of);
@@ -200,15 +200,15 @@ impl Line {
 
     /// The regression to tell, once: the highest number there was, and the one seen now.
     pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
-        let Regression::ToTell { highest, seen } = self.regression else { return None };
-        self.regression = Regression::Told;
+        let Regression::Pending { highest, seen } = self.regression else { return None };
+        self.regression = Regression::Emitted;
         Some((highest, seen))
     }
 
     /// Its sender has started over at `seen`, behind `highest`.
     pub(super) fn regress(&mut self, highest: u64, seen: u64) {
         if self.regression == Regression::None {
-            self.regression = Regression::ToTell { highest, seen };
+            self.regression = Regression::Pending { highest, seen };
         }
     }
 
@@ -219,7 +219,7 @@ impl Line {
 
     /// Whether [`Line::take_regression`] has something.
     pub(super) fn has_regression(&self) -> bool {
-        matches!(self.regression, Regression::ToTell { .. })
+        matches!(self.regression, Regression::Pending { .. })
     }
 
     /// Forgets what it sent.
@@ -270,9 +270,9 @@ pub(super) struct Lines {
     lines: Vec<Line>,
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
-    /// Bits of the lines to be told as up, and as down.
-    pub(super) tell_up: u32,
-    pub(super) tell_down: u32,
+    /// Bits of the lines to be emitted as up, and as down.
+    pub(super) pending_up: u32,
+    pub(super) pending_down: u32,
     /// A number brought first by one line, and the bits of the lines that have not brought it yet.
     sample: u64,
     sample_at: Instant,
@@ -304,8 +304,8 @@ impl Lines {
             rules,
             lines: all,
             up: 0,
-            tell_up: 0,
-            tell_down: 0,
+            pending_up: 0,
+            pending_down: 0,
             sample: 0,
             sample_at: Instant::ZERO,
             sample_from: 0,
@@ -348,7 +348,7 @@ impl Lines {
     pub(super) fn add(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.lines.get_mut(usize::from(id.0)) else { return };
         if !line.present {
-            *line = Line { present: true, heard: now, ..Line::absent() };
+            *line = Line { present: true, last_packet_at: now, ..Line::absent() };
         }
     }
 
@@ -360,8 +360,8 @@ impl Lines {
         self.up &= others;
         self.awaited &= others;
         self.contradicting &= others;
-        self.tell_up &= others;
-        self.tell_down &= others;
+        self.pending_up &= others;
+        self.pending_down &= others;
     }
 
     /// Forgets what lines sent: another session begins.
@@ -390,16 +390,16 @@ impl Lines {
     }
 
     /// A packet came by a line.
-    pub(super) fn heard(&mut self, now: Instant, id: LineId) {
+    pub(super) fn note_packet(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.get_mut(id) else { return };
-        line.heard = now;
+        line.last_packet_at = now;
         if !line.stats.up {
             line.stats.up = true;
             self.expire_at = Instant::ZERO;
             self.up |= bit(id);
-            // Down and up again before anybody was told: there is nothing to tell.
-            self.tell_up |= bit(id) & !self.tell_down;
-            self.tell_down &= !bit(id);
+            // Down and up again before either was emitted: nothing is left to emit.
+            self.pending_up |= bit(id) & !self.pending_down;
+            self.pending_down &= !bit(id);
         }
     }
 
@@ -430,7 +430,7 @@ impl Lines {
         }
         let (mut down, timeout) = (0, self.rules.line_timeout);
         for (id, line) in self.iter_mut() {
-            if line.stats.up && line.heard + timeout <= now {
+            if line.stats.up && line.last_packet_at + timeout <= now {
                 line.stats.up = false;
                 line.other_content = None;
                 down |= bit(id);
@@ -439,26 +439,26 @@ impl Lines {
         self.up &= !down;
         self.contradicting &= !down;
         self.awaited &= !down;
-        self.tell_down |= down;
-        self.tell_up &= !down;
-        // A line that is heard meanwhile goes down later, never earlier.
+        self.pending_down |= down;
+        self.pending_up &= !down;
+        // A line that brings a packet meanwhile goes down later, never earlier.
         self.expire_at = self.deadline().unwrap_or(now);
     }
 
     /// When the next line goes down if it stays silent.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let (mut up, mut heard) = (self.up, None);
+        let (mut up, mut last) = (self.up, None);
         // Without bits that are left it is 32: no line.
         while let Some(line) = self.lines.get(up.trailing_zeros() as usize) {
-            heard = earliest(heard, Some(line.heard));
+            last = earliest(last, Some(line.last_packet_at));
             up &= up - 1;
         }
-        heard.map(|heard| heard + self.rules.line_timeout)
+        last.map(|last| last + self.rules.line_timeout)
     }
 
-    /// When a line was heard last; the time of its coming where it never was.
-    pub(super) fn last_heard(&self) -> Option<Instant> {
-        self.iter().map(|(_, line)| line.heard).max()
+    /// When the last packet of any line came; the time of a line's adding where it brought none.
+    pub(super) fn last_packet_at(&self) -> Option<Instant> {
+        self.iter().map(|(_, line)| line.last_packet_at).max()
     }
 
     /// What every line that is up passed by `reorder_packets`; 0 when none is up.
@@ -544,7 +544,7 @@ mod tests {
         let config = Config { lines: alloc::vec![A, B], ..Config::default() };
         let mut lines = Lines::new(&config);
         for id in [A, B] {
-            lines.heard(Instant::ZERO, id);
+            lines.note_packet(Instant::ZERO, id);
         }
         lines
     }
@@ -569,9 +569,9 @@ mod tests {
         for last in [5, 6, 7] {
             lines.get_mut(A).unwrap().push_mark(last, 3);
         }
-        lines.heard(Instant::from_millis(2000), A);
+        lines.note_packet(Instant::from_millis(2000), A);
         lines.expire(Instant::from_millis(3000));
-        assert_eq!((lines.up, lines.tell_down), (bit(A), bit(B)));
+        assert_eq!((lines.up, lines.pending_down), (bit(A), bit(B)));
         assert_eq!(lines.passed(), 5);
         assert_eq!(lines.deadline(), Some(Instant::from_millis(5000)));
     }
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sustained_regression_is_told_once_an_episode() {
+    fn a_sustained_regression_is_emitted_once_an_episode() {
         let mut lines = two_lines();
         let line = lines.get_mut(A).unwrap();
         let quiet = Duration::from_millis(50);

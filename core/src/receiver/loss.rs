@@ -35,7 +35,7 @@ impl Space {
         }
         let aged = match self.standing(range).1 {
             Standing::Proved => Some(self.verdict_by_age(range, self.give_up)),
-            Standing::Supported => Some(self.verdict_by_age(range, self.patience())),
+            Standing::Supported => Some(self.verdict_by_age(range, self.claim_timeout())),
             Standing::ClaimedOnly => {
                 let at = self.uncontradicted_at(self.open_since(range));
                 let at = self.closing.map_or(at, |closing| closing.min(at));

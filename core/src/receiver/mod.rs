@@ -69,7 +69,7 @@ use crate::{Instant, Machine, Session};
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Receiver::memory_bound`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
-/// opened, or within [`give_up`](field@Config::give_up) before, or that was not asked twice in vain. Otherwise, once every line that is up has passed that gap, it is
+/// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row unanswered. Otherwise, once every line that is up has passed that gap, it is
 /// lost ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
 /// network lost.
 #[derive(Debug)]
@@ -81,16 +81,15 @@ pub struct Receiver {
     /// What is being drained is a timeout. Only then is anything given up for its age: a driver that
     /// was held up reads what came meanwhile before it lets the time pass.
     timed: bool,
-    /// Nothing but packets in order and copies can be taken without a second look.
-    calm: bool,
+    phase: Phase,
     /// The current session, and the one that follows it.
     spaces: [Space; 2],
     /// A session that is not believed yet: the first one, or the next.
-    newcomer: Option<Candidate>,
+    pending_session: Option<Candidate>,
     ended: Ended,
-    /// A message that came again with other bytes, to be told: the first of this drain.
+    /// A message that came again with other bytes, to be emitted: the first of this drain.
     contradiction: Option<Contradiction>,
-    /// Delivery has stopped after a loss; whether that was told.
+    /// Delivery has stopped after a loss; whether that was emitted.
     halted: Option<Halt>,
     store: Store,
     lines: Lines,
@@ -100,6 +99,15 @@ pub struct Receiver {
     strangers: Strangers,
     /// Bytes that were allocated at construction.
     table_bytes: usize,
+}
+
+/// Which datagrams the fast path may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Packets in order and copies: nothing else goes on.
+    Steady,
+    /// None: commands may wait, or something is claimed, contradicted, ending or halted.
+    Eventful,
 }
 
 /// A message that is held came again with other bytes.
@@ -114,8 +122,8 @@ struct Contradiction {
 /// Delivery stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Halt {
-    ToTell { session: Session, next: u64 },
-    Told { session: Session },
+    Pending { session: Session, next: u64 },
+    Emitted { session: Session },
 }
 
 impl Config {
@@ -167,10 +175,10 @@ impl Receiver {
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
         self.now = self.now.max(now);
-        match self.receive_calm(arrival, source, datagram) {
-            input::Calm::Taken(batch) => batch,
-            input::Calm::Look => {
-                let extent = self.take_datagram(arrival, source, Payload::Borrowed(datagram));
+        match self.fast_path(arrival, source, datagram) {
+            input::FastPath::Taken(batch) => batch,
+            input::FastPath::Miss => {
+                let extent = self.slow_path(arrival, source, Payload::Borrowed(datagram));
                 extent.map(|(session, extent)| extent.batch(session, datagram))
             }
         }
@@ -216,7 +224,7 @@ impl Receiver {
         self.strangers.address
     }
 
-    /// The most bytes that [`Machine::memory_used`] will ever tell, but for the datagram that is
+    /// The most bytes that [`Machine::memory_used`] will ever report, but for the datagram that is
     /// being drained.
     #[must_use]
     pub fn memory_bound(&self) -> usize {
@@ -232,24 +240,25 @@ impl Receiver {
         self.consider_claims();
     }
 
-    /// Whether the next datagram may take the short way.
-    fn find_calm(&mut self) {
-        self.calm = !self.undrained
+    /// Whether the fast path may take the next datagram.
+    fn find_phase(&mut self) {
+        let is_steady = !self.undrained
             && self.spaces[0].is_steady()
             && self.lines.contradicting == 0
-            && self.newcomer.is_none()
+            && self.pending_session.is_none()
             && self.halted.is_none();
+        self.phase = if is_steady { Phase::Steady } else { Phase::Eventful };
     }
 
     fn poll_line(&mut self) -> Option<Command> {
-        let up = self.lines.tell_up.trailing_zeros();
+        let up = self.lines.pending_up.trailing_zeros();
         if up < u32::BITS {
-            self.lines.tell_up &= self.lines.tell_up - 1;
+            self.lines.pending_up &= self.lines.pending_up - 1;
             return Some(Command::LineUp(LineId(up as u8)));
         }
-        let down = self.lines.tell_down.trailing_zeros();
+        let down = self.lines.pending_down.trailing_zeros();
         if down < u32::BITS {
-            self.lines.tell_down &= self.lines.tell_down - 1;
+            self.lines.pending_down &= self.lines.pending_down - 1;
             return Some(Command::LineDown(LineId(down as u8)));
         }
         let session = self.spaces[0].session;
@@ -271,7 +280,7 @@ impl Receiver {
         (!may_come).then(|| self.lines.passed())
     }
 
-    /// What a session has to tell and to deliver.
+    /// What a session has to emit and to deliver.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
         let Self { spaces, store, stats, config, .. } = self;
         let space = &mut spaces[index];
@@ -293,9 +302,9 @@ impl Receiver {
         }
         match self.halted {
             _ if index > 0 && config.delivery == Delivery::Ordered => return None,
-            Some(Halt::Told { .. }) => return None,
-            Some(Halt::ToTell { session, next }) => {
-                self.halted = Some(Halt::Told { session });
+            Some(Halt::Emitted { .. }) => return None,
+            Some(Halt::Pending { session, next }) => {
+                self.halted = Some(Halt::Emitted { session });
                 return Some(Command::Halted { session, next });
             }
             None => {}
@@ -322,7 +331,7 @@ impl Receiver {
             return Some(Command::Stalled { session, first, last });
         };
         if config.on_loss == OnLoss::Halt {
-            self.halted = Some(Halt::ToTell { session, next: last.saturating_add(1) });
+            self.halted = Some(Halt::Pending { session, next: last.saturating_add(1) });
         }
         Some(Command::Lost { session, first, last, reason })
     }
@@ -350,9 +359,9 @@ impl Machine for Receiver {
             now: Instant::ZERO,
             undrained: false,
             timed: false,
-            calm: false,
+            phase: Phase::Eventful,
             spaces,
-            newcomer: None,
+            pending_session: None,
             ended: Ended::default(),
             contradiction: None,
             halted: None,
@@ -378,7 +387,7 @@ impl Machine for Receiver {
             Event::Datagram(Datagram { source, bytes, pinned, arrival }) => {
                 self.now = self.now.max(now);
                 let pinned = pinned.min(u32::MAX as usize).max(bytes.len());
-                self.take_datagram(arrival, source, Payload::Owned(bytes, pinned));
+                self.slow_path(arrival, source, Payload::Owned(bytes, pinned));
                 return Ok(());
             }
             Event::AddLine(line) => self.lines.add(self.now.max(now), line),
@@ -392,7 +401,7 @@ impl Machine for Receiver {
         }
         let give_up = self.config.give_up(self.lines.count(), self.servers.count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
-        self.repair.look_again();
+        self.repair.invalidate();
         self.undrained = true;
         self.timed = false;
         self.pass_time(now);
@@ -422,15 +431,15 @@ impl Machine for Receiver {
                 continue;
             }
             let (now, store) = (self.now, &self.store);
-            if self.spaces.iter_mut().any(|space| space.take_up(now, store)) {
-                self.repair.look_again();
+            if self.spaces.iter_mut().any(|space| space.refetch(now, store)) {
+                self.repair.invalidate();
                 continue;
             }
             if let Some(command) = self.poll_request() {
                 return Some(command);
             }
             self.undrained = false;
-            self.find_calm();
+            self.find_phase();
             return None;
         }
     }

@@ -15,7 +15,7 @@ use crate::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Repair {
     /// Something changed: what is missing must be looked at.
-    look: bool,
+    stale: bool,
     /// Otherwise not before.
     deadline: Option<Instant>,
     /// Nothing further out is asked for until there is room.
@@ -26,20 +26,20 @@ pub(super) struct Repair {
     /// The first time that was seen, and the earliest time of the next probe for a tail.
     since: Option<Instant>,
     probe_at: Instant,
-    /// The session that is being left was asked for its tail, in vain.
+    /// The session that is being left was asked for its tail, and nobody answered.
     tail_known: bool,
 }
 
 impl Repair {
-    pub(super) fn look_again(&mut self) {
-        self.look = true;
+    pub(super) fn invalidate(&mut self) {
+        self.stale = true;
     }
 
     /// A session is being left: the end of it must be asked for.
-    pub(super) fn sound_tail(&mut self) {
+    pub(super) fn probe_tail(&mut self) {
         self.tail_known = false;
         self.probe_at = Instant::ZERO;
-        self.look = true;
+        self.stale = true;
     }
 
     /// Whether nothing more will be learnt about the tail of the session that is being left.
@@ -48,7 +48,7 @@ impl Repair {
     }
 }
 
-/// What the look at a session's missing ranges found.
+/// What is to be done about a session's missing ranges.
 enum Found {
     /// Ask this server for this.
     Ask(ServerId, Span, Purpose),
@@ -69,7 +69,7 @@ impl Receiver {
         if passed > space.due {
             let (Ok(at) | Err(at)) = space.gaps.missing().find(space.due + 1);
             let next = space.gaps.missing().get(at);
-            self.repair.look |= next.is_some_and(|range| range.first <= passed);
+            self.repair.stale |= next.is_some_and(|range| range.first <= passed);
             space.due = passed;
         }
     }
@@ -89,7 +89,7 @@ impl Receiver {
     pub(super) fn expire_requests(&mut self) {
         self.repair.since.get_or_insert(self.now);
         while let Some(TimedOut { request, answers_others }) = self.servers.expire(self.now) {
-            self.repair.look = true;
+            self.repair.stale = true;
             self.stats.requests_timed_out += u64::from(!request.idle);
             if request.is_probe() {
                 self.repair.probe_at = self.now + self.config.probe_after;
@@ -118,16 +118,16 @@ impl Receiver {
             let Some(range) = range.filter(|range| range.first <= last) else { return };
             let part = (range.first.max(from), range.last.min(last));
             let mut value = range.value;
-            value.tried |= bit(server);
+            value.tried_servers |= bit(server);
             value.retry_at = self.now;
-            value.in_vain = value.in_vain.saturating_add(1);
+            value.unanswered = value.unanswered.saturating_add(1);
             if answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.config.max_attempts;
             }
-            if !self.servers.any_untried(self.now, value.tried) {
-                value.tried = 0;
-                let backoff = self.servers.range_backoff(server, value.in_vain);
+            if !self.servers.any_untried(self.now, value.tried_servers) {
+                value.tried_servers = 0;
+                let backoff = self.servers.range_backoff(server, value.unanswered);
                 value.retry_at = self.now + backoff;
             }
             // Without room for the note the range is asked for again as if for the first time.
@@ -142,10 +142,10 @@ impl Receiver {
         let now = self.now;
         if self.repair.starved && self.store.has_room() {
             self.repair.starved = false;
-            self.repair.look = true;
+            self.repair.stale = true;
         }
         let rests = self.repair.deadline.is_none_or(|deadline| deadline > now);
-        if self.servers.is_empty() || (!self.repair.look && rests) {
+        if self.servers.is_empty() || (!self.repair.stale && rests) {
             return None;
         }
         if let Some(request) = self.ask_about_claims() {
@@ -171,7 +171,7 @@ impl Receiver {
             }
             at => deadline = earliest(deadline, at),
         }
-        self.repair.look = false;
+        self.repair.stale = false;
         self.repair.deadline = deadline;
         None
     }
@@ -212,7 +212,7 @@ impl Receiver {
             }
             let missing = Span { session: space.session, first: range.first, last: range.last };
             let Some(unasked) = servers.unasked(missing) else { continue };
-            let untried = servers.choose(now, value.tried);
+            let untried = servers.choose(now, value.tried_servers);
             let Some(server) = untried.or_else(|| servers.choose(now, 0)) else {
                 return Found::Busy;
             };
@@ -220,16 +220,19 @@ impl Receiver {
             let purpose = if first_time { Purpose::First } else { Purpose::Again };
             let ask = Found::Ask(server, unasked, purpose);
             if !self.repair.insisted {
-                self.repair.insisted = value.in_vain > 0 || servers.is_silent(server);
+                self.repair.insisted = value.unanswered > 0 || servers.is_silent(server);
                 return ask;
             }
             // Of those that were asked for least often any, or a stretch that nobody has would be
             // walked through from its end.
             let least = other.as_ref().map_or(u8::MAX, |(least, _)| *least);
-            others =
-                if value.in_vain < least { 1 } else { others + u64::from(value.in_vain == least) };
-            if value.in_vain < least || (value.in_vain == least && servers.one_in(others)) {
-                other = Some((value.in_vain, ask));
+            others = if value.unanswered < least {
+                1
+            } else {
+                others + u64::from(value.unanswered == least)
+            };
+            if value.unanswered < least || (value.unanswered == least && servers.one_in(others)) {
+                other = Some((value.unanswered, ask));
             }
         }
         if let Some((_, Found::Ask(server, span, purpose))) = other {
@@ -253,7 +256,7 @@ impl Receiver {
     fn ask_about_claims(&mut self) -> Option<Command> {
         let server = self.servers.choose(self.now, 0)?;
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        let claim = jumps.chain(self.newcomer.as_mut()).find(|claim| !claim.probed)?;
+        let claim = jumps.chain(self.pending_session.as_mut()).find(|claim| !claim.probed)?;
         claim.probed = true;
         let number = claim.high.max(1);
         let span = Span { session: claim.session, first: number, last: number };
@@ -264,21 +267,21 @@ impl Receiver {
     /// being left.
     fn tail_probe_at(&self) -> Option<Instant> {
         let space = &self.spaces[0];
-        let nothing_comes = space.evidence.end().is_some() || space.believed == u64::MAX;
+        let nothing_comes = space.evidence.end().is_some() || space.highest_known == u64::MAX;
         if !space.active || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
         if space.closing.is_some() {
             return (!self.repair.tail_known).then_some(self.repair.probe_at);
         }
-        let heard = self.lines.last_heard().max(self.repair.since)?;
-        Some(self.repair.probe_at.max(heard + self.config.probe_after))
+        let last_packet = self.lines.last_packet_at().max(self.repair.since)?;
+        Some(self.repair.probe_at.max(last_packet + self.config.probe_after))
     }
 
     fn ask_for_tail(&mut self) -> Option<Command> {
         let server = self.servers.choose(self.now, 0)?;
         let space = &self.spaces[0];
-        let span = Span { session: space.session, first: space.believed + 1, last: u64::MAX };
+        let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
         self.ask(server, span, Purpose::Probe)
     }
 

@@ -75,14 +75,14 @@ impl Receiver {
     /// Goes on at `next` of the session that delivery stopped in, or of the current one.
     pub(super) fn advance(&mut self, next: u64) {
         let halted = self.halted.take().and_then(|halt| match halt {
-            Halt::ToTell { session, .. } | Halt::Told { session } => self.space_of(session),
+            Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
         });
         let space = &mut self.spaces[halted.unwrap_or(0)];
         if !space.active && self.ended.count == 0 {
             self.config.start = Start::At(next);
             self.start_known_session();
             if self.spaces[0].active {
-                self.disturb_newcomer();
+                self.drop_pending_session();
             }
         } else if space.active {
             space.skip(&mut self.store, next - 1);
@@ -113,10 +113,10 @@ impl Receiver {
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else {
             line.into_iter().for_each(|line| line.stats.packets += 1);
-            self.lines.heard(self.now, packet.line);
-            let newcomer = self.newcomer.take();
-            self.newcomer = Some(self.vote(newcomer, packet, payload));
-            self.repair.look_again();
+            self.lines.note_packet(self.now, packet.line);
+            let pending = self.pending_session.take();
+            self.pending_session = Some(self.vote(pending, packet, payload));
+            self.repair.invalidate();
             self.consider_claims();
         }
     }
@@ -124,7 +124,7 @@ impl Receiver {
     /// Whether a packet lies too far ahead to be believed at once.
     pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
         let space = &self.spaces[index];
-        let far = space.believed.saturating_add(self.config.max_jump);
+        let far = space.highest_known.saturating_add(self.config.max_jump);
         let least = if packet.is_data() { packet.header.sequence } else { packet.last };
         least > far
     }
@@ -133,7 +133,7 @@ impl Receiver {
     pub(super) fn vote_jump(&mut self, index: usize, packet: LinePacket, payload: Payload<'_>) {
         let jump = self.spaces[index].jump.take();
         self.spaces[index].jump = Some(self.vote(jump, packet, payload));
-        self.repair.look_again();
+        self.repair.invalidate();
         self.consider_claims();
     }
 
@@ -188,7 +188,7 @@ impl Receiver {
     /// A server answered: what it answered for exists.
     pub(super) fn confirm_claims(&mut self, span: Span) {
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        for claim in jumps.chain(self.newcomer.as_mut()) {
+        for claim in jumps.chain(self.pending_session.as_mut()) {
             if claim.is_answered_by(span) {
                 claim.confirmed = true;
             }
@@ -197,9 +197,9 @@ impl Receiver {
     }
 
     /// The current session moves on: nothing has taken its place.
-    pub(super) fn disturb_newcomer(&mut self) {
-        if let Some(mut newcomer) = self.newcomer.take() {
-            self.store.clear(&mut newcomer.pieces);
+    pub(super) fn drop_pending_session(&mut self) {
+        if let Some(mut pending) = self.pending_session.take() {
+            self.store.clear(&mut pending.pieces);
             self.stats.unbelieved += 1;
         }
     }
@@ -211,15 +211,15 @@ impl Receiver {
         for index in 0..2 {
             self.withdraw_claims(index);
             let space = &mut self.spaces[index];
-            let known = space.believed;
+            let known = space.highest_known;
             if let Some(jump) = space.jump.take_if(|jump| jump.high <= known) {
                 self.take_in_pieces(index, jump.pieces);
             }
             let space = &mut self.spaces[index];
             let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
-                space.believed = space.believed.max(jump.high);
-                space.evidence.vouch_anew(jump.first.saturating_sub(1));
+                space.highest_known = space.highest_known.max(jump.high);
+                space.evidence.reset_quorum(jump.first.saturating_sub(1));
                 self.lines.start_marks();
                 self.take_in_pieces(index, jump.pieces);
             }
@@ -228,7 +228,7 @@ impl Receiver {
                 Some((_, false)) => self.stats.ends_refused += 1,
                 Some((last, true)) => {
                     space.end_at(last, &mut self.store);
-                    self.repair.look_again();
+                    self.repair.invalidate();
                 }
                 None => {}
             }
@@ -238,35 +238,35 @@ impl Receiver {
                 if let Some(line) = self.lines.get_mut(line) {
                     line.regress(last, seen);
                 }
-                self.repair.look_again();
+                self.repair.invalidate();
             }
         }
         let quiet = quiet.filter(|_| self.spaces[0].active);
-        let believed = |newcomer: &mut Candidate| newcomer.is_believed(now, after, quiet);
-        if let Some(newcomer) = self.newcomer.take_if(believed) {
-            self.adopt(newcomer);
+        let believed = |pending: &mut Candidate| pending.is_believed(now, after, quiet);
+        if let Some(pending) = self.pending_session.take_if(believed) {
+            self.adopt(pending);
         }
     }
 
     /// Begins a session that is believed.
-    fn adopt(&mut self, newcomer: Candidate) {
+    fn adopt(&mut self, pending: Candidate) {
         let index = usize::from(self.spaces[0].active);
         let settled = match self.config.start {
             _ if index > 0 || self.ended.count > 0 => 0,
             Start::At(first) => first - 1,
-            Start::Live => newcomer.first.saturating_sub(1),
+            Start::Live => pending.first.saturating_sub(1),
         };
         if index > 0 {
             self.spaces[0].closing = Some(self.now + self.config.session_grace);
-            self.repair.sound_tail();
+            self.repair.probe_tail();
         } else {
             self.lines.restart();
         }
         let space = &mut self.spaces[index];
-        space.start(newcomer.session, settled);
-        space.believed = settled.max(newcomer.high);
-        space.evidence.vouch_anew(settled.max(newcomer.first.saturating_sub(1)));
-        self.take_in_pieces(index, newcomer.pieces);
+        space.start(pending.session, settled);
+        space.highest_known = settled.max(pending.high);
+        space.evidence.reset_quorum(settled.max(pending.first.saturating_sub(1)));
+        self.take_in_pieces(index, pending.pieces);
     }
 
     /// Takes in the packets of a claim that is believed.
@@ -288,17 +288,17 @@ impl Receiver {
             }
         }
         self.note_passed(index);
-        self.repair.look_again();
+        self.repair.invalidate();
     }
 
     /// When a claim will be believed if nothing happens before.
     pub(super) fn claims_deadline(&self) -> Option<Instant> {
         let (after, quiet) = (self.config.believe_after, self.config.quiet);
-        let of_newcomer = self
-            .newcomer
+        let of_pending = self
+            .pending_session
             .as_ref()
-            .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
-        self.spaces.iter().fold(of_newcomer, |first, space| {
+            .and_then(|pending| pending.deadline(after, self.spaces[0].active.then_some(quiet)));
+        self.spaces.iter().fold(of_pending, |first, space| {
             let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
             earliest(first, earliest(jump, space.end_deadline()))
         })
@@ -310,14 +310,14 @@ impl Receiver {
         let space = &mut spaces[index];
         let over = self.timed && space.closing.is_some_and(|closing| closing <= *now);
         let Some(to) = space.withdrawal(lines.up, over) else { return };
-        let claimed = space.believed;
+        let claimed = space.highest_known;
         stats.claims_withdrawn += 1;
         stats.ends_refused += u64::from(space.withdraw(*now, to, store));
         if index == 0 {
             lines.withdraw(to);
         }
         self.cancel_requests(index, to + 1, claimed);
-        self.repair.look_again();
+        self.repair.invalidate();
     }
 
     /// When delivery gives up what it waits for.
@@ -335,7 +335,7 @@ impl Receiver {
         })
     }
 
-    /// Leaves the current session when all of it was delivered or told as lost.
+    /// Leaves the current session when all of it was delivered or emitted as lost.
     pub(super) fn close_session(&mut self) -> Option<Command> {
         let space = &self.spaces[0];
         if !space.active || self.halted.is_some() || space.has_waiting() {
@@ -361,8 +361,8 @@ impl Receiver {
             self.spaces.swap(0, 1);
         }
         self.lines.restart();
-        self.repair.look_again();
-        // A newcomer no longer waits for the old place to be quiet.
+        self.repair.invalidate();
+        // A pending session no longer waits for the old place to be quiet.
         self.consider_claims();
         Some(Command::SessionEnded { session, next, reason })
     }

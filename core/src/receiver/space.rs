@@ -1,9 +1,9 @@
 //! One session's sequence space: what is settled, held, missing, and only known to exist.
 //!
 //! ```text
-//! 1 ........ settled ........ tracked ........ believed
-//!  delivered         held or          put off for
-//!  or lost           missing          want of memory
+//! 1 ........ settled ........ tracked ........ highest_known
+//!  delivered         held or          evicted, to be
+//!  or lost           missing          fetched again
 //! ```
 //!
 //! Positions are the last number of what they name, so that 2^64-1 is a number like any other.
@@ -67,12 +67,12 @@ pub(super) struct Space {
     pub(super) session: Session,
     pub(super) settled: u64,
     pub(super) tracked: u64,
-    pub(super) believed: u64,
+    pub(super) highest_known: u64,
     pub(super) evidence: Evidence,
     pub(super) gaps: Gaps,
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
-    pub(super) transit: List,
+    pub(super) ready: List,
     /// What is missing up to here may be asked for.
     pub(super) due: u64,
     pub(super) jump: Option<Candidate>,
@@ -80,7 +80,7 @@ pub(super) struct Space {
     pub(super) last_useful: Instant,
     /// [`Config::give_up`], or its default for the lines and servers that there are.
     pub(super) give_up: Duration,
-    /// The start waits to be told, with the first number that is wanted.
+    /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
     /// Another session took its place: until when it is repaired.
     pub(super) closing: Option<Instant>,
@@ -107,11 +107,11 @@ impl Space {
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
             tracked: 0,
-            believed: 0,
+            highest_known: 0,
             evidence: Evidence::new(0),
             gaps: Gaps::with_capacity(config.max_gaps),
             held: Held::with_capacity(runs),
-            transit: List::default(),
+            ready: List::default(),
             due: 0,
             jump: None,
             last_useful: Instant::ZERO,
@@ -147,7 +147,7 @@ impl Space {
         self.looked_at = self.opening.last();
         self.settled = settled;
         self.tracked = settled;
-        self.believed = settled;
+        self.highest_known = settled;
         self.due = settled;
         self.evidence = Evidence::new(settled);
         self.last_useful = Instant::ZERO;
@@ -159,7 +159,7 @@ impl Space {
         self.announce = None;
         self.gaps.clear();
         self.held.clear(store);
-        store.clear(&mut self.transit);
+        store.clear(&mut self.ready);
         if let Some(mut jump) = self.jump.take() {
             store.clear(&mut jump.pieces);
         }
@@ -168,7 +168,7 @@ impl Space {
         self.lost = LostRanges::default();
     }
 
-    /// Whether nothing but its next messages, and copies of older ones, can come without a second look.
+    /// Whether nothing but its next messages, and copies of older ones, are expected.
     pub(super) fn is_steady(&self) -> bool {
         self.active
             && self.session.is_ascii()
@@ -178,51 +178,51 @@ impl Space {
             && self.settled >= self.opening.last()
     }
 
-    /// Whether nothing is missing, held or put off.
+    /// Whether nothing is missing, held or evicted.
     #[inline]
     pub(super) const fn is_clean(&self) -> bool {
-        self.settled == self.believed
+        self.settled == self.highest_known
     }
 
     /// The next number to deliver; 2^64-1 stands for 2^64 too.
     pub(super) fn next(&self, store: &Store) -> u64 {
-        let waits = store.iter(&self.transit).map(|piece| piece.first).min();
+        let waits = store.iter(&self.ready).map(|piece| piece.first).min();
         let next = self.settled.saturating_add(1);
         waits.map_or(next, |first| first.min(next))
     }
 
     /// Whether pieces wait to be delivered in this drain.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.transit.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
+        !self.ready.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
     }
 
     /// Whether its start, what was withdrawn, or a gap waits to be emitted.
     pub(super) fn has_news(&self) -> bool {
-        self.announce.is_some() || self.evidence.has_withdrawn() || self.gaps.is_untold()
+        self.announce.is_some() || self.evidence.has_withdrawn() || self.gaps.has_news()
     }
 
-    /// Remembers what was told as lost.
+    /// Remembers what was emitted as lost.
     pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
         self.lost.remember(first, last);
         self.looked_at = self.looked_at.max(last);
     }
 
-    pub(super) fn put_off_from(&mut self, first: u64) {
+    pub(super) fn evict_from(&mut self, first: u64) {
         self.opening.forget(first);
-        self.gaps.put_off(first);
+        self.gaps.evict_from(first);
         self.tracked = first - 1;
         self.due = self.due.min(self.tracked);
     }
 
-    /// Tracks what was put off, when there is room for it again.
-    pub(super) fn take_up(&mut self, now: Instant, store: &Store) -> bool {
-        let wanted = self.active && self.tracked < self.believed;
+    /// Tracks what was evicted, to fetch it again, when there is room.
+    pub(super) fn refetch(&mut self, now: Instant, store: &Store) -> bool {
+        let wanted = self.active && self.tracked < self.highest_known;
         if !wanted || self.gaps.is_full() || !(self.held.is_empty() || store.has_room()) {
             return false;
         }
-        let opened = self.gaps.open(now, self.tracked + 1, self.believed).is_ok();
+        let opened = self.gaps.open(now, self.tracked + 1, self.highest_known).is_ok();
         if opened {
-            self.tracked = self.believed;
+            self.tracked = self.highest_known;
         }
         opened
     }
@@ -230,7 +230,7 @@ impl Space {
     /// Gives out the next piece in order, or the next piece at all.
     pub(super) fn deliver(&mut self, store: &mut Store) -> Option<Batch<Bytes>> {
         match self.rules.delivery {
-            Delivery::Arrival => store.deliver(&mut self.transit, self.session),
+            Delivery::Arrival => store.deliver(&mut self.ready, self.session),
             Delivery::Ordered => {
                 let next = self.settled.checked_add(1)?;
                 let batch = self.held.deliver(store, self.session, next)?;
@@ -248,8 +248,8 @@ impl Space {
     /// Drops everything up to `settled` that is not delivered, as no longer wanted.
     pub(super) fn skip(&mut self, store: &mut Store, settled: u64) {
         match settled.checked_add(1) {
-            Some(next) => store.skip_to(&mut self.transit, next),
-            None => store.clear(&mut self.transit),
+            Some(next) => store.skip_to(&mut self.ready, next),
+            None => store.clear(&mut self.ready),
         }
         if settled <= self.settled {
             return;
@@ -261,7 +261,7 @@ impl Space {
         }
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
-        self.believed = self.believed.max(settled);
+        self.highest_known = self.highest_known.max(settled);
         self.evidence.assert(settled);
         if self.held.is_empty() {
             self.settle();

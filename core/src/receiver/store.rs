@@ -33,7 +33,7 @@ pub(super) struct Piece {
     pub(super) repaired: bool,
     bytes: Bytes,
     offset: usize,
-    home: Home,
+    backing: Backing,
     link: Link,
 }
 
@@ -48,7 +48,7 @@ impl Default for Piece {
             repaired: false,
             bytes: Bytes::new(),
             offset: 0,
-            home: Home::Reference(0),
+            backing: Backing::Shared(0),
             link: Link::default(),
         }
     }
@@ -66,13 +66,13 @@ impl InRow for Piece {
 
 /// What a piece's bytes keep alive.
 #[derive(Clone, Copy, Debug)]
-enum Home {
+enum Backing {
     /// The outside's buffer, of this many bytes.
-    Reference(usize),
+    Shared(usize),
     /// The same, but on its way out: it does not count against the limit.
-    Passing(usize),
+    Leaving(usize),
     /// A block of ours.
-    Block(BlockId),
+    Pooled(BlockId),
 }
 
 impl Piece {
@@ -95,9 +95,11 @@ impl Piece {
 
     /// Its bytes, once it is off its list.
     pub(super) fn into_payload(self) -> Payload<'static> {
-        match self.home {
-            Home::Reference(pinned) | Home::Passing(pinned) => Payload::Owned(self.bytes, pinned),
-            Home::Block(block) => Payload::Released(self.bytes, block),
+        match self.backing {
+            Backing::Shared(pinned) | Backing::Leaving(pinned) => {
+                Payload::Owned(self.bytes, pinned)
+            }
+            Backing::Pooled(block) => Payload::Released(self.bytes, block),
         }
     }
 
@@ -193,7 +195,7 @@ pub(super) struct Store {
     blocks: Blocks,
     referenced: usize,
     /// As a driver says of each piece, so the sum may be more than there is memory.
-    passing: u64,
+    leaving: u64,
     max_bytes: usize,
     copied: u64,
 }
@@ -206,7 +208,7 @@ impl Store {
             taken: 0,
             blocks,
             referenced: 0,
-            passing: 0,
+            leaving: 0,
             max_bytes,
             copied: 0,
         }
@@ -229,7 +231,7 @@ impl Store {
 
     /// Held bytes, and what is on its way out.
     pub(super) fn payload_bytes(&self) -> usize {
-        self.held_bytes().saturating_add(usize::try_from(self.passing).unwrap_or(usize::MAX))
+        self.held_bytes().saturating_add(usize::try_from(self.leaving).unwrap_or(usize::MAX))
     }
 
     pub(super) fn lent(&self) -> usize {
@@ -261,7 +263,7 @@ impl Store {
         self.pieces.len() + spare_pieces > self.pieces.most() || !has_free(spare) || !is_copyable
     }
 
-    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `passing` ones
+    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `leaving` ones
     /// leave within the drain. `whole` says that it is one piece.
     pub(super) fn reserve(
         &mut self,
@@ -269,13 +271,13 @@ impl Store {
         len: usize,
         pieces: usize,
         whole: bool,
-        passing: bool,
+        leaving: bool,
     ) -> bool {
         if self.pieces.len() + pieces > self.pieces.most() {
             return false;
         }
         match *payload {
-            Payload::Owned(..) | Payload::Released(..) if passing => true,
+            Payload::Owned(..) | Payload::Released(..) if leaving => true,
             Payload::Owned(_, pinned) if whole && !payload.is_copied(len) => self.make_room(pinned),
             // Of a packet that comes apart each piece is judged by itself: a block has room for all.
             _ => self.reserve_block(len),
@@ -315,7 +317,7 @@ impl Store {
         &mut self,
         payload: Payload<'a>,
         extent: &Extent,
-        passing: bool,
+        leaving: bool,
         list: &mut List,
         end: End,
     ) -> Result<(), Payload<'a>> {
@@ -326,18 +328,18 @@ impl Store {
         let copied = payload.is_copied(span);
         // Delivery may be halted before it leaves: a block of ours stays ours until then.
         let retained = match payload {
-            Payload::Released(_, block) if passing => self.blocks.retain(block),
+            Payload::Released(_, block) if leaving => self.blocks.retain(block),
             _ => None,
         };
-        let (bytes, offset, home) = match (payload, retained) {
-            (Payload::Owned(bytes, pinned), _) if passing => {
-                (bytes, extent.offset, Home::Passing(pinned))
+        let (bytes, offset, backing) = match (payload, retained) {
+            (Payload::Owned(bytes, pinned), _) if leaving => {
+                (bytes, extent.offset, Backing::Leaving(pinned))
             }
             (Payload::Released(bytes, _), Some(block)) => {
-                (bytes, extent.offset, Home::Block(block))
+                (bytes, extent.offset, Backing::Pooled(block))
             }
             (Payload::Owned(bytes, pinned), _) if !copied && self.make_room(pinned) => {
-                (bytes, extent.offset, Home::Reference(pinned))
+                (bytes, extent.offset, Backing::Shared(pinned))
             }
             (payload, _) => {
                 let reserved = self.reserve_block(span);
@@ -345,17 +347,17 @@ impl Store {
                 let copy = messages.filter(|_| reserved).and_then(|it| self.blocks.copy(it));
                 let Some((block, bytes)) = copy else { return Err(payload) };
                 self.copied += 1;
-                (bytes, 0, Home::Block(block))
+                (bytes, 0, Backing::Pooled(block))
             }
         };
-        match home {
-            Home::Reference(pinned) => self.referenced += pinned,
-            Home::Passing(pinned) => self.passing += pinned as u64,
-            Home::Block(_) => {}
+        match backing {
+            Backing::Shared(pinned) => self.referenced += pinned,
+            Backing::Leaving(pinned) => self.leaving += pinned as u64,
+            Backing::Pooled(_) => {}
         }
         let Extent { first, last, origin, arrival, repaired, .. } = *extent;
         let link = Link::default();
-        let piece = Piece { first, last, origin, arrival, repaired, bytes, offset, home, link };
+        let piece = Piece { first, last, origin, arrival, repaired, bytes, offset, backing, link };
         if let Some(id) = self.pieces.insert(piece) {
             let before = if end == End::Back { list.last() } else { NONE };
             list.insert_after(&mut self.pieces, before, id);
@@ -490,10 +492,10 @@ impl Store {
     fn take(&mut self, id: u32) -> Option<Piece> {
         let piece = self.pieces.remove(id)?;
         self.taken += 1;
-        match piece.home {
-            Home::Reference(pinned) => self.referenced -= pinned,
-            Home::Passing(pinned) => self.passing -= pinned as u64,
-            Home::Block(block) => self.blocks.release(block),
+        match piece.backing {
+            Backing::Shared(pinned) => self.referenced -= pinned,
+            Backing::Leaving(pinned) => self.leaving -= pinned as u64,
+            Backing::Pooled(block) => self.blocks.release(block),
         }
         Some(piece)
     }

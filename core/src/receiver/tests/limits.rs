@@ -68,7 +68,7 @@ fn nearly_full(packets: u64) -> Bench {
 }
 
 #[test]
-fn a_padded_packet_without_room_is_put_off_and_nothing_else() {
+fn a_padded_packet_without_room_is_dropped_and_nothing_else() {
     let mut bench = nearly_full(128);
     bench.line(0, A, padded(12_806));
     assert_eq!(bench.receiver.stats().put_off_for_memory, 1);
