@@ -3,7 +3,7 @@
 use super::event::{AcceptorId, Pattern, Registrant, Registration};
 use super::stats::TagStats;
 use super::{Demux, Refusal};
-use crate::storage::slab::{NONE, Vacant};
+use crate::storage::slab::NONE;
 use crate::storage::tree::{Links, sorted};
 use crate::wire::tag::{MAX_TAG, is_reserved};
 
@@ -18,8 +18,8 @@ pub(super) struct Acceptor {
     pub(super) held: usize,
 }
 
-impl Vacant for Acceptor {
-    fn vacant() -> Self {
+impl Default for Acceptor {
+    fn default() -> Self {
         Self {
             id: AcceptorId(0),
             by_acceptor: Links::UNTIED,
@@ -46,8 +46,8 @@ pub(super) struct Registered {
     pub(super) stats: TagStats,
 }
 
-impl Vacant for Registered {
-    fn vacant() -> Self {
+impl Default for Registered {
+    fn default() -> Self {
         Self {
             is_prefix: false,
             bytes: [0; MAX_TAG],
@@ -63,7 +63,7 @@ impl Vacant for Registered {
 
 impl Registered {
     fn new(pattern: Pattern<'_>, by: Registrant, acceptor: u32) -> Self {
-        let mut new = Self { by, acceptor, ..Self::vacant() };
+        let mut new = Self { by, acceptor, ..Self::default() };
         new.is_prefix = matches!(pattern, Pattern::Prefix(_));
         let len = pattern.bytes().len().min(MAX_TAG);
         new.bytes[..len].copy_from_slice(&pattern.bytes()[..len]);
@@ -180,7 +180,7 @@ impl Demux {
         let owner = match self.find_acceptor(acceptor) {
             Some(owner) => owner,
             None => {
-                let new = Acceptor { id: acceptor, ..Acceptor::vacant() };
+                let new = Acceptor { id: acceptor, ..Acceptor::default() };
                 let owner = self.acceptors.insert(new).ok_or(full)?;
                 self.by_acceptor.insert(&mut self.acceptors, owner);
                 owner

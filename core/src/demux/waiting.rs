@@ -6,7 +6,6 @@ use bytes::Bytes;
 use super::Demux;
 use super::event::{PeerId, StreamId};
 use super::tag::Tag;
-use crate::storage::slab::Vacant;
 use crate::storage::tree::{Links, sorted};
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Duration, Instant};
@@ -45,8 +44,8 @@ pub(super) struct Stream {
     pub(super) fin: bool,
 }
 
-impl Vacant for Stream {
-    fn vacant() -> Self {
+impl Default for Stream {
+    fn default() -> Self {
         Self {
             id: StreamId { peer: PeerId(0), number: 0 },
             by_id: Links::UNTIED,
@@ -97,8 +96,8 @@ pub(super) struct Peer {
     streams: usize,
 }
 
-impl Vacant for Peer {
-    fn vacant() -> Self {
+impl Default for Peer {
+    fn default() -> Self {
         Self { id: PeerId(0), by_peer: Links::UNTIED, streams: 0 }
     }
 }
@@ -134,7 +133,7 @@ impl Demux {
     /// A new stream that waits for its preamble, of which nothing is there yet; `None` when no place is
     /// left that can be numbered.
     pub(super) fn park(&mut self, id: StreamId) -> Option<u32> {
-        let at = self.streams.insert(Stream { id, ..Stream::vacant() })?;
+        let at = self.streams.insert(Stream { id, ..Stream::default() })?;
         match self.find_peer(id.peer) {
             Some(peer) => {
                 if let Some(peer) = self.peers.get_mut(peer) {

@@ -26,7 +26,7 @@ use core::net::SocketAddr;
 use answer::{Answer, Answers, Wanted};
 use history::History;
 use limits::{Limits, Over};
-use look_ups::{Asked, LookUps};
+use look_ups::{Admission, LookUps};
 use segments::Slot;
 
 use crate::machine::Context;
@@ -120,14 +120,14 @@ impl Retransmitter {
         }
         let Wanted { session, first, count } = wanted;
         let wanted = Wanted { session, first, count: self.history.missing(slot, first, count) };
-        match self.look_ups.ask(self.context.now(), wanted, from) {
-            Asked::New(id) => {
+        match self.look_ups.request(self.context.now(), wanted, from) {
+            Admission::New(id) => {
                 self.stats.look_ups += 1;
                 self.pending = Pending::LookUp(id, wanted);
             }
-            Asked::Shared => {}
-            Asked::Again => self.stats.repeated += 1,
-            Asked::Full => self.stats.look_ups_full += 1,
+            Admission::Shared => {}
+            Admission::Again => self.stats.repeated += 1,
+            Admission::Full => self.stats.look_ups_full += 1,
         }
     }
 

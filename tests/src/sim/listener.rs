@@ -193,7 +193,8 @@ impl Listener {
 
     /// Nobody holds a slice of the receiver now.
     fn tell_memory(&mut self, now: Instant) {
-        let (used, bound) = (self.receiver().memory_used(), self.receiver().memory_bound());
+        let (used, bound) =
+            (self.receiver().memory_used(), Receiver::memory_limit(self.receiver().config()));
         // A journal grows, and is nothing of the machine's.
         let counted = alloc::counts() && self.journal.is_none();
         let allocated = counted

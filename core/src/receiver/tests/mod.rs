@@ -90,7 +90,7 @@ impl Bench {
             }
         }
         assert!(!self.receiver.has_commands());
-        assert!(self.receiver.memory_used() <= self.receiver.memory_bound());
+        assert!(self.receiver.memory_used() <= Receiver::memory_limit(&self.receiver.config));
     }
 
     fn take<B: AsRef<[u8]>>(&mut self, batch: &Batch<B>) {
@@ -428,7 +428,7 @@ fn an_event_before_the_drain_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_gap_that_the_answer_to_a_claim_opens_and_fills_is_told_before_it_is_delivered() {
+fn a_gap_that_the_answer_to_a_claim_opens_and_fills_is_emitted_before_it_is_delivered() {
     let mut bench = Bench::new(Config { max_jump: 10, ..config() });
     bench.line(0, A, data(1, 1));
     bench.line(0, A, data(50, 50));

@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
     /// The memory rule, and the bound that the configuration states.
     fn check_memory(&self) {
         let used = self.receiver.memory_used();
-        let bound = self.receiver.memory_bound();
+        let bound = Receiver::memory_limit(self.receiver.config());
         assert!(used <= bound, "{used} bytes where {bound} may be");
         if self.watches_memory {
             let allocated = self.ledger.allocated() - self.receiver.recording_bytes();
