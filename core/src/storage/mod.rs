@@ -5,6 +5,7 @@
 //! no format of bytes.
 
 pub(crate) mod blocks;
+pub(crate) mod counts;
 pub mod ranges;
 pub(crate) mod ring;
 pub(crate) mod slab;

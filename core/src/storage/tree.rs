@@ -21,6 +21,13 @@ impl Links {
     pub(crate) const UNTIED: Self = Self { down: [NONE; 2], height: 0 };
 }
 
+impl Default for Links {
+    /// That of a thing in no tree.
+    fn default() -> Self {
+        Self::UNTIED
+    }
+}
+
 /// Where things lie that are sorted in one way, `By`, and their order, which is total: no two things are
 /// equal.
 pub(crate) trait Sorted<By> {
