@@ -109,10 +109,11 @@ pub use stats::{Evictions, Stats};
 use group::{Group, Piece};
 use past::Past;
 use pool::{LOOK, Pool};
-use reader::{Queue, Reader};
-use track::{ByExpiry, ByName, ByNumber, ByTurn, Publisher, Track};
+use reader::{InQueue, Reader};
+use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher, Track};
 
-use crate::storage::slab::{NONE, Slab};
+use crate::storage::list::List;
+use crate::storage::slab::{Keyed, NONE, Slab};
 use crate::storage::tree::Tree;
 use crate::{Instant, Machine};
 
@@ -130,13 +131,13 @@ pub struct Cache {
     /// The largest frame that is laid into a block among others, and allowed.
     small: usize,
     now: Instant,
-    /// What the next thing is stamped with, of any kind: stamps never come again.
-    stamp: u64,
-    tracks: Slab<Track>,
-    groups: Slab<Group>,
-    pieces: Slab<Piece>,
+    /// The generation of the newest thing, of any kind: none comes again.
+    generation: u64,
+    tracks: Keyed<Track>,
+    groups: Keyed<Group>,
+    pieces: Keyed<Piece>,
     past: Past,
-    readers: Slab<Reader>,
+    readers: Keyed<Reader>,
     publishers: Slab<Publisher>,
     pool: Pool,
     names: Tree<ByName>,
@@ -148,9 +149,8 @@ pub struct Cache {
     /// A group that cannot give anything more for now.
     shielded: u32,
     /// What is to be told: readers, tracks with evictions, an answer, an aborted group.
-    ready: Queue,
-    dirty: u32,
-    last_dirty: u32,
+    ready: List<InQueue>,
+    dirty: List<InDirty>,
     answer: Option<Answer>,
     aborted: Option<(TrackId, u64)>,
     is_undrained: bool,
@@ -172,11 +172,11 @@ impl Machine for Cache {
             past: Past::new(config.max_bytes),
             config,
             now: Instant::ZERO,
-            stamp: 0,
-            tracks: Slab::new(),
-            groups: Slab::new(),
-            pieces: Slab::new(),
-            readers: Slab::new(),
+            generation: 0,
+            tracks: Keyed::new(),
+            groups: Keyed::new(),
+            pieces: Keyed::new(),
+            readers: Keyed::new(),
             publishers: Slab::new(),
             pool,
             names: Tree::EMPTY,
@@ -185,9 +185,8 @@ impl Machine for Cache {
             numbers: Tree::EMPTY,
             others: 0,
             shielded: NONE,
-            ready: Queue::EMPTY,
-            dirty: NONE,
-            last_dirty: NONE,
+            ready: List::default(),
+            dirty: List::default(),
             answer: None,
             aborted: None,
             is_undrained: false,
@@ -266,9 +265,9 @@ impl Cache {
         Ok(())
     }
 
-    const fn next_stamp(&mut self) -> u64 {
-        self.stamp += 1;
-        self.stamp
+    const fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
     }
 
     /// Counts a refusal.

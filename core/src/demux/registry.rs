@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::event::{AcceptorId, Pattern, Refusal, Registrant, Registration};
 use super::stats::TagStats;
 use crate::storage::counts::Counts;
-use crate::storage::slab::{Slab, Vacant};
+use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::tag::{MAX_TAG, is_reserved};
 
@@ -21,12 +21,6 @@ struct Registered {
     by_pattern: Links,
     by_acceptor: Links,
     stats: TagStats,
-}
-
-impl Vacant for Registered {
-    fn vacant() -> Self {
-        Self::default()
-    }
 }
 
 impl Registered {

@@ -8,7 +8,7 @@ use super::event::{AcceptorId, PeerId, StreamId};
 use super::tag::Tag;
 use crate::storage::counts::Counts;
 use crate::storage::ring::SHARED;
-use crate::storage::slab::{Slab, Vacant};
+use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::tag::{MAX_PREAMBLE, Malformed};
 use crate::{Duration, Instant};
@@ -84,12 +84,6 @@ pub(super) struct Stream {
     preamble: SmallVec<[u8; MAX_PREAMBLE]>,
     /// The payload that came with the last byte of the preamble; it pins what it costs.
     pub(super) piece: Piece,
-}
-
-impl Vacant for Stream {
-    fn vacant() -> Self {
-        Self::default()
-    }
 }
 
 sorted!(ById, Stream, by_id, |stream| stream.id);

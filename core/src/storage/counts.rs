@@ -2,7 +2,7 @@
 
 use core::cmp::Ordering;
 
-use super::slab::{Slab, Vacant};
+use super::slab::Slab;
 use super::tree::{Links, Sorted, Tree};
 
 /// A key, and how often it is there.
@@ -13,15 +13,15 @@ struct Count<K> {
     links: Links,
 }
 
-impl<K> Vacant for Count<K> {
-    fn vacant() -> Self {
-        Self { key: None, count: 0, links: Links::UNTIED }
+impl<K> Default for Count<K> {
+    fn default() -> Self {
+        Self { key: None, count: 0, links: Links::default() }
     }
 }
 
 impl<K: Ord> Sorted<K> for Slab<Count<K>> {
     fn links(&self, at: u32) -> Links {
-        self.get(at).map_or(Links::UNTIED, |count| count.links)
+        self.get(at).map(|count| count.links).unwrap_or_default()
     }
 
     fn set_links(&mut self, at: u32, links: Links) {
@@ -77,9 +77,8 @@ impl<K: Ord + Copy> Counts<K> {
 
     /// Adds a key once more; it is lost when 2^32-2 others are there.
     pub(crate) fn add(&mut self, key: K) {
-        let new = Count { key: Some(key), count: 0, links: Links::UNTIED };
         let at = self.find(key).or_else(|| {
-            let at = self.counts.insert(new)?;
+            let at = self.counts.insert(Count { key: Some(key), ..Count::default() })?;
             self.sorted.insert(&mut self.counts, at);
             Some(at)
         });

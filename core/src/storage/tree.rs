@@ -44,9 +44,11 @@ macro_rules! sorted {
         #[derive(Clone, Copy, Debug)]
         pub(super) enum $by {}
 
-        impl $crate::storage::tree::Sorted<$by> for $crate::storage::slab::Slab<$thing> {
+        impl<G: Copy + Default> $crate::storage::tree::Sorted<$by>
+            for $crate::storage::slab::Slab<$thing, G>
+        {
             fn links(&self, at: u32) -> $crate::storage::tree::Links {
-                self.get(at).map_or($crate::storage::tree::Links::UNTIED, |thing| thing.$links)
+                self.get(at).map(|thing| thing.$links).unwrap_or_default()
             }
 
             fn set_links(&mut self, at: u32, links: $crate::storage::tree::Links) {
@@ -91,6 +93,12 @@ impl Path {
 pub(crate) struct Tree<By> {
     root: u32,
     by: PhantomData<By>,
+}
+
+impl<By> Default for Tree<By> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl<By> Tree<By> {
