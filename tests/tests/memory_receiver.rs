@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gapless_core::journal::Driven;
 use gapless_core::journal::{Recorder, Sink, recorder};
 use gapless_core::receiver::{
-    Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, Source,
+    Call, Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, Source,
 };
 use gapless_core::wire::mold::PacketWriter;
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -116,7 +116,7 @@ impl<M: Driven<Receiver>> Bench<M> {
             Way::Owned => {
                 let pinned = bytes.len();
                 let datagram = Datagram { source, bytes, pinned, arrival: self.now };
-                self.receiver.handle(self.now, Event::Datagram(datagram)).unwrap();
+                self.receiver.feed(self.now, Event::Datagram(datagram)).unwrap();
             }
         }
         self.drain();
