@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use gapless_mio::{Address, AddressError, InterfaceEvent};
 
-use crate::tally::line_name;
+use crate::statistics::line_name;
 
 /// What happened to the interface of line `number`, in words.
 pub(crate) fn interface_event(number: usize, line: &Address, event: InterfaceEvent) -> String {

@@ -22,10 +22,11 @@ use exit_codes::after_help;
 
 use crate::failure::{Failure, Form, Outcome};
 use crate::impair::Odds;
-use crate::patience::write_errors;
-use crate::place::{is_standard_output, resolved};
+use crate::io::patience::write_errors;
+use crate::io::place::{is_standard_output, resolved};
+use crate::io::standard;
+use crate::summary;
 use crate::values::Probability;
-use crate::{standard, summary};
 
 pub(crate) use demo::Demo;
 pub(crate) use publish::{Format, Publish};

@@ -15,14 +15,14 @@ use crate::args::Demo;
 use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::journal::{Journal, Recordable};
-use crate::patience::{Patience, Patient};
 use crate::progress::{Progress, say};
 use crate::publish::{KEEP, Network, Pacing, Publication, Published};
-use crate::standard;
+use crate::statistics::{Consumer, Ledger, Stops, line_name};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received, Table};
-use crate::tally::{Consumer, Ledger, Stops, line_name};
 use crate::watch::Watch;
 
 /// Messages of the feed that is made on the spot.

@@ -10,9 +10,9 @@ use gapless_quic::tls::TlsError;
 use serde::Serialize;
 
 use crate::advice;
-use crate::patience::write_words;
+use crate::io::patience::write_words;
+use crate::io::standard;
 use crate::progress::say;
-use crate::standard;
 use crate::stop::{Signal, Stop};
 use crate::summary::json;
 

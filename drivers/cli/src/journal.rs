@@ -15,8 +15,8 @@ use gapless_mio::{JournalError, JournalFile, Publishing};
 
 use crate::args::Journaling;
 use crate::failure::{Failure, Outcome};
-use crate::patience::Patience;
-use crate::place::{Place, exists, in_use};
+use crate::io::patience::Patience;
+use crate::io::place::{Place, exists, in_use};
 use crate::progress::Progress;
 
 /// What the journal is named by.

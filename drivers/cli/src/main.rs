@@ -5,31 +5,26 @@
 
 mod address;
 mod advice;
-mod apart;
 mod args;
 mod demo;
 mod failure;
 mod feed;
-mod files;
 mod impair;
 mod input;
+mod io;
 mod journal;
-mod output;
 mod pace;
-mod patience;
-mod place;
 mod progress;
 mod publish;
 mod ranges;
 mod receive;
 mod replay;
-mod resume;
-mod standard;
+mod statistics;
 mod stop;
 mod stream;
 mod summary;
-mod tally;
 mod tap;
+mod url;
 mod values;
 mod watch;
 
@@ -60,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<Outcome, Failure> {
-    standard::check_output()?;
+    io::standard::check_output()?;
     let stop = Stop::on_signals()?;
     match command {
         Command::Demo(args) => demo::run(args, &stop),

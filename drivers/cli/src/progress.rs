@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::patience;
+use crate::io::patience;
 
 /// Says a line on standard error. That nobody can hear it is no reason to end, or to wait.
 pub(crate) fn say(line: impl fmt::Display) {

@@ -12,10 +12,10 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::io::standard;
 use crate::journal::Recordable;
 use crate::ranges::Ranges;
-use crate::standard;
-use crate::tally::{Consumer, Ledger, Tally, line_name};
+use crate::statistics::{Consumer, Ledger, Tally, line_name};
 use crate::watch;
 
 /// How receiving ended.

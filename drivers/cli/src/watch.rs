@@ -16,8 +16,8 @@ use gapless_mio::{LineReport, ReceiverDriver, SendFailure};
 
 use crate::journal::Recordable;
 use crate::progress::Progress;
+use crate::statistics::{Consumer, Ledger, line_name};
 use crate::summary::plural;
-use crate::tally::{Consumer, Ledger, line_name};
 
 /// How often counters are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use super::{Journaling, names_one_file};
 use crate::address;
 use crate::failure::Failure;
 use crate::input::is_standard;
-use crate::place::is_standard_output;
+use crate::io::place::is_standard_output;
 use crate::values::{self, Begin};
 
 pub(super) const EXAMPLES: &str = "\

@@ -13,8 +13,8 @@ use gapless_quic::tls::Fingerprint;
 use super::exit_codes::{self, after_help};
 use crate::failure::Failure;
 use crate::input::is_standard;
-use crate::place::is_standard_output;
-use crate::stream::Url;
+use crate::io::place::is_standard_output;
+use crate::url::Url;
 use crate::values;
 
 const LISTEN_EXAMPLES: &str = "\

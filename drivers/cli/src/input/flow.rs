@@ -14,8 +14,8 @@ use gapless_core::wire::mold::{Kind, Packet};
 
 use super::pcap::{Capture, Datagram, Skipped};
 use super::{is_pipe, name, open};
-use crate::apart::apart;
 use crate::failure::Failure;
+use crate::io::blocking::apart;
 use crate::ranges::Ranges;
 use crate::stop::Stop;
 

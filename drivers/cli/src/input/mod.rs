@@ -5,17 +5,15 @@ pub(crate) mod flow;
 mod lines;
 pub(crate) mod pcap;
 mod piped;
-mod whole;
-
-pub(crate) use whole::Whole;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::place::check_open;
-use crate::standard;
+use crate::io::file::Whole;
+use crate::io::place::check_open;
+use crate::io::standard;
 
 /// The name that stands for standard input and standard output.
 const STANDARD: &str = "-";

@@ -12,8 +12,8 @@ use super::published::Unanswered;
 use crate::address;
 use crate::journal::Recordable;
 use crate::progress::Progress;
+use crate::statistics::line_name;
 use crate::summary::plural;
-use crate::tally::line_name;
 use crate::tap::BadNetwork;
 use crate::watch::reason;
 

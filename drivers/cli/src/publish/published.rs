@@ -11,8 +11,8 @@ use super::Publication;
 use crate::failure::Failure;
 use crate::progress::Every;
 use crate::ranges::Ranges;
+use crate::statistics::line_name;
 use crate::summary::{self, End, Table};
-use crate::tally::line_name;
 use crate::tap::LineBook;
 
 /// What became of one session that was published.

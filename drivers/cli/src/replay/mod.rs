@@ -19,9 +19,9 @@ use gapless_core::transmitter::Transmitter;
 
 use crate::args::Replay;
 use crate::failure::{Failure, Outcome};
-use crate::patience::{Patience, Patient};
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::progress::{Progress, say};
-use crate::standard;
 use crate::stop::Stop;
 use crate::summary;
 use difference::{Account, Differs};

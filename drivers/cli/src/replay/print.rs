@@ -8,8 +8,8 @@ use gapless_core::journal::replayer::{Happening, Place};
 
 use crate::args::Replay;
 use crate::failure::Failure;
-use crate::patience::{Patience, Patient};
-use crate::standard;
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::stop::Stop;
 
 /// Prints what happens within some events of each machine.

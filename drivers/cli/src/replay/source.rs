@@ -13,10 +13,11 @@ use gapless_core::journal::Source;
 use gapless_mio::JournalReader;
 
 use crate::failure::Failure;
-use crate::input::{Whole, is_standard};
-use crate::place::check_open;
+use crate::input::is_standard;
+use crate::io::file::Whole;
+use crate::io::place::check_open;
+use crate::io::standard;
 use crate::progress::Progress;
-use crate::standard;
 use crate::stop::Stop;
 
 /// Where the journal is.

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use super::pipes::{Signals, Writer};
-use super::sink::Sink;
-use super::store::{Gathered, PART};
+use super::store::PART;
 use crate::failure::Failure;
-use crate::place::{check_open, is_open};
+use crate::io::file::Gathered;
+use crate::io::pipes::{Signals, Writer};
+use crate::io::place::{check_open, is_open};
+use crate::io::sink::Sink;
 
 /// Links that lead to one another at most, as the system has it.
 const LINKS: usize = 40;

@@ -9,8 +9,8 @@ use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 
-use super::pipes::{Next, Reader, Signals, Writer};
 use super::tags;
+use crate::io::pipes::{Next, Reader, Signals, Writer};
 
 /// A running command.
 pub(super) struct Command {

@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::codes;
 use super::command::Command;
 use super::queue::Client;
-use super::sink::Sink;
 use super::store::Part;
 use super::tags;
 use crate::failure::Outcome;
+use crate::io::sink::Sink;
 use crate::summary;
 
 /// A stream that was taken and has not ended.

@@ -9,14 +9,14 @@ use gapless_quic::endpoint::Server;
 use gapless_quic::tls::{ClientAuth, Identity};
 use gapless_quic::{Config, Tagged};
 
+use super::event_loop::EventLoop;
 use super::listener::{ACCEPTOR, Listener, Output, Settings};
 use super::reports::{Notes, Reports};
 use super::store::Folder;
-use super::turns::Turns;
 use super::{codes, scarcity, tls};
-use crate::apart::apart;
 use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
+use crate::io::blocking::apart;
 use crate::progress::{Progress, say};
 use crate::stop::Stop;
 
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     // A command has two pipes, and one more for a moment while it is started.
     let descriptors = if args.exec.is_some() { 3 } else { 1 };
     scarcity::raise(args.parallel() as u64 * descriptors);
-    let mut turns = Turns::new(Config::new(args.listen, endpoint))?;
+    let mut turns = EventLoop::new(Config::new(args.listen, endpoint))?;
     let listener = Listener::new(Settings {
         output,
         count: args.count(),
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
 /// Registers all tags.
 fn register(
     args: &Listen,
-    turns: &mut Turns,
+    turns: &mut EventLoop,
     tagged: &mut Tagged<Listener>,
 ) -> Result<(), Failure> {
     tagged.with(turns.endpoint(), Instant::now(), |streams, _| {
@@ -144,7 +144,7 @@ struct Listening<'a> {
 impl Listening<'_> {
     fn run(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut EventLoop,
         tagged: &mut Tagged<Listener>,
         identity: Identity,
         stop: &Stop,
@@ -201,7 +201,7 @@ impl Listening<'_> {
     }
 
     /// Sees whether clients were refused.
-    fn look_for_refused(&mut self, turns: &mut Turns, listener: &mut Listener) {
+    fn look_for_refused(&mut self, turns: &mut EventLoop, listener: &mut Listener) {
         let stats = turns.endpoint().stats();
         let (all, for_memory) =
             std::mem::replace(&mut self.refused, (stats.refused, stats.refused_for_memory));
@@ -234,7 +234,7 @@ impl Listening<'_> {
     /// Breaks off what has not come to its end.
     fn cut_off(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut EventLoop,
         tagged: &mut Tagged<Listener>,
         stop: &Stop,
     ) -> Result<(), Failure> {
@@ -270,7 +270,7 @@ impl Listening<'_> {
     }
 
     /// Takes a new certificate; when it is to be renewed.
-    fn renewed(&mut self, turns: &mut Turns, renewed: Renewed) -> Option<SystemTime> {
+    fn renewed(&mut self, turns: &mut EventLoop, renewed: Renewed) -> Option<SystemTime> {
         match renewed {
             Ok((server, identity)) => {
                 turns.endpoint().set_server(server);
@@ -344,7 +344,7 @@ impl Listening<'_> {
     /// Tells all that is left, for as long as it takes, unless somebody wants an end.
     fn tell_all(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut EventLoop,
         listener: &mut Listener,
         stop: &Stop,
     ) -> Result<(), Failure> {
@@ -359,7 +359,7 @@ impl Listening<'_> {
     /// The same, of what goes to standard output.
     fn report_all(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut EventLoop,
         listener: &mut Listener,
         stop: &Stop,
     ) -> Result<(), Failure> {
@@ -392,7 +392,7 @@ fn is_late(until: &mut Option<Instant>, stop: &Stop) -> bool {
 const LATER: Duration = Duration::from_secs(60 * 60);
 
 /// Closes all connections.
-fn close(turns: &mut Turns, tagged: &mut Tagged<Listener>, code: u64) {
+fn close(turns: &mut EventLoop, tagged: &mut Tagged<Listener>, code: u64) {
     let connections = tagged.acceptors().connections.clone();
     for connection in connections {
         // One that is over needs no closing.

@@ -13,11 +13,11 @@ use gapless_quic::{Acceptors, ConnectionId, Endpoint, Event, Reason, Refusal, St
 
 use super::command::{Answer, Command, Dying};
 use super::incoming::{End, Incoming, Moved, Taken, Target};
-use super::pipes::Signals;
 use super::queue::{Client, Network, Queue};
-use super::sink::{self, Sink};
 use super::store::Folder;
-use super::{codes, ends};
+use super::{codes, disconnects};
+use crate::io::pipes::Signals;
+use crate::io::sink::{self, Sink};
 
 mod limits;
 
@@ -432,7 +432,7 @@ impl Listener {
     /// A connection is over: what came whole goes on without it.
     fn lost(&mut self, streams: &mut Streams<'_>, connection: ConnectionId, reason: &Reason) {
         let was_connected = self.connections.remove(&connection);
-        let why = ends::of_connection(reason, was_connected).what().to_owned();
+        let why = disconnects::of_connection(reason, was_connected).what().to_owned();
         let of = |number| StreamId { connection, number };
         let open: Vec<(StreamId, bool)> = self
             .incoming

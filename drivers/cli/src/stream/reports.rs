@@ -5,9 +5,9 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 
-use super::pipes::Signals;
-use super::sink::Sink;
 use crate::failure::Failure;
+use crate::io::pipes::Signals;
+use crate::io::sink::Sink;
 use crate::progress::Progress;
 use crate::summary;
 

@@ -10,16 +10,16 @@ use gapless_quic::{ClientConfig, Config, Tagged, endpoint};
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::event_loop::EventLoop;
 use super::sender::{Attempts, Sender, Settings, Source};
-use super::turns::Turns;
 use super::{codes, tags, tls};
-use crate::apart::apart;
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
 use crate::input;
-use crate::patience::{Patience, Patient};
+use crate::io::blocking::apart;
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::progress::{Progress, say};
-use crate::standard;
 use crate::stop::Stop;
 use crate::summary;
 
@@ -126,8 +126,8 @@ fn resolve(args: &Send, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr
 fn bind(
     endpoint: &endpoint::Config,
     mut addresses: Vec<SocketAddr>,
-) -> Result<(Turns, Vec<SocketAddr>), Failure> {
-    let at = |ip: IpAddr| Turns::new(Config::new(SocketAddr::new(ip, 0), endpoint.clone()));
+) -> Result<(EventLoop, Vec<SocketAddr>), Failure> {
+    let at = |ip: IpAddr| EventLoop::new(Config::new(SocketAddr::new(ip, 0), endpoint.clone()));
     if addresses.iter().any(SocketAddr::is_ipv6) {
         match at(Ipv6Addr::UNSPECIFIED.into()) {
             Ok(turns) => return Ok((turns, addresses)),
@@ -155,7 +155,7 @@ struct Sending<'a> {
 impl Sending<'_> {
     fn run(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut EventLoop,
         tagged: &mut Tagged<Sender>,
         stop: &Stop,
     ) -> Result<(), Failure> {
@@ -193,7 +193,7 @@ impl Sending<'_> {
     /// Tries the next address, if it is time for it.
     fn connect(
         &mut self,
-        turns: &mut Turns,
+        turns: &mut EventLoop,
         sender: &mut Sender,
         now: Instant,
     ) -> Result<(), Failure> {

@@ -12,13 +12,14 @@ use gapless_quic::tagged::{Notice, OpenError, Opened, PROTOCOL, Streams};
 use gapless_quic::{Acceptors, ConnectionId, Event, Peer, Reason, StreamId};
 
 use super::answer::Answer;
-use super::pipes::{BLOCK, Next, Reader, Signals};
-use super::{codes, ends, tags};
+use super::{codes, disconnects, tags};
 use crate::failure::{Failure, Outcome};
-use crate::input::{Whole, is_standard, name};
-use crate::place::check_open;
+use crate::input::{is_standard, name};
+use crate::io::file::Whole;
+use crate::io::pipes::{BLOCK, Next, Reader, Signals};
+use crate::io::place::check_open;
+use crate::io::standard;
 use crate::progress::Progress;
-use crate::standard;
 
 /// Whose the stream is.
 const OWN: AcceptorId = AcceptorId(1);
@@ -370,7 +371,7 @@ impl Sender {
 
     fn disconnected(&mut self, connection: ConnectionId, reason: &Reason) {
         let is_own = self.connection == Some(connection);
-        let failure = ends::of_connection(reason, is_own);
+        let failure = disconnects::of_connection(reason, is_own);
         if is_own && self.is_answered && self.has_sent() {
             // What has all come needs it no more, though it may still have to be written.
         } else if is_own {
@@ -395,7 +396,7 @@ impl Sender {
             && let Some(peer) = streams.endpoint.peer(connection)
         {
             self.doubtful.push(connection);
-            self.refusal = Some(ends::of_send(peer.address, os_error));
+            self.refusal = Some(disconnects::of_send(peer.address, os_error));
         }
     }
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tempfile::TempPath;
 
-use super::pipes::{SLICES, write_all};
 use super::queue::Network;
 use super::tags;
 use crate::failure::Failure;
+use crate::io::file::Gathered;
 
 /// What a file that is not whole ends with.
 pub(super) const PART: &str = ".part";
@@ -264,37 +264,6 @@ impl Part {
     /// Removes it: what cannot be written would only keep a disk full.
     pub(super) fn discard(self) {
         self.place.remove();
-    }
-}
-
-/// A file that is written to many chunks at a time.
-pub(super) struct Gathered {
-    file: File,
-    chunks: Vec<Bytes>,
-}
-
-impl Gathered {
-    pub(super) fn new(file: File) -> Self {
-        Self { file, chunks: Vec::with_capacity(SLICES) }
-    }
-
-    /// Adds to it.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub(super) fn push(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.chunks.push(bytes);
-        if self.chunks.len() < SLICES { Ok(()) } else { self.write_out() }
-    }
-
-    /// Hands everything to the system.
-    ///
-    /// # Errors
-    /// It cannot be written; then it is dropped.
-    pub(super) fn write_out(&mut self) -> io::Result<()> {
-        let result = write_all(&mut self.file, &self.chunks);
-        self.chunks.clear();
-        result
     }
 }
 

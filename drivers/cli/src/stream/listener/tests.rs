@@ -10,14 +10,15 @@ use gapless_quic::{Config, Tagged, endpoint};
 use quinn_proto::ClientConfig;
 
 use super::super::answer::Answer;
+use super::super::event_loop::EventLoop;
 use super::super::incoming::{End, Moved, Target};
 use super::super::queue::{Client, Network};
 use super::super::sender::{self, Sender, Source};
-use super::super::sink::Sink;
-use super::super::store::{Folder, Gathered};
-use super::super::turns::Turns;
+use super::super::store::Folder;
 use super::{ACCEPTOR, Listener, Output, Settings};
 use crate::failure::Failure;
+use crate::io::file::Gathered;
+use crate::io::sink::Sink;
 
 const PROTOCOLS: [&[u8]; 1] = [gapless_quic::tagged::PROTOCOL];
 /// More than anything here takes.
@@ -26,12 +27,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Both {
     place: tempfile::TempDir,
-    theirs: (Turns, Tagged<Listener>),
-    ours: (Turns, Tagged<Sender>),
+    theirs: (EventLoop, Tagged<Listener>),
+    ours: (EventLoop, Tagged<Sender>),
 }
 
-fn turns(endpoint: endpoint::Config) -> Turns {
-    Turns::new(Config::new(([127, 0, 0, 1], 0).into(), endpoint)).unwrap()
+fn turns(endpoint: endpoint::Config) -> EventLoop {
+    EventLoop::new(Config::new(([127, 0, 0, 1], 0).into(), endpoint)).unwrap()
 }
 
 impl Both {

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::input::Whole;
+use crate::io::file::Whole;
 
 pub(crate) use sys::is_ready;
 

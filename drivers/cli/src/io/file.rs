@@ -1,7 +1,13 @@
-//! A file that is read to its end, and that is not whole if somebody cuts it short meanwhile.
+//! Files: one that is read to its end, and is not whole if somebody cuts it short meanwhile, and one that is
+//! written many chunks at a time.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, IoSlice, Read, Seek, Write};
+
+use bytes::Bytes;
+
+/// Chunks that one system call writes.
+pub(crate) const SLICES: usize = 64;
 
 /// A file to read. What is added to it meanwhile is read, too.
 pub(crate) struct Whole {
@@ -55,10 +61,61 @@ impl Read for Whole {
     }
 }
 
+/// A file that is written to many chunks at a time.
+pub(crate) struct Gathered {
+    file: File,
+    chunks: Vec<Bytes>,
+}
+
+impl Gathered {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, chunks: Vec::with_capacity(SLICES) }
+    }
+
+    /// Adds to it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn push(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.chunks.push(bytes);
+        if self.chunks.len() < SLICES { Ok(()) } else { self.write_out() }
+    }
+
+    /// Hands everything to the system.
+    ///
+    /// # Errors
+    /// It cannot be written; then it is dropped.
+    pub(crate) fn write_out(&mut self) -> io::Result<()> {
+        let result = write_all(&mut self.file, &self.chunks);
+        self.chunks.clear();
+        result
+    }
+}
+
+/// Writes all of the chunks, many at a time.
+pub(crate) fn write_all(sink: &mut impl Write, chunks: &[Bytes]) -> io::Result<()> {
+    for chunks in chunks.chunks(SLICES) {
+        let mut slices: [IoSlice<'_>; SLICES] = [IoSlice::new(&[]); SLICES];
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            *slice = IoSlice::new(chunk);
+        }
+        let mut left = &mut slices[..chunks.len()];
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match sink.write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     /// A file of six bytes of which three were read.
     fn begun() -> (tempfile::NamedTempFile, Whole) {

@@ -2,7 +2,7 @@
 //! commands. Each has a thread and a bounded queue; the loop only looks at the queue.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,23 +11,23 @@ use std::thread;
 use bytes::{Bytes, BytesMut};
 use mio::Waker;
 
+use super::file::{SLICES, write_all};
+
 /// Chunks that wait for a sink at most; a chunk is what came in one packet.
 const CHUNKS: usize = 512;
-/// Chunks that one system call writes.
-pub(super) const SLICES: usize = 64;
 /// Blocks that are read ahead at most.
 const BLOCKS: usize = 4;
 /// Bytes of a block.
-pub(super) const BLOCK: usize = 256 << 10;
+pub(crate) const BLOCK: usize = 256 << 10;
 /// A block that has less room than this left is not read into any more.
 const LEAST: usize = 16 << 10;
 
 /// Who has something to tell to the loop: the threads wake it.
 #[derive(Clone)]
-pub(super) struct Signals(Arc<(Waker, Mutex<BTreeSet<u64>>)>);
+pub(crate) struct Signals(Arc<(Waker, Mutex<BTreeSet<u64>>)>);
 
 impl Signals {
-    pub(super) fn new(waker: Waker) -> Self {
+    pub(crate) fn new(waker: Waker) -> Self {
         Self(Arc::new((waker, Mutex::default())))
     }
 
@@ -43,7 +43,7 @@ impl Signals {
     }
 
     /// Everybody to whom something happened, once.
-    pub(super) fn take(&self) -> BTreeSet<u64> {
+    pub(crate) fn take(&self) -> BTreeSet<u64> {
         let raised = &self.0.1;
         std::mem::take(&mut raised.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -59,7 +59,7 @@ struct Shared {
 }
 
 /// A sink behind a thread.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     queue: Option<SyncSender<Bytes>>,
     /// What found no room in the queue, and its bytes.
     pending: VecDeque<Bytes>,
@@ -76,7 +76,7 @@ impl Writer {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn new<W: Write>(
+    pub(crate) fn new<W: Write>(
         open: impl FnOnce() -> io::Result<W> + Send + 'static,
         key: u64,
         signals: Signals,
@@ -107,13 +107,13 @@ impl Writer {
     }
 
     /// The same, with room for so many bytes beside the queue.
-    pub(super) const fn with_spare(mut self, bytes: usize) -> Self {
+    pub(crate) const fn with_spare(mut self, bytes: usize) -> Self {
         self.spare = bytes;
         self
     }
 
     /// Gives the next bytes; whether there is room for more.
-    pub(super) fn push(&mut self, bytes: Bytes) -> bool {
+    pub(crate) fn push(&mut self, bytes: Bytes) -> bool {
         debug_assert!(self.pending_bytes <= self.spare, "more than there was room for");
         self.pending_bytes += bytes.len();
         self.pending.push_back(bytes);
@@ -121,7 +121,7 @@ impl Writer {
     }
 
     /// Tries again what found no room; whether there is room for more.
-    pub(super) fn go_on(&mut self) -> bool {
+    pub(crate) fn go_on(&mut self) -> bool {
         // What is tried after the flag is set cannot be missed by the thread.
         let is_queued = self.offer() || {
             self.shared.is_waited_for.store(true, Ordering::Release);
@@ -151,13 +151,13 @@ impl Writer {
     }
 
     /// Nothing comes after what was pushed.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.is_ended = true;
         self.go_on();
     }
 
     /// How it ended, if it has: everything is written and the sink closed, or it failed.
-    pub(super) fn result(&self) -> Option<&io::Result<()>> {
+    pub(crate) fn result(&self) -> Option<&io::Result<()>> {
         self.shared.result.get()
     }
 }
@@ -179,30 +179,9 @@ fn write_on(
     sink.flush()
 }
 
-/// Writes all of the chunks, many at a time.
-pub(super) fn write_all(sink: &mut impl Write, chunks: &[Bytes]) -> io::Result<()> {
-    for chunks in chunks.chunks(SLICES) {
-        let mut slices: [IoSlice<'_>; SLICES] = [IoSlice::new(&[]); SLICES];
-        for (slice, chunk) in slices.iter_mut().zip(chunks) {
-            *slice = IoSlice::new(chunk);
-        }
-        let mut left = &mut slices[..chunks.len()];
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match sink.write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What a source has.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// The next bytes.
     Bytes(Bytes),
     /// Nothing yet: the loop will be told.
@@ -214,7 +193,7 @@ pub(super) enum Next {
 }
 
 /// A source behind a thread, which ends when its source does or when nobody wants more.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     read: Receiver<io::Result<Bytes>>,
 }
 
@@ -224,7 +203,7 @@ impl Reader {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn new<R: Read>(
+    pub(crate) fn new<R: Read>(
         open: impl FnOnce() -> io::Result<R> + Send + 'static,
         key: u64,
         signals: Signals,
@@ -244,7 +223,7 @@ impl Reader {
     }
 
     /// What comes next.
-    pub(super) fn next(&self) -> Next {
+    pub(crate) fn next(&self) -> Next {
         match self.read.try_recv() {
             Ok(Ok(bytes)) => Next::Bytes(bytes),
             Ok(Err(error)) => Next::Failed(error),

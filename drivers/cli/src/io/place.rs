@@ -8,7 +8,7 @@ use gapless_mio::ExclusiveFile;
 
 use crate::failure::Failure;
 use crate::input::is_standard;
-use crate::standard;
+use crate::io::standard;
 
 /// What a path that is to be written to names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

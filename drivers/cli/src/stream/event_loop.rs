@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use gapless_quic::{Acceptors, Config, Driver, Endpoint, Tagged};
 use mio::{Events, Poll, Token, Waker};
 
-use super::pipes::Signals;
 use crate::failure::Failure;
+use crate::io::pipes::Signals;
 
 const SOCKET: Token = Token(0);
 const SIGNALS: Token = Token(Driver::TOKENS);
@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(100);
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// A driver and its loop.
-pub(super) struct Turns {
+pub(super) struct EventLoop {
     poll: Poll,
     events: Events,
     driver: Driver,
@@ -27,7 +27,7 @@ pub(super) struct Turns {
     pub(super) signals: Signals,
 }
 
-impl Turns {
+impl EventLoop {
     /// # Errors
     /// The address cannot be had.
     pub(super) fn new(config: Config) -> Result<Self, Failure> {

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::OutputFormat;
 use crate::failure::Failure;
-use crate::patience::{Patience, Patient};
-use crate::place::resolved;
-use crate::standard;
+use crate::io::patience::{Patience, Patient};
+use crate::io::place::resolved;
+use crate::io::standard;
 
 /// Bytes at the end of an output that it is recognised by.
 const TAIL: u64 = 4096;

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::apart::apart;
 use crate::failure::{Failure, Outcome};
-use crate::place::is_named_pipe;
+use crate::io::blocking::apart;
+use crate::io::place::is_named_pipe;
+use crate::io::standard::{self, Ready};
 use crate::progress::say;
-use crate::standard::{self, Ready};
 use crate::stop::Stop;
 
 /// How often it is looked whether somebody wants an end.

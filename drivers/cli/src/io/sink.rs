@@ -6,12 +6,12 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
+use super::file::Gathered;
 use super::pipes::{Signals, Writer};
-use super::store::Gathered;
-use crate::standard;
+use crate::io::standard;
 
 /// A sink.
-pub(super) enum Sink {
+pub(crate) enum Sink {
     /// It takes everything at once.
     File(Gathered),
     /// It has a thread.
@@ -23,7 +23,7 @@ impl Sink {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn standard_output(key: u64, signals: Signals) -> io::Result<Self> {
+    pub(crate) fn standard_output(key: u64, signals: Signals) -> io::Result<Self> {
         Self::of(standard::Output, standard::Output::file(), key, signals)
     }
 
@@ -31,7 +31,7 @@ impl Sink {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn standard_error(key: u64, signals: Signals) -> io::Result<Self> {
+    pub(crate) fn standard_error(key: u64, signals: Signals) -> io::Result<Self> {
         Self::of(standard::Errors, standard::Errors::file(), key, signals)
     }
 
@@ -49,7 +49,7 @@ impl Sink {
     }
 
     /// The same, with room for so many bytes more that wait to be written.
-    pub(super) fn with_spare(self, bytes: usize) -> Self {
+    pub(crate) fn with_spare(self, bytes: usize) -> Self {
         match self {
             Self::File(_) => self,
             Self::Pipe(writer) => Self::Pipe(writer.with_spare(bytes)),
@@ -60,7 +60,7 @@ impl Sink {
     ///
     /// # Errors
     /// They cannot be written.
-    pub(super) fn push(&mut self, bytes: Bytes) -> io::Result<bool> {
+    pub(crate) fn push(&mut self, bytes: Bytes) -> io::Result<bool> {
         match self {
             Self::File(file) => file.push(bytes).map(|()| true),
             Self::Pipe(writer) => Ok(writer.push(bytes)),
@@ -68,7 +68,7 @@ impl Sink {
     }
 
     /// Whether there is room again.
-    pub(super) fn go_on(&mut self) -> bool {
+    pub(crate) fn go_on(&mut self) -> bool {
         match self {
             Self::File(_) => true,
             Self::Pipe(writer) => writer.go_on(),
@@ -79,7 +79,7 @@ impl Sink {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn write_out(&mut self) -> io::Result<()> {
+    pub(crate) fn write_out(&mut self) -> io::Result<()> {
         match self {
             Self::File(file) => file.write_out(),
             Self::Pipe(_) => Ok(()),
@@ -90,7 +90,7 @@ impl Sink {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         match self {
             Self::File(file) => file.write_out(),
             Self::Pipe(writer) => {
@@ -101,7 +101,7 @@ impl Sink {
     }
 
     /// How it ended: `None` while it is still being written.
-    pub(super) fn result(&self) -> Option<io::Result<()>> {
+    pub(crate) fn result(&self) -> Option<io::Result<()>> {
         match self {
             Self::File(_) => Some(Ok(())),
             Self::Pipe(writer) => writer.result().map(|result| match result {
@@ -113,7 +113,7 @@ impl Sink {
 }
 
 /// An error again: the thread keeps the first.
-pub(super) fn copy(error: &io::Error) -> io::Error {
+pub(crate) fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),

@@ -76,7 +76,7 @@ impl fmt::Display for Url {
 
 impl Url {
     /// What its certificate must be good for.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.host.split('%').next().unwrap_or_default()
     }
 
@@ -84,7 +84,7 @@ impl Url {
     ///
     /// # Errors
     /// The name is not known.
-    pub(super) fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
         let found = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|error| self.unknown(error.to_string()))?;
@@ -101,7 +101,7 @@ impl Url {
     }
 
     /// The name is not known, in the words of all other addresses.
-    pub(super) fn unknown(&self, reason: String) -> Failure {
+    pub(crate) fn unknown(&self, reason: String) -> Failure {
         let unknown = AddressError::Unknown { name: self.host.clone(), reason };
         Failure::unreachable(unknown.to_string())
     }

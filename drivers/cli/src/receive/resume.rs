@@ -8,9 +8,9 @@ use gapless_core::Session;
 use gapless_mio::ExclusiveFile;
 use serde::{Deserialize, Serialize};
 
+use super::output::Identity;
 use crate::failure::Failure;
-use crate::output::Identity;
-use crate::place::{check_folder, in_use};
+use crate::io::place::{check_folder, in_use};
 
 /// Where a receiver was when its output was flushed.
 #[derive(Clone, PartialEq, Eq, Debug)]

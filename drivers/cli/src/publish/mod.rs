@@ -20,11 +20,11 @@ use crate::impair::Odds;
 use crate::input::flow::{Recording, Survey, elsewhere};
 use crate::input::pcap::Datagram;
 use crate::input::{self, Messages, Next};
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::journal::Journal;
 use crate::pace::Pace;
-use crate::patience::{Patience, Patient};
 use crate::progress::{self, Every, Progress, say};
-use crate::standard;
 use crate::stop::Stop;
 use crate::tap::BadNetwork;
 

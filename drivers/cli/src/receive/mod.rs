@@ -1,5 +1,9 @@
 //! `gapless receive`: a feed into files, complete.
 
+mod files;
+mod output;
+mod resume;
+
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
@@ -9,17 +13,17 @@ use gapless_mio::{ReceiverConfig, ReceiverDriver};
 use crate::address;
 use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
-use crate::files::Files;
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::journal::{Journal, Recordable};
-use crate::patience::{Patience, Patient};
 use crate::progress::{self, Every, Progress};
-use crate::resume::{State, StateFile};
-use crate::standard;
+use crate::statistics::{Ledger, Stops, Tally, line_name};
 use crate::stop::Stop;
 use crate::summary::{self, Counters, End, Received};
-use crate::tally::{Ledger, Stops, Tally, line_name};
 use crate::values::Begin;
 use crate::watch::Watch;
+use files::Files;
+use resume::{State, StateFile};
 
 /// The longest that nothing is looked at: limits of time, Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);

@@ -8,14 +8,14 @@ use gapless_core::Session;
 use gapless_core::receiver::Batch;
 use gapless_mio::ExclusiveFile;
 
+use super::output::{Identity, Output};
+use super::resume::State;
 use crate::args::{OutputFormat, Receive};
 use crate::failure::Failure;
-use crate::output::{Identity, Output};
-use crate::patience::Patience;
-use crate::place::{Place, check_folder, exists, folder, in_use, uncreated};
+use crate::io::patience::Patience;
+use crate::io::place::{Place, check_folder, exists, folder, in_use, uncreated};
 use crate::progress::Progress;
-use crate::resume::State;
-use crate::tally::Consumer;
+use crate::statistics::Consumer;
 
 /// Files of one session at most.
 const MOST_OF_SESSION: u32 = 10_000;
