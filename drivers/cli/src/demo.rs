@@ -11,18 +11,20 @@ use gapless_core::{Session, transmitter};
 use gapless_mio::{Address, ReceiverConfig, ReceiverDriver};
 use serde::Serialize;
 
-use crate::args::Demo;
+use crate::address::line_name;
+use crate::args::{Demo, KEEP};
 use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
-use crate::io::patience::{Patience, Patient};
-use crate::io::standard;
+use crate::io::patience::{Patience, Patient, say};
+use crate::io::{place, standard};
 use crate::journal::{Journal, Recordable};
-use crate::progress::{Progress, say};
-use crate::publish::{KEEP, Network, Pacing, Publication, Published};
-use crate::statistics::{Consumer, Ledger, Stops, line_name};
+use crate::progress::Progress;
+use crate::publish::{Network, Pacing, Publication, Published};
+use crate::statistics::{Consumer, Ledger, Stops};
 use crate::stop::Stop;
-use crate::summary::{self, Counters, End, Received, Table};
+use crate::summary::{Counters, End, Received};
+use crate::text::{self, Table};
 use crate::watch::Watch;
 
 /// Messages of the feed that is made on the spot.
@@ -121,7 +123,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         (false, End::Interrupted) => stop.outcome(),
         (false, _) => Outcome::Lost,
     });
-    let result = if args.json { summary::json(&shown) } else { shown.table() };
+    let result = if args.json { text::json(&shown) } else { shown.table() };
     Patient::new(standard::Output, Patience::new(stop)).conclude(&result, outcome)
 }
 
@@ -138,7 +140,7 @@ fn messages(args: &Demo) -> Result<Box<dyn Messages>, Failure> {
 }
 
 fn file(path: &Path) -> Result<Box<dyn Messages>, Failure> {
-    if path.exists() && !path.is_file() || input::is_standard(path) {
+    if path.exists() && !path.is_file() || place::is_standard(path) {
         return Err(Failure::usage(format!("--input {}: is read twice", path.display()))
             .advise("put it into a file first"));
     }
@@ -293,7 +295,7 @@ impl Shown {
         }
         table.row("end", received.end.words().into());
         received.repair_rows(&mut table);
-        table.row("speed", summary::speed(received.delivered, received.elapsed_seconds));
+        table.row("speed", text::speed(received.delivered, received.elapsed_seconds));
         table.finish()
     }
 }

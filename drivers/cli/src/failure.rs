@@ -7,14 +7,9 @@ use std::process::ExitCode;
 
 use gapless_mio::JournalError;
 use gapless_quic::tls::TlsError;
-use serde::Serialize;
 
 use crate::advice;
-use crate::io::patience::write_words;
-use crate::io::standard;
-use crate::progress::say;
-use crate::stop::{Signal, Stop};
-use crate::summary::json;
+use crate::signal::Signal;
 
 /// What the program's exit code says. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,28 +87,6 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// In which form a command reports how it ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Form {
-    /// In words, on standard error.
-    Words,
-    /// As a JSON object on standard output too.
-    Json,
-    /// As a JSON object on standard error too: standard output has something else.
-    JsonAside,
-}
-
-impl Form {
-    /// Of a command with this `--json`, whose standard output has something else or not.
-    pub(crate) const fn new(json: bool, aside: bool) -> Self {
-        match (json, aside) {
-            (false, _) => Self::Words,
-            (true, false) => Self::Json,
-            (true, true) => Self::JsonAside,
-        }
-    }
-}
-
 /// An error that ends the program.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -122,21 +95,13 @@ pub(crate) struct Failure {
     what: String,
     advice: Option<String>,
     /// The command's own JSON object has it already.
-    is_in_json: bool,
+    pub(crate) is_in_json: bool,
 }
 
 /// The system's error without the name of a temporary file, which nobody asked for.
 pub(crate) fn plain(error: &io::Error) -> &io::Error {
     let source = error.get_ref().and_then(|inner| inner.source());
     source.and_then(|source| source.downcast_ref()).unwrap_or(error)
-}
-
-/// The JSON object of a failure that is in no other.
-#[derive(Debug, Serialize)]
-struct Failed<'a> {
-    end: &'static str,
-    exit_code: u8,
-    error: &'a str,
 }
 
 impl Failure {
@@ -188,11 +153,6 @@ impl Failure {
         Self::new(Outcome::Unreachable, what)
     }
 
-    /// Somebody wants an end before the work is done; `what` says how far it came.
-    pub(crate) fn interrupted(stop: &Stop, what: &str) -> Self {
-        Self::new(stop.outcome(), format!("interrupted: {what}"))
-    }
-
     /// An end that says itself what it is.
     pub(crate) fn new(outcome: Outcome, what: impl Into<String>) -> Self {
         Self { outcome, what: what.into(), advice: None, is_in_json: false }
@@ -202,29 +162,6 @@ impl Failure {
     pub(crate) fn in_json(mut self) -> Self {
         self.is_in_json = true;
         self
-    }
-
-    /// Reports it, in the end. That nobody reads any more is not worth a word.
-    pub(crate) fn report(&self, form: Form) {
-        if self.outcome == Outcome::ReaderGone {
-            return;
-        }
-        say(self);
-        if !self.is_in_json {
-            self.report_object(form);
-        }
-    }
-
-    /// Reports it as an object, where there is to be one, to whom it was said already.
-    pub(crate) fn report_object(&self, form: Form) {
-        let Self { outcome, what: error, .. } = self;
-        let object = || json(&Failed { end: outcome.name(), exit_code: outcome.code(), error });
-        match form {
-            Form::Words => {}
-            // That standard output takes nothing may be what is wrong.
-            Form::Json => drop(write_words(standard::Output, object().as_bytes())),
-            Form::JsonAside => say(object().trim_end()),
-        }
     }
 
     /// What went wrong, without a word on what to do.

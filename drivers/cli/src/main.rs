@@ -7,6 +7,7 @@ mod address;
 mod advice;
 mod args;
 mod demo;
+mod exit;
 mod failure;
 mod feed;
 mod impair;
@@ -19,11 +20,13 @@ mod publish;
 mod ranges;
 mod receive;
 mod replay;
+mod signal;
 mod statistics;
 mod stop;
 mod stream;
 mod summary;
 mod tap;
+mod text;
 mod url;
 mod values;
 mod watch;
@@ -33,7 +36,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use failure::{Failure, Form, Outcome};
+use exit::Form;
+use failure::{Failure, Outcome};
 use stop::Stop;
 
 fn main() -> ExitCode {
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
         Err(instead) => args::print(instead),
     };
     let outcome = result.unwrap_or_else(|failure| {
-        failure.report(form);
+        exit::report(&failure, form);
         failure.outcome
     });
     if let Ok(Cli { command }) = &parsed {

@@ -7,13 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::io::patience;
-
-/// Says a line on standard error. That nobody can hear it is no reason to end, or to wait.
-pub(crate) fn say(line: impl fmt::Display) {
-    // At once, so that nobody's words get in between.
-    patience::write_errors(format!("{line}\n").as_bytes());
-}
+use crate::io::patience::say;
 
 /// Says so when the system gives a smaller receive buffer than was asked for.
 pub(crate) fn tell_buffer(asked: Option<u32>, granted: Option<usize>, progress: &Progress) {

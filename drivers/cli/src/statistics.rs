@@ -8,6 +8,7 @@ use gapless_core::receiver::{Batch, Command, LineId, LossReason, Origin, Session
 use gapless_mio::{InterfaceEvent, Sink};
 use hdrhistogram::Histogram;
 
+use crate::address::line_name;
 use crate::failure::Failure;
 use crate::ranges::Ranges;
 
@@ -397,14 +398,6 @@ impl<C: Consumer> Sink for Ledger<C> {
             Command::LineDown(line) => *self.downs.entry(line).or_default() += 1,
             Command::LineUp(_) | Command::Batch(_) | Command::Request { .. } => {}
         }
-    }
-}
-
-/// A, B, … Z, and numbers behind that.
-pub(crate) fn line_name(number: usize) -> String {
-    match u8::try_from(number) {
-        Ok(number @ 0..26) => char::from(b'A' + number).to_string(),
-        _ => (number + 1).to_string(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is printed in the end: one JSON object for each session, or a short table.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,11 +10,11 @@ use gapless_mio::{LineReport, ReceiverDriver};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::failure::Failure;
-use crate::io::standard;
+use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::ranges::Ranges;
-use crate::statistics::{Consumer, Ledger, Tally, line_name};
+use crate::statistics::{Consumer, Ledger, Tally};
+use crate::text::{Table, plural, speed};
 use crate::watch;
 
 /// How receiving ended.
@@ -534,22 +533,6 @@ impl ReceivedLine {
     }
 }
 
-/// Lines of a name and a text.
-#[derive(Default)]
-pub(crate) struct Table(String);
-
-impl Table {
-    /// One more line.
-    pub(crate) fn row(&mut self, name: &str, text: String) {
-        self.0.push_str(&format!("{name:<12} {text}\n"));
-    }
-
-    /// All lines.
-    pub(crate) fn finish(self) -> String {
-        self.0
-    }
-}
-
 /// The quantiles of a histogram of microseconds; `None` of an empty one.
 fn repair_time(histogram: &Histogram<u64>) -> Option<RepairTime> {
     (!histogram.is_empty()).then(|| RepairTime {
@@ -561,31 +544,4 @@ fn repair_time(histogram: &Histogram<u64>) -> Option<RepairTime> {
 
 fn millis(micros: u64) -> String {
     format!("{:.2} ms", micros as f64 / 1000.0)
-}
-
-/// `1 packet`, `2 packets`.
-pub(crate) fn plural(count: u64, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
-}
-
-/// Messages a second.
-pub(crate) fn speed(messages: u64, seconds: f64) -> String {
-    let each_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
-    format!("{each_second:.0} messages/s over {seconds:.2} s")
-}
-
-/// One JSON object on a line of its own.
-pub(crate) fn json(object: &impl Serialize) -> String {
-    let mut line = serde_json::to_string(object).expect("plain numbers and strings are JSON");
-    line.push('\n');
-    line
-}
-
-/// Writes the result to standard output.
-///
-/// # Errors
-/// Nobody reads it, or it cannot be written.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    standard::Output.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
 }

@@ -14,10 +14,11 @@ use gapless_core::receiver::{LineId, Receiver, ServerId};
 use gapless_core::{Machine, Session};
 use gapless_mio::{LineReport, ReceiverDriver, SendFailure};
 
+use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::progress::Progress;
-use crate::statistics::{Consumer, Ledger, line_name};
-use crate::summary::plural;
+use crate::statistics::{Consumer, Ledger};
+use crate::text::plural;
 
 /// How often counters are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Journaling, odds};
+use super::shared::{Journaling, odds};
 use crate::failure::Failure;
 use crate::impair::Odds;
 use crate::values::Probability;

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use gapless_core::Session;
 use gapless_core::wire::mold::{Kind, Packet};
 
+use super::open;
 use super::pcap::{Capture, Datagram, Skipped};
-use super::{is_pipe, name, open};
 use crate::failure::Failure;
 use crate::io::blocking::apart;
+use crate::io::place::{is_pipe, name};
 use crate::ranges::Ranges;
 use crate::stop::Stop;
 
@@ -119,7 +120,7 @@ impl Survey {
             }
         }
         if stop.is_asked() {
-            return Err(Failure::interrupted(stop, "nothing was published"));
+            return Err(stop.interrupted("nothing was published"));
         }
         Ok(Self { flows, skipped: capture.skipped().clone() })
     }

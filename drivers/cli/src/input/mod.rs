@@ -3,8 +3,11 @@
 mod binaryfile;
 pub(crate) mod flow;
 mod lines;
+mod messages;
 pub(crate) mod pcap;
 mod piped;
+
+pub(crate) use messages::{First, Messages, Next};
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,32 +15,8 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::io::file::Whole;
-use crate::io::place::check_open;
+use crate::io::place::{check_open, is_pipe, is_standard, name};
 use crate::io::standard;
-
-/// The name that stands for standard input and standard output.
-const STANDARD: &str = "-";
-
-/// What a source of messages has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Next {
-    /// A message.
-    Message,
-    /// Nothing yet: somebody is still writing it.
-    NotYet,
-    /// Nothing more.
-    End,
-}
-
-/// A source of messages, in order.
-pub(crate) trait Messages: Send {
-    /// Puts the next message into `message`, in place of what is there. What is there otherwise is
-    /// of no use.
-    ///
-    /// # Errors
-    /// The input cannot be read, or is not what it should be.
-    fn next(&mut self, message: &mut Vec<u8>) -> Result<Next, Failure>;
-}
 
 /// The messages of a binaryfile, as [`ahead`].
 ///
@@ -62,30 +41,6 @@ fn ahead(path: &Path, messages: impl Messages + 'static) -> Box<dyn Messages> {
         return Box::new(piped::Piped::new(Box::new(messages)));
     }
     Box::new(messages)
-}
-
-/// What errors call an input.
-pub(crate) fn name(path: &Path) -> String {
-    if is_standard(path) { "standard input".into() } else { path.display().to_string() }
-}
-
-/// The first so many of some messages.
-pub(crate) struct First {
-    /// How many are left.
-    pub(crate) left: u64,
-    /// Of these.
-    pub(crate) of: Box<dyn Messages>,
-}
-
-impl Messages for First {
-    fn next(&mut self, message: &mut Vec<u8>) -> Result<Next, Failure> {
-        if self.left == 0 {
-            return Ok(Next::End);
-        }
-        let next = self.of.next(message)?;
-        self.left -= u64::from(next == Next::Message);
-        Ok(next)
-    }
 }
 
 /// Opens a file, or standard input, for reading piece by piece.
@@ -138,17 +93,6 @@ impl Read for Late {
         };
         pipe.read(into)
     }
-}
-
-/// Whether a path stands for what may make its reader wait, and cannot be read again: standard input, a pipe, a
-/// device.
-fn is_pipe(path: &Path) -> bool {
-    is_standard(path) || path.exists() && !path.is_file()
-}
-
-/// Whether a path stands for standard input or output.
-pub(crate) fn is_standard(path: &Path) -> bool {
-    path.as_os_str() == STANDARD
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 
-use super::{Messages, Next};
+use super::messages::{Messages, Next};
 use crate::failure::Failure;
 
 /// How many messages are read ahead.

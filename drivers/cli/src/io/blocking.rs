@@ -41,7 +41,7 @@ pub(crate) fn apart<T: Send + 'static>(
             Err(RecvTimeoutError::Timeout) => {}
         }
         if stop.is_asked() {
-            return Err(Failure::interrupted(stop, "nothing was begun"));
+            return Err(stop.interrupted("nothing was begun"));
         }
         if left.is_some_and(|left| left.is_zero())
             && let Some((_, failure)) = late

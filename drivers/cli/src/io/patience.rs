@@ -1,17 +1,17 @@
 //! Writing to what may take nothing for as long as it likes, a pipe that nobody reads or a terminal that is
 //! stopped: it is waited for only as long as nobody wants an end.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::blocking::apart;
+use super::place::is_named_pipe;
+use super::standard::{self, Ready};
 use crate::failure::{Failure, Outcome};
-use crate::io::blocking::apart;
-use crate::io::place::is_named_pipe;
-use crate::io::standard::{self, Ready};
-use crate::progress::say;
 use crate::stop::Stop;
 
 /// How often it is looked whether somebody wants an end.
@@ -80,7 +80,7 @@ impl<W: Write + Ready> Patient<W> {
     pub(crate) fn failure(&self, name: &str) -> Option<Failure> {
         let what = format!("{name} takes no more, and lacks what came last");
         self.given_up.then(|| match self.patience.stop.is_asked() {
-            true => Failure::interrupted(&self.patience.stop, &what),
+            true => self.patience.stop.interrupted(&what),
             false => {
                 Failure::new(Outcome::TimedOut, format!("timed out: --max-time is over; {what}"))
             }
@@ -188,6 +188,12 @@ impl Ready for File {
 pub(crate) fn write_words(to: impl Write + Ready, words: &[u8]) -> io::Result<()> {
     let patience = Patience { stop: Stop::default(), until: Some(Instant::now()) };
     Patient::new(to, patience).write_all(words)
+}
+
+/// Says a line on standard error. That nobody can hear it is no reason to end, or to wait.
+pub(crate) fn say(line: impl fmt::Display) {
+    // At once, so that nobody's words get in between.
+    write_errors(format!("{line}\n").as_bytes());
 }
 
 /// Writes words to standard error. Once it took nothing for a moment it is not waited for any more, until

@@ -1,4 +1,4 @@
-//! Files that a command is about to write: what is there is looked at before sockets are bound, so that
+//! What paths name, and files that a command is about to write: what is there is looked at before sockets are bound, so that
 //! whoever cannot start changes nothing. Regular files that exist are left alone unless it is said otherwise.
 
 use std::io::{self, ErrorKind};
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use gapless_mio::ExclusiveFile;
 
+use super::standard;
 use crate::failure::Failure;
-use crate::input::is_standard;
-use crate::io::standard;
+
+/// The name that stands for standard input and standard output.
+const STANDARD: &str = "-";
 
 /// What a path that is to be written to names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +68,22 @@ impl Place {
         }
         Ok(place)
     }
+}
+
+/// Whether a path stands for what may make its reader wait, and cannot be read again: standard input, a pipe, a
+/// device.
+pub(crate) fn is_pipe(path: &Path) -> bool {
+    is_standard(path) || path.exists() && !path.is_file()
+}
+
+/// Whether a path stands for standard input or output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == STANDARD
+}
+
+/// What errors call an input.
+pub(crate) fn name(path: &Path) -> String {
+    if is_standard(path) { "standard input".into() } else { path.display().to_string() }
 }
 
 /// Whether a path stands for standard output. Opening it anew would write over its contents.

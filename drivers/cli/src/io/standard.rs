@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use super::file::Whole;
 use crate::failure::Failure;
-use crate::io::file::Whole;
 
 pub(crate) use sys::is_ready;
 
@@ -124,6 +124,14 @@ impl Write for Errors {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes a text to standard output.
+///
+/// # Errors
+/// Nobody reads it, or it cannot be written.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    Output.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
 }
 
 /// Checks that standard output is there: every command writes to it in the end.

@@ -10,11 +10,11 @@ use gapless_mio::{InterfaceEvent, PublisherDriver, ReadStats};
 
 use super::published::Unanswered;
 use crate::address;
+use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::progress::Progress;
-use crate::statistics::line_name;
-use crate::summary::plural;
 use crate::tap::BadNetwork;
+use crate::text::plural;
 use crate::watch::reason;
 
 /// How often counters are looked at.

@@ -11,15 +11,17 @@ use gapless_core::receiver::{self, Checkpoint, LineId, Receiver, SessionEnd, Sta
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
 use crate::address;
+use crate::address::line_name;
 use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::io::patience::{Patience, Patient};
 use crate::io::standard;
 use crate::journal::{Journal, Recordable};
 use crate::progress::{self, Every, Progress};
-use crate::statistics::{Ledger, Stops, Tally, line_name};
+use crate::statistics::{Ledger, Stops, Tally};
 use crate::stop::Stop;
-use crate::summary::{self, Counters, End, Received};
+use crate::summary::{Counters, End, Received};
+use crate::text;
 use crate::values::Begin;
 use crate::watch::Watch;
 use files::Files;
@@ -389,7 +391,7 @@ impl Reception<'_> {
     }
 
     fn text(&self, received: &Received) -> String {
-        if self.args.json { summary::json(received) } else { received.table() }
+        if self.args.json { text::json(received) } else { received.table() }
     }
 
     fn print(&mut self, received: &Received) -> Result<(), Failure> {

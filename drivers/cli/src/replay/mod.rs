@@ -19,11 +19,11 @@ use gapless_core::transmitter::Transmitter;
 
 use crate::args::Replay;
 use crate::failure::{Failure, Outcome};
-use crate::io::patience::{Patience, Patient};
+use crate::io::patience::{Patience, Patient, say};
 use crate::io::standard;
-use crate::progress::{Progress, say};
+use crate::progress::Progress;
 use crate::stop::Stop;
-use crate::summary;
+use crate::text;
 use difference::{Account, Differs};
 use print::Printer;
 use report::Report;
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
     for complaint in report.complaints(&journal.name) {
         say(complaint);
     }
-    let result = if args.json { summary::json(&report) } else { report.table() };
+    let result = if args.json { text::json(&report) } else { report.table() };
     let mut output = Patient::new(standard::Output, Patience::new(stop));
     match outcome {
         Ok(outcome) => output.conclude(&result, outcome),

@@ -45,7 +45,7 @@ impl<'a> Printer<'a> {
         let written = self.failure.map_or_else(|| self.output.flush(), Err);
         written.map_err(|error| match (error.kind(), self.stop.signal()) {
             (io::ErrorKind::TimedOut, Some(_)) => {
-                Failure::interrupted(self.stop, "nobody reads what is printed")
+                self.stop.interrupted("nobody reads what is printed")
             }
             _ => (self.unwritten)(&error),
         })

@@ -14,8 +14,8 @@ use gapless_core::transmitter::{self, Transmitter};
 use serde::Serialize;
 
 use super::difference::Differs;
-use crate::statistics::line_name;
-use crate::summary::Table;
+use crate::address::line_name;
+use crate::text::Table;
 
 /// A replay.
 #[derive(Debug, Serialize)]

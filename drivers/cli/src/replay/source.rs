@@ -13,9 +13,9 @@ use gapless_core::journal::Source;
 use gapless_mio::JournalReader;
 
 use crate::failure::Failure;
-use crate::input::is_standard;
 use crate::io::file::Whole;
 use crate::io::place::check_open;
+use crate::io::place::is_standard;
 use crate::io::standard;
 use crate::progress::Progress;
 use crate::stop::Stop;

@@ -17,7 +17,7 @@ use super::store::Part;
 use super::tags;
 use crate::failure::Outcome;
 use crate::io::sink::Sink;
-use crate::summary;
+use crate::text;
 
 /// A stream that was taken and has not ended.
 pub(super) struct Incoming {
@@ -275,6 +275,6 @@ impl Taken {
 
     /// One JSON object.
     pub(super) fn json(&self) -> String {
-        summary::json(self)
+        text::json(self)
     }
 }

@@ -17,7 +17,8 @@ use super::{codes, scarcity, tls};
 use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
 use crate::io::blocking::apart;
-use crate::progress::{Progress, say};
+use crate::io::patience::say;
+use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// How long clients may take in the end to hear that all is well.

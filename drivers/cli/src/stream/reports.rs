@@ -8,8 +8,8 @@ use std::io::{self, IsTerminal};
 use crate::failure::Failure;
 use crate::io::pipes::Signals;
 use crate::io::sink::Sink;
+use crate::io::standard;
 use crate::progress::Progress;
-use crate::summary;
 
 /// What the threads are called: streams are numbered from 1.
 const KEY: u64 = 0;
@@ -46,7 +46,7 @@ impl Reports {
     pub(super) fn give(&mut self, text: String, progress: &Progress) -> Result<(), Failure> {
         match &mut self.sink {
             Some(sink) => sink.push(text.into()).map(drop).map_err(|error| unwritten(&error)),
-            None => progress.suspended(|| summary::print(&text)),
+            None => progress.suspended(|| standard::print(&text)),
         }
     }
 

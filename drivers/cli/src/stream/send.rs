@@ -15,13 +15,12 @@ use super::sender::{Attempts, Sender, Settings, Source};
 use super::{codes, tags, tls};
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
-use crate::input;
 use crate::io::blocking::apart;
-use crate::io::patience::{Patience, Patient};
-use crate::io::standard;
-use crate::progress::{Progress, say};
+use crate::io::patience::{Patience, Patient, say};
+use crate::io::{place, standard};
+use crate::progress::Progress;
 use crate::stop::Stop;
-use crate::summary;
+use crate::text;
 
 /// What the threads of the input and of the answer tell the loop.
 const KEY: u64 = 1;
@@ -36,7 +35,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
     let result = send(args, stop, &mut sent);
     sent.ended(&result, begin.elapsed());
     let text = match (args.json, &result) {
-        (true, _) => summary::json(&sent),
+        (true, _) => text::json(&sent),
         (false, Ok(())) => sent.line(),
         // The failure says it.
         (false, Err(_)) => String::new(),
@@ -73,7 +72,7 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
     let sender = Sender::new(Settings {
         tag: args.tag.0.clone(),
         source,
-        source_name: input::name(&args.input),
+        source_name: place::name(&args.input),
         answer,
         answer_name: match args.to_standard_output() {
             true => "standard output".into(),
@@ -180,7 +179,7 @@ impl Sending<'_> {
                 return result;
             }
             if stop.is_asked() {
-                return Err(Failure::interrupted(stop, "the stream is broken off"));
+                return Err(stop.interrupted("the stream is broken off"));
             }
             let answered = sender.answered;
             self.progress.show(sender.sent, || match answered {

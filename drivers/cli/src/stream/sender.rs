@@ -14,10 +14,10 @@ use gapless_quic::{Acceptors, ConnectionId, Event, Peer, Reason, StreamId};
 use super::answer::Answer;
 use super::{codes, disconnects, tags};
 use crate::failure::{Failure, Outcome};
-use crate::input::{is_standard, name};
 use crate::io::file::Whole;
 use crate::io::pipes::{BLOCK, Next, Reader, Signals};
 use crate::io::place::check_open;
+use crate::io::place::{is_standard, name};
 use crate::io::standard;
 use crate::progress::Progress;
 

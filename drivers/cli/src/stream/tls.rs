@@ -11,7 +11,7 @@ use gapless_quic::{ClientConfig, endpoint};
 
 use crate::args::{Listen, Send};
 use crate::failure::Failure;
-use crate::progress::say;
+use crate::io::patience::say;
 
 /// The name that every self-signed certificate is good for.
 const LOCALHOST: &str = "localhost";
