@@ -21,7 +21,8 @@ use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, Wishes, of};
 use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Clock, Error, InterfaceEvent, TICK, Turn};
+use crate::turn::{TICK, Turn};
+use crate::{Address, Clock, Error, InterfaceEvent};
 
 /// How many batches of 64 requests a turn takes at most.
 const ROUNDS: usize = 16;
