@@ -28,7 +28,8 @@ use gapless_core::Machine;
 use gapless_core::demux::{self, AcceptorId, Command, Demux, PeerId, Tag};
 use gapless_core::journal::{self, Recorder};
 
-use crate::endpoint::{Endpoint, Event, Handler, StreamId};
+use crate::endpoint::{Endpoint, Event, StreamId};
+use crate::handler::Handler;
 
 pub use streams::{OpenError, Streams};
 
