@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         (false, _) => Outcome::Lost,
     });
     let result = if args.json { text::json(&shown) } else { shown.table() };
-    Patient::new(standard::Output, Patience::new(stop)).conclude(&result, outcome)
+    Patient::new(standard::Output::Standard, Patience::new(stop)).conclude(&result, outcome)
 }
 
 /// What is published, from the beginning.

@@ -56,7 +56,7 @@ pub(crate) fn report_object(failure: &Failure, form: Form) {
     match form {
         Form::Words => {}
         // That standard output takes nothing may be what is wrong.
-        Form::Json => drop(write_words(standard::Output, object().as_bytes())),
+        Form::Json => drop(write_words(standard::Output::Standard, object().as_bytes())),
         Form::JsonAside => say(object().trim_end()),
     }
 }

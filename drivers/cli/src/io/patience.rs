@@ -201,7 +201,7 @@ pub(crate) fn say(line: impl fmt::Display) {
 pub(crate) fn write_errors(words: &[u8]) {
     static IS_FULL: AtomicBool = AtomicBool::new(false);
     let patience = Patience { stop: Stop::default(), until: Some(Instant::now()) };
-    let mut errors = Patient::new(standard::Errors, patience);
+    let mut errors = Patient::new(standard::Output::Errors, patience);
     if IS_FULL.load(Ordering::Relaxed) {
         errors.moment = Duration::ZERO;
     }

@@ -10,7 +10,7 @@ use super::standard;
 use crate::failure::Failure;
 
 /// The name that stands for standard input and standard output.
-const STANDARD: &str = "-";
+pub(crate) const STANDARD: &str = "-";
 
 /// What a path that is to be written to names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

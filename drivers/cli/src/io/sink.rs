@@ -1,14 +1,14 @@
 //! Where the bytes of one stream go if not into a folder or to a command: a file that is written to at once, or a
 //! pipe that may make its writer wait.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 
 use bytes::Bytes;
 
 use super::file::Gathered;
-use super::pipes::{Signals, Writer};
-use crate::io::standard;
+use super::signals::Signals;
+use super::standard::Output;
+use super::writer::Writer;
 
 /// A sink.
 pub(crate) enum Sink {
@@ -19,41 +19,21 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    /// Standard output.
+    /// Standard output or standard error: a file takes everything at once, anything else has a thread, and room for
+    /// `spare` bytes beside its queue.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(crate) fn standard_output(key: u64, signals: Signals) -> io::Result<Self> {
-        Self::of(standard::Output, standard::Output::file(), key, signals)
-    }
-
-    /// Standard error.
-    ///
-    /// # Errors
-    /// There is no thread to be had.
-    pub(crate) fn standard_error(key: u64, signals: Signals) -> io::Result<Self> {
-        Self::of(standard::Errors, standard::Errors::file(), key, signals)
-    }
-
-    /// What takes everything at once if it is a file, or has a thread.
-    fn of(
-        stream: impl Write + Send + 'static,
-        file: io::Result<Option<File>>,
+    pub(crate) fn standard(
+        output: Output,
+        spare: usize,
         key: u64,
         signals: Signals,
     ) -> io::Result<Self> {
-        Ok(match file? {
+        Ok(match output.file()? {
             Some(file) => Self::File(Gathered::new(file)),
-            None => Self::Pipe(Writer::new(|| Ok(stream), key, signals)?),
+            None => Self::Pipe(Writer::new(move || Ok(output), spare, key, signals)?),
         })
-    }
-
-    /// The same, with room for so many bytes more that wait to be written.
-    pub(crate) fn with_spare(self, bytes: usize) -> Self {
-        match self {
-            Self::File(_) => self,
-            Self::Pipe(writer) => Self::Pipe(writer.with_spare(bytes)),
-        }
     }
 
     /// Gives the next bytes; whether there is room for more.
@@ -67,11 +47,11 @@ impl Sink {
         }
     }
 
-    /// Whether there is room again.
-    pub(crate) fn go_on(&mut self) -> bool {
+    /// Whether there is room for more; if not, its key is raised when there is.
+    pub(crate) fn has_room(&self) -> bool {
         match self {
             Self::File(_) => true,
-            Self::Pipe(writer) => writer.go_on(),
+            Self::Pipe(writer) => writer.has_room(),
         }
     }
 

@@ -3,13 +3,12 @@
 //! `/dev/null` in its place.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
-use super::file::Whole;
 use crate::failure::Failure;
 
-pub(crate) use sys::is_ready;
+pub(crate) use sys::{is_ready, read};
 
 /// A stream that may make its writer wait.
 pub(crate) trait Ready {
@@ -23,55 +22,45 @@ pub(crate) trait Ready {
     fn is_file(&self) -> bool;
 }
 
-/// Standard input, unbuffered.
-pub(crate) enum Input {
-    /// A file that it is directed to: that keeps nobody waiting, and may be cut short.
-    File(Whole),
-    /// What may keep its reader waiting.
-    Stream,
+/// The file that standard input is directed to, if it is one: that keeps nobody waiting.
+///
+/// # Errors
+/// It was closed when the program began, or the system does not tell what it is.
+pub(crate) fn input() -> io::Result<Option<File>> {
+    sys::check_input()?;
+    sys::file_of(io::stdin())
 }
 
-impl Input {
-    /// Standard input, if there is one.
-    ///
-    /// # Errors
-    /// It was closed when the program began, or the system does not tell what it is.
-    pub(crate) fn open() -> io::Result<Self> {
-        sys::check_input()?;
-        let file = sys::file_of(io::stdin())?;
-        Ok(file.map(Whole::new).transpose()?.map_or(Self::Stream, Self::File))
-    }
+/// Standard output or standard error, unbuffered. That there is the first is checked by [`check_output`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Output {
+    Standard,
+    Errors,
 }
-
-impl Read for Input {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.read(into),
-            Self::Stream => sys::read(into),
-        }
-    }
-}
-
-/// Standard output, unbuffered. That there is one is checked by [`check_output`].
-pub(crate) struct Output;
 
 impl Output {
     /// The file that it is directed to, if it is one: that keeps nobody waiting.
     ///
     /// # Errors
     /// The system does not tell.
-    pub(crate) fn file() -> io::Result<Option<File>> {
-        sys::file_of(io::stdout())
+    pub(crate) fn file(self) -> io::Result<Option<File>> {
+        match self {
+            Self::Standard => sys::file_of(io::stdout()),
+            Self::Errors => sys::file_of(io::stderr()),
+        }
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sys::write_output(&[io::IoSlice::new(bytes)])
+        self.write_vectored(&[io::IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        sys::write_output(bytes)
+        match self {
+            Self::Standard => sys::write_output(bytes),
+            Self::Errors => sys::write_errors(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -81,48 +70,14 @@ impl Write for Output {
 
 impl Ready for Output {
     fn is_ready(&self, within: Duration) -> io::Result<bool> {
-        is_ready(io::stdout(), within)
+        match self {
+            Self::Standard => is_ready(io::stdout(), within),
+            Self::Errors => is_ready(io::stderr(), within),
+        }
     }
 
     fn is_file(&self) -> bool {
-        Self::file().is_ok_and(|file| file.is_some())
-    }
-}
-
-/// Standard error, unbuffered.
-pub(crate) struct Errors;
-
-impl Ready for Errors {
-    fn is_ready(&self, within: Duration) -> io::Result<bool> {
-        is_ready(io::stderr(), within)
-    }
-
-    fn is_file(&self) -> bool {
-        Self::file().is_ok_and(|file| file.is_some())
-    }
-}
-
-impl Errors {
-    /// The file that it is directed to, as [`Output::file`].
-    ///
-    /// # Errors
-    /// The system does not tell.
-    pub(crate) fn file() -> io::Result<Option<File>> {
-        sys::file_of(io::stderr())
-    }
-}
-
-impl Write for Errors {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sys::write_errors(&[io::IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        sys::write_errors(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.file().is_ok_and(|file| file.is_some())
     }
 }
 
@@ -131,7 +86,7 @@ impl Write for Errors {
 /// # Errors
 /// Nobody reads it, or it cannot be written.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    Output.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
+    Output::Standard.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
 }
 
 /// Checks that standard output is there: every command writes to it in the end.
@@ -213,7 +168,8 @@ mod sys {
         Ok(file.metadata()?.is_file().then_some(file))
     }
 
-    pub(super) fn read(into: &mut [u8]) -> io::Result<usize> {
+    /// Reads from standard input.
+    pub(crate) fn read(into: &mut [u8]) -> io::Result<usize> {
         waiting(stdin(), PollFlags::IN, || read_once(stdin(), &mut *into))
     }
 
@@ -281,7 +237,8 @@ mod sys {
         Ok(None)
     }
 
-    pub(super) fn read(into: &mut [u8]) -> io::Result<usize> {
+    /// Reads from standard input.
+    pub(crate) fn read(into: &mut [u8]) -> io::Result<usize> {
         io::stdin().read(into)
     }
 

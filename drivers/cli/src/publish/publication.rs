@@ -189,7 +189,7 @@ impl<'a> Publication<'a> {
             progress,
             notices: Notices::new(),
             stats: (Every::new(None), false),
-            output: Patient::new(standard::Output, Patience::new(stop)),
+            output: Patient::new(standard::Output::Standard, Patience::new(stop)),
             port_chosen: requests.is_some_and(|requests| requests.port() == 0),
             started: Instant::now(),
             messages: 0,

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
         watch: Watch::new(args.session.or(state.map(|state| state.session)), &args.requests),
         state_file,
         progress,
-        output: Patient::new(standard::Output, patience),
+        output: Patient::new(standard::Output::Standard, patience),
         started,
         heard: 0,
         last_heard: Instant::now(),

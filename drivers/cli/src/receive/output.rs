@@ -87,7 +87,7 @@ impl Name {
 impl Output {
     /// Standard output.
     pub(crate) fn standard(format: OutputFormat, patience: &Patience) -> Self {
-        let output = Patient::new(standard::Output, patience.clone());
+        let output = Patient::new(standard::Output::Standard, patience.clone());
         Self::new(Target::Standard(output), "standard output".into(), 0, format)
     }
 

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
         say(complaint);
     }
     let result = if args.json { text::json(&report) } else { report.table() };
-    let mut output = Patient::new(standard::Output, Patience::new(stop));
+    let mut output = Patient::new(standard::Output::Standard, Patience::new(stop));
     match outcome {
         Ok(outcome) => output.conclude(&result, outcome),
         // The report has it.

@@ -10,9 +10,11 @@ use tempfile::TempPath;
 use super::store::PART;
 use crate::failure::Failure;
 use crate::io::file::Gathered;
-use crate::io::pipes::{Signals, Writer};
 use crate::io::place::{check_open, is_open};
+use crate::io::signals::Signals;
 use crate::io::sink::Sink;
+use crate::io::standard::Output;
+use crate::io::writer::Writer;
 
 /// Links that lead to one another at most, as the system has it.
 const LINKS: usize = 40;
@@ -37,9 +39,8 @@ impl Answer {
     /// # Errors
     /// There is no thread to be had.
     pub(super) fn to_standard_output(key: u64, signals: Signals) -> Result<Self, Failure> {
-        let sink = Sink::standard_output(key, signals)
+        let sink = Sink::standard(Output::Standard, SPARE, key, signals)
             .map_err(|error| Failure::standard_output(&error))?;
-        let sink = sink.with_spare(SPARE);
         Ok(Self { sink, is_standard: true, part: None, path: PathBuf::new() })
     }
 
@@ -66,8 +67,8 @@ impl Answer {
             // A file that is open already may have something in it; a device has no end to add to.
             let is_file = there.is_some_and(|there| there.is_file());
             let open = move || OpenOptions::new().write(true).append(is_file).open(path);
-            let writer = Writer::new(open, key, signals).map_err(failed)?;
-            let (sink, path) = (Sink::Pipe(writer.with_spare(SPARE)), PathBuf::new());
+            let writer = Writer::new(open, SPARE, key, signals).map_err(failed)?;
+            let (sink, path) = (Sink::Pipe(writer), PathBuf::new());
             return Ok(Self { sink, is_standard: false, part: None, path });
         }
         let mut path = path.to_owned();

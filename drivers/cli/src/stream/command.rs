@@ -10,7 +10,10 @@ use std::sync::mpsc::sync_channel;
 use bytes::Bytes;
 
 use super::tags;
-use crate::io::pipes::{Next, Reader, Signals, Writer};
+use crate::io::ahead::{self, Ahead, Next};
+use crate::io::input::Late;
+use crate::io::signals::Signals;
+use crate::io::writer::Writer;
 
 /// A running command.
 pub(super) struct Command {
@@ -19,7 +22,7 @@ pub(super) struct Command {
     /// Its standard input.
     pub(super) input: Writer,
     /// Its standard output, as long as somebody wants it and it has more.
-    answer: Option<Reader>,
+    answer: Option<Ahead<Bytes, io::Error>>,
     /// What was read of the answer and found no room in the stream.
     unsent: Bytes,
     /// One more of it is held by each block of the answer that the peer has not acknowledged.
@@ -77,10 +80,12 @@ impl Command {
         // for that of the stream.
         let (give_input, input) = sync_channel::<ChildStdin>(1);
         let open = move || input.recv().map_err(|_| io::ErrorKind::BrokenPipe.into());
-        let input = Writer::new(open, key, signals.clone())?;
+        let input = Writer::new(open, 0, key, signals.clone())?;
         let (give_output, output) = sync_channel::<ChildStdout>(1);
-        let open = move || output.recv().map_err(|_| io::ErrorKind::BrokenPipe.into());
-        let answer = is_answered.then(|| Reader::new(open, key, signals.clone())).transpose()?;
+        let output = Late::new(move || output.recv().map_err(|_| io::ErrorKind::BrokenPipe.into()));
+        let raised = signals.clone();
+        let answer = is_answered.then(|| ahead::bytes(output, move || raised.raise(key)));
+        let answer = answer.transpose()?;
         let mut child = builder.spawn()?;
         if let Some(stdin) = child.stdin.take() {
             let _ = give_input.send(stdin);
@@ -101,12 +106,12 @@ impl Command {
         while let Some(reader) = &mut self.answer {
             if self.unsent.is_empty() {
                 match reader.next() {
-                    Next::Bytes(bytes) => {
+                    Ok(Next::Item(bytes)) => {
                         let _held = Arc::clone(&self.unacknowledged);
                         self.unsent = Bytes::from_owner(Unacknowledged { bytes, _held });
                     }
-                    Next::NotYet => return Answer::Open,
-                    Next::End | Next::Failed(_) => self.answer = None,
+                    Ok(Next::NotYet) => return Answer::Open,
+                    Ok(Next::End) | Err(_) => self.answer = None,
                 }
             } else if write(&mut self.unsent).is_err() {
                 self.unanswered();

@@ -9,7 +9,7 @@ use gapless_quic::{Acceptors, Config, Driver, Endpoint, Tagged};
 use mio::{Events, Poll, Token, Waker};
 
 use crate::failure::Failure;
-use crate::io::pipes::Signals;
+use crate::io::signals::Signals;
 
 const SOCKET: Token = Token(0);
 const SIGNALS: Token = Token(Driver::TOKENS);

@@ -16,8 +16,9 @@ use super::incoming::{End, Incoming, Moved, Taken, Target};
 use super::queue::{Client, Network, Queue};
 use super::store::Folder;
 use super::{codes, disconnects};
-use crate::io::pipes::Signals;
+use crate::io::signals::Signals;
 use crate::io::sink::{self, Sink};
+use crate::io::standard;
 
 mod limits;
 
@@ -185,9 +186,8 @@ impl Listener {
         let Settings { output, signals, .. } = &mut self.settings;
         let key = incoming.key;
         let target = match output {
-            Output::Standard => {
-                Sink::standard_output(key, signals.clone()).map(|sink| Target::Output(sink, None))
-            }
+            Output::Standard => Sink::standard(standard::Output::Standard, 0, key, signals.clone())
+                .map(|sink| Target::Output(sink, None)),
             Output::Folder(folder) => folder.begin(&incoming.tag).map(Target::Part),
             Output::Command(line) => {
                 let (peer, is_answered) = (incoming.peer, incoming.is_bidirectional);
@@ -297,7 +297,7 @@ impl Listener {
                     let end = broken_off.take().unwrap_or(End::Complete);
                     return self.end(endpoint, stream, end);
                 }
-                _ => sink.go_on(),
+                _ => sink.has_room(),
             },
             Target::Command(command) => {
                 let progress = &mut incoming.progress;
@@ -313,7 +313,7 @@ impl Listener {
                     // It reads no more: what comes would be for nobody. Whether that is well its answer says.
                     let _ = endpoint.stop(stream, codes::ENOUGH);
                 }
-                let has_room = command.input.go_on() && !has_enough;
+                let has_room = command.input.has_room() && !has_enough;
                 // As long as somebody holds its output it is not asked how it ended.
                 if answer == Answer::Over {
                     match command.status() {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 
 use crate::failure::Failure;
-use crate::io::pipes::Signals;
+use crate::io::signals::Signals;
 use crate::io::sink::Sink;
 use crate::io::standard;
 use crate::progress::Progress;
@@ -28,15 +28,15 @@ impl Reports {
     /// There is no thread to be had.
     pub(super) fn new(are: bool, signals: Signals) -> Result<Self, Failure> {
         let sink = (are && !io::stdout().is_terminal())
-            .then(|| Sink::standard_output(KEY, signals))
+            .then(|| Sink::standard(standard::Output::Standard, 0, KEY, signals))
             .transpose()
             .map_err(|error| unwritten(&error))?;
         Ok(Self { sink })
     }
 
     /// Whether there is room for one more.
-    pub(super) fn have_room(&mut self) -> bool {
-        self.sink.as_mut().is_none_or(Sink::go_on)
+    pub(super) fn have_room(&self) -> bool {
+        self.sink.as_ref().is_none_or(Sink::has_room)
     }
 
     /// One more, for which there is room.
@@ -91,15 +91,15 @@ impl Notes {
     /// There is no thread to be had.
     pub(super) fn new(signals: Signals) -> Result<Self, Failure> {
         let sink = (!io::stderr().is_terminal())
-            .then(|| Sink::standard_error(KEY, signals))
+            .then(|| Sink::standard(standard::Output::Errors, 0, KEY, signals))
             .transpose()
             .map_err(|error| Failure::io("write to", "standard error", &error))?;
         Ok(Self { sink })
     }
 
     /// Whether there is room for some more.
-    pub(super) fn have_room(&mut self) -> bool {
-        self.sink.as_mut().is_none_or(Sink::go_on)
+    pub(super) fn have_room(&self) -> bool {
+        self.sink.as_ref().is_none_or(Sink::has_room)
     }
 
     /// One more, if there is room for it.

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::event_loop::EventLoop;
-use super::sender::{Attempts, Sender, Settings, Source};
+use super::sender::{Attempts, Sender, Settings};
 use super::{codes, tags, tls};
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
 use crate::io::blocking::apart;
 use crate::io::patience::{Patience, Patient, say};
+use crate::io::source::Source;
 use crate::io::{place, standard};
 use crate::progress::Progress;
 use crate::stop::Stop;
@@ -46,7 +47,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
             say(text.trim_end());
             Ok(())
         }
-        false => Patient::new(standard::Output, Patience::new(stop)).print(&text),
+        false => Patient::new(standard::Output::Standard, Patience::new(stop)).print(&text),
     };
     // The first thing that went wrong is what is told.
     result.map_err(Failure::in_json).and(told).map(|()| Outcome::Complete)

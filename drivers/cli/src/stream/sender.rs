@@ -1,9 +1,8 @@
 //! Sends one stream: connects to whichever address answers first, writes as there is credit, and takes the
 //! answer.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,83 +13,12 @@ use gapless_quic::{Acceptors, ConnectionId, Event, Peer, Reason, StreamId};
 use super::answer::Answer;
 use super::{codes, disconnects, tags};
 use crate::failure::{Failure, Outcome};
-use crate::io::file::Whole;
-use crate::io::pipes::{BLOCK, Next, Reader, Signals};
-use crate::io::place::check_open;
-use crate::io::place::{is_standard, name};
-use crate::io::standard;
+use crate::io::ahead::Next;
+use crate::io::source::Source;
 use crate::progress::Progress;
 
 /// Whose the stream is.
 const OWN: AcceptorId = AcceptorId(1);
-
-/// What is sent.
-pub(super) enum Source {
-    /// A file: it keeps nobody waiting.
-    File(Whole),
-    /// What may.
-    Pipe(Reader),
-}
-
-impl Source {
-    /// Opens a file or standard input; and how long it is, if that is known.
-    ///
-    /// # Errors
-    /// There is no such file, or it may not be read.
-    pub(super) fn open(
-        path: &Path,
-        key: u64,
-        signals: Signals,
-    ) -> Result<(Self, Option<u64>), Failure> {
-        let failed = |doing| move |error: io::Error| Failure::io(doing, name(path), &error);
-        if is_standard(path) {
-            return match standard::Input::open().map_err(failed("read"))? {
-                standard::Input::File(file) => Ok(Self::file(file)),
-                input => {
-                    let reader = Reader::new(|| Ok(input), key, signals);
-                    Ok((Self::Pipe(reader.map_err(failed("read"))?), None))
-                }
-            };
-        }
-        let metadata = check_open(path).and_then(|()| path.metadata()).map_err(|error| {
-            let failure = Failure::file("open", path, &error);
-            match error.kind() {
-                io::ErrorKind::NotFound => failure.advise("name a file that exists, or `-`"),
-                _ => failure,
-            }
-        })?;
-        if metadata.is_dir() {
-            return Err(Failure::content(format!("cannot read {}: it is a folder", name(path)))
-                .advise("name a file, or `-` for standard input"));
-        }
-        if metadata.is_file() {
-            let file = File::open(path).map_err(failed("open"))?;
-            return Ok(Self::file(Whole::new(file).map_err(failed("open"))?));
-        }
-        let path = path.to_owned();
-        let reader = Reader::new(|| File::open(path), key, signals);
-        Ok((Self::Pipe(reader.map_err(failed("read"))?), None))
-    }
-
-    fn file(file: Whole) -> (Self, Option<u64>) {
-        let left = file.left();
-        (Self::File(file), Some(left))
-    }
-
-    fn next(&mut self) -> Next {
-        match self {
-            Self::File(file) => {
-                let mut block = Vec::with_capacity(BLOCK);
-                match file.take(BLOCK as u64).read_to_end(&mut block) {
-                    Ok(0) => Next::End,
-                    Ok(_) => Next::Bytes(block.into()),
-                    Err(error) => Next::Failed(error),
-                }
-            }
-            Self::Pipe(reader) => reader.next(),
-        }
-    }
-}
 
 /// How far the sending direction is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,7 +110,7 @@ impl Sender {
     /// Does what the threads make possible.
     pub(super) fn go_on(&mut self, streams: &mut Streams<'_>) {
         if let (Some(stream), Some(answer)) = (self.stream, &mut self.settings.answer)
-            && answer.sink.go_on()
+            && answer.sink.has_room()
             && !self.is_answered
         {
             // One that is over needs nothing more read.
@@ -293,14 +221,14 @@ impl Sender {
         while self.sending == Sending::Open && self.result.is_none() {
             if self.unsent.is_empty() {
                 match self.settings.source.next() {
-                    Next::Bytes(bytes) => self.unsent = bytes,
-                    Next::NotYet => return,
-                    Next::End => {
+                    Ok(Next::Item(bytes)) => self.unsent = bytes,
+                    Ok(Next::NotYet) => return,
+                    Ok(Next::End) => {
                         self.sending = Sending::Ended;
                         // It is refused only where the peer stopped it, which is told.
                         let _ = streams.endpoint.finish(stream);
                     }
-                    Next::Failed(error) => {
+                    Err(error) => {
                         self.code = codes::CANNOT_READ;
                         let failure = Failure::io("read", &self.settings.source_name, &error);
                         self.fail(failure);

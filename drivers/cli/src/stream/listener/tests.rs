@@ -13,12 +13,13 @@ use super::super::answer::Answer;
 use super::super::event_loop::EventLoop;
 use super::super::incoming::{End, Moved, Target};
 use super::super::queue::{Client, Network};
-use super::super::sender::{self, Sender, Source};
+use super::super::sender::{self, Sender};
 use super::super::store::Folder;
 use super::{ACCEPTOR, Listener, Output, Settings};
 use crate::failure::Failure;
 use crate::io::file::Gathered;
 use crate::io::sink::Sink;
+use crate::io::source::Source;
 
 const PROTOCOLS: [&[u8]; 1] = [gapless_quic::tagged::PROTOCOL];
 /// More than anything here takes.
