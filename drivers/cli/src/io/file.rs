@@ -6,6 +6,8 @@ use std::io::{self, IoSlice, Read, Seek, Write};
 
 use bytes::Bytes;
 
+/// What the name of a file that is not whole ends with.
+pub(crate) const PART: &str = ".part";
 /// Chunks that one system call writes.
 pub(crate) const SLICES: usize = 64;
 

@@ -1,8 +1,8 @@
 //! What the program reads and writes: files, pipes and standard streams.
 //!
-//! Who may wait waits for what nobody else has to wait for: a [file](file) is read and written at once; anything else
-//! is read [ahead] and [written](writer) by threads where an event loop must go on, written with
-//! [patience] where it need not, and work that may take for ever is [apart](blocking).
+//! A [file](mod@file) keeps nobody waiting and is read and written at once. Anything else may: where an event loop must go on,
+//! threads read it [`ahead`] and [write](writer) it; where none must, it is written with [`patience`], and other work that
+//! may take for ever is [`blocking`].
 
 pub(crate) mod ahead;
 pub(crate) mod blocking;

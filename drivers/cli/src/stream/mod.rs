@@ -1,19 +1,10 @@
 //! `gapless stream`: sends and takes streams over QUIC that find their owner by a tag.
 
-mod answer;
 mod codes;
-mod command;
 mod disconnects;
 mod event_loop;
-mod incoming;
 mod listen;
-mod listener;
-mod queue;
-mod reports;
-mod scarcity;
 mod send;
-mod sender;
-mod store;
 mod tags;
 mod tls;
 

@@ -9,17 +9,17 @@ use gapless_quic::tls::{self, ClientAuth, Identity, Keys, Trust};
 use gapless_quic::{Config, Tagged, endpoint};
 use quinn_proto::ClientConfig;
 
-use super::super::answer::Answer;
-use super::super::event_loop::EventLoop;
 use super::super::incoming::{End, Moved, Target};
 use super::super::queue::{Client, Network};
-use super::super::sender::{self, Sender};
 use super::super::store::Folder;
 use super::{ACCEPTOR, Listener, Output, Settings};
 use crate::failure::Failure;
 use crate::io::file::Gathered;
 use crate::io::sink::Sink;
 use crate::io::source::Source;
+use crate::stream::event_loop::EventLoop;
+use crate::stream::send::answer::Answer;
+use crate::stream::send::sender::{self, Sender};
 
 const PROTOCOLS: [&[u8]; 1] = [gapless_quic::tagged::PROTOCOL];
 /// More than anything here takes.

@@ -10,12 +10,10 @@ use bytes::Bytes;
 use tempfile::TempPath;
 
 use super::queue::Network;
-use super::tags;
 use crate::failure::Failure;
-use crate::io::file::Gathered;
+use crate::io::file::{Gathered, PART};
+use crate::stream::tags;
 
-/// What a file that is not whole ends with.
-pub(super) const PART: &str = ".part";
 /// Numbers that are tried for a file, if somebody else puts files into the folder.
 const TRIES: usize = 1000;
 /// How far a number is from the one before it at most, to have been given here.

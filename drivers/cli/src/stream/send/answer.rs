@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use super::store::PART;
 use crate::failure::Failure;
-use crate::io::file::Gathered;
+use crate::io::file::{Gathered, PART};
 use crate::io::place::{check_open, is_open};
 use crate::io::signals::Signals;
 use crate::io::sink::Sink;
@@ -24,9 +23,9 @@ const LINKS: usize = 40;
 const SPARE: usize = 8 << 20;
 
 /// Where an answer goes.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// What takes its bytes.
-    pub(super) sink: Sink,
+    pub(crate) sink: Sink,
     is_standard: bool,
     /// The file that does not have its name yet.
     part: Option<TempPath>,
@@ -38,14 +37,14 @@ impl Answer {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn to_standard_output(key: u64, signals: Signals) -> Result<Self, Failure> {
+    pub(crate) fn to_standard_output(key: u64, signals: Signals) -> Result<Self, Failure> {
         let sink = Sink::standard(Output::Standard, SPARE, key, signals)
             .map_err(|error| Failure::standard_output(&error))?;
         Ok(Self { sink, is_standard: true, part: None, path: PathBuf::new() })
     }
 
     /// Whether it goes to standard output.
-    pub(super) const fn is_standard(&self) -> bool {
+    pub(crate) const fn is_standard(&self) -> bool {
         self.is_standard
     }
 
@@ -53,7 +52,7 @@ impl Answer {
     ///
     /// # Errors
     /// It may not be written, or nothing can be written beside it.
-    pub(super) fn create(path: &Path, key: u64, signals: Signals) -> Result<Self, Failure> {
+    pub(crate) fn create(path: &Path, key: u64, signals: Signals) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::file("create", path, &error);
         check_open(path).map_err(failed)?;
         let there = match path.metadata() {
@@ -93,7 +92,7 @@ impl Answer {
     ///
     /// # Errors
     /// It cannot be renamed.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         let Some(part) = self.part.take() else { return Ok(()) };
         part.persist(&self.path).map_err(|error| {
             self.part = Some(error.path);
@@ -102,7 +101,7 @@ impl Answer {
     }
 
     /// It will not be whole, or not have its name: what there is of it is kept as `FILE.part`, and told.
-    pub(super) fn abandon(&mut self) -> Option<PathBuf> {
+    pub(crate) fn abandon(&mut self) -> Option<PathBuf> {
         let part = self.part.take()?;
         self.sink.write_out().ok().filter(|()| part.metadata().is_ok_and(|part| part.len() > 0))?;
         let mut place = self.path.clone().into_os_string();
@@ -114,7 +113,7 @@ impl Answer {
     }
 
     /// It cannot be written: nothing of it is kept, which would only keep a disk full.
-    pub(super) fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         self.part = None;
     }
 }

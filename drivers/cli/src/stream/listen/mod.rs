@@ -1,5 +1,13 @@
 //! `gapless stream listen`: from the command line to the end.
 
+mod command;
+mod incoming;
+mod listener;
+mod queue;
+mod reports;
+mod scarcity;
+mod store;
+
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,17 +17,17 @@ use gapless_quic::endpoint::Server;
 use gapless_quic::tls::{ClientAuth, Identity};
 use gapless_quic::{Config, Tagged};
 
-use super::event_loop::EventLoop;
-use super::listener::{ACCEPTOR, Listener, Output, Settings};
-use super::reports::{Notes, Reports};
-use super::store::Folder;
-use super::{codes, scarcity, tls};
 use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
 use crate::io::blocking::apart;
 use crate::io::patience::say;
 use crate::progress::Progress;
 use crate::stop::Stop;
+use crate::stream::event_loop::EventLoop;
+use crate::stream::{codes, tls};
+use listener::{ACCEPTOR, Listener, Output, Settings};
+use reports::{Notes, Reports};
+use store::Folder;
 
 /// How long clients may take in the end to hear that all is well.
 const LINGER: Duration = Duration::from_secs(5);

@@ -15,10 +15,10 @@ use super::command::{Answer, Command, Dying};
 use super::incoming::{End, Incoming, Moved, Taken, Target};
 use super::queue::{Client, Network, Queue};
 use super::store::Folder;
-use super::{codes, disconnects};
 use crate::io::signals::Signals;
 use crate::io::sink::{self, Sink};
 use crate::io::standard;
+use crate::stream::{codes, disconnects};
 
 mod limits;
 

@@ -1,5 +1,8 @@
 //! `gapless stream send`: from the command line to the end.
 
+pub(super) mod answer;
+pub(super) mod sender;
+
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,10 +12,6 @@ use gapless_quic::tls::Fingerprint;
 use gapless_quic::{ClientConfig, Config, Tagged, endpoint};
 use serde::Serialize;
 
-use super::answer::Answer;
-use super::event_loop::EventLoop;
-use super::sender::{Attempts, Sender, Settings};
-use super::{codes, tags, tls};
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
 use crate::io::blocking::apart;
@@ -21,7 +20,11 @@ use crate::io::source::Source;
 use crate::io::{place, standard};
 use crate::progress::Progress;
 use crate::stop::Stop;
+use crate::stream::event_loop::EventLoop;
+use crate::stream::{codes, tags, tls};
 use crate::text;
+use answer::Answer;
+use sender::{Attempts, Sender, Settings};
 
 /// What the threads of the input and of the answer tell the loop.
 const KEY: u64 = 1;

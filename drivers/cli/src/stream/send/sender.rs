@@ -11,11 +11,11 @@ use gapless_quic::tagged::{Notice, OpenError, Opened, PROTOCOL, Streams};
 use gapless_quic::{Acceptors, ConnectionId, Event, Peer, Reason, StreamId};
 
 use super::answer::Answer;
-use super::{codes, disconnects, tags};
 use crate::failure::{Failure, Outcome};
 use crate::io::ahead::Next;
 use crate::io::source::Source;
 use crate::progress::Progress;
+use crate::stream::{codes, disconnects, tags};
 
 /// Whose the stream is.
 const OWN: AcceptorId = AcceptorId(1);
@@ -34,50 +34,50 @@ enum Sending {
 }
 
 /// What a sender is made from.
-pub(super) struct Settings {
-    pub(super) tag: Vec<u8>,
-    pub(super) source: Source,
+pub(crate) struct Settings {
+    pub(crate) tag: Vec<u8>,
+    pub(crate) source: Source,
     /// What errors call it.
-    pub(super) source_name: String,
+    pub(crate) source_name: String,
     /// Where the answer goes; `None` of a stream that goes one way.
-    pub(super) answer: Option<Answer>,
+    pub(crate) answer: Option<Answer>,
     /// What errors call it.
-    pub(super) answer_name: String,
+    pub(crate) answer_name: String,
     /// What the first byte of the answer would stand behind on a terminal, and be wiped out with.
-    pub(super) progress: Option<Progress>,
+    pub(crate) progress: Option<Progress>,
 }
 
 /// Sends one stream.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     settings: Settings,
     /// Connections that may become the one.
-    pub(super) attempts: Vec<ConnectionId>,
+    pub(crate) attempts: Vec<ConnectionId>,
     /// Those of them of which the system says that they cannot: the next address is tried, but they may be
     /// what answers all the same.
     doubtful: Vec<ConnectionId>,
     connection: Option<ConnectionId>,
     stream: Option<StreamId>,
     /// The other side, as it was when the connection was complete.
-    pub(super) peer: Option<Peer>,
+    pub(crate) peer: Option<Peer>,
     unsent: Bytes,
     sending: Sending,
     is_answered: bool,
     /// Whether the peer succeeded without having read all.
-    pub(super) has_enough: bool,
+    pub(crate) has_enough: bool,
     /// Bytes that were given to the connection.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     /// Bytes of the answer.
-    pub(super) answered: u64,
+    pub(crate) answered: u64,
     /// The last attempt that failed, and why.
-    pub(super) refusal: Option<Failure>,
+    pub(crate) refusal: Option<Failure>,
     /// What the peer is told if it failed.
-    pub(super) code: u64,
+    pub(crate) code: u64,
     /// How it ended.
-    pub(super) result: Option<Result<(), Failure>>,
+    pub(crate) result: Option<Result<(), Failure>>,
 }
 
 impl Sender {
-    pub(super) const fn new(settings: Settings) -> Self {
+    pub(crate) const fn new(settings: Settings) -> Self {
         Self {
             settings,
             attempts: Vec::new(),
@@ -98,17 +98,17 @@ impl Sender {
     }
 
     /// Whether a connection is complete.
-    pub(super) const fn is_connected(&self) -> bool {
+    pub(crate) const fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
     /// Whether the stream has begun.
-    pub(super) const fn is_open(&self) -> bool {
+    pub(crate) const fn is_open(&self) -> bool {
         self.stream.is_some()
     }
 
     /// Does what the threads make possible.
-    pub(super) fn go_on(&mut self, streams: &mut Streams<'_>) {
+    pub(crate) fn go_on(&mut self, streams: &mut Streams<'_>) {
         if let (Some(stream), Some(answer)) = (self.stream, &mut self.settings.answer)
             && answer.sink.has_room()
             && !self.is_answered
@@ -121,7 +121,7 @@ impl Sender {
     }
 
     /// Hands what was written to a file to the system.
-    pub(super) fn write_out(&mut self) {
+    pub(crate) fn write_out(&mut self) {
         if let Some(answer) = &mut self.settings.answer
             && let Err(error) = answer.sink.write_out()
         {
@@ -130,18 +130,18 @@ impl Sender {
     }
 
     /// The answer will not be whole: whether all that came of it is written, or cannot be.
-    pub(super) fn answer_is_written(&mut self) -> bool {
+    pub(crate) fn answer_is_written(&mut self) -> bool {
         let Some(Answer { sink, .. }) = &mut self.settings.answer else { return true };
         self.answered == 0 || sink.end().is_err() || sink.result().is_some()
     }
 
     /// The answer will not be whole: where there is what came of it, if it is in a file.
-    pub(super) fn abandon_answer(&mut self) -> Option<PathBuf> {
+    pub(crate) fn abandon_answer(&mut self) -> Option<PathBuf> {
         self.settings.answer.as_mut().and_then(Answer::abandon)
     }
 
     /// Breaks the stream off and closes all connections.
-    pub(super) fn close(&mut self, streams: &mut Streams<'_>, code: u64) {
+    pub(crate) fn close(&mut self, streams: &mut Streams<'_>, code: u64) {
         if let Some(stream) = self.stream
             && code != codes::FINE
         {
@@ -368,21 +368,21 @@ impl Acceptors for Sender {
 }
 
 /// How soon the next address is tried while no other has answered.
-pub(super) const STAGGER: Duration = Duration::from_millis(250);
+pub(crate) const STAGGER: Duration = Duration::from_millis(250);
 
 /// When to do what while there is no connection.
-pub(super) struct Attempts<T> {
+pub(crate) struct Attempts<T> {
     left: std::vec::IntoIter<T>,
     next: Instant,
 }
 
 impl<T> Attempts<T> {
-    pub(super) fn new(addresses: Vec<T>, now: Instant) -> Self {
+    pub(crate) fn new(addresses: Vec<T>, now: Instant) -> Self {
         Self { left: addresses.into_iter(), next: now }
     }
 
     /// The address to try now, if it is time for one: at once, when no other is being tried.
-    pub(super) fn next(&mut self, now: Instant, is_trying: bool) -> Option<T> {
+    pub(crate) fn next(&mut self, now: Instant, is_trying: bool) -> Option<T> {
         if is_trying && now < self.next {
             return None;
         }
@@ -391,7 +391,7 @@ impl<T> Attempts<T> {
     }
 
     /// Whether all were tried.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.left.len() == 0
     }
 }

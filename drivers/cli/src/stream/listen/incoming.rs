@@ -10,13 +10,13 @@ use bytes::Bytes;
 use gapless_core::demux::Tag;
 use serde::Serialize;
 
-use super::codes;
 use super::command::Command;
 use super::queue::Client;
 use super::store::Part;
-use super::tags;
 use crate::failure::Outcome;
 use crate::io::sink::Sink;
+use crate::stream::codes;
+use crate::stream::tags;
 use crate::text;
 
 /// A stream that was taken and has not ended.

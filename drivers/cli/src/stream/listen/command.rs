@@ -9,11 +9,11 @@ use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 
-use super::tags;
 use crate::io::ahead::{self, Ahead, Next};
 use crate::io::input::Late;
 use crate::io::signals::Signals;
 use crate::io::writer::Writer;
+use crate::stream::tags;
 
 /// A running command.
 pub(super) struct Command {
