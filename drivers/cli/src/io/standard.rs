@@ -86,7 +86,15 @@ impl Ready for Output {
 /// # Errors
 /// Nobody reads it, or it cannot be written.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    Output::Standard.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
+    write(text).map_err(|error| Failure::standard_output(&error))
+}
+
+/// The same, with the system's error.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn write(text: &str) -> io::Result<()> {
+    Output::Standard.write_all(text.as_bytes())
 }
 
 /// Checks that standard output is there: every command writes to it in the end.

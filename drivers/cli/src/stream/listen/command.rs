@@ -145,22 +145,22 @@ impl Command {
         Ok(self.status)
     }
 
-    /// Ends it and those that it started, unless it was told how it ended. Whether it is gone is to be asked
+    /// Ends it and those that it started, unless it was asked how it ended. Whether it is gone is to be asked
     /// for.
-    pub(super) fn kill(mut self) -> Dying {
+    pub(super) fn kill(mut self) -> Killed {
         // What it started outlives it. Only until somebody asks how it ended is its number, and so its
         // group's, surely nobody else's.
         if self.status.is_none() {
             kill(&mut self.child);
         }
-        Dying(self.child)
+        Killed(self.child)
     }
 }
 
 /// A command that was killed.
-pub(super) struct Dying(Child);
+pub(super) struct Killed(Child);
 
-impl Dying {
+impl Killed {
     /// Whether nothing is left of it.
     pub(super) fn is_gone(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))

@@ -1,26 +1,25 @@
-//! One stream that was taken: where its bytes go, and how it ended.
+//! One stream that was taken, from its first byte to its end: what is done with what comes of it, and when nothing
+//! more of it is read.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use gapless_core::demux::Tag;
-use serde::Serialize;
+use gapless_quic::{Endpoint, Refusal, StreamId};
 
-use super::command::Command;
+use super::admission::Idle;
+use super::command::Answer;
+use super::ended::End;
 use super::queue::Client;
-use super::store::Part;
-use crate::failure::Outcome;
-use crate::io::sink::Sink;
+use super::reaper::Ask;
+use super::target::Target;
 use crate::stream::codes;
-use crate::stream::tags;
-use crate::text;
 
 /// A stream that was taken and has not ended.
 pub(super) struct Incoming {
+    pub(super) stream: StreamId,
     /// What threads call it.
     pub(super) key: u64,
     pub(super) tag: Tag,
@@ -67,214 +66,144 @@ impl Moved {
     }
 }
 
+/// What is to be done with a stream.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Nothing.
+    Idle,
+    /// It goes on; and its command is to be asked whether it has ended.
+    Continue(Option<Ask>),
+    /// It has ended.
+    End(End),
+    /// It has ended, and no other can begin: standard output takes nothing more.
+    StdoutClosed(io::Error),
+}
+
 impl Incoming {
-    /// Since when it has its turn and its client lets it wait, if it does.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
+    /// What is known of it for others that wait, if it has its turn and its client lets it wait.
+    pub(super) fn idle(&self) -> Option<Idle> {
         let is_read = !self.is_whole && !self.is_paused;
         let is_idle = match &self.target {
             Target::Waiting(_) | Target::Output(_, Some(_)) => false,
             Target::Part(_) | Target::Output(_, None) => is_read,
             Target::Command(command) => is_read || !command.is_answer_acknowledged(),
         };
-        is_idle.then_some(self.progress.since)
+        let Self { key, client, turn, progress, .. } = *self;
+        is_idle.then_some(Idle { key, client, turn: turn?, since: progress.since })
     }
-}
 
-/// Where the bytes of a stream go.
-pub(super) enum Target {
-    /// Nowhere yet: others come first. What came with its tag is kept.
-    Waiting(Bytes),
-    /// To a file of a folder.
-    Part(Part),
-    /// To standard output; and how the stream ended, if it was broken off: the next begins when this
-    /// is written.
-    Output(Sink, Option<End>),
-    /// To a command.
-    Command(Box<Command>),
-}
+    /// Its turn has come: what came of it before.
+    pub(super) fn begin(&mut self, target: Target, now: Instant) -> Bytes {
+        (self.turn, self.progress) = (Some(now), Moved::from(now));
+        match std::mem::replace(&mut self.target, target) {
+            Target::Waiting(first) => first,
+            _ => Bytes::new(),
+        }
+    }
 
-impl Target {
-    /// Gives the next bytes; whether there is room for more.
+    /// Lets what comes of it wait.
+    pub(super) fn pause(&mut self, endpoint: &mut Endpoint) {
+        self.is_paused = true;
+        // One that is over needs nothing more read, here and below.
+        let _ = endpoint.pause(self.stream);
+    }
+
+    /// Takes what comes of it again.
+    pub(super) fn resume(&mut self, endpoint: &mut Endpoint, now: Instant) {
+        if std::mem::take(&mut self.is_paused) {
+            self.progress = Moved::from(now);
+        }
+        let _ = endpoint.resume(self.stream);
+    }
+
+    /// Does what can be done where its bytes go to a pipe or a command.
+    pub(super) fn advance(&mut self, endpoint: &mut Endpoint, now: Instant) -> Step {
+        let (has_room, ask) = match &mut self.target {
+            Target::Waiting(_) | Target::Part(_) => return Step::Idle,
+            Target::Output(sink, broken_off) => match sink.result() {
+                Some(Err(error)) => return Step::StdoutClosed(error),
+                Some(Ok(())) if self.is_whole || broken_off.is_some() => {
+                    return Step::End(broken_off.take().unwrap_or(End::Complete));
+                }
+                _ => (sink.has_room(), None),
+            },
+            Target::Command(_) => match self.advance_command(endpoint, now) {
+                Ok(went) => went,
+                Err(end) => return Step::End(end),
+            },
+        };
+        match has_room {
+            true => self.resume(endpoint, now),
+            false => self.pause(endpoint),
+        }
+        Step::Continue(ask)
+    }
+
+    /// Sends of its command's answer what there is: whether the command has room for more, and when to ask whether it has ended.
     ///
     /// # Errors
-    /// They cannot be written.
-    pub(super) fn push(&mut self, bytes: Bytes) -> io::Result<bool> {
-        match self {
-            Self::Waiting(first) => {
-                debug_assert!(first.is_empty(), "a stream that waits is not read");
-                *first = bytes;
-                Ok(false)
-            }
-            Self::Part(part) => part.push(bytes).map(|()| true),
-            Self::Output(sink, _) => sink.push(bytes),
-            Self::Command(command) => Ok(command.input.push(bytes)),
+    /// How it ended.
+    fn advance_command(
+        &mut self,
+        endpoint: &mut Endpoint,
+        now: Instant,
+    ) -> Result<(bool, Option<Ask>), End> {
+        let Self { stream, progress, is_whole, is_bidirectional, target, .. } = self;
+        let Target::Command(command) = target else { return Ok((false, None)) };
+        let answer = command.answer(|bytes| {
+            let written = endpoint.write(*stream, bytes)?;
+            progress.by(written, now);
+            Ok::<usize, Refusal>(written)
+        });
+        let fed = command.input.result();
+        let is_fed = fed.is_some();
+        let has_enough = matches!(fed, Some(Err(_))) && !*is_whole;
+        if has_enough && *is_bidirectional {
+            // It reads no more: what comes would be for nobody. Whether that is well its answer says.
+            let _ = endpoint.stop(*stream, codes::ENOUGH);
         }
-    }
-}
-
-/// How a stream ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// Whoever took it has all of it.
-    Complete,
-    /// Its command ended well before it had read everything.
-    Enough,
-    /// Its sender broke it off.
-    Reset(u64),
-    /// Its connection was lost; why.
-    Lost(String),
-    /// It could not be written.
-    CannotStore(io::Error),
-    /// Its command failed.
-    CommandFailed(ExitStatus),
-    /// Its command could not be started.
-    CannotStart(io::Error),
-    /// Its command took too long.
-    CommandTooSlow,
-    /// Its client let it wait for too long, while others waited.
-    Idle,
-    /// Its turn took too long, while a client without one waited.
-    TurnOver,
-    /// It was longer than it may be.
-    TooLong,
-    /// Somebody ended the program.
-    Interrupted,
-}
-
-impl End {
-    /// What its sender is told.
-    pub(super) const fn code(&self) -> u64 {
-        match self {
-            Self::Complete | Self::Lost(_) => codes::FINE,
-            Self::Enough => codes::ENOUGH,
-            Self::Reset(_) => codes::BROKEN_OFF,
-            Self::CannotStore(_) => codes::CANNOT_STORE,
-            Self::CommandFailed(_) => codes::COMMAND_FAILED,
-            Self::CannotStart(_) => codes::CANNOT_START,
-            Self::CommandTooSlow => codes::COMMAND_TOO_SLOW,
-            Self::Idle => codes::IDLE,
-            Self::TurnOver => codes::TURN_OVER,
-            Self::TooLong => codes::TOO_LONG,
-            Self::Interrupted => codes::INTERRUPTED,
+        let has_room = command.input.has_room() && !has_enough;
+        // As long as somebody holds its output it is not asked how it ended.
+        if answer == Answer::Open {
+            return Ok((has_room, None));
+        }
+        match command.status().map_err(End::CannotStore)? {
+            // A reset would overtake the answer.
+            Some(status) if !status.success() && !command.is_answer_acknowledged() => {
+                Ok((has_room, Some(Ask::Soon)))
+            }
+            Some(status) => Err(match (status.success(), *is_whole) {
+                (false, _) => End::CommandFailed(status),
+                (true, true) => End::Complete,
+                (true, false) => End::Enough,
+            }),
+            None => Ok((has_room, Some(if is_fed { Ask::Soon } else { Ask::Seldom }))),
         }
     }
 
-    /// What it means for the program's end.
-    pub(super) const fn outcome(&self) -> Outcome {
-        match self {
-            Self::Complete | Self::Enough => Outcome::Complete,
-            Self::Reset(_) | Self::Lost(_) | Self::TooLong => Outcome::Lost,
-            Self::Idle | Self::TurnOver | Self::Interrupted => Outcome::Lost,
-            Self::CannotStore(_) => Outcome::Io,
-            Self::CommandFailed(_) | Self::CannotStart(_) | Self::CommandTooSlow => {
-                Outcome::CommandFailed
-            }
+    /// Nobody wants the answer to it; whether there was to be one.
+    pub(super) fn unanswered(&mut self) -> bool {
+        let Target::Command(command) = &mut self.target else { return false };
+        command.unanswered();
+        true
+    }
+
+    /// How it ends, for this reason or an earlier one, unless it has to wait for what is being written to standard
+    /// output: the next one must not begin in the middle of that.
+    pub(super) fn close(&mut self, endpoint: &mut Endpoint, end: End) -> Option<End> {
+        let Target::Output(sink, broken_off) = &mut self.target else { return Some(end) };
+        if !end.is_broken_off() {
+            return Some(end);
         }
-    }
-
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Enough => "enough",
-            Self::Reset(_) => "reset",
-            Self::Lost(_) => "lost",
-            Self::CannotStore(_) => "cannot_store",
-            Self::CommandFailed(_) => "command_failed",
-            Self::CannotStart(_) => "cannot_start",
-            Self::CommandTooSlow => "command_too_slow",
-            Self::Idle => "idle",
-            Self::TurnOver => "turn_over",
-            Self::TooLong => "too_long",
-            Self::Interrupted => "interrupted",
+        if broken_off.is_none() && sink.end().is_ok() && sink.result().is_none() {
+            end.send(endpoint, self.stream);
+            *broken_off = Some(end);
+            return None;
         }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::Complete => "complete".into(),
-            Self::Enough => "as much as its command wanted".into(),
-            Self::Reset(code) => match codes::words(*code) {
-                Some(words) => format!("broken off by its sender: {words}"),
-                None => format!("broken off by its sender with code {code:#x}"),
-            },
-            Self::Lost(why) => format!("broken off: {why}"),
-            Self::CannotStore(error) => format!("broken off: it cannot be written: {error}"),
-            Self::CommandFailed(status) => format!("its command failed: {status}"),
-            Self::CannotStart(error) => {
-                format!("broken off: its command cannot be started: {error}")
-            }
-            Self::CommandTooSlow => {
-                "its command was killed: it took longer than --exec-timeout".into()
-            }
-            Self::Idle => {
-                "broken off: next to nothing came for --stream-timeout, and others waited".into()
-            }
-            Self::TurnOver => {
-                "broken off: its turn took 10 times --stream-timeout, its client has too many, and one without waited"
-                    .into()
-            }
-            Self::TooLong => "broken off: it is longer than --max-bytes".into(),
-            Self::Interrupted => "broken off: somebody ended the program".into(),
+        // The first cause is the one to report.
+        match broken_off {
+            Some(_) if sink.result().is_none() => None,
+            first => Some(first.take().unwrap_or(end)),
         }
-    }
-}
-
-/// What became of a stream that was taken.
-#[derive(Debug, Serialize)]
-pub(super) struct Taken {
-    tag: String,
-    peer: SocketAddr,
-    bytes: u64,
-    end: &'static str,
-    /// The sender's code, of a stream that was reset.
-    code: Option<u64>,
-    /// What is wrong, in words, of a stream that is not complete.
-    error: Option<String>,
-    /// Where it is, or what there is of it.
-    file: Option<String>,
-    elapsed_seconds: f64,
-    #[serde(skip)]
-    outcome: Outcome,
-    #[serde(skip)]
-    words: String,
-}
-
-impl Taken {
-    pub(super) fn new(
-        incoming: &Incoming,
-        end: &End,
-        file: Option<PathBuf>,
-        elapsed: Duration,
-    ) -> Self {
-        let is_complete = matches!(end, End::Complete | End::Enough);
-        Self {
-            tag: tags::written(&incoming.tag),
-            peer: incoming.peer,
-            bytes: incoming.bytes,
-            end: end.name(),
-            code: if let End::Reset(code) = end { Some(*code) } else { None },
-            error: (!is_complete).then(|| end.words()),
-            file: file.map(|file| file.display().to_string()),
-            elapsed_seconds: elapsed.as_secs_f64(),
-            outcome: end.outcome(),
-            words: end.words(),
-        }
-    }
-
-    /// What it means for the program's end.
-    pub(super) const fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    /// One line for people.
-    pub(super) fn line(&self) -> String {
-        let Self { tag, peer, bytes, words, elapsed_seconds, .. } = self;
-        let file = self.file.as_ref().map_or(String::new(), |file| format!(": {file}"));
-        format!("{tag} from {peer}: {bytes} bytes in {elapsed_seconds:.2} s, {words}{file}\n")
-    }
-
-    /// One JSON object.
-    pub(super) fn json(&self) -> String {
-        text::json(self)
     }
 }

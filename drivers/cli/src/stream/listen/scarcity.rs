@@ -1,6 +1,48 @@
-//! Descriptors, processes and threads: as many as there may be, and words for when there are none left.
+//! Descriptors, processes and threads: as many as there may be, and what happens when there are none left.
 
 use std::io;
+use std::time::{Duration, Instant};
+
+/// How soon a stream is tried again that found no descriptor, process or thread.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often that is reported at most.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// Whether there was no descriptor, process or thread for a stream just now.
+#[derive(Default)]
+pub(super) struct Scarcity {
+    /// Until when no stream begins.
+    until: Option<Instant>,
+    /// When it was last reported.
+    reported_at: Option<Instant>,
+}
+
+impl Scarcity {
+    /// Whether there was none just now.
+    pub(super) fn is_now(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// There may be one again.
+    pub(super) const fn clear(&mut self) {
+        self.until = None;
+    }
+
+    /// Something could not begin: the words to report, now and then, if that is because one is used up.
+    ///
+    /// # Errors
+    /// The error again, if it says something else.
+    pub(super) fn note(&mut self, error: io::Error, now: Instant) -> io::Result<Option<String>> {
+        let Some(words) = words(&error) else { return Err(error) };
+        self.until = Some(now + AGAIN);
+        let is_due = |at: Instant| now.saturating_duration_since(at) >= REPORT_EVERY;
+        if !self.reported_at.is_none_or(is_due) {
+            return Ok(None);
+        }
+        self.reported_at = Some(now);
+        Ok(Some(words))
+    }
+}
 
 /// Descriptors beside those of streams: the socket, standard streams, and some for a moment.
 #[cfg(unix)]
@@ -15,7 +57,7 @@ pub(super) fn raise(needed: u64) {
     let needed = limit.maximum.map_or(needed + OTHERS, |most| most.min(needed + OTHERS));
     if limit.current.is_some_and(|current| current < needed) {
         limit.current = Some(needed);
-        // With fewer, streams wait, and it is told why.
+        // With fewer, streams wait, and it is reported why.
         let _ = setrlimit(Resource::Nofile, limit);
     }
 }
@@ -25,7 +67,7 @@ pub(super) const fn raise(_needed: u64) {}
 
 /// Why there is no descriptor, process or thread, and which limit it is, if that is what an error says.
 #[cfg(unix)]
-pub(super) fn words(error: &io::Error) -> Option<String> {
+fn words(error: &io::Error) -> Option<String> {
     use rustix::io::Errno;
     use rustix::process::{Resource, getrlimit};
     let limit = |resource| match getrlimit(resource).current {
@@ -55,7 +97,7 @@ pub(super) fn words(error: &io::Error) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn words(_error: &io::Error) -> Option<String> {
+fn words(_error: &io::Error) -> Option<String> {
     None
 }
 
@@ -65,15 +107,15 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn what_is_used_up_is_told_by_the_limit_to_raise() {
-        let told = |errno: Errno| words(&errno.into());
+    fn what_is_used_up_is_reported_by_the_limit_to_raise() {
+        let reported = |errno: Errno| words(&errno.into());
         for (errno, limit) in [
             (Errno::MFILE, "`ulimit -n`"),
             (Errno::NFILE, "fs.file-max"),
             (Errno::AGAIN, "`ulimit -u`"),
         ] {
-            assert!(told(errno).is_some_and(|words| words.contains(limit)), "{errno}");
+            assert!(reported(errno).is_some_and(|words| words.contains(limit)), "{errno}");
         }
-        assert_eq!(told(Errno::NOENT), None);
+        assert_eq!(reported(Errno::NOENT), None);
     }
 }

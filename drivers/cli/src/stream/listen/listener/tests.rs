@@ -9,10 +9,13 @@ use gapless_quic::tls::{self, ClientAuth, Identity, Keys, Trust};
 use gapless_quic::{Config, Tagged, endpoint};
 use quinn_proto::ClientConfig;
 
-use super::super::incoming::{End, Moved, Target};
+use super::super::admission::Limits;
+use super::super::ended::End;
+use super::super::incoming::Moved;
 use super::super::queue::{Client, Network};
 use super::super::store::Folder;
-use super::{ACCEPTOR, Listener, Output, Settings};
+use super::super::target::{Output, Target};
+use super::{ACCEPTOR, Listener, Settings};
 use crate::failure::Failure;
 use crate::io::file::Gathered;
 use crate::io::sink::Sink;
@@ -50,10 +53,8 @@ impl Both {
         let mut theirs = turns(tls::endpoint_config(&identity.keys("test"), Some(server)));
         let listener = Listener::new(Settings {
             output: Output::Folder(Folder::open(place.path(), 100).unwrap()),
-            count: None,
-            parallel: 1,
+            limits: Limits { count: None, parallel: 2, stream_timeout: TIMEOUT },
             max_bytes: u64::MAX,
-            stream_timeout: TIMEOUT,
             exec_timeout: None,
             signals: theirs.signals.clone(),
         });
@@ -133,25 +134,27 @@ fn who_comes_when_somebody_has_ended_the_program_is_told_so() {
 #[test]
 fn no_stream_begins_while_nobody_hears_how_others_ended() {
     let mut both = Both::new();
-    both.at_listener(|_, listener| listener.is_unheard = true);
+    both.at_listener(|_, listener| listener.admission.report_queue_full = true);
     both.turn_until(|both| both.theirs.1.acceptors().open() == 1);
     assert!(both.is_empty());
-    both.at_listener(|_, listener| listener.is_unheard = false);
-    both.turn_until(|both| both.theirs.1.acceptors().ended.len() == 1);
+    both.at_listener(|_, listener| listener.admission.report_queue_full = false);
+    both.turn_until(|both| both.theirs.1.acceptors().pending.ended.len() == 1);
     assert!(!both.is_empty());
 }
 
 #[test]
 fn a_stream_that_gives_way_to_another_client_is_refused_as_if_it_had_never_come() {
     let mut both = Both::new();
-    both.at_listener(|_, listener| listener.is_unheard = true);
+    both.at_listener(|_, listener| listener.admission.report_queue_full = true);
     both.turn_until(|both| both.theirs.1.acceptors().open() == 1);
     both.at_listener(|streams, listener| listener.displace(streams.endpoint, 1));
     both.turn_until(|both| both.ours.1.acceptors().result.is_some());
     let failure = both.result().unwrap().unwrap_err();
     assert!(failure.what().contains("too many streams of this client wait there"), "{failure}");
     both.at_listener(|_, listener| {
-        assert_eq!((listener.open(), listener.taken, listener.queue.len()), (0, 0, 0));
+        let admission = &listener.admission;
+        assert_eq!((listener.open(), admission.admitted()), (0, 0));
+        assert_eq!(admission.active_and_waiting(), (0, 0));
     });
     assert!(both.is_empty());
 }
@@ -159,7 +162,7 @@ fn a_stream_that_gives_way_to_another_client_is_refused_as_if_it_had_never_come(
 #[test]
 fn who_has_too_many_turns_gives_one_to_who_has_none_however_much_comes() {
     let mut both = Both::sending("/dev/zero");
-    both.turn_until(|both| both.theirs.1.acceptors().queue.active() == 1);
+    both.turn_until(|both| both.theirs.1.acceptors().admission.active_and_waiting().0 == 1);
     let late = Instant::now() + 10 * TIMEOUT;
     let (turns, tagged) = &mut both.theirs;
     tagged.with(turns.endpoint(), late, |streams, listener| {
@@ -167,15 +170,15 @@ fn who_has_too_many_turns_gives_one_to_who_has_none_however_much_comes() {
         incoming.progress = Moved::from(late);
         let own = incoming.client;
         // One more turn of the same client, and somebody who waits.
-        listener.queue.push(8, Client { connection: 8, ..own }, true);
-        assert_eq!(listener.queue.next(), Some(8));
-        listener.look_at_limits(streams);
-        assert!(listener.ended.is_empty());
+        let beside = listener.admission.admit(Client { connection: 8, ..own }, true);
+        assert_eq!(listener.admission.next(late), Some(beside));
+        listener.check_limits(streams);
+        assert!(listener.pending.ended.is_empty());
         let other = Client { network: Network::of([10, 0, 0, 9].into()), connection: 9 };
-        listener.queue.push(9, other, true);
-        listener.look_at = None;
-        listener.look_at_limits(streams);
-        let ended = listener.ended.pop_front().unwrap();
+        listener.admission.admit(other, true);
+        listener.check_at = None;
+        listener.check_limits(streams);
+        let ended = listener.pending.ended.pop_front().unwrap();
         assert!(ended.line().contains("its turn took 10 times"), "{}", ended.line());
     });
 }
@@ -183,7 +186,7 @@ fn who_has_too_many_turns_gives_one_to_who_has_none_however_much_comes() {
 #[test]
 fn what_broke_a_stream_off_first_is_what_is_told() {
     let mut both = Both::sending("/dev/zero");
-    both.turn_until(|both| both.theirs.1.acceptors().queue.active() == 1);
+    both.turn_until(|both| both.theirs.1.acceptors().admission.active_and_waiting().0 == 1);
     both.at_listener(|streams, listener| {
         let (stream, incoming) = listener.incoming.iter_mut().next().unwrap();
         let stream = *stream;
@@ -191,7 +194,7 @@ fn what_broke_a_stream_off_first_is_what_is_told() {
         let written = Sink::File(Gathered::new(tempfile::tempfile().unwrap()));
         incoming.target = Target::Output(written, Some(End::Idle));
         listener.end(streams.endpoint, stream, End::Lost("its peer left".into()));
-        let ended = listener.ended.pop_front().unwrap();
+        let ended = listener.pending.ended.pop_front().unwrap();
         assert!(ended.json().contains("\"end\":\"idle\""), "{}", ended.json());
     });
 }
