@@ -2,15 +2,16 @@
 //! stopped: it is waited for only as long as nobody wants an end.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fd::AsFd;
+
 use super::blocking::apart;
 use super::place::is_named_pipe;
-use super::standard::{self, Ready};
+use super::standard::{self, file_of, is_ready};
 use crate::failure::{Failure, Outcome};
 use crate::stop::Stop;
 
@@ -69,10 +70,10 @@ pub(crate) struct Patient<W> {
     rest: Vec<u8>,
 }
 
-impl<W: Write + Ready> Patient<W> {
+impl<W: Write + AsFd> Patient<W> {
     /// Of a stream.
     pub(crate) fn new(to: W, patience: Patience) -> Self {
-        let at_once = if to.is_file() { usize::MAX } else { AT_ONCE };
+        let at_once = if matches!(file_of(&to), Ok(Some(_))) { usize::MAX } else { AT_ONCE };
         Self { to, at_once, patience, moment: MOMENT, given_up: false, rest: Vec::new() }
     }
 
@@ -94,14 +95,14 @@ impl<W: Write + Ready> Patient<W> {
     /// It cannot be written.
     fn offer(&mut self, text: &[u8]) -> io::Result<()> {
         self.write_rest()?;
-        if self.rest.is_empty() && self.to.is_ready(Duration::ZERO)? {
+        if self.rest.is_empty() && is_ready(&self.to, Duration::ZERO)? {
             self.rest.extend_from_slice(text);
         }
         self.write_rest()
     }
 
     fn write_rest(&mut self) -> io::Result<()> {
-        while !self.rest.is_empty() && self.to.is_ready(Duration::ZERO)? {
+        while !self.rest.is_empty() && is_ready(&self.to, Duration::ZERO)? {
             let written = self.to.write(&self.rest[..self.rest.len().min(self.at_once)])?;
             self.rest.drain(..written);
         }
@@ -111,7 +112,7 @@ impl<W: Write + Ready> Patient<W> {
     /// Waits until it takes something.
     fn wait(&mut self) -> io::Result<()> {
         let (mut tick, mut over) = (Duration::ZERO, None);
-        while self.given_up || !self.to.is_ready(tick)? {
+        while self.given_up || !is_ready(&self.to, tick)? {
             let since = self.patience.is_over().then(|| *over.get_or_insert_with(Instant::now));
             if self.given_up || since.is_some_and(|since| since.elapsed() >= self.moment) {
                 self.given_up = true;
@@ -160,7 +161,7 @@ impl Patient<standard::Output> {
     }
 }
 
-impl<W: Write + Ready> Write for Patient<W> {
+impl<W: Write + AsFd> Write for Patient<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wait()?;
         self.to.write(&bytes[..bytes.len().min(self.at_once)])
@@ -171,21 +172,11 @@ impl<W: Write + Ready> Write for Patient<W> {
     }
 }
 
-impl Ready for File {
-    fn is_ready(&self, within: Duration) -> io::Result<bool> {
-        standard::is_ready(self, within)
-    }
-
-    fn is_file(&self) -> bool {
-        self.metadata().is_ok_and(|metadata| metadata.is_file())
-    }
-}
-
 /// Writes words to a stream that somebody reads, or drops them after a moment.
 ///
 /// # Errors
 /// It cannot be written, or takes nothing.
-pub(crate) fn write_words(to: impl Write + Ready, words: &[u8]) -> io::Result<()> {
+pub(crate) fn write_words(to: impl Write + AsFd, words: &[u8]) -> io::Result<()> {
     let patience = Patience { stop: Stop::default(), until: Some(Instant::now()) };
     Patient::new(to, patience).write_all(words)
 }
@@ -210,9 +201,10 @@ pub(crate) fn write_errors(words: &[u8]) {
     IS_FULL.store(errors.given_up, Ordering::Relaxed);
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::{Read, pipe};
     use std::os::fd::OwnedFd;
     use std::thread;

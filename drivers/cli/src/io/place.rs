@@ -2,6 +2,7 @@
 //! whoever cannot start changes nothing. Regular files that exist are left alone unless it is said otherwise.
 
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gapless_mio::ExclusiveFile;
@@ -129,15 +130,7 @@ fn descriptor(path: &Path) -> Option<(bool, u32)> {
 
 /// Whether a path leads to a named pipe, which makes who opens it wait for its other end.
 pub(crate) fn is_named_pipe(path: &Path) -> bool {
-    #[cfg(unix)]
-    return path
-        .metadata()
-        .is_ok_and(|there| std::os::unix::fs::FileTypeExt::is_fifo(&there.file_type()));
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
-    }
+    path.metadata().is_ok_and(|there| there.file_type().is_fifo())
 }
 
 /// The path without links, of what is there or would be made.

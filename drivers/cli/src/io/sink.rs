@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::file::Gathered;
 use super::signals::Signals;
-use super::standard::Output;
+use super::standard::{Output, file_of};
 use super::writer::Writer;
 
 /// A sink.
@@ -30,7 +30,7 @@ impl Sink {
         key: u64,
         signals: Signals,
     ) -> io::Result<Self> {
-        Ok(match output.file()? {
+        Ok(match file_of(output)? {
             Some(file) => Self::File(Gathered::new(file)),
             None => Self::Pipe(Writer::new(move || Ok(output), spare, key, signals)?),
         })

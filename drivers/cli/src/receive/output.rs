@@ -1,8 +1,11 @@
 //! Where received messages are written: a binaryfile or lines, in a file of their own, or in what is written
 //! to as it is (standard output, a pipe, a device).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use gapless_core::journal::Digest;
@@ -73,13 +76,7 @@ impl Name {
     fn path(&self) -> PathBuf {
         match self {
             Self::Text(text) => text.into(),
-            #[cfg(unix)]
-            Self::Bytes(bytes) => {
-                let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(bytes);
-                name.into()
-            }
-            #[cfg(not(unix))]
-            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
+            Self::Bytes(bytes) => OsStr::from_bytes(bytes).into(),
         }
     }
 }
@@ -258,7 +255,7 @@ impl Identity {
         let Some(handle) = file.file() else { return Ok(None) };
         Ok(Some(Self {
             path: Name::of(file.path()),
-            inode: inode(handle)?,
+            inode: handle.metadata()?.ino(),
             tail: tail(handle, bytes)?,
             lines: format == OutputFormat::Lines,
         }))
@@ -289,7 +286,7 @@ impl Identity {
         let read = || {
             let length = handle.metadata()?.len();
             let same = length >= bytes && tail(handle, bytes)? == self.tail;
-            io::Result::Ok((length, same, inode(handle)?))
+            io::Result::Ok((length, same, handle.metadata()?.ino()))
         };
         match read() {
             Err(error) => Err(format!("cannot be read: {error}")),
@@ -309,14 +306,6 @@ impl Identity {
             Ok(_) => Ok(()),
         }
     }
-}
-
-fn inode(file: &File) -> io::Result<u64> {
-    let metadata = file.metadata()?;
-    #[cfg(unix)]
-    return Ok(std::os::unix::fs::MetadataExt::ino(&metadata));
-    #[cfg(not(unix))]
-    return Ok(metadata.is_dir().into());
 }
 
 /// The digest of the last of the first `bytes` bytes. The file is written to behind its end afterwards.
@@ -429,7 +418,6 @@ mod tests {
         assert_eq!(why, "has 4 bytes, and had none when the state was kept");
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_file_whose_name_is_no_text_is_recognised_by_its_bytes() {
         use std::ffi::OsStr;

@@ -271,7 +271,6 @@ mod tests {
         assert!(matches!(way, Some((given, End::Idle)) if given == key), "{way:?}");
     }
 
-    #[cfg(unix)]
     #[test]
     fn what_is_used_up_is_reported_and_ends_no_stream() {
         use rustix::io::Errno;

@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Builder, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::io::ahead::{self, Ahead, Next};
 use crate::io::input::Late;
@@ -73,9 +75,8 @@ impl Command {
             .env("GAPLESS_TAG_HEX", tags::hex(tag))
             .env("GAPLESS_PEER", peer.to_string())
             .stdin(Stdio::piped())
-            .stdout(if is_answered { Stdio::piped() } else { Stdio::null() });
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut builder, 0);
+            .stdout(if is_answered { Stdio::piped() } else { Stdio::null() })
+            .process_group(0);
         // The threads come first: were there none, a command that runs already would take the end of its input
         // for that of the stream.
         let (give_input, input) = sync_channel::<ChildStdin>(1);
@@ -169,14 +170,10 @@ impl Killed {
 
 /// Ends a process and its group.
 fn kill(child: &mut Child) {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Pid, Signal, kill_process_group};
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let Some(group) = group {
-            // It may have ended by itself.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // It may have ended by itself.
+        let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.kill();
 }

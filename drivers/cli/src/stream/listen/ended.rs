@@ -50,63 +50,39 @@ impl End {
 
     /// Lets its sender know.
     pub(super) fn send(&self, endpoint: &mut Endpoint, stream: StreamId) {
+        let (_, code, _) = self.kind();
         // What is over already needs no more.
         match self {
             Self::Complete => {
                 let _ = endpoint.finish(stream);
             }
             Self::Enough => {
-                let _ = endpoint.stop(stream, self.code());
+                let _ = endpoint.stop(stream, code);
                 let _ = endpoint.finish(stream);
             }
-            _ => refuse(endpoint, stream, self.code()),
+            _ => refuse(endpoint, stream, code),
         }
     }
 
-    /// The code that its sender gets.
-    const fn code(&self) -> u64 {
+    /// What it is called, the code that its sender gets, and what it means for the program's end.
+    const fn kind(&self) -> (&'static str, u64, Outcome) {
         match self {
-            Self::Complete | Self::Lost(_) => codes::FINE,
-            Self::Enough => codes::ENOUGH,
-            Self::Reset(_) => codes::BROKEN_OFF,
-            Self::CannotStore(_) => codes::CANNOT_STORE,
-            Self::CommandFailed(_) => codes::COMMAND_FAILED,
-            Self::CannotStart(_) => codes::CANNOT_START,
-            Self::CommandTooSlow => codes::COMMAND_TOO_SLOW,
-            Self::Idle => codes::IDLE,
-            Self::TurnOver => codes::TURN_OVER,
-            Self::TooLong => codes::TOO_LONG,
-            Self::Interrupted => codes::INTERRUPTED,
-        }
-    }
-
-    /// What it means for the program's end.
-    pub(super) const fn outcome(&self) -> Outcome {
-        match self {
-            Self::Complete | Self::Enough => Outcome::Complete,
-            Self::Reset(_) | Self::Lost(_) | Self::TooLong => Outcome::Lost,
-            Self::Idle | Self::TurnOver | Self::Interrupted => Outcome::Lost,
-            Self::CannotStore(_) => Outcome::Io,
-            Self::CommandFailed(_) | Self::CannotStart(_) | Self::CommandTooSlow => {
-                Outcome::CommandFailed
+            Self::Complete => ("complete", codes::FINE, Outcome::Complete),
+            Self::Enough => ("enough", codes::ENOUGH, Outcome::Complete),
+            Self::Reset(_) => ("reset", codes::BROKEN_OFF, Outcome::Lost),
+            Self::Lost(_) => ("lost", codes::FINE, Outcome::Lost),
+            Self::CannotStore(_) => ("cannot_store", codes::CANNOT_STORE, Outcome::Io),
+            Self::CommandFailed(_) => {
+                ("command_failed", codes::COMMAND_FAILED, Outcome::CommandFailed)
             }
-        }
-    }
-
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Enough => "enough",
-            Self::Reset(_) => "reset",
-            Self::Lost(_) => "lost",
-            Self::CannotStore(_) => "cannot_store",
-            Self::CommandFailed(_) => "command_failed",
-            Self::CannotStart(_) => "cannot_start",
-            Self::CommandTooSlow => "command_too_slow",
-            Self::Idle => "idle",
-            Self::TurnOver => "turn_over",
-            Self::TooLong => "too_long",
-            Self::Interrupted => "interrupted",
+            Self::CannotStart(_) => ("cannot_start", codes::CANNOT_START, Outcome::CommandFailed),
+            Self::CommandTooSlow => {
+                ("command_too_slow", codes::COMMAND_TOO_SLOW, Outcome::CommandFailed)
+            }
+            Self::Idle => ("idle", codes::IDLE, Outcome::Lost),
+            Self::TurnOver => ("turn_over", codes::TURN_OVER, Outcome::Lost),
+            Self::TooLong => ("too_long", codes::TOO_LONG, Outcome::Lost),
+            Self::Interrupted => ("interrupted", codes::INTERRUPTED, Outcome::Lost),
         }
     }
 
@@ -177,17 +153,17 @@ impl Taken {
         file: Option<PathBuf>,
         elapsed: Duration,
     ) -> Self {
-        let is_complete = matches!(end, End::Complete | End::Enough);
+        let (name, _, outcome) = end.kind();
         Self {
             tag: tags::written(tag),
             peer,
             bytes,
-            end: end.name(),
+            end: name,
             code: if let End::Reset(code) = end { Some(*code) } else { None },
-            error: (!is_complete).then(|| end.words()),
+            error: (outcome != Outcome::Complete).then(|| end.words()),
             file: file.map(|file| file.display().to_string()),
             elapsed_seconds: elapsed.as_secs_f64(),
-            outcome: end.outcome(),
+            outcome,
             words: end.words(),
         }
     }

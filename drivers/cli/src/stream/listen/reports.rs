@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::ended::Taken;
@@ -12,7 +12,7 @@ use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
 use crate::io::signals::Signals;
 use crate::io::sink::Sink;
-use crate::io::standard::{self, Output};
+use crate::io::standard::Output;
 use crate::progress::Progress;
 use crate::stop::Stop;
 use crate::stream::event_loop::EventLoop;
@@ -243,7 +243,9 @@ impl Lines {
     fn push(&mut self, line: String, progress: &Progress) -> io::Result<()> {
         match (&mut self.sink, self.output) {
             (Some(sink), _) => sink.push(line.into()).map(drop),
-            (None, Output::Standard) => progress.suspended(|| standard::write(&line)),
+            (None, Output::Standard) => {
+                progress.suspended(|| Output::Standard.write_all(line.as_bytes()))
+            }
             (None, Output::Errors) => {
                 progress.tell(line.trim_end());
                 Ok(())

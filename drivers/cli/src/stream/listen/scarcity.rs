@@ -3,6 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 /// How soon a stream is tried again that found no descriptor, process or thread.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How often that is reported at most.
@@ -45,14 +48,11 @@ impl Scarcity {
 }
 
 /// Descriptors beside those of streams: the socket, standard streams, and some for a moment.
-#[cfg(unix)]
 const OTHERS: u64 = 64;
 
 /// Raises the soft limit of descriptors to what so many are no more than, as far as the hard one lets it.
 /// Commands inherit it: it is not raised further than is needed, since some have trouble with a large one.
-#[cfg(unix)]
 pub(super) fn raise(needed: u64) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let needed = limit.maximum.map_or(needed + OTHERS, |most| most.min(needed + OTHERS));
     if limit.current.is_some_and(|current| current < needed) {
@@ -62,14 +62,8 @@ pub(super) fn raise(needed: u64) {
     }
 }
 
-#[cfg(not(unix))]
-pub(super) const fn raise(_needed: u64) {}
-
 /// Why there is no descriptor, process or thread, and which limit it is, if that is what an error says.
-#[cfg(unix)]
 fn words(error: &io::Error) -> Option<String> {
-    use rustix::io::Errno;
-    use rustix::process::{Resource, getrlimit};
     let limit = |resource| match getrlimit(resource).current {
         Some(limit) => limit.to_string(),
         None => "unlimited".into(),
@@ -96,15 +90,9 @@ fn words(error: &io::Error) -> Option<String> {
     })
 }
 
-#[cfg(not(unix))]
-fn words(_error: &io::Error) -> Option<String> {
-    None
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::io::Errno;
 
     #[test]
     fn what_is_used_up_is_reported_by_the_limit_to_raise() {

@@ -2,8 +2,9 @@
 //! is there is ever overwritten.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -182,41 +183,28 @@ fn last(mut numbers: Vec<u64>) -> u64 {
 #[derive(Debug)]
 struct Place {
     path: PathBuf,
-    #[cfg(unix)]
     id: (u64, u64),
 }
 
 impl Place {
-    #[cfg(unix)]
-    fn id(metadata: &std::fs::Metadata) -> (u64, u64) {
-        use std::os::unix::fs::MetadataExt;
-        (metadata.dev(), metadata.ino())
-    }
-
     fn of(file: &File, path: PathBuf) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let _ = &metadata;
-        Ok(Self {
-            path,
-            #[cfg(unix)]
-            id: Self::id(&metadata),
-        })
+        Ok(Self { path, id: id(&file.metadata()?) })
     }
 
     /// Whether the file is there.
     fn is_there(&self) -> bool {
-        self.path.symlink_metadata().is_ok_and(|there| {
-            #[cfg(unix)]
-            return Self::id(&there) == self.id;
-            #[cfg(not(unix))]
-            there.is_file()
-        })
+        self.path.symlink_metadata().is_ok_and(|there| id(&there) == self.id)
     }
 
     /// Removes the file, if it is there; whether it was, and is gone.
     fn remove(&self) -> bool {
         self.is_there() && std::fs::remove_file(&self.path).is_ok()
     }
+}
+
+/// Which file it is.
+fn id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// The number of a file that was made here.
@@ -427,7 +415,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_link_out_of_the_folder_is_not_followed() {
         let place = tempfile::tempdir().unwrap();
