@@ -172,15 +172,15 @@ fn receive<T>(
         if ledger.oldest_ended() {
             break End::Ended;
         }
-        // Before it is told to end, the publisher only ends when it fails.
+        // Before it is asked to end, the publisher only ends when it fails.
         if stop.is_asked() || publishing.is_finished() {
             break End::Interrupted;
         }
         if last_heard.elapsed() > IDLE {
             break End::TimedOut;
         }
-        if let Some(tally) = ledger.oldest() {
-            progress.show(tally.delivered, || format!("messages, {} gaps", tally.gaps));
+        if let Some(stats) = ledger.oldest() {
+            progress.show(stats.delivered, || format!("messages, {} gaps", stats.gaps));
         }
     };
     // What came last is said before it is summed up.

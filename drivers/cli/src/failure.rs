@@ -18,7 +18,7 @@ pub(crate) enum Outcome {
     Complete,
     /// Something was lost; standard error names it.
     Lost,
-    /// A replay differs from what was recorded; standard error tells how.
+    /// A replay differs from what was recorded; standard error says how.
     Differs,
     /// The command line makes no sense.
     Usage,

@@ -142,7 +142,7 @@ pub(crate) struct Recorded<M: Journaled> {
 
 impl<M: Journaled> Recordable<M> {
     /// Hands what is recorded to the system, about once a second. The first time that this fails, of
-    /// all machines, it is told.
+    /// all machines, it is reported.
     pub(crate) fn keep(&mut self, progress: &Progress) {
         match self {
             Self::Recorded(recorded) if recorded.flushed.elapsed() >= FLUSH_EVERY => {
@@ -167,7 +167,7 @@ impl<M: Journaled> Recorded<M> {
             && !self.failed.swap(true, Ordering::Relaxed)
         {
             progress
-                .tell(format_args!("error: {failure}\n  no more is recorded; the feed goes on"));
+                .report(format_args!("error: {failure}\n  no more is recorded; the feed goes on"));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Counts what may leave. Time is told by its user, as a duration since some origin.
+/// Counts what may leave. Time is given by its user, as a duration since some origin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     each_second: u64,

@@ -29,7 +29,7 @@ pub(crate) trait Consumer {
 
 /// What became of one session.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct SessionStats {
     pub(crate) session: Session,
     /// Where it began.
     pub(crate) first: u64,
@@ -65,8 +65,8 @@ pub(crate) struct Tally {
     pub(crate) started: Instant,
 }
 
-impl Tally {
-    /// The longest repair that is told apart from longer ones.
+impl SessionStats {
+    /// The longest repair that is distinguished from longer ones.
     const LONGEST: Duration = Duration::from_secs(3600);
 
     fn new(session: Session, next: u64) -> Self {
@@ -212,7 +212,7 @@ pub(crate) struct Stops {
 pub(crate) struct Ledger<C> {
     pub(crate) consumer: C,
     /// At most two at once: the one that ends, and the one that follows.
-    tallies: VecDeque<Tally>,
+    sessions: VecDeque<SessionStats>,
     /// Delivery stopped behind a loss.
     pub(crate) halted: bool,
     /// A sender started over, and nothing is taken any more.
@@ -230,7 +230,7 @@ impl<C: Consumer> Ledger<C> {
     pub(crate) fn new(consumer: C, stops: Stops) -> Self {
         Self {
             consumer,
-            tallies: VecDeque::new(),
+            sessions: VecDeque::new(),
             halted: false,
             stopped: false,
             stops,
@@ -241,23 +241,23 @@ impl<C: Consumer> Ledger<C> {
     }
 
     /// The session that is received now: of two, the one that ends.
-    pub(crate) fn oldest(&self) -> Option<&Tally> {
-        self.tallies.front()
+    pub(crate) fn oldest(&self) -> Option<&SessionStats> {
+        self.sessions.front()
     }
 
     /// Whether that one ended.
     pub(crate) fn oldest_ended(&self) -> bool {
-        self.oldest().is_some_and(|tally| tally.end.is_some())
+        self.oldest().is_some_and(|stats| stats.end.is_some())
     }
 
     /// Takes it out.
-    pub(crate) fn take_oldest(&mut self) -> Option<Tally> {
-        self.tallies.pop_front()
+    pub(crate) fn take_oldest(&mut self) -> Option<SessionStats> {
+        self.sessions.pop_front()
     }
 
     /// Takes out every session.
-    pub(crate) fn take_all(&mut self) -> VecDeque<Tally> {
-        std::mem::take(&mut self.tallies)
+    pub(crate) fn take_all(&mut self) -> VecDeque<SessionStats> {
+        std::mem::take(&mut self.sessions)
     }
 
     /// What ended the program, if something did.
@@ -266,13 +266,13 @@ impl<C: Consumer> Ledger<C> {
     }
 
     /// The sessions that are received.
-    pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tally> {
-        self.tallies.iter()
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &SessionStats> {
+        self.sessions.iter()
     }
 
     /// The same, to take what is to be said.
-    pub(crate) fn tallies_mut(&mut self) -> impl Iterator<Item = &mut Tally> {
-        self.tallies.iter_mut()
+    pub(crate) fn sessions_mut(&mut self) -> impl Iterator<Item = &mut SessionStats> {
+        self.sessions.iter_mut()
     }
 
     /// How often a line went down.
@@ -292,8 +292,8 @@ impl<C: Consumer> Ledger<C> {
         self.interface_losses.get(&line).copied().unwrap_or(0)
     }
 
-    fn of(&mut self, session: Session) -> Option<&mut Tally> {
-        self.tallies.iter_mut().rev().find(|tally| tally.session == session)
+    fn of(&mut self, session: Session) -> Option<&mut SessionStats> {
+        self.sessions.iter_mut().rev().find(|stats| stats.session == session)
     }
 
     fn note_failure(&mut self, result: Result<(), Failure>) {
@@ -310,11 +310,11 @@ impl<C: Consumer> Sink for Ledger<C> {
         }
         let result = self.consumer.take(&batch);
         self.note_failure(result);
-        if let Some(tally) = self.of(batch.session) {
-            tally.delivered += u64::from(batch.count);
-            tally.next = tally.next.max(batch.last().saturating_add(1));
+        if let Some(stats) = self.of(batch.session) {
+            stats.delivered += u64::from(batch.count);
+            stats.next = stats.next.max(batch.last().saturating_add(1));
             if batch.repaired {
-                tally.close(batch.first, batch.last());
+                stats.close(batch.first, batch.last());
             }
         }
     }
@@ -325,74 +325,74 @@ impl<C: Consumer> Sink for Ledger<C> {
         }
         match notice {
             Command::SessionStarted { session, next } => {
-                self.tallies.push_back(Tally::new(session, next));
+                self.sessions.push_back(SessionStats::new(session, next));
                 let result = self.consumer.begin(session, next);
                 self.note_failure(result);
             }
             Command::SessionEnded { session, next, reason } => {
                 let halted = self.halted;
-                if let Some(tally) = self.of(session) {
-                    tally.end = Some(reason);
+                if let Some(stats) = self.of(session) {
+                    stats.end = Some(reason);
                     if !halted {
-                        tally.next = tally.next.max(next);
+                        stats.next = stats.next.max(next);
                         // What a stranger spoke of behind the end never was.
-                        tally.close(next, u64::MAX);
+                        stats.close(next, u64::MAX);
                     }
                 }
             }
             Command::GapOpened { session, first, last } => {
-                if let Some(tally) = self.of(session) {
-                    tally.gaps += 1;
-                    tally.open.insert(first, last);
+                if let Some(stats) = self.of(session) {
+                    stats.gaps += 1;
+                    stats.open.insert(first, last);
                 }
             }
             Command::GapFilled { session, first, last, by_answers, after, .. } => {
-                if let Some(tally) = self.of(session) {
+                if let Some(stats) = self.of(session) {
                     match by_answers {
-                        0 => tally.gaps_filled_by_line += 1,
-                        _ => tally.gaps_filled_by_request += 1,
+                        0 => stats.gaps_filled_by_line += 1,
+                        _ => stats.gaps_filled_by_request += 1,
                     }
                     let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-                    tally.repair_time.saturating_record(micros);
-                    tally.close(first, last);
+                    stats.repair_time.saturating_record(micros);
+                    stats.close(first, last);
                 }
             }
             Command::Lost { session, first, last, reason } => {
                 let reached = !self.stops.on_loss;
-                if let Some(tally) = self.of(session) {
-                    tally.lose(first, last, reason);
+                if let Some(stats) = self.of(session) {
+                    stats.lose(first, last, reason);
                     if reached {
-                        tally.next = tally.next.max(last.saturating_add(1));
+                        stats.next = stats.next.max(last.saturating_add(1));
                     }
                 }
             }
             Command::Withdrawn { session, first, last } => {
-                if let Some(tally) = self.of(session) {
-                    tally.claims_withdrawn += 1;
-                    tally.close(first, last);
+                if let Some(stats) = self.of(session) {
+                    stats.claims_withdrawn += 1;
+                    stats.close(first, last);
                 }
             }
             Command::Stalled { session, first, last } => {
                 let range = (first, last);
-                if let Some(tally) = self.of(session)
-                    && tally.stalled.is_none_or(|(of, _)| of != range)
+                if let Some(stats) = self.of(session)
+                    && stats.stalled.is_none_or(|(of, _)| of != range)
                 {
-                    tally.stalls += 1;
-                    tally.stalled = Some((range, false));
+                    stats.stalls += 1;
+                    stats.stalled = Some((range, false));
                 }
             }
             Command::Halted { .. } => self.halted = true,
             Command::SequenceRegressed { line, session, highest, seen } => {
-                if let Some(tally) = self.of(session) {
-                    tally.regressions += 1;
-                    tally.regressed = Some(Regressed { line, highest, seen });
+                if let Some(stats) = self.of(session) {
+                    stats.regressions += 1;
+                    stats.regressed = Some(Regressed { line, highest, seen });
                     self.stopped = self.stops.on_regress;
                 }
             }
             Command::Contradiction { session, sequence, held, dropped } => {
-                if let Some(tally) = self.of(session) {
-                    tally.contradictions += 1;
-                    tally.contradicted = Some(Contradicted { sequence, held, dropped });
+                if let Some(stats) = self.of(session) {
+                    stats.contradictions += 1;
+                    stats.contradicted = Some(Contradicted { sequence, held, dropped });
                 }
             }
             Command::LineDown(line) => *self.downs.entry(line).or_default() += 1,

@@ -102,7 +102,7 @@ impl Stop {
     }
 }
 
-/// The signals that are ignored: bit n - 1 for signal n. None where the system does not tell.
+/// The signals that are ignored: bit n - 1 for signal n. None where the system does not say.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::ranges::Ranges;
-use crate::statistics::{Consumer, Ledger, Tally};
+use crate::statistics::{Consumer, Ledger, SessionStats};
 use crate::text::{Table, plural, speed};
 use crate::watch;
 
@@ -289,7 +289,7 @@ impl Received {
     /// A session's summary. `before` is where the counters stood when the last session was summed
     /// up.
     pub(crate) fn new(
-        tally: Option<&Tally>,
+        stats: Option<&SessionStats>,
         end: End,
         elapsed: Duration,
         now: Counters,
@@ -302,30 +302,30 @@ impl Received {
             _ => (ranges, 0),
         };
         let (lost_ranges, lost_ranges_left_out) =
-            listed(tally.map(|tally| tally.lost.clone()).unwrap_or_default());
+            listed(stats.map(|stats| stats.lost.clone()).unwrap_or_default());
         let (missing_ranges, missing_ranges_left_out) =
-            listed(tally.map(Tally::missing).unwrap_or_default());
-        let repair_micros = tally.and_then(|tally| repair_time(&tally.repair_time));
-        let reasons = tally.iter().flat_map(|tally| &tally.lost_by);
-        let count = |of: fn(&Tally) -> u64| tally.map_or(0, of);
+            listed(stats.map(SessionStats::missing).unwrap_or_default());
+        let repair_micros = stats.and_then(|stats| repair_time(&stats.repair_time));
+        let reasons = stats.iter().flat_map(|stats| &stats.lost_by);
+        let count = |of: fn(&SessionStats) -> u64| stats.map_or(0, of);
         Self {
-            session: tally.map(|tally| tally.session.to_string()),
-            first_sequence: count(|tally| tally.first),
-            next_sequence: count(|tally| tally.next),
-            delivered: count(|tally| tally.delivered),
-            lost: count(|tally| tally.lost.messages()),
+            session: stats.map(|stats| stats.session.to_string()),
+            first_sequence: count(|stats| stats.first),
+            next_sequence: count(|stats| stats.next),
+            delivered: count(|stats| stats.delivered),
+            lost: count(|stats| stats.lost.messages()),
             lost_ranges,
             lost_ranges_left_out,
             lost_reasons: reasons.map(|(reason, lost)| (reason.to_string(), *lost)).collect(),
-            claims_withdrawn: count(|tally| tally.claims_withdrawn),
+            claims_withdrawn: count(|stats| stats.claims_withdrawn),
             missing_ranges,
             missing_ranges_left_out,
-            stalls: count(|tally| tally.stalls),
-            regressions: count(|tally| tally.regressions),
-            contradictions: count(|tally| tally.contradictions),
-            gaps: count(|tally| tally.gaps),
-            gaps_filled_by_line: count(|tally| tally.gaps_filled_by_line),
-            gaps_filled_by_request: count(|tally| tally.gaps_filled_by_request),
+            stalls: count(|stats| stats.stalls),
+            regressions: count(|stats| stats.regressions),
+            contradictions: count(|stats| stats.contradictions),
+            gaps: count(|stats| stats.gaps),
+            gaps_filled_by_line: count(|stats| stats.gaps_filled_by_line),
+            gaps_filled_by_request: count(|stats| stats.gaps_filled_by_request),
             requests: now.requests,
             requested_messages: now.requested_messages,
             repair_micros,

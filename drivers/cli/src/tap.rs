@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_told_once_however_many_lines_there_are() {
+    fn a_session_is_reported_once_however_many_lines_there_are() {
         let mut network = network(0.5);
         for line in 0..2 {
             network.line(line, packet(3, 2), drop);

@@ -137,7 +137,7 @@ impl Watch {
     ) {
         self.looked = Instant::now();
         let lines = driver.lines();
-        let mut say = |line: String| progress.tell(line);
+        let mut say = |line: String| progress.report(line);
         self.await_session(ledger, &lines, &mut say);
         self.look_at_lines(ledger, &lines, &mut say);
         self.look_at_servers(driver.receiver(), &mut say);
@@ -152,7 +152,7 @@ impl Watch {
         lines: &[LineReport],
         say: &mut impl FnMut(String),
     ) {
-        let session = ledger.oldest().map(|tally| tally.session);
+        let session = ledger.oldest().map(|stats| stats.session);
         let is_there = session.is_some() && lines.iter().any(|line| line.stats.packets > 0);
         match (is_there, &mut self.waiting) {
             (true, None) => {}
@@ -265,34 +265,34 @@ impl Watch {
         ledger: &mut Ledger<C>,
         say: &mut impl FnMut(String),
     ) {
-        let is_over = |session: &Session| ledger.tallies().all(|tally| tally.session != *session);
+        let is_over = |session: &Session| ledger.sessions().all(|stats| stats.session != *session);
         self.said.retain(|kind, _| match kind {
             Kind::Lost(of) | Kind::Regressed(of) | Kind::Contradicted(of) => !is_over(of),
             _ => true,
         });
-        for tally in ledger.tallies_mut() {
-            let (session, lost) = (tally.session, tally.lost.messages());
+        for stats in ledger.sessions_mut() {
+            let (session, lost) = (stats.session, stats.lost.messages());
             self.count(Kind::Lost(session), lost, say, |count| {
-                let ranges = std::mem::take(&mut tally.unsaid).brief();
-                let reasons = tally.reasons();
+                let ranges = std::mem::take(&mut stats.unsaid).brief();
+                let reasons = stats.reasons();
                 format!(
                     "lost just now: {} of session {session}: {ranges} ({reasons})",
                     plural(count, "message")
                 )
             });
-            if let Some((first, last)) = tally.take_stalled() {
+            if let Some((first, last)) = stats.take_stalled() {
                 say(format!(
                     "waiting for messages {first} to {last} of session {session}: all lines are silent, \
                      and too few packets spoke of them"
                 ));
             }
-            if let Some(regressed) = tally.regressed {
-                self.count(Kind::Regressed(session), tally.regressions, say, |_| {
+            if let Some(regressed) = stats.regressed {
+                self.count(Kind::Regressed(session), stats.regressions, say, |_| {
                     format!("regressed: {}", regressed.words(session))
                 });
             }
-            if let Some(contradicted) = tally.contradicted {
-                self.count(Kind::Contradicted(session), tally.contradictions, say, |_| {
+            if let Some(contradicted) = stats.contradicted {
+                self.count(Kind::Contradicted(session), stats.contradictions, say, |_| {
                     format!("contradicted: {}", contradicted.words(session))
                 });
             }
@@ -387,7 +387,7 @@ impl Watch {
         });
     }
 
-    /// Has other sessions told soon if there is one that was not named yet: one that goes on and on keeps
+    /// Reports other sessions soon if there is one that was not named yet: one that goes on and on keeps
     /// nobody else from being named.
     fn hasten(&mut self, mut sessions: impl Iterator<Item = Session>) {
         if self.named.len() < NAMED

@@ -15,7 +15,7 @@ use gapless_core::wire::mold::{Kind, Packet};
 use super::open;
 use super::pcap::{Capture, Datagram, Skipped};
 use crate::failure::Failure;
-use crate::io::blocking::apart;
+use crate::io::blocking::run_blocking;
 use crate::io::place::{is_pipe, name};
 use crate::ranges::Ranges;
 use crate::stop::Stop;
@@ -39,7 +39,7 @@ impl Recording {
             return Ok(Self { name: name(path), path: path.to_owned(), copy: None });
         }
         let from = path.to_owned();
-        let copy = apart(stop, None, move || {
+        let copy = run_blocking(stop, None, move || {
             let mut input = open(&from)?;
             let failed = |error| {
                 let doing = format!("copy {} to", name(&from));

@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// What the work says; somebody wants an end; it is too late; or there is no thread to be had.
-pub(crate) fn apart<T: Send + 'static>(
+pub(crate) fn run_blocking<T: Send + 'static>(
     stop: &Stop,
     late: Option<(Instant, Failure)>,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -68,8 +68,9 @@ mod tests {
     #[test]
     fn what_the_work_says_is_handed_on() {
         let stop = Stop::default();
-        assert_eq!(apart(&stop, None, || Ok(7)).unwrap(), 7);
-        let failure = apart::<()>(&stop, None, || Err(Failure::content("not so"))).unwrap_err();
+        assert_eq!(run_blocking(&stop, None, || Ok(7)).unwrap(), 7);
+        let failure =
+            run_blocking::<()>(&stop, None, || Err(Failure::content("not so"))).unwrap_err();
         assert_eq!(failure.what(), "not so");
     }
 
@@ -78,7 +79,7 @@ mod tests {
         let stop = Stop::default();
         stop.ask();
         let (_end, work) = endless();
-        let failure = apart(&stop, None, work).unwrap_err();
+        let failure = run_blocking(&stop, None, work).unwrap_err();
         assert_eq!(failure.what(), "interrupted: nothing was begun");
     }
 
@@ -86,12 +87,12 @@ mod tests {
     fn work_that_takes_too_long_is_given_up() {
         let (_end, work) = endless();
         let late = Some((Instant::now(), Failure::content("too late")));
-        assert_eq!(apart(&Stop::default(), late, work).unwrap_err().what(), "too late");
+        assert_eq!(run_blocking(&Stop::default(), late, work).unwrap_err().what(), "too late");
     }
 
     #[test]
     #[should_panic(expected = "no such thing")]
     fn a_panic_is_not_swallowed() {
-        let _ = apart::<()>(&Stop::default(), None, || panic!("no such thing"));
+        let _ = run_blocking::<()>(&Stop::default(), None, || panic!("no such thing"));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::AsFd;
 
-use super::blocking::apart;
+use super::blocking::run_blocking;
 use super::place::is_named_pipe;
 use super::standard::{self, file_of, is_ready};
 use crate::failure::{Failure, Outcome};
@@ -55,7 +55,7 @@ impl Patience {
         }
         let late = format!("timed out: --max-time is over, and nobody reads {}", path.display());
         let late = self.until.map(|until| (until, Failure::new(Outcome::TimedOut, late)));
-        apart(&self.stop, late, work)
+        run_blocking(&self.stop, late, work)
     }
 }
 
@@ -145,7 +145,7 @@ impl Patient<standard::Output> {
         self.offer(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
     }
 
-    /// The same of a command that ends so; what it would have ended with otherwise is told by its exit code
+    /// The same of a command that ends so; what it would have ended with otherwise is in its exit code
     /// though nobody reads its result.
     ///
     /// # Errors

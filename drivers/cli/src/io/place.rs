@@ -30,7 +30,7 @@ impl Place {
     /// What is there now.
     ///
     /// # Errors
-    /// It is a folder, or the system does not tell.
+    /// It is a folder, or the system does not say.
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
         if is_standard_output(path) {
             return Ok(Self::Standard);

@@ -37,7 +37,7 @@ ctor::declarative::ctor! {
 /// The file that standard input is directed to, if it is one: that keeps nobody waiting.
 ///
 /// # Errors
-/// It was closed when the program began, or the system does not tell what it is.
+/// It was closed when the program began, or the system does not say what it is.
 pub(crate) fn input() -> io::Result<Option<File>> {
     check(stdin(), STDIN, OFlags::WRONLY)?;
     file_of(stdin())
@@ -123,7 +123,7 @@ pub(crate) fn check_open(number: u32) -> io::Result<()> {
 /// The file that a stream is directed to, if it is one: that keeps nobody waiting.
 ///
 /// # Errors
-/// The system does not tell.
+/// The system does not say.
 pub(crate) fn file_of(stream: impl AsFd) -> io::Result<Option<File>> {
     let file = File::from(stream.as_fd().try_clone_to_owned()?);
     Ok(file.metadata()?.is_file().then_some(file))
@@ -132,7 +132,7 @@ pub(crate) fn file_of(stream: impl AsFd) -> io::Result<Option<File>> {
 /// Whether a stream takes something, or its reader is gone, before `within` is over.
 ///
 /// # Errors
-/// The system does not tell.
+/// The system does not say.
 pub(crate) fn is_ready(stream: &impl AsFd, within: Duration) -> io::Result<bool> {
     let within = Timespec::try_from(within).map_err(|_| io::ErrorKind::InvalidInput)?;
     match poll(&mut [PollFd::new(stream, PollFlags::OUT)], Some(&within)) {

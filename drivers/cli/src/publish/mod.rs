@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Publish, stop: &Stop) -> Result<Outcome, Failure> {
         Format::Pcap => publish_capture(args, stop)?,
         format => publish_messages(args, format, stop)?,
     };
-    publication.tell_broken()?;
+    publication.report_broken()?;
     if publication.is_interrupted() {
         publication.flush()?;
     } else {
@@ -78,7 +78,7 @@ fn publish_messages<'a>(
     };
     let mut publication = Publication::new(network(args)?, Some(own), 1, stop)?;
     publication.print_every(args.stats, args.json);
-    publication.tell_port();
+    publication.report_port();
     let mut pacing = Pacing::new(args.rate);
     publication.messages(&mut *messages, &mut pacing)?;
     for _ in 1..args.repeat {
@@ -99,13 +99,13 @@ fn publish_capture<'a>(args: &Publish, stop: &'a Stop) -> Result<Publication<'a>
     let mut publication = Publication::new(network(args)?, None, flow.sessions.len(), stop)?;
     publication.print_every(args.stats, args.json);
     if let Some(warning) = warning {
-        publication.progress.tell(warning);
+        publication.progress.report(warning);
     }
     if args.session.is_some() {
-        publication.progress.tell("note: --session is ignored, a capture keeps its own sessions");
+        publication.progress.report("note: --session is ignored, a capture keeps its own sessions");
     }
     elsewhere(&recording, to, &flow, stop, |packet| Ok(publication.driver.store(packet)?))?;
-    publication.tell_port();
+    publication.report_port();
     publication.capture(&recording, to, args.rate)?;
     Ok(publication)
 }

@@ -41,8 +41,8 @@ const ANSWER_BURST: u64 = 64 << 10;
 const TIMES_ONE: u64 = 10;
 /// How far ends of session are apart, at first less.
 const END_INTERVAL: Duration = Duration::from_millis(250);
-/// How often an end is told at least, however short the linger: a receiver believes the third.
-const ENDS_TOLD: u64 = 3;
+/// How often an end is sent at least, however short the linger: a receiver believes the third.
+const ENDS_SENT: u64 = 3;
 /// Longer than anybody lingers.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -132,7 +132,7 @@ pub(crate) struct Publication<'a> {
     is_over: bool,
     /// Why the input breaks off, if it does.
     pub(crate) broken: Option<Failure>,
-    /// The end of session that a capture ends with: it is told over and over, as one of our own
+    /// The end of session that a capture ends with: it is sent over and over, as one of our own
     /// would be, for those who missed it or come later.
     captured_end: Option<Bytes>,
 }
@@ -181,7 +181,7 @@ impl<'a> Publication<'a> {
         let driver = PublisherDriver::with_machine(config, tap, None, journal.machine(id))?;
         journal.open(&Patience::new(stop))?;
         let progress = Progress::new(None);
-        progress::tell_buffer(receive_buffer, driver.requests_buffer(), &progress);
+        progress::report_buffer(receive_buffer, driver.requests_buffer(), &progress);
         Ok(Self {
             driver,
             journal,
@@ -224,9 +224,9 @@ impl<'a> Publication<'a> {
     }
 
     /// Says where requests are answered when the system chose the port.
-    pub(super) fn tell_port(&self) {
+    pub(super) fn report_port(&self) {
         if let (true, Some(local)) = (self.port_chosen, self.requests_address()) {
-            self.progress.tell(format_args!("requests on {local}"));
+            self.progress.report(format_args!("requests on {local}"));
         }
     }
 
@@ -235,7 +235,7 @@ impl<'a> Publication<'a> {
     ///
     /// # Errors
     /// The input breaks off before anything has left.
-    pub(super) fn tell_broken(&mut self) -> Result<(), Failure> {
+    pub(super) fn report_broken(&mut self) -> Result<(), Failure> {
         let publisher = self.driver.publisher();
         let (nothing, ends) = (
             self.messages == 0 && publisher.stats().sent == 0,
@@ -246,8 +246,8 @@ impl<'a> Publication<'a> {
         }
         if let Some(failure) = &self.broken {
             let count = self.messages;
-            self.progress.tell(failure);
-            self.progress.tell(format_args!("{count} messages before that are published{ends}"));
+            self.progress.report(failure);
+            self.progress.report(format_args!("{count} messages before that are published{ends}"));
         }
         Ok(())
     }
@@ -424,18 +424,19 @@ impl<'a> Publication<'a> {
     pub(crate) fn end(&mut self, linger: Duration) -> Result<(), Failure> {
         self.driver.end()?;
         let (mut deserving, mut last) = (self.deserving(), Instant::now());
-        let mut told = Instant::now();
+        let mut sent_at = Instant::now();
         loop {
             let left = linger.saturating_sub(last.elapsed());
             let leaves = left.is_zero() || self.stop.is_asked();
-            if leaves && self.is_end_told() {
+            if leaves && self.has_sent_ends() {
                 return Ok(());
             }
             let left = if leaves { INPUT_TICK } else { left };
-            if let Some(end) = self.captured_end.as_ref().filter(|_| told.elapsed() >= END_INTERVAL)
+            if let Some(end) =
+                self.captured_end.as_ref().filter(|_| sent_at.elapsed() >= END_INTERVAL)
             {
                 self.driver.republish(end.clone())?;
-                told = Instant::now();
+                sent_at = Instant::now();
             }
             self.turn(left.min(TICK))?;
             if self.deserving() != deserving {
@@ -447,10 +448,10 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// Whether the end was told as often as it takes to be believed.
-    fn is_end_told(&self) -> bool {
+    /// Whether the end was sent as often as it takes to be believed.
+    fn has_sent_ends(&self) -> bool {
         let own = self.driver.publisher().transmitter();
-        own.is_none_or(|own| own.stats().ends >= ENDS_TOLD)
+        own.is_none_or(|own| own.stats().ends >= ENDS_SENT)
     }
 
     /// Requests that were answered, or would have been, had the rates allowed it.

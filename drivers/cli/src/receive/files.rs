@@ -154,7 +154,7 @@ impl Files {
             let bytes = state.map_or(0, |state| state.output_bytes);
             let (output, length) = Output::resume(file, bytes, self.format)?;
             if length > bytes {
-                self.progress.tell(format_args!(
+                self.progress.report(format_args!(
                     "{} is cut from {length} to {bytes} bytes: what followed is received again",
                     output.name()
                 ));
@@ -174,7 +174,7 @@ impl Files {
             }
         };
         let output = Output::begin(file, self.format);
-        self.tell_beginning(&output, state);
+        self.report_beginning(&output, state);
         Ok(output)
     }
 
@@ -188,7 +188,7 @@ impl Files {
                 Ok(file) => {
                     if number > 1 {
                         let (first, own) = (of_session(path, session, 1), own.display());
-                        self.progress.tell(format_args!(
+                        self.progress.report(format_args!(
                             "{} exists: session {session} goes to {own}",
                             first.display()
                         ));
@@ -206,11 +206,11 @@ impl Files {
     }
 
     /// Says that what was received earlier is elsewhere.
-    fn tell_beginning(&self, output: &Output, state: Option<State>) {
+    fn report_beginning(&self, output: &Output, state: Option<State>) {
         if let Some(State { session, next, .. }) = state {
             let name = output.name();
             self.progress
-                .tell(format_args!("{name} begins anew at message {next} of session {session}"));
+                .report(format_args!("{name} begins anew at message {next} of session {session}"));
         }
     }
 
@@ -228,7 +228,7 @@ impl Files {
         for (_, output) in &mut self.outputs {
             output.flush()?;
             if let Some(number) = output.take_broken() {
-                self.progress.tell(format_args!(
+                self.progress.report(format_args!(
                     "warning: message {number} has line ends of its own: it is not one line of {}, and \
                      others may not be either",
                     output.name()
@@ -266,7 +266,7 @@ impl Files {
         if output.is_waiting() {
             let name = output.name();
             self.progress
-                .tell(format_args!("{name} stays as it was: session {session} has no messages"));
+                .report(format_args!("{name} stays as it was: session {session} has no messages"));
         }
         if self.outputs[at].0.is_some() {
             self.outputs.remove(at);
@@ -280,7 +280,7 @@ impl Consumer for Files {
         let Some(path) = self.path.clone() else { return Ok(()) };
         if let Some((None, output)) = self.outputs.first() {
             let state = self.state.take_if(|state| state.session == session);
-            self.tell_beginning(output, state);
+            self.report_beginning(output, state);
             return Ok(());
         }
         let output = self.make(session, &path)?;

@@ -18,7 +18,7 @@ use crate::io::patience::{Patience, Patient};
 use crate::io::standard;
 use crate::journal::{Journal, Recordable};
 use crate::progress::{self, Every, Progress};
-use crate::statistics::{Ledger, Stops, Tally};
+use crate::statistics::{Ledger, SessionStats, Stops};
 use crate::stop::Stop;
 use crate::summary::{Counters, End, Received};
 use crate::text;
@@ -50,9 +50,9 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     let config = config(args, state)?;
     let journal = Journal::prepare(&args.journaling)?;
     let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
-    tell_ports(args, &mut driver, &progress);
+    report_ports(args, &mut driver, &progress);
     let granted = driver.lines().iter().map(|line| line.receive_buffer).min();
-    progress::tell_buffer(args.receive_buffer, granted, &progress);
+    progress::report_buffer(args.receive_buffer, granted, &progress);
     journal.open(&patience)?;
     files.open(&patience)?;
     let stops = Stops {
@@ -152,10 +152,10 @@ fn unread_only(failure: Failure) -> Result<Failure, Failure> {
 }
 
 /// Says which port a line has that was to take a free one.
-fn tell_ports(args: &Receive, driver: &mut Driver, progress: &Progress) {
+fn report_ports(args: &Receive, driver: &mut Driver, progress: &Progress) {
     for (number, line) in driver.lines().iter().enumerate() {
         if args.line.get(number).is_some_and(|address| address.destination().port() == 0) {
-            progress.tell(format_args!("line {} on {}", line_name(number), line.local));
+            progress.report(format_args!("line {} on {}", line_name(number), line.local));
         }
     }
 }
@@ -215,15 +215,15 @@ impl Reception<'_> {
         if (self.summed_up == 0 || started_over) && rest.is_empty() {
             self.sum_up(None, end)?;
         }
-        for tally in rest {
-            self.sum_up(Some(tally), end)?;
+        for stats in rest {
+            self.sum_up(Some(stats), end)?;
         }
         if cut_short {
             let limit = if self.is_over_time() { "--max-time" } else { "--timeout" };
-            self.progress.tell(format_args!("timed out: {limit} is over, the session is not"));
+            self.progress.report(format_args!("timed out: {limit} is over, the session is not"));
         }
         if let Some(failure) = &unread {
-            self.progress.tell(failure);
+            self.progress.report(failure);
         }
         let outcome = match end {
             _ if self.lost => Outcome::Lost,
@@ -255,7 +255,7 @@ impl Reception<'_> {
         while let Some((line, event)) = self.driver.next_interface_event() {
             let number = usize::from(line.0);
             let words = address::interface_event(number, &self.args.line[number], event);
-            self.progress.tell(words);
+            self.progress.report(words);
             self.ledger.note_interface(line, event);
         }
         let end = self.end();
@@ -268,9 +268,9 @@ impl Reception<'_> {
         self.show();
         while self.ledger.oldest_ended() {
             self.keep()?;
-            if let Some(tally) = self.ledger.take_oldest() {
-                self.ledger.consumer.close(tally.session)?;
-                self.sum_up(Some(tally), End::Ended)?;
+            if let Some(stats) = self.ledger.take_oldest() {
+                self.ledger.consumer.close(stats.session)?;
+                self.sum_up(Some(stats), End::Ended)?;
             }
             if !self.args.follow {
                 return Ok(Some(End::Ended));
@@ -318,11 +318,11 @@ impl Reception<'_> {
     }
 
     fn show(&mut self) {
-        let Some(tally) = self.ledger.oldest() else { return };
-        self.progress.show(tally.delivered, || {
-            let filled = tally.gaps_filled_by_line + tally.gaps_filled_by_request;
-            let lost = tally.lost.messages();
-            format!("messages of {}; {filled} gaps filled, {lost} messages lost", tally.session)
+        let Some(stats) = self.ledger.oldest() else { return };
+        self.progress.show(stats.delivered, || {
+            let filled = stats.gaps_filled_by_line + stats.gaps_filled_by_request;
+            let lost = stats.lost.messages();
+            format!("messages of {}; {filled} gaps filled, {lost} messages lost", stats.session)
         });
     }
 
@@ -330,7 +330,7 @@ impl Reception<'_> {
     /// that is recognised.
     fn is_unkept(&mut self) -> bool {
         let Some(file) = &self.state_file else { return false };
-        let Some(session) = self.ledger.oldest().map(|tally| tally.session) else { return false };
+        let Some(session) = self.ledger.oldest().map(|stats| stats.session) else { return false };
         file.state().is_none_or(|state| {
             let mut has_bytes = || self.ledger.consumer.bytes(session) > 0;
             state.session != session || state.output_bytes == 0 && has_bytes()
@@ -341,9 +341,9 @@ impl Reception<'_> {
     fn keep(&mut self) -> Result<(), Failure> {
         self.last_kept = Instant::now();
         self.ledger.consumer.flush()?;
-        if let (Some(file), Some(tally)) = (&mut self.state_file, self.ledger.oldest()) {
-            let (session, next) = (tally.session, tally.next);
-            let regressed = tally.regressions > 0
+        if let (Some(file), Some(stats)) = (&mut self.state_file, self.ledger.oldest()) {
+            let (session, next) = (stats.session, stats.next);
+            let regressed = stats.regressions > 0
                 || file.state().is_some_and(|kept| kept.session == session && kept.regressed);
             let (output_bytes, output) = self.ledger.consumer.written(session)?;
             file.keep(State { session, next, output_bytes, output, regressed })?;
@@ -352,14 +352,14 @@ impl Reception<'_> {
     }
 
     /// What became of a session so far.
-    fn received(&self, tally: Option<&Tally>, end: End, now: Counters) -> Received {
-        let elapsed = tally.map_or(self.started, |tally| tally.started).elapsed();
-        let end = match tally.and_then(|tally| tally.end) {
+    fn received(&self, stats: Option<&SessionStats>, end: End, now: Counters) -> Received {
+        let elapsed = stats.map_or(self.started, |stats| stats.started).elapsed();
+        let end = match stats.and_then(|stats| stats.end) {
             Some(SessionEnd::Ended) => End::Ended,
             Some(SessionEnd::Superseded) => End::Superseded,
             None => end,
         };
-        Received::new(tally, end, elapsed, now, &self.counted)
+        Received::new(stats, end, elapsed, now, &self.counted)
     }
 
     /// Prints how it stands, if that keeps nobody waiting.
@@ -375,9 +375,9 @@ impl Reception<'_> {
     }
 
     /// Prints what became of a session.
-    fn sum_up(&mut self, tally: Option<Tally>, end: End) -> Result<(), Failure> {
+    fn sum_up(&mut self, stats: Option<SessionStats>, end: End) -> Result<(), Failure> {
         let now = Counters::new(&mut self.driver, &self.ledger, &self.args.requests);
-        let received = self.received(tally.as_ref(), end, now.clone());
+        let received = self.received(stats.as_ref(), end, now.clone());
         self.counted = now;
         self.summed_up += 1;
         // In order, nothing behind what is missing was delivered: whoever goes on gets it.
@@ -385,7 +385,7 @@ impl Reception<'_> {
         self.lost |= received.lacks() || torn;
         self.progress.clear();
         for complaint in received.complaints() {
-            self.progress.tell(complaint);
+            self.progress.report(complaint);
         }
         self.print(&received)
     }
@@ -397,7 +397,7 @@ impl Reception<'_> {
     fn print(&mut self, received: &Received) -> Result<(), Failure> {
         let text = self.text(received);
         if self.args.to_standard_output() {
-            self.progress.tell(text.trim_end());
+            self.progress.report(text.trim_end());
             return Ok(());
         }
         let output = &mut self.output;

@@ -1,4 +1,4 @@
-//! What a replay tells in the end: how far it came, and what each machine counted.
+//! The report of a replay: how far it came, and what each machine counted.
 
 use std::time::Duration;
 

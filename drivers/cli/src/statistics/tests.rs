@@ -57,10 +57,10 @@ fn gaps_are_told_apart_by_who_filled_them() {
     }
     ledger.notice(filled(5, 6, 0));
     ledger.notice(filled(10, 11, 2));
-    let tally = ledger.oldest().unwrap();
-    assert_eq!((tally.gaps_filled_by_line, tally.gaps_filled_by_request), (1, 1));
-    assert_eq!((tally.gaps, tally.missing().as_slice()), (3, &[(15, 16)][..]));
-    assert_eq!(tally.repair_time.max(), 2_000);
+    let stats = ledger.oldest().unwrap();
+    assert_eq!((stats.gaps_filled_by_line, stats.gaps_filled_by_request), (1, 1));
+    assert_eq!((stats.gaps, stats.missing().as_slice()), (3, &[(15, 16)][..]));
+    assert_eq!(stats.repair_time.max(), 2_000);
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn what_was_withdrawn_is_not_missing() {
     let mut ledger = ledger(false);
     ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
     ledger.notice(Command::Withdrawn { session: SESSION, first: 8, last: 20 });
-    let tally = ledger.oldest().unwrap();
-    assert_eq!((tally.missing().as_slice(), tally.claims_withdrawn), (&[(5, 7)][..], 1));
+    let stats = ledger.oldest().unwrap();
+    assert_eq!((stats.missing().as_slice(), stats.claims_withdrawn), (&[(5, 7)][..], 1));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_range_that_is_stalled_again_is_not_said_again() {
     let mut ledger = ledger(false);
     let stalls = |ledger: &mut Ledger<Taken>, last| {
         ledger.notice(Command::Stalled { session: SESSION, first: 5, last });
-        ledger.tallies_mut().next().unwrap().take_stalled()
+        ledger.sessions_mut().next().unwrap().take_stalled()
     };
     assert_eq!(stalls(&mut ledger, 9), Some((5, 9)));
     assert_eq!(stalls(&mut ledger, 9), None);
@@ -111,10 +111,10 @@ fn messages_with_two_contents_are_counted_and_the_last_is_named() {
         let session = SESSION;
         ledger.notice(Command::Contradiction { session, sequence, held, dropped });
     }
-    let tally = ledger.oldest().unwrap();
-    assert_eq!(tally.contradictions, 3);
+    let stats = ledger.oldest().unwrap();
+    assert_eq!(stats.contradictions, 3);
     assert_eq!(
-        tally.contradicted.unwrap().words(SESSION),
+        stats.contradicted.unwrap().words(SESSION),
         "message 9 of session S came again with other bytes: those of line A are kept, those of \
          line B are not"
     );
@@ -134,8 +134,8 @@ fn the_next_number_lies_behind_what_was_delivered_or_lost() {
     let mut ledger = ledger(false);
     ledger.batch(batch(1, 4));
     ledger.notice(lost(5, 9));
-    let tally = ledger.oldest().unwrap();
-    assert_eq!((tally.next, tally.delivered, tally.lost.messages()), (10, 4, 5));
+    let stats = ledger.oldest().unwrap();
+    assert_eq!((stats.next, stats.delivered, stats.lost.messages()), (10, 4, 5));
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn nothing_is_handed_on_after_a_sender_started_over() {
     ledger.batch(batch(5, 1));
     assert!(ledger.stopped);
     assert_eq!(ledger.consumer.0, [1]);
-    let tally = ledger.oldest().unwrap();
-    assert_eq!((tally.next, tally.regressions), (5, 1));
+    let stats = ledger.oldest().unwrap();
+    assert_eq!((stats.next, stats.regressions), (5, 1));
 }
 
 #[test]

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_not_known_is_told_as_a_number() {
+    fn a_code_that_is_not_known_is_reported_as_a_number() {
         let (outcome, words) = refusal(0xbeef, "logs");
         assert_eq!(outcome, Outcome::Lost);
         assert!(words.ends_with("code 0xbeef"), "{words}");

@@ -87,28 +87,28 @@ fn of_tls(failure: TlsFailure) -> Failure {
         Cause::NoCommonProtocol | Cause::Alert(_) => Outcome::WrongProtocol,
         _ => Outcome::Untrusted,
     };
-    let told = Failure::new(outcome, failure.to_string());
+    let reported = Failure::new(outcome, failure.to_string());
     match (failure.cause, failure.noticed) {
-        (Cause::Untrusted, Noticed::Here) => told.advise(
+        (Cause::Untrusted, Noticed::Here) => reported.advise(
             "give the file of who signed it with --ca, or the fingerprint that the listener tells with \
              --pin",
         ),
-        (Cause::NotPinned { presented }, Noticed::Here) => told.advise(format!(
+        (Cause::NotPinned { presented }, Noticed::Here) => reported.advise(format!(
             "if the listener tells this one now, use --pin {presented}; else somebody is in between"
         )),
         (Cause::WrongName, Noticed::Here) => {
-            told.advise("connect by a name that it is for, or use --pin")
+            reported.advise("connect by a name that it is for, or use --pin")
         }
         (Cause::Expired | Cause::NotYetValid, Noticed::Here) => {
-            told.advise("see that both clocks are right, or use --pin")
+            reported.advise("see that both clocks are right, or use --pin")
         }
         (Cause::NoCertificate, Noticed::Peer) => {
-            told.advise("show one with --client-cert and --client-key")
+            reported.advise("show one with --client-cert and --client-key")
         }
         (Cause::NoCommonProtocol, _) => {
-            told.advise("tagged streams are the protocol gapless/1: see that the port is the right one")
+            reported.advise("tagged streams are the protocol gapless/1: see that the port is the right one")
         }
-        _ => told,
+        _ => reported,
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct EventLoop {
     poll: Poll,
     events: Events,
     driver: Driver,
-    /// What threads tell the loop by.
+    /// Wakes the loop, for threads.
     pub(super) signals: Signals,
 }
 

@@ -138,7 +138,7 @@ impl Command {
     /// How it ended, if it has.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not say.
     pub(super) fn status(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;

@@ -21,7 +21,7 @@ use gapless_quic::{Config, Tagged};
 
 use crate::args::Listen;
 use crate::failure::{Failure, Outcome};
-use crate::io::blocking::apart;
+use crate::io::blocking::run_blocking;
 use crate::io::patience::say;
 use crate::stop::Stop;
 use crate::stream::event_loop::EventLoop;
@@ -42,7 +42,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Something that it cannot go on without.
 pub(super) fn run(args: &Listen, stop: &Stop) -> Result<Outcome, Failure> {
     args.check()?;
-    let (identity, clients, endpoint) = apart(stop, None, {
+    let (identity, clients, endpoint) = run_blocking(stop, None, {
         let args = args.clone();
         move || {
             let identity = tls::identity(&args)?;

@@ -247,7 +247,7 @@ impl Lines {
                 progress.suspended(|| Output::Standard.write_all(line.as_bytes()))
             }
             (None, Output::Errors) => {
-                progress.tell(line.trim_end());
+                progress.report(line.trim_end());
                 Ok(())
             }
         }

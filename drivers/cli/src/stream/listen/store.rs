@@ -84,7 +84,7 @@ impl Folder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// A file is whole: it gets its name, and the name is told.
+    /// A file is whole: it gets its name, and the name is returned.
     ///
     /// # Errors
     /// It cannot be written, and is removed; or it cannot be renamed, and stays as a part.
@@ -119,7 +119,7 @@ impl Folder {
         Err(Unfinished { error: why, part: self.keep(place, client) })
     }
 
-    /// A file will not be whole: what there is of it stays, and is told, unless its end cannot be written: then
+    /// A file will not be whole: what there is of it stays, and is returned, unless its end cannot be written: then
     /// it is removed.
     pub(super) fn abandon(&mut self, part: Part, client: Network) -> Option<PathBuf> {
         let Part { mut file, place, .. } = part;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_gone_is_not_told_and_another_in_its_place_is_left_alone() {
+    fn a_part_that_is_gone_is_not_reported_and_another_in_its_place_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
         let mut folder = Folder::open(place.path(), 2).unwrap();
         let path = place.path().join("logs.000001.part");

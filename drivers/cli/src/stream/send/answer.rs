@@ -100,7 +100,7 @@ impl Answer {
         })
     }
 
-    /// It will not be whole, or not have its name: what there is of it is kept as `FILE.part`, and told.
+    /// It will not be whole, or not have its name: what there is of it is kept as `FILE.part`, which is returned.
     pub(crate) fn abandon(&mut self) -> Option<PathBuf> {
         let part = self.part.take()?;
         self.sink.write_out().ok().filter(|()| part.metadata().is_ok_and(|part| part.len() > 0))?;
@@ -127,7 +127,7 @@ fn beside(path: &Path, there: Option<Metadata>) -> io::Result<(File, TempPath)> 
     name.push(".");
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();
-    // Errors are told of the file that was named.
+    // Errors name the file that was named.
     let file = builder
         .prefix(&name)
         .suffix(PART)

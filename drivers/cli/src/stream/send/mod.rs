@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::args::Send;
 use crate::failure::{Failure, Outcome};
-use crate::io::blocking::apart;
+use crate::io::blocking::run_blocking;
 use crate::io::patience::{Patience, Patient, say};
 use crate::io::source::Source;
 use crate::io::{place, standard};
@@ -26,7 +26,7 @@ use crate::text;
 use answer::Answer;
 use sender::{Attempts, Sender, Settings};
 
-/// What the threads of the input and of the answer tell the loop.
+/// The key that the threads of the input and of the answer raise.
 const KEY: u64 = 1;
 
 /// Runs the command.
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
         // The failure says it.
         (false, Err(_)) => String::new(),
     };
-    let told = match args.to_standard_output() {
+    let reported = match args.to_standard_output() {
         _ if text.is_empty() => Ok(()),
         true => {
             say(text.trim_end());
@@ -52,14 +52,14 @@ pub(super) fn run(args: &Send, stop: &Stop) -> Result<Outcome, Failure> {
         }
         false => Patient::new(standard::Output::Standard, Patience::new(stop)).print(&text),
     };
-    // The first thing that went wrong is what is told.
-    result.map_err(Failure::in_json).and(told).map(|()| Outcome::Complete)
+    // The first thing that went wrong is reported.
+    result.map_err(Failure::in_json).and(reported).map(|()| Outcome::Complete)
 }
 
 /// Sends the stream, and puts on record what became of it.
 fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
     args.check()?;
-    let (endpoint, client) = apart(stop, None, {
+    let (endpoint, client) = run_blocking(stop, None, {
         let args = args.clone();
         move || tls::sending(&args)
     })?;
@@ -122,7 +122,7 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
 fn resolve(args: &Send, stop: &Stop, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
     let (url, seconds) = (args.url.clone(), args.connect_timeout.as_secs_f64());
     let late = url.unknown(format!("no answer within {seconds} s"));
-    apart(stop, Some((deadline, late)), move || url.resolve())
+    run_blocking(stop, Some((deadline, late)), move || url.resolve())
 }
 
 /// A socket that the addresses can be reached from, and those of them that can.

@@ -70,7 +70,7 @@ pub(crate) struct Sender {
     pub(crate) answered: u64,
     /// The last attempt that failed, and why.
     pub(crate) refusal: Option<Failure>,
-    /// What the peer is told if it failed.
+    /// The code that the peer gets if it failed.
     pub(crate) code: u64,
     /// How it ended.
     pub(crate) result: Option<Result<(), Failure>>,
@@ -156,7 +156,7 @@ impl Sender {
     }
 
     fn fail(&mut self, failure: Failure) {
-        // The first thing that went wrong is what is told.
+        // The first thing that went wrong is reported.
         self.result.get_or_insert(Err(failure));
     }
 
@@ -209,7 +209,7 @@ impl Sender {
                 self.stream = Some(stream);
                 self.send(streams);
             }
-            // It is told when there is.
+            // An event comes when there is.
             Err(OpenError::NoCredit) => {}
             Err(error) => self.fail(Failure::new(Outcome::Lost, error.to_string())),
         }
@@ -225,7 +225,7 @@ impl Sender {
                     Ok(Next::NotYet) => return,
                     Ok(Next::End) => {
                         self.sending = Sending::Ended;
-                        // It is refused only where the peer stopped it, which is told.
+                        // It is refused only where the peer stopped it, which is an event.
                         let _ = streams.endpoint.finish(stream);
                     }
                     Err(error) => {
@@ -238,7 +238,7 @@ impl Sender {
             }
             match streams.endpoint.write(stream, &mut self.unsent) {
                 Ok(written) => self.sent += written as u64,
-                // That it was stopped, or that the connection is lost, is told.
+                // That it was stopped, or that the connection is lost, is an event.
                 Err(_) => return,
             }
             if !self.unsent.is_empty() {

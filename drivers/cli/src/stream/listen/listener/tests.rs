@@ -122,7 +122,7 @@ impl Both {
 }
 
 #[test]
-fn who_comes_when_somebody_has_ended_the_program_is_told_so() {
+fn who_comes_when_somebody_has_ended_the_program_is_reported_so() {
     let mut both = Both::new();
     both.at_listener(|streams, listener| listener.interrupt(streams));
     both.turn_until(|both| both.ours.1.acceptors().result.is_some());
@@ -184,7 +184,7 @@ fn who_has_too_many_turns_gives_one_to_who_has_none_however_much_comes() {
 }
 
 #[test]
-fn what_broke_a_stream_off_first_is_what_is_told() {
+fn what_broke_a_stream_off_first_is_what_is_reported() {
     let mut both = Both::sending("/dev/zero");
     both.turn_until(|both| both.theirs.1.acceptors().admission.active_and_waiting().0 == 1);
     both.at_listener(|streams, listener| {
