@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use gapless_mio::{Address, AddressError, InterfaceEvent};
 
-/// What happened to the interface of line `number`, in words.
+/// An event of the interface of line `number`, in words.
 pub(crate) fn interface_event(number: usize, line: &Address, event: InterfaceEvent) -> String {
     let name = line_name(number);
     match event {

@@ -76,13 +76,13 @@ pub(crate) fn print(instead: &clap::Error) -> Result<Outcome, Failure> {
     Ok(Outcome::Complete)
 }
 
-/// What is wrong with a command line that makes sense, but names a host that cannot be found.
+/// The error of a command line that makes sense, but names a host that cannot be found.
 fn unknown_host(error: &clap::Error) -> Option<&AddressError> {
     let source = error.source().and_then(<dyn Error>::downcast_ref);
     source.filter(|error| matches!(error, AddressError::Unknown { .. }))
 }
 
-/// What is wrong in clap's words, without a word on what to do.
+/// The error in clap's words, without a word on what to do.
 fn what(error: &str) -> &str {
     let what = error.split("\n\n").next().unwrap_or_default().trim_end();
     what.strip_prefix("error: ").unwrap_or(what)
@@ -151,7 +151,7 @@ impl Command {
         }
     }
 
-    /// What it may end with.
+    /// The codes that it may end with.
     pub(crate) const fn exit_codes(&self) -> exit_codes::ExitCodes {
         match self {
             Self::Demo(_) => exit_codes::DEMO,

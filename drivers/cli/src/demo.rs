@@ -127,7 +127,7 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
     Patient::new(standard::Output::Standard, Patience::new(stop)).conclude(&result, outcome)
 }
 
-/// What is published, from the beginning.
+/// The messages that are published, from the beginning.
 fn messages(args: &Demo) -> Result<Box<dyn Messages>, Failure> {
     let Some(path) = &args.input else {
         return Ok(Box::new(Feed::new(args.seed, args.messages.unwrap_or(MESSAGES))));
@@ -183,7 +183,7 @@ fn receive<T>(
             progress.show(stats.delivered, || format!("messages, {} gaps", stats.gaps));
         }
     };
-    // What came last is said before it is summed up.
+    // The last events are reported before they are summed up.
     watch.look_now(driver, ledger, &progress);
     progress.clear();
     driver.machine_mut().close(&progress);
@@ -232,7 +232,7 @@ impl Consumer for Comparison {
     }
 }
 
-/// What the demo showed.
+/// The result of the demo.
 #[derive(Serialize)]
 struct Shown {
     /// Whether every message came, as it was published.

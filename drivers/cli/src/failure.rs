@@ -11,7 +11,7 @@ use gapless_quic::tls::TlsError;
 use crate::advice;
 use crate::signal::Signal;
 
-/// What the program's exit code says. Documented in `--help`.
+/// The meaning of the program's exit code. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// Nothing is missing.
@@ -57,12 +57,12 @@ impl Outcome {
             Self::RefusedTag => 8,
             Self::CommandFailed => 9,
             Self::Interrupted(signal) => signal.code(),
-            // What a shell makes of a program that SIGPIPE ended.
+            // The code that a shell gives to a program that SIGPIPE ended.
             Self::ReaderGone => 141,
         }
     }
 
-    /// What it is called in JSON.
+    /// Its name in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -143,7 +143,7 @@ impl Failure {
         Self::new(Outcome::Io, error.to_string())
     }
 
-    /// What was read is not what it should be.
+    /// An input is not what it should be.
     pub(crate) fn content(what: impl Into<String>) -> Self {
         Self::new(Outcome::Io, what)
     }
@@ -164,7 +164,7 @@ impl Failure {
         self
     }
 
-    /// What went wrong, without a word on what to do.
+    /// The words for it, without those on what to do.
     pub(crate) fn what(&self) -> &str {
         &self.what
     }

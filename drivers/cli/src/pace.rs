@@ -15,7 +15,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// Sleeping for less is not worth it: what falls due meanwhile leaves together.
     const QUANTUM: Duration = Duration::from_micros(500);
-    /// What was late for longer is not made up for.
+    /// A delay beyond this is not made up for.
     const BACKLOG: Duration = Duration::from_millis(10);
 
     /// `each_second` from `now` on.

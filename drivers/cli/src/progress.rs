@@ -21,7 +21,7 @@ pub(crate) fn report_buffer(asked: Option<u32>, granted: Option<usize>, progress
     }
 }
 
-/// What is due every so often, or never.
+/// A period: something is due every so often, or never.
 #[derive(Clone, Debug)]
 pub(crate) struct Every {
     period: Option<Duration>,

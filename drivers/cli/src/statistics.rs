@@ -1,4 +1,4 @@
-//! What becomes of each session that is received: counted while it comes, by session.
+//! Session statistics: the counters of each session that is received, kept while it comes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::address::line_name;
 use crate::failure::Failure;
 use crate::ranges::Ranges;
 
-/// Who is given what is delivered.
+/// The receiver of everything that is delivered.
 pub(crate) trait Consumer {
     /// A session begins at message `next`.
     ///
@@ -27,7 +27,7 @@ pub(crate) trait Consumer {
     fn take(&mut self, batch: &Batch<&[u8]>) -> Result<(), Failure>;
 }
 
-/// What became of one session.
+/// The statistics of one session.
 #[derive(Debug)]
 pub(crate) struct SessionStats {
     pub(crate) session: Session,
@@ -37,7 +37,7 @@ pub(crate) struct SessionStats {
     pub(crate) next: u64,
     pub(crate) delivered: u64,
     pub(crate) lost: Ranges,
-    /// What of it was not said yet.
+    /// The part of it that was not reported yet.
     pub(crate) unsaid: Ranges,
     /// How many messages were lost for which reason.
     pub(crate) lost_by: Vec<(LossReason, u64)>,
@@ -56,7 +56,7 @@ pub(crate) struct SessionStats {
     pub(crate) gaps: u64,
     pub(crate) gaps_filled_by_line: u64,
     pub(crate) gaps_filled_by_request: u64,
-    /// What is left of gaps that are open, first numbers to last.
+    /// Open gaps, as far as they are not filled: first numbers to last.
     open: BTreeMap<u64, u64>,
     /// How it ended, if it did.
     pub(crate) end: Option<SessionEnd>,
@@ -97,7 +97,7 @@ impl SessionStats {
         }
     }
 
-    /// What is missing: ranges that are neither delivered nor lost.
+    /// The missing messages: ranges that are neither delivered nor lost.
     pub(crate) fn missing(&self) -> Ranges {
         let mut missing = Ranges::default();
         for (&first, &last) in &self.open {
@@ -164,7 +164,7 @@ pub(crate) struct Regressed {
 }
 
 impl Regressed {
-    /// What happened.
+    /// The event, in words.
     pub(crate) fn words(self, session: Session) -> String {
         let Self { line, highest, seen } = self;
         let line = line_name(usize::from(line.0));
@@ -184,7 +184,7 @@ pub(crate) struct Contradicted {
 }
 
 impl Contradicted {
-    /// What happened.
+    /// The event, in words.
     pub(crate) fn words(self, session: Session) -> String {
         let Self { sequence, held, dropped } = self;
         let name = |origin| match origin {
@@ -199,7 +199,7 @@ impl Contradicted {
     }
 }
 
-/// What ends delivery before the session's end.
+/// The events that end delivery before the session's end.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Stops {
     /// A loss: numbers behind it are not reached.
@@ -208,7 +208,7 @@ pub(crate) struct Stops {
     pub(crate) on_regress: bool,
 }
 
-/// The driver's sink: keeps a [`Tally`] of every session, and hands messages on.
+/// The driver's sink: keeps a [`SessionStats`] of every session, and hands messages on.
 pub(crate) struct Ledger<C> {
     pub(crate) consumer: C,
     /// At most two at once: the one that ends, and the one that follows.
@@ -260,7 +260,7 @@ impl<C: Consumer> Ledger<C> {
         std::mem::take(&mut self.sessions)
     }
 
-    /// What ended the program, if something did.
+    /// The failure that ended the program, if one did.
     pub(crate) fn take_failure(&mut self) -> Option<Failure> {
         self.failure.take()
     }
@@ -335,7 +335,7 @@ impl<C: Consumer> Sink for Ledger<C> {
                     stats.end = Some(reason);
                     if !halted {
                         stats.next = stats.next.max(next);
-                        // What a stranger spoke of behind the end never was.
+                        // Messages behind the end, that a stranger spoke of, never were.
                         stats.close(next, u64::MAX);
                     }
                 }

@@ -96,7 +96,7 @@ impl Stop {
         Failure::new(self.outcome(), format!("interrupted: {what}"))
     }
 
-    /// What the program ends with that was asked to end before its work was done.
+    /// The outcome of a program that was asked to end before its work was done.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome::Interrupted(self.signal().unwrap_or(Signal::Interrupt))
     }

@@ -1,4 +1,4 @@
-//! What is printed in the end: one JSON object for each session, or a short table.
+//! The summary in the end: one JSON object for each session, or a short table.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ impl End {
     }
 }
 
-/// What became of one session that was received.
+/// The summary of one session that was received.
 #[derive(Debug, Serialize)]
 pub(crate) struct Received {
     /// `None` when no session came.
@@ -102,7 +102,7 @@ pub(crate) struct RepairTime {
     pub(crate) max: u64,
 }
 
-/// What a line did for a session.
+/// The share of a line in a session.
 #[derive(Clone, Copy, Default, Debug, Serialize)]
 pub(crate) struct ReceivedLine {
     pub(crate) packets: u64,
@@ -125,7 +125,7 @@ pub(crate) struct ReceivedLine {
     pub(crate) interface_losses: u64,
 }
 
-/// What a server did for a session.
+/// The share of a server in a session.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -136,7 +136,7 @@ pub(crate) struct Server {
     pub(crate) messages_first: u64,
 }
 
-/// What came that is of no use, and what was asked in vain.
+/// Packets that are of no use, and requests that were not sent.
 #[derive(Clone, Copy, Default, Debug, Serialize)]
 pub(crate) struct Unwanted {
     /// Answers from addresses that nobody configured.
@@ -244,7 +244,7 @@ impl Counters {
         self.unwanted.ended_session_restarts
     }
 
-    /// What was counted since `before`.
+    /// The counts since `before`.
     fn since(mut self, before: &Self) -> Self {
         let less = |now: &mut u64, before: u64| *now = now.saturating_sub(before);
         for (now, before) in self.lines.iter_mut().zip(&before.lines) {
@@ -338,7 +338,7 @@ impl Received {
         }
     }
 
-    /// What somebody has to know if not everything is there; said on standard error.
+    /// The lines for standard error if not everything is there.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let session = self.session.as_deref().unwrap_or_default();
         let mut complaints = Vec::new();
@@ -419,7 +419,7 @@ impl Received {
         table.finish()
     }
 
-    /// What came that is of no use, where something did.
+    /// The rows for packets of no use, where some came.
     fn unwanted_rows(&self, table: &mut Table) {
         for Server { address, requests, timeouts, useful_answers, .. } in &self.servers {
             table.row(

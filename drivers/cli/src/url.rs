@@ -8,7 +8,7 @@ use gapless_mio::AddressError;
 
 use crate::failure::Failure;
 
-/// What comes before the host.
+/// The scheme, before the host.
 const SCHEME: &str = "quic://";
 
 /// A server: its name or address, and its port.
@@ -34,7 +34,7 @@ impl FromStr for Url {
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = rest.rsplit_once(':').ok_or_else(form)?;
         let port = match port.parse() {
-            // What is in brackets, or in a path, is no port.
+            // Text in brackets, or in a path, is no port.
             _ if port.contains([']', '/']) => return Err(form()),
             Ok(0) => return Err("nobody can be reached at port 0".into()),
             Ok(port) if port_is_plain(rest) => port,
@@ -75,7 +75,7 @@ impl fmt::Display for Url {
 }
 
 impl Url {
-    /// What its certificate must be good for.
+    /// The name that its certificate must be good for.
     pub(crate) fn name(&self) -> &str {
         self.host.split('%').next().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What goes wrong while a feed is received, said on standard error when it happens: at once the first
+//! Problems of a feed that is received, reported on standard error when they happen: at once the first
 //! time, then at most a line a second of each kind, and less often of what goes on, with how much came
 //! since.
 //!
@@ -36,7 +36,7 @@ const NAMED: usize = 64;
 /// The driver that is watched.
 type Driver = ReceiverDriver<Recordable<Receiver>>;
 
-/// What is counted, and said apart from everything else.
+/// The kinds of problems that are counted, each reported apart from all others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Lost(Session),
@@ -93,7 +93,7 @@ struct Server {
     answers: u64,
 }
 
-/// What was said of a line.
+/// The state of a line as it was last reported.
 struct Line {
     up: bool,
     at: Option<Instant>,
@@ -162,7 +162,7 @@ impl Watch {
                 }
                 (self.waiting, self.came) = (None, Some(self.looked));
             }
-            // What follows a session may be any other.
+            // The session that follows may be any other.
             (false, None) => {
                 (self.session, self.came) = (None, None);
                 self.waiting = Some((self.looked, false));
@@ -259,7 +259,7 @@ impl Watch {
         }
     }
 
-    /// What sessions lose, and senders that start over.
+    /// Losses of sessions, and senders that start over.
     fn look_at_sessions<C: Consumer>(
         &mut self,
         ledger: &mut Ledger<C>,
@@ -299,7 +299,7 @@ impl Watch {
         }
     }
 
-    /// What comes that nobody asked for, and what is asked in vain.
+    /// Packets that nobody asked for, and requests that do not get through.
     fn look_at_strangers(
         &mut self,
         driver: &mut Driver,

@@ -104,7 +104,7 @@ pub(super) fn list(codes: ExitCodes) -> String {
     list
 }
 
-/// What follows the flags in a command's `--help`: examples and exit codes.
+/// The end of a command's `--help`, behind the flags: examples and exit codes.
 pub(super) fn after_help(examples: &str, codes: ExitCodes) -> String {
     format!("{examples}\n\n{}", list(codes))
 }

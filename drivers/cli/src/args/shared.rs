@@ -1,4 +1,4 @@
-//! What several commands have in common.
+//! Flags that several commands have in common.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What the command line takes and refuses.
+//! Command lines that are taken, and those that are refused.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use crate::stop::Stop;
 
 /// A capture that can be read again: a file, or a copy of standard input or of another pipe.
 pub(crate) struct Recording {
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) name: String,
     path: PathBuf,
     /// The copy of a pipe, which has no name: it is gone with the program, however that ends.
@@ -66,7 +66,7 @@ impl Recording {
     }
 }
 
-/// What went to one address.
+/// The packets that went to one address.
 #[derive(Default, Debug)]
 pub(crate) struct Flow {
     /// MoldUDP64 packets, heartbeats and ends included.
@@ -101,7 +101,7 @@ impl Flow {
 /// The MoldUDP64 flows of a capture.
 pub(crate) struct Survey {
     flows: BTreeMap<SocketAddr, Flow>,
-    /// What of the capture is no datagram.
+    /// The frames of the capture that are no datagrams.
     pub(crate) skipped: Skipped,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 
-/// What a source of messages has.
+/// The state of a source of messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
     /// A message.

@@ -1,4 +1,4 @@
-//! What is published: messages out of files, standard input, captures, or nowhere.
+//! The messages that are published: out of files, standard input, captures, or nowhere.
 
 mod binaryfile;
 pub(crate) mod flow;
@@ -34,7 +34,7 @@ pub(crate) fn lines(path: &Path) -> Result<Box<dyn Messages>, Failure> {
     ahead(path, lines::Lines::new(open(path)?, name(path)))
 }
 
-/// What may make its reader wait (standard input, a pipe) is read by a thread, so that the feed's
+/// A source that may make its reader wait (standard input, a pipe) is read by a thread, so that the feed's
 /// heartbeats and answers do not wait with it.
 fn ahead(path: &Path, messages: impl Messages + 'static) -> Result<Box<dyn Messages>, Failure> {
     Ok(match is_pipe(path) {

@@ -16,7 +16,7 @@ use pcap_parser::{Linktype, PcapBlockOwned, PcapError, create_reader};
 
 use crate::failure::Failure;
 
-/// What a reader's buffer begins with; it grows up to [`LARGEST_BLOCK`] where a block needs that.
+/// The first size of a reader's buffer; it grows up to [`LARGEST_BLOCK`] where a block needs that.
 const BUFFER: usize = 1 << 18;
 /// A larger block is taken for a broken file.
 const LARGEST_BLOCK: usize = 1 << 26;
@@ -28,7 +28,7 @@ pub(crate) struct Datagram {
     pub(crate) time: Duration,
     /// Where it went.
     pub(crate) to: SocketAddr,
-    /// What it carried.
+    /// Its bytes.
     pub(crate) payload: Vec<u8>,
 }
 
@@ -116,7 +116,7 @@ impl Capture {
         Ok(Self { reader, name, interfaces: Vec::new(), skipped: Skipped::default() })
     }
 
-    /// What was skipped so far.
+    /// The frames that were skipped so far.
     pub(crate) fn skipped(&self) -> &Skipped {
         &self.skipped
     }

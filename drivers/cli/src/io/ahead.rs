@@ -1,4 +1,4 @@
-//! What a thread reads ahead, up to a bound, so that nobody else waits for its source.
+//! Reading ahead: a thread does it, up to a bound, so that nobody else waits for its source.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -14,7 +14,7 @@ pub(crate) const BLOCK: usize = 256 << 10;
 /// A block that has less room than this left is not read into any more.
 const LEAST: usize = 16 << 10;
 
-/// What a source has.
+/// The state of a source.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Next<T> {
     /// The next of it.
@@ -68,7 +68,7 @@ impl<T: Send + 'static, E: From<Died> + Send + 'static> Ahead<T, E> {
         Ok(Self { read: items, is_over: false })
     }
 
-    /// What comes next, without a wait.
+    /// The next item, without a wait.
     ///
     /// # Errors
     /// The source failed; behind that is its end.
@@ -76,7 +76,7 @@ impl<T: Send + 'static, E: From<Died> + Send + 'static> Ahead<T, E> {
         self.wait(Duration::ZERO)
     }
 
-    /// What comes next, waited for no longer than this.
+    /// The next item, waited for no longer than this.
     ///
     /// # Errors
     /// As [`next`](Self::next).

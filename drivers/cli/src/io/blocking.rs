@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// on until it or the program ends.
 ///
 /// # Errors
-/// What the work says; somebody wants an end; it is too late; or there is no thread to be had.
+/// The failure of the work; somebody wants an end; it is too late; or there is no thread to be had.
 pub(crate) fn run_blocking<T: Send + 'static>(
     stop: &Stop,
     late: Option<(Instant, Failure)>,

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Read, Seek, Write};
 
 use bytes::Bytes;
 
-/// What the name of a file that is not whole ends with.
+/// The end of the name of a file that is not whole.
 pub(crate) const PART: &str = ".part";
 /// Chunks that one system call writes.
 pub(crate) const SLICES: usize = 64;

@@ -1,4 +1,4 @@
-//! What is opened to be read: a file, standard input, a pipe, a device.
+//! Inputs: a file, standard input, a pipe, a device.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -69,7 +69,7 @@ impl Read for Input {
     }
 }
 
-/// What is opened when it is first read.
+/// A source that is opened when it is first read.
 pub(crate) enum Late<R> {
     Closed(Option<Box<dyn FnOnce() -> io::Result<R> + Send>>),
     Open(R),
@@ -85,7 +85,7 @@ impl<R: Read> Late<R> {
 impl<R: Read> Read for Late<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if let Self::Closed(open) = self {
-            // What could not be opened is at its end.
+            // A source that could not be opened is at its end.
             let Some(open) = open.take() else { return Ok(0) };
             *self = Self::Open(open()?);
         }

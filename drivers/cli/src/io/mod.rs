@@ -1,4 +1,4 @@
-//! What the program reads and writes: files, pipes and standard streams.
+//! Program I/O: files, pipes and standard streams.
 //!
 //! A [file](mod@file) keeps nobody waiting and is read and written at once. Anything else may: where an event loop must go on,
 //! threads read it [`ahead`] and [write](writer) it; where none must, it is written with [`patience`], and other work that

@@ -19,7 +19,7 @@ use crate::stop::Stop;
 const TICK: Duration = Duration::from_millis(50);
 /// How long a reader is waited for when somebody wants an end: one who is only slow gets the rest.
 const MOMENT: Duration = Duration::from_secs(1);
-/// What is written at once to what may make its writer wait: a pipe that takes something takes that much.
+/// The bytes written at once to a stream that may make its writer wait: a pipe that takes something takes that much.
 const AT_ONCE: usize = 4096;
 
 /// How long somebody is waited for.
@@ -44,7 +44,7 @@ impl Patience {
     /// Opens `path` to be written to by `work`: a named pipe is waited for until somebody reads it.
     ///
     /// # Errors
-    /// What `work` says; somebody wants an end first; or it is too late.
+    /// The failure of `work`; somebody wants an end first; or it is too late.
     pub(crate) fn open<T: Send + 'static>(
         &self,
         path: &Path,
@@ -59,7 +59,7 @@ impl Patience {
     }
 }
 
-/// What is written to as long as there is patience.
+/// A stream that is written to as long as there is patience.
 pub(crate) struct Patient<W> {
     to: W,
     at_once: usize,

@@ -1,4 +1,4 @@
-//! What paths name, and files that a command is about to write: what is there is looked at before sockets are bound, so that
+//! Paths: what they name, and what is there before a command writes, which is seen before sockets are bound, so that
 //! whoever cannot start changes nothing. Regular files that exist are left alone unless it is said otherwise.
 
 use std::io::{self, ErrorKind};
@@ -13,12 +13,12 @@ use crate::failure::Failure;
 /// The name that stands for standard input and standard output.
 pub(crate) const STANDARD: &str = "-";
 
-/// What a path that is to be written to names.
+/// The kind of place that a path names which is to be written to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     /// Standard output.
     Standard,
-    /// What is written to as it is: a named pipe, a device, a file that is open already.
+    /// A named pipe, a device, or a file that is open already, which are written to as they are.
     Special,
     /// A regular file that exists; or a link that leads nowhere.
     Taken,
@@ -27,7 +27,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// What is there now.
+    /// The place as it is now.
     ///
     /// # Errors
     /// It is a folder, or the system does not say.
@@ -82,7 +82,7 @@ pub(crate) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
 }
 
-/// What errors call an input.
+/// The name of an input in errors.
 pub(crate) fn name(path: &Path) -> String {
     if is_standard(path) { "standard input".into() } else { path.display().to_string() }
 }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 pub(crate) enum Source {
     /// A file: it keeps nobody waiting.
     File(Whole),
-    /// What may.
+    /// A source that may keep its reader waiting.
     Pipe(Ahead<Bytes, io::Error>),
 }
 
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// What comes next.
+    /// The next block.
     ///
     /// # Errors
     /// It cannot be read.

@@ -14,7 +14,7 @@ use super::signals::Signals;
 /// Chunks that wait for a sink at most; a chunk is what came in one packet.
 const CHUNKS: usize = 512;
 
-/// What the loop and the thread of a sink share.
+/// The state that the loop and the thread of a sink share.
 #[derive(Default)]
 struct Shared {
     /// Chunks and bytes that wait.
@@ -96,7 +96,7 @@ impl Writer {
         if let Some(queue) = &self.queue {
             self.shared.chunks.fetch_add(1, Ordering::SeqCst);
             self.shared.bytes.fetch_add(bytes.len(), Ordering::SeqCst);
-            // What comes for a sink that is gone is dropped.
+            // Bytes for a sink that is gone are dropped.
             let _ = queue.send(bytes);
         }
         self.has_room()

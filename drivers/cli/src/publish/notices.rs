@@ -1,4 +1,4 @@
-//! What goes wrong while a feed is published, said on standard error when it happens: at once the first
+//! Problems of a feed that is published, reported on standard error when they happen: at once the first
 //! time, then at most a line a second of each kind, with how much came since. Why the system takes no
 //! packets is said once for each line and reason; the summary has the counts.
 

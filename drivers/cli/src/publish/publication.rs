@@ -35,7 +35,7 @@ const MOST_AT_ONCE: u64 = 4096;
 const MESSAGES_EACH_SECOND: u64 = 500_000;
 /// Packets a second when nothing is said: more overruns a receiver that is busy otherwise.
 const PACKETS_EACH_SECOND: u64 = 40_000;
-/// What one address may be answered with at once, where its rate is said.
+/// The bytes that one address may be answered with at once, where its rate is given.
 const ANSWER_BURST: u64 = 64 << 10;
 /// How many times the rate of one address all together have, where that is said.
 const TIMES_ONE: u64 = 10;
@@ -62,7 +62,7 @@ pub(crate) struct Network {
     pub(crate) keep: usize,
     /// Bytes a second that one address is answered with, if that is said.
     pub(crate) answer_rate: Option<u64>,
-    /// What happens to packets on the lines.
+    /// How likely packets on the lines are lost, delayed and doubled.
     pub(crate) odds: Odds,
     /// The share of answers that get lost.
     pub(crate) answer_loss: f64,
@@ -398,7 +398,7 @@ impl<'a> Publication<'a> {
         self.turn(Duration::ZERO)
     }
 
-    /// What the program ends with; says what was never sent.
+    /// The outcome of the program; lines that never sent a packet are reported.
     pub(super) fn outcome(&self) -> Outcome {
         let dead = Notices::dead_lines(&self.driver);
         for line in &dead {
@@ -479,7 +479,7 @@ impl<'a> Publication<'a> {
         Ok(())
     }
 
-    /// What became of each session. Requests and failures of sending are those of all.
+    /// The summary of each session. Requests and failures of sending are those of all.
     pub(crate) fn published(&mut self) -> Vec<Published> {
         let (dropped, read) = (self.driver.requests_dropped(), self.driver.requests_read());
         let answered = self.driver.publisher().retransmitter().stats();

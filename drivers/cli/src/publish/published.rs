@@ -1,4 +1,4 @@
-//! What is printed of a session that was published: as a table, or as fields of a JSON object.
+//! The summary of a session that was published: as a table, or as fields of a JSON object.
 
 use gapless_core::retransmitter::Stats;
 use gapless_mio::{SendFailure, SentLine};
@@ -10,7 +10,7 @@ use crate::summary::End;
 use crate::tap::LineBook;
 use crate::text::{self, Table};
 
-/// What became of one session that was published.
+/// The summary of one session that was published.
 #[derive(Debug, Serialize)]
 pub(crate) struct Published {
     pub(crate) session: String,
@@ -70,7 +70,7 @@ impl Unanswered {
     }
 }
 
-/// What a line did with a session.
+/// The summary of one session on one line.
 #[derive(Debug, Serialize)]
 pub(crate) struct PublishedLine {
     /// Packets sent, duplicates included.
@@ -111,7 +111,7 @@ impl SendError {
 }
 
 impl PublishedLine {
-    /// What a line did with a session, and what it did with all.
+    /// Of one session on a line, and of the line with all of them.
     pub(super) fn new(book: LineBook, line: &SentLine, interface_losses: u64) -> Self {
         Self {
             sent: book.sent,
@@ -124,7 +124,7 @@ impl PublishedLine {
         }
     }
 
-    /// What it sent and dropped, in words.
+    /// The packets sent and dropped, in words.
     pub(crate) fn words(&self) -> String {
         let thrown = self.sent + self.dropped_packets;
         let share = self.dropped_packets as f64 / thrown.max(1) as f64 * 100.0;
@@ -158,7 +158,7 @@ impl Published {
         self
     }
 
-    /// What is printed: a table, or JSON.
+    /// The text that is printed: a table, or JSON.
     pub(super) fn text(&self, json: bool) -> String {
         if json { text::json(self) } else { self.table() }
     }

@@ -41,7 +41,7 @@ impl Files {
     /// Sees that there is something that may be written to. Nothing is changed.
     ///
     /// # Errors
-    /// What is there is not to be touched, or nothing can be made there.
+    /// A file is there that is not to be touched, or nothing can be made there.
     pub(crate) fn prepare(
         args: &Receive,
         state: Option<&State>,

@@ -209,7 +209,7 @@ impl Reception<'_> {
         let rest = self.ledger.take_all();
         // Whoever follows sessions and hears no more after the last one was not cut short.
         let cut_short = end == End::TimedOut && (self.summed_up == 0 || !rest.is_empty());
-        // What came after the last session's end has no other place.
+        // Packets after the last session's end are reported nowhere else.
         let started_over =
             self.driver.receiver().stats().ended_session_restarts > self.counted.restarts();
         if (self.summed_up == 0 || started_over) && rest.is_empty() {
@@ -260,7 +260,7 @@ impl Reception<'_> {
         }
         let end = self.end();
         if end.is_some() || self.ledger.oldest_ended() {
-            // What came last is said before it is summed up.
+            // The last events are reported before they are summed up.
             self.watch.look_now(&mut self.driver, &mut self.ledger, &self.progress);
         } else {
             self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
@@ -282,7 +282,7 @@ impl Reception<'_> {
         Ok(end)
     }
 
-    /// What ends receiving before the session's end, if something does.
+    /// The reason to stop receiving before the session's end, if there is one.
     fn end(&self) -> Option<End> {
         if self.ledger.stopped {
             Some(End::Regressed)
@@ -351,7 +351,7 @@ impl Reception<'_> {
         Ok(())
     }
 
-    /// What became of a session so far.
+    /// The summary of a session so far.
     fn received(&self, stats: Option<&SessionStats>, end: End, now: Counters) -> Received {
         let elapsed = stats.map_or(self.started, |stats| stats.started).elapsed();
         let end = match stats.and_then(|stats| stats.end) {

@@ -39,7 +39,7 @@ enum Target {
     Regular(ExclusiveFile),
 }
 
-/// What an output is recognised by when it is gone on with.
+/// The marks by which an output is recognised when it is continued.
 ///
 /// The path and the last bytes say that it is the output; a copy passes too. Only the file itself, by its
 /// number, may be longer than it was when its state was kept, and is cut: whatever another one has
@@ -88,7 +88,7 @@ impl Output {
         Self::new(Target::Standard(output), "standard output".into(), 0, format)
     }
 
-    /// What is written to as it is: a named pipe is waited for until somebody reads it.
+    /// A pipe or a device, which is written to as it is: a named pipe is waited for until somebody reads it.
     ///
     /// # Errors
     /// It cannot be opened, or patience is over first.
@@ -139,7 +139,7 @@ impl Output {
         Self { writer, name, bytes, format, broken: None, is_broken_known: false }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -202,7 +202,7 @@ impl Output {
         self.bytes
     }
 
-    /// What it is recognised by, as far as it was flushed; `None` of what cannot be gone on with.
+    /// Its identity, as far as it was flushed; `None` of an output that cannot be continued.
     ///
     /// # Errors
     /// It cannot be read.

@@ -87,7 +87,7 @@ impl StateFile {
         Ok(state_file)
     }
 
-    /// What is kept.
+    /// The state that is kept.
     pub(crate) const fn state(&self) -> Option<&State> {
         self.kept.as_ref()
     }

@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
     }
 }
 
-/// What replays the machines that this program knows.
+/// A replayer of the machines that this program knows.
 fn replayer(verify: bool) -> Replayer {
     let replayer = if verify { Replayer::verifying() } else { Replayer::lenient() };
     replayer
@@ -128,7 +128,7 @@ fn again(journal: &Journal, place: Place, stop: &Stop) -> Result<Account, Failur
     }
 }
 
-/// Who looks on.
+/// The observers of a replay.
 struct Onlookers<'a> {
     printer: Option<Printer<'a>>,
     account: Option<Account>,

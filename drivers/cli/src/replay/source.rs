@@ -28,7 +28,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// What `-` or a path names.
+    /// The journal at a path, or in standard input for `-`.
     ///
     /// # Errors
     /// There is no such file.

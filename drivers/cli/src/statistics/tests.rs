@@ -1,4 +1,4 @@
-//! What is counted of sessions, and when delivery stops.
+//! The counters of sessions, and when delivery stops.
 
 use super::*;
 

@@ -46,7 +46,7 @@ pub(super) fn of_connection(reason: &Reason, was_connected: bool) -> Failure {
                 (Some(words), _) => format!("the peer closed it: {words}"),
                 (None, "") if code == codes::FINE => "the peer closed it".into(),
                 (None, "") => format!("the peer closed it with code {code:#x}"),
-                // What a peer writes is not for a terminal to obey.
+                // A peer's text is not for a terminal to obey.
                 (None, reason) => {
                     format!("the peer closed it with code {code:#x}: {}", reason.escape_debug())
                 }
@@ -58,7 +58,7 @@ pub(super) fn of_connection(reason: &Reason, was_connected: bool) -> Failure {
         {
             Failure::unreachable("the peer refuses connections: it has too many")
         }
-        // What a peer writes is not for a terminal to obey.
+        // A peer's text is not for a terminal to obey.
         error => lost(error.to_string().escape_debug().to_string()),
     }
 }

@@ -106,7 +106,7 @@ impl Admission {
     /// # Errors
     /// There is no room; the code to refuse it with.
     pub(super) fn make_room(&self, client: Client, unreported: usize) -> Result<Option<u64>, u64> {
-        // What ended while it waited is to be reported, too.
+        // Streams that ended while they waited are to be reported, too.
         let unreported = if self.report_queue_full { unreported } else { 0 };
         if self.queue.len() + unreported < WAITING {
             return Ok(None);

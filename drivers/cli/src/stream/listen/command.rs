@@ -25,7 +25,7 @@ pub(super) struct Command {
     pub(super) input: Writer,
     /// Its standard output, as long as somebody wants it and it has more.
     answer: Option<Ahead<Bytes, io::Error>>,
-    /// What was read of the answer and found no room in the stream.
+    /// The bytes of the answer that were read and found no room in the stream.
     unsent: Bytes,
     /// One more of it is held by each block of the answer that the peer has not acknowledged.
     unacknowledged: Arc<()>,
@@ -149,7 +149,7 @@ impl Command {
     /// Ends it and those that it started, unless it was asked how it ended. Whether it is gone is to be asked
     /// for.
     pub(super) fn kill(mut self) -> Killed {
-        // What it started outlives it. Only until somebody asks how it ended is its number, and so its
+        // The processes that it started outlive it. Only until somebody asks how it ended is its number, and so its
         // group's, surely nobody else's.
         if self.status.is_none() {
             kill(&mut self.child);

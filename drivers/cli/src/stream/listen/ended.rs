@@ -51,7 +51,7 @@ impl End {
     /// Lets its sender know.
     pub(super) fn send(&self, endpoint: &mut Endpoint, stream: StreamId) {
         let (_, code, _) = self.kind();
-        // What is over already needs no more.
+        // A stream that is over already needs no more.
         match self {
             Self::Complete => {
                 let _ = endpoint.finish(stream);
@@ -64,7 +64,7 @@ impl End {
         }
     }
 
-    /// What it is called, the code that its sender gets, and what it means for the program's end.
+    /// Its name, the code that its sender gets, and the program's outcome.
     const fn kind(&self) -> (&'static str, u64, Outcome) {
         match self {
             Self::Complete => ("complete", codes::FINE, Outcome::Complete),
@@ -123,7 +123,7 @@ pub(super) fn refuse(endpoint: &mut Endpoint, stream: StreamId, code: u64) {
     let _ = endpoint.reset(stream, code);
 }
 
-/// What became of a stream that was taken.
+/// The record of a stream that was taken and has ended.
 #[derive(Debug, Serialize)]
 pub(super) struct Taken {
     tag: String,
@@ -132,7 +132,7 @@ pub(super) struct Taken {
     end: &'static str,
     /// The sender's code, of a stream that was reset.
     code: Option<u64>,
-    /// What is wrong, in words, of a stream that is not complete.
+    /// The words for what is wrong, of a stream that is not complete.
     error: Option<String>,
     /// Where it is, or what there is of it.
     file: Option<String>,
@@ -168,7 +168,7 @@ impl Taken {
         }
     }
 
-    /// What it means for the program's end.
+    /// The program's outcome, if this is the first that went wrong.
     pub(super) const fn outcome(&self) -> Outcome {
         self.outcome
     }

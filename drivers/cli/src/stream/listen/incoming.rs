@@ -20,7 +20,7 @@ use crate::stream::codes;
 /// A stream that was taken and has not ended.
 pub(super) struct Incoming {
     pub(super) stream: StreamId,
-    /// What threads call it.
+    /// The key that its threads raise.
     pub(super) key: u64,
     pub(super) tag: Tag,
     pub(super) peer: SocketAddr,
@@ -66,7 +66,7 @@ impl Moved {
     }
 }
 
-/// What is to be done with a stream.
+/// The next step of a stream.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Nothing.
@@ -80,7 +80,7 @@ pub(super) enum Step {
 }
 
 impl Incoming {
-    /// What is known of it for others that wait, if it has its turn and its client lets it wait.
+    /// Its times, if it has its turn and its client lets it wait.
     pub(super) fn idle(&self) -> Option<Idle> {
         let is_read = !self.is_whole && !self.is_paused;
         let is_idle = match &self.target {

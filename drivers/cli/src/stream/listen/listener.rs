@@ -21,12 +21,12 @@ use crate::io::signals::Signals;
 use crate::io::sink;
 use crate::stream::disconnects;
 
-/// Who takes all streams.
+/// The acceptor of all streams.
 pub(super) const ACCEPTOR: AcceptorId = AcceptorId(1);
 /// How often limits of time are checked.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// What a listener is made from.
+/// The settings of a listener.
 pub(super) struct Settings {
     pub(super) output: Output,
     pub(super) limits: Limits,
@@ -53,7 +53,7 @@ pub(super) struct Listener {
     reaper: Reaper,
     /// Connections that are complete.
     pub(super) connections: BTreeSet<ConnectionId>,
-    /// What is to be reported.
+    /// Events that are to be reported.
     pub(super) pending: Pending,
     /// Why standard output takes nothing more, if so.
     pub(super) stdout_closed: Option<io::Error>,

@@ -214,7 +214,7 @@ impl Listening<'_> {
                 "about to end: {streams} {seconds} s to come to an end; a second signal breaks off at once"
             ));
         }
-        // What is too far away for the clock is as good as never.
+        // A time too far away for the clock is as good as never.
         now.checked_add(self.args.drain)
     }
 

@@ -21,7 +21,7 @@ impl Network {
     }
 }
 
-/// Whose a stream is.
+/// The owner of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Client {
     /// Where it came from when the stream was opened.
@@ -39,7 +39,7 @@ struct Waiting {
     is_ready: bool,
 }
 
-/// What a network or a connection has of the turns.
+/// The share of a network or a connection in the turns.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 struct Share {
     /// Turns that it has now.

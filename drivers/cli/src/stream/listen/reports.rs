@@ -1,4 +1,4 @@
-//! What a listener reports while it runs, a line each: on standard output, of streams that went elsewhere, and
+//! The reports of a listener while it runs, a line each: on standard output, of streams that went elsewhere, and
 //! on standard error. Threads write it, so that who does not read it keeps only streams waiting, and not the
 //! loop.
 
@@ -17,14 +17,14 @@ use crate::progress::Progress;
 use crate::stop::Stop;
 use crate::stream::event_loop::EventLoop;
 
-/// What the threads are called: streams are numbered from 1.
+/// The key that the threads raise: those of streams are numbered from 1.
 const KEY: u64 = 0;
 /// How long somebody who wants an end waits for who does not read what is reported.
 const UNREAD: Duration = Duration::from_secs(3);
 /// How often the same is reported at most.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// What is to be reported.
+/// Events that are to be reported.
 #[derive(Default)]
 pub(super) struct Pending {
     /// Streams that have ended.
@@ -76,7 +76,7 @@ impl Reports {
         })
     }
 
-    /// What went wrong first.
+    /// The first thing that went wrong.
     pub(super) const fn outcome(&self) -> Outcome {
         self.outcome
     }

@@ -160,7 +160,7 @@ impl Folder {
     }
 }
 
-/// What a file is called until it is whole.
+/// The name of a file until it is whole.
 fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(PART);
@@ -218,7 +218,7 @@ fn number(name: &str) -> Option<u64> {
 pub(super) struct Unfinished {
     /// Why.
     pub(super) error: io::Error,
-    /// What there is of it.
+    /// The part of it that there is.
     pub(super) part: Option<PathBuf>,
 }
 

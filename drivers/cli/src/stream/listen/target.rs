@@ -85,7 +85,7 @@ impl Output {
                     Ok(path) => (end, Some(path), None),
                     Err(unfinished) => (End::CannotStore(unfinished.error), unfinished.part, None),
                 },
-                // What cannot be written would only keep a disk full.
+                // A part that cannot be written would only keep a disk full.
                 End::CannotStore(_) => {
                     part.discard();
                     (end, None, None)

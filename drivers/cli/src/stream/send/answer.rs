@@ -24,7 +24,7 @@ const SPARE: usize = 8 << 20;
 
 /// Where an answer goes.
 pub(crate) struct Answer {
-    /// What takes its bytes.
+    /// The sink of its bytes.
     pub(crate) sink: Sink,
     is_standard: bool,
     /// The file that does not have its name yet.
@@ -72,7 +72,7 @@ impl Answer {
         }
         let mut path = path.to_owned();
         if there.is_some() {
-            // What may not be written may not be replaced either.
+            // A file that may not be written may not be replaced either.
             OpenOptions::new().write(true).open(&path).map_err(failed)?;
         }
         for _ in 0..LINKS {

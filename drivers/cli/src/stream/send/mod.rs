@@ -100,7 +100,7 @@ fn send(args: &Send, stop: &Stop, sent: &mut Sent) -> Result<(), Failure> {
     tagged.with(turns.endpoint(), Instant::now(), |streams, sender| sender.close(streams, code));
     turns.flush(&mut tagged);
     let sender = tagged.acceptors();
-    // What a command wrote before it failed is written, however slowly.
+    // The output of a command that failed is written, however slowly.
     while !sender.answer_is_written() && !stop.is_asked() {
         turns.rest()?;
     }
@@ -234,11 +234,11 @@ impl Sending<'_> {
     }
 }
 
-/// What became of a stream that was sent.
+/// The record of a stream that was sent.
 #[derive(Default, Debug, Serialize)]
 struct Sent {
     tag: String,
-    /// Who has it; `None` if nobody answered.
+    /// The peer that has it; `None` if nobody answered.
     peer: Option<SocketAddr>,
     /// Of the peer's certificate.
     fingerprint: Option<String>,
@@ -252,7 +252,7 @@ struct Sent {
     has_enough: bool,
     end: &'static str,
     exit_code: u8,
-    /// What is wrong, in words, of a stream that is not complete.
+    /// The words for what is wrong, of a stream that is not complete.
     error: Option<String>,
     elapsed_seconds: f64,
 }

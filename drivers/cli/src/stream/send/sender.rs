@@ -17,7 +17,7 @@ use crate::io::source::Source;
 use crate::progress::Progress;
 use crate::stream::{codes, disconnects, tags};
 
-/// Whose the stream is.
+/// The owner of the stream.
 const OWN: AcceptorId = AcceptorId(1);
 
 /// How far the sending direction is.
@@ -33,17 +33,17 @@ enum Sending {
     Enough,
 }
 
-/// What a sender is made from.
+/// The settings of a sender.
 pub(crate) struct Settings {
     pub(crate) tag: Vec<u8>,
     pub(crate) source: Source,
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) source_name: String,
     /// Where the answer goes; `None` of a stream that goes one way.
     pub(crate) answer: Option<Answer>,
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) answer_name: String,
-    /// What the first byte of the answer would stand behind on a terminal, and be wiped out with.
+    /// The line that the first byte of the answer would stand behind on a terminal, and be wiped out with.
     pub(crate) progress: Option<Progress>,
 }
 
@@ -301,7 +301,7 @@ impl Sender {
         let is_own = self.connection == Some(connection);
         let failure = disconnects::of_connection(reason, is_own);
         if is_own && self.is_answered && self.has_sent() {
-            // What has all come needs it no more, though it may still have to be written.
+            // An answer that has all come needs it no more, though it may still have to be written.
         } else if is_own {
             self.connection = None;
             self.fail(failure);
@@ -353,7 +353,7 @@ impl Acceptors for Sender {
                     self.sending = Sending::Arrived;
                     self.look();
                 }
-                // What became of it its answer says, if there is to be one.
+                // The answer says what became of it, if there is to be one.
                 Event::Stopped { code: codes::ENOUGH, .. } => {
                     // Whoever wants no more of nothing has had all of it.
                     let is_empty = self.sending == Sending::Ended && self.sent == 0;
