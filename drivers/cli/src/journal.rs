@@ -14,8 +14,8 @@ use gapless_mio::{JournalError, JournalFile};
 
 use crate::args::Journaling;
 use crate::failure::{Failure, Outcome};
-use crate::patience::Patience;
-use crate::place::{Place, exists, in_use};
+use crate::io::patience::Patience;
+use crate::io::place::{Place, exists, in_use};
 use crate::progress::Progress;
 
 /// What the journal is named by.
@@ -129,7 +129,7 @@ pub(crate) type Recordable<M> = journal::Recordable<M, JournalSink>;
 
 /// Hands what is recorded to the system.
 pub(crate) trait Kept {
-    /// Does so about once a second. The first time that this fails, of all machines, it is told.
+    /// Does so about once a second. The first time that this fails, of all machines, it is reported.
     fn keep(&mut self, progress: &Progress);
 
     /// The same in the end.
@@ -154,7 +154,7 @@ impl<M: Journaled> Kept for Recordable<M> {
             && !failed.swap(true, Ordering::Relaxed)
         {
             progress
-                .tell(format_args!("error: {failure}\n  no more is recorded; the feed goes on"));
+                .report(format_args!("error: {failure}\n  no more is recorded; the feed goes on"));
         }
     }
 }

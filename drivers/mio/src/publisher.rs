@@ -21,7 +21,8 @@ use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, Wishes, of};
 use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Clock, Error, InterfaceEvent, TICK, Turn};
+use crate::turn::{TICK, Turn};
+use crate::{Address, Clock, Error, InterfaceEvent};
 
 /// How many batches of 64 requests a turn takes at most.
 const ROUNDS: usize = 16;
@@ -77,7 +78,7 @@ impl PublisherConfig {
 }
 
 /// Stands between the machine and the sockets: sees every packet, and may drop it, hold it back,
-/// or double it. For trying out loss; the default, [`Clear`], lets everything pass.
+/// or double it. For trying out loss; the default, [`PassThrough`], lets everything pass.
 pub trait Tap {
     /// A packet is to be sent on line number `line`. Whatever is given to `send`, in that order,
     /// is sent in its place. What is held back goes out with a later packet: there are heartbeats
@@ -90,9 +91,9 @@ pub trait Tap {
 
 /// Lets everything pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Clear;
+pub struct PassThrough;
 
-impl Tap for Clear {
+impl Tap for PassThrough {
     #[inline]
     fn line(&mut self, _line: usize, packet: Bytes, mut send: impl FnMut(Bytes)) {
         send(packet);
@@ -125,7 +126,7 @@ pub struct SentLine {
 ///
 /// `M` is a [`Publisher`], or what stands around one, such as a
 /// [`Recorder`](gapless_core::journal::Recorder): see [`with_machine`](Self::with_machine).
-pub struct PublisherDriver<T = Clear, M = Publisher> {
+pub struct PublisherDriver<T = PassThrough, M = Publisher> {
     machine: M,
     clock: Clock,
     tap: T,
@@ -166,7 +167,7 @@ impl PublisherDriver {
     /// # Errors
     /// A socket cannot be had as it is asked for, or the configuration contradicts itself.
     pub fn new(config: PublisherConfig) -> Result<Self, Error> {
-        Self::with_tap(config, Clear)
+        Self::with_tap(config, PassThrough)
     }
 }
 

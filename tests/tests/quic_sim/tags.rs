@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use gapless_core::demux::{self, AcceptorId, DEADLINE, Pattern, Registrant, TOO_MANY};
 use gapless_core::{Duration, Instant};
-use gapless_quic::endpoint::Handler;
+use gapless_quic::Handler;
 use gapless_quic::tagged::{Notice, Opened, Streams};
 use gapless_quic::{Acceptors, Direction, Event, StreamId, Tagged};
 use gapless_tests::sim::{NodeId, Path, Random, World, seeds};

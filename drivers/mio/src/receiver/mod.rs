@@ -23,7 +23,8 @@ use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, unspecified};
 use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Error, InterfaceEvent, TICK, Turn};
+use crate::turn::{TICK, Turn};
+use crate::{Address, Error, InterfaceEvent};
 
 /// How often a turn goes around the sockets that have more: with 64 datagrams each time, at most
 /// 1024 of each socket.

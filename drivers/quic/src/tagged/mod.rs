@@ -28,7 +28,8 @@ use gapless_core::demux::{self, AcceptorId, Command, Demux, Tag};
 use gapless_core::journal::Driven;
 use gapless_core::{Instant as CoreInstant, Machine};
 
-use crate::endpoint::{Endpoint, Event, Handler, StreamId};
+use crate::endpoint::{Endpoint, Event, StreamId};
+use crate::handler::Handler;
 
 pub use streams::{OpenError, Streams};
 
