@@ -205,7 +205,10 @@ impl Machine for Demux {
     }
 
     fn expire(&mut self, now: Instant) {
-        self.context.timeout(now);
+        self.context.advance(now);
+        if self.poll_timeout().is_some_and(|timeout| timeout <= self.context.now()) {
+            self.context.timeout(now);
+        }
     }
 
     /// Whenever it is drained; in between, what came since it last was comes on top.
