@@ -8,7 +8,8 @@
 //!
 //! ```
 //! use gapless_core::journal::{Recorder, Replayer, recorder};
-//! use gapless_core::publisher::{Config, Event, Publisher};
+//! use gapless_core::publisher::{Config, Publisher};
+//! use gapless_core::transmitter::Event;
 //! use gapless_core::{Instant, Machine, Session};
 //!
 //! let mut journal = Vec::new();
@@ -16,7 +17,7 @@
 //! let config = recorder::Config { machine, id: 0, sink: &mut journal, commands: false };
 //! let mut publisher = Recorder::<Publisher, _>::new(config)?;
 //! for message in [b"first", b"other"] {
-//!     publisher.handle(Instant::from_millis(1), Event::Message(message))?;
+//!     publisher.handle(Instant::from_millis(1), Event::Message(message).into())?;
 //!     while let Some(command) = publisher.poll_command() {
 //!         println!("{command:?}");
 //!     }
@@ -109,11 +110,12 @@ pub mod replayer;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
+pub use crate::{fields, newtypes, variants, vocabulary};
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};
-pub(crate) use field::{fields, numbers, variants};
 pub use recordable::{Driven, Recordable};
 pub use recorder::{Failure, Recorder};
 pub use replayer::{Observer, Replayer};

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use gapless_core::journal::Driven;
 use gapless_core::publisher::{Command, Config, Event, Publisher};
+use gapless_core::retransmitter;
+use gapless_core::transmitter;
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::MemoryBound;
@@ -85,7 +87,11 @@ impl Station {
         let Schedule { session, messages, interval } = self.schedule;
         let next = message(session, self.next);
         let ends = self.next > messages;
-        let event = if ends { Event::End } else { Event::Message(&next) };
+        let event = if ends {
+            Event::Transmit(transmitter::Event::End)
+        } else {
+            Event::Transmit(transmitter::Event::Message(&next))
+        };
         let taken = self.publisher.handle(now, event).is_ok();
         self.next += u64::from(taken);
         let pause = self.random.span(Duration::ZERO..=interval);
@@ -98,8 +104,12 @@ impl Station {
                 Command::Send { bytes } => {
                     self.lines.iter().for_each(|&to| out.send(self.address, to, bytes.clone()));
                 }
-                Command::Answer { to, bytes } => out.send(self.address, to, bytes),
-                Command::LookUp { .. } => panic!("a look-up, and there is no archive"),
+                Command::Retransmit(retransmitter::Command::Answer { to, bytes }) => {
+                    out.send(self.address, to, bytes)
+                }
+                Command::Retransmit(retransmitter::Command::LookUp { .. }) => {
+                    panic!("a look-up, and there is no archive")
+                }
             }
         }
         let (used, bound) = (self.publisher().memory_used(), Publisher::memory_limit(&self.config));
@@ -116,7 +126,7 @@ impl Node for Station {
         bytes: &Bytes,
         out: &mut Outbox,
     ) {
-        let request = Event::Request { from, datagram: bytes };
+        let request = Event::Retransmit(retransmitter::Event::Request { from, datagram: bytes });
         self.publisher.handle(now, request).expect("it was drained");
         self.drain(now, out);
     }

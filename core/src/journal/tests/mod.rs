@@ -11,6 +11,7 @@ use super::replayer::{Difference, Error, Fault, Happening, Place};
 use super::*;
 use crate::publisher::{self, Publisher};
 use crate::receiver::{self, Datagram, LineId, Receiver, ServerId, Source};
+use crate::transmitter;
 use crate::wire::mold::PacketWriter;
 use crate::{Duration, Session};
 
@@ -167,7 +168,14 @@ fn several_machines_share_a_journal() {
     feed(&mut receiver);
     for number in 0..2000_u64 {
         let now = Instant::from_millis(number);
-        publisher.handle(now, publisher::Event::Message(&number.to_be_bytes().repeat(9))).unwrap();
+        publisher
+            .handle(
+                now,
+                publisher::Event::Transmit(transmitter::Event::Message(
+                    &number.to_be_bytes().repeat(9),
+                )),
+            )
+            .unwrap();
         drain(&mut publisher);
         receiver.flush().unwrap();
     }
