@@ -14,7 +14,7 @@
 //!
 //! let mut journal = Vec::new();
 //! let machine = Config::new(Session::from_name(b"FEED").unwrap());
-//! let config = recorder::Config { machine, id: 0, sink: &mut journal, commands: false };
+//! let config = recorder::Config { machine, id: 0, sink: Some(&mut journal), commands: false };
 //! let mut publisher = Recorder::<Publisher, _>::new(config)?;
 //! for message in [b"first", b"other"] {
 //!     publisher.handle(Instant::from_millis(1), Event::Message(message).into())?;
@@ -104,7 +104,6 @@ mod field;
 mod observer;
 mod playback;
 mod record;
-mod recordable;
 pub mod recorder;
 pub mod replayer;
 mod secret;
@@ -116,8 +115,7 @@ pub use crate::{fields, newtypes, variants, vocabulary};
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};
-pub use recordable::{Driven, Recordable};
-pub use recorder::{Failure, Recorder};
+pub use recorder::{Driven, Failure, Recorder};
 pub use replayer::{Observer, Replayer};
 pub use secret::Secret;
 #[cfg(test)]

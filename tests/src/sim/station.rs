@@ -4,14 +4,13 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use gapless_core::journal::Driven;
 use gapless_core::publisher::{Command, Config, Event, Publisher};
 use gapless_core::retransmitter;
 use gapless_core::transmitter;
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::MemoryBound;
-use super::journal::{Journal, Recordable, journal_of, recordable};
+use super::journal::{Journal, Recorder, journal_of, recorder_of};
 use super::program::message;
 use super::random::Random;
 use super::trace::{Fact, Trace};
@@ -31,7 +30,7 @@ pub struct Schedule {
 /// A node that publishes a feed.
 #[derive(Debug)]
 pub struct Station {
-    publisher: Recordable<Publisher>,
+    publisher: Recorder<Publisher>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
     /// What it uses is watched.
@@ -59,7 +58,7 @@ impl Station {
         lines: Vec<SocketAddr>,
     ) -> Self {
         let journal = journal_of("publisher").map(|journal| (journal, 0));
-        let publisher = recordable(config.clone(), journal.as_ref());
+        let publisher = recorder_of(config.clone(), journal.as_ref());
         let trace = Trace::new(vec![Box::new(MemoryBound)]);
         let next_at = Instant::from_millis(1);
         Self {
@@ -156,7 +155,7 @@ impl Node for Station {
             let transmitter = config.transmitter.as_mut().expect("a session of its own");
             self.next = self.next.min(self.schedule.messages + 1);
             transmitter.first_sequence = self.next;
-            self.publisher = recordable(config, self.journal.as_ref());
+            self.publisher = recorder_of(config, self.journal.as_ref());
             self.next_at = now;
         }
     }

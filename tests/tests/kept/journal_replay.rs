@@ -44,7 +44,7 @@ impl Conversation {
             transmitter.end_linger = Duration::from_secs(2);
         }
         let sink = || Rc::clone(journal);
-        let publisher = recorder::Config { machine: config, id: 0, sink: sink(), commands };
+        let publisher = recorder::Config { machine: config, id: 0, sink: Some(sink()), commands };
         let config = receiver::Config {
             session: Some(SESSION),
             lines: vec![LineId(0)],
@@ -54,7 +54,7 @@ impl Conversation {
             max_gaps: 64,
             ..receiver::Config::default()
         };
-        let receiver = recorder::Config { machine: config, id: 1, sink: sink(), commands };
+        let receiver = recorder::Config { machine: config, id: 1, sink: Some(sink()), commands };
         Self {
             publisher: Recorder::new(publisher).unwrap(),
             receiver: Recorder::new(receiver).unwrap(),
@@ -274,7 +274,7 @@ fn largest_records(by_call: bool) -> Vec<u8> {
             ..receiver::Config::default()
         };
         let sink = Rc::clone(&journal);
-        let config = recorder::Config { machine, id, sink, commands: false };
+        let config = recorder::Config { machine, id, sink: Some(sink), commands: false };
         let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
         let (now, source) = (Instant::from_millis(1), Source::Line(LineId(0)));
         receiver.receive(now, source, &first);
@@ -342,7 +342,8 @@ fn held_outside(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         transmitter.ring = 4;
         transmitter.mtu = 200;
     }
-    let config = recorder::Config { machine: config, id: 0, sink: Rc::clone(&journal), commands };
+    let config =
+        recorder::Config { machine: config, id: 0, sink: Some(Rc::clone(&journal)), commands };
     let mut publisher = Recorder::<Publisher, _>::new(config).unwrap();
     let (mut held, mut refused, mut now) = (Vec::new(), 0, Instant::from_millis(1));
     for step in 0..400 {
@@ -408,7 +409,8 @@ fn lent_blocks(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         max_gaps: 64,
         ..receiver::Config::default()
     };
-    let config = recorder::Config { machine: config, id: 0, sink: Rc::clone(&journal), commands };
+    let config =
+        recorder::Config { machine: config, id: 0, sink: Some(Rc::clone(&journal)), commands };
     let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
     while receiver.poll_command().is_some() {}
     let (mut held, mut most_lent, mut now) = (Vec::new(), 0, Instant::from_millis(1));
