@@ -116,7 +116,7 @@ fn the_memory_rule_holds_after_every_event_before_and_after_its_commands_are_tak
         let (mut allocated, mut now) = (made.growth, 0);
         let mut random = Random::new(seed);
         let mut offsets = [0; 400];
-        let limit = small().max_bytes();
+        let limit = Demux::memory_limit(&small());
         for _ in 0..6_000 {
             now += below(&mut random, 40);
             let event_at = Instant::from_millis(now);
@@ -163,7 +163,7 @@ fn filled_to_every_limit_it_takes_what_the_configuration_says_and_no_more() {
         },
     ];
     for config in configs {
-        let (limit, beside) = (config.max_bytes(), 2 * 20_000 + BESIDE);
+        let (limit, beside) = (Demux::memory_limit(&config), 2 * 20_000 + BESIDE);
         let (mut demux, ran) = alloc::measure(|| {
             let mut demux = Demux::new(config.clone()).unwrap();
             register(&mut demux, A, Pattern::Prefix(b"a"));
@@ -317,7 +317,7 @@ fn what_is_held_of_payload_is_allocated_once_and_leaves_with_its_command() {
 #[test]
 fn ten_thousand_peers_that_dribble_take_no_more_than_their_cap_and_end_at_their_deadlines() {
     let config = Config::default();
-    let limit = config.max_bytes();
+    let limit = Demux::memory_limit(&config);
     let mut demux = Demux::new(config).unwrap();
     register(&mut demux, A, Pattern::Exact(b"foo"));
     let (mut honest, mut now) = (0, Instant::ZERO);

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use gapless_core::cache::{self, Cache, Limits, Look, Missing, Next, Start};
-use gapless_core::grouping::{Caching, Config, Grouping, Told};
+use gapless_core::grouping::{Config, Grouping, Told};
+use gapless_core::journal::Driven;
 use gapless_core::journal::{Recorder, Replayer, recorder};
 use gapless_core::receiver::{Batch, Command, LossReason, Origin, SessionEnd};
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -77,7 +78,7 @@ struct Relay<C> {
     told: u64,
 }
 
-impl<C: Caching> Relay<C> {
+impl<C: Driven<Cache>> Relay<C> {
     fn new(cache: C, size: u32, first: u64) -> Self {
         let config = Config { group_size: size, ..Config::new("feed") };
         let (held, lost) = (BTreeMap::new(), BTreeSet::new());
@@ -143,7 +144,7 @@ impl<C: Caching> Relay<C> {
 
     /// The cache holds what the account says, where it says it.
     fn check(&self) {
-        let cache = self.cache.cache();
+        let cache = self.cache.machine();
         let track = self.grouping.track(SESSION).unwrap();
         for group in 0..=FEED / self.size + 1 {
             let Some(id) = cache.group(track, group) else {
@@ -175,7 +176,7 @@ fn bare() -> Cache {
 }
 
 /// Lets a relay hear a word after the other, then the end.
-fn hear<C: Caching>(random: &mut Random, relay: &mut Relay<C>, forges: bool) {
+fn hear<C: Driven<Cache>>(random: &mut Random, relay: &mut Relay<C>, forges: bool) {
     for _ in 0..random.within(1..=40) {
         let command = word(random, relay.settled + 1);
         if !forges && matches!(&command, Command::Batch(batch) if batch.bytes.ends_with(b"else")) {

@@ -49,7 +49,7 @@ fn drain(receiver: &mut Receiver, trace: &mut Trace, now: Instant) -> Vec<(u64, 
             requests.push((request.sequence, request.count.into()));
         }
     }
-    let (used, bound) = (receiver.memory_used(), receiver.memory_bound());
+    let (used, bound) = (receiver.memory_used(), Receiver::memory_limit(receiver.config()));
     trace.tell(now, Fact::Memory { used, bound, allocated: None });
     requests
 }
@@ -186,7 +186,7 @@ fn every_truncation_of_every_vector_is_counted() {
             max_held_bytes: 1 << 20,
             ..Config::default()
         };
-        let bound = Receiver::new(config.clone()).unwrap().memory_bound();
+        let bound = Receiver::memory_limit(&config);
         let mut receiver = Receiver::new(config).unwrap();
         while receiver.poll_command().is_some() {}
         // Without optimisation, large vectors would take minutes.

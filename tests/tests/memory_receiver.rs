@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
+use gapless_core::journal::Driven;
 use gapless_core::journal::{Recorder, Sink, recorder};
 use gapless_core::receiver::{
-    Command, Config, Datagram, Delivery, Event, LineId, Receiver, Receiving, ServerId, Source,
+    Call, Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, Source,
 };
 use gapless_core::wire::mold::PacketWriter;
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -77,7 +78,7 @@ impl Bench {
     }
 }
 
-impl<M: Receiving> Bench<M> {
+impl<M: Driven<Receiver>> Bench<M> {
     fn around(receiver: M, session: Session, way: Way, packets: u64) -> Self {
         let packets = (0..packets).map(|index| packet(session, index * PER_PACKET + 1)).collect();
         let asked = Vec::with_capacity(10_000);
@@ -105,8 +106,9 @@ impl<M: Receiving> Bench<M> {
         let bytes = self.packets[index as usize].clone();
         match self.way {
             Way::Borrowed => {
-                if let Some(batch) =
-                    self.receiver.receive_stamped(self.now, self.now, source, &bytes)
+                if let Some(batch) = self
+                    .receiver
+                    .call(self.now, Call { arrival: self.now, source, datagram: &bytes })
                 {
                     self.delivered += batch.messages().count() as u64;
                 }
@@ -114,7 +116,7 @@ impl<M: Receiving> Bench<M> {
             Way::Owned => {
                 let pinned = bytes.len();
                 let datagram = Datagram { source, bytes, pinned, arrival: self.now };
-                self.receiver.handle(self.now, Event::Datagram(datagram)).unwrap();
+                self.receiver.feed(self.now, Event::Datagram(datagram)).unwrap();
             }
         }
         self.drain();

@@ -58,7 +58,7 @@ fn keeps_the_rule(machine: &impl Machine, growth: isize, limit: usize) {
 fn a_transmitter_never_allocates_after_construction() {
     let pace = Some(Rate { bytes_per_second: 10_000_000, burst: 5_000 });
     let config = transmitter::Config { pace, ring: 16, ..transmitter::Config::new(FEED) };
-    let limit = config.memory_limit();
+    let limit = Publisher::memory_limit(&config);
     let (mut transmitter, made) = alloc::measure(|| Transmitter::new(config).unwrap());
     let ((), ran) = alloc::measure(|| {
         for round in 0..100_000 {
@@ -95,7 +95,7 @@ fn a_full_retransmitter_allocates_nothing_under_attack() {
         look_up_timeout: Duration::from_millis(1),
         ..retransmitter::Config::default()
     };
-    let limit = config.memory_limit();
+    let limit = Publisher::memory_limit(&config);
     let packets: Vec<_> = (0..2_000).map(|number| packet(number * 34 + 1, 34)).collect();
     let archived = packet(1, 34);
     let pass = |retransmitter: &mut Retransmitter, from: u64, packets: &[Vec<u8>]| {
@@ -132,7 +132,7 @@ fn a_full_retransmitter_allocates_nothing_under_attack() {
 fn a_full_publisher_allocates_nothing() {
     let mut config = publisher::Config::new(FEED);
     config.retransmitter.history_bytes = 1 << 20;
-    let limit = config.memory_limit();
+    let limit = Publisher::memory_limit(&config);
     let (mut publisher, made) = alloc::measure(|| Publisher::new(config).unwrap());
     let mut sequence = 0;
     let mut pass = |publisher: &mut Publisher| {
@@ -156,7 +156,7 @@ fn a_full_publisher_allocates_nothing() {
 #[test]
 fn the_default_history_keeps_the_memory_rule_empty_and_full() {
     let config = retransmitter::Config::default();
-    let limit = config.memory_limit();
+    let limit = Publisher::memory_limit(&config);
     let (mut retransmitter, made) = alloc::measure(|| Retransmitter::new(config).unwrap());
     keeps_the_rule(&retransmitter, made.growth, limit);
     let mut growth = made.growth;
@@ -175,7 +175,7 @@ fn the_default_history_keeps_the_memory_rule_empty_and_full() {
 #[test]
 fn an_answer_that_waits_to_be_taken_is_told() {
     let config = retransmitter::Config { ring: 1, ..retransmitter::Config::default() };
-    let limit = config.memory_limit();
+    let limit = Publisher::memory_limit(&config);
     let large = vec![7; 60_000];
     let mut buffer = vec![0; 65_507];
     let mut writer = PacketWriter::new(&mut buffer, FEED, 1).unwrap();

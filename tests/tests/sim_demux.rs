@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use gapless_core::Machine;
 use gapless_core::demux::{Config, Demux, Pattern, Registrant};
 use gapless_core::journal::Replayer;
 use gapless_core::{Duration, Instant};
@@ -92,7 +93,7 @@ fn dribblers_take_no_more_than_the_places_there_are_and_honest_streams_go_by() {
     let refused = totals.stats.refused;
     assert_eq!((totals.stats.dispatched, totals.ended), (300, 300));
     assert_eq!(totals.most_pending, config.max_pending, "all places are taken");
-    assert!(totals.most_bytes <= config.max_bytes());
+    assert!(totals.most_bytes <= Demux::memory_limit(&config));
     assert!(refused.deadline >= 3 * 1024, "{refused:?}");
     assert_eq!(refused.total(), 10_000);
     assert_eq!(refused.total(), refused.deadline + refused.too_many);

@@ -4,45 +4,34 @@ use bytes::Bytes;
 use core::fmt;
 
 use super::config::{Limits, Refusal};
+use super::group::Group;
+use super::reader::Reader;
 use super::run::Run;
+use super::track::Track;
+use crate::storage::slab::Key;
 
-/// A track of this cache. Ids are never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrackId {
-    pub(super) slot: u32,
-    pub(super) stamp: u64,
+/// An id: a key.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $id:ident($thing:ty) = $name:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $id(pub(super) Key<$thing>);
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($name, " {}"), self.0.generation)
+            }
+        }
+    )*};
 }
 
-/// A group of this cache. Ids are never used again; one of an evicted group names nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId {
-    pub(super) slot: u32,
-    pub(super) stamp: u64,
-}
-
-/// A reader of this cache. Ids are never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReaderId {
-    pub(super) slot: u32,
-    pub(super) stamp: u64,
-}
-
-impl fmt::Debug for TrackId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "track {}", self.stamp)
-    }
-}
-
-impl fmt::Debug for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group id {}", self.stamp)
-    }
-}
-
-impl fmt::Debug for ReaderId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reader {}", self.stamp)
-    }
+ids! {
+    /// A track of this cache. Ids are never used again.
+    TrackId(Track) = "track";
+    /// A group of this cache. Ids are never used again; one of an evicted group names nothing.
+    GroupId(Group) = "group id";
+    /// A reader of this cache. Ids are never used again.
+    ReaderId(Reader) = "reader";
 }
 
 /// Where a reader begins.
@@ -344,6 +333,19 @@ pub enum Answer {
     /// It was refused, for a reason that is not the embedding program's
     /// ([`Refusal::is_from_outside`]); or, from a call, for any reason.
     Refused(Refusal),
+}
+
+impl Answer {
+    /// A refusal as an error.
+    ///
+    /// # Errors
+    /// [`Answer::Refused`].
+    pub fn result(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Refused(refusal) => Err(refusal),
+            answer => Ok(answer),
+        }
+    }
 }
 
 /// What became of a frame that was put at an index.

@@ -52,10 +52,9 @@ impl Cache {
             let Some(reader) = self.readers.get(at) else { return Spot::Say(Next::Pending) };
             let found = if reader.group == NONE {
                 self.enter(at)
-            } else if self.groups.get(reader.group).is_some_and(|group| {
+            } else if self.groups.find(reader.group()).is_some_and(|group| {
                 // Of an aborted group the code says why nothing is left.
-                group.stamp == reader.group_stamp
-                    && (group.floor <= reader.frame || matches!(group.state, State::Aborted { .. }))
+                group.floor <= reader.frame || matches!(group.state, State::Aborted { .. })
             }) {
                 Some(self.find_within(at, by))
             } else {
@@ -74,13 +73,12 @@ impl Cache {
         let wanted = reader.wanted;
         match self.group_from(reader.track, wanted) {
             Some((slot, sequence)) if sequence == wanted || wanted >= track.evicted_end => {
-                let group = self.groups.get(slot)?;
-                let stamp = group.stamp;
+                let generation = self.groups.key(slot)?.generation;
                 let reader = self.readers.get_mut(at)?;
                 if sequence > wanted {
                     reader.go(sequence, 0);
                 }
-                (reader.group, reader.group_stamp) = (slot, stamp);
+                (reader.group, reader.generation) = (slot, generation);
                 None
             }
             Some(_) => Some(Spot::Say(self.say_gone(at))),
@@ -101,8 +99,7 @@ impl Cache {
     fn say_gone(&mut self, at: u32) -> Next<Infallible> {
         let Some(reader) = self.readers.get_mut(at) else { return Next::Pending };
         let (group, frame) = (reader.wanted, reader.frame);
-        let is_there =
-            self.groups.get(reader.group).is_some_and(|group| group.stamp == reader.group_stamp);
+        let is_there = self.groups.find(reader.group()).is_some();
         let past = self.tracks.get(reader.track).filter(|_| !is_there).map(|track| track.past);
         let next = match past.and_then(|past| self.past.find(past, group)) {
             Some(End::Frames(frames)) if frame >= frames => {
@@ -185,9 +182,8 @@ impl Cache {
         let Some(reader) = self.readers.get_mut(at) else { return Spot::Say(Next::Pending) };
         let Some(group) = self.groups.get(reader.group) else { return Spot::Say(Next::Pending) };
         // A reader that goes on knows its piece.
-        let known = self.pieces.get(reader.piece).filter(|piece| {
-            piece.group == group.stamp && piece.covers(reader.frame, reader.within)
-        });
+        let known = self.pieces.find(reader.piece());
+        let known = known.filter(|piece| piece.covers(reader.frame, reader.within));
         let found = match known {
             Some(_) => Some(reader.piece),
             None => group.pieces.find(&self.pieces, reader.frame, reader.within),
@@ -200,7 +196,7 @@ impl Cache {
                 let (group, first) = (reader.wanted, u64::from(reader.frame));
                 let count = u64::from(piece.end()) - first;
                 reader.frame = piece.end();
-                reader.leave(piece.next);
+                reader.leave(piece.next());
                 return Spot::Say(Next::Missing { group, first, count, why });
             }
             Kind::Part { offset, size } => {

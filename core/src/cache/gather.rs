@@ -33,23 +33,23 @@ impl Cache {
             return;
         }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
+        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return };
         let Some(group) = self.groups.get_mut(at) else { return };
-        let (stamp, mut first) =
-            (group.stamp, self.pieces.get(before.from).map_or(0, |piece| piece.first));
+        let mut first = self.pieces.get(before.from).map_or(0, |piece| piece.first);
         let mut next = before.from;
         while let Some(piece) = group.pieces.take(&mut self.pieces, next) {
-            next = piece.next;
+            next = piece.next();
             buffer.extend_from_slice(&piece.bytes);
             piece.let_go(&mut self.pool, &mut self.others);
         }
         while first < group.sealed && !buffer.is_empty() {
             let frames = (group.sealed - first).min(PIECE_FRAMES);
             let bytes = buffer.split_to(walk(&buffer, frames)).freeze();
-            let mut piece = Piece::new(stamp, first, frames, Kind::Frames, bytes);
+            let mut piece = Piece::new(first, frames, Kind::Frames, bytes);
             piece.block = to;
-            let Some(number) = self.pieces.insert(piece) else { break };
+            let Some(key) = self.pieces.insert_as(generation, piece) else { break };
             self.pool.share(to);
-            group.pieces.push(&mut self.pieces, number);
+            group.pieces.push(&mut self.pieces, key.slot);
             first += frames;
         }
         self.pool.retire(to, buffer);
@@ -58,7 +58,7 @@ impl Cache {
 
     fn scattered(&self, at: u32, block: u32) -> Scattered {
         let mut found = Scattered { from: NONE, pieces: 0, frames: 0, bytes: 0 };
-        let mut next = self.groups.get(at).map_or(NONE, |group| group.pieces.tail);
+        let mut next = self.groups.get(at).map_or(NONE, |group| group.pieces.last());
         while let Some(piece) = self.pieces.get(next)
             && piece.block == block
             && piece.kind == Kind::Frames
@@ -67,7 +67,7 @@ impl Cache {
             found.pieces += 1;
             found.frames += piece.frames;
             found.bytes += piece.bytes.len();
-            next = piece.previous;
+            next = piece.link.previous;
         }
         found
     }

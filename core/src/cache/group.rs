@@ -4,9 +4,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::event::Missing;
 use super::pool::Pool;
-use super::reader::{ByFrame, Queue};
+use super::reader::{ByFrame, InQueue};
 use crate::Instant;
-use crate::storage::slab::{NONE, Slab, Vacant};
+use crate::storage::list::{Link, Linked, List, linked};
+use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::varint;
 
@@ -14,9 +15,10 @@ use crate::wire::varint;
 pub(super) const PIECE_FRAMES: u32 = 256;
 
 /// What lies in a piece.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum Kind {
     /// Whole frames: of each its size, and its payload.
+    #[default]
     Frames,
     /// A part of a large frame's payload: where in it, and the frame's size.
     Part { offset: u32, size: u32 },
@@ -29,13 +31,10 @@ pub(super) enum Kind {
 /// The pieces of a group are a list in which each knows the one before it, and one from further back:
 /// *jump* pointers that make a skew-binary random-access list of it, so that appending costs O(1), and
 /// finding a frame O(log n) from the end. A jump to what was evicted since is recognized by its key, and
-/// not taken.
-#[derive(Debug)]
+/// not taken. Its generation is that of its group.
+#[derive(Default, Debug)]
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
-    /// The stamp of the group; zero for a vacant piece. So a place where a piece was is not mistaken for
-    /// one that came there later.
-    pub(super) group: u64,
     /// The first frame that is still there.
     pub(super) first: u32,
     /// How many, from that.
@@ -48,39 +47,26 @@ pub(super) struct Piece {
     pub(super) pinned: usize,
     /// The frame that it began with at first, and where in that: what its place in the order is.
     key: u64,
-    pub(super) previous: u32,
-    pub(super) next: u32,
+    pub(super) link: Link,
     jump: u32,
     jump_key: u64,
     /// How many pieces the jump passes, and one.
     jump_len: u32,
 }
 
-impl Vacant for Piece {
-    fn vacant() -> Self {
-        Self::new(0, 0, 0, Kind::Frames, Bytes::new())
-    }
-}
+linked!(InGroup, Piece, link);
 
 impl Piece {
-    pub(super) fn new(group: u64, first: u32, frames: u32, kind: Kind, bytes: Bytes) -> Self {
+    pub(super) fn new(first: u32, frames: u32, kind: Kind, bytes: Bytes) -> Self {
         let offset = if let Kind::Part { offset, .. } = kind { offset } else { 0 };
-        Self {
-            bytes,
-            group,
-            first,
-            frames,
-            trimmed: 0,
-            kind,
-            block: NONE,
-            pinned: 0,
-            key: key(first, offset),
-            previous: NONE,
-            next: NONE,
-            jump: NONE,
-            jump_key: 0,
-            jump_len: 0,
-        }
+        let key = key(first, offset);
+        Self { bytes, first, frames, kind, block: NONE, key, jump: NONE, ..Self::default() }
+    }
+
+    /// The piece behind it, or `NONE`.
+    #[inline]
+    pub(super) const fn next(&self) -> u32 {
+        self.link.next
     }
 
     /// Bytes of payload of its frames; of a part, those of the whole frame.
@@ -168,7 +154,7 @@ pub(super) fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
 }
 
 /// How a group is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum State {
     Open,
     Finished,
@@ -177,6 +163,7 @@ pub(super) enum State {
         code: u64,
         finished: bool,
     },
+    #[default]
     Skipped,
 }
 
@@ -194,72 +181,53 @@ impl Unfinished {
     }
 }
 
-/// A list of pieces.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pieces {
-    pub(super) head: u32,
-    pub(super) tail: u32,
-}
+/// The pieces of a group.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Pieces(List<InGroup>);
 
 impl Pieces {
-    pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE };
-
-    /// Hangs a piece, which lies at `at`, behind the others.
-    pub(super) fn push(&mut self, pieces: &mut Slab<Piece>, at: u32) {
-        let previous = self.tail;
-        self.link(pieces, previous, at);
-        match pieces.get_mut(previous) {
-            Some(piece) => piece.next = at,
-            None => self.head = at,
-        }
-        self.tail = at;
+    /// The place of the first piece, or `NONE`.
+    pub(super) const fn first(&self) -> u32 {
+        self.0.first()
     }
 
-    /// Hangs a piece behind another one of the list, or before all for `NONE`.
-    pub(super) fn insert_after(&mut self, pieces: &mut Slab<Piece>, before: u32, at: u32) {
-        let next = pieces.get(before).map_or(self.head, |piece| piece.next);
-        if next == NONE {
-            return self.push(pieces, at);
-        }
-        match pieces.get_mut(before) {
-            Some(piece) => piece.next = at,
-            None => self.head = at,
-        }
-        if let Some(piece) = pieces.get_mut(at) {
-            (piece.previous, piece.next) = (before, next);
-        }
-        if let Some(piece) = pieces.get_mut(next) {
-            piece.previous = at;
-        }
+    /// The place of the last piece, or `NONE`.
+    pub(super) const fn last(&self) -> u32 {
+        self.0.last()
+    }
+
+    /// Hangs a piece, which lies at `at`, behind the others.
+    pub(super) fn push(&mut self, pieces: &mut Keyed<Piece>, at: u32) {
+        self.0.push(pieces, at);
+        self.link(pieces, at);
+    }
+
+    /// Hangs a piece behind another one of the list, or before all for `NONE`; those behind it need
+    /// [`relink`](Self::relink).
+    pub(super) fn insert_after(&mut self, pieces: &mut Keyed<Piece>, before: u32, at: u32) {
+        self.0.insert_after(pieces, before, at);
     }
 
     /// Takes a piece out of the list and its place.
-    pub(super) fn take(&mut self, pieces: &mut Slab<Piece>, at: u32) -> Option<Piece> {
-        let piece = pieces.remove(at)?;
-        match pieces.get_mut(piece.previous) {
-            Some(previous) => previous.next = piece.next,
-            None => self.head = piece.next,
-        }
-        match pieces.get_mut(piece.next) {
-            Some(next) => next.previous = piece.previous,
-            None => self.tail = piece.previous,
-        }
-        Some(piece)
+    pub(super) fn take(&mut self, pieces: &mut Keyed<Piece>, at: u32) -> Option<Piece> {
+        pieces.get(at)?;
+        self.0.remove(pieces, at);
+        pieces.remove(at)
     }
 
     /// Makes the jumps right from a piece on, after a change before the end: O(pieces behind it).
-    pub(super) fn relink(&mut self, pieces: &mut Slab<Piece>, from: u32) {
+    pub(super) fn relink(&mut self, pieces: &mut Keyed<Piece>, from: u32) {
         let mut at = from;
-        while let Some(piece) = pieces.get(at) {
-            let (previous, next) = (piece.previous, piece.next);
-            self.link(pieces, previous, at);
-            at = next;
+        while at != NONE {
+            self.link(pieces, at);
+            at = pieces.link(at).next;
         }
     }
 
-    /// Makes the links of a piece to those before it.
-    fn link(&self, pieces: &mut Slab<Piece>, previous: u32, at: u32) {
-        let floor = pieces.get(self.head).map_or(0, |head| head.key);
+    /// Makes the jump of a piece over those before it.
+    fn link(&self, pieces: &mut Keyed<Piece>, at: u32) {
+        let floor = pieces.get(self.first()).map_or(0, |first| first.key);
+        let previous = pieces.link(at).previous;
         let (mut jump, mut jump_key, mut jump_len) = (NONE, 0, 0);
         if let Some(before) = pieces.get(previous) {
             (jump, jump_key, jump_len) = (previous, before.key, 1);
@@ -272,16 +240,15 @@ impl Pieces {
             }
         }
         if let Some(piece) = pieces.get_mut(at) {
-            piece.previous = previous;
             (piece.jump, piece.jump_key, piece.jump_len) = (jump, jump_key, jump_len);
         }
     }
 
     /// The piece in which a frame lies that is in one of them; of a frame in parts the one with this
     /// byte of it.
-    pub(super) fn find(&self, pieces: &Slab<Piece>, frame: u32, within: u32) -> Option<u32> {
+    pub(super) fn find(&self, pieces: &Keyed<Piece>, frame: u32, within: u32) -> Option<u32> {
         let wanted = key(frame, within);
-        let mut at = self.tail;
+        let mut at = self.last();
         loop {
             let piece = pieces.get(at)?;
             if piece.key <= wanted {
@@ -290,7 +257,7 @@ impl Pieces {
             at = if piece.jump != NONE && piece.jump_key > wanted {
                 piece.jump
             } else {
-                piece.previous
+                piece.link.previous
             };
         }
     }
@@ -298,17 +265,17 @@ impl Pieces {
 
 sorted!(BySequence, Group, by_sequence, |group| group.sequence);
 
+linked!(InTrack, Group, link);
+
 /// One group.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Group {
-    pub(super) stamp: u64,
     pub(super) sequence: u64,
     pub(super) created: Instant,
     pub(super) track: u32,
     pub(super) by_sequence: Links,
     /// Neighbours among the groups of the track, in the order in which they were created.
-    pub(super) previous: u32,
-    pub(super) next: u32,
+    pub(super) link: Link,
     pub(super) state: State,
     /// Whether the track limits its bytes or frames.
     pub(super) is_limited: bool,
@@ -333,38 +300,9 @@ pub(super) struct Group {
     pub(super) quick: u32,
     pub(super) unfinished: Option<Unfinished>,
     /// Readers that wait for more, by what they take.
-    pub(super) waiting: [Queue; 3],
+    pub(super) waiting: [List<InQueue>; 3],
     /// Readers that wait for a frame further on: no append looks at them before theirs is near.
     pub(super) ahead: Tree<ByFrame>,
-}
-
-impl Vacant for Group {
-    fn vacant() -> Self {
-        Self {
-            stamp: 0,
-            sequence: 0,
-            created: Instant::ZERO,
-            track: NONE,
-            by_sequence: Links::UNTIED,
-            previous: NONE,
-            next: NONE,
-            state: State::Skipped,
-            is_limited: false,
-            pieces: Pieces::EMPTY,
-            floor: 0,
-            sealed: 0,
-            count: 0,
-            bytes: 0,
-            tail: BytesMut::new(),
-            tail_block: NONE,
-            block_size: 0,
-            tail_piece: NONE,
-            quick: 0,
-            unfinished: None,
-            waiting: [Queue::EMPTY; 3],
-            ahead: Tree::EMPTY,
-        }
-    }
 }
 
 impl Group {
@@ -408,15 +346,15 @@ mod tests {
     use super::*;
 
     fn piece(first: u32, frames: u32) -> Piece {
-        Piece::new(0, first, frames, Kind::Missing(Missing::Lost), Bytes::new())
+        Piece::new(first, frames, Kind::Missing(Missing::Lost), Bytes::new())
     }
 
     /// How many steps a look-up takes.
-    fn steps(list: &Pieces, pieces: &Slab<Piece>, frame: u32) -> u32 {
-        let (mut at, mut steps) = (list.tail, 1);
+    fn steps(list: &Pieces, pieces: &Keyed<Piece>, frame: u32) -> u32 {
+        let (mut at, mut steps) = (list.last(), 1);
         while let Some(piece) = pieces.get(at).filter(|piece| piece.key > key(frame, 0)) {
             let jumps = piece.jump != NONE && piece.jump_key > key(frame, 0);
-            at = if jumps { piece.jump } else { piece.previous };
+            at = if jumps { piece.jump } else { piece.link.previous };
             steps += 1;
         }
         steps
@@ -424,16 +362,16 @@ mod tests {
 
     #[test]
     fn every_frame_is_found_in_few_steps_while_the_front_goes() {
-        let (mut list, mut pieces) = (Pieces::EMPTY, Slab::new());
+        let (mut list, mut pieces) = (Pieces::default(), Keyed::new());
         let mut next = 0;
         let mut floor = 0;
         for round in 0..5000_u32 {
             let frames = round % 3 + 1;
-            let at = pieces.insert(piece(next, frames)).unwrap();
+            let at = pieces.insert_as(1, piece(next, frames)).unwrap().slot;
             list.push(&mut pieces, at);
             next += frames;
             if round >= 1000 {
-                floor += list.take(&mut pieces, list.head).unwrap().frames;
+                floor += list.take(&mut pieces, list.first()).unwrap().frames;
             }
             if round % 97 == 0 || round > 4990 {
                 for frame in floor..next {
@@ -448,14 +386,14 @@ mod tests {
 
     #[test]
     fn a_piece_put_in_between_is_found_and_so_are_its_neighbours() {
-        let (mut list, mut pieces) = (Pieces::EMPTY, Slab::new());
+        let (mut list, mut pieces) = (Pieces::default(), Keyed::new());
         for number in 0..100 {
-            let at = pieces.insert(piece(number * 2, 1)).unwrap();
+            let at = pieces.insert_as(1, piece(number * 2, 1)).unwrap().slot;
             list.push(&mut pieces, at);
         }
         for number in (0..100).rev() {
             let before = list.find(&pieces, number * 2, 0).unwrap();
-            let at = pieces.insert(piece(number * 2 + 1, 1)).unwrap();
+            let at = pieces.insert_as(1, piece(number * 2 + 1, 1)).unwrap().slot;
             list.insert_after(&mut pieces, before, at);
             list.relink(&mut pieces, at);
         }

@@ -8,12 +8,7 @@ use super::{
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
-
-impl AsRef<Self> for Cache {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
+use crate::storage::slab::Key;
 
 /// A direct call is any event, and returns what [`Cache::call`] does: refusals are
 /// [`Answer::Refused`].
@@ -27,24 +22,20 @@ impl Journaled for Cache {
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         Self::call(self, now, call).unwrap_or_else(Answer::Refused)
     }
-
-    fn memory_limit(config: &Config) -> usize {
-        config.max_bytes
-    }
 }
 
-/// Ids. Stamps begin with 1: zero is that of a vacant place, which no id names.
+/// Ids. Generations begin with 1: zero is that of a free place, which no id names.
 macro_rules! ids {
     ($($type:ty),*) => {$(
         impl Field<'_> for $type {
             fn encode(&self, out: &mut Encoder<'_>) {
-                (self.slot, self.stamp).encode(out);
+                (self.0.slot, self.0.generation).encode(out);
             }
 
             fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
                 match Field::decode(input)? {
                     (_, 0) => Err(Malformed::Unknown { what: "stamp", value: 0 }),
-                    (slot, stamp) => Ok(Self { slot, stamp }),
+                    (slot, generation) => Ok(Self(Key::new(slot, generation))),
                 }
             }
         }

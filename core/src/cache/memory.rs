@@ -132,17 +132,17 @@ impl Cache {
         let track = self.tracks.get(track)?;
         let shield = |at: u32| {
             if at == self.shielded {
-                self.groups.get(at).map_or(NONE, |group| group.next)
+                self.groups.get(at).map_or(NONE, |group| group.link.next)
             } else {
                 at
             }
         };
-        let first = shield(track.oldest);
+        let first = shield(track.row.first());
         let group = self.groups.get(first)?;
         if !track.is_live() || first != track.top {
             return Some((first, false));
         }
-        match shield(group.next) {
+        match shield(group.link.next) {
             NONE => Some((first, true)),
             second => Some((second, false)),
         }
@@ -151,7 +151,8 @@ impl Cache {
     /// Makes right when a track's turn comes to let something go, for the budget and for its age.
     pub(super) fn reorder(&mut self, at: u32) {
         let victim = self.victim(at).and_then(|(at, is_newest)| {
-            self.groups.get(at).map(|group| (Turn { is_newest, stamp: group.stamp }, group.created))
+            let generation = self.groups.key(at)?.generation;
+            self.groups.get(at).map(|group| (Turn { is_newest, generation }, group.created))
         });
         let Some(track) = self.tracks.get(at) else { return };
         let turn = victim.map(|(turn, _)| turn);
@@ -184,12 +185,12 @@ impl Cache {
     }
 
     /// Lets go of what has reached the age that its track keeps.
-    pub(super) fn expire(&mut self) {
+    pub(super) fn expire_groups(&mut self) {
         while let Some(track) = self.expiries.first(&self.tracks) {
             let expiry = self.tracks.get(track).and_then(|track| track.expiry);
             let victim = self.victim(track);
             match (expiry, victim) {
-                (Some(expiry), Some((at, false))) if expiry <= self.now => {
+                (Some(expiry), Some((at, false))) if expiry <= self.context.now() => {
                     self.evict_group(at, Cause::Age);
                 }
                 _ => break,
@@ -212,7 +213,7 @@ impl Cache {
     fn evict_front(&mut self, at: u32) -> bool {
         let Some(group) = self.groups.get_mut(at) else { return false };
         let (floor, track) = (group.floor, group.track);
-        if let Some(head) = self.pieces.get(group.pieces.head) {
+        if let Some(head) = self.pieces.get(group.pieces.first()) {
             if head.first == group.count {
                 return false;
             }
@@ -243,14 +244,14 @@ impl Cache {
     /// Lets the first piece of a group go; of a frame in parts all of them.
     fn drop_front_piece(&mut self, at: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
-        let Some(head) = self.pieces.get(group.pieces.head) else { return };
+        let Some(head) = self.pieces.get(group.pieces.first()) else { return };
         let (first, end) = (head.first, head.end());
         if group.is_limited {
             group.bytes -= head.payload();
         }
         group.floor = end;
-        while self.pieces.get(group.pieces.head).is_some_and(|head| head.first == first) {
-            let head = group.pieces.head;
+        while self.pieces.get(group.pieces.first()).is_some_and(|head| head.first == first) {
+            let head = group.pieces.first();
             if let Some(piece) = group.pieces.take(&mut self.pieces, head) {
                 piece.let_go(&mut self.pool, &mut self.others);
             }
@@ -297,7 +298,7 @@ impl Cache {
     /// Lets the first frame of a group go; of missing ones up to `most`.
     fn trim(&mut self, at: u32, most: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
-        let Some(head) = self.pieces.get_mut(group.pieces.head) else {
+        let Some(head) = self.pieces.get_mut(group.pieces.first()) else {
             group.bytes -= group.trim_tail() as u64;
             return;
         };
@@ -341,18 +342,11 @@ impl Cache {
     /// Takes a group without frames out of its track.
     fn remove_group(&mut self, at: u32) {
         let Some(group) = self.groups.get(at) else { return };
-        let (previous, next, number) = (group.previous, group.next, group.track);
+        let number = group.track;
         let Some(track) = self.tracks.get_mut(number) else { return };
         track.groups.remove(&mut self.groups, at);
         track.group_count -= 1;
-        match self.groups.get_mut(previous) {
-            Some(group) => group.next = next,
-            None => track.oldest = next,
-        }
-        match self.groups.get_mut(next) {
-            Some(group) => group.previous = previous,
-            None => track.youngest = previous,
-        }
+        track.row.remove(&mut self.groups, at);
         if track.top == at {
             track.top = track.groups.last(&self.groups).unwrap_or(NONE);
         }
@@ -366,9 +360,9 @@ impl Cache {
     /// Frees everything that a group holds.
     pub(super) fn clear(&mut self, at: u32) {
         while let Some(group) = self.groups.get_mut(at)
-            && group.pieces.head != NONE
+            && group.pieces.first() != NONE
         {
-            let head = group.pieces.head;
+            let head = group.pieces.first();
             let Some(piece) = group.pieces.take(&mut self.pieces, head) else { break };
             piece.let_go(&mut self.pool, &mut self.others);
         }
@@ -397,37 +391,27 @@ impl Cache {
         self.wake_group(at);
         let Some(group) = self.groups.get_mut(at) else { return };
         group.state = State::Aborted { code: TOO_LARGE, finished: false };
-        let stamp = self.tracks.get(group.track).map_or(0, |track| track.stamp);
-        self.aborted = Some((TrackId { slot: group.track, stamp }, group.sequence));
-        self.is_undrained = true;
+        let track = self.tracks.key(group.track).map(TrackId);
+        self.aborted = track.map(|track| (track, group.sequence));
+        self.context.pend();
         self.stats.too_large += 1;
     }
 
     /// Says that what a track holds has become less.
     fn mark_dirty(&mut self, at: u32) {
         let Some(track) = self.tracks.get_mut(at) else { return };
-        self.is_undrained = true;
+        self.context.pend();
         if core::mem::replace(&mut track.is_dirty, true) {
             return;
         }
-        track.next_dirty = NONE;
-        match self.tracks.get_mut(self.last_dirty) {
-            Some(last) => last.next_dirty = at,
-            None => self.dirty = at,
-        }
-        self.last_dirty = at;
+        self.dirty.push(&mut self.tracks, at);
     }
 
     /// What to tell of the next track that holds less.
     pub(super) fn next_dirty(&mut self) -> Option<Command> {
-        let at = self.dirty;
-        let track = self.tracks.get_mut(at)?;
-        track.is_dirty = false;
-        self.dirty = track.next_dirty;
-        if self.dirty == NONE {
-            self.last_dirty = NONE;
-        }
-        let id = TrackId { slot: at, stamp: track.stamp };
+        let at = self.dirty.pop(&mut self.tracks)?;
+        self.tracks.get_mut(at)?.is_dirty = false;
+        let id = TrackId(self.tracks.key(at)?);
         let floor = self.floor(id);
         self.forget_if_over(at);
         Some(Command::Evicted { track: id, floor })

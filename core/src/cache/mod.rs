@@ -109,10 +109,12 @@ pub use stats::{Evictions, Stats};
 use group::{Group, Piece};
 use past::Past;
 use pool::{LOOK, Pool};
-use reader::{Queue, Reader};
-use track::{ByExpiry, ByName, ByNumber, ByTurn, Publisher, Track};
+use reader::{InQueue, Reader};
+use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher, Track};
 
-use crate::storage::slab::{NONE, Slab};
+use crate::machine::Context;
+use crate::storage::list::List;
+use crate::storage::slab::{Keyed, NONE, Slab};
 use crate::storage::tree::Tree;
 use crate::{Instant, Machine};
 
@@ -129,14 +131,14 @@ pub struct Cache {
     config: Config,
     /// The largest frame that is laid into a block among others, and allowed.
     small: usize,
-    now: Instant,
-    /// What the next thing is stamped with, of any kind: stamps never come again.
-    stamp: u64,
-    tracks: Slab<Track>,
-    groups: Slab<Group>,
-    pieces: Slab<Piece>,
+    context: Context,
+    /// The generation of the newest thing, of any kind: none comes again.
+    generation: u64,
+    tracks: Keyed<Track>,
+    groups: Keyed<Group>,
+    pieces: Keyed<Piece>,
     past: Past,
-    readers: Slab<Reader>,
+    readers: Keyed<Reader>,
     publishers: Slab<Publisher>,
     pool: Pool,
     names: Tree<ByName>,
@@ -148,12 +150,10 @@ pub struct Cache {
     /// A group that cannot give anything more for now.
     shielded: u32,
     /// What is to be told: readers, tracks with evictions, an answer, an aborted group.
-    ready: Queue,
-    dirty: u32,
-    last_dirty: u32,
+    ready: List<InQueue>,
+    dirty: List<InDirty>,
     answer: Option<Answer>,
     aborted: Option<(TrackId, u64)>,
-    is_undrained: bool,
     stats: Stats,
 }
 
@@ -171,12 +171,12 @@ impl Machine for Cache {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
             past: Past::new(config.max_bytes),
             config,
-            now: Instant::ZERO,
-            stamp: 0,
-            tracks: Slab::new(),
-            groups: Slab::new(),
-            pieces: Slab::new(),
-            readers: Slab::new(),
+            context: Context::default(),
+            generation: 0,
+            tracks: Keyed::new(),
+            groups: Keyed::new(),
+            pieces: Keyed::new(),
+            readers: Keyed::new(),
             publishers: Slab::new(),
             pool,
             names: Tree::EMPTY,
@@ -185,31 +185,34 @@ impl Machine for Cache {
             numbers: Tree::EMPTY,
             others: 0,
             shielded: NONE,
-            ready: Queue::EMPTY,
-            dirty: NONE,
-            last_dirty: NONE,
+            ready: List::default(),
+            dirty: List::default(),
             answer: None,
             aborted: None,
-            is_undrained: false,
             stats: Stats::default(),
         })
     }
 
     /// Takes an event. What it gave is the first command: [`Command::Answer`].
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let answer = match self.call(now, event) {
             Ok(answer) => answer,
             Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
             Err(refusal) => return Err(refusal.into()),
         };
         self.answer = Some(answer);
-        self.is_undrained = true;
+        self.context.pend();
         Ok(())
     }
 
-    #[inline]
-    fn poll_command(&mut self) -> Option<Command> {
-        if self.is_undrained { self.next_command() } else { None }
+    fn next_command(&mut self) -> Option<Command> {
+        if let Some(answer) = self.answer.take() {
+            return Some(Command::Answer(answer));
+        }
+        if let Some((track, group)) = self.aborted.take() {
+            return Some(Command::Aborted { track, group, code: TOO_LARGE });
+        }
+        self.next_dirty().or_else(|| self.next_ready())
     }
 
     /// When the next group reaches the age that its track keeps.
@@ -217,12 +220,14 @@ impl Machine for Cache {
         self.tracks.get(self.expiries.first(&self.tracks)?)?.expiry
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.drained()?;
-        self.now = self.now.max(now);
-        self.expire();
+    fn expire(&mut self, now: Instant) {
+        self.context.advance(now);
+        self.expire_groups();
         self.look(LOOK);
-        Ok(())
+    }
+
+    fn memory_limit(config: &Config) -> usize {
+        config.max_bytes
     }
 
     fn stats(&self) -> &Stats {
@@ -236,28 +241,24 @@ impl Machine for Cache {
     fn lent(&self) -> usize {
         self.pool.lent()
     }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
 }
 
 impl Cache {
-    fn next_command(&mut self) -> Option<Command> {
-        if let Some(answer) = self.answer.take() {
-            return Some(Command::Answer(answer));
-        }
-        if let Some((track, group)) = self.aborted.take() {
-            return Some(Command::Aborted { track, group, code: TOO_LARGE });
-        }
-        let told = self.next_dirty().or_else(|| self.next_ready());
-        self.is_undrained = told.is_some();
-        told
-    }
-
     /// Begins a call: refuses it while commands of the last are waiting.
     ///
     /// Of what is lent, each call looks whether a block came back, so that what the outside let go of
     /// does not stay allocated beside a full budget.
     #[inline]
     fn drained(&mut self) -> Result<(), Refusal> {
-        if self.is_undrained {
+        if self.context.is_draining() {
             return Err(Refusal::Undrained);
         }
         if self.pool.is_any_lent() {
@@ -266,9 +267,9 @@ impl Cache {
         Ok(())
     }
 
-    const fn next_stamp(&mut self) -> u64 {
-        self.stamp += 1;
-        self.stamp
+    const fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
     }
 
     /// Counts a refusal.

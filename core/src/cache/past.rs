@@ -7,12 +7,13 @@
 use alloc::vec::Vec;
 
 use super::group::{Group, State};
-use super::track::{ByPast, PastOfTrack, Track};
-use crate::storage::slab::{NONE, Slab};
+use super::track::{ByPast, Track};
+use crate::storage::list::{Link, Linked, List};
+use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::Tree;
 
 /// How many evicted groups a track remembers.
-const MOST_OF_TRACK: u32 = 64;
+const MOST_OF_TRACK: u8 = 64;
 /// Bytes of the budget for which there is one record, so that they take 1/64 of it.
 const BYTES_PER_GROUP: usize = 1024;
 /// Bytes that one record is charged.
@@ -39,13 +40,30 @@ struct PastGroup {
     next: u32,
 }
 
+/// How records are linked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum InPast {}
+
+impl Linked<InPast> for Vec<PastGroup> {
+    fn link(&self, at: u32) -> Link {
+        let next = self.get(at as usize).map_or(NONE, |group| group.next);
+        Link { previous: NONE, next }
+    }
+
+    fn set_link(&mut self, at: u32, link: Link) {
+        if let Some(group) = self.get_mut(at as usize) {
+            group.next = link.next;
+        }
+    }
+}
+
 /// The groups that were evicted last.
 #[derive(Debug)]
 pub(super) struct Past {
     groups: Vec<PastGroup>,
     most: usize,
-    /// The first free place among those in use before.
-    free: u32,
+    /// The free places among those in use before.
+    free: List<InPast>,
     /// The tracks that have records, by how many.
     by_count: Tree<ByPast>,
 }
@@ -54,7 +72,12 @@ impl Past {
     /// Records for a cache that takes at most so many bytes.
     pub(super) fn new(max_bytes: usize) -> Self {
         let most = (max_bytes / BYTES_PER_GROUP).min(NONE as usize);
-        Self { groups: Vec::with_capacity(most), most, free: NONE, by_count: Tree::EMPTY }
+        Self {
+            groups: Vec::with_capacity(most),
+            most,
+            free: List::default(),
+            by_count: Tree::EMPTY,
+        }
     }
 
     /// Bytes allocated.
@@ -63,7 +86,7 @@ impl Past {
     }
 
     /// Records that a group of the track in this place is evicted, if it has ended.
-    pub(super) fn add(&mut self, tracks: &mut Slab<Track>, at: u32, group: &Group) {
+    pub(super) fn add(&mut self, tracks: &mut Keyed<Track>, at: u32, group: &Group) {
         let frames = match group.state {
             State::Finished | State::Aborted { finished: true, .. } => group.count,
             State::Skipped => SKIPPED,
@@ -87,13 +110,13 @@ impl Past {
     }
 
     /// The track whose oldest record makes room for one more of a track; `None` when there is room.
-    fn giver(&self, tracks: &Slab<Track>, at: u32) -> Option<u32> {
-        let count = |at| tracks.get(at).map_or(0, |track| track.past.count);
+    fn giver(&self, tracks: &Keyed<Track>, at: u32) -> Option<u32> {
+        let count = |at| tracks.get(at).map_or(0, |track| track.past_count);
         let own = count(at);
         if own >= MOST_OF_TRACK {
             return Some(at);
         }
-        if self.free != NONE || self.groups.len() < self.most {
+        if !self.free.is_empty() || self.groups.len() < self.most {
             return None;
         }
         let most = self.by_count.last(tracks)?;
@@ -101,63 +124,50 @@ impl Past {
     }
 
     /// Frees the place of a track's oldest record.
-    fn take_oldest(&mut self, tracks: &mut Slab<Track>, at: u32) {
+    fn take_oldest(&mut self, tracks: &mut Keyed<Track>, at: u32) {
         let Some(track) = tracks.get_mut(at) else { return };
-        let place = track.past.oldest;
-        let Some(group) = self.groups.get_mut(place as usize) else { return };
-        track.past.oldest = core::mem::replace(&mut group.next, self.free);
-        self.free = place;
-        track.past.count -= 1;
-        if track.past.count == 0 {
-            track.past = PastOfTrack::EMPTY;
+        if let Some(place) = track.past.pop(&mut self.groups) {
+            self.free.push(&mut self.groups, place);
+            track.past_count -= 1;
         }
     }
 
     /// Makes a record of a track, for which there is room.
-    fn push(&mut self, tracks: &mut Slab<Track>, at: u32, record: PastGroup) {
+    fn push(&mut self, tracks: &mut Keyed<Track>, at: u32, record: PastGroup) {
         let Some(track) = tracks.get_mut(at) else { return };
-        let mut place = self.free;
-        if let Some(free) = self.groups.get_mut(place as usize) {
-            self.free = free.next;
-            *free = record;
-        } else {
-            place = self.groups.len() as u32;
-            self.groups.push(record);
+        let place = self.free.pop(&mut self.groups).unwrap_or(self.groups.len() as u32);
+        match self.groups.get_mut(place as usize) {
+            Some(free) => *free = record,
+            None => self.groups.push(record),
         }
-        match self.groups.get_mut(track.past.newest as usize) {
-            Some(newest) => newest.next = place,
-            None => track.past.oldest = place,
-        }
-        track.past.newest = place;
-        track.past.count += 1;
+        track.past.push(&mut self.groups, place);
+        track.past_count += 1;
     }
 
     /// Frees the places of all records of a track.
-    pub(super) fn forget(&mut self, tracks: &mut Slab<Track>, at: u32) {
+    pub(super) fn forget(&mut self, tracks: &mut Keyed<Track>, at: u32) {
         self.untie(tracks, at);
         let Some(track) = tracks.get_mut(at) else { return };
-        if let Some(newest) = self.groups.get_mut(track.past.newest as usize) {
-            newest.next = core::mem::replace(&mut self.free, track.past.oldest);
-        }
-        track.past = PastOfTrack::EMPTY;
+        self.free.append(&mut self.groups, core::mem::take(&mut track.past));
+        track.past_count = 0;
     }
 
-    fn untie(&mut self, tracks: &mut Slab<Track>, at: u32) {
-        if tracks.get(at).is_some_and(|track| track.past.count > 0) {
+    fn untie(&mut self, tracks: &mut Keyed<Track>, at: u32) {
+        if tracks.get(at).is_some_and(|track| track.past_count > 0) {
             self.by_count.remove(tracks, at);
         }
     }
 
-    fn tie(&mut self, tracks: &mut Slab<Track>, at: u32) {
-        if tracks.get(at).is_some_and(|track| track.past.count > 0) {
+    fn tie(&mut self, tracks: &mut Keyed<Track>, at: u32) {
+        if tracks.get(at).is_some_and(|track| track.past_count > 0) {
             self.by_count.insert(tracks, at);
         }
     }
 
     /// How the group of a number ended that was evicted last under it, of the track with these records.
-    pub(super) fn find(&self, of_track: PastOfTrack, sequence: u64) -> Option<End> {
+    pub(super) fn find(&self, of_track: List<InPast>, sequence: u64) -> Option<End> {
         let place = |place: u32| self.groups.get(place as usize);
-        let groups = core::iter::successors(place(of_track.oldest), |group| place(group.next));
+        let groups = core::iter::successors(place(of_track.first()), |group| place(group.next));
         let group = groups.filter(|group| group.sequence == sequence).last()?;
         Some(match group.frames {
             SKIPPED => End::Skipped,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use crate::storage::ring::SHARED;
-use crate::storage::slab::{Slab, Vacant};
+use crate::storage::slab::Slab;
 
 /// The sizes of blocks. A group's first is as small as its first frame allows; each further one is of
 /// the next size.
@@ -27,19 +27,13 @@ pub(super) const fn cost(size: usize) -> usize {
 }
 
 /// A block in use.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Block {
     /// What is left of it once nothing more is laid into it: it brings the whole back.
     buffer: BytesMut,
     size: usize,
     /// Pieces that lie in it, and one while it is being filled.
     users: u32,
-}
-
-impl Vacant for Block {
-    fn vacant() -> Self {
-        Self { buffer: BytesMut::new(), size: 0, users: 0 }
-    }
 }
 
 /// Blocks in use, idle ones and lent ones.

@@ -1,11 +1,10 @@
 //! Groups: how they come and end.
 
 use super::group::{Group, State};
-use super::reader::Queue;
 use super::track::Life;
 use super::{Cache, DROPPED, GroupId, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
-use crate::storage::slab::{NONE, Vacant};
+use crate::storage::slab::NONE;
 
 impl Cache {
     /// Creates the group with this number; lower ones than the newest too. A skipped one comes to life. One
@@ -52,7 +51,7 @@ impl Cache {
     #[must_use]
     pub fn group(&self, track: TrackId, sequence: u64) -> Option<GroupId> {
         let slot = self.numbered(track, sequence)?;
-        self.groups.get(slot).map(|group| GroupId { slot, stamp: group.stamp })
+        self.groups.key(slot).map(GroupId)
     }
 
     /// The first frame of a group that was not evicted, and the index of the next: they are what is
@@ -92,7 +91,7 @@ impl Cache {
             State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
             State::Skipped => Err(Refusal::Skipped),
             State::Open | State::Finished => {
-                self.abort(group.slot, code);
+                self.abort(group.0.slot, code);
                 Ok(())
             }
         }
@@ -106,7 +105,7 @@ impl Cache {
     pub fn drop_group(&mut self, group: GroupId) -> Result<(), Refusal> {
         self.drained()?;
         if self.held(group)?.state == State::Open {
-            self.abort(group.slot, DROPPED);
+            self.abort(group.0.slot, DROPPED);
         }
         Ok(())
     }
@@ -156,26 +155,28 @@ impl Cache {
         if !self.room_for(NONE, |cache| cache.groups.growth()) {
             return Err(self.full());
         }
-        self.now = self.now.max(now);
-        let (stamp, created) = (self.next_stamp(), self.now);
+        self.context.advance(now);
+        let generation = self.next_generation();
         let group = Group {
-            stamp,
             sequence,
-            created,
-            track: id.slot,
+            created: self.context.now(),
+            track: id.0.slot,
             state,
             is_limited,
-            ..Group::vacant()
+            tail_block: NONE,
+            tail_piece: NONE,
+            ..Group::default()
         };
-        let Some(slot) = self.groups.insert(group) else { return Err(self.full()) };
+        let key = self.groups.insert_as(generation, group);
+        let Some(key) = key else { return Err(self.full()) };
         self.stats.groups += 1;
-        self.link(slot, id.slot, sequence);
+        self.link(key.slot, id.0.slot, sequence);
         if is_new {
-            self.tell_of_newest(id.slot, sequence);
+            self.tell_of_newest(id.0.slot, sequence);
         }
-        self.limit_groups(id.slot);
-        self.reorder(id.slot);
-        Ok(GroupId { slot, stamp })
+        self.limit_groups(id.0.slot);
+        self.reorder(id.0.slot);
+        Ok(GroupId(key))
     }
 
     /// A group that was skipped comes to life, in its place; any other is there already.
@@ -186,7 +187,7 @@ impl Cache {
             return Err(self.refuse(duplicate));
         }
         group.state = state;
-        Ok(GroupId { slot, stamp: group.stamp })
+        self.groups.key(slot).map(GroupId).ok_or(Refusal::UnknownGroup)
     }
 
     /// Makes a group part of its track.
@@ -194,14 +195,7 @@ impl Cache {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.groups.insert(&mut self.groups, slot);
         track.group_count += 1;
-        if let Some(group) = self.groups.get_mut(slot) {
-            (group.previous, group.next) = (track.youngest, NONE);
-        }
-        match self.groups.get_mut(track.youngest) {
-            Some(youngest) => youngest.next = slot,
-            None => track.oldest = slot,
-        }
-        track.youngest = slot;
+        track.row.push(&mut self.groups, slot);
         if self.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
             track.top = slot;
         }
@@ -211,8 +205,10 @@ impl Cache {
     fn tell_of_newest(&mut self, at: u32, sequence: u64) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
-        let waiting = core::mem::replace(&mut track.waiting, Queue::EMPTY);
-        self.is_undrained |= !waiting.is_empty();
+        let waiting = core::mem::take(&mut track.waiting);
+        if !waiting.is_empty() {
+            self.context.pend();
+        }
         self.ready.append(&mut self.readers, waiting);
         self.wake_later(at, false, |wanted| wanted <= sequence);
     }
@@ -225,14 +221,13 @@ impl Cache {
     /// A group, whatever its state.
     #[inline]
     pub(super) fn held(&self, group: GroupId) -> Result<&Group, Refusal> {
-        let known = self.groups.get(group.slot).filter(|known| known.stamp == group.stamp);
-        known.ok_or(Refusal::UnknownGroup)
+        self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
     }
 
     /// The place of a group that can be written to.
     pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Refusal> {
         match self.held(group)?.state {
-            State::Open => Ok(group.slot),
+            State::Open => Ok(group.0.slot),
             State::Finished => Err(Refusal::GroupEnded),
             State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
             State::Skipped => Err(Refusal::Skipped),

@@ -45,8 +45,8 @@ impl Cache {
     pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, Refusal> {
         self.drained()?;
         self.known(track).ok_or(Refusal::UnknownTrack)?;
-        let (group, frame) = self.place_of(track.slot, start);
-        let mut reader = Reader::new(self.next_stamp(), track.slot);
+        let (group, frame) = self.place_of(track.0.slot, start);
+        let mut reader = Reader::new(track.0.slot);
         reader.go(group, frame);
         self.add_reader(reader)
     }
@@ -57,21 +57,21 @@ impl Cache {
     /// [`Refusal::UnknownReader`], [`Refusal::Full`].
     pub fn clone_reader(&mut self, reader: ReaderId) -> Result<ReaderId, Refusal> {
         let at = self.reading(reader)?;
-        let stamp = self.next_stamp();
         let Some(reader) = self.readers.get(at) else { return Err(Refusal::UnknownReader) };
-        self.add_reader(reader.at_the_same_place(stamp))
+        self.add_reader(reader.at_the_same_place())
     }
 
     fn add_reader(&mut self, reader: Reader) -> Result<ReaderId, Refusal> {
-        let (track, stamp) = (reader.track, reader.stamp);
+        let (track, generation) = (reader.track, self.next_generation());
         if !self.room_for(NONE, |cache| cache.readers.growth()) {
             return Err(self.full());
         }
-        let Some(slot) = self.readers.insert(reader) else { return Err(self.full()) };
+        let key = self.readers.insert_as(generation, reader);
+        let Some(key) = key else { return Err(self.full()) };
         if let Some(track) = self.tracks.get_mut(track) {
             track.readers += 1;
         }
-        Ok(ReaderId { slot, stamp })
+        Ok(ReaderId(key))
     }
 
     /// Forgets a reader.
@@ -114,22 +114,18 @@ impl Cache {
     #[inline]
     pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Refusal> {
         self.drained()?;
-        let at = reader.slot;
-        let Some(known) = self.readers.get_mut(at).filter(|known| known.stamp == reader.stamp)
-        else {
-            return Err(Refusal::UnknownReader);
-        };
+        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
         // A reader that goes on within a piece.
-        if self.pieces.get(known.piece).is_some_and(|piece| known.stands_in(piece)) {
+        if self.pieces.find(known.piece()).is_some_and(|piece| known.stands_in(piece)) {
             let frame = self.pieces.get(known.piece).and_then(|piece| known.read(piece));
             return Ok(frame.map_or(Next::Pending, Next::Held));
         }
         // One that follows what is being written.
-        if self.groups.get(known.group).is_some_and(|group| known.stands_in_tail(group)) {
+        if self.groups.find(known.group()).is_some_and(|group| known.stands_in_tail(group)) {
             let frame = self.groups.get(known.group).and_then(|group| known.read_tail(group));
             return Ok(frame.map_or(Next::Pending, Next::Held));
         }
-        self.find_frame(at)
+        self.find_frame(reader.0.slot)
     }
 
     #[cold]
@@ -227,8 +223,7 @@ impl Cache {
     #[inline]
     fn reading(&mut self, reader: ReaderId) -> Result<u32, Refusal> {
         self.drained()?;
-        let known = self.readers.get(reader.slot).filter(|known| known.stamp == reader.stamp);
-        known.map(|_| reader.slot).ok_or(Refusal::UnknownReader)
+        self.readers.find(reader.0).map(|_| reader.0.slot).ok_or(Refusal::UnknownReader)
     }
 
     /// The group and frame that a start means now.
@@ -251,7 +246,7 @@ impl Cache {
     #[inline]
     fn stands_in_frames(&self, at: u32) -> bool {
         let Some(reader) = self.readers.get(at) else { return false };
-        self.pieces.get(reader.piece).is_some_and(|piece| reader.stands_in(piece))
+        self.pieces.find(reader.piece()).is_some_and(|piece| reader.stands_in(piece))
     }
 
     /// Reads the small frame that a reader stands before, in a piece; or a large one in one part.
@@ -306,9 +301,9 @@ impl Cache {
                 let read = within + bytes.len() as u32;
                 let ends = read == size;
                 if ends {
-                    reader.pass(piece.next);
+                    reader.pass(piece.next());
                 } else {
-                    (reader.within, reader.piece) = (read, piece.next);
+                    (reader.within, reader.piece) = (read, piece.next());
                 }
                 let head = (within == 0).then_some(size.into());
                 Run { group, first, frames: ends.into(), offset: within.into(), head, bytes }
@@ -317,7 +312,7 @@ impl Cache {
                 let bytes = piece.bytes.slice((reader.offset - piece.trimmed) as usize..);
                 let frames = piece.end() - reader.frame;
                 reader.frame = piece.end();
-                reader.leave(piece.next);
+                reader.leave(piece.next());
                 Run { group, first, frames, offset: 0, head: None, bytes }
             }
         })
@@ -356,9 +351,9 @@ impl Cache {
                 if let Kind::Part { offset, size } = piece.kind {
                     let end = offset + piece.bytes.len() as u32;
                     if end == size {
-                        reader.pass(piece.next);
+                        reader.pass(piece.next());
                     } else {
-                        (reader.within, reader.piece) = (end, piece.next);
+                        (reader.within, reader.piece) = (end, piece.next());
                     }
                     let range = (within - offset) as usize..piece.bytes.len();
                     (Bits::Shared(&piece.bytes, range), size)
@@ -368,7 +363,7 @@ impl Cache {
                     reader.frame += 1;
                     reader.offset = end as u32 + piece.trimmed;
                     if reader.frame == piece.end() {
-                        reader.leave(piece.next);
+                        reader.leave(piece.next());
                     }
                     let range = end - payload.len() + within as usize..end;
                     (Bits::Shared(&piece.bytes, range), payload.len() as u32)
@@ -390,8 +385,7 @@ impl Reader {
     /// Whether it stands before a small frame of this piece, or what is left there of its group.
     #[inline]
     const fn stands_in(&self, piece: &Piece) -> bool {
-        piece.group == self.group_stamp
-            && piece.has(self.frame)
+        piece.has(self.frame)
             && self.base == piece.base()
             && matches!(piece.kind, Kind::Frames)
             && self.within == 0
@@ -400,8 +394,7 @@ impl Reader {
     /// Whether it stands before a complete frame in the tail of this group.
     #[inline]
     fn stands_in_tail(&self, group: &Group) -> bool {
-        group.stamp == self.group_stamp
-            && self.base == group.sealed
+        self.base == group.sealed
             && self.frame >= group.sealed
             && self.frame < group.count
             && self.within == 0
@@ -413,14 +406,14 @@ impl Reader {
     fn read<'a>(&mut self, piece: &'a Piece) -> Option<Frame<&'a [u8]>> {
         let (group, index) = (self.wanted, u64::from(self.frame));
         if piece.kind != Kind::Frames {
-            self.pass(piece.next);
+            self.pass(piece.next());
             return Some(Frame { group, index, bytes: &piece.bytes });
         }
         let (bytes, end) = frame_at(&piece.bytes, (self.offset - piece.trimmed) as usize)?;
         self.frame += 1;
         self.offset = end as u32 + piece.trimmed;
         if self.frame == piece.end() {
-            self.leave(piece.next);
+            self.leave(piece.next());
         }
         Some(Frame { group, index, bytes })
     }

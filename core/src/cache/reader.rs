@@ -1,13 +1,16 @@
-//! Readers, and queues of them.
+//! Readers: places in tracks, and what they wait for.
 
 use super::event::By;
-use crate::storage::slab::{NONE, Slab, Vacant};
+use super::group::{Group, Piece};
+use crate::storage::list::{Link, linked};
+use crate::storage::slab::{Key, NONE};
 use crate::storage::tree::{Links, sorted};
 
 /// What a reader waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum Waits {
     /// Nothing: it was not found that there is nothing for it.
+    #[default]
     Not,
     /// More of its group behind the last complete frame, or the group's end.
     ForMore(By),
@@ -20,13 +23,12 @@ pub(super) enum Waits {
 }
 
 /// A place in a track.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Reader {
-    pub(super) stamp: u64,
     pub(super) track: u32,
     /// The group that it is in; `NONE` when it is to enter the first with `wanted` or a higher number.
     pub(super) group: u32,
-    pub(super) group_stamp: u64,
+    pub(super) generation: u64,
     pub(super) wanted: u64,
     /// The frame that it reads next.
     pub(super) frame: u32,
@@ -39,43 +41,33 @@ pub(super) struct Reader {
     pub(super) offset: u32,
     pub(super) base: u32,
     pub(super) waits: Waits,
-    previous: u32,
-    next: u32,
+    link: Link,
     by_wanted: Links,
 }
 
-impl Vacant for Reader {
-    fn vacant() -> Self {
-        Self::new(0, NONE)
-    }
-}
-
 impl Reader {
-    pub(super) const fn new(stamp: u64, track: u32) -> Self {
-        Self {
-            stamp,
-            track,
-            group: NONE,
-            group_stamp: 0,
-            wanted: 0,
-            frame: 0,
-            within: 0,
-            piece: NONE,
-            offset: 0,
-            base: 0,
-            waits: Waits::Not,
-            previous: NONE,
-            next: NONE,
-            by_wanted: Links::UNTIED,
-        }
+    pub(super) fn new(track: u32) -> Self {
+        Self { track, group: NONE, piece: NONE, ..Self::default() }
     }
 
     /// The same place, for another reader.
-    pub(super) const fn at_the_same_place(&self, stamp: u64) -> Self {
-        let Self { track, group, group_stamp, wanted, frame, within, piece, offset, base, .. } =
+    pub(super) fn at_the_same_place(&self) -> Self {
+        let Self { track, group, generation, wanted, frame, within, piece, offset, base, .. } =
             *self;
-        let fresh = Self::new(stamp, track);
-        Self { group, group_stamp, wanted, frame, within, piece, offset, base, ..fresh }
+        let fresh = Self::new(track);
+        Self { group, generation, wanted, frame, within, piece, offset, base, ..fresh }
+    }
+
+    /// The group that it is in.
+    #[inline]
+    pub(super) const fn group(&self) -> Key<Group> {
+        Key::new(self.group, self.generation)
+    }
+
+    /// The piece in which its frame is, where it is known: one of its group.
+    #[inline]
+    pub(super) const fn piece(&self) -> Key<Piece> {
+        Key::new(self.piece, self.generation)
     }
 
     /// Goes to a frame of a group, or of the first one behind that number.
@@ -91,71 +83,7 @@ impl Reader {
     }
 }
 
-/// Readers one behind the other.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Queue {
-    head: u32,
-    tail: u32,
-}
-
-impl Queue {
-    pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE };
-
-    #[inline]
-    pub(super) const fn is_empty(&self) -> bool {
-        self.head == NONE
-    }
-
-    pub(super) fn push(&mut self, readers: &mut Slab<Reader>, at: u32) {
-        if let Some(reader) = readers.get_mut(at) {
-            (reader.previous, reader.next) = (self.tail, NONE);
-        }
-        match readers.get_mut(self.tail) {
-            Some(last) => last.next = at,
-            None => self.head = at,
-        }
-        self.tail = at;
-    }
-
-    pub(super) fn pop(&mut self, readers: &mut Slab<Reader>) -> Option<u32> {
-        let at = self.head;
-        let next = readers.get(at)?.next;
-        self.head = next;
-        match readers.get_mut(next) {
-            Some(reader) => reader.previous = NONE,
-            None => self.tail = NONE,
-        }
-        Some(at)
-    }
-
-    pub(super) fn remove(&mut self, readers: &mut Slab<Reader>, at: u32) {
-        let Some(&Reader { previous, next, .. }) = readers.get(at) else { return };
-        match readers.get_mut(previous) {
-            Some(reader) => reader.next = next,
-            None => self.head = next,
-        }
-        match readers.get_mut(next) {
-            Some(reader) => reader.previous = previous,
-            None => self.tail = previous,
-        }
-    }
-
-    /// Hangs all of `other` behind this, in O(1).
-    pub(super) fn append(&mut self, readers: &mut Slab<Reader>, other: Self) {
-        if other.is_empty() {
-            return;
-        }
-        match readers.get_mut(self.tail) {
-            Some(last) => last.next = other.head,
-            None => self.head = other.head,
-        }
-        if let Some(first) = readers.get_mut(other.head) {
-            first.previous = self.tail;
-        }
-        self.tail = other.tail;
-    }
-}
-
+linked!(InQueue, Reader, link);
 sorted!(ByWanted, Reader, by_wanted, |reader| reader.wanted);
 // Who waits for a frame waits for no group: the links serve both.
 sorted!(ByFrame, Reader, by_wanted, |reader| reader.frame);

@@ -3,16 +3,18 @@
 use alloc::boxed::Box;
 
 use super::config::Limits;
-use super::group::BySequence;
-use super::reader::{ByWanted, Queue};
+use super::group::{BySequence, InTrack};
+use super::past::InPast;
+use super::reader::{ByWanted, InQueue};
 use super::stats::Evictions;
 use crate::Instant;
-use crate::storage::slab::{NONE, Vacant};
+use crate::storage::list::{Link, List, linked};
 use crate::storage::tree::{Links, Tree, sorted};
 
 /// How a track is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum Life {
+    #[default]
     Live,
     /// No group comes behind this one; `None`: there is none at all. `closed`: nor does one before it.
     Finished {
@@ -29,25 +31,12 @@ pub(super) enum Life {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Turn {
     pub(super) is_newest: bool,
-    pub(super) stamp: u64,
-}
-
-/// The records of one track's groups that were evicted, in the order in which they were made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PastOfTrack {
-    pub(super) oldest: u32,
-    pub(super) newest: u32,
-    pub(super) count: u32,
-}
-
-impl PastOfTrack {
-    pub(super) const EMPTY: Self = Self { oldest: NONE, newest: NONE, count: 0 };
+    pub(super) generation: u64,
 }
 
 /// One track.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Track {
-    pub(super) stamp: u64,
     pub(super) name: Box<[u8]>,
     /// Whether the name leads to this track.
     pub(super) is_named: bool,
@@ -60,10 +49,9 @@ pub(super) struct Track {
     /// What of it goes next, as the order has it; `None` when it is not in there.
     pub(super) turn: Option<Turn>,
     pub(super) expiry: Option<Instant>,
-    /// Its groups by number, and the ends of their row in the order in which they were created.
+    /// Its groups by number, and in the order in which they were created.
     pub(super) groups: Tree<BySequence>,
-    pub(super) oldest: u32,
-    pub(super) youngest: u32,
+    pub(super) row: List<InTrack>,
     pub(super) group_count: u32,
     /// The highest number that there was.
     pub(super) newest: Option<u64>,
@@ -71,51 +59,22 @@ pub(super) struct Track {
     pub(super) top: u32,
     /// Behind the highest number that was evicted.
     pub(super) evicted_end: u64,
-    /// The records of groups that were evicted, and the place among tracks by how many there are.
-    pub(super) past: PastOfTrack,
+    /// The records of groups that were evicted, in the order in which they were made, how many there are, and
+    /// the place among tracks by that.
+    pub(super) past: List<InPast>,
+    pub(super) past_count: u8,
     pub(super) by_past: Links,
     pub(super) evicted: Evictions,
     pub(super) readers: u32,
     /// Readers that wait for the next group, and those that wait for later ones.
-    pub(super) waiting: Queue,
+    pub(super) waiting: List<InQueue>,
     pub(super) later: Tree<ByWanted>,
-    /// Whether the outside is to be told of evictions, and which track comes behind it in that.
+    /// Whether the outside is to be told of evictions, and which tracks are neighbours in that.
     pub(super) is_dirty: bool,
-    pub(super) next_dirty: u32,
+    pub(super) dirty: Link,
 }
 
-impl Vacant for Track {
-    fn vacant() -> Self {
-        Self {
-            stamp: 0,
-            name: Box::default(),
-            is_named: false,
-            publisher: NONE,
-            limits: Limits::default(),
-            life: Life::Live,
-            by_name: Links::UNTIED,
-            by_turn: Links::UNTIED,
-            by_expiry: Links::UNTIED,
-            turn: None,
-            expiry: None,
-            groups: Tree::EMPTY,
-            oldest: NONE,
-            youngest: NONE,
-            group_count: 0,
-            newest: None,
-            top: NONE,
-            evicted_end: 0,
-            past: PastOfTrack::EMPTY,
-            by_past: Links::UNTIED,
-            evicted: Evictions::default(),
-            readers: 0,
-            waiting: Queue::EMPTY,
-            later: Tree::EMPTY,
-            is_dirty: false,
-            next_dirty: NONE,
-        }
-    }
-}
+linked!(InDirty, Track, dirty);
 
 impl Track {
     pub(super) const fn is_live(&self) -> bool {
@@ -135,10 +94,10 @@ impl Track {
 sorted!(ByName, Track, by_name, |track| &*track.name);
 sorted!(ByTurn, Track, by_turn, |track| track.turn);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
-sorted!(ByPast, Track, by_past, |track| track.past.count);
+sorted!(ByPast, Track, by_past, |track| track.past_count);
 
 /// Who publishes tracks: what its incomplete frames have is counted together.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Publisher {
     pub(super) number: u64,
     pub(super) by_number: Links,
@@ -146,12 +105,6 @@ pub(super) struct Publisher {
     pub(super) tracks: u32,
     /// Bytes of frames that are not complete.
     pub(super) unfinished: u64,
-}
-
-impl Vacant for Publisher {
-    fn vacant() -> Self {
-        Self { number: 0, by_number: Links::UNTIED, tracks: 0, unfinished: 0 }
-    }
 }
 
 sorted!(ByNumber, Publisher, by_number, |publisher| publisher.number);

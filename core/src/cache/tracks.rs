@@ -4,11 +4,10 @@ use alloc::boxed::Box;
 
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
-use super::reader::Queue;
 use super::track::{Life, Publisher, Track};
 use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
-use crate::storage::slab::{NONE, Vacant};
+use crate::storage::slab::NONE;
 
 impl Cache {
     /// Creates a track under a name that no live track has; the name of one that has ended means the
@@ -36,7 +35,7 @@ impl Cache {
         if !fits {
             return Err(self.full());
         }
-        self.now = self.now.max(now);
+        self.context.advance(now);
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
             self.names.remove(&mut self.tracks, at);
@@ -45,21 +44,23 @@ impl Cache {
             }
         }
         let Some(publisher) = self.publisher(publisher) else { return Err(self.full()) };
-        let stamp = self.next_stamp();
+        let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
         self.others += name.len();
-        let track = Track { stamp, name, is_named: true, publisher, limits, ..Track::vacant() };
-        let Some(slot) = self.tracks.insert(track) else { return Err(self.full()) };
-        self.names.insert(&mut self.tracks, slot);
+        let track =
+            Track { name, is_named: true, publisher, limits, top: NONE, ..Track::default() };
+        let key = self.tracks.insert_as(generation, track);
+        let Some(key) = key else { return Err(self.full()) };
+        self.names.insert(&mut self.tracks, key.slot);
         self.stats.tracks += 1;
-        Ok(TrackId { slot, stamp })
+        Ok(TrackId(key))
     }
 
     /// The track of this name, live or ended.
     #[must_use]
     pub fn track(&self, name: &[u8]) -> Option<TrackId> {
         let slot = self.named(name)?;
-        self.tracks.get(slot).map(|track| TrackId { slot, stamp: track.stamp })
+        self.tracks.key(slot).map(TrackId)
     }
 
     /// The highest number of a group that the track ever had.
@@ -106,7 +107,7 @@ impl Cache {
             // There is no group behind the highest number.
             (end, newest) => end.map(|end| end.min(MAX_SEQUENCE)).or(newest),
         };
-        self.end_track(track.slot, Life::Finished { end, closed: false });
+        self.end_track(track.0.slot, Life::Finished { end, closed: false });
         Ok(())
     }
 
@@ -121,8 +122,8 @@ impl Cache {
             Life::Live | Life::Finished { closed: false, .. } => {}
             _ => return Err(Refusal::TrackEnded),
         }
-        self.abort_open_groups(track.slot, code);
-        self.end_track(track.slot, Life::Aborted { code });
+        self.abort_open_groups(track.0.slot, code);
+        self.end_track(track.0.slot, Life::Aborted { code });
         Ok(())
     }
 
@@ -138,15 +139,15 @@ impl Cache {
             Life::Finished { end, closed: false } => Life::Finished { end, closed: true },
             _ => return Ok(()),
         };
-        self.abort_open_groups(track.slot, DROPPED);
-        self.end_track(track.slot, life);
+        self.abort_open_groups(track.0.slot, DROPPED);
+        self.end_track(track.0.slot, life);
         Ok(())
     }
 
     fn abort_open_groups(&mut self, track: u32, code: u64) {
-        let mut at = self.tracks.get(track).map_or(NONE, |track| track.oldest);
+        let mut at = self.tracks.get(track).map_or(NONE, |track| track.row.first());
         while let Some(group) = self.groups.get(at) {
-            let next = group.next;
+            let next = group.link.next;
             if group.state == State::Open {
                 self.abort(at, code);
             }
@@ -164,8 +165,10 @@ impl Cache {
         };
         // Who waits for the next group has nothing to read as long as that may come.
         if last.is_none_or(|last| track.newest == Some(last)) {
-            let waiting = core::mem::replace(&mut track.waiting, Queue::EMPTY);
-            self.is_undrained |= !waiting.is_empty();
+            let waiting = core::mem::take(&mut track.waiting);
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
         self.wake_later(at, true, |wanted| last.is_none_or(|last| wanted > last));
@@ -182,7 +185,7 @@ impl Cache {
         {
             track.later.remove(&mut self.readers, first);
             self.ready.push(&mut self.readers, first);
-            self.is_undrained = true;
+            self.context.pend();
         }
     }
 
@@ -207,7 +210,7 @@ impl Cache {
     }
 
     pub(super) fn known(&self, track: TrackId) -> Option<&Track> {
-        self.tracks.get(track.slot).filter(|known| known.stamp == track.stamp)
+        self.tracks.find(track.0)
     }
 
     fn named(&self, name: &[u8]) -> Option<u32> {
@@ -221,7 +224,7 @@ impl Cache {
         let at = match self.numbers.find(&self.publishers, order) {
             Some(at) => at,
             None => {
-                let at = self.publishers.insert(Publisher { number, ..Publisher::vacant() })?;
+                let at = self.publishers.insert(Publisher { number, ..Publisher::default() })?;
                 self.numbers.insert(&mut self.publishers, at);
                 at
             }

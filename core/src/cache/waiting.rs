@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use super::event::{By, Command, Next};
 use super::group::{Group, State, Unfinished};
-use super::reader::{Queue, Reader, Waits};
+use super::reader::{Reader, Waits};
 use super::track::Life;
 use super::{Cache, ReaderId};
 
@@ -67,8 +67,7 @@ impl Cache {
             let reader = self.readers.get_mut(slot)?;
             // More of the group came, but not as far as this reader's place.
             if let Waits::ForMore(by) = reader.waits
-                && let Some(group) = self.groups.get_mut(reader.group)
-                && group.stamp == reader.group_stamp
+                && let Some(group) = self.groups.find_mut(reader.group())
                 && group.state == State::Open
                 && !group.has_for(reader, by)
             {
@@ -78,7 +77,7 @@ impl Cache {
             }
             reader.waits = Waits::Not;
             self.stats.woken += 1;
-            return Some(Command::Readable(ReaderId { slot, stamp: reader.stamp }));
+            return self.readers.key(slot).map(ReaderId).map(Command::Readable);
         }
     }
 
@@ -90,7 +89,7 @@ impl Cache {
         {
             group.ahead.remove(&mut self.readers, first);
             self.ready.push(&mut self.readers, first);
-            self.is_undrained = true;
+            self.context.pend();
         }
     }
 
@@ -107,7 +106,7 @@ impl Cache {
             group.ahead.remove(&mut self.readers, first);
             if is_here {
                 self.ready.push(&mut self.readers, first);
-                self.is_undrained = true;
+                self.context.pend();
             } else {
                 group.waiting[by as usize].push(&mut self.readers, first);
             }
@@ -117,8 +116,10 @@ impl Cache {
     /// Tells everybody who waits for more of a group.
     pub(super) fn wake_waiting(&mut self, at: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
-        for waiting in core::mem::replace(&mut group.waiting, [Queue::EMPTY; 3]) {
-            self.is_undrained |= !waiting.is_empty();
+        for waiting in core::mem::take(&mut group.waiting) {
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
     }

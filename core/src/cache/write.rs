@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::event::{By, Missing, Put};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished, frame_at};
 use super::pool::{LARGE, Pool, cost};
-use super::reader::Queue;
 use super::{Cache, GroupId, Refusal};
+use crate::storage::list::List;
 use crate::storage::ring::SHARED;
-use crate::storage::slab::{NONE, Vacant};
+use crate::storage::slab::{Key, NONE};
 use crate::wire::varint;
 
 /// The most frames of a group: an index behind the last one is still a number.
@@ -30,8 +30,7 @@ impl Cache {
         self.drained()?;
         // A small frame for a group that has room for it.
         if frame.len() <= self.small
-            && let Some(known) = self.groups.get_mut(group.slot)
-            && known.stamp == group.stamp
+            && let Some(known) = self.groups.find_mut(group.0)
             && known.quick > 0
             && known.has_bytes(frame.len() + 2)
         {
@@ -178,12 +177,9 @@ impl Cache {
                 self.abort_as_too_large(at);
                 return Ok(());
             }
+            let Some(group) = self.groups.get(at) else { return Ok(()) };
+            self.push_piece(at, Piece::new(group.count, count, Kind::Missing(why), Bytes::new()));
             let Some(group) = self.groups.get_mut(at) else { return Ok(()) };
-            let piece =
-                Piece::new(group.stamp, group.count, count, Kind::Missing(why), Bytes::new());
-            if let Some(piece) = self.pieces.insert(piece) {
-                group.pieces.push(&mut self.pieces, piece);
-            }
             group.count += count;
             group.sealed = group.count;
         }
@@ -195,7 +191,7 @@ impl Cache {
     /// Appends missing frames to a last piece of the same kind, if there is one.
     fn lengthen_missing(&mut self, at: u32, count: u32, why: Missing) -> bool {
         let Some(group) = self.groups.get_mut(at) else { return false };
-        match self.pieces.get_mut(group.pieces.tail) {
+        match self.pieces.get_mut(group.pieces.last()) {
             Some(last) if last.kind == Kind::Missing(why) => {
                 last.frames += count;
                 group.count += count;
@@ -232,13 +228,13 @@ impl Cache {
         }
         self.check_size(frame.len() as u64)?;
         let index = index as u32;
-        match self.compare(group.slot, index, frame) {
+        match self.compare(group.0.slot, index, frame) {
             Some(true) => {
                 self.stats.same += 1;
                 Ok(Put::Same)
             }
             Some(false) => Err(self.refuse(Refusal::Contradiction(index.into()))),
-            None => self.fill(group.slot, index, frame),
+            None => self.fill(group.0.slot, index, frame),
         }
     }
 
@@ -260,7 +256,7 @@ impl Cache {
                 let mut rest = frame;
                 while let Some(after) = rest.strip_prefix(&*piece.bytes) {
                     rest = after;
-                    match self.pieces.get(piece.next).filter(|next| next.first == index) {
+                    match self.pieces.get(piece.next()).filter(|next| next.first == index) {
                         Some(next) => piece = next,
                         None => break,
                     }
@@ -292,8 +288,7 @@ impl Cache {
             true => Kind::Part { offset: 0, size: frame.len() as u32 },
             false => Kind::Frames,
         };
-        let stamp = self.groups.get(at).map_or(0, |group| group.stamp);
-        let mut piece = Piece::new(stamp, index, 1, kind, bytes);
+        let mut piece = Piece::new(index, 1, kind, bytes);
         piece.block = block;
         self.stats.filled += 1;
         self.stats.frames += 1;
@@ -309,6 +304,7 @@ impl Cache {
     /// Puts a piece of one frame where it is missing; `false` when that had to go while room was made.
     fn place(&mut self, at: u32, piece: Piece) -> bool {
         let index = piece.first;
+        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return false };
         let Some(group) = self.groups.get_mut(at) else { return false };
         let missing = group.pieces.find(&self.pieces, index, 0).filter(|_| index >= group.floor);
         let Some((number, Some(gap))) = missing.map(|at| (at, self.pieces.get_mut(at))) else {
@@ -316,22 +312,22 @@ impl Cache {
             return false;
         };
         let (first, end, kind) = (gap.first, gap.end(), gap.kind);
-        let mut before = gap.previous;
+        let mut before = gap.link.previous;
         if first < index {
             gap.frames = index - first;
             before = number;
         } else {
             group.pieces.take(&mut self.pieces, number);
         }
-        let rest = (index + 1 < end)
-            .then(|| Piece::new(group.stamp, index + 1, end - index - 1, kind, Bytes::new()));
+        let rest =
+            (index + 1 < end).then(|| Piece::new(index + 1, end - index - 1, kind, Bytes::new()));
         let mut changed = NONE;
         for piece in core::iter::once(piece).chain(rest) {
-            let Some(number) = self.pieces.insert(piece) else { break };
-            group.pieces.insert_after(&mut self.pieces, before, number);
-            before = number;
+            let Some(key) = self.pieces.insert_as(generation, piece) else { break };
+            group.pieces.insert_after(&mut self.pieces, before, key.slot);
+            before = key.slot;
             if changed == NONE {
-                changed = number;
+                changed = key.slot;
             }
         }
         group.pieces.relink(&mut self.pieces, changed);
@@ -426,13 +422,19 @@ impl Cache {
 
     /// Hangs a part of a large frame behind a group's pieces.
     fn push_part(&mut self, at: u32, kind: Kind, bytes: Bytes, block: u32, pinned: usize) {
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let mut piece = Piece::new(group.stamp, group.count, 1, kind, bytes);
+        let Some(group) = self.groups.get(at) else { return };
+        let mut piece = Piece::new(group.count, 1, kind, bytes);
         (piece.block, piece.pinned) = (block, pinned);
-        if let Some(number) = self.pieces.insert(piece) {
-            group.pieces.push(&mut self.pieces, number);
-        }
+        self.push_piece(at, piece);
         self.settle();
+    }
+
+    /// Hangs a piece behind a group's others; its place.
+    fn push_piece(&mut self, at: u32, piece: Piece) -> Option<u32> {
+        let generation = self.groups.key(at)?.generation;
+        let key = self.pieces.insert_as(generation, piece)?;
+        self.groups.get_mut(at)?.pieces.push(&mut self.pieces, key.slot);
+        Some(key.slot)
     }
 
     fn write_copy(&mut self, at: u32, chunk: &[u8]) {
@@ -457,7 +459,7 @@ impl Cache {
             let (part, after) = rest.split_at(room);
             group.tail.extend_from_slice(part);
             let bytes = group.tail.split().freeze();
-            let piece = Piece::new(group.stamp, group.count, 1, Kind::Part { offset, size }, bytes);
+            let piece = Piece::new(group.count, 1, Kind::Part { offset, size }, bytes);
             self.push_tail(at, piece);
             (rest, offset) = (after, offset + room as u32);
         }
@@ -483,8 +485,10 @@ impl Cache {
         let of_large: &[By] = &[By::Chunk, By::Run];
         let by = if size as usize > LARGE { of_large } else { &[By::Chunk] };
         for &by in by {
-            let waiting = core::mem::replace(&mut group.waiting[by as usize], Queue::EMPTY);
-            self.is_undrained |= !waiting.is_empty();
+            let waiting = core::mem::take(&mut group.waiting[by as usize]);
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
     }
@@ -543,7 +547,11 @@ impl Cache {
         if !self.room_for(at, |cache| cache.pieces.growth()) {
             return false;
         }
-        let Some(place) = self.pieces.insert(Piece::vacant()) else { return false };
+        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return false };
+        let Some(Key { slot: place, .. }) = self.pieces.insert_as(generation, Piece::default())
+        else {
+            return false;
+        };
         if let Some(group) = self.groups.get_mut(at) {
             group.tail_piece = place;
         }
@@ -573,7 +581,7 @@ impl Cache {
             return;
         }
         let bytes = group.tail.split().freeze();
-        let piece = Piece::new(group.stamp, group.sealed, frames, Kind::Frames, bytes);
+        let piece = Piece::new(group.sealed, frames, Kind::Frames, bytes);
         group.sealed = group.count;
         group.quick = 0;
         self.push_tail(at, piece);
@@ -621,7 +629,7 @@ impl Group {
             && self.unfinished.is_none()
             && !self.is_limited
             && self.tail_piece != NONE
-            && self.waiting.iter().all(Queue::is_empty);
+            && self.waiting.iter().all(List::is_empty);
         if plain { (PIECE_FRAMES - (self.count - self.sealed)).min(MOST - self.count) } else { 0 }
     }
 

@@ -3,17 +3,79 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::hash::{Hash, Hasher};
+use core::marker::PhantomData;
 
 /// No place.
 pub(crate) const NONE: u32 = u32::MAX;
 /// Places of a page.
 const PAGE: usize = 64;
 
-/// What lies in places: it can be absent.
-pub(crate) trait Vacant {
-    /// What lies in a place that is free.
-    fn vacant() -> Self;
+/// A thing of a slab: its place, and its generation, which tells it from what lies there before and after.
+pub(crate) struct Key<T> {
+    pub(crate) slot: u32,
+    pub(crate) generation: u64,
+    of: PhantomData<fn() -> T>,
 }
+
+impl<T> Key<T> {
+    pub(crate) const fn new(slot: u32, generation: u64) -> Self {
+        Self { slot, generation, of: PhantomData }
+    }
+
+    const fn parts(self) -> (u32, u64) {
+        (self.slot, self.generation)
+    }
+}
+
+// Not derived, which would ask the same of `T`.
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Key<T> {}
+
+impl<T> PartialEq for Key<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl<T> Eq for Key<T> {}
+
+impl<T> PartialOrd for Key<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Key<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl<T> Hash for Key<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+/// A slab whose things have keys. Generations come from its owner, who may share them between slabs; zero
+/// is that of a free place.
+pub(crate) type Keyed<T> = Slab<T, u64>;
+
+/// What lies in a place: the default where it is free.
+#[derive(Clone, Copy, Default, Debug)]
+struct Entry<T, G> {
+    generation: G,
+    thing: T,
+}
+
+type Places<T, G> = Box<[Entry<T, G>; PAGE]>;
 
 /// What is known of a page.
 #[derive(Debug)]
@@ -26,14 +88,14 @@ struct Page {
     next: u32,
 }
 
-/// A growing number of places.
+/// A growing number of places, which have generations in a [`Keyed`] one.
 ///
 /// A place that became free last is used first. One empty page at most is kept, so that what goes
 /// and comes in turn allocates nothing; or every page, where that is asked for.
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub(crate) struct Slab<T, G = ()> {
     /// The pages; `None` for one that went.
-    places: Vec<Option<Box<[T; PAGE]>>>,
+    places: Vec<Option<Places<T, G>>>,
     pages: Vec<Page>,
     /// The first page that has free places.
     open: u32,
@@ -46,9 +108,42 @@ pub(crate) struct Slab<T> {
     kept: usize,
 }
 
-impl<T: Vacant> Slab<T> {
-    /// What the tables have for each page.
-    const ROW: usize = size_of::<Page>() + size_of::<Option<Box<[T; PAGE]>>>();
+impl<T: Default> Slab<T> {
+    /// Puts a thing into a free place; `None` when 2^32-2 are taken.
+    pub(crate) fn insert(&mut self, thing: T) -> Option<u32> {
+        self.put((), thing)
+    }
+}
+
+impl<T: Default> Keyed<T> {
+    /// Puts a thing of this generation into a free place; `None` when 2^32-2 are taken.
+    pub(crate) fn insert_as(&mut self, generation: u64, thing: T) -> Option<Key<T>> {
+        Some(Key::new(self.put(generation, thing)?, generation))
+    }
+
+    /// The key of what lies in a place.
+    #[inline]
+    pub(crate) fn key(&self, at: u32) -> Option<Key<T>> {
+        Some(Key::new(at, self.entry(at)?.generation))
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: Key<T>) -> Option<&T> {
+        let entry = self.entry(key.slot)?;
+        (entry.generation == key.generation).then_some(&entry.thing)
+    }
+
+    #[inline]
+    pub(crate) fn find_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+        let entry = self.entry_mut(key.slot)?;
+        (entry.generation == key.generation).then_some(&mut entry.thing)
+    }
+}
+
+impl<T: Default, G: Copy + Default> Slab<T, G> {
+    /// Bytes of a page, and what the tables have for it.
+    const PAGE_BYTES: usize = size_of::<[Entry<T, G>; PAGE]>();
+    const ROW: usize = size_of::<Page>() + size_of::<Option<Places<T, G>>>();
 
     pub(crate) const fn new() -> Self {
         Self {
@@ -74,12 +169,12 @@ impl<T: Vacant> Slab<T> {
         let pages = places.div_ceil(PAGE);
         let rows = pages.next_power_of_two().max(4);
         let table = (rows + rows / 2).saturating_mul(Self::ROW);
-        pages.saturating_mul(size_of::<[T; PAGE]>()).saturating_add(table)
+        pages.saturating_mul(Self::PAGE_BYTES).saturating_add(table)
     }
 
     /// Bytes allocated.
     pub(crate) const fn bytes(&self) -> usize {
-        self.pages.capacity() * Self::ROW + self.present * size_of::<[T; PAGE]>()
+        self.pages.capacity() * Self::ROW + self.present * Self::PAGE_BYTES
     }
 
     /// Bytes that taking one more place would allocate: what the table grows to, while it grows, and a
@@ -100,7 +195,7 @@ impl<T: Vacant> Slab<T> {
         }
         let full = self.gone == NONE && self.pages.len() == self.pages.capacity();
         let table = if full { self.grown() * Self::ROW } else { 0 };
-        table + size_of::<[T; PAGE]>()
+        table + Self::PAGE_BYTES
     }
 
     fn grown(&self) -> usize {
@@ -108,19 +203,28 @@ impl<T: Vacant> Slab<T> {
     }
 
     #[inline]
-    pub(crate) fn get(&self, at: u32) -> Option<&T> {
+    fn entry(&self, at: u32) -> Option<&Entry<T, G>> {
         let page = self.places.get(at as usize / PAGE)?.as_ref()?;
         Some(&page[at as usize % PAGE])
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+    fn entry_mut(&mut self, at: u32) -> Option<&mut Entry<T, G>> {
         let page = self.places.get_mut(at as usize / PAGE)?.as_mut()?;
         Some(&mut page[at as usize % PAGE])
     }
 
-    /// Puts a thing into a free place; `None` when 2^32-2 are taken.
-    pub(crate) fn insert(&mut self, thing: T) -> Option<u32> {
+    #[inline]
+    pub(crate) fn get(&self, at: u32) -> Option<&T> {
+        self.entry(at).map(|entry| &entry.thing)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.entry_mut(at).map(|entry| &mut entry.thing)
+    }
+
+    fn put(&mut self, generation: G, thing: T) -> Option<u32> {
         if self.open == NONE {
             self.add_page()?;
         }
@@ -132,7 +236,7 @@ impl<T: Vacant> Slab<T> {
         let place = page.free[PAGE - 1 - usize::from(page.used)];
         page.used += 1;
         if let Some(Some(places)) = self.places.get_mut(at as usize) {
-            places[usize::from(place)] = thing;
+            places[usize::from(place)] = Entry { generation, thing };
         }
         if usize::from(page.used) == PAGE {
             self.close(at);
@@ -143,7 +247,7 @@ impl<T: Vacant> Slab<T> {
     /// Takes a thing out of its place, which is free then.
     pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
         let number = at / PAGE as u32;
-        let thing = core::mem::replace(self.get_mut(at)?, T::vacant());
+        let Entry { thing, .. } = core::mem::take(self.entry_mut(at)?);
         let page = self.pages.get_mut(number as usize)?;
         let was_full = usize::from(page.used) == PAGE;
         page.used -= 1;
@@ -166,8 +270,8 @@ impl<T: Vacant> Slab<T> {
     }
 
     fn add_page(&mut self) -> Option<()> {
-        let places: Vec<T> = core::iter::repeat_with(T::vacant).take(PAGE).collect();
-        let places: Box<[T; PAGE]> = places.into_boxed_slice().try_into().ok()?;
+        let places: Vec<_> = core::iter::repeat_with(Entry::default).take(PAGE).collect();
+        let places: Places<T, G> = places.into_boxed_slice().try_into().ok()?;
         let free = core::array::from_fn(|place| (PAGE - 1 - place) as u8);
         let page = Page { free, used: 0, previous: NONE, next: NONE };
         let number = if self.gone == NONE {
@@ -247,10 +351,16 @@ mod tests {
         }
     }
 
-    impl Vacant for u64 {
-        fn vacant() -> Self {
-            0
-        }
+    #[test]
+    fn a_key_names_nothing_once_its_thing_went() {
+        let mut slab = Keyed::new();
+        let old = slab.insert_as(1, 'a').unwrap();
+        assert!(slab.key(old.slot) == Some(old) && slab.find(old) == Some(&'a'));
+        assert_eq!((slab.remove(old.slot), slab.find(old)), (Some('a'), None));
+        let new = slab.insert_as(2, 'b').unwrap();
+        assert_eq!(new.slot, old.slot);
+        assert_eq!(slab.find(old), None);
+        assert_eq!(slab.find_mut(new), Some(&mut 'b'));
     }
 
     #[test]

@@ -21,6 +21,13 @@ impl Links {
     pub(crate) const UNTIED: Self = Self { down: [NONE; 2], height: 0 };
 }
 
+impl Default for Links {
+    /// That of a thing in no tree.
+    fn default() -> Self {
+        Self::UNTIED
+    }
+}
+
 /// Where things lie that are sorted in one way, `By`, and their order, which is total: no two things are
 /// equal.
 pub(crate) trait Sorted<By> {
@@ -37,9 +44,11 @@ macro_rules! sorted {
         #[derive(Clone, Copy, Debug)]
         pub(super) enum $by {}
 
-        impl $crate::storage::tree::Sorted<$by> for $crate::storage::slab::Slab<$thing> {
+        impl<G: Copy + Default> $crate::storage::tree::Sorted<$by>
+            for $crate::storage::slab::Slab<$thing, G>
+        {
             fn links(&self, at: u32) -> $crate::storage::tree::Links {
-                self.get(at).map_or($crate::storage::tree::Links::UNTIED, |thing| thing.$links)
+                self.get(at).map(|thing| thing.$links).unwrap_or_default()
             }
 
             fn set_links(&mut self, at: u32, links: $crate::storage::tree::Links) {
@@ -84,6 +93,12 @@ impl Path {
 pub(crate) struct Tree<By> {
     root: u32,
     by: PhantomData<By>,
+}
+
+impl<By> Default for Tree<By> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl<By> Tree<By> {

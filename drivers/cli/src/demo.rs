@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
 use crate::io::patience::{Patience, Patient, say};
 use crate::io::{place, standard};
-use crate::journal::{Journal, Recordable};
+use crate::journal::{Journal, Kept, Recordable};
 use crate::progress::Progress;
 use crate::publish::{Network, Pacing, Publication, Published};
 use crate::statistics::{Consumer, Ledger, Stops};

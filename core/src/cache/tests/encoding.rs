@@ -9,10 +9,11 @@ use crate::cache::{
 };
 use crate::journal::written::{BYTES, is_written};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
+use crate::storage::slab::Key;
 
-const TRACK: TrackId = TrackId { slot: 1, stamp: 2 };
-const GROUP: GroupId = GroupId { slot: 3, stamp: 4 };
-const READER: ReaderId = ReaderId { slot: 5, stamp: 6 };
+const TRACK: TrackId = TrackId(Key::new(1, 2));
+const GROUP: GroupId = GroupId(Key::new(3, 4));
+const READER: ReaderId = ReaderId(Key::new(5, 6));
 
 #[test]
 fn a_cache_s_configuration() {
@@ -81,8 +82,7 @@ fn what_a_cache_gives() {
 #[test]
 fn an_id_that_no_cache_gives_is_malformed() {
     let mut written = Vec::new();
-    Event::CloseReader { reader: ReaderId { slot: 1, stamp: 0 } }
-        .encode(&mut Encoder::new(&mut written));
+    Event::CloseReader { reader: ReaderId(Key::new(1, 0)) }.encode(&mut Encoder::new(&mut written));
     let read = Event::decode(&mut Decoder::new(&written, Cache::VERSION));
     assert!(matches!(read, Err(Malformed::Unknown { what: "stamp", value: 0 })));
 }

@@ -1,6 +1,7 @@
 //! The budget: what goes for it, in which order, and what is lent.
 
 use super::*;
+use crate::storage::slab::Key;
 
 const BUDGET: usize = 256 << 10;
 
@@ -486,7 +487,7 @@ fn what_came_back_is_freed_though_nothing_is_written_any_more() {
     let of_reading = lent(|cache, reader| assert_eq!(cache.next_shared(reader), Ok(Next::Pending)));
     assert_eq!(of_reading, 0);
     let of_refusals = lent(|cache, _| {
-        let unknown = TrackId { slot: 9, stamp: 9 };
+        let unknown = TrackId(Key::new(9, 9));
         assert_eq!(cache.drop_track(unknown), Err(Refusal::UnknownTrack));
     });
     assert_eq!(of_refusals, 0);

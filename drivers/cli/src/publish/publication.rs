@@ -18,7 +18,7 @@ use crate::input::pcap::Datagram;
 use crate::input::{Messages, Next};
 use crate::io::patience::{Patience, Patient, say};
 use crate::io::standard;
-use crate::journal::Journal;
+use crate::journal::{Journal, Kept};
 use crate::pace::Pace;
 use crate::progress::{self, Every, Progress};
 use crate::stop::Stop;

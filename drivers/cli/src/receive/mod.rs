@@ -16,7 +16,7 @@ use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::io::patience::{Patience, Patient};
 use crate::io::standard;
-use crate::journal::{Journal, Recordable};
+use crate::journal::{Journal, Kept, Recordable};
 use crate::progress::{self, Every, Progress};
 use crate::statistics::{Ledger, SessionStats, Stops};
 use crate::stop::Stop;
