@@ -168,7 +168,7 @@ fn receive<T>(
         if turn.datagrams > 0 {
             last_heard = Instant::now();
         }
-        watch.look(driver, ledger, &progress);
+        watch.check(driver, ledger, &progress);
         if ledger.oldest_ended() {
             break End::Ended;
         }
@@ -184,7 +184,7 @@ fn receive<T>(
         }
     };
     // The last events are reported before they are summed up.
-    watch.look_now(driver, ledger, &progress);
+    watch.check_now(driver, ledger, &progress);
     progress.clear();
     driver.machine_mut().close(&progress);
     Ok(end)

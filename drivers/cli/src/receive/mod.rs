@@ -261,9 +261,9 @@ impl Reception<'_> {
         let end = self.end();
         if end.is_some() || self.ledger.oldest_ended() {
             // The last events are reported before they are summed up.
-            self.watch.look_now(&mut self.driver, &mut self.ledger, &self.progress);
+            self.watch.check_now(&mut self.driver, &mut self.ledger, &self.progress);
         } else {
-            self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
+            self.watch.check(&mut self.driver, &mut self.ledger, &self.progress);
         }
         self.show();
         while self.ledger.oldest_ended() {
