@@ -4,7 +4,6 @@
 //! apart: each missing range knows its gap, and how often it was left unanswered.
 
 use super::event::Command;
-use super::stats::Stats;
 use crate::storage::list::Link;
 use crate::storage::ranges::{Full, Range, RangeMap};
 use crate::storage::slab::NONE;
@@ -221,13 +220,12 @@ impl Gaps {
     }
 
     /// The next thing to tell of gaps that opened and closed.
-    pub(super) fn poll(&mut self, session: Session, stats: &mut Stats) -> Option<Command> {
+    pub(super) fn poll(&mut self, session: Session) -> Option<Command> {
         while let Some(gap) = self.gaps.get_mut(self.news.first()) {
             let Gap { first, last, .. } = *gap;
             let never_emitted = gap.broken && gap.missing == 0;
             if !(gap.emitted || never_emitted) {
                 gap.emitted = true;
-                stats.gaps += 1;
                 if gap.missing > 0 {
                     self.dequeue();
                 }
@@ -239,10 +237,6 @@ impl Gaps {
             }
             let Gap { by_lines, by_answers, .. } = gap;
             let after = gap.closed.since(gap.opened);
-            match by_answers {
-                0 => stats.gaps_filled_by_line += 1,
-                _ => stats.gaps_filled_by_request += 1,
-            }
             return Some(Command::GapFilled { session, first, last, by_lines, by_answers, after });
         }
         None

@@ -143,20 +143,22 @@ impl Receiver {
         self.pass_time(self.now);
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
-            Source::LineFrom(line, peer) => match self.servers.at(peer) {
+            Source::LineFrom(line, peer) => match self.repair.servers().at(peer) {
                 Some(server) if self.is_answer(server, payload.bytes()) => {
                     self.take_from_server(arrival, Some(server), payload, drained)
                 }
                 _ => self.take_from_line(arrival, line, payload, drained),
             },
-            Source::Peer(peer) => match (self.servers.at(peer), self.config.accept_answers) {
-                (None, AcceptAnswers::Configured) => {
-                    self.stats.unknown_peer += 1;
-                    self.strangers.address = Some(peer);
-                    None
+            Source::Peer(peer) => {
+                match (self.repair.servers().at(peer), self.config.accept_answers) {
+                    (None, AcceptAnswers::Configured) => {
+                        self.stats.unknown_peer += 1;
+                        self.strangers.address = Some(peer);
+                        None
+                    }
+                    (server, _) => self.take_from_server(arrival, server, payload, drained),
                 }
-                (server, _) => self.take_from_server(arrival, server, payload, drained),
-            },
+            }
         }
     }
 
@@ -166,7 +168,7 @@ impl Receiver {
         let Some(header) = Header::read(datagram) else { return false };
         let last = header.sequence.saturating_add(u64::from(header.messages().max(1)) - 1);
         let span = Span { session: header.session, first: header.sequence, last };
-        header.kind() == Kind::Data && self.servers.was_asked(server, span)
+        header.kind() == Kind::Data && self.repair.servers().was_asked(server, span)
     }
 
     fn take_from_line(
@@ -280,8 +282,8 @@ impl Receiver {
                 self.lines.start_marks();
             }
             self.lines.reach(self.now, packet.line, last, self.spaces[0].settled);
+            self.repair.note_passed(&mut self.spaces[0], &self.lines);
         }
-        self.note_passed(index);
         self.withdraw_claims(index);
     }
 
@@ -345,7 +347,8 @@ impl Receiver {
             self.repair.invalidate();
         }
         if fresh > 0 && packet.filled_by() == FilledBy::Line {
-            self.cancel_requests(index, packet.first, packet.last);
+            let space = &self.spaces[index];
+            self.stats.requests_cancelled += self.repair.cancel(space, packet.first, packet.last);
         }
         if let Some((sequence, held)) = contradiction {
             let (held, dropped) = (Some(held), packet.origin);
@@ -420,7 +423,7 @@ impl Receiver {
             }
             Some(_) => {}
             None => {
-                let Some((asked, asked_for)) = self.servers.asked_for(span) else {
+                let Some((asked, asked_for)) = self.repair.servers().asked_for(span) else {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
@@ -448,13 +451,13 @@ impl Receiver {
             self.spaces[index].last_useful = self.now;
         }
         if let Some(server) = server {
-            self.servers.answered(self.now, server, span, fresh);
+            self.repair.servers_mut().answered(self.now, server, span, fresh);
         }
         self.repair.invalidate();
     }
 
     /// The space of a session that is being received.
     pub(super) fn space_of(&self, session: Session) -> Option<usize> {
-        self.spaces.iter().position(|space| space.active && space.session == session)
+        self.spaces.iter().position(|space| space.receives(session))
     }
 }

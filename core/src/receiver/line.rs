@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::config::Config;
-use super::event::LineId;
+use super::event::{Command, LineId};
 use super::opening::Agreement;
 use super::stats::LineStats;
 use crate::time::earliest;
@@ -271,8 +271,8 @@ pub(super) struct Lines {
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
     /// Bits of the lines to be emitted as up, and as down.
-    pub(super) pending_up: u32,
-    pub(super) pending_down: u32,
+    pending_up: u32,
+    pending_down: u32,
     /// A number brought first by one line, and the bits of the lines that have not brought it yet.
     sample: u64,
     sample_at: Instant,
@@ -294,14 +294,9 @@ impl Lines {
     pub(super) fn new(config: &Config) -> Self {
         let mut all = Vec::with_capacity(Self::COUNT);
         all.resize_with(Self::COUNT, Line::absent);
-        let rules = Rules {
-            line_timeout: config.line_timeout,
-            reorder_packets: config.reorder_packets,
-            believe_after: config.believe_after,
-            quiet: config.quiet,
-        };
+        let Config { line_timeout, reorder_packets, believe_after, quiet, .. } = *config;
         let mut lines = Self {
-            rules,
+            rules: Rules { line_timeout, reorder_packets, believe_after, quiet },
             lines: all,
             up: 0,
             pending_up: 0,
@@ -362,6 +357,17 @@ impl Lines {
         self.contradicting &= others;
         self.pending_up &= others;
         self.pending_down &= others;
+    }
+
+    /// A line that went up or down, to emit.
+    pub(super) fn poll(&mut self) -> Option<Command> {
+        let lowest = |lines: &mut u32| {
+            let line = (*lines != 0).then(|| LineId(lines.trailing_zeros() as u8))?;
+            *lines &= !bit(line);
+            Some(line)
+        };
+        let up = lowest(&mut self.pending_up).map(Command::LineUp);
+        up.or_else(|| lowest(&mut self.pending_down).map(Command::LineDown))
     }
 
     /// Forgets what lines sent: another session begins.

@@ -93,7 +93,6 @@ pub struct Receiver {
     halted: Option<Halt>,
     store: Store,
     lines: Lines,
-    servers: Servers,
     repair: Repair,
     stats: Stats,
     strangers: Strangers,
@@ -208,7 +207,7 @@ impl Receiver {
     /// The counters of a server; `None` when it does not exist.
     #[must_use]
     pub fn server(&self, server: ServerId) -> Option<ServerStats> {
-        self.servers.get(server).map(|server| server.stats)
+        self.repair.servers().get(server).map(|server| server.stats)
     }
 
     /// Sessions that came by lines and are not received, with the packets of each: at most eight, those
@@ -236,7 +235,7 @@ impl Receiver {
         self.now = self.now.max(now);
         self.store.reclaim();
         self.lines.expire(self.now);
-        self.expire_requests();
+        self.stats.requests_timed_out += self.repair.expire(self.now, &mut self.spaces);
         self.consider_claims();
     }
 
@@ -251,15 +250,8 @@ impl Receiver {
     }
 
     fn poll_line(&mut self) -> Option<Command> {
-        let up = self.lines.pending_up.trailing_zeros();
-        if up < u32::BITS {
-            self.lines.pending_up &= self.lines.pending_up - 1;
-            return Some(Command::LineUp(LineId(up as u8)));
-        }
-        let down = self.lines.pending_down.trailing_zeros();
-        if down < u32::BITS {
-            self.lines.pending_down &= self.lines.pending_down - 1;
-            return Some(Command::LineDown(LineId(down as u8)));
+        if let Some(change) = self.lines.poll() {
+            return Some(change);
         }
         let session = self.spaces[0].session;
         let mut lines = self.lines.iter_mut().filter(|(_, line)| line.has_regression());
@@ -276,13 +268,19 @@ impl Receiver {
         // While only time passes nothing wants room.
         let is_full = !self.timed && (self.store.is_full() || space.gaps.is_full());
         let may_come =
-            !is_full || self.servers.may_answer(space.gaps.opened(oldest), space.give_up);
+            !is_full || self.repair.servers().may_answer(space.gaps.opened(oldest), space.give_up);
         (!may_come).then(|| self.lines.passed())
     }
 
     /// What a session has to emit and to deliver.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
-        let Self { spaces, store, stats, config, .. } = self;
+        let command = self.next_of_space(index)?;
+        self.stats.count(&command);
+        Some(command)
+    }
+
+    fn next_of_space(&mut self, index: usize) -> Option<Command> {
+        let Self { spaces, store, config, .. } = self;
         let space = &mut spaces[index];
         if !space.active {
             return None;
@@ -297,7 +295,7 @@ impl Receiver {
             let Contradiction { session, sequence, held, dropped } = found;
             return Some(Command::Contradiction { session, sequence, held, dropped });
         }
-        if let Some(command) = space.gaps.poll(space.session, stats) {
+        if let Some(command) = space.gaps.poll(space.session) {
             return Some(command);
         }
         match self.halted {
@@ -310,23 +308,22 @@ impl Receiver {
             None => {}
         }
         if let Some(batch) = space.deliver(store) {
-            stats.delivered += u64::from(batch.count);
             return Some(Command::Batch(batch));
         }
         // What is on its way leaves before a loss halts delivery: it counts against no limit.
         let halts = config.on_loss == OnLoss::Halt && config.delivery == Delivery::Arrival;
         if halts
             && index == 0
-            && let Some(command) = self.poll_space(1)
+            && let Some(command) = self.next_of_space(1)
         {
             return Some(command);
         }
         let now = if self.timed { self.now } else { Instant::ZERO };
         let stuck = self.stuck(index);
-        let Self { spaces, stats, config, lines, .. } = self;
+        let Self { spaces, config, lines, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, stats) else {
+        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines) else {
             let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };
@@ -334,6 +331,19 @@ impl Receiver {
             self.halted = Some(Halt::Pending { session, next: last.saturating_add(1) });
         }
         Some(Command::Lost { session, first, last, reason })
+    }
+
+    /// The next request to send.
+    fn poll_request(&mut self) -> Option<Command> {
+        let Self { now, spaces, pending_session, lines, repair, store, stats, .. } = self;
+        if !repair.is_due(*now, store) {
+            return None;
+        }
+        let jumps = spaces.iter_mut().filter_map(|space| space.jump.as_mut());
+        let request = repair.ask_about(*now, jumps.chain(pending_session));
+        let request = request.or_else(|| repair.poll(*now, spaces, lines, store))?;
+        stats.count(&request);
+        Some(request)
     }
 }
 
@@ -347,7 +357,6 @@ impl Machine for Receiver {
     fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         let lines = Lines::new(&config);
-        let servers = Servers::new(&config);
         let successor = if config.follow {
             Space::new(&config)
         } else {
@@ -367,8 +376,7 @@ impl Machine for Receiver {
             halted: None,
             store,
             lines,
-            servers,
-            repair: Repair::default(),
+            repair: Repair::new(&config),
             stats: Stats::default(),
             strangers: Strangers::default(),
             table_bytes: config.table_bytes(),
@@ -395,11 +403,11 @@ impl Machine for Receiver {
                 self.lines.remove(line);
                 self.spaces.iter_mut().for_each(|space| space.evidence.forget_line(line));
             }
-            Event::AddServer(server, address) => self.servers.add(server, address),
-            Event::RemoveServer(server) => self.servers.remove(server),
+            Event::AddServer(server, address) => self.repair.servers_mut().add(server, address),
+            Event::RemoveServer(server) => self.repair.servers_mut().remove(server),
             Event::Advance { next } => self.advance(next),
         }
-        let give_up = self.config.give_up(self.lines.count(), self.servers.count());
+        let give_up = self.config.give_up(self.lines.count(), self.repair.servers().count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
         self.undrained = true;
@@ -447,9 +455,8 @@ impl Machine for Receiver {
     fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [
             self.lines.deadline(),
-            self.servers.deadline(),
             self.claims_deadline(),
-            self.repair_deadline(),
+            self.repair.deadline(),
             self.loss_deadline(),
         ];
         // What lies at the end of time never comes.

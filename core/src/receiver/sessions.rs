@@ -59,7 +59,7 @@ impl Receiver {
             Event::AddLine(line) | Event::RemoveLine(line) => line.check(),
             Event::AddServer(server, address) => {
                 server.check()?;
-                match self.servers.at(address) {
+                match self.repair.servers().at(address) {
                     Some(other) if other != server => {
                         Err(Error::AddressTaken { server: other, address })
                     }
@@ -287,7 +287,9 @@ impl Receiver {
                 line.stats.duplicates += count - fresh;
             }
         }
-        self.note_passed(index);
+        if index == 0 {
+            self.repair.note_passed(&mut self.spaces[0], &self.lines);
+        }
         self.repair.invalidate();
     }
 
@@ -306,7 +308,7 @@ impl Receiver {
 
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
-        let Self { spaces, lines, store, stats, now, .. } = self;
+        let Self { spaces, lines, store, repair, stats, now, .. } = self;
         let space = &mut spaces[index];
         let over = self.timed && space.closing.is_some_and(|closing| closing <= *now);
         let Some(to) = space.withdrawal(lines.up, over) else { return };
@@ -316,8 +318,8 @@ impl Receiver {
         if index == 0 {
             lines.withdraw(to);
         }
-        self.cancel_requests(index, to + 1, claimed);
-        self.repair.invalidate();
+        stats.requests_cancelled += repair.cancel(space, to + 1, claimed);
+        repair.invalidate();
     }
 
     /// When delivery gives up what it waits for.
@@ -345,7 +347,7 @@ impl Receiver {
             SessionEnd::Ended
         } else if let Some(closing) = space.closing {
             let over = closing <= self.now;
-            if !space.is_clean() || !(over || self.repair.tail_is_known(&self.servers)) {
+            if !space.is_clean() || !(over || self.repair.tail_is_known()) {
                 return None;
             }
             SessionEnd::Superseded
@@ -355,7 +357,7 @@ impl Receiver {
         let (session, next) = (space.session, space.next(&self.store));
         let last = space.evidence.end().filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
         self.ended.remember(Over { session, opening: space.opening.clone(), last });
-        self.servers.forget(session);
+        self.repair.servers_mut().forget(session);
         self.spaces[0].stop(&mut self.store);
         if self.spaces[1].active {
             self.spaces.swap(0, 1);

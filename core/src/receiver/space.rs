@@ -92,25 +92,25 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(config: &Config) -> Self {
-        let runs = Self::most_runs(config.max_gaps, config.delivery);
-        let rules = Rules {
-            delivery: config.delivery,
-            believe_after: config.believe_after,
-            quiet: config.quiet,
-            line_timeout: config.line_timeout,
-            max_reorder_delay: config.max_reorder_delay,
-            max_stall: config.max_stall,
-        };
+        let Config { delivery, believe_after, quiet, line_timeout, .. } = *config;
+        let Config { max_reorder_delay, max_stall, max_gaps, .. } = *config;
         Self {
-            rules,
+            rules: Rules {
+                delivery,
+                believe_after,
+                quiet,
+                line_timeout,
+                max_reorder_delay,
+                max_stall,
+            },
             active: false,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
             tracked: 0,
             highest_known: 0,
             evidence: Evidence::new(0),
-            gaps: Gaps::with_capacity(config.max_gaps),
-            held: Held::with_capacity(runs),
+            gaps: Gaps::with_capacity(max_gaps),
+            held: Held::with_capacity(Self::most_runs(max_gaps, delivery)),
             ready: List::default(),
             due: 0,
             jump: None,
@@ -166,6 +166,11 @@ impl Space {
         self.evidence = Evidence::new(0);
         self.closing = None;
         self.lost = LostRanges::default();
+    }
+
+    /// Whether it is that of a session which is being received.
+    pub(super) fn receives(&self, session: Session) -> bool {
+        self.active && self.session == session
     }
 
     /// Whether nothing but its next messages, and copies of older ones, are expected.
