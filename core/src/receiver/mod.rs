@@ -96,8 +96,6 @@ pub struct Receiver {
     repair: Repair,
     stats: Stats,
     strangers: Strangers,
-    /// Bytes that were allocated at construction.
-    table_bytes: usize,
 }
 
 /// Which datagrams the fast path may take.
@@ -227,7 +225,7 @@ impl Receiver {
     /// being drained.
     #[must_use]
     pub fn memory_bound(&self) -> usize {
-        self.table_bytes + self.config.max_held_bytes
+        self.config.memory_limit()
     }
 
     /// Lets time pass: what is over is over before the event is looked at.
@@ -379,7 +377,6 @@ impl Machine for Receiver {
             repair: Repair::new(&config),
             stats: Stats::default(),
             strangers: Strangers::default(),
-            table_bytes: config.table_bytes(),
             config,
         };
         receiver.start_known_session();
@@ -478,7 +475,7 @@ impl Machine for Receiver {
     }
 
     fn memory_used(&self) -> usize {
-        self.table_bytes.saturating_add(self.store.payload_bytes())
+        self.config.table_bytes().saturating_add(self.store.payload_bytes())
     }
 
     fn lent(&self) -> usize {

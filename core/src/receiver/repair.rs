@@ -349,3 +349,38 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Session;
+
+    #[test]
+    fn a_gap_is_asked_for_after_the_reordering_delay_and_then_of_the_other_server() {
+        let at = Instant::from_millis;
+        let address = |port| ([127, 0, 0, 1], port).into();
+        let servers = alloc::vec![(ServerId(0), address(1)), (ServerId(1), address(2))];
+        let config = Config { servers, ..Config::default() };
+        let (lines, store) = (Lines::new(&config), Store::new(1 << 17, 16));
+        let mut spaces = [Space::new(&config), Space::new(&config)];
+        spaces[0].start(Session::new(*b"SESSION001"), 0);
+        spaces[0].gaps.open(at(0), 1, 10).unwrap();
+        (spaces[0].tracked, spaces[0].highest_known) = (20, 20);
+
+        let mut repair = Repair::new(&config);
+        repair.invalidate();
+        assert!(repair.is_due(at(0), &store));
+        assert!(repair.poll(at(0), &mut spaces, &lines, &store).is_none());
+        assert_eq!(repair.deadline(), Some(at(2)));
+        for (server, now) in [(0, 2), (1, 52)] {
+            assert_eq!(repair.expire(at(now), &mut spaces), server.into());
+            assert!(repair.is_due(at(now), &store));
+            let request = repair.poll(at(now), &mut spaces, &lines, &store);
+            let Some(Command::Request { server: asked, request, .. }) = request else {
+                panic!("{request:?}")
+            };
+            assert_eq!((asked, request.sequence, request.count), (ServerId(server), 1, 10));
+            assert!(repair.poll(at(now), &mut spaces, &lines, &store).is_none());
+        }
+    }
+}

@@ -29,7 +29,8 @@ use limits::{Limits, Over};
 use look_ups::{Admission, LookUps};
 use segments::Slot;
 
-use crate::storage::ring::{Ring, SHARED};
+use crate::storage::blocks::cost;
+use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
 
@@ -61,10 +62,9 @@ impl Config {
     /// The most bytes that a retransmitter with this configuration ever takes, bookkeeping included.
     #[must_use]
     pub const fn memory_limit(&self) -> usize {
-        let largest_answer = MAX_DATAGRAM + SHARED;
         self.history_bytes
             .saturating_add(Ring::bytes(self.ring, self.mtu))
-            .saturating_add(largest_answer)
+            .saturating_add(cost(MAX_DATAGRAM))
             .saturating_add(Limits::bytes(self.max_addresses))
             .saturating_add(LookUps::bytes(self.max_look_ups, self.max_waiting))
     }
