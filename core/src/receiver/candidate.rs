@@ -211,7 +211,7 @@ impl Claim {
 }
 
 /// How far at least so many datagrams say that the feed got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Quorum {
     /// The highest numbers that datagrams reached, the highest first.
     highest: [u64; Self::MOST],

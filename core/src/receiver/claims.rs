@@ -42,7 +42,7 @@ pub(super) enum Standing {
 }
 
 /// What speaks for the numbers of a session, and for its end.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Evidence {
     /// How far datagrams of any kind say that the feed got.
     all: Quorum,
@@ -72,22 +72,9 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Of a session of which everything up to `settled` is not wanted.
-    pub(super) const fn new(settled: u64) -> Self {
-        let quorum = Quorum::new(settled);
-        Self {
-            all: quorum,
-            moving: quorum,
-            data: quorum,
-            proved: settled,
-            confirmed: settled,
-            claim: None,
-            claims_lost: (0, 0),
-            withdrawn: None,
-            stalled_until: Instant::ZERO,
-            end: None,
-            ending: None,
-            overtaken: None,
-        }
+    pub(super) fn new(settled: u64) -> Self {
+        let [all, moving, data] = [Quorum::new(settled); 3];
+        Self { all, moving, data, proved: settled, confirmed: settled, ..Self::default() }
     }
 
     /// Whether no end is believed or claimed.

@@ -11,7 +11,7 @@ use crate::storage::table::{InRow, Row, Table};
 use crate::{Instant, Session};
 
 /// What is known of a missing range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Missing {
     /// The gap that it is of.
     gap: u32,
@@ -132,15 +132,7 @@ impl Gaps {
             return Err(Full { capacity: self.gaps.most() });
         };
         enqueue(&mut self.gaps, &mut self.news, id);
-        let value = Missing {
-            gap: id,
-            since: now,
-            tried_servers: 0,
-            retry_at: Instant::ZERO,
-            unanswered: 0,
-            attempts: 0,
-            lost: false,
-        };
+        let value = Missing { gap: id, since: now, ..Missing::default() };
         self.missing.push_back(Range { first, last, value })
     }
 

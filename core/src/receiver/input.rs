@@ -217,11 +217,11 @@ impl Receiver {
             self.note_edge(index, &packet);
             return None;
         }
-        let incoming = Incoming::new(&packet.extent(), self.now);
+        let incoming = Incoming::new(packet.extent(), self.now);
         // A regression is emitted before what comes with it is delivered.
         let is_plain = content == Content::Plain;
-        let (fresh, direct) = self.take_in(index, &incoming, payload, drained && is_plain);
-        self.count_line(index, id, &incoming, fresh);
+        let (fresh, direct) = self.take_in(index, incoming, payload, drained && is_plain);
+        self.count_line(index, id, &packet.extent(), fresh);
         direct
     }
 
@@ -310,20 +310,21 @@ impl Receiver {
     pub(super) fn take_in(
         &mut self,
         index: usize,
-        packet: &Incoming,
+        packet: Incoming,
         payload: Payload<'_>,
         drained: bool,
     ) -> (u64, Direct) {
+        let Extent { first, last, offset, origin, .. } = packet.extent;
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
         let opening = &self.spaces[index].opening;
-        let begun = (packet.first <= opening.last()).then(|| {
-            let blocks = payload.bytes().get(packet.offset..).unwrap_or_default();
-            let count = (packet.last - packet.base + 1) as u16;
-            opening.with(packet.first, Messages::new(packet.base, count, blocks))
+        let begun = (first <= opening.last()).then(|| {
+            let blocks = payload.bytes().get(offset..).unwrap_or_default();
+            let count = (last - packet.base + 1) as u16;
+            opening.with(first, Messages::new(packet.base, count, blocks))
         });
         let space = &mut self.spaces[index];
-        space.prove(packet.last);
+        space.prove(last);
         // What is to be emitted first would otherwise come behind what is returned at once.
         let has_news = space.has_news();
         let exit = match delivers {
@@ -333,7 +334,7 @@ impl Receiver {
         };
         let session = space.session;
         let missing_before = space.gaps.missing().len();
-        let ingested = ingest(&mut self.spaces, index, &mut self.store, *packet, payload, exit);
+        let ingested = ingest(&mut self.spaces, index, &mut self.store, packet, payload, exit);
         let Ingested { fresh, direct, contradiction, .. } = ingested;
         let space = &mut self.spaces[index];
         if let Some(begun) = begun.filter(|_| fresh > 0) {
@@ -348,10 +349,10 @@ impl Receiver {
         }
         if fresh > 0 && packet.filled_by() == FilledBy::Line {
             let space = &self.spaces[index];
-            self.stats.requests_cancelled += self.repair.cancel(space, packet.first, packet.last);
+            self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
         if let Some((sequence, held)) = contradiction {
-            let (held, dropped) = (Some(held), packet.origin);
+            let (held, dropped) = (Some(held), origin);
             self.contradict(Contradiction { session, sequence, held, dropped });
         }
         self.stats.delivered += direct.map_or(0, |extent| extent.last - extent.first + 1);
@@ -365,14 +366,15 @@ impl Receiver {
     }
 
     /// Counts what a line brought, and measures its lag.
-    fn count_line(&mut self, index: usize, id: LineId, packet: &Incoming, fresh: u64) {
+    fn count_line(&mut self, index: usize, id: LineId, extent: &Extent, fresh: u64) {
+        let Extent { first, last, arrival, .. } = *extent;
         let space = &self.spaces[index];
-        let count = packet.last - packet.first + 1;
-        let late = space.lost.count(packet.first, packet.last).min(count - fresh);
-        if fresh > 0 && self.lines.wants_sample(id, packet.arrival) {
-            self.lines.start_sample(id, packet.last, packet.arrival);
+        let count = last - first + 1;
+        let late = space.lost.count(first, last).min(count - fresh);
+        if fresh > 0 && self.lines.wants_sample(id, arrival) {
+            self.lines.start_sample(id, last, arrival);
         } else if fresh == 0 {
-            self.lines.take_sample(id, packet.first, packet.last, packet.arrival);
+            self.lines.take_sample(id, first, last, arrival);
         }
         if let Some(line) = self.lines.get_mut(id) {
             line.stats.messages_first += fresh;
@@ -414,7 +416,7 @@ impl Receiver {
         let origin = server.map_or(Origin::Unknown, Origin::Server);
         let (offset, repaired) = (BLOCKS_AT, false);
         let extent = Extent { first, last, offset, end, origin, arrival, repaired };
-        let mut incoming = Incoming::new(&extent, self.now);
+        let mut incoming = Incoming::new(extent, self.now);
         match server {
             // What continues the feed is as good as the feed; what lies apart proves nothing.
             Some(_) if first > highest_known.saturating_add(1) => {
@@ -427,16 +429,16 @@ impl Receiver {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
-                incoming.first = incoming.first.max(asked_for.first);
-                incoming.last = incoming.last.min(asked_for.last).min(highest_known);
-                if incoming.first > incoming.last {
+                incoming.extent.first = incoming.extent.first.max(asked_for.first);
+                incoming.extent.last = incoming.extent.last.min(asked_for.last).min(highest_known);
+                if incoming.extent.first > incoming.extent.last {
                     return None;
                 }
                 // Whoever sends it, it is the answer of the server that was asked.
                 server = Some(asked);
             }
         }
-        let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
+        let (fresh, direct) = self.take_in(index, incoming, payload, drained);
         if origin != Origin::Unknown {
             self.spaces[index].evidence.confirm(last);
         }

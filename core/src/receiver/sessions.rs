@@ -276,8 +276,8 @@ impl Receiver {
             let (mut extent, count) = (piece.extent(), piece.count());
             let payload = piece.into_payload();
             extent.end = end_of_blocks(payload.bytes(), extent.offset, count as u16);
-            let incoming = Incoming::new(&extent, self.now);
-            let (fresh, _) = self.take_in(index, &incoming, payload, false);
+            let incoming = Incoming::new(extent, self.now);
+            let (fresh, _) = self.take_in(index, incoming, payload, false);
             self.spaces[index].evidence.reach(extent.last);
             if index == 0 {
                 self.lines.reach(self.now, id, extent.last, 0);
