@@ -283,7 +283,7 @@ impl Space {
             None => return None,
         };
         let to = to.max(least);
-        (self.active && to < self.highest_known).then_some(to)
+        (self.is_active() && to < self.highest_known).then_some(to)
     }
 
     /// Believes in nothing past `to` any more, which data does not reach. Returns whether that takes
@@ -478,7 +478,7 @@ impl Space {
     /// When it is emitted next that the lowest missing range is stalled: too few datagrams claim it, and
     /// all lines are silent.
     pub(super) fn stalled_at(&self, lines: &Lines) -> Option<Instant> {
-        let range = self.gaps.missing().first().filter(|_| self.closing.is_none())?;
+        let range = self.gaps.missing().first().filter(|_| self.closing().is_none())?;
         if self.standing(range).1 != Standing::Unconfirmed {
             return None;
         }

@@ -37,7 +37,7 @@ impl Space {
             Standing::Supported => Some(self.verdict_by_age(range, self.claim_timeout())),
             Standing::ClaimedOnly => {
                 let at = self.uncontradicted_at(self.open_since(range));
-                let at = self.closing.map_or(at, |closing| closing.min(at));
+                let at = self.closing().map_or(at, |closing| closing.min(at));
                 return Some((at, LossReason::ClaimedOnly));
             }
             Standing::Near => {
@@ -45,7 +45,7 @@ impl Space {
             }
             Standing::Unconfirmed => None,
         };
-        let closing = self.closing.map(|closing| (closing, LossReason::SessionLeft));
+        let closing = self.closing().map(|closing| (closing, LossReason::SessionLeft));
         closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
     }
 

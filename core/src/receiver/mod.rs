@@ -193,7 +193,9 @@ impl Receiver {
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let space = &self.spaces[0];
-        space.active.then(|| Checkpoint { session: space.session, next: space.next(&self.store) })
+        space
+            .is_active()
+            .then(|| Checkpoint { session: space.session, next: space.next(&self.store) })
     }
 
     /// The counters of a line; `None` when it does not exist.
@@ -280,7 +282,7 @@ impl Receiver {
     fn next_of_space(&mut self, index: usize) -> Option<Command> {
         let Self { spaces, store, config, .. } = self;
         let space = &mut spaces[index];
-        if !space.active {
+        if !space.is_active() {
             return None;
         }
         if let Some(next) = space.announce.take() {

@@ -207,7 +207,7 @@ impl Repair {
         store: &Store,
     ) -> Option<Command> {
         let mut deadline = None;
-        for space in spaces.iter_mut().filter(|space| space.active) {
+        for space in spaces.iter_mut().filter(|space| space.is_active()) {
             match self.find_missing(now, space, lines, store) {
                 Found::Ask(ask) => return self.ask(now, ask),
                 Found::Busy => {
@@ -310,10 +310,10 @@ impl Repair {
     /// being left.
     fn tail_probe_at(&self, space: &Space, lines: &Lines) -> Option<Instant> {
         let nothing_comes = space.evidence.end().is_some() || space.highest_known == u64::MAX;
-        if !space.active || nothing_comes || self.servers.is_probing(space.session) {
+        if !space.is_active() || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
-        if space.closing.is_some() {
+        if space.closing().is_some() {
             return (!self.tail_known).then_some(self.probe_at);
         }
         let last_packet = lines.last_packet_at().max(self.since)?;
