@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::event::{AcceptorId, Command, Event, Pattern, PeerId, Registrant, StreamId};
+use super::Demux;
+use super::codes::NO_ACCEPTOR;
+use super::event::{AcceptorId, Command, Event, Pattern, PeerId, Refusal, Registrant, StreamId};
 use super::tag::Preamble;
-use super::waiting::Waits;
-use super::{Demux, NO_ACCEPTOR, Refusal};
+use super::waiting::{Piece, Waits};
 use crate::Instant;
 use crate::wire::tag::is_reserved;
 
@@ -42,8 +43,7 @@ impl Demux {
     ///
     /// # Errors
     /// [`Conflict`](Refusal::Conflict): another acceptor has it. [`Reserved`](Refusal::Reserved): it is for
-    /// protocols only. [`Length`](Refusal::Length), [`TooManyRegistrations`](Refusal::TooManyRegistrations),
-    /// [`Undrained`](Refusal::Undrained).
+    /// protocols only. [`Length`](Refusal::Length), [`TooManyRegistrations`](Refusal::TooManyRegistrations).
     pub fn register(
         &mut self,
         now: Instant,
@@ -51,13 +51,12 @@ impl Demux {
         pattern: Pattern<'_>,
         by: Registrant,
     ) -> Result<(), Refusal> {
-        self.drained()?;
-        let is_new = self.add(acceptor, pattern, by)?;
+        let max = self.config.max_registrations;
+        let is_new = self.registry.register(acceptor, pattern, by, max)?;
         self.pass(now);
         if is_new {
-            self.look_again();
+            self.re_evaluate();
         }
-        self.settle();
         Ok(())
     }
 
@@ -66,15 +65,12 @@ impl Demux {
     /// stay where they are.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn unregister(&mut self, now: Instant, pattern: Pattern<'_>) -> Result<(), Refusal> {
-        self.drained()?;
         self.pass(now);
-        if let Some(owner) = self.remove_pattern(pattern) {
-            self.look_again();
-            self.let_go(owner);
+        if self.registry.unregister(pattern) {
+            self.re_evaluate();
         }
-        self.settle();
         Ok(())
     }
 
@@ -82,70 +78,53 @@ impl Demux {
     /// none.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn acceptor_gone(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
-        self.drained()?;
         self.pass(now);
-        if let Some(owner) = self.find_acceptor(acceptor) {
-            self.remove_all_of(owner);
-            self.look_again();
-            self.let_go(owner);
+        if self.registry.acceptor_gone(acceptor) {
+            self.re_evaluate();
         }
-        self.settle();
         Ok(())
     }
 
-    /// Dispatches nothing to an acceptor until it resumes: streams for it are held, up to the configured
-    /// numbers. Who has no registration cannot pause: nothing happens.
+    /// Takes all credit of an acceptor: nothing is dispatched to it until it resumes, from now on, be it in
+    /// the middle of a drain. Streams for it are held, up to the configured numbers. Who has no registration
+    /// cannot pause: nothing happens.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn pause(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
-        self.drained()?;
         self.pass(now);
-        if let Some(at) = self.find_acceptor(acceptor)
-            && let Some(acceptor) = self.acceptors.get_mut(at)
-        {
-            acceptor.is_paused = true;
-        }
+        self.registry.pause(acceptor);
         Ok(())
     }
 
-    /// Dispatches to an acceptor again, first what is held for it, all of it, in the order in which the
-    /// preambles were whole.
+    /// Gives an acceptor credit without a limit again. First it is given what is held for it, in the order
+    /// in which the preambles were whole: each stream is looked for when its command is asked for, so that
+    /// the acceptor may pause after any of them.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn resume(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
-        self.drained()?;
         self.pass(now);
-        if let Some(at) = self.find_acceptor(acceptor)
-            && let Some(acceptor) = self.acceptors.get_mut(at)
-        {
-            acceptor.is_paused = false;
-            while let Some(stream) = self.first_for(Waits::For(at)) {
-                self.shift(stream, Waits::Turn);
-            }
+        self.registry.resume(acceptor);
+        if self.waiting.resume(acceptor) {
+            self.context.pend();
         }
-        self.settle();
         Ok(())
     }
 
-    /// Dispatches to an acceptor that pauses the first of the streams that are held for it, in the order in
-    /// which the preambles were whole, and no more: it pauses on. Whoever may want to stop after any of
-    /// them takes them in this way, and [`resume`](Self::resume)s when [`held_for`](Self::held_for) says
-    /// that none is left. Where none is held nothing happens.
+    /// Gives an acceptor that pauses credit for the first of the streams that are held for it, in the order
+    /// in which the preambles were whole, and no more: it pauses on. Where none is held nothing happens. What is
+    /// taken is dispatched next, before streams that are looked up again in this drain.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn take(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
-        self.drained()?;
         self.pass(now);
-        let at = self.find_acceptor(acceptor);
-        if let Some(first) = at.and_then(|at| self.first_for(Waits::For(at))) {
-            self.hand_out(first);
+        if let Some(first) = self.waiting.first_for(Waits::For(acceptor)) {
+            self.dispatch_held(first, acceptor);
         }
-        self.settle();
         Ok(())
     }
 
@@ -159,7 +138,7 @@ impl Demux {
     ///
     /// # Errors
     /// [`OutOfOrder`](Refusal::OutOfOrder): a parked stream goes on elsewhere. [`Held`](Refusal::Held): the
-    /// stream is not to be read. [`Undrained`](Refusal::Undrained).
+    /// stream is not to be read.
     pub fn data(
         &mut self,
         now: Instant,
@@ -169,72 +148,69 @@ impl Demux {
         pinned: usize,
         fin: bool,
     ) -> Result<(), Refusal> {
-        self.drained()?;
-        let known = self.find(stream);
-        if let Some(parked) = known.and_then(|at| self.streams.get(at)) {
+        let known = self.waiting.find(stream);
+        if let Some(parked) = known.and_then(|at| self.waiting.get(at)) {
             if parked.waits != Waits::Preamble {
                 return Err(Refusal::Held);
             }
-            let expected = parked.preamble().len() as u64;
+            let expected = parked.preamble_len();
             if offset != expected {
                 return Err(Refusal::OutOfOrder { offset, expected });
             }
         }
         self.pass(now);
-        let piece = super::Piece { rest: bytes, pinned, fin };
-        match known {
-            Some(at) => self.go_on(at, stream, piece),
-            None if offset == 0 => self.begin(stream, piece),
-            None => self.stats.stray += 1,
+        if known.is_none() && offset > 0 {
+            self.stats.stray += 1;
+        } else {
+            self.receive(known, stream, Piece { rest: bytes, pinned, fin });
         }
-        self.settle();
         Ok(())
     }
 
     /// Forgets a stream that its peer reset, if it is parked or held.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
-        self.drained()?;
-        self.pass(now);
-        let gone = self.find(stream).and_then(|at| self.forget(at));
-        self.stats.forgotten.reset += u64::from(gone.is_some());
+        self.stats.forgotten.reset += self.forget(now, stream);
         Ok(())
     }
 
     /// Forgets a stream that was closed, if it is parked or held.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn closed(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
-        self.drained()?;
-        self.pass(now);
-        let gone = self.find(stream).and_then(|at| self.forget(at));
-        self.stats.forgotten.closed += u64::from(gone.is_some());
+        self.stats.forgotten.closed += self.forget(now, stream);
         Ok(())
+    }
+
+    /// Forgets a stream; how many there were.
+    fn forget(&mut self, now: Instant, stream: StreamId) -> u64 {
+        self.pass(now);
+        let gone = self.waiting.find(stream).and_then(|at| self.waiting.forget(at));
+        gone.is_some().into()
     }
 
     /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
     /// are gone as what was not read of others is, though their peer may have been told that they arrived.
     ///
     /// # Errors
-    /// [`Undrained`](Refusal::Undrained).
+    /// None.
     pub fn peer_gone(&mut self, now: Instant, peer: PeerId) -> Result<(), Refusal> {
-        self.drained()?;
         self.pass(now);
-        while let Some(at) = self.first_of_peer(peer) {
-            self.forget(at);
+        while let Some(at) = self.waiting.first_of_peer(peer) {
+            self.waiting.forget(at);
             self.stats.forgotten.peer_gone += 1;
         }
         Ok(())
     }
 
     /// Says that a dispatched stream could not be handed over, so that the acceptor hears "closed" behind
-    /// "opened", and the peer that nobody takes it.
+    /// "opened" and the first payload, and the peer that nobody takes it.
     ///
     /// # Errors
-    /// [`NotDispatched`](Refusal::NotDispatched): it is parked or held. [`Undrained`](Refusal::Undrained).
+    /// [`NotDispatched`](Refusal::NotDispatched): it is parked or held.
     pub fn hand_off_failed(
         &mut self,
         now: Instant,
@@ -242,27 +218,24 @@ impl Demux {
         acceptor: AcceptorId,
         tag: &[u8],
     ) -> Result<(), Refusal> {
-        self.drained()?;
-        if self.find(stream).is_some() {
+        if self.waiting.find(stream).is_some() {
             return Err(Refusal::NotDispatched);
         }
         self.pass(now);
         self.stats.hand_off_failed += 1;
-        if let Some(at) = self.look_up(tag) {
-            self.count_tag(at, |stats| stats.failed += 1);
-        }
-        self.first = Some(Command::Closed { stream, acceptor });
-        self.second = Some(Command::Refuse { stream, code: NO_ACCEPTOR });
-        self.settle();
+        let registered = self.registry.look_up(tag);
+        self.registry.count(registered, |stats| stats.failed += 1);
+        self.push(Command::Closed { stream, acceptor }, 0);
+        self.push(Command::Refuse { stream, code: NO_ACCEPTOR }, 0);
         Ok(())
     }
 
-    /// Begins an own stream: its preamble is to be written before anything else. Only its opener's
-    /// direction has one.
+    /// Begins an own stream: its preamble is to be written before anything else, so that
+    /// [`Write`](Command::Write) is the next command, whatever others are due. Only its opener's direction
+    /// has one.
     ///
     /// # Errors
-    /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length),
-    /// [`Undrained`](Refusal::Undrained).
+    /// Those of [`preamble`](Self::preamble).
     pub fn open(
         &mut self,
         now: Instant,
@@ -270,15 +243,22 @@ impl Demux {
         tag: &[u8],
         by: Registrant,
     ) -> Result<(), Refusal> {
-        self.drained()?;
-        let preamble = Preamble::new(tag)?;
-        if by == Registrant::Application && is_reserved(tag) {
-            return Err(Refusal::Reserved);
-        }
+        let preamble = Self::preamble(tag, by)?;
         self.pass(now);
         self.stats.opened += 1;
-        self.first = Some(Command::Write { stream, preamble });
-        self.settle();
+        self.push_first(Command::Write { stream, preamble });
         Ok(())
+    }
+
+    /// What is written at the head of a stream that is opened with a tag.
+    ///
+    /// # Errors
+    /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length).
+    pub fn preamble(tag: &[u8], by: Registrant) -> Result<Preamble, Refusal> {
+        let preamble = Preamble::new(tag)?;
+        match by {
+            Registrant::Application if is_reserved(tag) => Err(Refusal::Reserved),
+            _ => Ok(preamble),
+        }
     }
 }

@@ -6,18 +6,18 @@ use bytes::Bytes;
 
 use super::stats::TagStats;
 use super::tag::{Preamble, Tag, Text};
-use crate::wire::tag::{Length, MAX_TAG, is_reserved};
+use crate::wire::tag::{Length, MAX_TAG};
 
 /// A connection. The driver numbers them, and never uses a number again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct PeerId(pub u64);
 
 /// Who takes streams: an application's part, numbered by whoever embeds the machine.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct AcceptorId(pub u64);
 
 /// A stream of a connection. No two streams have the same, ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct StreamId {
     /// The connection.
     pub peer: PeerId,
@@ -74,11 +74,6 @@ impl<'a> Pattern<'a> {
             _ => Ok(()),
         }
     }
-
-    /// Whether it is for reserved tags and no others.
-    pub(super) fn is_reserved(self) -> bool {
-        is_reserved(self.bytes())
-    }
 }
 
 impl fmt::Debug for Pattern<'_> {
@@ -91,9 +86,10 @@ impl fmt::Debug for Pattern<'_> {
 }
 
 /// On whose behalf a tag is registered or a stream opened.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub enum Registrant {
     /// An application: tags that begin with `gapless:` are not for it.
+    #[default]
     Application,
     /// A protocol of this family.
     Protocol,

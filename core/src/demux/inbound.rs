@@ -2,175 +2,150 @@
 
 use bytes::{Buf, Bytes};
 
-use super::acceptors::Route;
-use super::event::{Command, StreamId};
+use super::Demux;
+use super::codes::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
+use super::event::{AcceptorId, Command, StreamId};
 use super::tag::Tag;
-use super::waiting::{Stream, Waits};
-use super::{DEADLINE, Demux, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
-use crate::Instant;
-use crate::storage::ring::SHARED;
-use crate::wire::tag::{Head, Malformed};
+use super::waiting::{Piece, Stream, Waits};
+use crate::wire::tag::{Malformed, is_reserved};
 
-/// Payload up to this size is copied when it is held: what it would keep alive beside itself is not
-/// known to the byte.
-const SMALL: usize = 4096;
-
-/// Bytes of a stream as an event brings them; later, what of them is payload.
-pub(super) struct Piece {
-    pub(super) rest: Bytes,
-    pub(super) pinned: usize,
-    pub(super) fin: bool,
-}
-
-impl Piece {
-    /// Whether it is copied when it is held.
-    fn is_copied(&self) -> bool {
-        self.rest.len() <= SMALL || self.pinned > 2 * self.rest.len()
-    }
-
-    /// Bytes that it keeps allocated while it is held.
-    fn cost(&self) -> usize {
-        match self.is_copied() {
-            true => self.rest.len(),
-            false => self.pinned.max(self.rest.len()).saturating_add(SHARED),
-        }
-    }
+/// Where a stream goes whose tag is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    Dispatch(AcceptorId),
+    Wait(Waits),
+    Refuse(u64),
 }
 
 impl Demux {
-    /// Takes the first bytes of a stream.
-    pub(super) fn begin(&mut self, stream: StreamId, mut piece: Piece) {
-        let head = match Head::new(&piece.rest) {
-            Ok(head) => head,
-            Err(Malformed::Empty) => return self.refuse(stream, NO_ACCEPTOR),
-            Err(Malformed::Incomplete { .. }) if piece.fin => {
-                return self.refuse(stream, FIN_IN_PREAMBLE);
-            }
-            Err(Malformed::Incomplete { .. }) if piece.rest.is_empty() => return,
-            Err(Malformed::Incomplete { .. }) => return self.wait_for_more(stream, &piece.rest),
+    /// The registration for a tag, and where a stream with it goes now; whether it may wait for somebody
+    /// who registers it.
+    fn route(&self, tag: &[u8], may_wait: bool) -> (Option<u32>, Next) {
+        let registered = self.registry.look_up(tag);
+        let next = match registered.and_then(|at| self.registry.acceptor(at)) {
+            Some(acceptor) if self.registry.is_paused(acceptor) => Next::Wait(Waits::For(acceptor)),
+            Some(acceptor) => Next::Dispatch(acceptor),
+            None if is_reserved(tag) => Next::Refuse(RESERVED),
+            None if may_wait => Next::Wait(Waits::Unclaimed),
+            None => Next::Refuse(NO_ACCEPTOR),
         };
-        let (route, len) = (self.route(head.tag()), head.preamble_len());
-        match route {
-            Route::To { registered, acceptor } => {
-                let Ok(tag) = Tag::new(head.tag()) else { return };
-                piece.rest.advance(len);
-                self.dispatch(stream, (registered, acceptor), tag, piece);
+        (registered, next)
+    }
+
+    /// The same of a held stream. Who waits for anybody does so until a timeout says otherwise.
+    fn route_held(&self, stream: &Stream) -> (Option<u32>, Next) {
+        let is_early = stream.since + self.config.hold > self.context.now();
+        self.route(stream.tag(), is_early || stream.waits == Waits::Unclaimed)
+    }
+
+    /// Takes what comes of a stream: its first bytes, or further ones of one that is parked.
+    pub(super) fn receive(&mut self, known: Option<u32>, stream: StreamId, mut piece: Piece) {
+        let tag = match known {
+            Some(at) => self.waiting.extend(at, &mut piece.rest),
+            None => {
+                let tag = Tag::of_head(&piece.rest);
+                tag.inspect(|tag| piece.rest.advance(1 + tag.len()))
             }
-            Route::Reserved => self.refuse(stream, RESERVED),
-            Route::Nobody if self.config.hold.is_zero() => self.refuse(stream, NO_ACCEPTOR),
-            Route::Nobody | Route::Paused { .. } => {
-                let preamble = piece.rest.split_to(len);
-                if self.is_full_of(stream) {
-                    return self.refuse_for(stream, route, TOO_MANY_OF_PEER);
+        };
+        match tag {
+            Ok(tag) => self.begin(known, stream, tag, piece),
+            Err(Malformed::Empty) => self.refuse(None, stream, NO_ACCEPTOR),
+            Err(Malformed::Incomplete { .. }) if piece.fin => {
+                known.and_then(|at| self.waiting.forget(at));
+                self.refuse(None, stream, FIN_IN_PREAMBLE);
+            }
+            Err(Malformed::Incomplete { .. }) if known.is_some() || piece.rest.is_empty() => {}
+            Err(Malformed::Incomplete { .. }) => {
+                let has_place = self.pending() < self.config.max_pending;
+                match self.place(None, stream, has_place) {
+                    Ok(at) => {
+                        self.stats.parked += 1;
+                        // It stays incomplete.
+                        let _ = self.waiting.extend(at, &mut piece.rest);
+                    }
+                    Err(code) => self.refuse(None, stream, code),
                 }
-                if !self.has_place(route, &piece) {
-                    return self.refuse_for(stream, route, TOO_MANY);
-                }
-                let Some(at) = self.park(stream) else { return self.refuse(stream, TOO_MANY) };
-                if let Some(parked) = self.streams.get_mut(at) {
-                    parked.extend(&preamble);
-                }
-                self.hold(at, stream, route, piece);
             }
         }
     }
 
-    /// Parks a stream of which these are the first bytes.
-    fn wait_for_more(&mut self, stream: StreamId, bytes: &[u8]) {
-        if self.is_full_of(stream) {
-            return self.refuse(stream, TOO_MANY_OF_PEER);
+    /// Dispatches, holds or refuses a stream whose preamble is whole.
+    fn begin(&mut self, known: Option<u32>, stream: StreamId, tag: Tag, piece: Piece) {
+        let (registered, mut next) = self.route(&tag, !self.config.hold.is_zero());
+        if !matches!(next, Next::Refuse(_))
+            && self.context.is_draining()
+            && self.waiting.is_moving()
+        {
+            next = Next::Wait(Waits::Turn);
         }
-        if self.pending >= self.config.max_pending {
-            return self.refuse(stream, TOO_MANY);
-        }
-        let Some(at) = self.park(stream) else { return self.refuse(stream, TOO_MANY) };
-        self.stats.parked += 1;
-        if let Some(parked) = self.streams.get_mut(at) {
-            parked.extend(bytes);
-        }
+        let code = match next {
+            Next::Dispatch(acceptor) => {
+                known.and_then(|at| self.waiting.forget(at));
+                return self.dispatch(stream, acceptor, registered, tag, piece);
+            }
+            Next::Wait(waits) => match self.place(known, stream, self.has_place(waits, &piece)) {
+                Ok(at) => {
+                    self.registry.count(registered, |stats| stats.held += 1);
+                    return self.hold(at, waits, stream, &tag, piece);
+                }
+                Err(code) => code,
+            },
+            Next::Refuse(code) => code,
+        };
+        known.and_then(|at| self.waiting.forget(at));
+        self.refuse(registered, stream, code);
     }
 
-    /// Takes further bytes of a parked stream.
-    pub(super) fn go_on(&mut self, at: u32, stream: StreamId, mut piece: Piece) {
-        let Some(parked) = self.streams.get_mut(at) else { return };
-        let taken = parked.extend(&piece.rest);
-        if Head::new(parked.preamble()).is_err() {
-            if piece.fin {
-                self.forget(at);
-                self.refuse(stream, FIN_IN_PREAMBLE);
-            }
-            return;
+    /// The place of a stream that is to wait, or the code with which it is refused.
+    fn place(&mut self, known: Option<u32>, stream: StreamId, has_place: bool) -> Result<u32, u64> {
+        let of_peer = self.waiting.count_of_peer(stream.peer);
+        if known.is_none() && of_peer >= self.config.max_pending_per_peer {
+            return Err(TOO_MANY_OF_PEER);
         }
-        piece.rest.advance(taken);
-        let Some(tag) = self.held_tag(at) else { return };
-        let route = self.route(&tag);
-        match route {
-            Route::To { registered, acceptor } => {
-                self.forget(at);
-                self.dispatch(stream, (registered, acceptor), tag, piece);
-            }
-            Route::Reserved => {
-                self.forget(at);
-                self.refuse(stream, RESERVED);
-            }
-            Route::Nobody if self.config.hold.is_zero() => {
-                self.forget(at);
-                self.refuse(stream, NO_ACCEPTOR);
-            }
-            Route::Nobody | Route::Paused { .. } if self.has_place(route, &piece) => {
-                self.hold(at, stream, route, piece);
-            }
-            Route::Nobody | Route::Paused { .. } => {
-                self.forget(at);
-                self.refuse_for(stream, route, TOO_MANY);
-            }
+        if !has_place {
+            return Err(TOO_MANY);
         }
-    }
-
-    /// Whether the peer of a stream has as many waiting as it may.
-    fn is_full_of(&self, stream: StreamId) -> bool {
-        self.count_of_peer(stream.peer) >= self.config.max_pending_per_peer
+        known.or_else(|| self.waiting.park(stream, self.context.now())).ok_or(TOO_MANY)
     }
 
     /// Whether one more stream, with this payload, can be held.
-    fn has_place(&self, route: Route, piece: &Piece) -> bool {
-        let bytes = self.held_bytes.saturating_add(piece.cost());
-        self.held < self.config.max_held
+    fn has_place(&self, waits: Waits, piece: &Piece) -> bool {
+        let bytes = self.waiting.held_bytes().saturating_add(piece.cost());
+        self.held() < self.config.max_held
             && bytes <= self.config.max_held_bytes
-            && self.has_place_with(route)
+            && self.has_place_for(waits)
     }
 
-    /// Whether one more stream can wait for whom it is to go to.
-    fn has_place_with(&self, route: Route) -> bool {
-        let held = match route {
-            Route::Paused { acceptor, .. } => self.acceptors.get(acceptor).map_or(0, |it| it.held),
-            _ => self.unclaimed,
+    /// Whether one more stream can wait for something. What goes on is soon gone.
+    fn has_place_for(&self, waits: Waits) -> bool {
+        let is_going_on = match waits {
+            Waits::For(acceptor) => !self.registry.is_paused(acceptor),
+            waits => waits == Waits::Turn,
         };
-        held < self.config.max_held_per_acceptor
+        is_going_on || self.waiting.count(waits) < self.config.max_held_per_acceptor
     }
 
-    fn dispatch(&mut self, stream: StreamId, to: (u32, u32), tag: Tag, piece: Piece) {
-        let acceptor = self.acceptor_id(to.1);
+    fn dispatch(
+        &mut self,
+        stream: StreamId,
+        acceptor: AcceptorId,
+        registered: Option<u32>,
+        tag: Tag,
+        piece: Piece,
+    ) {
         self.stats.dispatched += 1;
-        self.count_tag(to.0, |stats| stats.dispatched += 1);
-        self.first = Some(Command::Dispatch { stream, acceptor, tag });
-        let Piece { rest: bytes, pinned, fin } = piece;
+        self.registry.count(registered, |stats| stats.dispatched += 1);
+        let cost = tag.heap();
+        self.push(Command::Dispatch { stream, acceptor, tag }, cost);
+        let cost = piece.shared_cost();
+        let Piece { rest: bytes, fin, .. } = piece;
         if !bytes.is_empty() || fin {
-            // What shares a buffer takes a few bytes beside it, and who brought it may not know.
-            self.second_bytes = pinned.max(bytes.len()).saturating_add(SHARED);
-            self.second = Some(Command::Data { stream, acceptor, bytes, fin });
+            self.push(Command::Data { stream, acceptor, bytes, fin }, cost);
         }
     }
 
     /// Holds a stream that has a place.
-    fn hold(&mut self, at: u32, stream: StreamId, route: Route, mut piece: Piece) {
-        let waits = match route {
-            Route::Paused { registered, acceptor } => {
-                self.count_tag(registered, |stats| stats.held += 1);
-                Waits::For(acceptor)
-            }
-            _ => Waits::Anybody,
-        };
+    fn hold(&mut self, at: u32, waits: Waits, stream: StreamId, tag: &Tag, mut piece: Piece) {
         self.stats.held += 1;
         let cost = piece.cost();
         if piece.rest.is_empty() {
@@ -179,111 +154,95 @@ impl Demux {
             self.stats.payloads_copied += 1;
             piece.rest = Bytes::copy_from_slice(&piece.rest);
         }
-        self.keep(at, waits, piece.rest, cost, piece.fin);
-        self.first = Some(Command::Hold { stream });
+        piece.pinned = cost;
+        self.waiting.hold(at, waits, tag, piece, self.context.now());
+        self.push(Command::Hold { stream }, 0);
     }
 
-    fn refuse(&mut self, stream: StreamId, code: u64) {
+    /// Refuses a stream; for one that was registered for no place is left.
+    fn refuse(&mut self, registered: Option<u32>, stream: StreamId, code: u64) {
+        self.registry.count(registered, |stats| stats.refused += 1);
         self.stats.refused.count(code);
-        self.first = Some(Command::Refuse { stream, code });
+        self.push(Command::Refuse { stream, code }, 0);
     }
 
-    /// Refuses a stream for which no place is left, where it was to wait.
-    fn refuse_for(&mut self, stream: StreamId, route: Route, code: u64) {
-        if let Route::Paused { registered, .. } = route {
-            self.count_tag(registered, |stats| stats.refused += 1);
-        }
-        self.refuse(stream, code);
-    }
-
-    /// Looks up again who takes the streams that are held, after the registrations changed. Those for
-    /// whom it is somebody else leave their places first, then each takes one, if it is to wait on: the
-    /// others are told in their turn.
-    pub(super) fn look_again(&mut self) {
-        let mut next = self.first_behind_turns();
-        while let Some(at) = next {
-            next = self.after(at);
-            if self.waits(at) != self.wanted(at).1 {
-                self.shift(at, Waits::Turn);
-            }
-        }
-        let mut next = self.first_for(Waits::Turn);
-        while let Some(at) = next.filter(|&at| self.waits(at) == Some(Waits::Turn)) {
-            next = self.after(at);
-            if let (route, Some(waits)) = self.wanted(at)
-                && self.has_place_with(route)
-            {
-                self.shift(at, waits);
+    /// Looks up again who takes the streams that are held, after the registrations changed. Those that
+    /// are to wait for something else leave their places, and find the next in their turn.
+    pub(super) fn re_evaluate(&mut self) {
+        let mut next = self.waiting.first_from(Waits::Unclaimed, 0);
+        while let Some((at, stream)) = next.and_then(|at| Some((at, self.waiting.get(at)?))) {
+            let stays = self.route_held(stream).1 == Next::Wait(stream.waits);
+            next = self.waiting.after(at);
+            if !stays {
+                self.waiting.requeue(at, Waits::Turn);
+                self.context.pend();
             }
         }
     }
 
-    /// Who is to take a held stream, and what it is to wait for; `None` when it is not to wait.
-    fn wanted(&self, at: u32) -> (Route, Option<Waits>) {
-        let Some(stream) = self.streams.get(at) else { return (Route::Nobody, None) };
-        let route = self.route(stream.tag());
-        let waits = match route {
-            Route::Paused { acceptor, .. } => Some(Waits::For(acceptor)),
-            // Until a timeout says otherwise.
-            Route::Nobody if stream.waits == Waits::Anybody => Some(Waits::Anybody),
-            Route::Nobody => {
-                let is_over = stream.since + self.config.hold <= self.now;
-                (!is_over).then_some(Waits::Anybody)
-            }
-            Route::To { .. } | Route::Reserved => None,
-        };
-        (route, waits)
+    /// What waits too long: for what, how long it may, and the code with which it is refused.
+    pub(super) const fn limits(&self) -> [(Waits, crate::Duration, u64); 2] {
+        [
+            (Waits::Preamble, self.config.preamble_timeout, DEADLINE),
+            (Waits::Unclaimed, self.config.hold, NO_ACCEPTOR),
+        ]
     }
 
-    /// Makes the next commands out of what waits, if something is due.
-    pub(super) fn advance(&mut self) {
-        if let Some(expiring) = self.expiring {
-            let is_over = |timeout: Option<Instant>| timeout.is_some_and(|it| it <= expiring);
-            if is_over(self.deadline(Waits::Preamble, self.config.preamble_timeout)) {
-                return self.expire(Waits::Preamble, DEADLINE);
+    /// Goes on with the next stream that does not wait any more; whether there was one.
+    pub(super) fn advance(&mut self) -> bool {
+        if let Some((at, code)) = self.expired() {
+            if let Some(stream) = self.waiting.forget(at) {
+                self.refuse(None, stream.id, code);
             }
-            if is_over(self.deadline(Waits::Anybody, self.config.hold)) {
-                return self.expire(Waits::Anybody, NO_ACCEPTOR);
-            }
-        }
-        if self.turns > 0
-            && let Some(at) = self.first_for(Waits::Turn)
-        {
+        } else if let Some(at) = self.waiting.first_for(Waits::Turn) {
             self.take_turn(at);
+        } else if let Some(acceptor) = self.waiting.resumed() {
+            match self.waiting.first_for(Waits::For(acceptor)) {
+                Some(at) if !self.registry.is_paused(acceptor) => self.dispatch_held(at, acceptor),
+                _ => self.waiting.stop(acceptor),
+            }
+        } else {
+            return false;
         }
+        true
     }
 
-    fn expire(&mut self, waits: Waits, code: u64) {
-        if let Some(stream) = self.first_for(waits).and_then(|at| self.forget(at)) {
-            self.refuse(stream.id, code);
+    /// While a timeout is drained, a stream that has waited too long.
+    fn expired(&self) -> Option<(u32, u64)> {
+        if !self.context.is_timeout() {
+            return None;
         }
+        self.limits().into_iter().find_map(|(waits, most, code)| {
+            let (deadline, at) = self.waiting.deadline(waits, most)?;
+            (deadline <= self.context.now()).then_some((at, code))
+        })
     }
 
-    /// Dispatches a stream that is held for an acceptor to it, though it pauses.
-    pub(super) fn hand_out(&mut self, at: u32) {
-        let (Route::To { registered, acceptor } | Route::Paused { registered, acceptor }) =
-            self.wanted(at).0
-        else {
-            return;
-        };
-        let Some(stream) = self.forget(at) else { return };
+    /// Dispatches a held stream, though its acceptor may pause.
+    pub(super) fn dispatch_held(&mut self, at: u32, acceptor: AcceptorId) {
+        let Some(stream) = self.waiting.forget(at) else { return };
         let Ok(tag) = Tag::new(stream.tag()) else { return };
-        let piece = Piece { rest: stream.rest, pinned: stream.cost, fin: stream.fin };
-        self.dispatch(stream.id, (registered, acceptor), tag, piece);
+        let registered = self.registry.look_up(&tag);
+        self.dispatch(stream.id, acceptor, registered, tag, stream.piece);
     }
 
-    /// Dispatches or refuses a stream that waits for nothing else.
+    /// Dispatches or refuses a stream in its turn, or lets it wait for what it is to wait for now.
     fn take_turn(&mut self, at: u32) {
-        let (route, waits) = self.wanted(at);
-        if let Route::To { .. } = route {
-            return self.hand_out(at);
-        }
-        let Some(Stream { id, .. }) = self.forget(at) else { return };
-        match route {
-            Route::Reserved => self.refuse(id, RESERVED),
-            // It would wait, had it found a place.
-            _ if waits.is_some() => self.refuse_for(id, route, TOO_MANY),
-            _ => self.refuse(id, NO_ACCEPTOR),
-        }
+        let Some(stream) = self.waiting.get(at) else { return };
+        let (id, (registered, next)) = (stream.id, self.route_held(stream));
+        let code = match next {
+            // Others that are held for it go before.
+            Next::Dispatch(acceptor) if self.waiting.count(Waits::For(acceptor)) > 0 => {
+                return self.waiting.requeue(at, Waits::For(acceptor));
+            }
+            Next::Dispatch(acceptor) => return self.dispatch_held(at, acceptor),
+            Next::Wait(waits) if self.has_place_for(waits) => {
+                return self.waiting.requeue(at, waits);
+            }
+            Next::Wait(_) => TOO_MANY,
+            Next::Refuse(code) => code,
+        };
+        self.waiting.forget(at);
+        self.refuse(registered, id, code);
     }
 }

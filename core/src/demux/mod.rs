@@ -31,8 +31,15 @@
 //!
 //! Every event of [`Machine::handle`] is a method too. What came of registering, unregistering and opening
 //! is what the method returns, or the first command, [`Command::Answer`]. Both are the same code; a
-//! [`Recorder`](crate::journal::Recorder) records both. Either way, the commands that follow are drained
-//! before the next call ([`Refusal::Undrained`]).
+//! [`Recorder`](crate::journal::Recorder) records both. Before the next event the commands are drained
+//! ([`Refusal::Undrained`]); the methods are called at any time, in the middle of a drain too, and what they
+//! lead to comes behind what is due.
+//!
+//! # Credit
+//!
+//! An acceptor has credit for any number of streams, or none: it *pauses*. [`Event::Take`] is credit for
+//! one that is held. Streams that do not go on at once are dispatched one by one, each when its command is
+//! asked for, so that an acceptor that pauses in between is given no more.
 //!
 //! # Where a stream is
 //!
@@ -40,7 +47,7 @@
 //! |---|---|---|
 //! | unknown | before its first byte, and after it left | data at offset 0 |
 //! | parked | its first event does not hold the whole preamble | the preamble is whole; refused at its deadline, or when it ends |
-//! | held | its preamble is whole, and its acceptor pauses, or nobody registered the tag and [`Config::hold`] is not zero | its acceptor resumes or takes it, or somebody registers: dispatched; refused when nobody will |
+//! | held | its preamble is whole, and its acceptor pauses or has others to take first, or nobody registered the tag and [`Config::hold`] is not zero | its acceptor resumes or takes it, or somebody registers: dispatched; refused when nobody will |
 //!
 //! From everywhere it goes when it is reset or closed, or when its peer goes. An empty event takes no
 //! place, and a preamble that is whole in its first event takes none either: when all places are taken,
@@ -55,7 +62,7 @@
 //! * Exact wins, then the longest prefix. A tag that begins with `gapless:` finds only what was
 //!   registered by a protocol.
 //! * Whenever the machine is drained, every held stream waits for whom a look-up finds, and that acceptor
-//!   pauses; or for anybody. When that changes, streams that find no place with whom they wait for next are
+//!   pauses; or is unclaimed. When that changes, streams that find no place with whom they wait for next are
 //!   refused; what goes to one acceptor goes in the order in which the preambles were whole.
 //! * Every stream that was parked or held is dispatched, refused, or forgotten, once, and counted.
 //!
@@ -82,31 +89,33 @@
 //!
 //! | operation | cost |
 //! |---|---|
-//! | `data` whose preamble is whole at once | one look-up of the stream among those that wait, O(log waiting), one of the tag, and no more for the life of the stream |
+//! | `data` whose preamble is whole at once | one look-up of the stream among those that wait, O(log waiting), one of the tag, one of the acceptor among those that pause, and no more for the life of the stream |
 //! | `data` of a parked stream | the same, and O(log waiting) to park and to leave |
 //! | look-up of a tag | O(log registrations); once more for each registered prefix that begins like the tag and goes on otherwise, up to its length |
 //! | `register`, `unregister` | O(log registrations), and one look-up for each held stream |
 //! | `acceptor_gone` | the same for each of its registrations; one look-up for each held stream |
-//! | `pause` | O(log acceptors) |
-//! | `resume` | O(log waiting) for each stream that is held for it |
+//! | `pause` | O(log registrations) |
+//! | `resume` | O(log registrations + log waiting) |
 //! | `take` | O(log waiting), and a look-up of the tag |
 //! | `reset`, `closed`, `hand_off_failed` | O(log waiting) |
 //! | `peer_gone` | O(log waiting) for each of its streams |
 //! | each command out of what waits, each expired one | O(log waiting), and a look-up of its tag |
 //! | `poll_timeout` | O(log waiting) |
 
-mod acceptors;
 mod calls;
+mod codes;
 mod config;
 mod event;
 mod inbound;
 mod journal;
+mod registry;
 mod stats;
 mod tag;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
+pub use codes::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
 pub use config::{Config, Error};
 pub use event::{
     AcceptorId, Command, Direction, Event, Pattern, PeerId, Refusal, Registrant, Registration,
@@ -115,85 +124,27 @@ pub use event::{
 pub use stats::{Forgotten, Refused, Stats, TagStats};
 pub use tag::{Preamble, Tag};
 
-use acceptors::{Acceptor, ByAcceptor, ByOwner, ByPattern, Registered};
-use inbound::Piece;
-use waiting::{ById, ByPeer, ByTurn, Peer, Stream, Waits};
+use smallvec::SmallVec;
 
+use registry::Registry;
+use waiting::{Waiting, Waits};
+
+use crate::machine::Context;
 use crate::storage::ring::SHARED;
-use crate::storage::slab::Slab;
-use crate::storage::tree::Tree;
-use crate::time::earliest;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
-
-/// The code of streams that nobody takes: the tag is not registered, or empty, or the hand-off failed.
-pub const NO_ACCEPTOR: u64 = 0x100;
-/// The code of streams whose preamble was not whole in time.
-pub const DEADLINE: u64 = 0x101;
-/// The code of streams that would be too many to wait, in all or for one acceptor.
-pub const TOO_MANY: u64 = 0x102;
-/// The code of streams that would be too many of one peer to wait.
-pub const TOO_MANY_OF_PEER: u64 = 0x103;
-/// The code of streams with a reserved tag that no protocol registered.
-pub const RESERVED: u64 = 0x104;
-/// The code of streams that ended before their preamble was whole.
-pub const FIN_IN_PREAMBLE: u64 = 0x105;
 
 /// Streams, acceptors, and who takes which; see the [module](self).
 #[derive(Debug)]
 pub struct Demux {
     config: Config,
-    now: Instant,
-    acceptors: Slab<Acceptor>,
-    by_acceptor: Tree<ByAcceptor>,
-    registered: Slab<Registered>,
-    by_pattern: Tree<ByPattern>,
-    by_owner: Tree<ByOwner>,
-    registrations: usize,
-    streams: Slab<Stream>,
-    by_id: Tree<ById>,
-    by_turn: Tree<ByTurn>,
-    peers: Slab<Peer>,
-    by_peer: Tree<ByPeer>,
-    /// What the next stream that waits is stamped with: stamps never come again.
-    stamp: u64,
-    /// Streams that are parked; held; and of those, such whose tag nobody registered, and such that wait
-    /// for the next command.
-    pending: usize,
-    held: usize,
-    unclaimed: usize,
-    turns: usize,
-    /// Bytes that the payload of held streams costs.
-    held_bytes: usize,
-    /// What is to be told: an answer, and what follows from one stream. `second` costs `second_bytes`.
-    answer: Option<Result<(), Refusal>>,
-    first: Option<Command>,
-    second: Option<Command>,
-    second_bytes: usize,
-    /// While a timeout is drained: until when what waits has expired.
-    expiring: Option<Instant>,
-    is_undrained: bool,
+    context: Context,
+    registry: Registry,
+    waiting: Waiting,
+    /// The next commands, and the bytes that each keeps allocated: what follows from one stream, or from
+    /// calls that were made meanwhile.
+    pending: SmallVec<[(Command, usize); 2]>,
     stats: Stats,
-}
-
-impl Config {
-    /// The most bytes that a machine of this configuration takes whenever it is drained; in between,
-    /// what the last event brought comes on top.
-    #[must_use]
-    pub fn max_bytes(&self) -> usize {
-        let streams = self.max_pending.saturating_add(self.max_held);
-        [
-            Slab::<Stream>::most(streams),
-            Slab::<Peer>::most(streams),
-            Slab::<Acceptor>::most(self.max_registrations),
-            Slab::<Registered>::most(self.max_registrations),
-            self.max_held_bytes,
-            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
-            MAX_PREAMBLE + SHARED,
-        ]
-        .into_iter()
-        .fold(0, usize::saturating_add)
-    }
 }
 
 impl Machine for Demux {
@@ -207,37 +158,17 @@ impl Machine for Demux {
         config.check()?;
         Ok(Self {
             config,
-            now: Instant::ZERO,
-            acceptors: Slab::keeping(),
-            by_acceptor: Tree::EMPTY,
-            registered: Slab::keeping(),
-            by_pattern: Tree::EMPTY,
-            by_owner: Tree::EMPTY,
-            registrations: 0,
-            streams: Slab::keeping(),
-            by_id: Tree::EMPTY,
-            by_turn: Tree::EMPTY,
-            peers: Slab::keeping(),
-            by_peer: Tree::EMPTY,
-            stamp: 0,
-            pending: 0,
-            held: 0,
-            unclaimed: 0,
-            turns: 0,
-            held_bytes: 0,
-            answer: None,
-            first: None,
-            second: None,
-            second_bytes: 0,
-            expiring: None,
-            is_undrained: false,
+            context: Context::default(),
+            registry: Registry::new(),
+            waiting: Waiting::new(),
+            pending: SmallVec::new(),
             stats: Stats::default(),
         })
     }
 
     /// Takes an event. What came of registering, unregistering or opening is the first command:
     /// [`Command::Answer`].
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let is_answered = matches!(
             event,
             Event::Register { .. }
@@ -250,32 +181,47 @@ impl Machine for Demux {
             Err(refusal) if !refusal.is_answer() => return Err(refusal.into()),
             _ if is_answered => {
                 self.pass(now);
-                self.answer = Some(result);
-                self.is_undrained = true;
+                self.push_first(Command::Answer(result));
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
-        if self.is_undrained { self.next_command() } else { None }
+    fn next_command(&mut self) -> Option<Command> {
+        while self.pending.is_empty() {
+            if !self.advance() {
+                self.pending.shrink_to_fit();
+                return None;
+            }
+        }
+        Some(self.pending.remove(0).0)
     }
 
     /// When the next preamble is overdue, or the next tag was waited for long enough.
     fn poll_timeout(&self) -> Option<Instant> {
-        let preamble = self.deadline(Waits::Preamble, self.config.preamble_timeout);
-        earliest(preamble, self.deadline(Waits::Anybody, self.config.hold))
+        let deadline = |(waits, most, _)| self.waiting.deadline(waits, most);
+        self.limits().into_iter().filter_map(deadline).map(|(at, _)| at).min()
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.drained()?;
-        self.pass(now);
-        if self.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
-            self.expiring = Some(self.now);
+    fn expire(&mut self, now: Instant) {
+        self.context.advance(now);
+        if self.poll_timeout().is_some_and(|timeout| timeout <= self.context.now()) {
+            self.context.timeout(now);
         }
-        self.settle();
-        Ok(())
+    }
+
+    /// Whenever it is drained; in between, what came since it last was comes on top.
+    fn memory_limit(config: &Config) -> usize {
+        [
+            Waiting::most(config.max_pending.saturating_add(config.max_held)),
+            Registry::most(config.max_registrations),
+            config.max_held_bytes,
+            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
+            MAX_PREAMBLE + SHARED,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 
     fn stats(&self) -> &Stats {
@@ -283,24 +229,24 @@ impl Machine for Demux {
     }
 
     fn memory_used(&self) -> usize {
-        let first = match &self.first {
-            Some(Command::Dispatch { tag, .. }) => tag.heap(),
-            Some(Command::Write { preamble, .. }) => preamble.heap(),
-            _ => 0,
-        };
-        (self.acceptors.bytes()
-            + self.registered.bytes()
-            + self.streams.bytes()
-            + self.peers.bytes()
-            + self.held_bytes
-            + first)
-            // That is what a driver says, which may be anything.
-            .saturating_add(self.second_bytes)
+        let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
+        let beside =
+            self.registry.bytes() + self.waiting.bytes() + many * size_of::<(Command, usize)>();
+        // What commands pin is what a driver says, which may be anything.
+        self.pending.iter().fold(beside, |sum, (_, cost)| sum.saturating_add(*cost))
     }
 
     /// Zero: what left in commands is the outside's.
     fn lent(&self) -> usize {
         0
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }
 
@@ -313,75 +259,61 @@ impl Demux {
 
     /// Streams that are parked.
     #[must_use]
-    pub const fn pending(&self) -> usize {
-        self.pending
+    pub fn pending(&self) -> usize {
+        self.waiting.count(Waits::Preamble)
     }
 
     /// Streams that are held.
     #[must_use]
     pub const fn held(&self) -> usize {
-        self.held
+        self.waiting.held()
     }
 
     /// Streams that are held for an acceptor.
     #[must_use]
     pub fn held_for(&self, acceptor: AcceptorId) -> usize {
-        let acceptor = self.find_acceptor(acceptor).and_then(|at| self.acceptors.get(at));
-        acceptor.map_or(0, |acceptor| acceptor.held)
+        self.waiting.count(Waits::For(acceptor))
     }
 
     /// Bytes that the payload of held streams keeps allocated.
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.waiting.held_bytes()
     }
 
     /// Streams of one peer that are parked or held.
     #[must_use]
     pub fn waiting_of(&self, peer: PeerId) -> usize {
-        self.count_of_peer(peer)
+        self.waiting.count_of_peer(peer)
     }
 
     /// Whether an acceptor pauses. Who has no registration does not.
     #[must_use]
     pub fn is_paused(&self, acceptor: AcceptorId) -> bool {
-        let acceptor = self.find_acceptor(acceptor).and_then(|at| self.acceptors.get(at));
-        acceptor.is_some_and(|acceptor| acceptor.is_paused)
+        self.registry.is_paused(acceptor)
     }
 
-    fn next_command(&mut self) -> Option<Command> {
-        if let Some(answer) = self.answer.take() {
-            return Some(Command::Answer(answer));
-        }
-        if self.first.is_none() && self.second.is_none() {
-            self.advance();
-        }
-        let told = self.first.take().or_else(|| {
-            self.second_bytes = 0;
-            self.second.take()
-        });
-        if told.is_none() {
-            self.expiring = None;
-            self.is_undrained = false;
-        }
-        told
-    }
-
-    /// Refuses a call while commands of the last are waiting.
-    const fn drained(&self) -> Result<(), Refusal> {
-        if self.is_undrained { Err(Refusal::Undrained) } else { Ok(()) }
+    /// What is registered: exact tags first, then prefixes, each in the order of their bytes.
+    pub fn registrations(&self) -> impl Iterator<Item = Registration<'_>> {
+        self.registry.iter()
     }
 
     /// Lets time pass; it never goes back.
     fn pass(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.context.advance(now);
     }
 
-    /// Sees whether a call left something to be told.
-    fn settle(&mut self) {
-        self.is_undrained = self.first.is_some()
-            || self.second.is_some()
-            || self.expiring.is_some()
-            || self.turns > 0;
+    /// Adds a command behind those that are due, and the bytes that it keeps allocated.
+    fn push(&mut self, command: Command, bytes: usize) {
+        self.pending.push((command, bytes));
+        self.context.pend();
+    }
+
+    /// Adds what a call is answered with: it is the next command.
+    fn push_first(&mut self, command: Command) {
+        let bytes =
+            if let Command::Write { preamble, .. } = &command { preamble.heap() } else { 0 };
+        self.pending.insert(0, (command, bytes));
+        self.context.pend();
     }
 }

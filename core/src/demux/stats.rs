@@ -1,6 +1,6 @@
 //! What a demultiplexer counts.
 
-use super::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
+use super::codes::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
 
 /// What a [`Demux`](super::Demux) counted since it was made.
 ///

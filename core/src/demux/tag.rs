@@ -6,7 +6,7 @@ use core::ops::Deref;
 
 use smallvec::SmallVec;
 
-use crate::wire::tag::{Length, length};
+use crate::wire::tag::{Head, Length, Malformed, length};
 
 /// Bytes of tags that lie in place; a longer one is in a block of its own.
 const INLINE: usize = 32;
@@ -25,6 +25,11 @@ impl Tag {
     pub fn new(tag: &[u8]) -> Result<Self, Length> {
         length(tag)?;
         Ok(Self(SmallVec::from_slice(tag)))
+    }
+
+    /// The tag of the preamble that these bytes begin with.
+    pub(super) fn of_head(bytes: &[u8]) -> Result<Self, Malformed> {
+        Head::new(bytes).map(|head| Self(SmallVec::from_slice(head.tag())))
     }
 
     /// Bytes allocated for it.

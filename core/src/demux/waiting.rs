@@ -1,30 +1,76 @@
 //! Streams that wait: parked until their preamble is whole, or held until somebody takes them. Each lies
 //! in one tree by its id, and in one by what it waits for.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
 
-use super::Demux;
-use super::event::{PeerId, StreamId};
+use super::event::{AcceptorId, PeerId, StreamId};
 use super::tag::Tag;
-use crate::storage::tree::{Links, sorted};
-use crate::wire::tag::MAX_PREAMBLE;
+use crate::storage::counts::Counts;
+use crate::storage::ring::SHARED;
+use crate::storage::slab::Slab;
+use crate::storage::tree::{Links, Tree, sorted};
+use crate::wire::tag::{MAX_PREAMBLE, Malformed};
 use crate::{Duration, Instant};
 
+/// Payload up to this size is copied when it is held: what it would keep alive beside itself is not
+/// known to the byte.
+const SMALL: usize = 4096;
+
+/// Bytes of a stream as an event brings them; later, what of them is payload.
+#[derive(Default, Debug)]
+pub(super) struct Piece {
+    pub(super) rest: Bytes,
+    /// Bytes of memory that they keep alive.
+    pub(super) pinned: usize,
+    pub(super) fin: bool,
+}
+
+impl Piece {
+    /// Whether it is copied when it is held.
+    pub(super) fn is_copied(&self) -> bool {
+        self.rest.len() <= SMALL || self.pinned > 2 * self.rest.len()
+    }
+
+    /// Bytes that it keeps allocated while it is held.
+    pub(super) fn cost(&self) -> usize {
+        if self.is_copied() { self.rest.len() } else { self.shared_cost() }
+    }
+
+    /// Bytes that it keeps allocated as it came: what shares a buffer takes a few bytes beside it, and who
+    /// brought it may not know.
+    pub(super) fn shared_cost(&self) -> usize {
+        self.pinned.max(self.rest.len()).saturating_add(SHARED)
+    }
+}
+
 /// What a stream waits for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(super) enum Waits {
     /// The rest of its preamble: parked. All others are held.
+    #[default]
     Preamble,
-    /// The next command: who takes it is looked up then, and it is dispatched or refused.
+    /// The next command: who takes it is looked up then, and it is dispatched, refused, or waits on.
     Turn,
     /// Somebody who registers its tag.
-    Anybody,
-    /// A paused acceptor, by its place.
-    For(u32),
+    Unclaimed,
+    /// An acceptor that pauses, or was resumed and takes what is held for it.
+    For(AcceptorId),
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Group {
+    /// Streams of a peer.
+    Peer(PeerId),
+    /// Streams that wait for the same.
+    Waiting(Waits),
+    /// How often an acceptor was resumed that was not seen to have taken all that is held for it.
+    Resumed(AcceptorId),
 }
 
 /// A stream that is parked or held.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
     by_id: Links,
@@ -35,227 +81,226 @@ pub(super) struct Stream {
     /// When that was.
     pub(super) since: Instant,
     /// What there is of its preamble.
-    preamble: [u8; MAX_PREAMBLE],
-    len: u16,
-    /// The payload that came with the last byte of the preamble, what it costs, and whether the stream
-    /// ends behind it.
-    pub(super) rest: Bytes,
-    pub(super) cost: usize,
-    pub(super) fin: bool,
-}
-
-impl Default for Stream {
-    fn default() -> Self {
-        Self {
-            id: StreamId { peer: PeerId(0), number: 0 },
-            by_id: Links::UNTIED,
-            by_turn: Links::UNTIED,
-            waits: Waits::Preamble,
-            stamp: 0,
-            since: Instant::ZERO,
-            preamble: [0; MAX_PREAMBLE],
-            len: 0,
-            rest: Bytes::new(),
-            cost: 0,
-            fin: false,
-        }
-    }
+    preamble: SmallVec<[u8; MAX_PREAMBLE]>,
+    /// The payload that came with the last byte of the preamble; it pins what it costs.
+    pub(super) piece: Piece,
 }
 
 sorted!(ById, Stream, by_id, |stream| stream.id);
 sorted!(ByTurn, Stream, by_turn, |stream| (stream.waits, stream.stamp));
 
 impl Stream {
-    /// What there is of the preamble.
-    pub(super) fn preamble(&self) -> &[u8] {
-        &self.preamble[..usize::from(self.len)]
+    /// What there is of the preamble, in bytes.
+    pub(super) fn preamble_len(&self) -> u64 {
+        self.preamble.len() as u64
     }
 
     /// The tag, where the preamble is whole.
     pub(super) fn tag(&self) -> &[u8] {
-        self.preamble().get(1..).unwrap_or_default()
-    }
-
-    /// Takes what a preamble lacks from the front of these bytes; how many it took.
-    pub(super) fn extend(&mut self, bytes: &[u8]) -> usize {
-        let first = self.preamble().first().or(bytes.first());
-        let whole = first.map_or(0, |&length| 1 + usize::from(length));
-        let have = usize::from(self.len);
-        let taken = whole.saturating_sub(have).min(bytes.len());
-        self.preamble[have..have + taken].copy_from_slice(&bytes[..taken]);
-        self.len += taken as u16;
-        taken
+        self.preamble.get(1..).unwrap_or_default()
     }
 }
 
-/// A peer that has streams here.
+/// The streams that wait.
 #[derive(Debug)]
-pub(super) struct Peer {
-    id: PeerId,
-    by_peer: Links,
-    streams: usize,
+pub(super) struct Waiting {
+    streams: Slab<Stream>,
+    by_id: Tree<ById>,
+    by_turn: Tree<ByTurn>,
+    counts: Counts<Group>,
+    /// What the next stream that waits is stamped with: stamps never come again.
+    stamp: u64,
+    held: usize,
+    /// Bytes that the payload of held streams costs.
+    held_bytes: usize,
 }
 
-impl Default for Peer {
-    fn default() -> Self {
-        Self { id: PeerId(0), by_peer: Links::UNTIED, streams: 0 }
+impl Waiting {
+    pub(super) const fn new() -> Self {
+        Self {
+            streams: Slab::keeping(),
+            by_id: Tree::EMPTY,
+            by_turn: Tree::EMPTY,
+            counts: Counts::new(),
+            stamp: 0,
+            held: 0,
+            held_bytes: 0,
+        }
     }
-}
 
-sorted!(ByPeer, Peer, by_peer, |peer| peer.id);
+    /// The most bytes that so many streams take, but for their payload.
+    pub(super) fn most(streams: usize) -> usize {
+        // Each of its own peer, and for an acceptor of its own that was resumed.
+        let counts = Counts::<Group>::most(streams.saturating_mul(3));
+        Slab::<Stream>::most(streams).saturating_add(counts)
+    }
 
-impl Demux {
-    /// Where a stream lies that is parked or held.
+    /// Bytes allocated.
+    pub(super) const fn bytes(&self) -> usize {
+        self.streams.bytes() + self.counts.bytes() + self.held_bytes
+    }
+
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// How many streams wait for something.
+    pub(super) fn count(&self, waits: Waits) -> usize {
+        self.counts.of(Group::Waiting(waits))
+    }
+
+    /// How many streams of a peer wait.
+    pub(super) fn count_of_peer(&self, peer: PeerId) -> usize {
+        self.counts.of(Group::Peer(peer))
+    }
+
+    /// Where a stream lies.
     pub(super) fn find(&self, stream: StreamId) -> Option<u32> {
-        let id = |at| self.streams.get(at).map(|stream| stream.id);
-        self.by_id.find(&self.streams, |at| id(at).cmp(&Some(stream)))
+        self.by_id.find(&self.streams, |at| self.get(at).map(|it| it.id).cmp(&Some(stream)))
+    }
+
+    pub(super) fn get(&self, at: u32) -> Option<&Stream> {
+        self.streams.get(at)
     }
 
     /// The first stream of a peer.
     pub(super) fn first_of_peer(&self, peer: PeerId) -> Option<u32> {
-        let id = |at| self.streams.get(at).map(|stream| stream.id);
-        let first = StreamId { peer, number: 0 };
-        let at = self.by_id.at_or_after(&self.streams, |at| id(at).cmp(&Some(first)))?;
-        self.streams.get(at).filter(|stream| stream.id.peer == peer).map(|_| at)
-    }
-
-    fn find_peer(&self, peer: PeerId) -> Option<u32> {
-        let id = |at| self.peers.get(at).map(|peer| peer.id);
-        self.by_peer.find(&self.peers, |at| id(at).cmp(&Some(peer)))
-    }
-
-    /// How many streams of a peer are parked or held.
-    pub(super) fn count_of_peer(&self, peer: PeerId) -> usize {
-        let peer = self.find_peer(peer).and_then(|at| self.peers.get(at));
-        peer.map_or(0, |peer| peer.streams)
+        let first = Some(StreamId { peer, number: 0 });
+        let id = |at| self.get(at).map(|stream| stream.id);
+        let at = self.by_id.at_or_after(&self.streams, |at| id(at).cmp(&first))?;
+        id(at).is_some_and(|id| id.peer == peer).then_some(at)
     }
 
     /// A new stream that waits for its preamble, of which nothing is there yet; `None` when no place is
     /// left that can be numbered.
-    pub(super) fn park(&mut self, id: StreamId) -> Option<u32> {
+    pub(super) fn park(&mut self, id: StreamId, now: Instant) -> Option<u32> {
         let at = self.streams.insert(Stream { id, ..Stream::default() })?;
-        match self.find_peer(id.peer) {
-            Some(peer) => {
-                if let Some(peer) = self.peers.get_mut(peer) {
-                    peer.streams += 1;
-                }
-            }
-            None => {
-                let peer = Peer { id: id.peer, by_peer: Links::UNTIED, streams: 1 };
-                let Some(peer) = self.peers.insert(peer) else {
-                    self.streams.remove(at);
-                    return None;
-                };
-                self.by_peer.insert(&mut self.peers, peer);
-            }
-        }
         self.by_id.insert(&mut self.streams, at);
-        self.enter(at, Waits::Preamble);
+        self.counts.add(Group::Peer(id.peer));
+        self.enqueue(at, now);
         Some(at)
+    }
+
+    /// Takes what the preamble of a parked stream lacks from the front of these bytes; its tag, once it is
+    /// whole.
+    pub(super) fn extend(&mut self, at: u32, bytes: &mut Bytes) -> Result<Tag, Malformed> {
+        let lacks = Malformed::Incomplete { lacks: 1 };
+        let stream = self.streams.get_mut(at).ok_or(lacks)?;
+        let length = stream.preamble.first().or(bytes.first()).ok_or(lacks)?;
+        let lacking = 1 + usize::from(*length) - stream.preamble.len();
+        let taken = lacking.min(bytes.len());
+        stream.preamble.extend_from_slice(&bytes[..taken]);
+        bytes.advance(taken);
+        Tag::of_head(&stream.preamble)
     }
 
     /// Lets a stream go; what there was of it.
     pub(super) fn forget(&mut self, at: u32) -> Option<Stream> {
-        self.leave(at);
+        self.dequeue(at);
         self.by_id.remove(&mut self.streams, at);
         let stream = self.streams.remove(at)?;
-        self.held_bytes -= stream.cost;
-        if let Some(place) = self.find_peer(stream.id.peer)
-            && let Some(peer) = self.peers.get_mut(place)
-        {
-            peer.streams -= 1;
-            if peer.streams == 0 {
-                self.by_peer.remove(&mut self.peers, place);
-                self.peers.remove(place);
-            }
-        }
+        self.held_bytes -= stream.piece.pinned;
+        self.counts.take(Group::Peer(stream.id.peer));
         Some(stream)
     }
 
-    /// Turns a parked stream into one that is held, from now on.
-    pub(super) fn keep(&mut self, at: u32, waits: Waits, rest: Bytes, cost: usize, fin: bool) {
-        self.leave(at);
+    /// Turns a parked stream into one that is held, from now on; its payload pins what it costs.
+    pub(super) fn hold(&mut self, at: u32, waits: Waits, tag: &Tag, piece: Piece, now: Instant) {
+        self.dequeue(at);
+        self.held_bytes += piece.pinned;
         if let Some(stream) = self.streams.get_mut(at) {
-            (stream.rest, stream.cost, stream.fin) = (rest, cost, fin);
+            stream.preamble.clear();
+            stream.preamble.push(tag.len() as u8);
+            stream.preamble.extend_from_slice(tag);
+            (stream.piece, stream.waits) = (piece, waits);
         }
-        self.held_bytes += cost;
-        self.enter(at, waits);
+        self.enqueue(at, now);
     }
 
-    /// Makes a stream wait for something: as the last, if it is parked or held just now.
-    fn enter(&mut self, at: u32, waits: Waits) {
-        self.count(waits, true);
+    /// Makes a stream wait, as the last that does.
+    fn enqueue(&mut self, at: u32, now: Instant) {
         self.stamp += 1;
         if let Some(stream) = self.streams.get_mut(at) {
-            (stream.waits, stream.stamp, stream.since) = (waits, self.stamp, self.now);
+            (stream.stamp, stream.since) = (self.stamp, now);
+            let waits = stream.waits;
+            self.insert(at, waits);
         }
-        self.by_turn.insert(&mut self.streams, at);
     }
 
     /// Makes a held stream wait for something else, in the place that it has among all held ones.
-    pub(super) fn shift(&mut self, at: u32, waits: Waits) {
-        self.leave(at);
-        self.count(waits, true);
-        if let Some(stream) = self.streams.get_mut(at) {
-            stream.waits = waits;
-        }
+    pub(super) fn requeue(&mut self, at: u32, waits: Waits) {
+        self.dequeue(at);
+        self.insert(at, waits);
+    }
+
+    fn insert(&mut self, at: u32, waits: Waits) {
+        let Some(stream) = self.streams.get_mut(at) else { return };
+        stream.waits = waits;
         self.by_turn.insert(&mut self.streams, at);
+        self.counts.add(Group::Waiting(waits));
+        self.held += usize::from(waits != Waits::Preamble);
     }
 
-    fn leave(&mut self, at: u32) {
+    fn dequeue(&mut self, at: u32) {
         self.by_turn.remove(&mut self.streams, at);
-        if let Some(waits) = self.streams.get(at).map(|stream| stream.waits) {
-            self.count(waits, false);
-        }
-    }
-
-    fn count(&mut self, waits: Waits, more: bool) {
-        let step = |count: &mut usize| if more { *count += 1 } else { *count -= 1 };
-        match waits {
-            Waits::Preamble => return step(&mut self.pending),
-            Waits::Turn => step(&mut self.turns),
-            Waits::Anybody => step(&mut self.unclaimed),
-            Waits::For(acceptor) => {
-                self.acceptors.get_mut(acceptor).into_iter().for_each(|held| step(&mut held.held));
-            }
-        }
-        step(&mut self.held);
+        let Some(waits) = self.get(at).map(|stream| stream.waits) else { return };
+        self.counts.take(Group::Waiting(waits));
+        self.held -= usize::from(waits != Waits::Preamble);
     }
 
     /// The stream that waits longest for something.
     pub(super) fn first_for(&self, waits: Waits) -> Option<u32> {
-        self.next_for((waits, 0)).filter(|&at| self.waits(at) == Some(waits))
+        let first = self.first_from(waits, 0)?;
+        (self.get(first)?.waits == waits).then_some(first)
     }
 
-    /// The first held stream that waits for somebody.
-    pub(super) fn first_behind_turns(&self) -> Option<u32> {
-        self.next_for((Waits::Anybody, 0))
+    /// The first stream at or behind a place in the order of what they wait for and, among equals, of how
+    /// long.
+    pub(super) fn first_from(&self, waits: Waits, stamp: u64) -> Option<u32> {
+        let key = |at| self.get(at).map(|stream| (stream.waits, stream.stamp));
+        self.by_turn.at_or_after(&self.streams, |at| key(at).cmp(&Some((waits, stamp))))
     }
 
-    /// The first stream at or behind a place in the order of what they wait for.
-    fn next_for(&self, place: (Waits, u64)) -> Option<u32> {
-        let key = |at| self.streams.get(at).map(|stream| (stream.waits, stream.stamp));
-        self.by_turn.at_or_after(&self.streams, |at| key(at).cmp(&Some(place)))
-    }
-
-    pub(super) fn waits(&self, at: u32) -> Option<Waits> {
-        self.streams.get(at).map(|stream| stream.waits)
-    }
-
-    /// The stream behind one, in the order of what they wait for and, among equals, of how long.
+    /// The stream behind one in that order.
     pub(super) fn after(&self, at: u32) -> Option<u32> {
-        let stream = self.streams.get(at)?;
-        self.next_for((stream.waits, stream.stamp + 1))
+        let stream = self.get(at)?;
+        self.first_from(stream.waits, stream.stamp + 1)
     }
 
-    /// When the stream that waits longest for something has waited for `most`.
-    pub(super) fn deadline(&self, waits: Waits, most: Duration) -> Option<Instant> {
+    /// When the stream that waits longest for something has waited for `most`, and where it lies.
+    pub(super) fn deadline(&self, waits: Waits, most: Duration) -> Option<(Instant, u32)> {
         let first = self.first_for(waits)?;
-        self.streams.get(first).map(|stream| stream.since + most)
+        Some((self.get(first)?.since + most, first))
     }
 
-    /// The tag of a held stream, as commands carry it.
-    pub(super) fn held_tag(&self, at: u32) -> Option<Tag> {
-        Tag::new(self.streams.get(at)?.tag()).ok()
+    /// Notes that an acceptor takes what is held for it; whether anything is.
+    pub(super) fn resume(&mut self, acceptor: AcceptorId) -> bool {
+        let is_held = self.count(Waits::For(acceptor)) > 0;
+        if is_held {
+            self.counts.add(Group::Resumed(acceptor));
+        }
+        is_held
+    }
+
+    /// An acceptor that takes what is held for it.
+    pub(super) fn resumed(&self) -> Option<AcceptorId> {
+        match self.counts.at_or_after(Group::Resumed(AcceptorId(0)))? {
+            Group::Resumed(acceptor) => Some(acceptor),
+            _ => None,
+        }
+    }
+
+    /// Notes that nothing more is held for it, or that it pauses again.
+    pub(super) fn stop(&mut self, acceptor: AcceptorId) {
+        self.counts.take(Group::Resumed(acceptor));
+    }
+
+    /// Whether some streams go on with the next commands, and others are to wait behind them.
+    pub(super) fn is_moving(&self) -> bool {
+        self.first_for(Waits::Turn).is_some() || self.resumed().is_some()
     }
 }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use super::event::{LineId, ServerId};
 use crate::limits::{OutOfRange, within};
+use crate::machine::Undrained;
 use crate::time::nanos;
 use crate::wire::mold::MAX_COUNT;
 use crate::{Duration, Session};
@@ -277,8 +278,8 @@ impl Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),

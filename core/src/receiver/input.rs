@@ -87,11 +87,11 @@ impl Receiver {
             space.tracked = last;
             space.highest_known = last;
             self.stats.delivered += u64::from(header.count);
-            line.last_packet_at = self.now;
+            line.last_packet_at = self.context.now();
             line.stats.packets += 1;
             line.stats.messages_first += u64::from(header.count);
             line.stats.trailing += u64::from(len < blocks.len());
-            line.reach(self.now, last, last, self.config.quiet);
+            line.reach(self.context.now(), last, last, self.config.quiet);
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
@@ -112,12 +112,12 @@ impl Receiver {
         if !is_copy || datagram.len() < least {
             return FastPath::Miss;
         }
-        line.last_packet_at = self.now;
+        line.last_packet_at = self.context.now();
         line.stats.packets += 1;
         line.stats.duplicates += u64::from(header.count);
-        line.reach(self.now, last, space.settled, self.config.quiet);
+        line.reach(self.context.now(), last, space.settled, self.config.quiet);
         if line.has_regression() {
-            self.undrained = true;
+            self.context.pend();
             self.phase = Phase::Eventful;
         }
         if self.lines.awaited & line::bit(id) != 0 {
@@ -136,11 +136,10 @@ impl Receiver {
         source: Source,
         payload: Payload<'_>,
     ) -> Direct {
-        let drained = !self.undrained;
-        self.undrained = true;
-        self.timed = false;
+        let drained = !self.context.is_draining();
+        self.context.pend();
         self.phase = Phase::Eventful;
-        self.pass_time(self.now);
+        self.pass_time();
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
             Source::LineFrom(line, peer) => match self.repair.servers().at(peer) {
@@ -197,7 +196,7 @@ impl Receiver {
             return None;
         };
         self.lines.get_mut(id)?.stats.packets += 1;
-        self.lines.note_packet(self.now, id);
+        self.lines.note_packet(self.context.now(), id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
         if header.sequence == u64::MAX && self.spaces[index].highest_known == u64::MAX {
@@ -217,7 +216,7 @@ impl Receiver {
             self.note_edge(index, &packet);
             return None;
         }
-        let incoming = Incoming::new(packet.extent(), self.now);
+        let incoming = Incoming::new(packet.extent(), self.context.now());
         // A regression is emitted before what comes with it is delivered.
         let is_plain = content == Content::Plain;
         let (fresh, direct) = self.take_in(index, incoming, payload, drained && is_plain);
@@ -243,7 +242,8 @@ impl Receiver {
             true => space.opening.compare(packet.messages(payload)),
             false => Agreement::Unknown,
         };
-        let content = self.lines.note_content(self.now, packet.line, numbers, settled, agreement);
+        let content =
+            self.lines.note_content(self.context.now(), packet.line, numbers, settled, agreement);
         if let Agreement::Contradicts(sequence) = agreement {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
@@ -267,13 +267,13 @@ impl Receiver {
         if !was_clean || !in_order || kind != Kind::Data {
             moves_on |= space.note_reach(kind, last);
         }
-        space.note_claim(self.now, kind, last, packet.line);
+        space.note_claim(self.context.now(), kind, last, packet.line);
         let alive = moves_on || (kind == Kind::Heartbeat && last == space.highest_known);
         if alive && let Some(mut jump) = space.jump.take() {
             self.store.clear(&mut jump.pieces);
             self.stats.unbelieved += 1;
         }
-        self.stats.ends_refused += space.contest_ends(self.now, kind, last, moves_on);
+        self.stats.ends_refused += space.contest_ends(self.context.now(), kind, last, moves_on);
         if index == 0 {
             if alive {
                 self.drop_pending_session();
@@ -281,7 +281,7 @@ impl Receiver {
             if was_clean && !in_order {
                 self.lines.start_marks();
             }
-            self.lines.reach(self.now, packet.line, last, self.spaces[0].settled);
+            self.lines.reach(self.context.now(), packet.line, last, self.spaces[0].settled);
             self.repair.note_passed(&mut self.spaces[0], &self.lines);
         }
         self.withdraw_claims(index);
@@ -294,7 +294,7 @@ impl Receiver {
         // 2^64-1 stands for 2^64 where there is a message of that number.
         let last = if header.sequence == u64::MAX { last.max(space.highest_known) } else { last };
         let is_end = header.kind() == Kind::EndOfSession;
-        if is_end && space.claim_end(self.now, last, line, index == 0) {
+        if is_end && space.claim_end(self.context.now(), last, line, index == 0) {
             self.stats.ends_refused += 1;
             return;
         }
@@ -416,7 +416,7 @@ impl Receiver {
         let origin = server.map_or(Origin::Unknown, Origin::Server);
         let (offset, repaired) = (BLOCKS_AT, false);
         let extent = Extent { first, last, offset, end, origin, arrival, repaired };
-        let mut incoming = Incoming::new(extent, self.now);
+        let mut incoming = Incoming::new(extent, self.context.now());
         match server {
             // What continues the feed is as good as the feed; what lies apart proves nothing.
             Some(_) if first > highest_known.saturating_add(1) => {
@@ -450,10 +450,10 @@ impl Receiver {
     fn answered(&mut self, index: usize, server: Option<ServerId>, span: Span, fresh: u64) {
         if fresh > 0 {
             self.stats.useful_answers += 1;
-            self.spaces[index].last_useful = self.now;
+            self.spaces[index].last_useful = self.context.now();
         }
         if let Some(server) = server {
-            self.repair.servers_mut().answered(self.now, server, span, fresh);
+            self.repair.servers_mut().answered(self.context.now(), server, span, fresh);
         }
         self.repair.invalidate();
     }

@@ -41,7 +41,7 @@ pub use config::{AcceptAnswers, Checkpoint, Config, Delivery, Error, OnLoss, Sta
 pub use event::{
     Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
 };
-pub use journal::{Call, Receiving};
+pub use journal::Call;
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
@@ -56,6 +56,7 @@ use strangers::Strangers;
 
 use core::net::SocketAddr;
 
+use crate::machine::Context;
 use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
@@ -66,7 +67,7 @@ use crate::{Instant, Machine, Session};
 ///
 /// # Memory
 /// Everything but payload is allocated by [`Machine::new`]. What is held ahead of a gap is bounded by
-/// [`Config::max_held_bytes`], charged by what it keeps alive; [`Receiver::memory_bound`] is the sum.
+/// [`Config::max_held_bytes`], charged by what it keeps alive; [`Machine::memory_limit`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
 /// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row unanswered. Otherwise, once every line that is up has passed that gap, it is
@@ -75,12 +76,9 @@ use crate::{Instant, Machine, Session};
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
-    now: Instant,
-    /// Commands may be waiting: no event before they are drained.
-    undrained: bool,
-    /// What is being drained is a timeout. Only then is anything given up for its age: a driver that
-    /// was held up reads what came meanwhile before it lets the time pass.
-    timed: bool,
+    /// While a timeout is drained, and only then, is anything given up for its age: a driver that was held up
+    /// reads what came meanwhile before it lets the time pass.
+    context: Context,
     phase: Phase,
     /// The current session, and the one that follows it.
     spaces: [Space; 2],
@@ -124,13 +122,6 @@ enum Halt {
 }
 
 impl Config {
-    /// The most bytes that a receiver with this configuration ever takes, bookkeeping included, but for
-    /// the datagram that is being drained.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        self.max_held_bytes.saturating_add(self.table_bytes())
-    }
-
     /// The bytes that are allocated at construction.
     fn table_bytes(&self) -> usize {
         let space = Space::table_bytes(self.max_gaps, self.delivery);
@@ -171,7 +162,7 @@ impl Receiver {
         source: Source,
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
-        self.now = self.now.max(now);
+        self.context.advance(now);
         match self.fast_path(arrival, source, datagram) {
             input::FastPath::Taken(batch) => batch,
             input::FastPath::Miss => {
@@ -186,7 +177,7 @@ impl Receiver {
     #[inline]
     #[must_use]
     pub const fn has_commands(&self) -> bool {
-        self.undrained
+        self.context.is_draining()
     }
 
     /// Where it stands; `None` before a session is believed, and after it ended.
@@ -223,25 +214,23 @@ impl Receiver {
         self.strangers.address
     }
 
-    /// The most bytes that [`Machine::memory_used`] will ever report, but for the datagram that is
-    /// being drained.
+    /// The configuration.
     #[must_use]
-    pub fn memory_bound(&self) -> usize {
-        self.config.memory_limit()
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Lets time pass: what is over is over before the event is looked at.
-    fn pass_time(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+    fn pass_time(&mut self) {
         self.store.reclaim();
-        self.lines.expire(self.now);
-        self.stats.requests_timed_out += self.repair.expire(self.now, &mut self.spaces);
+        self.lines.expire(self.context.now());
+        self.stats.requests_timed_out += self.repair.expire(self.context.now(), &mut self.spaces);
         self.consider_claims();
     }
 
     /// Whether the fast path may take the next datagram.
     fn find_phase(&mut self) {
-        let is_steady = !self.undrained
+        let is_steady = !self.context.is_draining()
             && self.spaces[0].is_steady()
             && self.lines.contradicting == 0
             && self.pending_session.is_none()
@@ -266,7 +255,7 @@ impl Receiver {
         let space = &self.spaces[index];
         let oldest = space.gaps.missing().first().filter(|_| index == 0)?;
         // While only time passes nothing wants room.
-        let is_full = !self.timed && (self.store.is_full() || space.gaps.is_full());
+        let is_full = !self.context.is_timeout() && (self.store.is_full() || space.gaps.is_full());
         let may_come =
             !is_full || self.repair.servers().may_answer(space.gaps.opened(oldest), space.give_up);
         (!may_come).then(|| self.lines.passed())
@@ -318,7 +307,7 @@ impl Receiver {
         {
             return Some(command);
         }
-        let now = if self.timed { self.now } else { Instant::ZERO };
+        let now = if self.context.is_timeout() { self.context.now() } else { Instant::ZERO };
         let stuck = self.stuck(index);
         let Self { spaces, config, lines, .. } = self;
         let space = &mut spaces[index];
@@ -335,13 +324,14 @@ impl Receiver {
 
     /// The next request to send.
     fn poll_request(&mut self) -> Option<Command> {
-        let Self { now, spaces, pending_session, lines, repair, store, stats, .. } = self;
-        if !repair.is_due(*now, store) {
+        let now = self.context.now();
+        let Self { spaces, pending_session, lines, repair, store, stats, .. } = self;
+        if !repair.is_due(now, store) {
             return None;
         }
         let jumps = spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        let request = repair.ask_about(*now, jumps.chain(pending_session));
-        let request = request.or_else(|| repair.poll(*now, spaces, lines, store))?;
+        let request = repair.ask_about(now, jumps.chain(pending_session));
+        let request = request.or_else(|| repair.poll(now, spaces, lines, store))?;
         stats.count(&request);
         Some(request)
     }
@@ -365,9 +355,7 @@ impl Machine for Receiver {
         let spaces = [Space::new(&config), successor];
         let store = Store::new(config.max_held_bytes, config.max_held_packets);
         let mut receiver = Self {
-            now: Instant::ZERO,
-            undrained: false,
-            timed: false,
+            context: Context::default(),
             phase: Phase::Eventful,
             spaces,
             pending_session: None,
@@ -385,19 +373,16 @@ impl Machine for Receiver {
         Ok(receiver)
     }
 
-    fn handle(&mut self, now: Instant, event: Event) -> Result<(), Error> {
-        if self.undrained {
-            return Err(Error::Undrained);
-        }
+    fn apply(&mut self, now: Instant, event: Event) -> Result<(), Error> {
         self.check_event(&event)?;
         match event {
             Event::Datagram(Datagram { source, bytes, pinned, arrival }) => {
-                self.now = self.now.max(now);
+                self.context.advance(now);
                 let pinned = pinned.min(u32::MAX as usize).max(bytes.len());
                 self.slow_path(arrival, source, Payload::Owned(bytes, pinned));
                 return Ok(());
             }
-            Event::AddLine(line) => self.lines.add(self.now.max(now), line),
+            Event::AddLine(line) => self.lines.add(self.context.now().max(now), line),
             Event::RemoveLine(line) => {
                 self.lines.remove(line);
                 self.spaces.iter_mut().for_each(|space| space.evidence.forget_line(line));
@@ -409,16 +394,12 @@ impl Machine for Receiver {
         let give_up = self.config.give_up(self.lines.count(), self.repair.servers().count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
-        self.undrained = true;
-        self.timed = false;
-        self.pass_time(now);
+        self.context.event(now);
+        self.pass_time();
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
-        if !self.undrained {
-            return None;
-        }
+    fn next_command(&mut self) -> Option<Command> {
         loop {
             if let Some(command) = self.poll_line() {
                 return Some(command);
@@ -432,12 +413,16 @@ impl Machine for Receiver {
                 return Some(command);
             }
             let ends = |space: &Space| space.end_deadline();
-            if self.spaces.iter().any(|space| ends(space).is_some_and(|at| at <= self.now)) {
+            if self
+                .spaces
+                .iter()
+                .any(|space| ends(space).is_some_and(|at| at <= self.context.now()))
+            {
                 // What was claimed behind an end is settled, and contests it no longer.
                 self.consider_claims();
                 continue;
             }
-            let (now, store) = (self.now, &self.store);
+            let (now, store) = (self.context.now(), &self.store);
             if self.spaces.iter_mut().any(|space| space.refetch(now, store)) {
                 self.repair.invalidate();
                 continue;
@@ -445,7 +430,7 @@ impl Machine for Receiver {
             if let Some(command) = self.poll_request() {
                 return Some(command);
             }
-            self.undrained = false;
+            self.context.drained();
             self.find_phase();
             return None;
         }
@@ -462,14 +447,14 @@ impl Machine for Receiver {
         deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.undrained {
-            return Err(Error::Undrained);
-        }
-        self.undrained = true;
-        self.timed = true;
-        self.pass_time(now);
-        Ok(())
+    fn expire(&mut self, now: Instant) {
+        self.context.timeout(now);
+        self.pass_time();
+    }
+
+    /// But for the datagram that is being drained.
+    fn memory_limit(config: &Config) -> usize {
+        config.max_held_bytes.saturating_add(config.table_bytes())
     }
 
     fn stats(&self) -> &Stats {
@@ -482,6 +467,14 @@ impl Machine for Receiver {
 
     fn lent(&self) -> usize {
         self.store.lent()
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }
 

@@ -113,7 +113,7 @@ impl Receiver {
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else {
             line.into_iter().for_each(|line| line.stats.packets += 1);
-            self.lines.note_packet(self.now, packet.line);
+            self.lines.note_packet(self.context.now(), packet.line);
             let pending = self.pending_session.take();
             self.pending_session = Some(self.vote(pending, packet, payload));
             self.repair.invalidate();
@@ -145,10 +145,10 @@ impl Receiver {
     ) -> Candidate {
         let (session, first, last) = (packet.header.session, packet.header.sequence, packet.last);
         let mut candidate = match candidate {
-            None => Candidate::new(self.now, session, first, last),
+            None => Candidate::new(self.context.now(), session, first, last),
             Some(mut candidate) => {
                 let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
-                match candidate.vote(self.now, session, (first, last), lowest, max_jump) {
+                match candidate.vote(self.context.now(), session, (first, last), lowest, max_jump) {
                     Vote::For => {}
                     Vote::Against => {
                         self.stats.unbelieved += 1;
@@ -206,7 +206,7 @@ impl Receiver {
 
     /// Believes what has been borne out.
     pub(super) fn consider_claims(&mut self) {
-        let (now, after) = (self.now, self.config.believe_after);
+        let (now, after) = (self.context.now(), self.config.believe_after);
         let quiet = Some(self.config.quiet);
         for index in 0..2 {
             self.withdraw_claims(index);
@@ -257,7 +257,7 @@ impl Receiver {
             Start::Live => pending.first.saturating_sub(1),
         };
         if index > 0 {
-            self.spaces[0].leave(self.now + self.config.session_grace);
+            self.spaces[0].leave(self.context.now() + self.config.session_grace);
             self.repair.probe_tail();
         } else {
             self.lines.restart();
@@ -276,11 +276,11 @@ impl Receiver {
             let (mut extent, count) = (piece.extent(), piece.count());
             let payload = piece.into_payload();
             extent.end = end_of_blocks(payload.bytes(), extent.offset, count as u16);
-            let incoming = Incoming::new(extent, self.now);
+            let incoming = Incoming::new(extent, self.context.now());
             let (fresh, _) = self.take_in(index, incoming, payload, false);
             self.spaces[index].evidence.reach(extent.last);
             if index == 0 {
-                self.lines.reach(self.now, id, extent.last, 0);
+                self.lines.reach(self.context.now(), id, extent.last, 0);
             }
             if let Some(line) = self.lines.get_mut(id) {
                 line.stats.messages_first += fresh;
@@ -307,13 +307,14 @@ impl Receiver {
 
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
-        let Self { spaces, lines, store, repair, stats, now, .. } = self;
+        let (now, is_timeout) = (self.context.now(), self.context.is_timeout());
+        let Self { spaces, lines, store, repair, stats, .. } = self;
         let space = &mut spaces[index];
-        let over = self.timed && space.closing().is_some_and(|closing| closing <= *now);
+        let over = is_timeout && space.closing().is_some_and(|closing| closing <= now);
         let Some(to) = space.withdrawal(lines.up, over) else { return };
         let claimed = space.highest_known;
         stats.claims_withdrawn += 1;
-        stats.ends_refused += u64::from(space.withdraw(*now, to, store));
+        stats.ends_refused += u64::from(space.withdraw(now, to, store));
         if index == 0 {
             lines.withdraw(to);
         }
@@ -345,7 +346,7 @@ impl Receiver {
         let reason = if space.evidence.end().is_some_and(|end| space.settled >= end) {
             SessionEnd::Ended
         } else if let Some(closing) = space.closing() {
-            let over = closing <= self.now;
+            let over = closing <= self.context.now();
             if !space.is_clean() || !(over || self.repair.tail_is_known()) {
                 return None;
             }

@@ -2,6 +2,7 @@
 
 mod acceptors;
 mod asserted;
+mod draining;
 mod encoding;
 mod holding;
 mod preambles;

@@ -21,36 +21,37 @@
 mod streams;
 mod table;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use gapless_core::Machine;
-use gapless_core::demux::{self, AcceptorId, Command, Demux, PeerId, Tag};
-use gapless_core::journal::{self, Recorder};
+use gapless_core::demux::{self, AcceptorId, Command, Demux, Tag};
+use gapless_core::journal::Driven;
+use gapless_core::{Instant as CoreInstant, Machine};
 
-use crate::endpoint::{Endpoint, Event, Handler, StreamId};
+use crate::endpoint::{Endpoint, Event, StreamId};
+use crate::handler::Handler;
 
 pub use streams::{OpenError, Streams};
 
-use streams::Tags;
-use table::{Known, Table, Told, core};
+use streams::Calls;
+use table::{Table, core, peer};
 
 /// The protocol (ALPN) of tagged streams.
 pub const PROTOCOL: &[u8] = b"gapless/1";
 
-/// A demultiplexer, recorded or not.
-pub trait Demultiplexing:
-    for<'a> Machine<
-        Event<'a> = demux::Event<'a>,
-        Command = Command,
-        Stats = demux::Stats,
-        Error = demux::Error,
-    > + AsRef<Demux>
-{
-}
+impl<M: Driven<Demux>> Calls for M {
+    fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
+        Driven::call(self, now, event)
+    }
 
-impl Demultiplexing for Demux {}
-impl<S: journal::Sink> Demultiplexing for Recorder<Demux, S> {}
+    fn next_command(&mut self) -> Option<Command> {
+        self.poll_command()
+    }
+
+    fn demux(&self) -> &Demux {
+        self.machine()
+    }
+}
 
 /// A stream was given to an acceptor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,14 +112,17 @@ pub trait Acceptors {
 
 /// A [`Handler`] that gives tagged streams to [`Acceptors`]; see the [module](self).
 pub struct Tagged<A, M = Demux> {
-    table: Table<M>,
+    machine: M,
+    table: Table,
     acceptors: A,
+    /// Bytes of the preamble of the stream that was dispatched last.
+    preamble_len: u64,
 }
 
 impl<A, M> std::fmt::Debug for Tagged<A, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tagged")
-            .field("connections", &self.table.peers.len())
+            .field("connections", &self.table.connections())
             .finish_non_exhaustive()
     }
 }
@@ -133,10 +137,10 @@ impl<A: Acceptors> Tagged<A> {
     }
 }
 
-impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
+impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
     /// Around a machine that is made otherwise, such as one that is recorded.
     pub const fn with_machine(machine: M, origin: Instant, acceptors: A) -> Self {
-        Self { table: Table::new(machine, origin), acceptors }
+        Self { machine, table: Table::new(origin), acceptors, preamble_len: 0 }
     }
 
     /// Those who take streams.
@@ -146,7 +150,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
 
     /// The machine.
     pub fn demux(&self) -> &Demux {
-        self.table.machine.as_ref()
+        self.machine.machine()
     }
 
     /// Does something with streams and tags outside of an event.
@@ -156,39 +160,85 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
         now: Instant,
         work: impl FnOnce(&mut Streams<'_>, &mut A) -> T,
     ) -> T {
-        let Self { table, acceptors } = self;
-        let result = work(&mut Streams { endpoint, now, tags: table }, acceptors);
-        self.tell(endpoint, now);
+        let (mut streams, acceptors) = self.parts(endpoint, now);
+        let result = work(&mut streams, acceptors);
+        self.drain(endpoint, now);
         result
     }
 
-    /// Tells the acceptors everything that is to be told. Streams that were held come one by one, each after
-    /// the acceptor was told all of the last: it may pause in between.
-    fn tell(&mut self, endpoint: &mut Endpoint, now: Instant) {
-        let Self { table, acceptors } = self;
-        while table.go_on(endpoint, now) {
-            let Some(told) = table.told.pop_front() else { continue };
-            let mut streams = Streams { endpoint, now, tags: table };
-            match told {
-                Told::Notice(notice) => acceptors.notice(&mut streams, notice),
-                Told::Opened(opened) => {
-                    let Opened { acceptor, stream, tag } = opened.clone();
-                    if acceptors.opened(&mut streams, opened) {
-                        continue;
-                    }
-                    // What came with it is told before its end; it is next.
-                    let is_first = |told: &Told| matches!(told, Told::Notice(Notice::Data { stream: of, .. }) if *of == stream);
-                    if table.told.front().is_some_and(is_first)
-                        && let Some(Told::Notice(notice)) = table.told.pop_front()
-                    {
-                        acceptors.notice(&mut Streams { endpoint, now, tags: table }, notice);
-                    }
-                    let _ = endpoint.set_owner(stream, 0);
-                    let failed =
-                        demux::Event::HandOffFailed { stream: core(stream), acceptor, tag: &tag };
-                    let _ = table.give(endpoint, now, failed);
+    fn parts<'a>(
+        &'a mut self,
+        endpoint: &'a mut Endpoint,
+        now: Instant,
+    ) -> (Streams<'a>, &'a mut A) {
+        let Self { machine, table, acceptors, .. } = self;
+        (Streams { endpoint, now, demux: machine, table }, acceptors)
+    }
+
+    fn notice(&mut self, endpoint: &mut Endpoint, now: Instant, notice: Notice) {
+        let (mut streams, acceptors) = self.parts(endpoint, now);
+        acceptors.notice(&mut streams, notice);
+    }
+
+    fn call(&mut self, now: Instant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
+        Driven::call(&mut self.machine, self.table.time(now), event)
+    }
+
+    /// Does what the machine wants, one thing after the other. Each is made when it is asked for, so that an
+    /// acceptor that pauses is given no more of the streams that were held for it.
+    fn drain(&mut self, endpoint: &mut Endpoint, now: Instant) {
+        while let Some(command) = self.machine.poll_command() {
+            self.execute(endpoint, now, command);
+        }
+    }
+
+    // What is asked of a stream that is over meanwhile needs no doing.
+    fn execute(&mut self, endpoint: &mut Endpoint, now: Instant, command: Command) {
+        match command {
+            Command::Dispatch { stream, acceptor, tag } => {
+                let Some(stream) = self.table.stream(stream) else { return };
+                self.dispatch(endpoint, now, Opened { acceptor, stream, tag });
+            }
+            Command::Data { stream, acceptor, bytes, fin } => {
+                let Some(stream) = self.table.stream(stream) else { return };
+                // It follows its dispatch: all that came before is the preamble.
+                let offset = self.preamble_len;
+                let data = Notice::Data { acceptor, stream, offset, bytes, fin };
+                self.notice(endpoint, now, data);
+            }
+            Command::Hold { stream } => {
+                let _ = self.table.stream(stream).map(|stream| endpoint.keep(stream));
+            }
+            Command::Refuse { stream, code } => {
+                if let Some(stream) = self.table.stream(stream) {
+                    let _ = endpoint.stop(stream, code);
+                    let _ = endpoint.reset(stream, code);
+                    let _ = endpoint.release(stream);
                 }
             }
+            Command::Closed { stream, acceptor } => {
+                let Some(stream) = self.table.stream(stream) else { return };
+                self.table.take(acceptor, stream);
+                self.notice(endpoint, now, Notice::HandOffFailed { acceptor, stream });
+            }
+            // What is opened is written to at once, and no event is answered by a command.
+            Command::Write { .. } | Command::Answer(_) => {}
+        }
+    }
+
+    /// Gives a stream to its acceptor.
+    fn dispatch(&mut self, endpoint: &mut Endpoint, now: Instant, opened: Opened) {
+        let Opened { acceptor, stream, tag } = opened.clone();
+        self.preamble_len = 1 + tag.len() as u64;
+        let _ = endpoint.set_owner(stream, acceptor.0);
+        let _ = endpoint.release(stream);
+        self.table.give(acceptor, stream);
+        let (mut streams, acceptors) = self.parts(endpoint, now);
+        if !acceptors.opened(&mut streams, opened) {
+            let _ = endpoint.set_owner(stream, 0);
+            let stream = core(stream);
+            // What came with it is told before its end.
+            let _ = self.call(now, demux::Event::HandOffFailed { stream, acceptor, tag: &tag });
         }
     }
 
@@ -210,74 +260,66 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
             _ => return,
         };
         // The machine refuses what is given out of turn, which this is not.
-        let given = self.table.give(endpoint, now, event);
+        let given = self.call(now, event);
         debug_assert_eq!(given, Ok(()));
+    }
+
+    /// Notes which connections there are, and which streams are over.
+    fn observe(&mut self, endpoint: &Endpoint, now: Instant, event: &Event) {
+        match *event {
+            Event::Connected { connection } => {
+                let protocol = endpoint.peer(connection).and_then(|peer| peer.protocol);
+                if protocol.is_some_and(|protocol| protocol == PROTOCOL) {
+                    self.table.add(connection);
+                }
+            }
+            Event::Disconnected { connection, .. } => {
+                if self.table.remove(connection) {
+                    let _ = self.call(now, demux::Event::PeerGone { peer: peer(connection) });
+                }
+            }
+            Event::Closed { stream, owner } => self.table.take(AcceptorId(owner), stream),
+            _ => {}
+        }
     }
 }
 
-impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
+impl<A: Acceptors, M: Driven<Demux>> Handler for Tagged<A, M> {
     fn event(&mut self, endpoint: &mut Endpoint, now: Instant, event: Event) {
         match event {
             Event::Data { stream, owner, offset, bytes, fin } if owner != 0 => {
                 let acceptor = AcceptorId(owner);
-                let notice = Notice::Data { acceptor, stream, offset, bytes, fin };
-                self.table.told.push_back(Told::Notice(notice));
-            }
-            Event::Connected { connection } => {
-                let peer = endpoint.peer(connection);
-                if peer.and_then(|peer| peer.protocol).is_some_and(|of| of == PROTOCOL) {
-                    let known = Known { connection, is_tagged: true };
-                    self.table.peers.insert(connection.number(), known);
-                }
-                self.table.told.push_back(Told::Notice(Notice::Event(event)));
-            }
-            Event::Disconnected { connection, .. } => {
-                let peer = PeerId(connection.number());
-                if self.table.peers.contains_key(&peer.0) {
-                    let _ = self.table.give(endpoint, now, demux::Event::PeerGone { peer });
-                    self.table.peers.remove(&peer.0);
-                }
-                self.table.forget(connection);
-                self.table.told.push_back(Told::Notice(Notice::Event(event)));
+                let data = Notice::Data { acceptor, stream, offset, bytes, fin };
+                self.notice(endpoint, now, data);
             }
             event => match event.stream() {
                 Some((stream, 0))
-                    if !endpoint.opened_here(stream) && self.table.takes(stream.connection) =>
+                    if !endpoint.opened_here(stream) && self.table.is_tagged(stream.connection) =>
                 {
                     self.unowned(endpoint, now, event);
                 }
-                Some((stream, owner)) if owner != 0 => {
-                    if let Event::Closed { .. } = event {
-                        self.table.gone(AcceptorId(owner), stream);
-                    }
-                    self.table.told.push_back(Told::Notice(Notice::Event(event)));
+                _ => {
+                    self.observe(endpoint, now, &event);
+                    self.notice(endpoint, now, Notice::Event(event));
                 }
-                _ => self.table.told.push_back(Told::Notice(Notice::Event(event))),
             },
         }
-        self.tell(endpoint, now);
+        self.drain(endpoint, now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        // What is too far away for the clock never comes.
-        let at = self
-            .table
-            .machine
-            .poll_timeout()
-            .and_then(|at| self.table.origin.checked_add(Duration::from_nanos(at.as_nanos())));
+        let at = self.machine.poll_timeout().and_then(|at| self.table.instant(at));
         [at, self.acceptors.poll_timeout()].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, endpoint: &mut Endpoint, now: Instant) {
-        let time = self.table.time(now);
         // Nothing is refused of a machine that is drained.
-        if self.table.machine.handle_timeout(time).is_ok() {
-            let _ = self.table.drain(endpoint);
+        let _ = self.machine.handle_timeout(self.table.time(now));
+        self.drain(endpoint, now);
+        if self.acceptors.poll_timeout().is_some_and(|at| at <= now) {
+            let (mut streams, acceptors) = self.parts(endpoint, now);
+            acceptors.handle_timeout(&mut streams);
         }
-        let Self { table, acceptors } = self;
-        if acceptors.poll_timeout().is_some_and(|at| at <= now) {
-            acceptors.handle_timeout(&mut Streams { endpoint, now, tags: table });
-        }
-        self.tell(endpoint, now);
+        self.drain(endpoint, now);
     }
 }

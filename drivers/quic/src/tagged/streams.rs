@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use gapless_core::demux::{self, AcceptorId, Pattern, Preamble, Registrant};
-use gapless_core::wire::tag::is_reserved;
+use bytes::Bytes;
+use gapless_core::Instant as CoreInstant;
+use gapless_core::demux::{self, AcceptorId, Command, Demux, Pattern, Registrant};
 
-use super::table::core;
+use super::table::{Table, core};
 use crate::endpoint::{ConnectionId, Direction, Endpoint, Refusal, StreamId};
 
 /// What an acceptor can do: with streams and connections by the endpoint, with tags by these methods.
@@ -14,7 +15,15 @@ pub struct Streams<'a> {
     pub endpoint: &'a mut Endpoint,
     /// Now.
     pub now: Instant,
-    pub(super) tags: &'a mut dyn Tags,
+    pub(super) demux: &'a mut dyn Calls,
+    pub(super) table: &'a mut Table,
+}
+
+/// What [`Streams`] needs of the demultiplexer, whether it is recorded or not.
+pub(super) trait Calls {
+    fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal>;
+    fn next_command(&mut self) -> Option<Command>;
+    fn demux(&self) -> &Demux;
 }
 
 impl std::fmt::Debug for Streams<'_> {
@@ -24,8 +33,8 @@ impl std::fmt::Debug for Streams<'_> {
 }
 
 impl Streams<'_> {
-    /// Registers an acceptor for tags: streams that wait for them are given to it, all of them, unless it
-    /// pauses already.
+    /// Registers an acceptor for tags: streams that wait for them are given to it one by one, until it
+    /// pauses.
     ///
     /// # Errors
     /// Those of [`Demux::register`](demux::Demux::register); acceptor 0.
@@ -38,18 +47,18 @@ impl Streams<'_> {
         if acceptor.0 == 0 {
             return Err(OpenError::NoAcceptor);
         }
-        self.give(demux::Event::Register { acceptor, pattern, by })
+        Ok(self.call(demux::Event::Register { acceptor, pattern, by })?)
     }
 
     /// Forgets a registration; streams that were given stay where they are.
     pub fn unregister(&mut self, pattern: Pattern<'_>) {
         // Nothing is refused of it.
-        let _ = self.give(demux::Event::Unregister { pattern });
+        let _ = self.call(demux::Event::Unregister { pattern });
     }
 
     /// Forgets all registrations of an acceptor; streams that were given stay where they are.
     pub fn acceptor_gone(&mut self, acceptor: AcceptorId) {
-        let _ = self.give(demux::Event::AcceptorGone { acceptor });
+        let _ = self.call(demux::Event::AcceptorGone { acceptor });
     }
 
     /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
@@ -57,9 +66,8 @@ impl Streams<'_> {
     /// [`Endpoint::pause`] and [`Endpoint::resume`], for one stream, are another thing: what comes on a stream
     /// is told when neither says that it waits.
     pub fn pause(&mut self, acceptor: AcceptorId) {
-        self.tags.resumes(acceptor, false);
-        let _ = self.give(demux::Event::Pause { acceptor });
-        for stream in self.tags.of(acceptor) {
+        let _ = self.call(demux::Event::Pause { acceptor });
+        for stream in self.table.of(acceptor) {
             // One that is over needs no pause.
             let _ = self.endpoint.hold(stream);
         }
@@ -68,10 +76,10 @@ impl Streams<'_> {
     /// Goes on with what [`pause`](Self::pause) stopped. The streams that waited to be given are given one
     /// by one, with what came of each: if the acceptor pauses again meanwhile, it is given no more of them.
     pub fn resume(&mut self, acceptor: AcceptorId) {
-        for stream in self.tags.of(acceptor) {
+        for stream in self.table.of(acceptor) {
             let _ = self.endpoint.release(stream);
         }
-        self.tags.resumes(acceptor, true);
+        let _ = self.call(demux::Event::Resume { acceptor });
     }
 
     /// Opens a tagged stream: its preamble goes before anything that is written. What happens to it is
@@ -90,31 +98,24 @@ impl Streams<'_> {
         if acceptor.0 == 0 {
             return Err(OpenError::NoAcceptor);
         }
-        check(tag, by)?;
+        Demux::preamble(tag, by)?;
         let opened = self.endpoint.open(connection, direction)?;
         let stream = opened.ok_or(OpenError::NoCredit)?;
-        self.tags.own(connection);
-        self.give(demux::Event::Open { stream: core(stream), tag, by })?;
+        self.call(demux::Event::Open { stream: core(stream), tag, by })?;
+        if let Some(Command::Write { preamble, .. }) = self.demux.next_command() {
+            self.endpoint.write_head(stream, Bytes::copy_from_slice(&preamble))?;
+        }
         self.endpoint.set_owner(stream, acceptor.0)?;
-        self.tags.belongs(acceptor, stream);
-        if self.tags.is_paused(acceptor) {
+        self.table.give(acceptor, stream);
+        if self.demux.demux().is_paused(acceptor) {
             self.endpoint.hold(stream)?;
         }
         Ok(stream)
     }
 
-    fn give(&mut self, event: demux::Event<'_>) -> Result<(), OpenError> {
-        Ok(self.tags.give(self.endpoint, self.now, event)?)
+    fn call(&mut self, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
+        self.demux.call(self.table.time(self.now), event)
     }
-}
-
-/// Refuses a tag before a stream is opened for it.
-fn check(tag: &[u8], by: Registrant) -> Result<(), OpenError> {
-    Preamble::new(tag).map_err(demux::Refusal::from)?;
-    if by == Registrant::Application && is_reserved(tag) {
-        return Err(demux::Refusal::Reserved.into());
-    }
-    Ok(())
 }
 
 /// Why a tagged stream was not opened, or a tag not registered.
@@ -133,19 +134,4 @@ pub enum OpenError {
     /// Acceptors are numbered from 1.
     #[error("acceptors are numbered from 1")]
     NoAcceptor,
-}
-
-/// What [`Streams`] needs of the demultiplexer, whether it is recorded or not.
-pub(super) trait Tags {
-    fn give(
-        &mut self,
-        endpoint: &mut Endpoint,
-        now: Instant,
-        event: demux::Event<'_>,
-    ) -> Result<(), demux::Refusal>;
-    fn of(&self, acceptor: AcceptorId) -> Vec<StreamId>;
-    fn is_paused(&self, acceptor: AcceptorId) -> bool;
-    fn resumes(&mut self, acceptor: AcceptorId, does: bool);
-    fn belongs(&mut self, acceptor: AcceptorId, stream: StreamId);
-    fn own(&mut self, connection: ConnectionId);
 }

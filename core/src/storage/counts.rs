@@ -1,0 +1,130 @@
+//! Sorted keys that are counted: a key is there as long as it was added more often than taken away.
+
+use core::cmp::Ordering;
+
+use super::slab::Slab;
+use super::tree::{Links, Sorted, Tree};
+
+/// A key, and how often it is there.
+#[derive(Debug)]
+struct Count<K> {
+    key: Option<K>,
+    count: usize,
+    links: Links,
+}
+
+impl<K> Default for Count<K> {
+    fn default() -> Self {
+        Self { key: None, count: 0, links: Links::default() }
+    }
+}
+
+impl<K: Ord> Sorted<K> for Slab<Count<K>> {
+    fn links(&self, at: u32) -> Links {
+        self.get(at).map(|count| count.links).unwrap_or_default()
+    }
+
+    fn set_links(&mut self, at: u32, links: Links) {
+        if let Some(count) = self.get_mut(at) {
+            count.links = links;
+        }
+    }
+
+    fn order(&self, one: u32, other: u32) -> Ordering {
+        let key = |at| self.get(at).map(|count| &count.key);
+        key(one).cmp(&key(other))
+    }
+}
+
+/// Keys and how often each is there. Its memory stays: what was counted once is counted again without an
+/// allocation.
+#[derive(Debug)]
+pub(crate) struct Counts<K> {
+    counts: Slab<Count<K>>,
+    sorted: Tree<K>,
+}
+
+impl<K: Ord + Copy> Counts<K> {
+    pub(crate) const fn new() -> Self {
+        Self { counts: Slab::keeping(), sorted: Tree::EMPTY }
+    }
+
+    /// The most bytes that so many keys take.
+    pub(crate) fn most(keys: usize) -> usize {
+        Slab::<Count<K>>::most(keys)
+    }
+
+    /// Bytes allocated.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.counts.bytes()
+    }
+
+    fn find(&self, key: K) -> Option<u32> {
+        let known = |at| self.counts.get(at).and_then(|count| count.key);
+        self.sorted.find(&self.counts, |at| known(at).cmp(&Some(key)))
+    }
+
+    /// How often a key is there.
+    pub(crate) fn of(&self, key: K) -> usize {
+        self.find(key).and_then(|at| self.counts.get(at)).map_or(0, |count| count.count)
+    }
+
+    /// The first key at or behind one.
+    pub(crate) fn at_or_after(&self, key: K) -> Option<K> {
+        let known = |at| self.counts.get(at).and_then(|count| count.key);
+        known(self.sorted.at_or_after(&self.counts, |at| known(at).cmp(&Some(key)))?)
+    }
+
+    /// Adds a key once more; it is lost when 2^32-2 others are there.
+    pub(crate) fn add(&mut self, key: K) {
+        let at = self.find(key).or_else(|| {
+            let at = self.counts.insert(Count { key: Some(key), ..Count::default() })?;
+            self.sorted.insert(&mut self.counts, at);
+            Some(at)
+        });
+        if let Some(count) = at.and_then(|at| self.counts.get_mut(at)) {
+            count.count += 1;
+        }
+    }
+
+    /// Takes a key away once, if it is there.
+    pub(crate) fn take(&mut self, key: K) {
+        let Some(at) = self.find(key) else { return };
+        let Some(count) = self.counts.get_mut(at) else { return };
+        count.count -= 1;
+        if count.count == 0 {
+            self.sorted.remove(&mut self.counts, at);
+            self.counts.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+
+    #[test]
+    fn it_agrees_with_a_map_of_numbers() {
+        let (mut counts, mut model) = (Counts::new(), BTreeMap::new());
+        let mut random = 1_u64;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let key = (random >> 33) % 200;
+            if random >> 62 == 0 {
+                counts.add(key);
+                *model.entry(key).or_insert(0) += 1;
+            } else {
+                counts.take(key);
+                if let Some(count) = model.get_mut(&key) {
+                    *count -= 1;
+                }
+                model.retain(|_, count| *count > 0);
+            }
+            assert_eq!(counts.of(key), model.get(&key).copied().unwrap_or(0));
+            let next = model.range(key..).next().map(|(&key, _)| key);
+            assert_eq!(counts.at_or_after(key), next);
+        }
+        assert!(counts.bytes() <= Counts::<u64>::most(200));
+    }
+}
