@@ -10,7 +10,7 @@ use crate::storage::slab::NONE;
 use crate::storage::table::{InRow, Row, Table};
 use crate::{Instant, Session};
 
-/// What is known of a missing range.
+/// The state of a missing range.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Missing {
     /// The gap that it is of.
@@ -33,7 +33,7 @@ pub(super) struct Missing {
 /// A missing range.
 pub(super) type MissingRange = Range<Missing>;
 
-/// Who brought messages.
+/// The kind of source that brought messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FilledBy {
     Line,
@@ -194,7 +194,7 @@ impl Gaps {
                 }
             });
         });
-        // What was filled of the last gap may be missing again.
+        // The filled part of the last gap may be missing again.
         let straddling = missing.last_range().map(|range| range.value.gap);
         if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id)) {
             gap.last = gap.last.min(first - 1);

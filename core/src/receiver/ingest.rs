@@ -53,12 +53,12 @@ pub(super) enum Exit {
     Direct,
 }
 
-/// What came of a packet.
+/// The outcome of a packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ingested {
     /// Messages that were not there before.
     pub(super) fresh: u64,
-    /// What is returned to the caller at once, out of a borrowed datagram.
+    /// The messages that are returned to the caller at once, out of a borrowed datagram.
     pub(super) direct: Option<Extent>,
     /// The first message that is held with other bytes, and who brought those.
     pub(super) contradiction: Option<(u64, Origin)>,
@@ -67,7 +67,7 @@ pub(super) struct Ingested {
     pub(super) dropped_for_gaps: u64,
 }
 
-/// What a packet would bring.
+/// The new messages of a packet, before they are taken.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     /// The first number that is not settled.
@@ -137,7 +137,7 @@ pub(super) fn ingest(
             if !plan.passes() || piece >= packet.extent.last {
                 return ingested;
             }
-            // What is in order leaves at once: its first piece at least; the rest is asked for later.
+            // Messages in order leave at once: the first piece at least; the rest is asked for later.
             packet.extent.last = piece;
             packet.extent.end = packet.find(&payload, plan.first, piece).1;
         }

@@ -48,7 +48,7 @@ impl LinePacket {
     }
 }
 
-/// What the fast path made of a datagram.
+/// The fast path's outcome for a datagram.
 pub(super) enum FastPath<'a> {
     Taken(Option<Batch<&'a [u8]>>),
     /// It is for the slow path.
@@ -256,7 +256,7 @@ impl Receiver {
         content
     }
 
-    /// What a packet says about its line and the edge of the feed.
+    /// Notes what a packet says about its line and the edge of the feed.
     fn note_line(&mut self, index: usize, packet: &LinePacket) {
         let (kind, last) = (packet.header.kind(), packet.last);
         let space = &mut self.spaces[index];
@@ -287,7 +287,7 @@ impl Receiver {
         self.withdraw_claims(index);
     }
 
-    /// What a heartbeat or an end says: everything up to `last` exists.
+    /// Notes what a heartbeat or an end says: everything up to `last` exists.
     fn note_edge(&mut self, index: usize, packet: &LinePacket) {
         let LinePacket { line, header, last, .. } = *packet;
         let space = &mut self.spaces[index];
@@ -325,7 +325,7 @@ impl Receiver {
         });
         let space = &mut self.spaces[index];
         space.prove(last);
-        // What is to be emitted first would otherwise come behind what is returned at once.
+        // News that must be emitted first would otherwise come behind what is returned at once.
         let has_news = space.has_news();
         let exit = match delivers {
             true if drained && !has_news && !space.has_waiting() => Exit::Direct,
@@ -418,7 +418,7 @@ impl Receiver {
         let extent = Extent { first, last, offset, end, origin, arrival, repaired };
         let mut incoming = Incoming::new(extent, self.context.now());
         match server {
-            // What continues the feed is as good as the feed; what lies apart proves nothing.
+            // An answer that continues the feed is as good as the feed; one that lies apart proves nothing.
             Some(_) if first > highest_known.saturating_add(1) => {
                 self.answered(index, server, span, 0);
                 return None;

@@ -63,7 +63,7 @@ impl Default for Marks {
 struct OtherContent {
     /// When its first packet came.
     since: Instant,
-    /// What the old feed had come to then: everything up to here was settled.
+    /// The number that the old feed had come to then: everything up to here was settled.
     highest: u64,
     /// The numbers of its last packet.
     latest: (u64, u64),
@@ -227,7 +227,7 @@ impl Line {
         self.marks.highest = [0; MAX_REORDER];
     }
 
-    /// What it announced past `last` is not believed any more.
+    /// Its announcements past `last` are not believed any more.
     fn withdraw(&mut self, last: u64) {
         if self.high > last {
             self.high = last;
@@ -245,7 +245,7 @@ impl Line {
         *next = (*next + 1) % reorder_packets;
     }
 
-    /// What `reorder_packets` of its packets reached.
+    /// The number that `reorder_packets` of its packets reached.
     fn passed(&self) -> u64 {
         self.marks.highest[self.marks.next]
     }
@@ -285,7 +285,7 @@ pub(super) struct Lines {
 
 impl Lines {
     const COUNT: usize = LineId::MAX.0 as usize + 1;
-    /// What the table takes.
+    /// The bytes of the table.
     pub(super) const BYTES: usize = Self::COUNT * size_of::<Line>();
 
     pub(super) fn new(config: &Config) -> Self {
@@ -387,7 +387,7 @@ impl Lines {
         }
     }
 
-    /// What lines announced past `last` is not believed any more.
+    /// Announcements past `last` are not believed any more.
     pub(super) fn withdraw(&mut self, last: u64) {
         self.iter_mut().for_each(|(_, line)| line.withdraw(last));
     }
@@ -464,7 +464,7 @@ impl Lines {
         self.iter().map(|(_, line)| line.last_packet_at).max()
     }
 
-    /// What every line that is up passed by `reorder_packets`; 0 when none is up.
+    /// The number that every line that is up passed by `reorder_packets`; 0 when none is up.
     pub(super) fn passed(&self) -> u64 {
         let up = self.iter().filter(|(_, line)| line.stats.up);
         up.map(|(_, line)| line.passed()).min().unwrap_or(0)

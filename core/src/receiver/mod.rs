@@ -261,7 +261,7 @@ impl Receiver {
         (!may_come).then(|| self.lines.passed())
     }
 
-    /// What a session has to emit and to deliver.
+    /// The next news or delivery of a session.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
         let command = self.next_of_space(index)?;
         self.stats.count(&command);
@@ -299,7 +299,7 @@ impl Receiver {
         if let Some(batch) = space.deliver(store) {
             return Some(Command::Batch(batch));
         }
-        // What is on its way leaves before a loss halts delivery: it counts against no limit.
+        // Pieces on their way leave before a loss halts delivery: they count against no limit.
         let halts = config.on_loss == OnLoss::Halt && config.delivery == Delivery::Arrival;
         if halts
             && index == 0
@@ -418,7 +418,7 @@ impl Machine for Receiver {
                 .iter()
                 .any(|space| ends(space).is_some_and(|at| at <= self.context.now()))
             {
-                // What was claimed behind an end is settled, and contests it no longer.
+                // Claims behind an end are settled, and contest it no longer.
                 self.consider_claims();
                 continue;
             }
@@ -443,7 +443,7 @@ impl Machine for Receiver {
             self.repair.deadline(),
             self.loss_deadline(),
         ];
-        // What lies at the end of time never comes.
+        // The end of time never comes.
         deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
     }
 

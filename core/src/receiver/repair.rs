@@ -47,7 +47,7 @@ pub(super) struct Repair {
 /// A server to ask for something.
 type Ask = (ServerId, Span, Purpose);
 
-/// What is to be done about a session's missing ranges.
+/// The next step for a session's missing ranges.
 enum Found {
     Ask(Ask),
     /// Every server has as many requests as it may have.

@@ -58,14 +58,14 @@ impl InFlightRequest {
     }
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// A missing range that nobody was asked for before: the answer measures the round trip.
     First,
     /// A missing range once more: the answer may be to an earlier request.
     Again,
-    /// What may not exist: silence says nothing about the server.
+    /// A message that may not exist: silence says nothing about the server.
     Probe,
 }
 

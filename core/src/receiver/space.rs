@@ -84,7 +84,7 @@ pub(super) struct Space {
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
     pub(super) ready: List,
-    /// What is missing up to here may be asked for.
+    /// Missing numbers up to here may be asked for.
     pub(super) due: u64,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.

@@ -35,13 +35,13 @@ use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
 
-/// What the last event asks of the outside.
+/// The work that the last event left for the outside.
 #[derive(Debug)]
 enum Pending {
     Nothing,
     LookUp(LookUpId, Wanted),
     Answer(SocketAddr, Answer),
-    /// What the archive found, for each who waits for it.
+    /// The archive's finding, for each who waits for it.
     Found(LookUpId, Answer),
 }
 

@@ -86,8 +86,8 @@ impl<T> InFlight<T> {
     }
 }
 
-/// Who waits for the answers to requests, in the order in which they came: a bounded table, allocated at
-/// construction.
+/// Those who wait for the answers to requests, in the order in which they came: a bounded table, allocated
+/// at construction.
 #[derive(Debug)]
 pub(crate) struct Sharers<Id, Who> {
     waiting: Vec<(Id, Who)>,

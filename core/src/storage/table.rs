@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::list::{Link, Linked, List};
 use super::slab::NONE;
 
-/// What lies in a table: it has a place for its neighbours in a row.
+/// A thing of a table: it has a place for its neighbours in a row.
 pub(crate) trait InRow: Default {
     fn link(&self) -> Link;
     fn set_link(&mut self, link: Link);
