@@ -70,8 +70,9 @@ use crate::{Instant, Machine, Session};
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Machine::memory_limit`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
-/// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row unanswered. Otherwise, once every line that is up has passed that gap, it is
-/// lost ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
+/// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row
+/// unanswered. Otherwise, once every line that is up has passed that gap, it is lost
+/// ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
 /// network lost.
 #[derive(Debug)]
 pub struct Receiver {
