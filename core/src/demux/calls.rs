@@ -191,7 +191,7 @@ impl Demux {
     }
 
     /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
-    /// are gone as what was not read of others is, though their peer may have been told that they arrived.
+    /// are gone as what was not read of others is, though their peer may know that they arrived.
     ///
     /// # Errors
     /// None.

@@ -264,8 +264,8 @@ impl Demux {
 
     /// Streams that are parked.
     #[must_use]
-    pub fn pending(&self) -> usize {
-        self.waiting.count(Waits::Preamble)
+    pub const fn pending(&self) -> usize {
+        self.waiting.parked()
     }
 
     /// Streams that are held.

@@ -33,7 +33,7 @@ sorted!(ByPattern, Registered, by_pattern, |registered| registered.pattern());
 sorted!(ByAcceptor, Registered, by_acceptor, |registered| registered.acceptor);
 
 /// The registrations, and which of those who have some pause.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Registry {
     registered: Slab<Registered>,
     by_pattern: Tree<ByPattern>,
@@ -43,14 +43,8 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) const fn new() -> Self {
-        Self {
-            registered: Slab::keeping(),
-            by_pattern: Tree::EMPTY,
-            by_acceptor: Tree::EMPTY,
-            len: 0,
-            paused: Counts::new(),
-        }
+    pub(super) fn new() -> Self {
+        Self { registered: Slab::keeping(), ..Self::default() }
     }
 
     /// The most bytes that so many registrations take.
@@ -142,11 +136,11 @@ impl Registry {
 
     /// Takes all registrations of an acceptor out; whether there were any.
     pub(super) fn acceptor_gone(&mut self, acceptor: AcceptorId) -> bool {
-        let is_known = self.first_of(acceptor).is_some();
+        let before = self.len;
         while let Some(at) = self.first_of(acceptor) {
             self.remove(at);
         }
-        is_known
+        self.len < before
     }
 
     fn remove(&mut self, at: u32) {

@@ -29,7 +29,7 @@ pub struct Stats {
     pub opened: u64,
 }
 
-/// Streams refused, by the code that their peer is told.
+/// Streams refused, by the code that their peer gets.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Refused {

@@ -63,7 +63,7 @@ pub(super) enum Waits {
 enum Group {
     /// Streams of a peer.
     Peer(PeerId),
-    /// Streams that wait for the same.
+    /// Held streams that wait for the same.
     Waiting(Waits),
     /// How often an acceptor was resumed that was not seen to have taken all that is held for it.
     Resumed(AcceptorId),
@@ -102,7 +102,7 @@ impl Stream {
 }
 
 /// The streams that wait.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Waiting {
     streams: Slab<Stream>,
     by_id: Tree<ById>,
@@ -110,22 +110,15 @@ pub(super) struct Waiting {
     counts: Counts<Group>,
     /// What the next stream that waits is stamped with: stamps never come again.
     stamp: u64,
+    parked: usize,
     held: usize,
     /// Bytes that the payload of held streams costs.
     held_bytes: usize,
 }
 
 impl Waiting {
-    pub(super) const fn new() -> Self {
-        Self {
-            streams: Slab::keeping(),
-            by_id: Tree::EMPTY,
-            by_turn: Tree::EMPTY,
-            counts: Counts::new(),
-            stamp: 0,
-            held: 0,
-            held_bytes: 0,
-        }
+    pub(super) fn new() -> Self {
+        Self { streams: Slab::keeping(), ..Self::default() }
     }
 
     /// The most bytes that so many streams take, but for their payload.
@@ -140,6 +133,10 @@ impl Waiting {
         self.streams.bytes() + self.counts.bytes() + self.held_bytes
     }
 
+    pub(super) const fn parked(&self) -> usize {
+        self.parked
+    }
+
     pub(super) const fn held(&self) -> usize {
         self.held
     }
@@ -148,7 +145,7 @@ impl Waiting {
         self.held_bytes
     }
 
-    /// How many streams wait for something.
+    /// How many held streams wait for something.
     pub(super) fn count(&self, waits: Waits) -> usize {
         self.counts.of(Group::Waiting(waits))
     }
@@ -241,15 +238,23 @@ impl Waiting {
         let Some(stream) = self.streams.get_mut(at) else { return };
         stream.waits = waits;
         self.by_turn.insert(&mut self.streams, at);
-        self.counts.add(Group::Waiting(waits));
-        self.held += usize::from(waits != Waits::Preamble);
+        if waits == Waits::Preamble {
+            self.parked += 1;
+        } else {
+            self.held += 1;
+            self.counts.add(Group::Waiting(waits));
+        }
     }
 
     fn dequeue(&mut self, at: u32) {
         self.by_turn.remove(&mut self.streams, at);
         let Some(waits) = self.get(at).map(|stream| stream.waits) else { return };
-        self.counts.take(Group::Waiting(waits));
-        self.held -= usize::from(waits != Waits::Preamble);
+        if waits == Waits::Preamble {
+            self.parked -= 1;
+        } else {
+            self.held -= 1;
+            self.counts.take(Group::Waiting(waits));
+        }
     }
 
     /// The stream that waits longest for something.
