@@ -244,7 +244,8 @@ impl Demux {
         let preamble = Self::preamble(tag, by)?;
         self.pass(now);
         self.stats.opened += 1;
-        self.push_first(Command::Write { stream, preamble });
+        let bytes = preamble.heap();
+        self.push_first(Command::Write { stream, preamble }, bytes);
         Ok(())
     }
 

@@ -203,7 +203,7 @@ impl Machine for Demux {
             Err(refusal) if !refusal.is_answer() => return Err(refusal.into()),
             _ if is_answered => {
                 self.pass(now);
-                self.push_first(Command::Answer(result));
+                self.push_first(Command::Answer(result), 0);
             }
             _ => {}
         }
@@ -320,9 +320,7 @@ impl Demux {
     }
 
     /// Adds what a call is answered with: it is the next command.
-    fn push_first(&mut self, command: Command) {
-        let bytes =
-            if let Command::Write { preamble, .. } = &command { preamble.heap() } else { 0 };
+    fn push_first(&mut self, command: Command, bytes: usize) {
         self.pending.insert(0, (command, bytes));
         self.is_undrained = true;
     }
