@@ -249,7 +249,7 @@ impl Demux {
         Ok(())
     }
 
-    /// What is written at the head of a stream that is opened with a tag.
+    /// The preamble of a stream that is opened with a tag, to be written at its head.
     ///
     /// # Errors
     /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length).

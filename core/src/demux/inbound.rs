@@ -1,4 +1,4 @@
-//! What becomes of a stream: parked, dispatched, held, refused.
+//! The way of a stream through the machine: parked, dispatched, held, refused.
 
 use bytes::{Buf, Bytes};
 
@@ -113,7 +113,7 @@ impl Demux {
         known.or_else(|| self.waiting.park(id, self.now)).ok_or(TOO_MANY)
     }
 
-    /// Whether no more stream, with this payload, can be held.
+    /// True when no more stream, with this payload, can be held.
     fn is_full(&self, waits: Waits, piece: &Piece) -> bool {
         let bytes = self.held_bytes().saturating_add(piece.cost());
         self.held() >= self.config.max_held
@@ -121,7 +121,7 @@ impl Demux {
             || self.is_full_for(waits)
     }
 
-    /// Whether as many wait for the same as may. What goes on is soon gone.
+    /// True when as many wait for the same as may. Streams that go on are soon gone, and not limited.
     fn is_full_for(&self, waits: Waits) -> bool {
         let is_limited = match waits {
             Waits::For(acceptor) => self.registry.is_paused(acceptor),
@@ -179,7 +179,7 @@ impl Demux {
         }
     }
 
-    /// What waits too long: for what, how long it may, and the code with which it is refused.
+    /// The limits of waiting: for what, for how long, and the code of the refusal then.
     pub(super) const fn limits(&self) -> [(Waits, crate::Duration, u64); 2] {
         [
             (Waits::Preamble, self.config.preamble_timeout, DEADLINE),

@@ -1,4 +1,4 @@
-//! Who registered for which tags, and which acceptors pause.
+//! The registrations of acceptors for tags, and the acceptors that pause.
 
 use core::cmp::Ordering;
 
@@ -92,7 +92,7 @@ impl Registry {
         }
     }
 
-    /// Whose a registration is.
+    /// The owner of a registration.
     pub(super) fn acceptor(&self, at: u32) -> Option<AcceptorId> {
         self.registered.get(at).map(|found| found.acceptor)
     }
@@ -158,7 +158,7 @@ impl Registry {
         self.by_acceptor.find(&self.registered, |at| self.acceptor(at).cmp(&Some(acceptor)))
     }
 
-    /// Whether an acceptor pauses.
+    /// True while an acceptor pauses.
     pub(super) fn is_paused(&self, acceptor: AcceptorId) -> bool {
         self.paused.of(acceptor) > 0
     }
@@ -181,7 +181,7 @@ impl Registry {
         }
     }
 
-    /// What is registered: exact tags first, then prefixes, each in the order of their bytes.
+    /// The registrations: exact tags first, then prefixes, each in the order of their bytes.
     pub(super) fn iter(&self) -> impl Iterator<Item = Registration<'_>> {
         let after = |last: &u32| {
             let last = self.pattern(*last);

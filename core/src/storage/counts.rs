@@ -66,7 +66,7 @@ impl<K: Ord + Copy> Counts<K> {
         self.sorted.find(&self.counts, |at| known(at).cmp(&Some(key)))
     }
 
-    /// How often a key is there.
+    /// The number of times that a key is there.
     pub(crate) fn of(&self, key: K) -> usize {
         self.find(key).and_then(|at| self.counts.get(at)).map_or(0, |count| count.count)
     }

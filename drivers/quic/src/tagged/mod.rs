@@ -210,7 +210,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
         }
     }
 
-    // What is asked of a stream that is over meanwhile needs no doing.
+    // A stream that is over meanwhile needs nothing of it.
     fn execute(&mut self, endpoint: &mut Endpoint, now: Instant, command: Command) {
         match command {
             Command::Dispatch { stream, acceptor, tag } => {
@@ -239,7 +239,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
                 self.table.take(acceptor, stream);
                 self.notice(endpoint, now, Notice::HandOffFailed { acceptor, stream });
             }
-            // What is opened has its preamble, and calls are answered by what they return.
+            // A stream that is opened has its preamble already, and calls are answered by what they return.
             Command::Write { .. } | Command::Answer(_) => {}
         }
     }
@@ -255,7 +255,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
         if !acceptors.opened(&mut streams, opened) {
             let _ = endpoint.set_owner(stream, 0);
             let stream = core(stream);
-            // What came with it is reported before its end.
+            // Its first payload is reported before its end.
             let _ = self.call(now, demux::Event::HandOffFailed { stream, acceptor, tag: &tag });
         }
     }

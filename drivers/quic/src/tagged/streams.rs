@@ -1,4 +1,4 @@
-//! What acceptors can do with streams and tags.
+//! The calls that acceptors make, for streams and tags.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub struct Streams<'a> {
     pub(super) table: &'a mut Table,
 }
 
-/// What [`Streams`] needs of the demultiplexer, whether it is recorded or not.
+/// The part of a demultiplexer that [`Streams`] needs, whether it is recorded or not.
 pub(super) trait Calls {
     fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal>;
     fn demux(&self) -> &Demux;

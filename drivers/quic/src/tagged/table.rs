@@ -1,5 +1,5 @@
-//! What the demultiplexer never sees: the connections that have tagged streams, and the streams that acceptors
-//! have.
+//! The part that the demultiplexer never sees: the connections that have tagged streams, and the streams that
+//! acceptors have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

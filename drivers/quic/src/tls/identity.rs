@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use super::exposed::{Exposed, exposed};
 use super::keys::{Keys, Secret};
 use super::x509::Leaf;
-use super::{Fingerprint, TlsError, identity_store, pem, provider, x509};
+use super::{Fingerprint, TlsError, kept, pem, provider, x509};
 
 /// From when to when a certificate is valid, both inclusive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,7 +130,7 @@ impl Identity {
         names: &[N],
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        identity_store::kept_in(folder, &read_names(names)?, now)
+        kept::kept_in(folder, &read_names(names)?, now)
     }
 
     /// A self-signed identity for one run, as [`kept_in`](Self::kept_in) makes them.
@@ -139,7 +139,7 @@ impl Identity {
     ///
     /// As there, but for the files.
     pub fn self_signed<N: AsRef<str>>(names: &[N], now: SystemTime) -> Result<Self, TlsError> {
-        let text = identity_store::make(&read_names(names)?, now)?;
+        let text = kept::make(&read_names(names)?, now)?;
         Self::from_text(Path::new("a new certificate"), text.as_bytes(), Secret::random()?)
     }
 
@@ -233,7 +233,7 @@ impl Identity {
     /// From when on [`kept_in`](Self::kept_in) would renew this certificate.
     pub fn renewal(&self) -> SystemTime {
         let Validity { not_before, not_after } = self.leaf.validity;
-        not_after.checked_sub(identity_store::RENEW_BEFORE).unwrap_or(not_before)
+        not_after.checked_sub(kept::RENEW_BEFORE).unwrap_or(not_before)
     }
 
     /// What peers that look at dates will refuse this identity for at the time `now`.

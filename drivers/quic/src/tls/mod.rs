@@ -26,7 +26,7 @@ mod explain;
 mod exposed;
 mod fingerprint;
 mod identity;
-mod identity_store;
+mod kept;
 mod keys;
 mod leaf;
 mod pem;
@@ -47,7 +47,7 @@ pub use explain::{Cause, Noticed, TlsFailure, explain};
 pub use exposed::Exposed;
 pub use fingerprint::{Fingerprint, FingerprintError, peer_fingerprint};
 pub use identity::{Identity, Validity, Warning};
-pub use identity_store::{BACKDATED, LIFETIME, RENEW_BEFORE};
+pub use kept::{BACKDATED, LIFETIME, RENEW_BEFORE};
 pub use keys::Keys;
 pub use trust::Trust;
 
