@@ -3,8 +3,106 @@
 //! *Mutate, then drain*: give a machine one event or one timeout, then take its commands until
 //! there are none. Commands are made out of the machine's state as they are asked for, so one
 //! event may have ten thousand consequences and no queue ever holds them.
+//!
+//! # Inside and outside
+//!
+//! [`handle`](Machine::handle), [`poll_command`](Machine::poll_command) and
+//! [`handle_timeout`](Machine::handle_timeout) are for the outside, and keep the rule: an event that comes
+//! before the commands of the last were drained is [`Undrained`]. That rule stands here and nowhere else.
+//! A machine that owns others drives them by [`apply`](Machine::apply) and [`expire`](Machine::expire), or by
+//! methods of their own, at any time: these know no such refusal, and whatever is fed in the middle of a
+//! timeout's drain cancels nothing of it. Reads, and calls that return what they did, are never refused
+//! for it either.
 
 use crate::time::Instant;
+
+/// Commands of what a machine was given last are not drained yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("commands of the last event are not drained yet")]
+pub struct Undrained;
+
+/// What is being drained.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Drain {
+    #[default]
+    Nothing,
+    Event,
+    Timeout,
+}
+
+/// A machine's time, and its drain. Every machine has one; only the methods of [`Machine`] and the machine
+/// itself change it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Context {
+    now: Instant,
+    drain: Drain,
+}
+
+impl Context {
+    /// The newest time seen.
+    #[inline]
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Whether commands may be waiting.
+    #[inline]
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        !matches!(self.drain, Drain::Nothing)
+    }
+
+    /// Whether what waits followed from a timeout.
+    #[inline]
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self.drain, Drain::Timeout)
+    }
+
+    /// Lets time pass. It never goes back.
+    #[inline]
+    pub fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Commands may be waiting from now on. A timeout that is being drained stays one.
+    #[inline]
+    pub const fn pend(&mut self) {
+        if !self.is_draining() {
+            self.drain = Drain::Event;
+        }
+    }
+
+    /// An event is accepted.
+    #[inline]
+    pub fn event(&mut self, now: Instant) {
+        self.advance(now);
+        self.pend();
+    }
+
+    /// A timeout is accepted.
+    #[inline]
+    pub fn timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.drain = Drain::Timeout;
+    }
+
+    /// Refuses what comes before a drain.
+    ///
+    /// # Errors
+    /// [`Undrained`].
+    #[inline]
+    pub const fn check(&self) -> Result<(), Undrained> {
+        if self.is_draining() { Err(Undrained) } else { Ok(()) }
+    }
+
+    /// No command waits any more.
+    #[inline]
+    pub const fn drained(&mut self) {
+        self.drain = Drain::Nothing;
+    }
+}
 
 /// A sans-IO state machine.
 ///
@@ -24,7 +122,7 @@ pub trait Machine: Sized {
     /// What it counts.
     type Stats;
     /// How the embedding program can misuse it.
-    type Error: core::error::Error;
+    type Error: core::error::Error + From<Undrained>;
 
     /// A machine in its first state.
     ///
@@ -32,15 +130,33 @@ pub trait Machine: Sized {
     /// The configuration contradicts itself or leaves its documented ranges.
     fn new(config: Self::Config) -> Result<Self, Self::Error>;
 
+    /// The most bytes that a machine of this configuration takes, bookkeeping included: at least what
+    /// [`memory_used`](Self::memory_used) ever tells, but for what it was given last and has not passed on.
+    fn memory_limit(config: &Self::Config) -> usize;
+
     /// Takes one event.
     ///
     /// # Errors
-    /// Misuse, such as an event before the commands of the last one were drained (`Undrained`).
+    /// Misuse, such as an event before the commands of the last one were drained ([`Undrained`]).
     /// Nothing has changed then.
-    fn handle(&mut self, now: Instant, event: Self::Event<'_>) -> Result<(), Self::Error>;
+    #[inline]
+    fn handle(&mut self, now: Instant, event: Self::Event<'_>) -> Result<(), Self::Error> {
+        self.context().check()?;
+        self.apply(now, event)
+    }
 
     /// The next thing that the outside must do, or `None` when it is drained.
-    fn poll_command(&mut self) -> Option<Self::Command>;
+    #[inline]
+    fn poll_command(&mut self) -> Option<Self::Command> {
+        if !self.context().is_draining() {
+            return None;
+        }
+        let command = self.next_command();
+        if command.is_none() {
+            self.context_mut().drained();
+        }
+        command
+    }
 
     /// When [`Machine::handle_timeout`] wants to be called if no event comes before.
     fn poll_timeout(&self) -> Option<Instant>;
@@ -48,8 +164,12 @@ pub trait Machine: Sized {
     /// Lets time pass without an event. Calling it early is harmless.
     ///
     /// # Errors
-    /// As [`Machine::handle`].
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Self::Error>;
+    /// [`Undrained`].
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Self::Error> {
+        self.context().check()?;
+        self.expire(now);
+        Ok(())
+    }
 
     /// What was counted since the machine was made.
     fn stats(&self) -> &Self::Stats;
@@ -63,4 +183,24 @@ pub trait Machine: Sized {
     /// Bytes of the machine's own blocks that left it in commands and are still held outside, as
     /// far as it has noticed.
     fn lent(&self) -> usize;
+
+    /// Its time, and its drain.
+    fn context(&self) -> &Context;
+
+    /// As [`context`](Self::context), to be changed by the machine and by these methods only.
+    fn context_mut(&mut self) -> &mut Context;
+
+    /// Applies an event, whether commands wait or not; what it changes begins with
+    /// [`Context::event`].
+    ///
+    /// # Errors
+    /// Misuse. Nothing has changed then.
+    fn apply(&mut self, now: Instant, event: Self::Event<'_>) -> Result<(), Self::Error>;
+
+    /// Applies a timeout, whether commands wait or not; begins with [`Context::timeout`], or where nothing
+    /// follows with [`Context::advance`].
+    fn expire(&mut self, now: Instant);
+
+    /// Makes the next command out of the state; `None` when there is none. One bounded step.
+    fn next_command(&mut self) -> Option<Self::Command>;
 }

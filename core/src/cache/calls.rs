@@ -15,7 +15,7 @@ impl Cache {
     pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
         let answer = self.answer_to(now, event);
         if answer.as_ref().map_or_else(Refusal::is_from_outside, |_| true) {
-            self.now = self.now.max(now);
+            self.context.advance(now);
         }
         answer
     }

@@ -1,6 +1,7 @@
 //! What a cache is made from, and what it refuses.
 
 use crate::limits::{OutOfRange, within};
+use crate::machine::Undrained;
 use crate::{Duration, Instant};
 
 /// The least budget: a page of every table, and some blocks.
@@ -222,6 +223,9 @@ pub enum Error {
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),
+    /// An event before the commands of the last one were drained.
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// An event was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),

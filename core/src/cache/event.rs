@@ -335,6 +335,19 @@ pub enum Answer {
     Refused(Refusal),
 }
 
+impl Answer {
+    /// A refusal as an error.
+    ///
+    /// # Errors
+    /// [`Answer::Refused`].
+    pub fn result(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Refused(refusal) => Err(refusal),
+            answer => Ok(answer),
+        }
+    }
+}
+
 /// What became of a frame that was put at an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Put {

@@ -10,12 +10,6 @@ use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
 use crate::storage::slab::Key;
 
-impl AsRef<Self> for Cache {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
 /// A direct call is any event, and returns what [`Cache::call`] does: refusals are
 /// [`Answer::Refused`].
 impl Journaled for Cache {
@@ -27,10 +21,6 @@ impl Journaled for Cache {
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         Self::call(self, now, call).unwrap_or_else(Answer::Refused)
-    }
-
-    fn memory_limit(config: &Config) -> usize {
-        config.max_bytes
     }
 }
 

@@ -185,12 +185,12 @@ impl Cache {
     }
 
     /// Lets go of what has reached the age that its track keeps.
-    pub(super) fn expire(&mut self) {
+    pub(super) fn expire_groups(&mut self) {
         while let Some(track) = self.expiries.first(&self.tracks) {
             let expiry = self.tracks.get(track).and_then(|track| track.expiry);
             let victim = self.victim(track);
             match (expiry, victim) {
-                (Some(expiry), Some((at, false))) if expiry <= self.now => {
+                (Some(expiry), Some((at, false))) if expiry <= self.context.now() => {
                     self.evict_group(at, Cause::Age);
                 }
                 _ => break,
@@ -393,14 +393,14 @@ impl Cache {
         group.state = State::Aborted { code: TOO_LARGE, finished: false };
         let track = self.tracks.key(group.track).map(TrackId);
         self.aborted = track.map(|track| (track, group.sequence));
-        self.is_undrained = true;
+        self.context.pend();
         self.stats.too_large += 1;
     }
 
     /// Says that what a track holds has become less.
     fn mark_dirty(&mut self, at: u32) {
         let Some(track) = self.tracks.get_mut(at) else { return };
-        self.is_undrained = true;
+        self.context.pend();
         if core::mem::replace(&mut track.is_dirty, true) {
             return;
         }

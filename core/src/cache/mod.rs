@@ -112,6 +112,7 @@ use pool::{LOOK, Pool};
 use reader::{InQueue, Reader};
 use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher, Track};
 
+use crate::machine::Context;
 use crate::storage::list::List;
 use crate::storage::slab::{Keyed, NONE, Slab};
 use crate::storage::tree::Tree;
@@ -130,7 +131,7 @@ pub struct Cache {
     config: Config,
     /// The largest frame that is laid into a block among others, and allowed.
     small: usize,
-    now: Instant,
+    context: Context,
     /// The generation of the newest thing, of any kind: none comes again.
     generation: u64,
     tracks: Keyed<Track>,
@@ -153,7 +154,6 @@ pub struct Cache {
     dirty: List<InDirty>,
     answer: Option<Answer>,
     aborted: Option<(TrackId, u64)>,
-    is_undrained: bool,
     stats: Stats,
 }
 
@@ -171,7 +171,7 @@ impl Machine for Cache {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
             past: Past::new(config.max_bytes),
             config,
-            now: Instant::ZERO,
+            context: Context::default(),
             generation: 0,
             tracks: Keyed::new(),
             groups: Keyed::new(),
@@ -189,26 +189,30 @@ impl Machine for Cache {
             dirty: List::default(),
             answer: None,
             aborted: None,
-            is_undrained: false,
             stats: Stats::default(),
         })
     }
 
     /// Takes an event. What it gave is the first command: [`Command::Answer`].
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let answer = match self.call(now, event) {
             Ok(answer) => answer,
             Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
             Err(refusal) => return Err(refusal.into()),
         };
         self.answer = Some(answer);
-        self.is_undrained = true;
+        self.context.pend();
         Ok(())
     }
 
-    #[inline]
-    fn poll_command(&mut self) -> Option<Command> {
-        if self.is_undrained { self.next_command() } else { None }
+    fn next_command(&mut self) -> Option<Command> {
+        if let Some(answer) = self.answer.take() {
+            return Some(Command::Answer(answer));
+        }
+        if let Some((track, group)) = self.aborted.take() {
+            return Some(Command::Aborted { track, group, code: TOO_LARGE });
+        }
+        self.next_dirty().or_else(|| self.next_ready())
     }
 
     /// When the next group reaches the age that its track keeps.
@@ -216,12 +220,14 @@ impl Machine for Cache {
         self.tracks.get(self.expiries.first(&self.tracks)?)?.expiry
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.drained()?;
-        self.now = self.now.max(now);
-        self.expire();
+    fn expire(&mut self, now: Instant) {
+        self.context.advance(now);
+        self.expire_groups();
         self.look(LOOK);
-        Ok(())
+    }
+
+    fn memory_limit(config: &Config) -> usize {
+        config.max_bytes
     }
 
     fn stats(&self) -> &Stats {
@@ -235,28 +241,24 @@ impl Machine for Cache {
     fn lent(&self) -> usize {
         self.pool.lent()
     }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
 }
 
 impl Cache {
-    fn next_command(&mut self) -> Option<Command> {
-        if let Some(answer) = self.answer.take() {
-            return Some(Command::Answer(answer));
-        }
-        if let Some((track, group)) = self.aborted.take() {
-            return Some(Command::Aborted { track, group, code: TOO_LARGE });
-        }
-        let told = self.next_dirty().or_else(|| self.next_ready());
-        self.is_undrained = told.is_some();
-        told
-    }
-
     /// Begins a call: refuses it while commands of the last are waiting.
     ///
     /// Of what is lent, each call looks whether a block came back, so that what the outside let go of
     /// does not stay allocated beside a full budget.
     #[inline]
     fn drained(&mut self) -> Result<(), Refusal> {
-        if self.is_undrained {
+        if self.context.is_draining() {
             return Err(Refusal::Undrained);
         }
         if self.pool.is_any_lent() {

@@ -155,11 +155,11 @@ impl Cache {
         if !self.room_for(NONE, |cache| cache.groups.growth()) {
             return Err(self.full());
         }
-        self.now = self.now.max(now);
+        self.context.advance(now);
         let generation = self.next_generation();
         let group = Group {
             sequence,
-            created: self.now,
+            created: self.context.now(),
             track: id.0.slot,
             state,
             is_limited,
@@ -206,7 +206,9 @@ impl Cache {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
         let waiting = core::mem::take(&mut track.waiting);
-        self.is_undrained |= !waiting.is_empty();
+        if !waiting.is_empty() {
+            self.context.pend();
+        }
         self.ready.append(&mut self.readers, waiting);
         self.wake_later(at, false, |wanted| wanted <= sequence);
     }

@@ -35,7 +35,7 @@ impl Cache {
         if !fits {
             return Err(self.full());
         }
-        self.now = self.now.max(now);
+        self.context.advance(now);
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
             self.names.remove(&mut self.tracks, at);
@@ -166,7 +166,9 @@ impl Cache {
         // Who waits for the next group has nothing to read as long as that may come.
         if last.is_none_or(|last| track.newest == Some(last)) {
             let waiting = core::mem::take(&mut track.waiting);
-            self.is_undrained |= !waiting.is_empty();
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
         self.wake_later(at, true, |wanted| last.is_none_or(|last| wanted > last));
@@ -183,7 +185,7 @@ impl Cache {
         {
             track.later.remove(&mut self.readers, first);
             self.ready.push(&mut self.readers, first);
-            self.is_undrained = true;
+            self.context.pend();
         }
     }
 

@@ -89,7 +89,7 @@ impl Cache {
         {
             group.ahead.remove(&mut self.readers, first);
             self.ready.push(&mut self.readers, first);
-            self.is_undrained = true;
+            self.context.pend();
         }
     }
 
@@ -106,7 +106,7 @@ impl Cache {
             group.ahead.remove(&mut self.readers, first);
             if is_here {
                 self.ready.push(&mut self.readers, first);
-                self.is_undrained = true;
+                self.context.pend();
             } else {
                 group.waiting[by as usize].push(&mut self.readers, first);
             }
@@ -117,7 +117,9 @@ impl Cache {
     pub(super) fn wake_waiting(&mut self, at: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
         for waiting in core::mem::take(&mut group.waiting) {
-            self.is_undrained |= !waiting.is_empty();
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
     }

@@ -486,7 +486,9 @@ impl Cache {
         let by = if size as usize > LARGE { of_large } else { &[By::Chunk] };
         for &by in by {
             let waiting = core::mem::take(&mut group.waiting[by as usize]);
-            self.is_undrained |= !waiting.is_empty();
+            if !waiting.is_empty() {
+                self.context.pend();
+            }
             self.ready.append(&mut self.readers, waiting);
         }
     }

@@ -108,7 +108,9 @@ impl Demux {
     pub fn resume(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
         self.pass(now);
         self.registry.resume(acceptor);
-        self.is_undrained |= self.waiting.resume(acceptor);
+        if self.waiting.resume(acceptor) {
+            self.context.pend();
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::event::Refusal;
 use crate::Duration;
 use crate::limits::{OutOfRange, positive, within};
+use crate::machine::Undrained;
 use crate::time::nanos;
 
 /// The most streams, of either kind, and registrations that any configuration allows.
@@ -71,6 +72,9 @@ pub enum Error {
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),
+    /// An event before the commands of the last one were drained.
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// An event was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),

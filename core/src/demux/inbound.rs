@@ -7,7 +7,6 @@ use super::codes::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, T
 use super::event::{AcceptorId, Command, StreamId};
 use super::tag::Tag;
 use super::waiting::{Piece, Stream, Waits};
-use crate::Instant;
 use crate::wire::tag::{Malformed, is_reserved};
 
 /// Where a stream goes whose tag is known.
@@ -42,7 +41,7 @@ impl Demux {
 
     /// The same of a held stream. One that is unclaimed stays so until a timeout says otherwise.
     fn route_held(&self, stream: &Stream) -> (Option<u32>, Next) {
-        let is_early = stream.since + self.config.hold > self.now;
+        let is_early = stream.since + self.config.hold > self.context.now();
         self.route(stream.tag(), is_early || stream.waits == Waits::Unclaimed)
     }
 
@@ -80,7 +79,10 @@ impl Demux {
     fn begin(&mut self, known: Option<u32>, begun: Begun) {
         let (id, may_wait) = (begun.id, !self.config.hold.is_zero());
         let (registered, mut next) = self.route(&begun.tag, may_wait);
-        if !matches!(next, Next::Refuse(_)) && self.is_undrained && self.waiting.is_moving() {
+        if !matches!(next, Next::Refuse(_))
+            && self.context.is_draining()
+            && self.waiting.is_moving()
+        {
             next = Next::Wait(Waits::Turn);
         }
         let code = match next {
@@ -110,7 +112,7 @@ impl Demux {
         if is_full {
             return Err(TOO_MANY);
         }
-        known.or_else(|| self.waiting.park(id, self.now)).ok_or(TOO_MANY)
+        known.or_else(|| self.waiting.park(id, self.context.now())).ok_or(TOO_MANY)
     }
 
     /// True when no more stream, with this payload, can be held.
@@ -154,7 +156,7 @@ impl Demux {
             piece.rest = Bytes::copy_from_slice(&piece.rest);
         }
         piece.pinned = cost;
-        self.waiting.hold(at, waits, &tag, piece, self.now);
+        self.waiting.hold(at, waits, &tag, piece, self.context.now());
         self.push(Command::Hold { stream }, 0);
     }
 
@@ -174,7 +176,7 @@ impl Demux {
             next = self.waiting.after(at);
             if !stays {
                 self.waiting.requeue(at, Waits::Turn);
-                self.is_undrained = true;
+                self.context.pend();
             }
         }
     }
@@ -189,7 +191,7 @@ impl Demux {
 
     /// Goes on with the next stream that does not wait any more; whether there was one.
     pub(super) fn advance(&mut self) -> bool {
-        if let Some((at, code)) = self.expiring.and_then(|until| self.expired(until)) {
+        if let Some((at, code)) = self.expired() {
             if let Some(stream) = self.waiting.forget(at) {
                 self.refuse(None, stream.id, code);
             }
@@ -206,11 +208,14 @@ impl Demux {
         true
     }
 
-    /// A stream that has waited too long.
-    fn expired(&self, until: Instant) -> Option<(u32, u64)> {
+    /// While a timeout is drained, a stream that has waited too long.
+    fn expired(&self) -> Option<(u32, u64)> {
+        if !self.context.is_timeout() {
+            return None;
+        }
         self.limits().into_iter().find_map(|(waits, most, code)| {
             let (deadline, at) = self.waiting.deadline(waits, most)?;
-            (deadline <= until).then_some((at, code))
+            (deadline <= self.context.now()).then_some((at, code))
         })
     }
 

@@ -8,12 +8,6 @@ use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, numbers, variants};
 use crate::wire::tag::Length;
 
-impl AsRef<Self> for Demux {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
 /// A direct call is any event, and returns what [`Demux::call`] does.
 impl Journaled for Demux {
     const NAME: &'static str = "demux";
@@ -24,10 +18,6 @@ impl Journaled for Demux {
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         Self::call(self, now, call)
-    }
-
-    fn memory_limit(config: &Config) -> usize {
-        config.max_bytes()
     }
 }
 

@@ -129,6 +129,7 @@ use smallvec::SmallVec;
 use registry::Registry;
 use waiting::{Waiting, Waits};
 
+use crate::machine::Context;
 use crate::storage::ring::SHARED;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
@@ -137,33 +138,13 @@ use crate::{Instant, Machine};
 #[derive(Debug)]
 pub struct Demux {
     config: Config,
-    now: Instant,
+    context: Context,
     registry: Registry,
     waiting: Waiting,
     /// The next commands, and the bytes that each keeps allocated: what follows from one stream, or from
     /// calls that were made meanwhile.
     pending: SmallVec<[(Command, usize); 2]>,
-    /// While a timeout is drained: until when what waits has expired.
-    expiring: Option<Instant>,
-    is_undrained: bool,
     stats: Stats,
-}
-
-impl Config {
-    /// The most bytes that a machine of this configuration takes whenever it is drained; in between,
-    /// what came since it last was comes on top.
-    #[must_use]
-    pub fn max_bytes(&self) -> usize {
-        [
-            Waiting::most(self.max_pending.saturating_add(self.max_held)),
-            Registry::most(self.max_registrations),
-            self.max_held_bytes,
-            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
-            MAX_PREAMBLE + SHARED,
-        ]
-        .into_iter()
-        .fold(0, usize::saturating_add)
-    }
 }
 
 impl Machine for Demux {
@@ -177,20 +158,17 @@ impl Machine for Demux {
         config.check()?;
         Ok(Self {
             config,
-            now: Instant::ZERO,
+            context: Context::default(),
             registry: Registry::new(),
             waiting: Waiting::new(),
             pending: SmallVec::new(),
-            expiring: None,
-            is_undrained: false,
             stats: Stats::default(),
         })
     }
 
     /// Takes an event. What came of registering, unregistering or opening is the first command:
     /// [`Command::Answer`].
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
-        self.drained()?;
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let is_answered = matches!(
             event,
             Event::Register { .. }
@@ -210,16 +188,14 @@ impl Machine for Demux {
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
-        while self.is_undrained {
-            if !self.pending.is_empty() {
-                return Some(self.pending.remove(0).0);
+    fn next_command(&mut self) -> Option<Command> {
+        while self.pending.is_empty() {
+            if !self.advance() {
+                self.pending.shrink_to_fit();
+                return None;
             }
-            self.is_undrained = self.advance();
         }
-        self.expiring = None;
-        self.pending.shrink_to_fit();
-        None
+        Some(self.pending.remove(0).0)
     }
 
     /// When the next preamble is overdue, or the next tag was waited for long enough.
@@ -228,13 +204,24 @@ impl Machine for Demux {
         self.limits().into_iter().filter_map(deadline).map(|(at, _)| at).min()
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.drained()?;
-        self.pass(now);
-        if self.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
-            (self.expiring, self.is_undrained) = (Some(self.now), true);
+    fn expire(&mut self, now: Instant) {
+        self.context.advance(now);
+        if self.poll_timeout().is_some_and(|timeout| timeout <= self.context.now()) {
+            self.context.timeout(now);
         }
-        Ok(())
+    }
+
+    /// Whenever it is drained; in between, what came since it last was comes on top.
+    fn memory_limit(config: &Config) -> usize {
+        [
+            Waiting::most(config.max_pending.saturating_add(config.max_held)),
+            Registry::most(config.max_registrations),
+            config.max_held_bytes,
+            // The tag or the preamble of a command that is about to be taken, and sharing its payload.
+            MAX_PREAMBLE + SHARED,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 
     fn stats(&self) -> &Stats {
@@ -252,6 +239,14 @@ impl Machine for Demux {
     /// Zero: what left in commands is the outside's.
     fn lent(&self) -> usize {
         0
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }
 
@@ -303,25 +298,20 @@ impl Demux {
         self.registry.iter()
     }
 
-    /// Refuses an event while commands of the last are waiting.
-    const fn drained(&self) -> Result<(), Refusal> {
-        if self.is_undrained { Err(Refusal::Undrained) } else { Ok(()) }
-    }
-
     /// Lets time pass; it never goes back.
     fn pass(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.context.advance(now);
     }
 
     /// Adds a command behind those that are due, and the bytes that it keeps allocated.
     fn push(&mut self, command: Command, bytes: usize) {
         self.pending.push((command, bytes));
-        self.is_undrained = true;
+        self.context.pend();
     }
 
     /// Adds what a call is answered with: it is the next command.
     fn push_first(&mut self, command: Command, bytes: usize) {
         self.pending.insert(0, (command, bytes));
-        self.is_undrained = true;
+        self.context.pend();
     }
 }

@@ -25,7 +25,7 @@
 //! A [`Grouping`] is a part of whoever owns receiver and cache, and not a
 //! [`Machine`](crate::Machine): it holds no payload, waits for nothing and has nothing to say later. What
 //! a call has to tell, the cache's commands among it, it tells while it works. It is a function of what
-//! the receiver said and the cache answered, and both of those can be recorded ([`Caching`]).
+//! the receiver said and the cache answered, and both of those can be recorded ([`Driven`]).
 //!
 //! # Limits
 //!
@@ -52,7 +52,6 @@
 //! # Ok::<(), gapless_core::grouping::Error>(())
 //! ```
 
-mod caching;
 mod config;
 mod session;
 mod stats;
@@ -60,14 +59,15 @@ mod stats;
 mod tests;
 mod told;
 
-pub use caching::Caching;
 pub use config::{Config, Error, Info, Mismatch};
 pub use stats::Stats;
 pub use told::{Told, Why};
 
 use alloc::string::String;
 
+use crate::cache::Cache;
 use crate::cache::{Answer, Event, Limits, Missing, Refusal, TrackId};
+use crate::journal::Driven;
 use crate::receiver::{Batch, Command};
 use crate::{Instant, Session};
 use session::{Publishing, Work};
@@ -180,7 +180,7 @@ impl Grouping {
     /// # Errors
     /// [`Error::NotStarted`], or [`Error::NoTrack`] where a session begins: it can be told to begin
     /// again. Nothing was published then.
-    pub fn command<C: Caching>(
+    pub fn command<C: Driven<Cache>>(
         &mut self,
         now: Instant,
         cache: &mut C,
@@ -220,7 +220,7 @@ impl Grouping {
     ///
     /// # Errors
     /// [`Error::NotStarted`].
-    pub fn batch<B: AsRef<[u8]>, C: Caching>(
+    pub fn batch<B: AsRef<[u8]>, C: Driven<Cache>>(
         &mut self,
         now: Instant,
         cache: &mut C,
@@ -236,13 +236,18 @@ impl Grouping {
 
     /// Leaves every session that did not end: its track is dropped. For a program that stops, or a
     /// receiver that will not go on.
-    pub fn leave<C: Caching>(&mut self, now: Instant, cache: &mut C, told: &mut impl FnMut(Told)) {
+    pub fn leave<C: Driven<Cache>>(
+        &mut self,
+        now: Instant,
+        cache: &mut C,
+        told: &mut impl FnMut(Told),
+    ) {
         for publishing in core::mem::take(&mut self.sessions).into_iter().flatten() {
             publishing.leave(&mut self.work(now, cache, told));
         }
     }
 
-    fn start<C: Caching>(
+    fn start<C: Driven<Cache>>(
         &mut self,
         now: Instant,
         cache: &mut C,
@@ -301,7 +306,7 @@ impl Grouping {
     }
 
     /// A session that is known, and what is at hand to go on with it; what waited in the cache is told.
-    fn at_work<'a, C: Caching, F: FnMut(Told)>(
+    fn at_work<'a, C: Driven<Cache>, F: FnMut(Told)>(
         &'a mut self,
         session: Session,
         now: Instant,
@@ -317,7 +322,7 @@ impl Grouping {
         Ok((publishing, work.begin()))
     }
 
-    fn work<'a, C: Caching, F: FnMut(Told)>(
+    fn work<'a, C: Driven<Cache>, F: FnMut(Told)>(
         &'a mut self,
         now: Instant,
         cache: &'a mut C,

@@ -1,10 +1,13 @@
 //! One session on its way into its track: how far it is, and what became of the group that it is in.
 
-use crate::cache::{Answer, Command, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId};
+use crate::cache::{
+    Answer, Cache, Command, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId,
+};
 use crate::{Instant, Session};
 
+use super::Stats;
 use super::told::{Told, Why};
-use super::{Caching, Stats};
+use crate::journal::Driven;
 
 /// What is at hand while something is published.
 pub(super) struct Work<'a, C, F> {
@@ -19,7 +22,7 @@ pub(super) struct Work<'a, C, F> {
     pub(super) aborted: bool,
 }
 
-impl<C: Caching, F: FnMut(Told)> Work<'_, C, F> {
+impl<C: Driven<Cache>, F: FnMut(Told)> Work<'_, C, F> {
     /// What waited in the cache is told; it may be called then.
     pub(super) fn begin(mut self) -> Self {
         self.drain();
@@ -31,12 +34,12 @@ impl<C: Caching, F: FnMut(Told)> Work<'_, C, F> {
     pub(super) fn call(&mut self, event: Event<'_>) -> Result<Answer, Refusal> {
         let answer = self.cache.call(self.now, event);
         self.drain();
-        answer
+        answer.result()
     }
 
     #[inline]
     fn drain(&mut self) {
-        while let Some(command) = self.cache.take_command() {
+        while let Some(command) = self.cache.poll_command() {
             self.aborted |= matches!(command, Command::Aborted { .. });
             (self.told)(Told::Cache(command));
         }
@@ -147,7 +150,7 @@ impl Publishing {
 
     /// Takes a message.
     #[inline]
-    pub(super) fn take<C: Caching, F: FnMut(Told)>(
+    pub(super) fn take<C: Driven<Cache>, F: FnMut(Told)>(
         &mut self,
         sequence: u64,
         message: &[u8],
@@ -184,7 +187,7 @@ impl Publishing {
     }
 
     /// Messages up to and with `last` will not come.
-    pub(super) fn miss<C: Caching, F: FnMut(Told)>(
+    pub(super) fn miss<C: Driven<Cache>, F: FnMut(Told)>(
         &mut self,
         last: u64,
         why: Missing,
@@ -212,7 +215,7 @@ impl Publishing {
     }
 
     /// Frames of the group that the next message belongs to will not come.
-    fn miss_some<C: Caching, F: FnMut(Told)>(
+    fn miss_some<C: Driven<Cache>, F: FnMut(Told)>(
         &mut self,
         count: u32,
         why: Missing,
@@ -233,7 +236,7 @@ impl Publishing {
         }
     }
 
-    fn miss_in<C: Caching, F: FnMut(Told)>(
+    fn miss_in<C: Driven<Cache>, F: FnMut(Told)>(
         &mut self,
         group: GroupId,
         count: u32,
@@ -247,7 +250,7 @@ impl Publishing {
     }
 
     /// Creates the group that the next message belongs to, with what is missing at its front.
-    fn open<C: Caching, F: FnMut(Told)>(
+    fn open<C: Driven<Cache>, F: FnMut(Told)>(
         &self,
         absent: u32,
         lost: u32,
@@ -263,7 +266,7 @@ impl Publishing {
 
     /// Everything up to this message is settled. A group that is full is finished.
     #[inline]
-    fn settle<C: Caching, F: FnMut(Told)>(&mut self, last: u64, work: &mut Work<'_, C, F>) {
+    fn settle<C: Driven<Cache>, F: FnMut(Told)>(&mut self, last: u64, work: &mut Work<'_, C, F>) {
         self.last = last;
         if last < self.full_at {
             return;
@@ -279,7 +282,7 @@ impl Publishing {
 
     /// Takes a message of which the place is behind: it is compared, or fills what is missing.
     #[cold]
-    fn take_late<C: Caching, F: FnMut(Told)>(
+    fn take_late<C: Driven<Cache>, F: FnMut(Told)>(
         &mut self,
         sequence: u64,
         message: &[u8],
@@ -307,12 +310,12 @@ impl Publishing {
 
     /// The group of a message that comes late. One of which nothing was there until now is created
     /// with all its frames missing; one that was evicted stays away.
-    fn late_group<C: Caching, F: FnMut(Told)>(
+    fn late_group<C: Driven<Cache>, F: FnMut(Told)>(
         &mut self,
         sequence: u64,
         work: &mut Work<'_, C, F>,
     ) -> Result<GroupId, Refusal> {
-        if let Some(group) = work.cache.cache().group(self.track, sequence) {
+        if let Some(group) = work.cache.machine().group(self.track, sequence) {
             return Ok(group);
         }
         if sequence == self.last / work.size {
@@ -323,7 +326,7 @@ impl Publishing {
             self.place = Place::Open(group);
             return Ok(group);
         }
-        let floor = work.cache.cache().floor(self.track);
+        let floor = work.cache.machine().floor(self.track);
         if floor.is_none_or(|(floor, _)| sequence < floor) {
             return Err(Refusal::UnknownGroup);
         }
@@ -336,7 +339,11 @@ impl Publishing {
     }
 
     /// The session is over: `next` would have been its next message.
-    pub(super) fn end<C: Caching, F: FnMut(Told)>(&mut self, next: u64, work: &mut Work<'_, C, F>) {
+    pub(super) fn end<C: Driven<Cache>, F: FnMut(Told)>(
+        &mut self,
+        next: u64,
+        work: &mut Work<'_, C, F>,
+    ) {
         self.over = true;
         if self.ended {
             return;
@@ -354,7 +361,7 @@ impl Publishing {
     }
 
     /// Nobody will say how the session ends.
-    pub(super) fn leave<C: Caching, F: FnMut(Told)>(self, work: &mut Work<'_, C, F>) {
+    pub(super) fn leave<C: Driven<Cache>, F: FnMut(Told)>(self, work: &mut Work<'_, C, F>) {
         if !self.ended {
             let (session, track) = (self.session, self.track);
             let _ = work.call(Event::DropTrack { track });
@@ -370,11 +377,11 @@ const fn full_at(last: u64, size: u64) -> u64 {
 
 /// A group that is full, or the last of its session. If it was evicted meanwhile, or aborted because it
 /// was too large, nothing is left to do.
-fn finish<C: Caching, F: FnMut(Told)>(group: GroupId, work: &mut Work<'_, C, F>) {
+fn finish<C: Driven<Cache>, F: FnMut(Told)>(group: GroupId, work: &mut Work<'_, C, F>) {
     let _ = work.call(Event::FinishGroup { group });
 }
 
 /// A group that the cache cannot go on with: whoever reads it is not left to wait.
-fn give_up<C: Caching, F: FnMut(Told)>(group: GroupId, work: &mut Work<'_, C, F>) {
+fn give_up<C: Driven<Cache>, F: FnMut(Told)>(group: GroupId, work: &mut Work<'_, C, F>) {
     let _ = work.call(Event::DropGroup { group });
 }

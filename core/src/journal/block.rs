@@ -92,9 +92,11 @@ pub(super) struct Building {
 }
 
 impl Building {
+    /// Full, and one datagram and its batch more: so nothing is allocated later.
+    pub(super) const CAPACITY: usize = HEADER_LEN + FULL * 3 + 1024;
+
     pub(super) fn new(machine: u16) -> Self {
-        // Full, and one datagram and its batch more: so nothing is allocated later.
-        let mut bytes = Vec::with_capacity(HEADER_LEN + FULL * 3 + 1024);
+        let mut bytes = Vec::with_capacity(Self::CAPACITY);
         bytes.resize(HEADER_LEN, 0);
         Self { bytes, machine, number: 0 }
     }

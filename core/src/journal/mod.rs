@@ -103,6 +103,7 @@ mod field;
 mod observer;
 mod playback;
 mod record;
+mod recordable;
 pub mod recorder;
 pub mod replayer;
 mod secret;
@@ -113,6 +114,7 @@ pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};
 pub(crate) use field::{fields, numbers, variants};
+pub use recordable::{Driven, Recordable};
 pub use recorder::{Failure, Recorder};
 pub use replayer::{Observer, Replayer};
 pub use secret::Secret;
@@ -160,8 +162,4 @@ pub trait Journaled:
 
     /// Makes a direct call.
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a>;
-
-    /// The most bytes that a machine of this configuration takes, beside what it was given last: a replay
-    /// makes none that would take more than its [limit](Replayer::at_most).
-    fn memory_limit(config: &Self::Config) -> usize;
 }

@@ -209,13 +209,14 @@ impl<M: Journaled> Play for Playback<M> {
                 let event = M::Event::decode(&mut input)?;
                 input.finish()?;
                 observer.happens(self.place(id), Happening::Event(&event));
-                refused(self.machine.handle(self.now, event))
+                refused(self.machine.apply(self.now, event))
             }
             Kind::Timeout => {
                 self.begin(Instant::decode(&mut input)?);
                 input.finish()?;
                 observer.happens(self.place(id), Happening::Timeout);
-                refused(self.machine.handle_timeout(self.now))
+                self.machine.expire(self.now);
+                Ok(())
             }
             Kind::Call => {
                 self.begin(Instant::decode(&mut input)?);

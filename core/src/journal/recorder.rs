@@ -7,6 +7,7 @@ use super::block::{Building, FULL, MAX_PAYLOAD, Sink};
 use super::digest::Digest;
 use super::field::{Encoder, Field};
 use super::record::{self, Kind, Settled};
+use crate::machine::Context;
 use crate::{Instant, Machine};
 
 /// What a [`Recorder`] is made from.
@@ -118,6 +119,12 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         &self.machine
     }
 
+    /// Where the journal goes.
+    #[must_use]
+    pub const fn sink(&self) -> &S {
+        &self.journal.sink
+    }
+
     /// Why recording stopped, if it did.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure<S::Error>> {
@@ -169,31 +176,6 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
             self.record(Kind::Settled, |out| settled.encode(out));
         }
     }
-
-    /// Gives the machine something that it may refuse, which leaves no trace then.
-    #[inline]
-    fn attempt<T>(
-        &mut self,
-        kind: Kind,
-        what: T,
-        body: impl FnOnce(&T, &mut Encoder<'_>),
-        give: impl FnOnce(&mut M, T) -> Result<(), M::Error>,
-    ) -> Result<(), M::Error> {
-        let (length, digest) = (self.journal.building.bytes.len(), self.journal.digest);
-        let (unsettled, taken) = (self.unsettled, self.taken);
-        self.settle(false);
-        self.record(kind, |out| body(&what, out));
-        let result = give(&mut self.machine, what);
-        if result.is_ok() {
-            self.unsettled = true;
-            self.journal.commit();
-        } else {
-            self.journal.building.bytes.truncate(length);
-            self.journal.digest = digest;
-            (self.unsettled, self.taken) = (unsettled, taken);
-        }
-        result
-    }
 }
 
 impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
@@ -220,15 +202,34 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
         Ok(Self { machine, journal, taken: 0, unsettled: true })
     }
 
-    #[inline]
-    fn handle(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
-        let body = |event: &M::Event<'_>, out: &mut Encoder<'_>| {
-            now.encode(out);
-            event.encode(out);
-        };
-        self.attempt(Kind::Event, event, body, |machine, event| machine.handle(now, event))
+    /// Beside the machine, one block.
+    fn memory_limit(config: &Self::Config) -> usize {
+        M::memory_limit(&config.machine).saturating_add(Building::CAPACITY)
     }
 
+    /// A refused event leaves no trace.
+    #[inline]
+    fn apply(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
+        let (length, digest) = (self.journal.building.bytes.len(), self.journal.digest);
+        let (unsettled, taken) = (self.unsettled, self.taken);
+        self.settle(false);
+        self.record(Kind::Event, |out| {
+            now.encode(out);
+            event.encode(out);
+        });
+        let result = self.machine.apply(now, event);
+        if result.is_ok() {
+            self.unsettled = true;
+            self.journal.commit();
+        } else {
+            self.journal.building.bytes.truncate(length);
+            self.journal.digest = digest;
+            (self.unsettled, self.taken) = (unsettled, taken);
+        }
+        result
+    }
+
+    /// Records too that there is no command, whether one may have been waiting or not.
     #[inline]
     fn poll_command(&mut self) -> Option<M::Command> {
         let command = self.machine.poll_command();
@@ -250,9 +251,24 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     }
 
     #[inline]
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), M::Error> {
-        let body = |&(): &(), out: &mut Encoder<'_>| now.encode(out);
-        self.attempt(Kind::Timeout, (), body, |machine, ()| machine.handle_timeout(now))
+    fn expire(&mut self, now: Instant) {
+        self.settle(false);
+        self.record(Kind::Timeout, |out| now.encode(out));
+        self.machine.expire(now);
+        self.unsettled = true;
+        self.journal.commit();
+    }
+
+    fn next_command(&mut self) -> Option<M::Command> {
+        self.poll_command()
+    }
+
+    fn context(&self) -> &Context {
+        self.machine.context()
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        self.machine.context_mut()
     }
 
     fn stats(&self) -> &M::Stats {
@@ -265,12 +281,6 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     fn lent(&self) -> usize {
         self.machine.lent()
-    }
-}
-
-impl<M: Journaled, S: Sink> AsRef<M> for Recorder<M, S> {
-    fn as_ref(&self) -> &M {
-        &self.machine
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a publisher is made from, and how it can be misused.
 
+use crate::machine::Undrained;
 use crate::{Duration, Session, retransmitter, transmitter};
 
 /// The configuration of a [`Publisher`](super::Publisher).
@@ -25,21 +26,6 @@ impl Config {
         Self { transmitter: Some(transmitter), ..Self::republishing() }
     }
 
-    /// The most bytes that a publisher with this configuration ever takes, bookkeeping included, beside
-    /// a captured packet that is being republished.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        let sending = match &self.transmitter {
-            Some(transmitter) => transmitter.memory_limit(),
-            // The end of one session may still be repeated when that of the next begins to be.
-            None => {
-                let end = republished_end(Session::new([0; 10]), 1, self.end_linger);
-                end.memory_limit().saturating_mul(2)
-            }
-        };
-        sending.saturating_add(self.retransmitter.memory_limit())
-    }
-
     /// No session of its own: only captured packets are republished.
     #[must_use]
     pub fn republishing() -> Self {
@@ -62,8 +48,8 @@ pub(super) fn republished_end(
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// A message for a publisher without a session of its own.
     #[error("this publisher has no session of its own: it only republishes")]
     NoSession,

@@ -3,21 +3,11 @@
 use super::{Command, Config, Event, Publisher};
 use crate::journal::{Journaled, fields, no_direct_calls, variants};
 
-impl AsRef<Self> for Publisher {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
 impl Journaled for Publisher {
     const NAME: &'static str = "publisher";
     const VERSION: u16 = 2;
 
     no_direct_calls!();
-
-    fn memory_limit(config: &Config) -> usize {
-        config.memory_limit()
-    }
 }
 
 fields!(Config { transmitter, retransmitter, end_linger });

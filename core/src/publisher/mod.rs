@@ -39,6 +39,7 @@ pub use stats::Stats;
 use bytes::Bytes;
 
 use crate::limits::within;
+use crate::machine::Context;
 use crate::retransmitter::{self, Retransmitter};
 use crate::time::earliest;
 use crate::transmitter::{self, Transmitter};
@@ -58,8 +59,7 @@ struct Republished {
 /// A feed's source: lines and re-request server in one.
 #[derive(Debug)]
 pub struct Publisher {
-    now: Instant,
-    drained: bool,
+    context: Context,
     /// Sends a session of its own, or the end of the one that was republished.
     transmitter: Option<Transmitter>,
     own_session: bool,
@@ -94,7 +94,7 @@ impl Publisher {
 
     fn transmit(&mut self, now: Instant, event: transmitter::Event<'_>) -> Result<(), Error> {
         match &mut self.transmitter {
-            Some(transmitter) if self.own_session => Ok(transmitter.handle(now, event)?),
+            Some(transmitter) if self.own_session => Ok(transmitter.apply(now, event)?),
             _ => Err(Error::NoSession),
         }
     }
@@ -108,7 +108,7 @@ impl Publisher {
         };
         let config = config::republished_end(session, next, self.end_linger);
         let mut transmitter = Transmitter::new(config)?;
-        transmitter.handle(now, transmitter::Event::End)?;
+        transmitter.apply(now, transmitter::Event::End)?;
         self.transmitter = Some(transmitter);
         self.republished = Some(Republished { session, next, ended: true });
         Ok(())
@@ -120,7 +120,7 @@ impl Publisher {
             self.stats.republish_malformed += 1;
             return Ok(());
         };
-        self.retransmitter.handle(now, retransmitter::Event::Sent { packet: &bytes })?;
+        self.retransmitter.apply(now, retransmitter::Event::Sent { packet: &bytes })?;
         let header = packet.header();
         let same = self.republished.filter(|before| before.session == header.session);
         let next = header.next().unwrap_or(u64::MAX);
@@ -147,8 +147,9 @@ impl Publisher {
         let transmitter::Command::Packet { bytes, kind, .. } =
             self.transmitter.as_mut()?.poll_command()?;
         if kind == Kind::Data {
-            let stored =
-                self.retransmitter.handle(self.now, retransmitter::Event::Sent { packet: &bytes });
+            let stored = self
+                .retransmitter
+                .apply(self.context.now(), retransmitter::Event::Sent { packet: &bytes });
             debug_assert_eq!(
                 stored,
                 Ok(()),
@@ -182,8 +183,7 @@ impl Machine for Publisher {
             _ => {}
         }
         Ok(Self {
-            now: Instant::ZERO,
-            drained: true,
+            context: Context::default(),
             own_session: transmitter.is_some(),
             transmitter: transmitter.map(Transmitter::new).transpose()?,
             retransmitter: Retransmitter::new(retransmitter)?,
@@ -194,38 +194,34 @@ impl Machine for Publisher {
         })
     }
 
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         use retransmitter::Event as Ask;
         use transmitter::Event as Tell;
 
-        if !self.drained {
-            return Err(Error::Undrained);
-        }
-        let now = now.max(self.now);
+        let now = now.max(self.context.now());
         match event {
             Event::Message(message) => self.transmit(now, Tell::Message(message))?,
             Event::Flush => self.transmit(now, Tell::Flush)?,
             Event::End => self.end(now)?,
             Event::Republish(bytes) => self.republish(now, bytes)?,
-            Event::Store { packet } => self.retransmitter.handle(now, Ask::Store { packet })?,
+            Event::Store { packet } => self.retransmitter.apply(now, Ask::Store { packet })?,
             Event::Request { from, datagram } => {
-                self.retransmitter.handle(now, Ask::Request { from, datagram })?;
+                self.retransmitter.apply(now, Ask::Request { from, datagram })?;
             }
             Event::Found { id, packet } => {
-                self.retransmitter.handle(now, Ask::Found { id, packet })?;
+                self.retransmitter.apply(now, Ask::Found { id, packet })?;
             }
-            Event::NotFound { id } => self.retransmitter.handle(now, Ask::NotFound { id })?,
+            Event::NotFound { id } => self.retransmitter.apply(now, Ask::NotFound { id })?,
         }
-        self.now = now;
-        self.drained = false;
+        self.context.event(now);
         Ok(())
     }
 
     /// Answers and look-ups first, then packets for the lines.
-    fn poll_command(&mut self) -> Option<Command> {
+    fn next_command(&mut self) -> Option<Command> {
         use retransmitter::Command as Asked;
 
-        let command = match self.retransmitter.poll_command() {
+        match self.retransmitter.poll_command() {
             Some(Asked::Answer { to, bytes }) => Some(Command::Answer { to, bytes }),
             Some(Asked::LookUp { id, session, first, count }) => {
                 Some(Command::LookUp { id, session, first, count })
@@ -234,9 +230,7 @@ impl Machine for Publisher {
                 self.stats.sent += 1;
                 Command::Send { bytes }
             }),
-        };
-        self.drained = command.is_none();
-        command
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -244,18 +238,25 @@ impl Machine for Publisher {
         earliest(sending, self.retransmitter.poll_timeout())
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if !self.drained {
-            return Err(Error::Undrained);
-        }
-        let now = now.max(self.now);
+    fn expire(&mut self, now: Instant) {
+        self.context.timeout(now);
         if let Some(transmitter) = &mut self.transmitter {
-            transmitter.handle_timeout(now)?;
+            transmitter.expire(now);
         }
-        self.retransmitter.handle_timeout(now)?;
-        self.now = now;
-        self.drained = false;
-        Ok(())
+        self.retransmitter.expire(now);
+    }
+
+    /// Beside a captured packet that is being republished.
+    fn memory_limit(config: &Config) -> usize {
+        let sending = match &config.transmitter {
+            Some(transmitter) => Transmitter::memory_limit(transmitter),
+            // The end of one session may still be repeated when that of the next begins to be.
+            None => {
+                let end = config::republished_end(Session::new([0; 10]), 1, config.end_linger);
+                Transmitter::memory_limit(&end).saturating_mul(2)
+            }
+        };
+        sending.saturating_add(Retransmitter::memory_limit(&config.retransmitter))
     }
 
     fn stats(&self) -> &Stats {
@@ -270,5 +271,13 @@ impl Machine for Publisher {
 
     fn lent(&self) -> usize {
         self.transmitter.as_ref().map_or(0, Machine::lent) + self.retransmitter.lent()
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }

@@ -4,9 +4,9 @@
 //! contradicts it takes one of them away, and at none takes its place (a majority vote), so forged
 //! packets between honest ones win nothing.
 
-use super::config::Config;
 use super::event::LineId;
 use super::line::bit;
+use super::server::Span;
 use super::store::List;
 use crate::wire::mold::Kind;
 use crate::{Duration, Instant, Session};
@@ -49,7 +49,7 @@ impl Candidate {
             session,
             first,
             high: last,
-            pieces: List::EMPTY,
+            pieces: List::default(),
             votes: 1,
             since: now,
             probed: false,
@@ -86,9 +86,10 @@ impl Candidate {
     }
 
     /// Whether a range that a configured server answered lies within it.
-    pub(super) fn is_answered_by(&self, session: Session, first: u64, last: u64) -> bool {
+    pub(super) fn is_answered_by(&self, span: Span) -> bool {
         // A heartbeat's first number is past the highest that it speaks of.
-        session == self.session && first <= self.high && last >= self.first.min(self.high)
+        let first = self.first.min(self.high);
+        span.overlaps(&Span { session: self.session, first, last: self.high })
     }
 
     /// Whether it is believed: by a server's answer, or by its packets, when the old place has been
@@ -182,21 +183,21 @@ impl Claim {
     }
 
     /// Takes note of a packet that claims less. Copies of what came before the claim say nothing, and what
-    /// may have been on its way since before it only that the feed goes on.
+    /// may have been on its way since before it, for up to `delay`, only that the feed goes on.
     pub(super) fn contradict(
         &mut self,
         now: Instant,
         kind: Kind,
         last: u64,
         line: LineId,
-        config: &Config,
+        delay: Duration,
     ) {
         let goes_on = if kind == Kind::Data { last > self.place } else { last >= self.place };
         if !goes_on {
             return;
         }
         self.contradicted = now;
-        if now.since(self.made) > config.max_reorder_delay {
+        if now.since(self.made) > delay {
             self.votes = self.votes.saturating_add(1);
             self.agreed = self.agreed.max(last);
             self.lines |= bit(line);
@@ -211,12 +212,12 @@ impl Claim {
 
 /// How far at least so many datagrams say that the feed got.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Vouched {
+pub(super) struct Quorum {
     /// The highest numbers that datagrams reached, the highest first.
     highest: [u64; Self::MOST],
 }
 
-impl Vouched {
+impl Quorum {
     /// The most datagrams that may be asked for.
     pub(super) const MOST: usize = 8;
 
@@ -245,7 +246,7 @@ impl Vouched {
         self.highest.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// What `datagrams` of them reached or passed: 1 to [`Vouched::MOST`].
+    /// What `datagrams` of them reached or passed: 1 to [`Quorum::MOST`].
     pub(super) fn by(&self, datagrams: u8) -> u64 {
         let index = usize::from(datagrams).clamp(1, Self::MOST) - 1;
         self.highest[index]
@@ -291,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_vouched_for_when_so_many_datagrams_reached_it() {
-        let mut vouched = Vouched::new(10);
-        vouched.reach(1000);
-        vouched.reach(12);
-        assert_eq!((vouched.by(1), vouched.by(2), vouched.by(3)), (1000, 12, 10));
-        vouched.reach(13);
-        vouched.reach(11);
-        assert_eq!(vouched.by(3), 12);
+    fn a_quorum_reached_a_number_when_so_many_datagrams_did() {
+        let mut quorum = Quorum::new(10);
+        quorum.reach(1000);
+        quorum.reach(12);
+        assert_eq!((quorum.by(1), quorum.by(2), quorum.by(3)), (1000, 12, 10));
+        quorum.reach(13);
+        quorum.reach(11);
+        assert_eq!(quorum.by(3), 12);
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! How far a session reaches, and by whose word: what data proves, what enough datagrams or a server
-//! vouch for, and what heartbeats and ends alone claim.
+//! How far a session reaches, and by whose word: what data proves, what a quorum of datagrams or a
+//! server confirms, and what heartbeats and ends alone claim.
 //!
 //! ```text
-//! settled ........ proved ........ believed
+//! settled ........ proved ........ highest_known
 //!        data says so     claimed only
 //! ```
 //!
 //! A claim that nothing bears out is withdrawn when the feed contradicts it, and lost when nothing
 //! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
 
-use super::candidate::{Claim, Vouched};
-use super::config::{Config, Delivery};
+use super::candidate::{Claim, Ending, Quorum};
+use super::config::Delivery;
 use super::event::LineId;
 use super::gaps::MissingRange;
 use super::line::{Lines, bit};
@@ -41,7 +41,75 @@ pub(super) enum Standing {
     Unconfirmed,
 }
 
-impl Space {
+/// What speaks for the numbers of a session, and for its end.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    /// How far datagrams of any kind say that the feed got.
+    all: Quorum,
+    /// The same without ends, by which it is seen that the feed moves on below a claimed end.
+    moving: Quorum,
+    /// The same without heartbeats: what enough datagrams brought.
+    data: Quorum,
+    /// The highest number of data that took the slow path: see [`Space::proved`].
+    proved: u64,
+    /// The highest number that a configured server answered for, or that the embedding program spoke of.
+    confirmed: u64,
+    /// What heartbeats and ends alone claim, if they do.
+    claim: Option<Claim>,
+    /// Such a claim that was lost: the number before it, and its last.
+    claims_lost: (u64, u64),
+    /// What was withdrawn and waits to be emitted: first and last.
+    withdrawn: Option<(u64, u64)>,
+    /// Nothing is emitted as stalled before.
+    stalled_until: Instant,
+    /// The last number of a session that has ended.
+    end: Option<u64>,
+    ending: Option<Ending>,
+    /// An end below delivered data, with nothing past it since, and the line of its latest packet: see
+    /// `Space::overtaken_deadline`.
+    overtaken: Option<(Ending, LineId)>,
+}
+
+impl Evidence {
+    /// Of a session of which everything up to `settled` is not wanted.
+    pub(super) const fn new(settled: u64) -> Self {
+        let quorum = Quorum::new(settled);
+        Self {
+            all: quorum,
+            moving: quorum,
+            data: quorum,
+            proved: settled,
+            confirmed: settled,
+            claim: None,
+            claims_lost: (0, 0),
+            withdrawn: None,
+            stalled_until: Instant::ZERO,
+            end: None,
+            ending: None,
+            overtaken: None,
+        }
+    }
+
+    /// Whether no end is believed or claimed.
+    pub(super) const fn has_no_end(&self) -> bool {
+        self.end.is_none() && self.ending.is_none() && self.overtaken.is_none()
+    }
+
+    /// The last number of a session that has ended.
+    pub(super) const fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Whether something was withdrawn that waits to be emitted.
+    pub(super) const fn has_withdrawn(&self) -> bool {
+        self.withdrawn.is_some()
+    }
+
+    /// What was withdrawn and not emitted yet: first and last.
+    pub(super) const fn take_withdrawn(&mut self) -> Option<(u64, u64)> {
+        self.withdrawn.take()
+    }
+
     /// A line is there no longer: another one of its number has contradicted nothing yet.
     pub(super) fn forget_line(&mut self, line: LineId) {
         if let Some(claim) = &mut self.claim {
@@ -49,9 +117,28 @@ impl Space {
         }
     }
 
-    /// The highest number that data brought, or that the embedding program speaks of.
-    pub(super) fn proved(&self) -> u64 {
-        self.proved.max(self.without_claims(self.settled))
+    /// No datagram counts as having reached further than `reached`.
+    pub(super) fn reset_quorum(&mut self, reached: u64) {
+        self.all = Quorum::new(reached);
+        self.moving = Quorum::new(reached);
+    }
+
+    /// A datagram of data reached `last`.
+    pub(super) fn reach(&mut self, last: u64) {
+        for quorum in [&mut self.all, &mut self.moving, &mut self.data] {
+            quorum.reach(last);
+        }
+    }
+
+    /// A configured server answered for `last`.
+    pub(super) fn confirm(&mut self, last: u64) {
+        self.confirmed = self.confirmed.max(last);
+    }
+
+    /// The embedding program speaks of `last`.
+    pub(super) fn assert(&mut self, last: u64) {
+        self.proved = self.proved.max(last);
+        self.confirm(last);
     }
 
     /// The position, or where it would be if what heartbeats and ends alone claimed had not been lost.
@@ -60,63 +147,138 @@ impl Space {
         if before < position && position <= last { before } else { position }
     }
 
-    /// Nothing is vouched for past `reached`.
-    pub(super) fn vouch_anew(&mut self, reached: u64) {
-        self.vouched = Vouched::new(reached);
-        self.sent = Vouched::new(reached);
+    /// What heartbeats and ends alone claimed of `first..=last` was lost.
+    pub(super) const fn lose_claim(&mut self, first: u64, last: u64) {
+        let (before, until) = self.claims_lost;
+        self.claims_lost = (if until == first - 1 { before } else { first - 1 }, last);
+    }
+}
+
+impl Space {
+    /// The highest number that data brought, or that the embedding program speaks of.
+    pub(super) fn proved(&self) -> u64 {
+        self.evidence.proved.max(self.evidence.without_claims(self.settled))
+    }
+
+    /// Data brought `last`.
+    pub(super) fn prove(&mut self, last: u64) {
+        self.evidence.proved = self.proved().max(last);
+    }
+
+    /// The number that enough datagrams of any kind reached.
+    fn quorum_mark(&self) -> u64 {
+        self.evidence.all.by(self.rules.believe_after)
     }
 
     /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
     /// it: further than enough datagrams said, or enough datagrams of data. What lies ahead by the
-    /// word of too few of them, as [`Space::believed`] may, or of heartbeats alone, does not hide that.
-    pub(super) fn vouch(&mut self, kind: Kind, last: u64, enough: u8) -> bool {
-        if self.is_clean() {
-            self.vouched = Vouched::new(self.settled);
+    /// word of too few of them, as [`Space::highest_known`] may, or of heartbeats alone, does not hide that.
+    pub(super) fn note_reach(&mut self, kind: Kind, last: u64) -> bool {
+        let (enough, settled, is_clean) = (self.rules.believe_after, self.settled, self.is_clean());
+        let evidence = &mut self.evidence;
+        if is_clean {
+            evidence.all = Quorum::new(settled);
             // Answers may have settled what a line that is behind them still has to send.
-            if self.ending.is_none() {
-                self.sent = Vouched::new(self.settled);
-                self.brought = Vouched::new(self.without_claims(self.settled));
+            if evidence.ending.is_none() {
+                evidence.moving = Quorum::new(settled);
+                evidence.data = Quorum::new(evidence.without_claims(settled));
             }
         }
-        self.vouched.reach(last);
-        match kind {
-            Kind::EndOfSession => false,
-            Kind::Heartbeat => {
-                let moves_on = last > self.sent.by(enough);
-                self.sent.reach(last);
-                moves_on
-            }
-            Kind::Data => {
-                let moves_on = last > self.brought.by(enough);
-                self.sent.reach(last);
-                self.brought.reach(last);
-                moves_on
-            }
+        evidence.all.reach(last);
+        let moves_on = match kind {
+            Kind::EndOfSession => return false,
+            Kind::Heartbeat => last > evidence.moving.by(enough),
+            Kind::Data => last > evidence.data.by(enough),
+        };
+        evidence.moving.reach(last);
+        if kind == Kind::Data {
+            evidence.data.reach(last);
         }
+        moves_on
     }
 
-    /// A packet of a line supports what is claimed beyond the data, or contradicts it, or claims more.
-    pub(super) fn note_claim(
+    /// A packet contradicts the ends that are claimed or believed, or leaves them standing; `moves_on` says
+    /// whether the feed does. Returns how many ends that refuses.
+    ///
+    /// Data revokes an end, and heartbeats outvote it. Those that speak of nothing that is open, as of
+    /// claims that were lost, say nothing against it.
+    pub(super) fn contest_ends(
         &mut self,
         now: Instant,
         kind: Kind,
         last: u64,
+        moves_on: bool,
+    ) -> u64 {
+        let settled = self.settled;
+        let Evidence { end, ending, overtaken, moving, .. } = &mut self.evidence;
+        let moving = moving.by(self.rules.believe_after);
+        let mut refused = 0;
+        if let Some(claimed) = ending {
+            let stands = match kind {
+                Kind::Data => last <= claimed.last,
+                Kind::Heartbeat => last <= claimed.last.max(settled) || claimed.contradict(),
+                Kind::EndOfSession => true,
+            };
+            if !stands {
+                *ending = None;
+                refused += 1;
+            } else if moves_on {
+                claimed.restart(now);
+            }
+        }
+        overtaken.take_if(|(ending, _)| last > ending.last);
+        let revokes = |end: &mut u64| match kind {
+            Kind::Data => last > *end,
+            Kind::Heartbeat => moving > settled.max(*end),
+            Kind::EndOfSession => false,
+        };
+        if end.take_if(revokes).is_some() {
+            *ending = None;
+            refused += 1;
+        }
+        refused
+    }
+
+    /// A packet of a line claims that the session ends with `last`; `overtakes` says that it may be an end
+    /// below delivered data. Returns whether it is refused.
+    pub(super) fn claim_end(
+        &mut self,
+        now: Instant,
+        last: u64,
         line: LineId,
-        config: &Config,
-    ) {
+        overtakes: bool,
+    ) -> bool {
+        // What lies ahead by the word of too few datagrams does not keep a session from ending.
+        let is_refused = last < self.confirmed_mark();
+        let Evidence { end, ending, overtaken, .. } = &mut self.evidence;
+        if !is_refused {
+            ending.get_or_insert(Ending::none(last)).vote(now, last);
+        } else if overtakes && end.is_none() {
+            let (ending, of) = overtaken.get_or_insert((Ending::none(last), line));
+            ending.vote(now, last);
+            *of = line;
+        }
+        is_refused
+    }
+
+    /// A packet of a line supports what is claimed beyond the data, or contradicts it, or claims more.
+    pub(super) fn note_claim(&mut self, now: Instant, kind: Kind, last: u64, line: LineId) {
         if kind == Kind::Data {
-            self.proved = self.proved().max(last);
+            self.prove(last);
         }
         let proved = self.proved();
-        if self.believed <= proved.max(self.settled) {
-            self.claim = None;
+        if self.highest_known <= proved.max(self.settled) {
+            self.evidence.claim = None;
         }
-        match &mut self.claim {
-            Some(claim) if last < self.believed => claim.contradict(now, kind, last, line, config),
-            Some(claim) => claim.support(now, last > self.believed, line),
-            None if self.believed.max(last) > proved.max(self.settled) => {
-                let place = self.delivered_or_brought(config).min(proved);
-                self.claim = Some(Claim::new(now, place));
+        let delay = self.rules.max_reorder_delay;
+        match &mut self.evidence.claim {
+            Some(claim) if last < self.highest_known => {
+                claim.contradict(now, kind, last, line, delay)
+            }
+            Some(claim) => claim.support(now, last > self.highest_known, line),
+            None if self.highest_known.max(last) > proved.max(self.settled) => {
+                let place = self.delivered_or_quorum().min(proved);
+                self.evidence.claim = Some(Claim::new(now, place));
             }
             None => {}
         }
@@ -124,51 +286,52 @@ impl Space {
 
     /// How far the session reaches if what heartbeats and ends alone claim is withdrawn now: because
     /// enough packets contradict it, or because the session is `over` and too few supported it.
-    pub(super) fn withdrawal(&self, up: u32, over: bool, config: &Config) -> Option<u64> {
-        let enough = config.believe_after;
+    pub(super) fn withdrawal(&self, up: u32, over: bool) -> Option<u64> {
+        let enough = self.rules.believe_after;
         let least = self.proved().max(self.settled);
-        let contradicted = self.claim.filter(|claim| claim.is_contradicted(up, enough));
+        let contradicted = self.evidence.claim.filter(|claim| claim.is_contradicted(up, enough));
         let to = match contradicted {
             Some(claim) => claim.agreed,
-            None if over && self.end.is_none() => self.vouched.by(enough),
+            None if over && self.evidence.end.is_none() => self.quorum_mark(),
             None => return None,
         };
         let to = to.max(least);
-        (self.active && to < self.believed).then_some(to)
+        (self.active && to < self.highest_known).then_some(to)
     }
 
     /// Believes in nothing past `to` any more, which data does not reach. Returns whether that takes
     /// back an end.
     pub(super) fn withdraw(&mut self, now: Instant, to: u64, store: &mut Store) -> bool {
-        let place = self.claim.map_or(to, |claim| claim.place);
-        let before = self.withdrawn.map_or(self.believed, |(_, last)| last);
-        self.withdrawn = Some((to + 1, before.max(self.believed)));
-        // Who spoke of what is withdrawn vouches for nothing else either.
-        for reached in [&mut self.vouched, &mut self.sent] {
+        let place = self.evidence.claim.map_or(to, |claim| claim.place);
+        let before = self.evidence.withdrawn.map_or(self.highest_known, |(_, last)| last);
+        self.evidence.withdrawn = Some((to + 1, before.max(self.highest_known)));
+        // Datagrams that spoke of what is withdrawn count for nothing else either.
+        for reached in [&mut self.evidence.all, &mut self.evidence.moving] {
             reached.forget(to, place.min(to));
         }
         self.cut(to, store);
         // What is left of it is not lost for the time that it was open before.
         let mut left = Claim::new(now, place);
         left.contradicted = now;
-        self.claim = (to > self.proved().max(self.settled)).then_some(left);
-        let ending = self.ending.take_if(|ending| ending.last > to);
-        let end = self.end.take_if(|end| *end > to);
+        self.evidence.claim = (to > self.proved().max(self.settled)).then_some(left);
+        let ending = self.evidence.ending.take_if(|ending| ending.last > to);
+        let end = self.evidence.end.take_if(|end| *end > to);
         ending.is_some() || end.is_some()
     }
 
     /// The session ends with `last`: what too few datagrams said lies behind it never was.
     pub(super) fn end_at(&mut self, last: u64, store: &mut Store) {
-        self.end = Some(last);
-        (self.ending, self.overtaken) = (None, None);
+        self.evidence.end = Some(last);
+        (self.evidence.ending, self.evidence.overtaken) = (None, None);
         self.cut(last.max(self.settled), store);
     }
 
     /// Forgets what lies behind `last`.
     fn cut(&mut self, last: u64, store: &mut Store) {
-        self.believed = last;
-        self.proved = self.proved.min(last);
-        for reached in [&mut self.vouched, &mut self.sent, &mut self.brought] {
+        self.highest_known = last;
+        self.evidence.proved = self.evidence.proved.min(last);
+        for reached in [&mut self.evidence.all, &mut self.evidence.moving, &mut self.evidence.data]
+        {
             reached.lower(last);
         }
         if self.tracked <= last {
@@ -179,13 +342,13 @@ impl Space {
             let Some(piece) = self.held.drop_furthest(store) else { break };
             behind = behind.min(piece.first);
         }
-        self.put_off_from(behind);
+        self.evict_from(behind);
     }
 
-    /// The number up to which the session surely reaches: enough datagrams of data say so, or a
+    /// The number up to which the session confirmed_mark reaches: enough datagrams of data say so, or a
     /// server, or what came was delivered, which cannot be taken back.
-    pub(super) fn surely(&self, config: &Config) -> u64 {
-        let delivered = match config.delivery {
+    pub(super) fn confirmed_mark(&self) -> u64 {
+        let delivered = match self.rules.delivery {
             Delivery::Ordered => self.settled,
             Delivery::Arrival => {
                 let mut edge = self.tracked;
@@ -198,99 +361,101 @@ impl Space {
                 edge
             }
         };
-        let proved = self.delivered_or_brought(config).max(self.confirmed);
-        proved.max(self.without_claims(delivered)).min(self.believed)
+        let proved = self.delivered_or_quorum().max(self.evidence.confirmed);
+        proved.max(self.evidence.without_claims(delivered)).min(self.highest_known)
     }
 
     /// The number that enough datagrams of data reached, or up to which everything was delivered.
-    fn delivered_or_brought(&self, config: &Config) -> u64 {
-        self.brought.by(config.believe_after).max(self.without_claims(self.settled))
+    fn delivered_or_quorum(&self) -> u64 {
+        self.evidence
+            .data
+            .by(self.rules.believe_after)
+            .max(self.evidence.without_claims(self.settled))
     }
 
     /// Whether it is still open what enough datagrams claim behind `last`: an end there must wait until
     /// that is borne out, withdrawn or lost.
-    fn is_contested(&self, last: u64, config: &Config) -> bool {
-        let vouched = self.vouched.by(config.believe_after);
-        let claimed = if self.end.is_some() { u64::MAX } else { vouched }.min(self.believed);
+    fn is_contested(&self, last: u64) -> bool {
+        let quorum = self.quorum_mark();
+        let claimed =
+            if self.evidence.end.is_some() { u64::MAX } else { quorum }.min(self.highest_known);
         last < claimed && self.settled < claimed
     }
 
     /// When an end will be believed if nothing happens before; `None` while it is contested.
     #[inline]
-    pub(super) fn ending_deadline(&self, config: &Config) -> Option<Instant> {
-        let ending = self.ending?;
-        let is_contested = self.is_contested(ending.last, config);
-        ending.deadline(config.believe_after, config.quiet).filter(|_| !is_contested)
+    pub(super) fn ending_deadline(&self) -> Option<Instant> {
+        let ending = self.evidence.ending?;
+        let is_contested = self.is_contested(ending.last);
+        ending.deadline(self.rules.believe_after, self.rules.quiet).filter(|_| !is_contested)
+    }
+
+    /// Takes the claimed end whose time has come: its number, and whether it stands.
+    pub(super) fn take_ending(&mut self, now: Instant) -> Option<(u64, bool)> {
+        self.ending_deadline().filter(|deadline| *deadline <= now)?;
+        let Ending { last, .. } = self.evidence.ending.take()?;
+        // Meanwhile a claim beyond it may have been believed, and delivered.
+        Some((last, last >= self.confirmed_mark()))
     }
 
     /// When an end is believed that lies below what was delivered, or what the data of enough datagrams
     /// reached. Delivered messages cannot be taken back, and do not keep the session from ending.
-    fn overtaken_deadline(&self, config: &Config) -> Option<Instant> {
-        let (ending, _) = self.overtaken?;
-        let is_contested = self.is_contested(self.overtaken_by(config), config);
-        let deadline = ending.deadline(config.believe_after, self.patience(config));
+    fn overtaken_deadline(&self) -> Option<Instant> {
+        let (ending, _) = self.evidence.overtaken?;
+        let is_contested = self.is_contested(self.overtaken_by());
+        let deadline = ending.deadline(self.rules.believe_after, self.claim_timeout());
         deadline.filter(|_| !is_contested)
     }
 
     /// The session's last number if an end below it is believed: behind all data, so that none is dropped.
-    fn overtaken_by(&self, config: &Config) -> u64 {
-        self.surely(config).max(self.proved()).min(self.believed)
+    fn overtaken_by(&self) -> u64 {
+        self.confirmed_mark().max(self.proved()).min(self.highest_known)
     }
 
     /// The session's last number, the line of the latest overtaken end, and that end's number, if overtaken
     /// ends are believed now.
-    pub(super) fn ends_overtaken(
-        &self,
-        now: Instant,
-        config: &Config,
-    ) -> Option<(u64, LineId, u64)> {
-        self.overtaken_deadline(config).filter(|deadline| *deadline <= now)?;
-        let (ending, line) = self.overtaken?;
-        Some((self.overtaken_by(config), line, ending.last.saturating_add(1)))
+    pub(super) fn ends_overtaken(&self, now: Instant) -> Option<(u64, LineId, u64)> {
+        self.overtaken_deadline().filter(|deadline| *deadline <= now)?;
+        let (ending, line) = self.evidence.overtaken?;
+        Some((self.overtaken_by(), line, ending.last.saturating_add(1)))
     }
 
     /// When an end of either kind is believed, if nothing happens before.
     #[inline]
-    pub(super) fn end_deadline(&self, config: &Config) -> Option<Instant> {
-        earliest(self.ending_deadline(config), self.overtaken_deadline(config))
+    pub(super) fn end_deadline(&self) -> Option<Instant> {
+        earliest(self.ending_deadline(), self.overtaken_deadline())
     }
 
-    /// Whether enough datagrams say that a number exists for it to become lost.
-    fn is_vouched(&self, last: u64, config: &Config) -> bool {
-        let vouched = self.vouched.by(config.believe_after).max(self.confirmed);
-        self.end.is_some() || last <= vouched
-    }
-
-    /// The same, where heartbeats and ends do not count.
-    fn is_brought(&self, last: u64, config: &Config) -> bool {
-        let brought = self.brought.by(config.believe_after).max(self.confirmed);
-        self.end.is_some() || last <= brought
+    /// Whether enough datagrams of a quorum, a server or an end say that a number exists.
+    fn is_backed(&self, quorum: &Quorum, last: u64) -> bool {
+        let backed = quorum.by(self.rules.believe_after).max(self.evidence.confirmed);
+        self.evidence.end.is_some() || last <= backed
     }
 
     /// Whether a number may be lost because servers leave it unanswered.
-    pub(super) fn is_proved(&self, last: u64, config: &Config) -> bool {
-        last <= self.proved() && self.is_vouched(last, config)
+    pub(super) fn is_proved(&self, last: u64) -> bool {
+        last <= self.proved() && self.is_backed(&self.evidence.all, last)
     }
 
     /// The last number of a missing range for which the same stands as for its first, and what that is.
-    pub(super) fn standing(&self, range: &MissingRange, config: &Config) -> (u64, Standing) {
+    pub(super) fn standing(&self, range: &MissingRange) -> (u64, Standing) {
         let proved = self.proved();
         let is_data = range.first <= proved;
         let last = if is_data { range.last.min(proved) } else { range.last };
-        let standing = match (self.is_vouched(last, config), is_data) {
-            (true, true) if self.is_brought(last, config) => Standing::Proved,
+        let standing = match (self.is_backed(&self.evidence.all, last), is_data) {
+            (true, true) if self.is_backed(&self.evidence.data, last) => Standing::Proved,
             (true, true) => Standing::Supported,
             (true, false) => Standing::ClaimedOnly,
-            (false, true) if self.is_near(proved, config) => Standing::Near,
+            (false, true) if self.is_near(proved) => Standing::Near,
             (false, _) => Standing::Unconfirmed,
         };
         (last, standing)
     }
 
     /// Whether silence confirms what is missing at the front, up to the first data behind it.
-    fn is_near(&self, proved: u64, config: &Config) -> bool {
-        let vouched = self.vouched.by(config.believe_after).max(self.confirmed);
-        let far = vouched.saturating_add(CONFIRMED_BY_SILENCE);
+    fn is_near(&self, proved: u64) -> bool {
+        let near = self.quorum_mark().max(self.evidence.confirmed);
+        let far = near.saturating_add(CONFIRMED_BY_SILENCE);
         self.missing_until(far).min(proved) <= far
     }
 
@@ -308,46 +473,41 @@ impl Space {
     }
 
     /// When what nothing contradicts is settled by that: a claim that was open since `since`.
-    pub(super) fn uncontradicted_at(&self, since: Instant, config: &Config) -> Instant {
-        let contradicted = self.claim.map_or(Instant::ZERO, |claim| claim.contradicted);
-        since.max(contradicted) + self.patience(config)
+    pub(super) fn uncontradicted_at(&self, since: Instant) -> Instant {
+        let contradicted = self.evidence.claim.map_or(Instant::ZERO, |claim| claim.contradicted);
+        since.max(contradicted) + self.claim_timeout()
     }
 
     /// When the silence of all lines settles a range that was open since `since`.
-    pub(super) fn silent_at(&self, since: Instant, lines: &Lines, config: &Config) -> Instant {
-        since.max(lines.last_heard().unwrap_or_default()) + self.patience(config)
+    pub(super) fn silent_at(&self, since: Instant, lines: &Lines) -> Instant {
+        since.max(lines.last_packet_at().unwrap_or_default()) + self.claim_timeout()
     }
 
     /// `give_up`, or the time in which a line would send enough heartbeats.
-    pub(super) fn patience(&self, config: &Config) -> Duration {
-        self.give_up.max(config.line_timeout.min(HEARTBEATS))
+    pub(super) fn claim_timeout(&self) -> Duration {
+        self.give_up.max(self.rules.line_timeout.min(HEARTBEATS))
     }
 
     /// When it is emitted next that the lowest missing range is stalled: too few datagrams claim it, and
     /// all lines are silent.
-    pub(super) fn stalled_at(&self, lines: &Lines, config: &Config) -> Option<Instant> {
+    pub(super) fn stalled_at(&self, lines: &Lines) -> Option<Instant> {
         let range = self.gaps.missing().first().filter(|_| self.closing.is_none())?;
-        if self.standing(range, config).1 != Standing::Unconfirmed {
+        if self.standing(range).1 != Standing::Unconfirmed {
             return None;
         }
-        let at = self.stalled_until.max(self.silent_at(self.open_since(range), lines, config));
+        let at = self.evidence.stalled_until.max(self.silent_at(self.open_since(range), lines));
         // Behind the end of time there is nothing to wait for.
         Some(at).filter(|at| *at < Instant::FAR)
     }
 
     /// The lowest missing range, if it is to be emitted now that it is stalled.
-    pub(super) fn stall(
-        &mut self,
-        now: Instant,
-        lines: &Lines,
-        config: &Config,
-    ) -> Option<(u64, u64)> {
+    pub(super) fn stall(&mut self, now: Instant, lines: &Lines) -> Option<(u64, u64)> {
         let first = self.gaps.missing().first()?.first;
-        let is_due = self.stalled_at(lines, config).is_some_and(|at| at <= now);
+        let is_due = self.stalled_at(lines).is_some_and(|at| at <= now);
         if first - 1 != self.settled || !is_due {
             return None;
         }
-        self.stalled_until = now + self.patience(config);
+        self.evidence.stalled_until = now + self.claim_timeout();
         Some((first, self.missing_until(u64::MAX)))
     }
 }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use super::event::{LineId, ServerId};
 use crate::limits::{OutOfRange, within};
+use crate::machine::Undrained;
 use crate::time::nanos;
 use crate::wire::mold::MAX_COUNT;
 use crate::{Duration, Session};
@@ -25,7 +26,7 @@ pub enum Start {
 pub enum Delivery {
     /// In sequence, exactly once; what arrives ahead of a gap is held.
     Ordered,
-    /// At once, exactly once; gaps are told as they open and close.
+    /// At once, exactly once; gaps are emitted as they open and close.
     Arrival,
 }
 
@@ -53,21 +54,21 @@ pub enum AcceptAnswers {
 /// # What is proved, and what is only claimed
 /// Messages are lost by the rules of `give_up`, `max_attempts` and `max_stall` once data of `believe_after`
 /// packets that lies behind them came, or any data and a server speak of them. Other cases have rules of their
-/// own, by a patience: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
+/// own, by a claim timeout: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
 /// has nothing to send says so by heartbeats meanwhile.
 ///
 /// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim,
 ///   less those that support it meanwhile: later than `max_reorder_delay` after it was made or grew, and
 ///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). What no packet
-///   contradicts for the patience is lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
-/// - Where `believe_after` packets are not all data, the patience takes the place of `give_up`.
+///   contradicts for the claim timeout is lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
+/// - Where `believe_after` packets are not all data, the claim timeout takes the place of `give_up`.
 /// - What data of fewer than `believe_after` packets speaks of is lost when all lines are silent for the
-///   patience, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
+///   claim timeout, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
 ///   ([`Command::Stalled`](super::Command::Stalled)).
 ///
 /// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and
 /// `believe_after` of them revoke it once it is believed; data past it revokes it at once. Ends below what was
-/// delivered, or what the data of `believe_after` packets reached, are believed after the patience without any
+/// delivered, or what the data of `believe_after` packets reached, are believed after the claim timeout without any
 /// packet past them: the session then ends behind all data, and a regression is emitted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -277,8 +278,8 @@ impl Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),

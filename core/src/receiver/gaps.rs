@@ -1,17 +1,15 @@
 //! The gaps of one session: which numbers are missing, since when, and who filled them.
 //!
-//! A gap is told as it was opened and when nothing of it is missing any more. Meanwhile it may come
-//! apart: each missing range knows its gap, and how often it was asked for in vain.
-
-use alloc::vec::Vec;
+//! A gap is emitted as it was opened and when nothing of it is missing any more. Meanwhile it may come
+//! apart: each missing range knows its gap, and how often it was left unanswered.
 
 use super::event::Command;
 use super::stats::Stats;
+use crate::storage::list::Link;
 use crate::storage::ranges::{Full, Range, RangeMap};
+use crate::storage::slab::NONE;
+use crate::storage::table::{InRow, Row, Table};
 use crate::{Instant, Session};
-
-/// No gap.
-const NONE: u32 = u32::MAX;
 
 /// What is known of a missing range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,14 +20,14 @@ pub(super) struct Missing {
     /// leaves its own losses behind at that moment, however old the gap is.
     pub(super) since: Instant,
     /// The servers that left it unanswered in this round, a bit each.
-    pub(super) tried: u32,
+    pub(super) tried_servers: u32,
     /// Not asked again before.
     pub(super) retry_at: Instant,
     /// How often a server left it unanswered.
-    pub(super) in_vain: u8,
+    pub(super) unanswered: u8,
     /// How often of that the server answered other ranges meanwhile.
     pub(super) attempts: u8,
-    /// Given up: told as lost when delivery gets there.
+    /// Given up: emitted as lost when delivery gets there.
     pub(super) lost: bool,
 }
 
@@ -38,12 +36,12 @@ pub(super) type MissingRange = Range<Missing>;
 
 /// Who brought messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Filler {
+pub(super) enum FilledBy {
     Line,
     Answer,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Gap {
     first: u64,
     last: u64,
@@ -52,24 +50,33 @@ struct Gap {
     missing: u64,
     by_lines: u64,
     by_answers: u64,
-    /// Its opening was told.
-    told: bool,
-    /// Some of it was lost, put off or skipped: it is not told as filled.
+    /// Its opening was emitted.
+    emitted: bool,
+    /// Some of it was lost, evicted or skipped: it is not emitted as filled.
     broken: bool,
-    /// It waits to be told.
+    /// It waits to be emitted.
     queued: bool,
     next: u32,
+}
+
+/// In the row of those that wait to be emitted, which leave it at the front.
+impl InRow for Gap {
+    fn link(&self) -> Link {
+        Link { previous: NONE, next: self.next }
+    }
+
+    fn set_link(&mut self, link: Link) {
+        self.next = link.next;
+    }
 }
 
 /// The gaps of one session.
 #[derive(Debug)]
 pub(super) struct Gaps {
     missing: RangeMap<Missing>,
-    gaps: Vec<Gap>,
-    free: u32,
-    open: usize,
-    head: u32,
-    tail: u32,
+    gaps: Table<Gap>,
+    /// Those that opened or closed, and wait to be emitted.
+    news: Row,
 }
 
 impl Gaps {
@@ -77,26 +84,20 @@ impl Gaps {
     pub(super) fn with_capacity(most: usize) -> Self {
         Self {
             missing: RangeMap::with_capacity(Self::most_ranges(most)),
-            gaps: Vec::with_capacity(most),
-            free: NONE,
-            open: 0,
-            head: NONE,
-            tail: NONE,
+            gaps: Table::new(most),
+            news: Row::default(),
         }
     }
 
     /// How many ranges can be missing when `most` gaps are open.
     pub(super) const fn most_ranges(most: usize) -> usize {
-        2 * most
+        most.saturating_mul(2)
     }
 
-    pub(super) const fn most_table_bytes(most: usize) -> usize {
-        let range = size_of::<crate::storage::ranges::Range<Missing>>();
-        most.saturating_mul(2 * range + size_of::<Gap>())
-    }
-
-    pub(super) fn table_bytes(&self) -> usize {
-        self.missing.memory_used() + self.gaps.capacity() * size_of::<Gap>()
+    /// The bytes of the tables for so many gaps.
+    pub(super) const fn table_bytes(most: usize) -> usize {
+        let ranges = Self::most_ranges(most).saturating_mul(size_of::<MissingRange>());
+        ranges.saturating_add(Table::<Gap>::bytes(most))
     }
 
     /// The missing ranges in ascending order.
@@ -109,58 +110,35 @@ impl Gaps {
     }
 
     /// Whether a gap opened or closed that was not told yet.
-    pub(super) fn is_untold(&self) -> bool {
-        self.head != NONE
+    pub(super) fn has_news(&self) -> bool {
+        !self.news.is_empty()
     }
 
     /// Whether no further gap can be opened.
     pub(super) fn is_full(&self) -> bool {
-        self.open == self.gaps.capacity() || self.missing.is_full()
+        self.gaps.is_full() || self.missing.is_full()
     }
 
     /// When the gap was opened that a range is of.
     pub(super) fn opened(&self, range: &MissingRange) -> Instant {
-        self.gaps.get(range.value.gap as usize).map_or(Instant::ZERO, |gap| gap.opened)
+        self.gaps.get(range.value.gap).map_or(Instant::ZERO, |gap| gap.opened)
     }
 
     /// Opens a gap above all others.
     pub(super) fn open(&mut self, now: Instant, first: u64, last: u64) -> Result<(), Full> {
-        if self.is_full() {
-            return Err(Full { capacity: self.gaps.capacity() });
-        }
-        let gap = Gap {
-            first,
-            last,
-            opened: now,
-            closed: now,
-            missing: last - first + 1,
-            by_lines: 0,
-            by_answers: 0,
-            told: false,
-            broken: false,
-            queued: false,
-            next: NONE,
+        let missing = last - first + 1;
+        let gap = Gap { first, last, opened: now, closed: now, missing, ..Gap::default() };
+        let room = !self.missing.is_full();
+        let Some(id) = room.then(|| self.gaps.insert(gap)).flatten() else {
+            return Err(Full { capacity: self.gaps.most() });
         };
-        let id = self.free;
-        let id = match self.gaps.get_mut(id as usize) {
-            Some(place) => {
-                self.free = place.next;
-                *place = gap;
-                id
-            }
-            None => {
-                self.gaps.push(gap);
-                (self.gaps.len() - 1) as u32
-            }
-        };
-        self.open += 1;
-        self.queue(id);
+        enqueue(&mut self.gaps, &mut self.news, id);
         let value = Missing {
             gap: id,
             since: now,
-            tried: 0,
+            tried_servers: 0,
             retry_at: Instant::ZERO,
-            in_vain: 0,
+            unanswered: 0,
             attempts: 0,
             lost: false,
         };
@@ -173,27 +151,23 @@ impl Gaps {
         now: Instant,
         first: u64,
         last: u64,
-        by: Filler,
+        by: FilledBy,
         mut fresh: impl FnMut(u64, u64),
     ) -> Result<(), Full> {
-        let Self { missing, gaps, head, tail, .. } = self;
+        let Self { missing, gaps, news } = self;
         let mut is_new = false;
         missing.remove(first, last, |range| {
             is_new = true;
-            let Some(gap) = gaps.get_mut(range.value.gap as usize) else { return };
-            let count = range.last - range.first + 1;
-            gap.missing -= count;
-            match by {
-                Filler::Line => gap.by_lines += count,
-                Filler::Answer => gap.by_answers += count,
-            }
-            gap.closed = now;
-            if gap.missing == 0 {
-                enqueue(gaps, head, tail, range.value.gap);
-            }
+            lessen(gaps, news, &range, |gap| {
+                match by {
+                    FilledBy::Line => gap.by_lines += range.len(),
+                    FilledBy::Answer => gap.by_answers += range.len(),
+                }
+                gap.closed = now;
+            });
             fresh(range.first, range.last);
         })?;
-        if is_new && by == Filler::Line {
+        if is_new && by == FilledBy::Line {
             for beside in [first.checked_sub(1), last.checked_add(1)].into_iter().flatten() {
                 if let Ok(index) = missing.find(beside)
                     && let Some(beside) = missing.get_mut(index)
@@ -209,30 +183,29 @@ impl Gaps {
     pub(super) fn abandon_first(&mut self, last: u64) -> Option<(u64, u64)> {
         let range = *self.missing.first().filter(|range| range.first <= last)?;
         let last = range.last.min(last);
+        let Self { missing, gaps, news } = self;
         // The front of a range goes: no range comes apart, so this cannot be refused.
-        let _ = self.missing.remove(range.first, last, |_| {});
-        self.break_off(range.value.gap, last - range.first + 1);
+        let _ = missing.remove(range.first, last, |part| {
+            lessen(gaps, news, &part, |gap| gap.broken = true);
+        });
         Some((range.first, last))
     }
 
     /// Takes everything from `first` on out, to be opened again later.
-    pub(super) fn put_off(&mut self, first: u64) {
-        let Self { missing, gaps, head, tail, .. } = self;
+    pub(super) fn evict_from(&mut self, first: u64) {
+        let Self { missing, gaps, news } = self;
         missing.truncate_from(first, |range| {
-            let Some(gap) = gaps.get_mut(range.value.gap as usize) else { return };
-            gap.missing -= range.last - range.first + 1;
-            if gap.first < first {
-                gap.last = gap.last.min(first - 1);
-            } else {
-                gap.broken = true;
-            }
-            if gap.missing == 0 {
-                enqueue(gaps, head, tail, range.value.gap);
-            }
+            lessen(gaps, news, &range, |gap| {
+                if gap.first < first {
+                    gap.last = gap.last.min(first - 1);
+                } else {
+                    gap.broken = true;
+                }
+            });
         });
         // What was filled of the last gap may be missing again.
         let straddling = missing.last_range().map(|range| range.value.gap);
-        if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id as usize)) {
+        if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id)) {
             gap.last = gap.last.min(first - 1);
         }
     }
@@ -249,26 +222,23 @@ impl Gaps {
 
     /// The next thing to tell of gaps that opened and closed.
     pub(super) fn poll(&mut self, session: Session, stats: &mut Stats) -> Option<Command> {
-        while let Some(gap) = self.gaps.get_mut(self.head as usize) {
+        while let Some(gap) = self.gaps.get_mut(self.news.first()) {
             let Gap { first, last, .. } = *gap;
-            let unheard_of = gap.broken && gap.missing == 0;
-            if !(gap.told || unheard_of) {
-                gap.told = true;
+            let never_emitted = gap.broken && gap.missing == 0;
+            if !(gap.emitted || never_emitted) {
+                gap.emitted = true;
                 stats.gaps += 1;
                 if gap.missing > 0 {
                     self.dequeue();
                 }
                 return Some(Command::GapOpened { session, first, last });
             }
-            let Gap { by_lines, by_answers, .. } = *gap;
-            let (broken, after) = (gap.broken, gap.closed.since(gap.opened));
-            let id = self.dequeue();
-            self.gaps[id as usize].next = self.free;
-            self.free = id;
-            self.open -= 1;
-            if broken {
+            let gap = self.dequeue().and_then(|id| self.gaps.remove(id))?;
+            if gap.broken {
                 continue;
             }
+            let Gap { by_lines, by_answers, .. } = gap;
+            let after = gap.closed.since(gap.opened);
             match by_answers {
                 0 => stats.gaps_filled_by_line += 1,
                 _ => stats.gaps_filled_by_request += 1,
@@ -282,48 +252,35 @@ impl Gaps {
     pub(super) fn clear(&mut self) {
         self.missing.clear();
         self.gaps.clear();
-        self.open = 0;
-        self.free = NONE;
-        self.head = NONE;
-        self.tail = NONE;
+        self.news = Row::default();
     }
 
-    fn break_off(&mut self, id: u32, count: u64) {
-        let Some(gap) = self.gaps.get_mut(id as usize) else { return };
-        gap.missing -= count;
-        gap.broken = true;
-        if gap.missing == 0 {
-            self.queue(id);
-        }
-    }
-
-    fn queue(&mut self, id: u32) {
-        enqueue(&mut self.gaps, &mut self.head, &mut self.tail, id);
-    }
-
-    fn dequeue(&mut self) -> u32 {
-        let id = self.head;
-        let gap = &mut self.gaps[id as usize];
-        gap.queued = false;
-        self.head = gap.next;
-        if self.head == NONE {
-            self.tail = NONE;
-        }
-        id
+    fn dequeue(&mut self) -> Option<u32> {
+        let id = self.news.pop(&mut self.gaps)?;
+        self.gaps.get_mut(id)?.queued = false;
+        Some(id)
     }
 }
 
-/// Puts a gap at the end of those that wait to be told.
-fn enqueue(gaps: &mut [Gap], head: &mut u32, tail: &mut u32, id: u32) {
-    let Some(gap) = gaps.get_mut(id as usize) else { return };
-    if gap.queued {
-        return;
+/// Counts a range that is no longer missing to its gap, which may close.
+fn lessen(
+    gaps: &mut Table<Gap>,
+    news: &mut Row,
+    range: &MissingRange,
+    note: impl FnOnce(&mut Gap),
+) {
+    let Some(gap) = gaps.get_mut(range.value.gap) else { return };
+    gap.missing -= range.len();
+    note(gap);
+    if gap.missing == 0 {
+        enqueue(gaps, news, range.value.gap);
     }
-    gap.queued = true;
-    gap.next = NONE;
-    match gaps.get_mut(*tail as usize) {
-        Some(last) => last.next = id,
-        None => *head = id,
+}
+
+/// Puts a gap at the end of those that wait to be emitted.
+fn enqueue(gaps: &mut Table<Gap>, news: &mut Row, id: u32) {
+    if let Some(gap) = gaps.get_mut(id).filter(|gap| !gap.queued) {
+        gap.queued = true;
+        news.push(gaps, id);
     }
-    *tail = id;
 }

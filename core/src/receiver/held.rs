@@ -13,7 +13,7 @@ use crate::Session;
 use crate::wire::mold::Messages;
 
 /// How many pieces are looked through for a number.
-const LOOK: usize = 64;
+const SEARCHED: usize = 64;
 
 /// Pieces that lie together in sequence.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +32,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// What a run takes.
-    pub(super) const RUN_BYTES: usize = size_of::<Run>();
-
     /// With room for `runs` runs: one more than there can be ranges missing.
     pub(super) fn with_capacity(runs: usize) -> Self {
         Self { runs: VecDeque::with_capacity(runs), compared: None }
     }
 
-    pub(super) fn table_bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>()
+    /// The bytes of so many runs.
+    pub(super) const fn table_bytes(runs: usize) -> usize {
+        runs.saturating_mul(size_of::<Run>())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,7 +60,7 @@ impl Held {
         store: &mut Store,
         payload: Payload<'a>,
         extent: &Extent,
-        passing: bool,
+        leaving: bool,
     ) -> Result<(), Payload<'a>> {
         let Extent { first, last, .. } = *extent;
         let index = match self.runs.back() {
@@ -73,20 +71,20 @@ impl Held {
         if let Some(run) = index.checked_sub(1).and_then(|before| self.runs.get_mut(before))
             && joins(run)
         {
-            store.keep(payload, extent, passing, &mut run.pieces, End::Back)?;
+            store.keep(payload, extent, leaving, &mut run.pieces, End::Back)?;
             run.last = last;
             self.join(store, index - 1);
         } else if let Some(run) = self.runs.get_mut(index)
             && last.checked_add(1) == Some(run.first)
         {
-            store.keep(payload, extent, passing, &mut run.pieces, End::Front)?;
+            store.keep(payload, extent, leaving, &mut run.pieces, End::Front)?;
             run.first = first;
         } else {
             if self.runs.len() == self.runs.capacity() {
                 return Err(payload);
             }
-            let mut pieces = List::EMPTY;
-            store.keep(payload, extent, passing, &mut pieces, End::Back)?;
+            let mut pieces = List::default();
+            store.keep(payload, extent, leaving, &mut pieces, End::Back)?;
             self.runs.insert(index, Run { first, last, pieces });
         }
         Ok(())
@@ -107,7 +105,7 @@ impl Held {
             if messages.remaining() == 0 {
                 return None;
             }
-            let mut place = store.find(&run.pieces, self.compared, from, LOOK);
+            let mut place = store.find(&run.pieces, self.compared, from, SEARCHED);
             while let Some((piece, at)) = place.and_then(|at| Some((store.at(at)?, at))) {
                 self.compared = Some(at);
                 let mut held = piece.messages();

@@ -1,11 +1,10 @@
 //! What a packet brings into a session's space: planned first, with room made for just that, then
-//! delivered, held, or put off.
+//! delivered, held, or dropped to be fetched again.
 
-use super::config::{Config, Delivery};
+use super::config::Delivery;
 use super::event::Origin;
-use super::gaps::Filler;
+use super::gaps::FilledBy;
 use super::space::Space;
-use super::stats::Stats;
 use super::store::{End, Extent, Payload, Store};
 use crate::Instant;
 use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
@@ -22,7 +21,38 @@ pub(super) struct Incoming {
     pub(super) end: usize,
     pub(super) origin: Origin,
     pub(super) arrival: Instant,
-    pub(super) by: Filler,
+    /// When it is taken in, by the core's time.
+    pub(super) now: Instant,
+}
+
+impl Incoming {
+    pub(super) const fn new(extent: &Extent, now: Instant) -> Self {
+        let Extent { first, last, offset, end, origin, arrival, .. } = *extent;
+        Self { first, last, base: first, offset, end, origin, arrival, now }
+    }
+
+    pub(super) const fn filled_by(&self) -> FilledBy {
+        match self.origin {
+            Origin::Line(_) => FilledBy::Line,
+            Origin::Server(_) | Origin::Unknown => FilledBy::Answer,
+        }
+    }
+
+    /// Where its message of a number begins and that of another ends, behind each other.
+    fn find(&self, payload: &Payload<'_>, first: u64, last: u64) -> (usize, usize) {
+        Cursor { sequence: self.base, offset: self.offset }.find(payload.bytes(), first, last)
+    }
+}
+
+/// How the messages of a packet that are next in order leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exit {
+    /// They do not: delivery has halted, or another session comes first.
+    Held,
+    /// In this drain.
+    Drain,
+    /// The first piece at once, out of a borrowed datagram; the others in this drain.
+    Direct,
 }
 
 /// What came of a packet.
@@ -34,6 +64,9 @@ pub(super) struct Ingested {
     pub(super) direct: Option<Extent>,
     /// The first message that is held with other bytes, and who brought those.
     pub(super) contradiction: Option<(u64, Origin)>,
+    /// Pieces that were dropped, to be asked for later, for want of memory, and packets for want of gaps.
+    pub(super) dropped_for_memory: u64,
+    pub(super) dropped_for_gaps: u64,
 }
 
 /// What a packet would bring.
@@ -47,10 +80,9 @@ struct Plan {
     above: Option<u64>,
     /// Whether a gap opens below that number.
     opens_gap: bool,
-    /// Whether something is missing below.
-    ahead: bool,
     /// Whether it brings all of its messages, in one piece.
     whole: bool,
+    exit: Exit,
 }
 
 impl Plan {
@@ -58,101 +90,85 @@ impl Plan {
     fn pieces(&self) -> usize {
         self.inside + usize::from(self.above.is_some())
     }
+
+    /// Whether what is in order leaves in this drain.
+    fn passes(&self) -> bool {
+        self.exit != Exit::Held
+    }
 }
 
-/// Takes a packet into the space at `index`: what it brings is delivered, held, or put off.
-///
-/// `passes` says whether what is in order leaves in this drain; `direct` whether the first piece
-/// may be returned at once, borrowed.
-#[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
+/// Takes a packet into the space at `index`: what it brings is delivered, held, or dropped to be fetched again.
 pub(super) fn ingest(
     spaces: &mut [Space; 2],
     index: usize,
     store: &mut Store,
-    stats: &mut Stats,
-    now: Instant,
-    config: &Config,
-    packet: &Incoming,
+    mut packet: Incoming,
     payload: Payload<'_>,
-    (passes, direct): (bool, bool),
+    exit: Exit,
 ) -> Ingested {
-    let mut packet = *packet;
-    let (plan, passing, direct) = loop {
+    let mut ingested = Ingested::default();
+    let plan = loop {
         let space = &mut spaces[index];
         if packet.last <= space.settled {
-            return Ingested::default();
+            return ingested;
         }
-        let plan = space.plan(&packet, config.delivery);
-        if plan.inside == 0 && plan.above.is_none() {
-            let contradiction = space.contradiction(store, &packet, &payload, plan.first);
-            return Ingested { contradiction, ..Ingested::default() };
+        let mut plan = space.plan(&packet, exit);
+        if plan.pieces() == 0 {
+            ingested.contradiction = space.contradiction(store, &packet, &payload, plan.first);
+            return ingested;
         }
         if plan.opens_gap && space.gaps.is_full() {
-            space.believed = space.believed.max(packet.last);
-            stats.put_off_for_gaps += 1;
-            return Ingested::default();
+            space.highest_known = space.highest_known.max(packet.last);
+            ingested.dropped_for_gaps += 1;
+            return ingested;
         }
-        let passing = passes && !plan.ahead;
-        let direct = direct && passing && matches!(payload, Payload::Borrowed(_));
-        let pieces = plan.pieces() - usize::from(direct);
+        if plan.exit == Exit::Direct && !matches!(payload, Payload::Borrowed(_)) {
+            plan.exit = Exit::Drain;
+        }
+        let pieces = plan.pieces() - usize::from(plan.exit == Exit::Direct);
         let len = packet.end - packet.offset;
-        let has_room = pieces == 0 || store.reserve(&payload, len, pieces, plan.whole, passing);
-        let room =
-            if has_room { Room::Enough } else { make_room(spaces, index, store, plan.first) };
-        match room {
-            Room::Enough => break (plan, passing, direct),
-            Room::Evicted => stats.put_off_for_memory += 1,
-            Room::None => {
-                let space = &mut spaces[index];
-                stats.put_off_for_memory += 1;
-                space.believed = space.believed.max(packet.last);
-                let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
-                let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
-                if !passing || piece >= packet.last {
-                    return Ingested::default();
-                }
-                // What is in order leaves at once: its first piece at least; the rest is asked for
-                // later.
-                packet.last = piece;
-                let mut walk = Walk { sequence: packet.base, offset: packet.offset };
-                packet.end = walk.find(payload.bytes(), plan.first, piece).1;
+        if pieces == 0 || store.reserve(&payload, len, pieces, plan.whole, plan.passes()) {
+            break plan;
+        }
+        ingested.dropped_for_memory += 1;
+        if !evict_further(spaces, index, store, plan.first) {
+            let space = &mut spaces[index];
+            space.highest_known = space.highest_known.max(packet.last);
+            let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
+            let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
+            if !plan.passes() || piece >= packet.last {
+                return ingested;
             }
+            // What is in order leaves at once: its first piece at least; the rest is asked for later.
+            packet.last = piece;
+            packet.end = packet.find(&payload, plan.first, piece).1;
         }
     };
     let space = &mut spaces[index];
-    let contradiction = match plan.whole {
-        true => None,
-        false => space.contradiction(store, &packet, &payload, plan.first),
-    };
-    let ways = (passing, direct);
-    let ingested = space.take_in(store, stats, now, config, &packet, payload, &plan, ways);
-    Ingested { contradiction, ..ingested }
+    if !plan.whole {
+        ingested.contradiction = space.contradiction(store, &packet, &payload, plan.first);
+    }
+    space.take_in(store, &packet, payload, &plan, &mut ingested);
+    ingested
 }
 
-/// Whether there is room for what a packet brings.
-enum Room {
-    Enough,
-    /// Something that lay further out was put off: to be planned anew.
-    Evicted,
-    None,
-}
-
-/// Makes room for what begins at `first`, at the far end.
-fn make_room(spaces: &mut [Space; 2], index: usize, store: &mut Store, first: u64) -> Room {
+/// Drops something that is held further out than `first` of the space at `index`; `false` when there is
+/// nothing.
+fn evict_further(spaces: &mut [Space; 2], index: usize, store: &mut Store, first: u64) -> bool {
     let Some(furthest) = (0..2).rev().find(|&index| !spaces[index].held.is_empty()) else {
-        return Room::None;
+        return false;
     };
     let space = &mut spaces[furthest];
     let further = space.held.furthest(store).is_some_and(|piece| piece > first);
-    if furthest > index || (furthest == index && further) {
-        space.put_off_furthest(store);
-        return Room::Evicted;
+    let evicts = furthest > index || (furthest == index && further);
+    if evicts && let Some(piece) = space.held.drop_furthest(store) {
+        space.evict_from(piece.first);
     }
-    Room::None
+    evicts
 }
 
 impl Space {
-    fn plan(&self, packet: &Incoming, delivery: Delivery) -> Plan {
+    fn plan(&self, packet: &Incoming, exit: Exit) -> Plan {
         let first = packet.first.max(self.settled.saturating_add(1));
         let missing = self.gaps.missing();
         let inside_last = packet.last.min(self.tracked);
@@ -170,7 +186,7 @@ impl Space {
         let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
         let lowest_missing = missing.first().map(|range| range.first);
         let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
-        let ahead = ahead && delivery == Delivery::Ordered;
+        let ahead = ahead && self.rules.delivery == Delivery::Ordered;
         // Of what a stranger brings only the part is taken that was asked for.
         let whole = packet.origin != Origin::Unknown
             && match above {
@@ -179,7 +195,8 @@ impl Space {
                     missing.get(index).is_some_and(|range| range.last >= packet.last)
                 }),
             };
-        Plan { first, inside, above, opens_gap, ahead, whole }
+        let exit = if ahead { Exit::Held } else { exit };
+        Plan { first, inside, above, opens_gap, whole, exit }
     }
 
     /// Compares what a packet brings from `first` on with what is held of it.
@@ -193,48 +210,36 @@ impl Space {
         if self.held.last().is_none_or(|held| held < first) {
             return None;
         }
-        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
-        let (offset, end) = walk.find(payload.bytes(), first, packet.last);
+        let (offset, end) = packet.find(payload, first, packet.last);
         let count = u16::try_from(packet.last - first + 1).unwrap_or(u16::MAX);
         let messages = Messages::new(first, count, payload.bytes().get(offset..end)?);
         self.held.contradiction(store, messages)
     }
 
-    /// Drops the piece that lies furthest out; what lies behind it is asked for later.
-    fn put_off_furthest(&mut self, store: &mut Store) {
-        if let Some(piece) = self.held.drop_furthest(store) {
-            self.put_off_from(piece.first);
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "disjoint parts of the receiver")]
     fn take_in(
         &mut self,
         store: &mut Store,
-        stats: &mut Stats,
-        now: Instant,
-        config: &Config,
         packet: &Incoming,
         mut payload: Payload<'_>,
         plan: &Plan,
-        (passing, direct): (bool, bool),
-    ) -> Ingested {
-        let mut walk = Walk { sequence: packet.base, offset: packet.offset };
+        ingested: &mut Ingested,
+    ) {
+        let delivery = self.rules.delivery;
+        let mut cursor = Cursor { sequence: packet.base, offset: packet.offset };
         let mut pieces = plan.pieces();
         if pieces > 1 {
             payload.will_be_shared();
         }
         let mut payload = Some(payload);
-        let mut ingested = Ingested::default();
-        let mut put_off: Option<u64> = None;
-        let Self { gaps, held, transit, .. } = self;
+        let mut evicted: Option<u64> = None;
+        let Self { gaps, held, ready, .. } = self;
         let mut keep = |first: u64, last: u64, repaired: bool| {
             pieces -= 1;
             let Some(whole) = payload.as_ref() else { return };
-            let (offset, end) = walk.find(whole.bytes(), first, last);
+            let (offset, end) = cursor.find(whole.bytes(), first, last);
             let Incoming { origin, arrival, .. } = *packet;
             let extent = Extent { first, last, offset, end, origin, arrival, repaired };
-            if direct && ingested.direct.is_none() {
+            if plan.exit == Exit::Direct && ingested.direct.is_none() {
                 ingested.fresh += last - first + 1;
                 ingested.direct = Some(extent);
                 return;
@@ -242,10 +247,10 @@ impl Space {
             let part =
                 if pieces == 0 { payload.take() } else { payload.as_ref().map(Payload::share) };
             let Some(mut part) = part else { return };
-            while put_off.is_none_or(|from| first < from) {
-                let kept = match config.delivery {
-                    Delivery::Ordered => held.insert(store, part, &extent, passing),
-                    Delivery::Arrival => store.keep(part, &extent, passing, transit, End::Back),
+            while evicted.is_none_or(|from| first < from) {
+                let kept = match delivery {
+                    Delivery::Ordered => held.insert(store, part, &extent, plan.passes()),
+                    Delivery::Arrival => store.keep(part, &extent, plan.passes(), ready, End::Back),
                 };
                 let Err(back) = kept else {
                     ingested.fresh += last - first + 1;
@@ -253,9 +258,9 @@ impl Space {
                 };
                 // Room was reserved, so this does not happen; if it did, the far end would go for it.
                 debug_assert!(false, "no room for a piece at {first}");
-                stats.put_off_for_memory += 1;
+                ingested.dropped_for_memory += 1;
                 let furthest = held.furthest(store).filter(|&piece| piece > first);
-                put_off = Some(furthest.unwrap_or(first));
+                evicted = Some(furthest.unwrap_or(first));
                 if furthest.is_some() {
                     held.drop_furthest(store);
                 }
@@ -264,42 +269,41 @@ impl Space {
         };
         if plan.inside > 0 {
             let last = packet.last.min(self.tracked);
-            let filled = gaps.fill(now, plan.first, last, packet.by, |f, l| keep(f, l, true));
+            let filled_by = packet.filled_by();
+            let filled =
+                gaps.fill(packet.now, plan.first, last, filled_by, |f, l| keep(f, l, true));
             if filled.is_err() {
-                stats.put_off_for_gaps += 1;
-                return Ingested::default();
+                ingested.dropped_for_gaps += 1;
+                return;
             }
         }
         if let Some(above) = plan.above {
-            let opened = !plan.opens_gap || gaps.open(now, self.tracked + 1, above - 1).is_ok();
+            let opened =
+                !plan.opens_gap || gaps.open(packet.now, self.tracked + 1, above - 1).is_ok();
             if opened {
                 self.tracked = packet.last;
-                keep(above, packet.last, packet.by == Filler::Answer);
+                keep(above, packet.last, packet.filled_by() == FilledBy::Answer);
             }
-            self.believed = self.believed.max(packet.last);
+            self.highest_known = self.highest_known.max(packet.last);
         }
-        if let Some(first) = put_off {
-            self.put_off_from(first);
+        if let Some(first) = evicted {
+            self.evict_from(first);
         }
-        match config.delivery {
-            Delivery::Arrival => self.settle(),
-            Delivery::Ordered => {
-                if let Some(extent) = &ingested.direct {
-                    self.settled = extent.last;
-                }
-            }
+        match (delivery, ingested.direct) {
+            (Delivery::Arrival, _) => self.settle(),
+            (Delivery::Ordered, Some(extent)) => self.settled = extent.last,
+            (Delivery::Ordered, None) => {}
         }
-        ingested
     }
 }
 
 /// Goes forward over the messages of a packet.
-struct Walk {
+struct Cursor {
     sequence: u64,
     offset: usize,
 }
 
-impl Walk {
+impl Cursor {
     /// Where the messages `first..=last` begin and end. Later calls ask for later messages.
     fn find(&mut self, bytes: &[u8], first: u64, last: u64) -> (usize, usize) {
         self.skip(bytes, first - self.sequence);

@@ -1,65 +1,101 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
-use super::candidate::Ending;
 use super::event::{Batch, LineId, Origin, ServerId, Source};
-use super::gaps::Filler;
-use super::ingest::{BLOCKS_AT, Incoming, ingest};
+use super::gaps::FilledBy;
+use super::ingest::{BLOCKS_AT, Exit, Incoming, Ingested, ingest};
 use super::line::{Content, Line};
 use super::opening::Agreement;
-use super::space::Space;
-use super::store::Payload;
-use super::{AcceptAnswers, Contradiction, Delivery, Direct, Receiver, line};
+use super::server::Span;
+use super::store::{Extent, Payload};
+use super::{AcceptAnswers, Contradiction, Delivery, Direct, Phase, Receiver, line};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
 use crate::{Instant, Session};
 
-/// What the short way made of a datagram.
-pub(super) enum Calm<'a> {
+/// A packet of a line, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinePacket {
+    pub(super) line: LineId,
+    pub(super) arrival: Instant,
+    pub(super) header: Header,
+    /// The last number that it brings, or speaks of.
+    pub(super) last: u64,
+    /// Where its last message ends.
+    pub(super) end: usize,
+}
+
+impl LinePacket {
+    pub(super) fn is_data(&self) -> bool {
+        self.header.kind() == Kind::Data
+    }
+
+    /// Its messages, in the datagram that it was read from.
+    pub(super) fn messages<'a>(&self, payload: &'a Payload<'_>) -> Messages<'a> {
+        let blocks = payload.bytes().get(BLOCKS_AT..self.end).unwrap_or_default();
+        Messages::new(self.header.sequence, self.header.messages(), blocks)
+    }
+
+    /// Where its messages lie.
+    pub(super) const fn extent(&self) -> Extent {
+        Extent {
+            first: self.header.sequence,
+            last: self.last,
+            offset: BLOCKS_AT,
+            end: self.end,
+            origin: Origin::Line(self.line),
+            arrival: self.arrival,
+            repaired: false,
+        }
+    }
+}
+
+/// What the fast path made of a datagram.
+pub(super) enum FastPath<'a> {
     Taken(Option<Batch<&'a [u8]>>),
-    /// It needs a second look.
-    Look,
+    /// It is for the slow path.
+    Miss,
 }
 
 impl Receiver {
-    /// The short way, for what nearly every datagram is: the next messages in order, or copies of
+    /// The fast path, for what nearly every datagram is: the next messages in order, or copies of
     /// messages that were delivered. Anything else is left untouched.
     #[inline(always)]
-    pub(super) fn receive_calm<'a>(
+    pub(super) fn fast_path<'a>(
         &mut self,
         arrival: Instant,
         source: Source,
         datagram: &'a [u8],
-    ) -> Calm<'a> {
-        let Source::Line(id) = source else { return Calm::Look };
-        let Some(header) = Header::read(datagram) else { return Calm::Look };
+    ) -> FastPath<'a> {
+        let Source::Line(id) = source else { return FastPath::Miss };
+        let Some(header) = Header::read(datagram) else { return FastPath::Miss };
         let space = &mut self.spaces[0];
-        if !self.calm || header.session != space.session || !space.is_clean() {
-            return Calm::Look;
+        if self.phase != Phase::Steady || header.session != space.session || !space.is_clean() {
+            return FastPath::Miss;
         }
-        let Some(above_first) = header.messages().checked_sub(1) else { return Calm::Look };
+        let Some(above_first) = header.messages().checked_sub(1) else { return FastPath::Miss };
         let Some(last) = header.sequence.checked_add(u64::from(above_first)) else {
-            return Calm::Look;
+            return FastPath::Miss;
         };
         let wants_sample = self.lines.wants_sample(id, arrival);
-        let Some(line) = self.lines.get_mut(id) else { return Calm::Look };
+        let Some(line) = self.lines.get_mut(id) else { return FastPath::Miss };
         if !line.stats.up {
-            return Calm::Look;
+            return FastPath::Miss;
         }
         if header.sequence.checked_sub(1) == Some(space.settled) {
             let blocks = datagram.get(HEADER_LEN..).unwrap_or_default();
-            let Some(len) = blocks_len(blocks, header.count) else { return Calm::Look };
+            let Some(len) = blocks_len(blocks, header.count) else { return FastPath::Miss };
             space.settled = last;
             space.tracked = last;
-            space.believed = last;
+            space.highest_known = last;
             self.stats.delivered += u64::from(header.count);
-            line.heard = self.now;
+            line.last_packet_at = self.context.now();
             line.stats.packets += 1;
             line.stats.messages_first += u64::from(header.count);
             line.stats.trailing += u64::from(len < blocks.len());
-            line.reach(self.now, last, last, self.config.quiet);
+            line.reach(self.context.now(), last, last, self.config.quiet);
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
-            return Calm::Taken(Some(Batch {
+            return FastPath::Taken(Some(Batch {
                 session: header.session,
                 first: header.sequence,
                 count: header.count,
@@ -74,37 +110,36 @@ impl Receiver {
         let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
         let is_copy = last <= space.settled && header.sequence > space.looked_at;
         if !is_copy || datagram.len() < least {
-            return Calm::Look;
+            return FastPath::Miss;
         }
-        line.heard = self.now;
+        line.last_packet_at = self.context.now();
         line.stats.packets += 1;
         line.stats.duplicates += u64::from(header.count);
-        line.reach(self.now, last, space.settled, self.config.quiet);
+        line.reach(self.context.now(), last, space.settled, self.config.quiet);
         if line.has_regression() {
-            self.undrained = true;
-            self.calm = false;
+            self.context.pend();
+            self.phase = Phase::Eventful;
         }
         if self.lines.awaited & line::bit(id) != 0 {
             self.lines.take_sample(id, header.sequence, last, arrival);
         }
-        Calm::Taken(None)
+        FastPath::Taken(None)
     }
 
-    /// The long way, for any datagram. What is delivered at once is told, if the payload is only
+    /// The slow path, for any datagram. What is delivered at once is returned, if the payload is only
     /// borrowed; everything else is left to the drain.
     #[cold]
     #[inline(never)]
-    pub(super) fn take_datagram(
+    pub(super) fn slow_path(
         &mut self,
         arrival: Instant,
         source: Source,
         payload: Payload<'_>,
     ) -> Direct {
-        let drained = !self.undrained;
-        self.undrained = true;
-        self.timed = false;
-        self.calm = false;
-        self.pass_time(self.now);
+        let drained = !self.context.is_draining();
+        self.context.pend();
+        self.phase = Phase::Eventful;
+        self.pass_time();
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
             Source::LineFrom(line, peer) => match self.servers.at(peer) {
@@ -129,8 +164,8 @@ impl Receiver {
     fn is_answer(&self, server: ServerId, datagram: &[u8]) -> bool {
         let Some(header) = Header::read(datagram) else { return false };
         let last = header.sequence.saturating_add(u64::from(header.messages().max(1)) - 1);
-        header.kind() == Kind::Data
-            && self.servers.was_asked(server, header.session, header.sequence, last)
+        let span = Span { session: header.session, first: header.sequence, last };
+        header.kind() == Kind::Data && self.servers.was_asked(server, span)
     }
 
     fn take_from_line(
@@ -152,44 +187,37 @@ impl Receiver {
         let end = payload.bytes().len() - packet.trailing();
         line.stats.trailing += u64::from(packet.trailing() > 0 && header.kind() == Kind::Data);
         self.stats.session_not_ascii += u64::from(!header.session.is_ascii());
+        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        let mut packet = LinePacket { line: id, arrival, header, last, end };
         let Some(index) = self.space_of(header.session) else {
-            self.take_from_stranger(arrival, id, header, payload);
+            self.take_from_stranger(packet, payload);
             return None;
         };
-        let line = self.lines.get_mut(id)?;
-        line.stats.packets += 1;
-        self.lines.heard(self.now, id);
+        self.lines.get_mut(id)?.stats.packets += 1;
+        self.lines.note_packet(self.context.now(), id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
-        let is_full = header.sequence == u64::MAX && self.spaces[index].believed == u64::MAX;
-        let last = header.next().filter(|_| !is_full).map_or(u64::MAX, |next| next - 1);
-        if self.is_jump(index, header, last) {
-            self.vote_jump(index, arrival, id, header, last, payload);
+        if header.sequence == u64::MAX && self.spaces[index].highest_known == u64::MAX {
+            packet.last = u64::MAX;
+        }
+        if self.is_jump(index, &packet) {
+            self.vote_jump(index, packet, payload);
             return None;
         }
-        let content = self.note_content(index, id, &packet, last);
+        let content = self.note_content(index, &packet, &payload);
         if content == Content::Suspect {
             self.stats.suspected += 1;
             return None;
         }
-        self.note_line(index, id, header, last);
-        if header.kind() != Kind::Data {
-            self.note_edge(index, id, header, last);
+        self.note_line(index, &packet);
+        if !packet.is_data() {
+            self.note_edge(index, &packet);
             return None;
         }
-        let incoming = Incoming {
-            base: header.sequence,
-            first: header.sequence,
-            last,
-            offset: BLOCKS_AT,
-            end,
-            origin: Origin::Line(id),
-            arrival,
-            by: Filler::Line,
-        };
-        // A regression is told before what comes with it is delivered.
-        let (fresh, direct) =
-            self.take_in(index, &incoming, payload, drained && content == Content::Plain);
+        let incoming = Incoming::new(&packet.extent(), self.context.now());
+        // A regression is emitted before what comes with it is delivered.
+        let is_plain = content == Content::Plain;
+        let (fresh, direct) = self.take_in(index, &incoming, payload, drained && is_plain);
         self.count_line(index, id, &incoming, fresh);
         direct
     }
@@ -198,119 +226,80 @@ impl Receiver {
     fn note_content(
         &mut self,
         index: usize,
-        id: LineId,
-        packet: &Packet<'_>,
-        last: u64,
+        packet: &LinePacket,
+        payload: &Payload<'_>,
     ) -> Content {
-        let first = packet.header().sequence;
-        let Space { opening, settled, session, .. } = &self.spaces[index];
-        let is_opening = packet.header().kind() == Kind::Data && first <= opening.last();
         if index > 0 {
             return Content::Plain;
         }
-        let agreement =
-            if is_opening { opening.compare(packet.messages()) } else { Agreement::Unknown };
-        let evidence = (self.config.believe_after, self.config.quiet);
-        let numbers = (first, last);
-        let (session, settled) = (*session, *settled);
-        let content = self.lines.note_content(self.now, id, numbers, settled, agreement, evidence);
+        let space = &self.spaces[index];
+        let (session, settled) = (space.session, space.settled);
+        let numbers = (packet.header.sequence, packet.last);
+        let is_opening = packet.is_data() && packet.header.sequence <= space.opening.last();
+        let agreement = match is_opening {
+            true => space.opening.compare(packet.messages(payload)),
+            false => Agreement::Unknown,
+        };
+        let content =
+            self.lines.note_content(self.context.now(), packet.line, numbers, settled, agreement);
         if let Agreement::Contradicts(sequence) = agreement {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
-            let has_regressed = self.lines.get(id).is_some_and(Line::is_regressed);
+            let has_regressed = self.lines.get(packet.line).is_some_and(Line::is_regressed);
             if is_delivered && !has_regressed {
-                let dropped = Origin::Line(id);
-                let found = Contradiction { session, sequence, held: None, dropped };
-                self.stats.contradictions += 1;
-                self.contradiction.get_or_insert(found);
+                let dropped = Origin::Line(packet.line);
+                self.contradict(Contradiction { session, sequence, held: None, dropped });
             }
         }
         content
     }
 
     /// What a packet says about its line and the edge of the feed.
-    fn note_line(&mut self, index: usize, id: LineId, header: Header, last: u64) {
+    fn note_line(&mut self, index: usize, packet: &LinePacket) {
+        let (kind, last) = (packet.header.kind(), packet.last);
         let space = &mut self.spaces[index];
         let was_clean = space.is_clean();
-        let in_order = header.sequence.wrapping_sub(1) == space.settled;
-        let mut moves_on = last > space.believed;
-        // Nothing to vouch for while nothing is missing: an honest next packet keeps it so.
-        if !was_clean || !in_order || header.kind() != Kind::Data {
-            moves_on |= space.vouch(header.kind(), last, self.config.believe_after);
+        let in_order = packet.header.sequence.wrapping_sub(1) == space.settled;
+        let mut moves_on = last > space.highest_known;
+        // No quorum is needed while nothing is missing: an honest next packet keeps it so.
+        if !was_clean || !in_order || kind != Kind::Data {
+            moves_on |= space.note_reach(kind, last);
         }
-        space.note_claim(self.now, header.kind(), last, id, &self.config);
-        let alive = moves_on || (header.kind() == Kind::Heartbeat && last == space.believed);
+        space.note_claim(self.context.now(), kind, last, packet.line);
+        let alive = moves_on || (kind == Kind::Heartbeat && last == space.highest_known);
         if alive && let Some(mut jump) = space.jump.take() {
             self.store.clear(&mut jump.pieces);
             self.stats.unbelieved += 1;
         }
-        // Data revokes an end, and heartbeats outvote it. Those that speak of nothing that is open, as of
-        // claims that were lost, say nothing against it.
-        let (kind, settled) = (header.kind(), space.settled);
-        let sent = space.sent.by(self.config.believe_after);
-        if let Some(ending) = &mut space.ending {
-            let stands = match kind {
-                Kind::Data => last <= ending.last,
-                Kind::Heartbeat => last <= ending.last.max(settled) || ending.contradict(),
-                Kind::EndOfSession => true,
-            };
-            if !stands {
-                space.ending = None;
-                self.stats.ends_refused += 1;
-            } else if moves_on {
-                ending.restart(self.now);
+        self.stats.ends_refused += space.contest_ends(self.context.now(), kind, last, moves_on);
+        if index == 0 {
+            if alive {
+                self.drop_pending_session();
             }
-        }
-        space.overtaken.take_if(|(ending, _)| last > ending.last);
-        let revokes = |end: &mut u64| match kind {
-            Kind::Data => last > *end,
-            Kind::Heartbeat => sent > settled.max(*end),
-            Kind::EndOfSession => false,
-        };
-        if space.end.take_if(revokes).is_some() {
-            space.ending = None;
-            self.stats.ends_refused += 1;
-        }
-        if index == 0 && alive {
-            self.disturb_newcomer();
-        }
-        let (settled, quiet) = (self.spaces[0].settled, self.config.quiet);
-        if was_clean && !in_order && index == 0 {
-            self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
-        }
-        if let Some(line) = self.lines.get_mut(id)
-            && index == 0
-        {
-            line.reach(self.now, last, settled, quiet);
-            line.push_mark(last, usize::from(self.config.reorder_packets));
+            if was_clean && !in_order {
+                self.lines.start_marks();
+            }
+            self.lines.reach(self.context.now(), packet.line, last, self.spaces[0].settled);
         }
         self.note_passed(index);
         self.withdraw_claims(index);
     }
 
     /// What a heartbeat or an end says: everything up to `last` exists.
-    fn note_edge(&mut self, index: usize, id: LineId, header: Header, last: u64) {
-        let now = self.now;
+    fn note_edge(&mut self, index: usize, packet: &LinePacket) {
+        let LinePacket { line, header, last, .. } = *packet;
         let space = &mut self.spaces[index];
         // 2^64-1 stands for 2^64 where there is a message of that number.
-        let last = if header.sequence == u64::MAX { last.max(space.believed) } else { last };
-        if header.kind() == Kind::EndOfSession {
-            // What lies ahead by the word of too few datagrams does not keep a session from ending.
-            if last < space.surely(&self.config) {
-                self.stats.ends_refused += 1;
-                if index == 0 && space.end.is_none() {
-                    let (ending, line) = space.overtaken.get_or_insert((Ending::none(last), id));
-                    ending.vote(now, last);
-                    *line = id;
-                }
-                return;
-            }
-            space.ending.get_or_insert(Ending::none(last)).vote(now, last);
+        let last = if header.sequence == u64::MAX { last.max(space.highest_known) } else { last };
+        let is_end = header.kind() == Kind::EndOfSession;
+        if is_end && space.claim_end(self.context.now(), last, line, index == 0) {
+            self.stats.ends_refused += 1;
+            return;
         }
         // Nor is anything behind an end that is believed, until enough of them revoke it.
-        let last = space.end.map_or(last, |end| last.min(end));
-        space.believed = space.believed.max(last);
-        if self.config.believe_after == 1 || header.kind() == Kind::EndOfSession {
+        let last = space.evidence.end().map_or(last, |end| last.min(end));
+        space.highest_known = space.highest_known.max(last);
+        if self.config.believe_after == 1 || is_end {
             self.consider_claims();
         }
     }
@@ -332,47 +321,51 @@ impl Receiver {
             opening.with(packet.first, Messages::new(packet.base, count, blocks))
         });
         let space = &mut self.spaces[index];
-        space.proved = space.proved().max(packet.last);
-        // What is to be told first would otherwise come behind what is returned at once.
-        let told = space.announce.is_none() && space.withdrawn.is_none() && !space.gaps.is_untold();
-        let direct = delivers && drained && told && !space.has_waiting();
-        let Self { spaces, store, stats, config, now, .. } = self;
-        let missing_before = spaces[index].gaps.missing().len();
-        let passes = (delivers, direct);
-        let ingested = ingest(spaces, index, store, stats, *now, config, packet, payload, passes);
-        if let Some(begun) = begun.filter(|_| ingested.fresh > 0) {
-            spaces[index].opening = begun;
+        space.prove(packet.last);
+        // What is to be emitted first would otherwise come behind what is returned at once.
+        let has_news = space.has_news();
+        let exit = match delivers {
+            true if drained && !has_news && !space.has_waiting() => Exit::Direct,
+            true => Exit::Drain,
+            false => Exit::Held,
+        };
+        let session = space.session;
+        let missing_before = space.gaps.missing().len();
+        let ingested = ingest(&mut self.spaces, index, &mut self.store, *packet, payload, exit);
+        let Ingested { fresh, direct, contradiction, .. } = ingested;
+        let space = &mut self.spaces[index];
+        if let Some(begun) = begun.filter(|_| fresh > 0) {
+            space.opening = begun;
         }
-        let space = &spaces[index];
-        stats.blocks_allocated = store.blocks_allocated();
-        stats.copied_packets = store.copied();
+        self.stats.put_off_for_memory += ingested.dropped_for_memory;
+        self.stats.put_off_for_gaps += ingested.dropped_for_gaps;
+        self.stats.blocks_allocated = self.store.blocks_allocated();
+        self.stats.copied_packets = self.store.copied();
         if space.gaps.missing().len() != missing_before {
-            self.repair.look_again();
+            self.repair.invalidate();
         }
-        if ingested.fresh > 0 && packet.by == Filler::Line {
+        if fresh > 0 && packet.filled_by() == FilledBy::Line {
             self.cancel_requests(index, packet.first, packet.last);
         }
-        let session = self.spaces[index].session;
-        if let Some((sequence, held)) = ingested.contradiction {
-            self.stats.contradictions += 1;
+        if let Some((sequence, held)) = contradiction {
             let (held, dropped) = (Some(held), packet.origin);
-            self.contradiction.get_or_insert(Contradiction { session, sequence, held, dropped });
+            self.contradict(Contradiction { session, sequence, held, dropped });
         }
-        if let Some(extent) = &ingested.direct {
-            self.stats.delivered += extent.last - extent.first + 1;
-        }
-        (ingested.fresh, ingested.direct.map(|extent| (session, extent)))
+        self.stats.delivered += direct.map_or(0, |extent| extent.last - extent.first + 1);
+        (fresh, direct.map(|extent| (session, extent)))
+    }
+
+    /// Counts a message that came with other bytes than before; the first of a drain is emitted.
+    fn contradict(&mut self, found: Contradiction) {
+        self.stats.contradictions += 1;
+        self.contradiction.get_or_insert(found);
     }
 
     /// Counts what a line brought, and measures its lag.
     fn count_line(&mut self, index: usize, id: LineId, packet: &Incoming, fresh: u64) {
         let space = &self.spaces[index];
         let count = packet.last - packet.first + 1;
-        let late = if packet.first <= space.lost_until && fresh < count {
-            space.count_lost(packet.first, packet.last).min(count - fresh)
-        } else {
-            0
-        };
+        let late = space.lost.count(packet.first, packet.last).min(count - fresh);
         if fresh > 0 && self.lines.wants_sample(id, packet.arrival) {
             self.lines.start_sample(id, packet.last, packet.arrival);
         } else if fresh == 0 {
@@ -404,40 +397,35 @@ impl Receiver {
             self.stats.empty_answers += 1;
             return None;
         }
+        let (session, first) = (header.session, header.sequence);
         let last = header.next().map_or(u64::MAX, |next| next - 1);
+        let span = Span { session, first, last };
         if server.is_some() {
-            self.confirm_claims(header.session, header.sequence, last);
+            self.confirm_claims(span);
         }
-        let Some(index) = self.space_of(header.session) else {
+        let Some(index) = self.space_of(session) else {
             self.stats.foreign_answers += 1;
             return None;
         };
-        let believed = self.spaces[index].believed;
-        let mut incoming = Incoming {
-            base: header.sequence,
-            first: header.sequence,
-            last,
-            offset: BLOCKS_AT,
-            end,
-            origin: server.map_or(Origin::Unknown, Origin::Server),
-            arrival,
-            by: Filler::Answer,
-        };
+        let highest_known = self.spaces[index].highest_known;
+        let origin = server.map_or(Origin::Unknown, Origin::Server);
+        let (offset, repaired) = (BLOCKS_AT, false);
+        let extent = Extent { first, last, offset, end, origin, arrival, repaired };
+        let mut incoming = Incoming::new(&extent, self.context.now());
         match server {
             // What continues the feed is as good as the feed; what lies apart proves nothing.
-            Some(_) if header.sequence > believed.saturating_add(1) => {
-                self.answered(index, server, header.session, (header.sequence, last), 0);
+            Some(_) if first > highest_known.saturating_add(1) => {
+                self.answered(index, server, span, 0);
                 return None;
             }
             Some(_) => {}
             None => {
-                let asked = self.servers.asked_for(header.session, header.sequence, last);
-                let Some((asked, (from, to))) = asked else {
+                let Some((asked, asked_for)) = self.servers.asked_for(span) else {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
-                incoming.first = incoming.first.max(from);
-                incoming.last = incoming.last.min(to).min(believed);
+                incoming.first = incoming.first.max(asked_for.first);
+                incoming.last = incoming.last.min(asked_for.last).min(highest_known);
                 if incoming.first > incoming.last {
                     return None;
                 }
@@ -446,31 +434,23 @@ impl Receiver {
             }
         }
         let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
-        if incoming.origin != Origin::Unknown {
-            let space = &mut self.spaces[index];
-            space.confirmed = space.confirmed.max(last);
+        if origin != Origin::Unknown {
+            self.spaces[index].evidence.confirm(last);
         }
-        self.answered(index, server, header.session, (header.sequence, last), fresh);
+        self.answered(index, server, span, fresh);
         direct
     }
 
     /// Settles the request that an answer belongs to.
-    fn answered(
-        &mut self,
-        index: usize,
-        server: Option<ServerId>,
-        session: Session,
-        range: (u64, u64),
-        fresh: u64,
-    ) {
+    fn answered(&mut self, index: usize, server: Option<ServerId>, span: Span, fresh: u64) {
         if fresh > 0 {
             self.stats.useful_answers += 1;
-            self.spaces[index].last_useful = self.now;
+            self.spaces[index].last_useful = self.context.now();
         }
         if let Some(server) = server {
-            self.servers.answered(self.now, server, session, range, fresh, &self.config);
+            self.servers.answered(self.context.now(), server, span, fresh);
         }
-        self.repair.look_again();
+        self.repair.invalidate();
     }
 
     /// The space of a session that is being received.

@@ -1,86 +1,20 @@
-//! How a receiver is written in journals, and what it is to a driver that may record it.
+//! How a receiver is written in journals.
 
 use core::fmt::Debug;
 
 use bytes::Bytes;
 
-use super::config::{AcceptAnswers, Config, Delivery, Error, OnLoss, Start};
+use super::Receiver;
+use super::config::{AcceptAnswers, Config, Delivery, OnLoss, Start};
 use super::event::{
     Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
 };
-use super::{Receiver, Stats};
 use crate::journal::{
     Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, numbers, variants,
 };
 use crate::wire::brief::Brief;
 use crate::wire::mold;
-use crate::{Duration, Instant, Machine};
-
-/// A receiver, recorded or not: for drivers that serve both.
-pub trait Receiving:
-    for<'a> Machine<Event<'a> = Event, Command = Command, Stats = Stats, Error = Error>
-    + AsRef<Receiver>
-{
-    /// As [`Receiver::receive_stamped`].
-    fn receive_stamped<'a>(
-        &mut self,
-        now: Instant,
-        arrival: Instant,
-        source: Source,
-        datagram: &'a [u8],
-    ) -> Option<Batch<&'a [u8]>>;
-
-    /// As [`Receiver::has_commands`]. A recorder notes that there are none, as if it had been drained:
-    /// so a replay that has some differs at this very event.
-    fn has_commands(&mut self) -> bool;
-}
-
-impl AsRef<Self> for Receiver {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
-impl Receiving for Receiver {
-    #[inline]
-    fn receive_stamped<'a>(
-        &mut self,
-        now: Instant,
-        arrival: Instant,
-        source: Source,
-        datagram: &'a [u8],
-    ) -> Option<Batch<&'a [u8]>> {
-        Self::receive_stamped(self, now, arrival, source, datagram)
-    }
-
-    #[inline]
-    fn has_commands(&mut self) -> bool {
-        Self::has_commands(self)
-    }
-}
-
-impl<S: Sink> Receiving for Recorder<Receiver, S> {
-    #[inline]
-    fn receive_stamped<'a>(
-        &mut self,
-        now: Instant,
-        arrival: Instant,
-        source: Source,
-        datagram: &'a [u8],
-    ) -> Option<Batch<&'a [u8]>> {
-        self.call(now, Call { arrival, source, datagram })
-    }
-
-    #[inline]
-    fn has_commands(&mut self) -> bool {
-        if self.machine().has_commands() {
-            return true;
-        }
-        let none = self.poll_command();
-        debug_assert_eq!(none, None, "a receiver knows whether it has commands");
-        false
-    }
-}
+use crate::{Duration, Instant};
 
 impl<S: Sink> Recorder<Receiver, S> {
     /// [`Receiver::receive`], recorded.
@@ -123,10 +57,6 @@ impl Journaled for Receiver {
     #[inline]
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         self.receive_stamped(now, call.arrival, call.source, call.datagram)
-    }
-
-    fn memory_limit(config: &Config) -> usize {
-        config.memory_limit()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::config::Config;
 use super::event::LineId;
 use super::opening::Agreement;
 use super::stats::LineStats;
@@ -21,13 +22,13 @@ const SKIPPED: u64 = 256;
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) present: bool,
-    /// Its counters; the lag is told by [`Line::report`].
+    /// Its counters; the lag is reported by [`Line::report`].
     pub(super) stats: LineStats,
     /// How far it is behind, smoothed, and at most: nanoseconds.
     lag: u64,
     max_lag: u64,
     /// When its last packet came, by the core's time.
-    pub(super) heard: Instant,
+    pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
     pub(super) high: u64,
     /// The highest number after each of its last packets since a gap opened; a ring.
@@ -39,7 +40,7 @@ pub(super) struct Line {
     below_since: Instant,
     below_at: u64,
     below_settled: u64,
-    /// A regression waits to be told, or was.
+    /// A regression waits to be emitted, or was.
     regression: Regression,
     /// Its content contradicts what came before.
     other_content: Option<OtherContent>,
@@ -76,29 +77,18 @@ pub(super) enum Content {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Regression {
     None,
-    ToTell { highest: u64, seen: u64 },
-    Told,
+    Pending { highest: u64, seen: u64 },
+    Emitted,
 }
 
 impl Line {
-    const fn absent() -> Self {
+    fn absent() -> Self {
         Self {
             present: false,
-            stats: LineStats {
-                up: false,
-                packets: 0,
-                messages_first: 0,
-                duplicates: 0,
-                late: 0,
-                malformed: 0,
-                trailing: 0,
-                foreign: 0,
-                lag: Duration::ZERO,
-                max_lag: Duration::ZERO,
-            },
+            stats: LineStats::default(),
             lag: 0,
             max_lag: 0,
-            heard: Instant::ZERO,
+            last_packet_at: Instant::ZERO,
             high: 0,
             marks: [0; MAX_REORDER],
             mark: 0,
@@ -124,7 +114,7 @@ impl Line {
         if last >= self.high {
             self.high = last;
             self.below = 0;
-            if self.regression == Regression::Told {
+            if self.regression == Regression::Emitted {
                 self.regression = Regression::None;
             }
         } else {
@@ -148,20 +138,20 @@ impl Line {
         self.below_at = last;
         let sustained = self.below >= REGRESSION && now.since(self.below_since) >= quiet;
         if sustained && self.regression == Regression::None {
-            self.regression = Regression::ToTell { highest: self.high, seen: last };
+            self.regression = Regression::Pending { highest: self.high, seen: last };
         }
     }
 
     /// Takes note of a packet of the numbers `first..=last`, where everything up to `settled` is there. A
-    /// regression takes `enough` packets that have other content or go on behind those that do, and no packet
-    /// of the old feed for `quiet` after the first of them.
+    /// regression takes `believe_after` packets that have other content or go on behind those that do, and no
+    /// packet of the old feed for `quiet` after the first of them.
     fn note_content(
         &mut self,
         now: Instant,
         (first, last): (u64, u64),
         settled: u64,
         agreement: Agreement,
-        (enough, quiet): (u8, Duration),
+        rules: Rules,
     ) -> Content {
         if self.regression != Regression::None {
             return Content::Plain;
@@ -184,7 +174,8 @@ impl Line {
             }
             (Some(of), _) => {
                 // A few forged packets do not make theirs what the old feed sends next.
-                let is_old = first == of.highest.saturating_add(1) && of.packets < enough;
+                let is_old =
+                    first == of.highest.saturating_add(1) && of.packets < rules.believe_after;
                 let goes_on = first == of.next && !is_old;
                 let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
                 if !goes_on && !skips {
@@ -198,9 +189,9 @@ impl Line {
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         of.latest = (first, last);
-        if of.packets >= enough && now.since(of.since) >= quiet {
+        if of.packets >= rules.believe_after && now.since(of.since) >= rules.quiet {
             let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
-            self.regression = Regression::ToTell { highest, seen };
+            self.regression = Regression::Pending { highest, seen };
             return Content::Regressed;
         }
         self.other_content = Some(of);
@@ -209,15 +200,15 @@ impl Line {
 
     /// The regression to tell, once: the highest number there was, and the one seen now.
     pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
-        let Regression::ToTell { highest, seen } = self.regression else { return None };
-        self.regression = Regression::Told;
+        let Regression::Pending { highest, seen } = self.regression else { return None };
+        self.regression = Regression::Emitted;
         Some((highest, seen))
     }
 
     /// Its sender has started over at `seen`, behind `highest`.
     pub(super) fn regress(&mut self, highest: u64, seen: u64) {
         if self.regression == Regression::None {
-            self.regression = Regression::ToTell { highest, seen };
+            self.regression = Regression::Pending { highest, seen };
         }
     }
 
@@ -228,7 +219,7 @@ impl Line {
 
     /// Whether [`Line::take_regression`] has something.
     pub(super) fn has_regression(&self) -> bool {
-        matches!(self.regression, Regression::ToTell { .. })
+        matches!(self.regression, Regression::Pending { .. })
     }
 
     /// Forgets what it sent.
@@ -241,7 +232,7 @@ impl Line {
     }
 
     /// What it announced past `last` is not believed any more.
-    pub(super) fn withdraw(&mut self, last: u64) {
+    fn withdraw(&mut self, last: u64) {
         if self.high > last {
             self.high = last;
             self.below = 0;
@@ -250,33 +241,38 @@ impl Line {
         self.marks = self.marks.map(|mark| mark.min(last));
     }
 
-    /// A gap opened where there was none: what was passed counts from here.
-    pub(super) fn start_marks(&mut self) {
-        self.marks = [0; MAX_REORDER];
-    }
-
     /// Notes a packet while gaps are open.
-    pub(super) fn push_mark(&mut self, last: u64, reorder_packets: usize) {
+    fn push_mark(&mut self, last: u64, reorder_packets: usize) {
         let before = (self.mark + reorder_packets - 1) % reorder_packets;
         self.marks[self.mark] = self.marks[before].max(last);
         self.mark = (self.mark + 1) % reorder_packets;
     }
 
     /// What `reorder_packets` of its packets reached.
-    pub(super) fn passed(&self) -> u64 {
+    fn passed(&self) -> u64 {
         self.marks[self.mark]
     }
+}
+
+/// When lines are down, passed a gap, or started over: from the configuration.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    line_timeout: Duration,
+    reorder_packets: u8,
+    believe_after: u8,
+    quiet: Duration,
 }
 
 /// All lines that there can be, by their numbers.
 #[derive(Debug)]
 pub(super) struct Lines {
+    rules: Rules,
     lines: Vec<Line>,
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
-    /// Bits of the lines to be told as up, and as down.
-    pub(super) tell_up: u32,
-    pub(super) tell_down: u32,
+    /// Bits of the lines to be emitted as up, and as down.
+    pub(super) pending_up: u32,
+    pub(super) pending_down: u32,
     /// A number brought first by one line, and the bits of the lines that have not brought it yet.
     sample: u64,
     sample_at: Instant,
@@ -295,14 +291,21 @@ impl Lines {
     /// What the table takes.
     pub(super) const BYTES: usize = Self::COUNT * size_of::<Line>();
 
-    pub(super) fn new() -> Self {
-        let mut lines = Vec::with_capacity(Self::COUNT);
-        lines.resize_with(Self::COUNT, Line::absent);
-        Self {
-            lines,
+    pub(super) fn new(config: &Config) -> Self {
+        let mut all = Vec::with_capacity(Self::COUNT);
+        all.resize_with(Self::COUNT, Line::absent);
+        let rules = Rules {
+            line_timeout: config.line_timeout,
+            reorder_packets: config.reorder_packets,
+            believe_after: config.believe_after,
+            quiet: config.quiet,
+        };
+        let mut lines = Self {
+            rules,
+            lines: all,
             up: 0,
-            tell_up: 0,
-            tell_down: 0,
+            pending_up: 0,
+            pending_down: 0,
             sample: 0,
             sample_at: Instant::ZERO,
             sample_from: 0,
@@ -310,11 +313,9 @@ impl Lines {
             sample_due: Instant::ZERO,
             awaited: 0,
             contradicting: 0,
-        }
-    }
-
-    pub(super) fn table_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>()
+        };
+        config.lines.iter().for_each(|&line| lines.add(Instant::ZERO, line));
+        lines
     }
 
     /// The line, if it exists.
@@ -347,7 +348,7 @@ impl Lines {
     pub(super) fn add(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.lines.get_mut(usize::from(id.0)) else { return };
         if !line.present {
-            *line = Line { present: true, heard: now, ..Line::absent() };
+            *line = Line { present: true, last_packet_at: now, ..Line::absent() };
         }
     }
 
@@ -359,8 +360,8 @@ impl Lines {
         self.up &= others;
         self.awaited &= others;
         self.contradicting &= others;
-        self.tell_up &= others;
-        self.tell_down &= others;
+        self.pending_up &= others;
+        self.pending_down &= others;
     }
 
     /// Forgets what lines sent: another session begins.
@@ -369,17 +370,36 @@ impl Lines {
         self.iter_mut().for_each(|(_, line)| line.restart());
     }
 
+    /// A gap opened where there was none: what was passed counts from here.
+    pub(super) fn start_marks(&mut self) {
+        self.iter_mut().for_each(|(_, line)| line.marks = [0; MAX_REORDER]);
+    }
+
+    /// A packet of the current session reached `last`: [`Line::reach`], and the reordering is counted.
+    pub(super) fn reach(&mut self, now: Instant, id: LineId, last: u64, settled: u64) {
+        let Rules { quiet, reorder_packets, .. } = self.rules;
+        if let Some(line) = self.get_mut(id) {
+            line.reach(now, last, settled, quiet);
+            line.push_mark(last, usize::from(reorder_packets));
+        }
+    }
+
+    /// What lines announced past `last` is not believed any more.
+    pub(super) fn withdraw(&mut self, last: u64) {
+        self.iter_mut().for_each(|(_, line)| line.withdraw(last));
+    }
+
     /// A packet came by a line.
-    pub(super) fn heard(&mut self, now: Instant, id: LineId) {
+    pub(super) fn note_packet(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.get_mut(id) else { return };
-        line.heard = now;
+        line.last_packet_at = now;
         if !line.stats.up {
             line.stats.up = true;
             self.expire_at = Instant::ZERO;
             self.up |= bit(id);
-            // Down and up again before anybody was told: there is nothing to tell.
-            self.tell_up |= bit(id) & !self.tell_down;
-            self.tell_down &= !bit(id);
+            // Down and up again before either was emitted: nothing is left to emit.
+            self.pending_up |= bit(id) & !self.pending_down;
+            self.pending_down &= !bit(id);
         }
     }
 
@@ -391,26 +411,26 @@ impl Lines {
         numbers: (u64, u64),
         settled: u64,
         agreement: Agreement,
-        evidence: (u8, Duration),
     ) -> Content {
+        let rules = self.rules;
         let contradicts = matches!(agreement, Agreement::Contradicts(_));
         let suspected = contradicts || self.contradicting & bit(id) != 0;
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
-        let content = line.note_content(now, numbers, settled, agreement, evidence);
+        let content = line.note_content(now, numbers, settled, agreement, rules);
         let contradicting = line.other_content.is_some();
         self.contradicting &= !bit(id);
         self.contradicting |= bit(id) * u32::from(contradicting);
         content
     }
 
-    /// Takes lines down that were silent for `timeout`.
-    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) {
+    /// Takes lines down that were silent for `line_timeout`.
+    pub(super) fn expire(&mut self, now: Instant) {
         if now < self.expire_at {
             return;
         }
-        let mut down = 0;
+        let (mut down, timeout) = (0, self.rules.line_timeout);
         for (id, line) in self.iter_mut() {
-            if line.stats.up && line.heard + timeout <= now {
+            if line.stats.up && line.last_packet_at + timeout <= now {
                 line.stats.up = false;
                 line.other_content = None;
                 down |= bit(id);
@@ -419,26 +439,26 @@ impl Lines {
         self.up &= !down;
         self.contradicting &= !down;
         self.awaited &= !down;
-        self.tell_down |= down;
-        self.tell_up &= !down;
-        // A line that is heard meanwhile goes down later, never earlier.
-        self.expire_at = self.deadline(timeout).unwrap_or(now);
+        self.pending_down |= down;
+        self.pending_up &= !down;
+        // A line that brings a packet meanwhile goes down later, never earlier.
+        self.expire_at = self.deadline().unwrap_or(now);
     }
 
     /// When the next line goes down if it stays silent.
-    pub(super) fn deadline(&self, timeout: Duration) -> Option<Instant> {
-        let (mut up, mut heard) = (self.up, None);
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let (mut up, mut last) = (self.up, None);
         // Without bits that are left it is 32: no line.
         while let Some(line) = self.lines.get(up.trailing_zeros() as usize) {
-            heard = earliest(heard, Some(line.heard));
+            last = earliest(last, Some(line.last_packet_at));
             up &= up - 1;
         }
-        heard.map(|heard| heard + timeout)
+        last.map(|last| last + self.rules.line_timeout)
     }
 
-    /// When a line was heard last; the time of its coming where it never was.
-    pub(super) fn last_heard(&self) -> Option<Instant> {
-        self.iter().map(|(_, line)| line.heard).max()
+    /// When the last packet of any line came; the time of a line's adding where it brought none.
+    pub(super) fn last_packet_at(&self) -> Option<Instant> {
+        self.iter().map(|(_, line)| line.last_packet_at).max()
     }
 
     /// What every line that is up passed by `reorder_packets`; 0 when none is up.
@@ -521,10 +541,10 @@ mod tests {
     const B: LineId = LineId(1);
 
     fn two_lines() -> Lines {
-        let mut lines = Lines::new();
+        let config = Config { lines: alloc::vec![A, B], ..Config::default() };
+        let mut lines = Lines::new(&config);
         for id in [A, B] {
-            lines.add(Instant::ZERO, id);
-            lines.heard(Instant::ZERO, id);
+            lines.note_packet(Instant::ZERO, id);
         }
         lines
     }
@@ -549,11 +569,11 @@ mod tests {
         for last in [5, 6, 7] {
             lines.get_mut(A).unwrap().push_mark(last, 3);
         }
-        lines.heard(Instant::from_millis(2000), A);
-        lines.expire(Instant::from_millis(3000), Duration::from_secs(3));
-        assert_eq!((lines.up, lines.tell_down), (bit(A), bit(B)));
+        lines.note_packet(Instant::from_millis(2000), A);
+        lines.expire(Instant::from_millis(3000));
+        assert_eq!((lines.up, lines.pending_down), (bit(A), bit(B)));
         assert_eq!(lines.passed(), 5);
-        assert_eq!(lines.deadline(Duration::from_secs(3)), Some(Instant::from_millis(5000)));
+        assert_eq!(lines.deadline(), Some(Instant::from_millis(5000)));
     }
 
     #[test]
@@ -569,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sustained_regression_is_told_once_an_episode() {
+    fn a_sustained_regression_is_emitted_once_an_episode() {
         let mut lines = two_lines();
         let line = lines.get_mut(A).unwrap();
         let quiet = Duration::from_millis(50);

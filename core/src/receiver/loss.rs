@@ -1,7 +1,7 @@
 //! When what is missing is given up, and by which rule.
 
 use super::claims::Standing;
-use super::config::{Config, Delivery};
+use super::config::Delivery;
 use super::event::LossReason;
 use super::gaps::MissingRange;
 use super::line::Lines;
@@ -19,30 +19,30 @@ pub(super) struct Loss {
 
 impl Space {
     /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
-    pub(super) fn give_up_at(&self, lines: &Lines, config: &Config) -> Option<Instant> {
+    pub(super) fn give_up_at(&self, lines: &Lines) -> Option<Instant> {
         if self.gaps.is_empty() {
             return None;
         }
-        let verdict = self.verdict(lines, config).map(|(at, _)| at);
-        verdict.or_else(|| self.stalled_at(lines, config))
+        let verdict = self.verdict(lines).map(|(at, _)| at);
+        verdict.or_else(|| self.stalled_at(lines))
     }
 
     /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
-    fn verdict(&self, lines: &Lines, config: &Config) -> Option<(Instant, LossReason)> {
+    fn verdict(&self, lines: &Lines) -> Option<(Instant, LossReason)> {
         let range = self.gaps.missing().first()?;
         if range.value.lost {
             return Some((Instant::ZERO, LossReason::Unanswered));
         }
-        let aged = match self.standing(range, config).1 {
-            Standing::Proved => Some(self.verdict_by_age(range, self.give_up, config)),
-            Standing::Supported => Some(self.verdict_by_age(range, self.patience(config), config)),
+        let aged = match self.standing(range).1 {
+            Standing::Proved => Some(self.verdict_by_age(range, self.give_up)),
+            Standing::Supported => Some(self.verdict_by_age(range, self.claim_timeout())),
             Standing::ClaimedOnly => {
-                let at = self.uncontradicted_at(self.open_since(range), config);
+                let at = self.uncontradicted_at(self.open_since(range));
                 let at = self.closing.map_or(at, |closing| closing.min(at));
                 return Some((at, LossReason::ClaimedOnly));
             }
             Standing::Near => {
-                Some((self.silent_at(self.open_since(range), lines, config), LossReason::GivenUp))
+                Some((self.silent_at(self.open_since(range), lines), LossReason::GivenUp))
             }
             Standing::Unconfirmed => None,
         };
@@ -50,15 +50,10 @@ impl Space {
         closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
     }
 
-    fn verdict_by_age(
-        &self,
-        range: &MissingRange,
-        age: Duration,
-        config: &Config,
-    ) -> (Instant, LossReason) {
+    fn verdict_by_age(&self, range: &MissingRange, age: Duration) -> (Instant, LossReason) {
         let quiet = (self.open_since(range) + age, LossReason::GivenUp);
         let stall = |stall| (self.gaps.opened(range) + stall, LossReason::Stalled);
-        let stalled = config.max_stall.map(stall);
+        let stalled = self.rules.max_stall.map(stall);
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
@@ -69,7 +64,6 @@ impl Space {
         now: Instant,
         stuck: Option<u64>,
         lines: &Lines,
-        config: &Config,
         stats: &mut Stats,
     ) -> Option<Loss> {
         let first = self.gaps.missing().first()?.first;
@@ -80,7 +74,7 @@ impl Space {
             let lowest = space.gaps.missing().first()?.last;
             // What no data speaks of keeps nothing from coming in.
             let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck.min(space.proved()));
-            let due = space.verdict(lines, config).filter(|(at, _)| *at <= now);
+            let due = space.verdict(lines).filter(|(at, _)| *at <= now);
             due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))
         };
         let reason = due(self)?;
@@ -92,16 +86,15 @@ impl Space {
             else {
                 break;
             };
-            let (last, _) = self.standing(range, config);
+            let (last, _) = self.standing(range);
             let (_, last) = self.gaps.abandon_first(last)?;
             self.settled = last;
             lost = Some(last);
             if claimed_only {
-                let (before, until) = self.claims_lost;
-                self.claims_lost = (if until == next - 1 { before } else { next - 1 }, last);
+                self.evidence.lose_claim(next, last);
             }
         }
-        if config.delivery == Delivery::Arrival {
+        if self.rules.delivery == Delivery::Arrival {
             self.settle();
         }
         let last = lost?;

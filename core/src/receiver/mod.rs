@@ -41,7 +41,7 @@ pub use config::{AcceptAnswers, Checkpoint, Config, Delivery, Error, OnLoss, Sta
 pub use event::{
     Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
 };
-pub use journal::{Call, Receiving};
+pub use journal::Call;
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
@@ -56,6 +56,7 @@ use strangers::Strangers;
 
 use core::net::SocketAddr;
 
+use crate::machine::Context;
 use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
@@ -66,31 +67,27 @@ use crate::{Instant, Machine, Session};
 ///
 /// # Memory
 /// Everything but payload is allocated by [`Machine::new`]. What is held ahead of a gap is bounded by
-/// [`Config::max_held_bytes`], charged by what it keeps alive; [`Receiver::memory_bound`] is the sum.
+/// [`Config::max_held_bytes`], charged by what it keeps alive; [`Machine::memory_limit`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
-/// opened, or within [`give_up`](field@Config::give_up) before, or that was not asked twice in vain. Otherwise, once every line that is up has passed that gap, it is
+/// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row unanswered. Otherwise, once every line that is up has passed that gap, it is
 /// lost ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
 /// network lost.
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
-    now: Instant,
-    /// Commands may be waiting: no event before they are drained.
-    undrained: bool,
-    /// What is being drained is a timeout. Only then is anything given up for its age: a driver that
-    /// was held up reads what came meanwhile before it lets the time pass.
-    timed: bool,
-    /// Nothing but packets in order and copies can be taken without a second look.
-    calm: bool,
+    /// While a timeout is drained, and only then, is anything given up for its age: a driver that was held up
+    /// reads what came meanwhile before it lets the time pass.
+    context: Context,
+    phase: Phase,
     /// The current session, and the one that follows it.
     spaces: [Space; 2],
     /// A session that is not believed yet: the first one, or the next.
-    newcomer: Option<Candidate>,
+    pending_session: Option<Candidate>,
     ended: Ended,
-    /// A message that came again with other bytes, to be told: the first of this drain.
+    /// A message that came again with other bytes, to be emitted: the first of this drain.
     contradiction: Option<Contradiction>,
-    /// Delivery has stopped after a loss; whether that was told.
+    /// Delivery has stopped after a loss; whether that was emitted.
     halted: Option<Halt>,
     store: Store,
     lines: Lines,
@@ -100,6 +97,15 @@ pub struct Receiver {
     strangers: Strangers,
     /// Bytes that were allocated at construction.
     table_bytes: usize,
+}
+
+/// Which datagrams the fast path may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Packets in order and copies: nothing else goes on.
+    Steady,
+    /// None: commands may wait, or something is claimed, contradicted, ending or halted.
+    Eventful,
 }
 
 /// A message that is held came again with other bytes.
@@ -114,22 +120,23 @@ struct Contradiction {
 /// Delivery stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Halt {
-    ToTell { session: Session, next: u64 },
-    Told { session: Session },
+    Pending { session: Session, next: u64 },
+    Emitted { session: Session },
 }
 
 impl Config {
-    /// The most bytes that a receiver with this configuration ever takes, bookkeeping included, but for
-    /// the datagram that is being drained.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        let store = Store::most_table_bytes(self.max_held_bytes, self.max_held_packets);
-        let spaces = Space::most_table_bytes(self.max_gaps).saturating_mul(2);
-        let lines = self.lines.capacity() * size_of::<LineId>();
-        let servers = self.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
-        [store, spaces, Lines::BYTES, Servers::most_bytes(self.max_in_flight), lines, servers]
-            .into_iter()
-            .fold(self.max_held_bytes, usize::saturating_add)
+    /// The bytes that are allocated at construction.
+    fn table_bytes(&self) -> usize {
+        let space = Space::table_bytes(self.max_gaps, self.delivery);
+        let tables = [
+            Store::table_bytes(self.max_held_bytes, self.max_held_packets),
+            if self.follow { space.saturating_mul(2) } else { space },
+            Lines::BYTES,
+            Servers::table_bytes(self.max_in_flight),
+            self.lines.capacity() * size_of::<LineId>(),
+            self.servers.capacity() * size_of::<(ServerId, SocketAddr)>(),
+        ];
+        tables.into_iter().fold(0, usize::saturating_add)
     }
 }
 
@@ -158,21 +165,12 @@ impl Receiver {
         source: Source,
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
-        self.now = self.now.max(now);
-        match self.receive_calm(arrival, source, datagram) {
-            input::Calm::Taken(batch) => batch,
-            input::Calm::Look => {
-                let extent = self.take_datagram(arrival, source, Payload::Borrowed(datagram));
-                extent.map(|(session, extent)| Batch {
-                    session,
-                    first: extent.first,
-                    count: (extent.last - extent.first + 1) as u16,
-                    bytes: datagram,
-                    offset: extent.offset,
-                    arrival,
-                    origin: extent.origin,
-                    repaired: extent.repaired,
-                })
+        self.context.advance(now);
+        match self.fast_path(arrival, source, datagram) {
+            input::FastPath::Taken(batch) => batch,
+            input::FastPath::Miss => {
+                let extent = self.slow_path(arrival, source, Payload::Borrowed(datagram));
+                extent.map(|(session, extent)| extent.batch(session, datagram))
             }
         }
     }
@@ -182,7 +180,7 @@ impl Receiver {
     #[inline]
     #[must_use]
     pub const fn has_commands(&self) -> bool {
-        self.undrained
+        self.context.is_draining()
     }
 
     /// Where it stands; `None` before a session is believed, and after it ended.
@@ -217,48 +215,39 @@ impl Receiver {
         self.strangers.address
     }
 
-    /// The most bytes that [`Machine::memory_used`] will ever tell, but for the datagram that is
-    /// being drained.
+    /// The configuration.
     #[must_use]
-    pub fn memory_bound(&self) -> usize {
-        self.table_bytes + self.config.max_held_bytes
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Lets time pass: what is over is over before the event is looked at.
-    fn pass_time(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        self.store.look();
-        self.lines.expire(self.now, self.config.line_timeout);
+    fn pass_time(&mut self) {
+        self.store.reclaim();
+        self.lines.expire(self.context.now());
         self.expire_requests();
         self.consider_claims();
     }
 
-    /// Whether the next datagram may take the short way.
-    fn find_calm(&mut self) {
-        let space = &self.spaces[0];
-        self.calm = !self.undrained
-            && space.active
-            && space.session.is_ascii()
-            && space.jump.is_none()
-            && space.ending.is_none()
-            && space.overtaken.is_none()
-            && space.end.is_none()
-            && space.closing.is_none()
-            && space.settled >= space.opening.last()
+    /// Whether the fast path may take the next datagram.
+    fn find_phase(&mut self) {
+        let is_steady = !self.context.is_draining()
+            && self.spaces[0].is_steady()
             && self.lines.contradicting == 0
-            && self.newcomer.is_none()
+            && self.pending_session.is_none()
             && self.halted.is_none();
+        self.phase = if is_steady { Phase::Steady } else { Phase::Eventful };
     }
 
     fn poll_line(&mut self) -> Option<Command> {
-        let up = self.lines.tell_up.trailing_zeros();
+        let up = self.lines.pending_up.trailing_zeros();
         if up < u32::BITS {
-            self.lines.tell_up &= self.lines.tell_up - 1;
+            self.lines.pending_up &= self.lines.pending_up - 1;
             return Some(Command::LineUp(LineId(up as u8)));
         }
-        let down = self.lines.tell_down.trailing_zeros();
+        let down = self.lines.pending_down.trailing_zeros();
         if down < u32::BITS {
-            self.lines.tell_down &= self.lines.tell_down - 1;
+            self.lines.pending_down &= self.lines.pending_down - 1;
             return Some(Command::LineDown(LineId(down as u8)));
         }
         let session = self.spaces[0].session;
@@ -274,13 +263,13 @@ impl Receiver {
         let space = &self.spaces[index];
         let oldest = space.gaps.missing().first().filter(|_| index == 0)?;
         // While only time passes nothing wants room.
-        let is_full = !self.timed && (self.store.is_full() || space.gaps.is_full());
+        let is_full = !self.context.is_timeout() && (self.store.is_full() || space.gaps.is_full());
         let may_come =
             !is_full || self.servers.may_answer(space.gaps.opened(oldest), space.give_up);
         (!may_come).then(|| self.lines.passed())
     }
 
-    /// What a session has to tell and to deliver.
+    /// What a session has to emit and to deliver.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
         let Self { spaces, store, stats, config, .. } = self;
         let space = &mut spaces[index];
@@ -290,7 +279,7 @@ impl Receiver {
         if let Some(next) = space.announce.take() {
             return Some(Command::SessionStarted { session: space.session, next });
         }
-        if let Some((first, last)) = space.withdrawn.take() {
+        if let Some((first, last)) = space.evidence.take_withdrawn() {
             return Some(Command::Withdrawn { session: space.session, first, last });
         }
         if let Some(found) = self.contradiction.take_if(|found| found.session == space.session) {
@@ -302,14 +291,14 @@ impl Receiver {
         }
         match self.halted {
             _ if index > 0 && config.delivery == Delivery::Ordered => return None,
-            Some(Halt::Told { .. }) => return None,
-            Some(Halt::ToTell { session, next }) => {
-                self.halted = Some(Halt::Told { session });
+            Some(Halt::Emitted { .. }) => return None,
+            Some(Halt::Pending { session, next }) => {
+                self.halted = Some(Halt::Emitted { session });
                 return Some(Command::Halted { session, next });
             }
             None => {}
         }
-        if let Some(batch) = space.deliver(store, config.delivery) {
+        if let Some(batch) = space.deliver(store) {
             stats.delivered += u64::from(batch.count);
             return Some(Command::Batch(batch));
         }
@@ -321,18 +310,17 @@ impl Receiver {
         {
             return Some(command);
         }
-        let now = if self.timed { self.now } else { Instant::ZERO };
+        let now = if self.context.is_timeout() { self.context.now() } else { Instant::ZERO };
         let stuck = self.stuck(index);
         let Self { spaces, stats, config, lines, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, config, stats)
-        else {
-            let (first, last) = space.stall(now, lines, config)?;
+        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, stats) else {
+            let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };
         if config.on_loss == OnLoss::Halt {
-            self.halted = Some(Halt::ToTell { session, next: last.saturating_add(1) });
+            self.halted = Some(Halt::Pending { session, next: last.saturating_add(1) });
         }
         Some(Command::Lost { session, first, last, reason })
     }
@@ -347,14 +335,8 @@ impl Machine for Receiver {
 
     fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let mut lines = Lines::new();
-        for &line in &config.lines {
-            lines.add(Instant::ZERO, line);
-        }
-        let mut servers = Servers::new(&config);
-        for &(server, address) in &config.servers {
-            servers.add(server, address, &config);
-        }
+        let lines = Lines::new(&config);
+        let servers = Servers::new(&config);
         let successor = if config.follow {
             Space::new(&config)
         } else {
@@ -362,19 +344,11 @@ impl Machine for Receiver {
         };
         let spaces = [Space::new(&config), successor];
         let store = Store::new(config.max_held_bytes, config.max_held_packets);
-        let table_bytes = lines.table_bytes()
-            + servers.table_bytes()
-            + store.table_bytes()
-            + spaces.iter().map(Space::table_bytes).sum::<usize>()
-            + config.lines.capacity() * size_of::<LineId>()
-            + config.servers.capacity() * size_of::<(ServerId, SocketAddr)>();
         let mut receiver = Self {
-            now: Instant::ZERO,
-            undrained: false,
-            timed: false,
-            calm: false,
+            context: Context::default(),
+            phase: Phase::Eventful,
             spaces,
-            newcomer: None,
+            pending_session: None,
             ended: Ended::default(),
             contradiction: None,
             halted: None,
@@ -384,47 +358,40 @@ impl Machine for Receiver {
             repair: Repair::default(),
             stats: Stats::default(),
             strangers: Strangers::default(),
-            table_bytes,
+            table_bytes: config.table_bytes(),
             config,
         };
         receiver.start_known_session();
         Ok(receiver)
     }
 
-    fn handle(&mut self, now: Instant, event: Event) -> Result<(), Error> {
-        if self.undrained {
-            return Err(Error::Undrained);
-        }
+    fn apply(&mut self, now: Instant, event: Event) -> Result<(), Error> {
         self.check_event(&event)?;
         match event {
             Event::Datagram(Datagram { source, bytes, pinned, arrival }) => {
-                self.now = self.now.max(now);
+                self.context.advance(now);
                 let pinned = pinned.min(u32::MAX as usize).max(bytes.len());
-                self.take_datagram(arrival, source, Payload::Owned(bytes, pinned));
+                self.slow_path(arrival, source, Payload::Owned(bytes, pinned));
                 return Ok(());
             }
-            Event::AddLine(line) => self.lines.add(self.now.max(now), line),
+            Event::AddLine(line) => self.lines.add(self.context.now().max(now), line),
             Event::RemoveLine(line) => {
                 self.lines.remove(line);
-                self.spaces.iter_mut().for_each(|space| space.forget_line(line));
+                self.spaces.iter_mut().for_each(|space| space.evidence.forget_line(line));
             }
-            Event::AddServer(server, address) => self.servers.add(server, address, &self.config),
+            Event::AddServer(server, address) => self.servers.add(server, address),
             Event::RemoveServer(server) => self.servers.remove(server),
             Event::Advance { next } => self.advance(next),
         }
         let give_up = self.config.give_up(self.lines.count(), self.servers.count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
-        self.repair.look_again();
-        self.undrained = true;
-        self.timed = false;
-        self.pass_time(now);
+        self.repair.invalidate();
+        self.context.event(now);
+        self.pass_time();
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
-        if !self.undrained {
-            return None;
-        }
+    fn next_command(&mut self) -> Option<Command> {
         loop {
             if let Some(command) = self.poll_line() {
                 return Some(command);
@@ -437,29 +404,33 @@ impl Machine for Receiver {
             if let Some(command) = self.close_session() {
                 return Some(command);
             }
-            let ends = |space: &Space| space.end_deadline(&self.config);
-            if self.spaces.iter().any(|space| ends(space).is_some_and(|at| at <= self.now)) {
+            let ends = |space: &Space| space.end_deadline();
+            if self
+                .spaces
+                .iter()
+                .any(|space| ends(space).is_some_and(|at| at <= self.context.now()))
+            {
                 // What was claimed behind an end is settled, and contests it no longer.
                 self.consider_claims();
                 continue;
             }
-            let (now, store) = (self.now, &self.store);
-            if self.spaces.iter_mut().any(|space| space.take_up(now, store)) {
-                self.repair.look_again();
+            let (now, store) = (self.context.now(), &self.store);
+            if self.spaces.iter_mut().any(|space| space.refetch(now, store)) {
+                self.repair.invalidate();
                 continue;
             }
             if let Some(command) = self.poll_request() {
                 return Some(command);
             }
-            self.undrained = false;
-            self.find_calm();
+            self.context.drained();
+            self.find_phase();
             return None;
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [
-            self.lines.deadline(self.config.line_timeout),
+            self.lines.deadline(),
             self.servers.deadline(),
             self.claims_deadline(),
             self.repair_deadline(),
@@ -469,14 +440,14 @@ impl Machine for Receiver {
         deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.undrained {
-            return Err(Error::Undrained);
-        }
-        self.undrained = true;
-        self.timed = true;
-        self.pass_time(now);
-        Ok(())
+    fn expire(&mut self, now: Instant) {
+        self.context.timeout(now);
+        self.pass_time();
+    }
+
+    /// But for the datagram that is being drained.
+    fn memory_limit(config: &Config) -> usize {
+        config.max_held_bytes.saturating_add(config.table_bytes())
     }
 
     fn stats(&self) -> &Stats {
@@ -489,6 +460,14 @@ impl Machine for Receiver {
 
     fn lent(&self) -> usize {
         self.store.lent()
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }
 

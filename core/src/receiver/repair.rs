@@ -4,18 +4,18 @@
 //! due the lowest is asked for first, by as many requests as the servers' windows allow.
 
 use super::event::{Command, ServerId};
-use super::server::{Purpose, Servers, bit};
+use super::server::{Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
 use super::{Delivery, Receiver};
 use crate::time::earliest;
 use crate::wire::mold::Request;
-use crate::{Duration, Instant, Session};
+use crate::{Duration, Instant};
 
 /// What is known between two looks at what is missing.
 #[derive(Debug, Default)]
 pub(super) struct Repair {
     /// Something changed: what is missing must be looked at.
-    look: bool,
+    stale: bool,
     /// Otherwise not before.
     deadline: Option<Instant>,
     /// Nothing further out is asked for until there is room.
@@ -26,20 +26,20 @@ pub(super) struct Repair {
     /// The first time that was seen, and the earliest time of the next probe for a tail.
     since: Option<Instant>,
     probe_at: Instant,
-    /// The session that is being left was asked for its tail, in vain.
+    /// The session that is being left was asked for its tail, and nobody answered.
     tail_known: bool,
 }
 
 impl Repair {
-    pub(super) fn look_again(&mut self) {
-        self.look = true;
+    pub(super) fn invalidate(&mut self) {
+        self.stale = true;
     }
 
     /// A session is being left: the end of it must be asked for.
-    pub(super) fn sound_tail(&mut self) {
+    pub(super) fn probe_tail(&mut self) {
         self.tail_known = false;
         self.probe_at = Instant::ZERO;
-        self.look = true;
+        self.stale = true;
     }
 
     /// Whether nothing more will be learnt about the tail of the session that is being left.
@@ -48,10 +48,10 @@ impl Repair {
     }
 }
 
-/// What the look at a session's missing ranges found.
+/// What is to be done about a session's missing ranges.
 enum Found {
-    /// Ask this server for this range.
-    Ask(ServerId, (u64, u64), Purpose),
+    /// Ask this server for this.
+    Ask(ServerId, Span, Purpose),
     /// Every server has as many requests as it may have.
     Busy,
     /// Nothing to ask for before this time.
@@ -69,47 +69,47 @@ impl Receiver {
         if passed > space.due {
             let (Ok(at) | Err(at)) = space.gaps.missing().find(space.due + 1);
             let next = space.gaps.missing().get(at);
-            self.repair.look |= next.is_some_and(|range| range.first <= passed);
+            self.repair.stale |= next.is_some_and(|range| range.first <= passed);
             space.due = passed;
         }
     }
 
     /// Nothing of these requests matters any more where lines filled the gap.
     pub(super) fn cancel_requests(&mut self, index: usize, first: u64, last: u64) {
-        let space = &self.spaces[index];
-        let missing = space.gaps.missing();
-        let matters = |first, last| match missing.find(first) {
+        let Space { gaps, session, .. } = &self.spaces[index];
+        let matters = |span: Span| match gaps.missing().find(span.first) {
             Ok(_) => true,
-            Err(next) => missing.get(next).is_some_and(|range| range.first <= last),
+            Err(next) => gaps.missing().get(next).is_some_and(|range| range.first <= span.last),
         };
-        self.stats.requests_cancelled += self.servers.cancel(space.session, first, last, matters);
+        let filled = Span { session: *session, first, last };
+        self.stats.requests_cancelled += self.servers.cancel(filled, matters);
     }
 
     /// Deals with the requests that were not answered by now.
     pub(super) fn expire_requests(&mut self) {
-        self.repair.since.get_or_insert(self.now);
-        while let Some(unanswered) = self.servers.expire(self.now, &self.config) {
-            self.repair.look = true;
-            let asked = unanswered.asked;
-            self.stats.requests_timed_out += u64::from(!asked.idle);
-            if asked.is_probe() {
-                self.repair.probe_at = self.now + self.config.probe_after;
-                self.repair.tail_known |= self.spaces[0].session == asked.session;
-            } else if asked.idle {
-                continue;
-            } else if let Some(index) = self.space_of(asked.session) {
-                let range = (asked.first, asked.last);
-                self.mark_unanswered(index, asked.server, range, unanswered.answers_others);
+        self.repair.since.get_or_insert(self.context.now());
+        while let Some(TimedOut { request, answers_others }) =
+            self.servers.expire(self.context.now())
+        {
+            self.repair.stale = true;
+            self.stats.requests_timed_out += u64::from(!request.idle);
+            if request.is_probe() {
+                self.repair.probe_at = self.context.now() + self.config.probe_after;
+                self.repair.tail_known |= self.spaces[0].session == request.span.session;
+            } else if !request.idle
+                && let Some(index) = self.space_of(request.span.session)
+            {
+                self.mark_unanswered(index, request.server, request.span, answers_others);
             }
         }
     }
 
-    /// Notes on what is still missing of a range that a server left it unanswered.
+    /// Notes on what is still missing of a span that a server left it unanswered.
     fn mark_unanswered(
         &mut self,
         index: usize,
         server: ServerId,
-        (first, last): (u64, u64),
+        Span { first, last, .. }: Span,
         answers_others: bool,
     ) {
         let mut from = first;
@@ -120,17 +120,17 @@ impl Receiver {
             let Some(range) = range.filter(|range| range.first <= last) else { return };
             let part = (range.first.max(from), range.last.min(last));
             let mut value = range.value;
-            value.tried |= bit(server);
-            value.retry_at = self.now;
-            value.in_vain = value.in_vain.saturating_add(1);
-            if answers_others && space.is_proved(part.1, &self.config) {
+            value.tried_servers |= bit(server);
+            value.retry_at = self.context.now();
+            value.unanswered = value.unanswered.saturating_add(1);
+            if answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.config.max_attempts;
             }
-            if !self.servers.any_untried(self.now, value.tried) {
-                value.tried = 0;
-                let backoff = self.servers.range_backoff(server, value.in_vain, &self.config);
-                value.retry_at = self.now + backoff;
+            if !self.servers.any_untried(self.context.now(), value.tried_servers) {
+                value.tried_servers = 0;
+                let backoff = self.servers.range_backoff(server, value.unanswered);
+                value.retry_at = self.context.now() + backoff;
             }
             // Without room for the note the range is asked for again as if for the first time.
             let _ = self.spaces[index].gaps.mark(part.0, part.1, value);
@@ -141,13 +141,13 @@ impl Receiver {
 
     /// The next request to send.
     pub(super) fn poll_request(&mut self) -> Option<Command> {
-        let now = self.now;
+        let now = self.context.now();
         if self.repair.starved && self.store.has_room() {
             self.repair.starved = false;
-            self.repair.look = true;
+            self.repair.stale = true;
         }
         let rests = self.repair.deadline.is_none_or(|deadline| deadline > now);
-        if self.servers.is_empty() || (!self.repair.look && rests) {
+        if self.servers.is_empty() || (!self.repair.stale && rests) {
             return None;
         }
         if let Some(request) = self.ask_about_claims() {
@@ -156,10 +156,7 @@ impl Receiver {
         let mut deadline = None;
         for index in 0..2 {
             match self.find_missing(index) {
-                Found::Ask(server, range, purpose) => {
-                    let session = self.spaces[index].session;
-                    return self.ask(server, session, range, purpose);
-                }
+                Found::Ask(server, span, purpose) => return self.ask(server, span, purpose),
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
                     break;
@@ -176,7 +173,7 @@ impl Receiver {
             }
             at => deadline = earliest(deadline, at),
         }
-        self.repair.look = false;
+        self.repair.stale = false;
         self.repair.deadline = deadline;
         None
     }
@@ -188,7 +185,7 @@ impl Receiver {
 
     /// The lowest missing range that may be asked for now, and whom.
     fn find_missing(&mut self, index: usize) -> Found {
-        let (now, delay) = (self.now, self.reorder_delay());
+        let (now, delay) = (self.context.now(), self.reorder_delay());
         let Self { spaces, servers, store, config, .. } = self;
         let space = &mut spaces[index];
         if !space.active {
@@ -196,7 +193,7 @@ impl Receiver {
         }
         let mut wait = space.pass_delay(now, delay);
         let ordered = config.delivery == Delivery::Ordered;
-        let reach = if ordered && !store.has_room() { space.furthest(store) } else { None };
+        let reach = if ordered && !store.has_room() { space.held.furthest(store) } else { None };
         let mut other: Option<(u8, Found)> = None;
         let mut others = 0;
         for range in space.gaps.missing() {
@@ -215,86 +212,79 @@ impl Receiver {
                 wait = earliest(wait, Some(value.retry_at));
                 continue;
             }
-            let unasked = servers.unasked(space.session, range.first, range.last);
-            let Some((first, last)) = unasked else { continue };
-            let untried = servers.choose(now, value.tried);
+            let missing = Span { session: space.session, first: range.first, last: range.last };
+            let Some(unasked) = servers.unasked(missing) else { continue };
+            let untried = servers.choose(now, value.tried_servers);
             let Some(server) = untried.or_else(|| servers.choose(now, 0)) else {
                 return Found::Busy;
             };
             let first_time = value.retry_at == Instant::ZERO;
             let purpose = if first_time { Purpose::First } else { Purpose::Again };
-            let ask = Found::Ask(server, (first, last), purpose);
+            let ask = Found::Ask(server, unasked, purpose);
             if !self.repair.insisted {
-                self.repair.insisted = value.in_vain > 0 || servers.is_silent(server);
+                self.repair.insisted = value.unanswered > 0 || servers.is_silent(server);
                 return ask;
             }
             // Of those that were asked for least often any, or a stretch that nobody has would be
             // walked through from its end.
             let least = other.as_ref().map_or(u8::MAX, |(least, _)| *least);
-            others =
-                if value.in_vain < least { 1 } else { others + u64::from(value.in_vain == least) };
-            if value.in_vain < least || (value.in_vain == least && servers.one_in(others)) {
-                other = Some((value.in_vain, ask));
+            others = if value.unanswered < least {
+                1
+            } else {
+                others + u64::from(value.unanswered == least)
+            };
+            if value.unanswered < least || (value.unanswered == least && servers.one_in(others)) {
+                other = Some((value.unanswered, ask));
             }
         }
-        if let Some((_, Found::Ask(server, (first, last), purpose))) = other {
+        if let Some((_, Found::Ask(server, span, purpose))) = other {
             self.repair.insisted = false;
-            let first = servers.anywhere(server, first, last);
-            return Found::Ask(server, (first, last), purpose);
+            let first = servers.anywhere(server, span.first, span.last);
+            return Found::Ask(server, Span { first, ..span }, purpose);
         }
         Found::Nothing(wait)
     }
 
-    fn ask(
-        &mut self,
-        server: ServerId,
-        session: Session,
-        (first, last): (u64, u64),
-        purpose: Purpose,
-    ) -> Option<Command> {
-        let known = self.servers.get(server)?;
-        let most = self.config.max_request.min(known.stats.answer_size).max(1);
-        let last = last.min(first.saturating_add(u64::from(most) - 1));
-        let count = (last - first + 1) as u16;
-        let to = known.address;
-        let Self { servers, config, now, .. } = self;
-        servers.ask(*now, server, session, (first, last), purpose, config);
+    fn ask(&mut self, server: ServerId, span: Span, purpose: Purpose) -> Option<Command> {
+        let (to, span) = self.servers.request(self.context.now(), server, span, purpose)?;
+        let count = span.count() as u16;
         self.stats.requests += 1;
         self.stats.requested_messages += u64::from(count);
-        let request = Request { session, sequence: first, count };
+        let request = Request { session: span.session, sequence: span.first, count };
         Some(Command::Request { server, to, request })
     }
 
     /// Asks a server for a message that a claim says exists: its answer is believed at once.
     fn ask_about_claims(&mut self) -> Option<Command> {
-        let server = self.servers.choose(self.now, 0)?;
+        let server = self.servers.choose(self.context.now(), 0)?;
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        let claim = jumps.chain(self.newcomer.as_mut()).find(|claim| !claim.probed)?;
+        let claim = jumps.chain(self.pending_session.as_mut()).find(|claim| !claim.probed)?;
         claim.probed = true;
-        let (session, number) = (claim.session, claim.high.max(1));
-        self.ask(server, session, (number, number), Purpose::Probe)
+        let number = claim.high.max(1);
+        let span = Span { session: claim.session, first: number, last: number };
+        self.ask(server, span, Purpose::Probe)
     }
 
     /// When a server is to be asked for what comes next: all lines are silent, or the session is
     /// being left.
     fn tail_probe_at(&self) -> Option<Instant> {
         let space = &self.spaces[0];
-        let nothing_comes = space.end.is_some() || space.believed == u64::MAX;
+        let nothing_comes = space.evidence.end().is_some() || space.highest_known == u64::MAX;
         if !space.active || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
         if space.closing.is_some() {
             return (!self.repair.tail_known).then_some(self.repair.probe_at);
         }
-        let heard = self.lines.last_heard().max(self.repair.since)?;
-        Some(self.repair.probe_at.max(heard + self.config.probe_after))
+        let last_packet = self.lines.last_packet_at().max(self.repair.since)?;
+        Some(self.repair.probe_at.max(last_packet + self.config.probe_after))
     }
 
     fn ask_for_tail(&mut self) -> Option<Command> {
-        let server = self.servers.choose(self.now, 0)?;
+        let server = self.servers.choose(self.context.now(), 0)?;
         let space = &self.spaces[0];
-        let (session, first) = (space.session, space.believed + 1);
-        self.ask(server, session, (first, u64::MAX), Purpose::Probe)
+        let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
+        self.ask(server, span, Purpose::Probe)
     }
 
     /// How long a gap waits for the other lines: the configured delay, or twice the measured lag

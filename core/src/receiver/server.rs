@@ -1,4 +1,4 @@
-//! What is known of each re-request server, and what it was asked.
+//! The state of each re-request server, and the requests that it was sent.
 //!
 //! A slot of a server's window is freed by a useful answer, or when the request times out, and by
 //! nothing else. So there are never more requests than useful answers and one window a timeout.
@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use super::config::Config;
 use super::event::ServerId;
 use super::stats::ServerStats;
+use crate::storage::in_flight::{InFlight, Jitter, backoff};
 use crate::wire::mold::MAX_COUNT;
 use crate::{Duration, Instant, Session};
 
@@ -17,26 +18,41 @@ const FIRST_ANSWER_SIZE: u16 = 32;
 const FIRST_WINDOW: u8 = 2;
 /// So many whole answers in a row let the answer size grow again after it was cut.
 const GROW_AFTER: u8 = 8;
-
 /// So many rounds of silence in a row, and nothing is expected of a server any more where somebody waits
 /// for room.
-const IN_VAIN: u32 = 2;
+const UNRESPONSIVE_AFTER: u32 = 2;
 
-/// A request under way, or one that no longer matters but still holds its slot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) server: ServerId,
+/// Consecutive messages of a session, by number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Span {
     pub(super) session: Session,
     pub(super) first: u64,
     pub(super) last: u64,
+}
+
+impl Span {
+    /// How many messages.
+    pub(super) const fn count(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.session == other.session && self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// A request that was sent, or one that no longer matters but still holds its slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlightRequest {
+    pub(super) server: ServerId,
+    pub(super) span: Span,
     sent: Instant,
-    deadline: Instant,
     /// Nothing is asked for any more; the slot is kept until the deadline.
     pub(super) idle: bool,
     pub(super) purpose: Purpose,
 }
 
-impl Asked {
+impl InFlightRequest {
     pub(super) fn is_probe(&self) -> bool {
         self.purpose == Purpose::Probe
     }
@@ -53,12 +69,23 @@ pub(super) enum Purpose {
     Probe,
 }
 
-/// How a request ended that was not answered in time.
+/// A request that was not answered in time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unanswered {
-    pub(super) asked: Asked,
+pub(super) struct TimedOut {
+    pub(super) request: InFlightRequest,
     /// The server answered others since it was sent, or just before.
     pub(super) answers_others: bool,
+}
+
+/// How servers are asked: from the configuration.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    max_request: u16,
+    max_in_flight: u8,
+    initial_timeout: Duration,
+    min_timeout: Duration,
+    max_timeout: Duration,
+    max_backoff: Duration,
 }
 
 /// A re-request server.
@@ -88,14 +115,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn new(id: ServerId, address: SocketAddr, config: &Config) -> Self {
-        let answer_size = FIRST_ANSWER_SIZE.min(config.max_request);
-        let window = FIRST_WINDOW.min(config.max_in_flight);
+    fn new(id: ServerId, address: SocketAddr, rules: &Rules) -> Self {
+        let answer_size = FIRST_ANSWER_SIZE.min(rules.max_request);
+        let window = FIRST_WINDOW.min(rules.max_in_flight);
         Self {
             id,
             address,
             stats: ServerStats { answer_size, window, ..ServerStats::default() },
-            timeout: config.initial_request_timeout,
+            timeout: rules.initial_timeout,
             doubled: 0,
             variance: Duration::ZERO,
             halved_at: Instant::ZERO,
@@ -143,7 +170,7 @@ impl Server {
 
     /// Learns from a measured round trip (RFC 6298 § 2, with the bounds of the configuration, and with
     /// half a round trip to spare where they hardly vary).
-    fn learn_round_trip(&mut self, sample: Duration, config: &Config) {
+    fn learn_round_trip(&mut self, sample: Duration, rules: &Rules) {
         let smoothed = &mut self.stats.round_trip;
         if *smoothed == Duration::ZERO {
             *smoothed = sample;
@@ -155,55 +182,60 @@ impl Server {
         }
         let spare = self.variance.saturating_mul(4).max(*smoothed / 2);
         let timeout = smoothed.saturating_add(spare);
-        self.timeout = timeout.max(config.min_request_timeout).min(config.max_request_timeout);
+        self.timeout = timeout.max(rules.min_timeout).min(rules.max_timeout);
         self.doubled = 0;
     }
 
     /// How long the next request waits for its answer: doubled by each round of silence, so that a
     /// round trip that has grown is found. Until one is measured an answer does not undo that: where
     /// all are longer than the first timeout, none would ever be (RFC 6298 § 5).
-    fn patience(&self, config: &Config) -> Duration {
-        let doubled = self.timeout.saturating_mul(1 << self.silent.max(self.doubled).min(16));
-        doubled.min(config.max_request_timeout)
+    fn rto(&self, rules: &Rules) -> Duration {
+        backoff(self.timeout, self.silent.max(self.doubled), rules.max_timeout)
     }
 
-    /// The rest after so many times in vain: doubled by each, at most eight timeouts and
+    /// The rest after so many unanswered requests: doubled by each, at most eight timeouts and
     /// `max_backoff`.
-    fn backoff(&self, in_vain: u32, config: &Config, jitter: &mut Jitter) -> Duration {
-        let doubled = self.timeout.saturating_mul(1 << in_vain.saturating_sub(1).min(3));
-        jitter.shorten(doubled.min(config.max_backoff))
+    fn backoff(&self, unanswered: u32, rules: &Rules, jitter: &mut Jitter) -> Duration {
+        let doublings = unanswered.saturating_sub(1).min(3);
+        jitter.shorten(backoff(self.timeout, doublings, rules.max_backoff))
     }
 }
 
-/// All servers, and all requests under way.
+/// All servers, and all requests in flight.
 #[derive(Debug)]
 pub(super) struct Servers {
     servers: Vec<Server>,
-    asked: Vec<Asked>,
+    in_flight: InFlight<InFlightRequest>,
     jitter: Jitter,
-    /// The earliest deadline of a request.
-    deadline: Option<Instant>,
+    rules: Rules,
 }
 
 impl Servers {
     const MOST: usize = ServerId::MAX.0 as usize + 1;
 
-    /// What the tables take.
-    pub(super) const fn most_bytes(max_in_flight: u8) -> usize {
-        Self::MOST * (size_of::<Server>() + max_in_flight as usize * size_of::<Asked>())
+    /// The bytes of the tables.
+    pub(super) const fn table_bytes(max_in_flight: u8) -> usize {
+        let in_flight = InFlight::<InFlightRequest>::bytes(Self::MOST * max_in_flight as usize);
+        Self::MOST * size_of::<Server>() + in_flight
     }
 
     pub(super) fn new(config: &Config) -> Self {
-        Self {
+        let rules = Rules {
+            max_request: config.max_request,
+            max_in_flight: config.max_in_flight,
+            initial_timeout: config.initial_request_timeout,
+            min_timeout: config.min_request_timeout,
+            max_timeout: config.max_request_timeout,
+            max_backoff: config.max_backoff,
+        };
+        let mut servers = Self {
             servers: Vec::with_capacity(Self::MOST),
-            asked: Vec::with_capacity(Self::MOST * usize::from(config.max_in_flight)),
-            jitter: Jitter(config.seed),
-            deadline: None,
-        }
-    }
-
-    pub(super) fn table_bytes(&self) -> usize {
-        self.servers.capacity() * size_of::<Server>() + self.asked.capacity() * size_of::<Asked>()
+            in_flight: InFlight::new(Self::MOST * usize::from(config.max_in_flight)),
+            jitter: Jitter::new(config.seed),
+            rules,
+        };
+        config.servers.iter().for_each(|&(server, address)| servers.add(server, address));
+        servers
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -229,32 +261,33 @@ impl Servers {
         self.servers.iter().find(|server| port(server) && here(server)).map(|server| server.id)
     }
 
-    pub(super) fn add(&mut self, id: ServerId, address: SocketAddr, config: &Config) {
+    pub(super) fn add(&mut self, id: ServerId, address: SocketAddr) {
         match self.get_mut(id) {
             Some(server) => server.address = address,
-            None => self.servers.push(Server::new(id, address, config)),
+            None => self.servers.push(Server::new(id, address, &self.rules)),
         }
     }
 
     pub(super) fn remove(&mut self, id: ServerId) {
         self.servers.retain(|server| server.id != id);
-        self.asked.retain(|asked| asked.server != id);
-        self.find_deadline();
+        self.in_flight.retain(|request| request.server != id);
     }
 
     /// Whether a server may bring what is missing since `opened`: it has answered since then or not long
-    /// before, or was not asked twice in vain.
+    /// before, or left less than two requests in a row unanswered.
     pub(super) fn may_answer(&self, opened: Instant, give_up: Duration) -> bool {
         let answers = |at: Instant| at + give_up >= opened;
-        let may = |server: &Server| server.silent < IN_VAIN || server.answered.is_some_and(answers);
+        let may = |server: &Server| {
+            server.silent < UNRESPONSIVE_AFTER || server.answered.is_some_and(answers)
+        };
         self.servers.iter().any(may)
     }
 
-    /// The server to ask next, not one of `tried`: one that answers rather than a silent one, and of
+    /// The server to ask next, not one of `tried_servers`: one that answers rather than a silent one, and of
     /// those the one with the fewest requests under way.
-    pub(super) fn choose(&self, now: Instant, tried: u32) -> Option<ServerId> {
+    pub(super) fn choose(&self, now: Instant, tried_servers: u32) -> Option<ServerId> {
         let free = self.servers.iter().filter(|server| server.is_free(now));
-        let untried = free.filter(|server| tried & bit(server.id) == 0);
+        let untried = free.filter(|server| tried_servers & bit(server.id) == 0);
         untried.min_by_key(|server| (server.silent > 0, server.stats.in_flight)).map(|s| s.id)
     }
 
@@ -268,24 +301,24 @@ impl Servers {
     pub(super) fn anywhere(&mut self, id: ServerId, first: u64, last: u64) -> u64 {
         let answer = self.get(id).map_or(0, |server| u64::from(server.stats.answer_size));
         let width = last - first;
-        if width < answer { first } else { first + self.jitter.any() % width }
+        if width < answer { first } else { first + self.jitter.next() % width }
     }
 
     /// Chance, by the seed: once in so many times.
     pub(super) fn one_in(&mut self, times: u64) -> bool {
-        self.jitter.any().is_multiple_of(times)
+        self.jitter.next().is_multiple_of(times)
     }
 
-    /// Whether a server that is not one of `tried` is not resting.
-    pub(super) fn any_untried(&self, now: Instant, tried: u32) -> bool {
+    /// Whether a server that is not one of `tried_servers` is not resting.
+    pub(super) fn any_untried(&self, now: Instant, tried_servers: u32) -> bool {
         let mut awake = self.servers.iter().filter(|server| server.rest_until <= now);
-        awake.any(|server| tried & bit(server.id) == 0)
+        awake.any(|server| tried_servers & bit(server.id) == 0)
     }
 
     /// Whether something of a session is being asked that may not exist.
     pub(super) fn is_probing(&self, session: Session) -> bool {
-        let probes = |asked: &Asked| asked.is_probe() && !asked.idle && asked.session == session;
-        self.asked.iter().any(probes)
+        let mut probes = self.in_flight.iter().filter(|request| request.is_probe());
+        probes.any(|probe| !probe.idle && probe.span.session == session)
     }
 
     /// When the next resting server may be asked.
@@ -294,124 +327,95 @@ impl Servers {
         resting.map(|server| server.rest_until).min()
     }
 
-    /// Notes a request that is being sent.
-    pub(super) fn ask(
+    /// The request for the front of a span, as much as this server answers at once, and where to send it.
+    pub(super) fn request(
         &mut self,
         now: Instant,
         id: ServerId,
-        session: Session,
-        (first, last): (u64, u64),
+        mut span: Span,
         purpose: Purpose,
-        config: &Config,
-    ) {
-        let Some(server) = self.get_mut(id) else { return };
+    ) -> Option<(SocketAddr, Span)> {
+        let server = self.servers.iter_mut().find(|server| server.id == id)?;
+        let most = self.rules.max_request.min(server.stats.answer_size).max(1);
+        span.last = span.last.min(span.first.saturating_add(u64::from(most) - 1));
         server.stats.in_flight += 1;
         server.stats.requests += 1;
-        let deadline = now + server.patience(config);
-        let (server, sent, idle) = (id, now, false);
-        self.asked.push(Asked { server, session, first, last, sent, deadline, idle, purpose });
-        self.deadline = Some(self.deadline.map_or(deadline, |earliest| earliest.min(deadline)));
+        let request = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
+        self.in_flight.push(now + server.rto(&self.rules), request);
+        Some((server.address, span))
     }
 
-    /// The lowest part of `first..=last` that is not being asked for.
-    pub(super) fn unasked(&self, session: Session, first: u64, last: u64) -> Option<(u64, u64)> {
-        let mut first = first;
-        let mut last = last;
-        let busy = || self.asked.iter().filter(|asked| !asked.idle && asked.session == session);
-        while let Some(asked) = busy().find(|asked| asked.first <= first && first <= asked.last) {
-            first = asked.last.checked_add(1).filter(|next| *next <= last)?;
+    /// The lowest part of a span that is not being asked for.
+    pub(super) fn unasked(&self, span: Span) -> Option<Span> {
+        let Span { mut first, mut last, session } = span;
+        let requests = self.in_flight.iter().filter(|request| !request.idle);
+        let busy =
+            || requests.clone().map(|request| request.span).filter(|of| of.session == session);
+        while let Some(busy) = busy().find(|busy| busy.first <= first && first <= busy.last) {
+            first = busy.last.checked_add(1).filter(|next| *next <= last)?;
         }
-        for asked in busy().filter(|asked| asked.first > first) {
-            last = last.min(asked.first - 1);
+        for busy in busy().filter(|busy| busy.first > first) {
+            last = last.min(busy.first - 1);
         }
-        Some((first, last))
+        Some(Span { session, first, last })
     }
 
-    /// A request under way that overlaps `first..=last`: whom it asks, and for what.
-    pub(super) fn asked_for(
-        &self,
-        session: Session,
-        first: u64,
-        last: u64,
-    ) -> Option<(ServerId, (u64, u64))> {
-        let overlaps =
-            |asked: &&Asked| asked.session == session && asked.first <= last && first <= asked.last;
-        let asked = self.asked.iter().filter(overlaps).min_by_key(|asked| asked.idle)?;
-        Some((asked.server, (asked.first, asked.last)))
+    /// A request in flight that overlaps a span: the server and what it was asked for.
+    pub(super) fn asked_for(&self, span: Span) -> Option<(ServerId, Span)> {
+        let overlapping = self.in_flight.iter().filter(|request| request.span.overlaps(&span));
+        let request = overlapping.min_by_key(|request| request.idle)?;
+        Some((request.server, request.span))
     }
 
-    /// Whether this server has a request under way that overlaps `first..=last`.
-    pub(super) fn was_asked(&self, id: ServerId, session: Session, first: u64, last: u64) -> bool {
-        self.asked.iter().any(|asked| {
-            asked.server == id
-                && asked.session == session
-                && asked.first <= last
-                && first <= asked.last
-        })
+    /// Whether this server has a request in flight that overlaps a span.
+    pub(super) fn was_asked(&self, id: ServerId, span: Span) -> bool {
+        self.in_flight.iter().any(|request| request.server == id && request.span.overlaps(&span))
     }
 
-    /// An answer of `first..=last` came that brought `fresh` new messages.
-    pub(super) fn answered(
-        &mut self,
-        now: Instant,
-        id: ServerId,
-        session: Session,
-        (first, last): (u64, u64),
-        fresh: u64,
-        config: &Config,
-    ) {
-        let of_this = |asked: &Asked| {
-            asked.server == id
-                && asked.session == session
-                && asked.first <= last
-                && first <= asked.last
-        };
+    /// An answer came that brought `fresh` new messages.
+    pub(super) fn answered(&mut self, now: Instant, id: ServerId, span: Span, fresh: u64) {
+        let Span { first, last, .. } = span;
+        let of_this =
+            |request: &InFlightRequest| request.server == id && request.span.overlaps(&span);
         // The request whose first message it brings, else any that it overlaps.
-        let exact = |asked: &Asked| of_this(asked) && first <= asked.first;
-        let position = self.asked.iter().position(exact);
-        let position = position.or_else(|| self.asked.iter().position(of_this));
-        let matched = position.and_then(|index| self.asked.get(index).copied());
+        let exact = |request: &InFlightRequest| of_this(request) && first <= request.span.first;
+        let position = self.in_flight.iter().position(exact);
+        let position = position.or_else(|| self.in_flight.iter().position(of_this));
         let Some(server) = self.servers.iter_mut().find(|server| server.id == id) else { return };
         server.stats.messages_first += fresh;
-        server.stats.duplicates += last - first + 1 - fresh;
+        server.stats.duplicates += span.count() - fresh;
         server.answered = Some(now);
         server.silent = 0;
         server.rest_until = Instant::ZERO;
         if fresh > 0 {
             server.stats.useful_answers += 1;
-            server.stats.window = server.stats.window.saturating_add(1).min(config.max_in_flight);
+            let window = server.stats.window.saturating_add(1);
+            server.stats.window = window.min(self.rules.max_in_flight);
         }
-        let Some(asked) = matched else { return };
-        if asked.purpose != Purpose::Again && first <= asked.first {
-            server.learn_round_trip(now.since(asked.sent), config);
+        let Some(position) = position else { return };
+        let Some(request) = self.in_flight.iter_mut().nth(position) else { return };
+        let asked = request.span;
+        if request.purpose != Purpose::Again && first <= asked.first {
+            server.learn_round_trip(now.since(request.sent), &self.rules);
         }
-        if first <= asked.first && !asked.is_probe() {
+        if first <= asked.first && !request.is_probe() {
             let carried = last - asked.first + 1;
-            server.learn_size(carried, asked.last - asked.first + 1, config.max_request);
+            server.learn_size(carried, asked.count(), self.rules.max_request);
         }
-        let Some(index) = position else { return };
         if fresh > 0 {
-            self.asked.swap_remove(index);
             server.stats.in_flight = server.stats.in_flight.saturating_sub(1);
-            self.find_deadline();
-        } else if let Some(asked) = self.asked.get_mut(index) {
-            asked.idle = true;
+            self.in_flight.remove(position);
+        } else {
+            request.idle = true;
         }
     }
 
-    /// Requests overlapping `first..=last`, to be looked at: does anything of them still matter?
-    pub(super) fn cancel(
-        &mut self,
-        session: Session,
-        first: u64,
-        last: u64,
-        mut matters: impl FnMut(u64, u64) -> bool,
-    ) -> u64 {
+    /// Lets those requests that overlap a span ask for nothing any more of which nothing matters: how many.
+    pub(super) fn cancel(&mut self, span: Span, matters: impl Fn(Span) -> bool) -> u64 {
         let mut cancelled = 0;
-        for asked in &mut self.asked {
-            let overlaps = asked.session == session && asked.first <= last && first <= asked.last;
-            if overlaps && !asked.idle && !asked.is_probe() && !matters(asked.first, asked.last) {
-                asked.idle = true;
+        for request in self.in_flight.iter_mut().filter(|request| request.span.overlaps(&span)) {
+            if !request.idle && !request.is_probe() && !matters(request.span) {
+                request.idle = true;
                 cancelled += 1;
             }
         }
@@ -420,98 +424,67 @@ impl Servers {
 
     /// Nothing that was asked of a session matters any more.
     pub(super) fn forget(&mut self, session: Session) {
-        for asked in self.asked.iter_mut().filter(|asked| asked.session == session) {
-            asked.idle = true;
-        }
+        let requests = self.in_flight.iter_mut().filter(|request| request.span.session == session);
+        requests.for_each(|request| request.idle = true);
     }
 
     /// Takes out a request that was not answered by now.
-    pub(super) fn expire(&mut self, now: Instant, config: &Config) -> Option<Unanswered> {
-        if self.deadline.is_none_or(|deadline| deadline > now) {
-            return None;
-        }
-        let Some(index) = self.asked.iter().position(|asked| asked.deadline <= now) else {
-            self.find_deadline();
-            return None;
-        };
-        let asked = self.asked.swap_remove(index);
-        let server = self.servers.iter_mut().find(|server| server.id == asked.server);
+    pub(super) fn expire(&mut self, now: Instant) -> Option<TimedOut> {
+        let request = self.in_flight.expire(now)?;
+        let server = self.servers.iter_mut().find(|server| server.id == request.server);
         let mut answers_others = false;
         if let Some(server) = server {
             server.stats.in_flight = server.stats.in_flight.saturating_sub(1);
-            answers_others = server.answered.is_some_and(|answered| answered >= asked.sent);
-            if !asked.idle && !asked.is_probe() {
+            answers_others = server.answered.is_some_and(|answered| answered >= request.sent);
+            if !request.idle && !request.is_probe() {
                 server.stats.timeouts += 1;
-                // Requests that were under way together are one sign of congestion (RFC 5681 § 3.1).
-                if asked.sent >= server.halved_at {
+                // Requests that were in flight together are one sign of congestion (RFC 5681 § 3.1).
+                if request.sent >= server.halved_at {
                     server.stats.window = (server.stats.window / 2).max(1);
                     server.halved_at = now;
                     let unmeasured = server.stats.round_trip == Duration::ZERO;
                     server.doubled = server.doubled.saturating_add(u32::from(unmeasured));
                 }
-                if !answers_others && (server.silent == 0 || asked.sent >= server.silent_since) {
+                if !answers_others && (server.silent == 0 || request.sent >= server.silent_since) {
                     server.silent += 1;
                     server.silent_since = now;
-                    let backoff = server.backoff(server.silent, config, &mut self.jitter);
+                    let backoff = server.backoff(server.silent, &self.rules, &mut self.jitter);
                     server.rest_until = now + backoff;
                 }
             }
         }
-        self.rest_silent(now, config);
-        Some(Unanswered { asked, answers_others })
+        self.rest_silent(now);
+        Some(TimedOut { request, answers_others })
     }
 
     /// The rest of a range that all servers left unanswered.
-    pub(super) fn range_backoff(&mut self, id: ServerId, in_vain: u8, config: &Config) -> Duration {
-        let Self { servers, jitter, .. } = self;
+    pub(super) fn range_backoff(&mut self, id: ServerId, unanswered: u8) -> Duration {
+        let Self { servers, jitter, rules, .. } = self;
         let server = servers.iter().find(|server| server.id == id);
-        server.map_or(config.max_backoff, |server| server.backoff(in_vain.into(), config, jitter))
+        server.map_or(rules.max_backoff, |it| it.backoff(unanswered.into(), rules, jitter))
     }
 
-    /// The earliest deadline of a request.
+    /// When the next request times out.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.in_flight.deadline()
     }
 
     /// Gives silent servers a long rest while another answers, and a short one otherwise.
-    fn rest_silent(&mut self, now: Instant, config: &Config) {
+    fn rest_silent(&mut self, now: Instant) {
+        let max_backoff = self.rules.max_backoff;
         let another_answers = self.servers.iter().any(|server| {
-            server.silent == 0 && server.answered.is_some_and(|at| at + config.max_backoff > now)
+            server.silent == 0 && server.answered.is_some_and(|at| at + max_backoff > now)
         });
         if another_answers {
             let since = |server: &&mut Server| server.silent > 0 && server.silent_since == now;
             for server in self.servers.iter_mut().filter(since) {
-                server.rest_until = now + config.max_backoff;
+                server.rest_until = now + max_backoff;
             }
         }
-    }
-
-    fn find_deadline(&mut self) {
-        self.deadline = self.asked.iter().map(|asked| asked.deadline).min();
     }
 }
 
 /// The bit of a server in a set of servers.
 pub(super) const fn bit(id: ServerId) -> u32 {
     1u32.wrapping_shl(id.0 as u32)
-}
-
-/// Spreads what would otherwise happen at the same time everywhere (splitmix64, seeded).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Jitter(u64);
-
-impl Jitter {
-    fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Between half of a duration and all of it.
-    fn shorten(&mut self, duration: Duration) -> Duration {
-        let part = self.any() >> 54;
-        let half = duration / 2;
-        half + half.saturating_mul(part as u32) / 1023
-    }
 }

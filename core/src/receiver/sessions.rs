@@ -3,15 +3,16 @@
 //! What one datagram alone does not prove waits as a [`Candidate`] with the packets that belong to
 //! it. Once it is believed, those packets are taken in as if they came now.
 
-use super::candidate::{Candidate, Ending, Vote};
-use super::event::{Command, Event, LineId, Origin, SessionEnd};
-use super::gaps::Filler;
-use super::ingest::{BLOCKS_AT, Incoming};
+use super::candidate::{Candidate, Vote};
+use super::event::{Command, Event, Origin, SessionEnd};
+use super::ingest::Incoming;
+use super::input::LinePacket;
 use super::opening::{Agreement, Opening};
-use super::store::{End, Extent, List, Payload};
+use super::server::Span;
+use super::store::{End, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
-use crate::wire::mold::{Header, Kind, Messages, blocks_len};
+use crate::wire::mold::blocks_len;
 use crate::{Instant, Session};
 
 /// How many sessions that ended are remembered.
@@ -74,14 +75,14 @@ impl Receiver {
     /// Goes on at `next` of the session that delivery stopped in, or of the current one.
     pub(super) fn advance(&mut self, next: u64) {
         let halted = self.halted.take().and_then(|halt| match halt {
-            Halt::ToTell { session, .. } | Halt::Told { session } => self.space_of(session),
+            Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
         });
         let space = &mut self.spaces[halted.unwrap_or(0)];
         if !space.active && self.ended.count == 0 {
             self.config.start = Start::At(next);
             self.start_known_session();
             if self.spaces[0].active {
-                self.disturb_newcomer();
+                self.drop_pending_session();
             }
         } else if space.active {
             space.skip(&mut self.store, next - 1);
@@ -89,90 +90,65 @@ impl Receiver {
     }
 
     /// A packet of a session that is not received.
-    pub(super) fn take_from_stranger(
-        &mut self,
-        arrival: Instant,
-        id: LineId,
-        header: Header,
-        payload: Payload<'_>,
-    ) {
+    pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
+        let session = packet.header.session;
         let first = !self.spaces[0].active && self.ended.count == 0;
         let welcome = match self.config.session {
-            Some(session) if first => header.session == session,
+            Some(configured) if first => session == configured,
             _ => first || (self.config.follow && !self.spaces[1].active),
         };
-        let last = header.next().map_or(u64::MAX, |next| next - 1);
-        let ended = self.ended.get(header.session);
-        if !welcome || ended.is_some() {
-            if let Some(over) = ended {
-                self.stats.ended_session += 1;
-                if header.kind() == Kind::Data {
-                    let blocks = payload.bytes().get(BLOCKS_AT..).unwrap_or_default();
-                    let messages = Messages::new(header.sequence, header.count, blocks);
-                    let agreement = over.opening.compare(messages);
-                    let restarts =
-                        last > over.last || matches!(agreement, Agreement::Contradicts(_));
-                    self.stats.ended_session_data += 1;
-                    self.stats.ended_session_restarts += u64::from(restarts);
-                }
-            } else {
-                self.strangers.count(header.session);
+        let line = self.lines.get_mut(packet.line);
+        if let Some(over) = self.ended.get(session) {
+            self.stats.ended_session += 1;
+            if packet.is_data() {
+                let agreement = over.opening.compare(packet.messages(&payload));
+                let restarts =
+                    packet.last > over.last || matches!(agreement, Agreement::Contradicts(_));
+                self.stats.ended_session_data += 1;
+                self.stats.ended_session_restarts += u64::from(restarts);
             }
-            if let Some(line) = self.lines.get_mut(id) {
-                line.stats.foreign += 1;
-            }
-            return;
+            line.into_iter().for_each(|line| line.stats.foreign += 1);
+        } else if !welcome {
+            self.strangers.count(session);
+            line.into_iter().for_each(|line| line.stats.foreign += 1);
+        } else {
+            line.into_iter().for_each(|line| line.stats.packets += 1);
+            self.lines.note_packet(self.context.now(), packet.line);
+            let pending = self.pending_session.take();
+            self.pending_session = Some(self.vote(pending, packet, payload));
+            self.repair.invalidate();
+            self.consider_claims();
         }
-        if let Some(line) = self.lines.get_mut(id) {
-            line.stats.packets += 1;
-        }
-        self.lines.heard(self.now, id);
-        let newcomer = self.newcomer.take();
-        self.newcomer = Some(self.vote(newcomer, arrival, id, header, last, payload));
-        self.repair.look_again();
-        self.consider_claims();
     }
 
     /// Whether a packet lies too far ahead to be believed at once.
-    pub(super) fn is_jump(&self, index: usize, header: Header, last: u64) -> bool {
+    pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
         let space = &self.spaces[index];
-        let far = space.believed.saturating_add(self.config.max_jump);
-        let least = if header.kind() == Kind::Data { header.sequence } else { last };
+        let far = space.highest_known.saturating_add(self.config.max_jump);
+        let least = if packet.is_data() { packet.header.sequence } else { packet.last };
         least > far
     }
 
     /// Lets a packet vote for a jump of a session that is received.
-    pub(super) fn vote_jump(
-        &mut self,
-        index: usize,
-        arrival: Instant,
-        id: LineId,
-        header: Header,
-        last: u64,
-        payload: Payload<'_>,
-    ) {
+    pub(super) fn vote_jump(&mut self, index: usize, packet: LinePacket, payload: Payload<'_>) {
         let jump = self.spaces[index].jump.take();
-        let jump = self.vote(jump, arrival, id, header, last, payload);
-        self.spaces[index].jump = Some(jump);
-        self.repair.look_again();
+        self.spaces[index].jump = Some(self.vote(jump, packet, payload));
+        self.repair.invalidate();
         self.consider_claims();
     }
 
     fn vote(
         &mut self,
         candidate: Option<Candidate>,
-        arrival: Instant,
-        id: LineId,
-        header: Header,
-        last: u64,
+        packet: LinePacket,
         payload: Payload<'_>,
     ) -> Candidate {
-        let (session, first) = (header.session, header.sequence);
+        let (session, first, last) = (packet.header.session, packet.header.sequence, packet.last);
         let mut candidate = match candidate {
-            None => Candidate::new(self.now, session, first, last),
+            None => Candidate::new(self.context.now(), session, first, last),
             Some(mut candidate) => {
                 let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
-                match candidate.vote(self.now, session, (first, last), lowest, max_jump) {
+                match candidate.vote(self.context.now(), session, (first, last), lowest, max_jump) {
                     Vote::For => {}
                     Vote::Against => {
                         self.stats.unbelieved += 1;
@@ -186,16 +162,8 @@ impl Receiver {
                 candidate
             }
         };
-        if header.kind() == Kind::Data {
-            let extent = Extent {
-                first,
-                last,
-                offset: BLOCKS_AT,
-                end: end_of_blocks(payload.bytes(), BLOCKS_AT, header.count),
-                origin: Origin::Line(id),
-                arrival,
-                repaired: false,
-            };
+        if packet.is_data() {
+            let extent = packet.extent();
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let list = &mut candidate.pieces;
@@ -218,10 +186,10 @@ impl Receiver {
     }
 
     /// A server answered: what it answered for exists.
-    pub(super) fn confirm_claims(&mut self, session: Session, first: u64, last: u64) {
+    pub(super) fn confirm_claims(&mut self, span: Span) {
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        for claim in jumps.chain(self.newcomer.as_mut()) {
-            if claim.is_answered_by(session, first, last) {
+        for claim in jumps.chain(self.pending_session.as_mut()) {
+            if claim.is_answered_by(span) {
                 claim.confirmed = true;
             }
         }
@@ -229,138 +197,128 @@ impl Receiver {
     }
 
     /// The current session moves on: nothing has taken its place.
-    pub(super) fn disturb_newcomer(&mut self) {
-        if let Some(mut newcomer) = self.newcomer.take() {
-            self.store.clear(&mut newcomer.pieces);
+    pub(super) fn drop_pending_session(&mut self) {
+        if let Some(mut pending) = self.pending_session.take() {
+            self.store.clear(&mut pending.pieces);
             self.stats.unbelieved += 1;
         }
     }
 
     /// Believes what has been borne out.
     pub(super) fn consider_claims(&mut self) {
-        let (now, after) = (self.now, self.config.believe_after);
+        let (now, after) = (self.context.now(), self.config.believe_after);
         let quiet = Some(self.config.quiet);
         for index in 0..2 {
             self.withdraw_claims(index);
             let space = &mut self.spaces[index];
-            let known = space.believed;
+            let known = space.highest_known;
             if let Some(jump) = space.jump.take_if(|jump| jump.high <= known) {
                 self.take_in_pieces(index, jump.pieces);
             }
             let space = &mut self.spaces[index];
             let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
-                space.believed = space.believed.max(jump.high);
-                space.vouch_anew(jump.first.saturating_sub(1));
-                self.lines.iter_mut().for_each(|(_, line)| line.start_marks());
+                space.highest_known = space.highest_known.max(jump.high);
+                space.evidence.reset_quorum(jump.first.saturating_sub(1));
+                self.lines.start_marks();
                 self.take_in_pieces(index, jump.pieces);
             }
             let space = &mut self.spaces[index];
-            let ends = space.ending_deadline(&self.config);
-            let over = ends.is_some_and(|deadline| deadline <= now);
-            if let Some(Ending { last, .. }) = space.ending.take_if(|_| over) {
-                // Meanwhile a claim beyond it may have been believed, and delivered.
-                if last < space.surely(&self.config) {
-                    self.stats.ends_refused += 1;
-                } else {
+            match space.take_ending(now) {
+                Some((_, false)) => self.stats.ends_refused += 1,
+                Some((last, true)) => {
                     space.end_at(last, &mut self.store);
-                    self.repair.look_again();
+                    self.repair.invalidate();
                 }
+                None => {}
             }
-            let space = &mut self.spaces[index];
-            if let Some((last, line, seen)) = space.ends_overtaken(now, &self.config) {
+            if let Some((last, line, seen)) = space.ends_overtaken(now) {
                 space.end_at(last, &mut self.store);
                 // The data behind the end were forged, or a sender started over.
                 if let Some(line) = self.lines.get_mut(line) {
                     line.regress(last, seen);
                 }
-                self.repair.look_again();
+                self.repair.invalidate();
             }
         }
         let quiet = quiet.filter(|_| self.spaces[0].active);
-        let believed = |newcomer: &mut Candidate| newcomer.is_believed(now, after, quiet);
-        if let Some(newcomer) = self.newcomer.take_if(believed) {
-            self.adopt(newcomer);
+        let believed = |pending: &mut Candidate| pending.is_believed(now, after, quiet);
+        if let Some(pending) = self.pending_session.take_if(believed) {
+            self.adopt(pending);
         }
     }
 
     /// Begins a session that is believed.
-    fn adopt(&mut self, newcomer: Candidate) {
+    fn adopt(&mut self, pending: Candidate) {
         let index = usize::from(self.spaces[0].active);
         let settled = match self.config.start {
             _ if index > 0 || self.ended.count > 0 => 0,
             Start::At(first) => first - 1,
-            Start::Live => newcomer.first.saturating_sub(1),
+            Start::Live => pending.first.saturating_sub(1),
         };
         if index > 0 {
-            self.spaces[0].closing = Some(self.now + self.config.session_grace);
-            self.repair.sound_tail();
+            self.spaces[0].closing = Some(self.context.now() + self.config.session_grace);
+            self.repair.probe_tail();
         } else {
             self.lines.restart();
         }
         let space = &mut self.spaces[index];
-        space.start(newcomer.session, settled);
-        space.believed = settled.max(newcomer.high);
-        space.vouch_anew(settled.max(newcomer.first.saturating_sub(1)));
-        self.take_in_pieces(index, newcomer.pieces);
+        space.start(pending.session, settled);
+        space.highest_known = settled.max(pending.high);
+        space.evidence.reset_quorum(settled.max(pending.first.saturating_sub(1)));
+        self.take_in_pieces(index, pending.pieces);
     }
 
     /// Takes in the packets of a claim that is believed.
     fn take_in_pieces(&mut self, index: usize, mut pieces: List) {
         while let Some(piece) = self.store.pop_front(&mut pieces) {
             let Origin::Line(id) = piece.origin else { continue };
-            let (first, last, arrival) = (piece.first, piece.last, piece.arrival);
-            let count = piece.count() as u16;
-            let (payload, offset) = piece.into_payload();
-            let end = end_of_blocks(payload.bytes(), offset, count);
-            let (base, origin, by) = (first, Origin::Line(id), Filler::Line);
-            let incoming = Incoming { first, last, base, offset, end, origin, arrival, by };
+            let (mut extent, count) = (piece.extent(), piece.count());
+            let payload = piece.into_payload();
+            extent.end = end_of_blocks(payload.bytes(), extent.offset, count as u16);
+            let incoming = Incoming::new(&extent, self.context.now());
             let (fresh, _) = self.take_in(index, &incoming, payload, false);
-            self.spaces[index].vouched.reach(last);
-            self.spaces[index].sent.reach(last);
-            self.spaces[index].brought.reach(last);
-            if let Some(line) = self.lines.get_mut(id)
-                && index == 0
-            {
-                line.reach(self.now, last, 0, self.config.quiet);
-                line.push_mark(last, usize::from(self.config.reorder_packets));
+            self.spaces[index].evidence.reach(extent.last);
+            if index == 0 {
+                self.lines.reach(self.context.now(), id, extent.last, 0);
             }
             if let Some(line) = self.lines.get_mut(id) {
                 line.stats.messages_first += fresh;
-                line.stats.duplicates += last - first + 1 - fresh;
+                line.stats.duplicates += count - fresh;
             }
         }
         self.note_passed(index);
-        self.repair.look_again();
+        self.repair.invalidate();
     }
 
     /// When a claim will be believed if nothing happens before.
     pub(super) fn claims_deadline(&self) -> Option<Instant> {
         let (after, quiet) = (self.config.believe_after, self.config.quiet);
-        let of_newcomer = self
-            .newcomer
+        let of_pending = self
+            .pending_session
             .as_ref()
-            .and_then(|newcomer| newcomer.deadline(after, self.spaces[0].active.then_some(quiet)));
-        self.spaces.iter().fold(of_newcomer, |first, space| {
+            .and_then(|pending| pending.deadline(after, self.spaces[0].active.then_some(quiet)));
+        self.spaces.iter().fold(of_pending, |first, space| {
             let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            earliest(first, earliest(jump, space.end_deadline(&self.config)))
+            earliest(first, earliest(jump, space.end_deadline()))
         })
     }
 
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
-        let Self { spaces, lines, store, stats, config, now, .. } = self;
+        let now = self.context.now();
+        let Self { spaces, lines, store, stats, .. } = self;
         let space = &mut spaces[index];
-        let over = self.timed && space.closing.is_some_and(|closing| closing <= *now);
-        let Some(to) = space.withdrawal(lines.up, over, config) else { return };
-        let claimed = space.believed;
+        let over = self.context.is_timeout() && space.closing.is_some_and(|closing| closing <= now);
+        let Some(to) = space.withdrawal(lines.up, over) else { return };
+        let claimed = space.highest_known;
         stats.claims_withdrawn += 1;
-        stats.ends_refused += u64::from(space.withdraw(*now, to, store));
+        stats.ends_refused += u64::from(space.withdraw(now, to, store));
         if index == 0 {
-            lines.iter_mut().for_each(|(_, line)| line.withdraw(to));
+            lines.withdraw(to);
         }
         self.cancel_requests(index, to + 1, claimed);
-        self.repair.look_again();
+        self.repair.invalidate();
     }
 
     /// When delivery gives up what it waits for.
@@ -374,20 +332,20 @@ impl Receiver {
         };
         let waits = waits.iter().filter(|space| space.active);
         waits.fold(None, |first, space| {
-            earliest(first, earliest(space.closing, space.give_up_at(&self.lines, &self.config)))
+            earliest(first, earliest(space.closing, space.give_up_at(&self.lines)))
         })
     }
 
-    /// Leaves the current session when all of it was delivered or told as lost.
+    /// Leaves the current session when all of it was delivered or emitted as lost.
     pub(super) fn close_session(&mut self) -> Option<Command> {
         let space = &self.spaces[0];
         if !space.active || self.halted.is_some() || space.has_waiting() {
             return None;
         }
-        let reason = if space.end.is_some_and(|end| space.settled >= end) {
+        let reason = if space.evidence.end().is_some_and(|end| space.settled >= end) {
             SessionEnd::Ended
         } else if let Some(closing) = space.closing {
-            let over = closing <= self.now;
+            let over = closing <= self.context.now();
             if !space.is_clean() || !(over || self.repair.tail_is_known(&self.servers)) {
                 return None;
             }
@@ -396,7 +354,7 @@ impl Receiver {
             return None;
         };
         let (session, next) = (space.session, space.next(&self.store));
-        let last = space.end.filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
+        let last = space.evidence.end().filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
         self.ended.remember(Over { session, opening: space.opening.clone(), last });
         self.servers.forget(session);
         self.spaces[0].stop(&mut self.store);
@@ -404,8 +362,8 @@ impl Receiver {
             self.spaces.swap(0, 1);
         }
         self.lines.restart();
-        self.repair.look_again();
-        // A newcomer no longer waits for the old place to be quiet.
+        self.repair.invalidate();
+        // A pending session no longer waits for the old place to be quiet.
         self.consider_claims();
         Some(Command::SessionEnded { session, next, reason })
     }

@@ -1,18 +1,19 @@
 //! One session's sequence space: what is settled, held, missing, and only known to exist.
 //!
 //! ```text
-//! 1 ........ settled ........ tracked ........ believed
-//!  delivered         held or          put off for
-//!  or lost           missing          want of memory
+//! 1 ........ settled ........ tracked ........ highest_known
+//!  delivered         held or          evicted, to be
+//!  or lost           missing          fetched again
 //! ```
 //!
 //! Positions are the last number of what they name, so that 2^64-1 is a number like any other.
 
 use bytes::Bytes;
 
-use super::candidate::{Candidate, Claim, Ending, Vouched};
+use super::candidate::Candidate;
+use super::claims::Evidence;
 use super::config::{Config, Delivery};
-use super::event::{Batch, LineId};
+use super::event::Batch;
 use super::gaps::{Gaps, MissingRange};
 use super::held::Held;
 use super::opening::Opening;
@@ -22,57 +23,68 @@ use crate::{Duration, Instant, Session};
 /// Lost ranges that are remembered, to tell late messages from duplicates.
 const REMEMBERED: usize = 8;
 
+/// How a session's numbers are delivered, confirmed and given up: from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) delivery: Delivery,
+    pub(super) believe_after: u8,
+    pub(super) quiet: Duration,
+    pub(super) line_timeout: Duration,
+    pub(super) max_reorder_delay: Duration,
+    pub(super) max_stall: Option<Duration>,
+}
+
+/// The ranges that were lost last.
+#[derive(Debug, Default)]
+pub(super) struct LostRanges {
+    ranges: [(u64, u64); REMEMBERED],
+    count: usize,
+}
+
+impl LostRanges {
+    fn remember(&mut self, first: u64, last: u64) {
+        self.ranges[self.count % REMEMBERED] = (first, last);
+        self.count += 1;
+    }
+
+    /// How many of `first..=last` are remembered.
+    pub(super) fn count(&self, first: u64, last: u64) -> u64 {
+        let lost = self.ranges.iter().take(self.count);
+        let overlap = |&(a, b): &(u64, u64)| {
+            let (low, high) = (a.max(first), b.min(last));
+            if low <= high { high - low + 1 } else { 0 }
+        };
+        lost.map(overlap).sum()
+    }
+}
+
 /// One session's sequence space.
 #[derive(Debug)]
 pub(super) struct Space {
+    pub(super) rules: Rules,
     /// Whether there is a session.
     pub(super) active: bool,
     pub(super) session: Session,
     pub(super) settled: u64,
     pub(super) tracked: u64,
-    pub(super) believed: u64,
-    pub(super) vouched: Vouched,
-    /// The same without ends, by which it is seen that the feed moves on below a claimed end.
-    pub(super) sent: Vouched,
-    /// The same without heartbeats: what enough datagrams brought.
-    pub(super) brought: Vouched,
-    /// The highest number of data that was taken the long way: see [`Space::proved`].
-    pub(super) proved: u64,
-    /// The highest number that a configured server answered for, or that the embedding program spoke of.
-    pub(super) confirmed: u64,
-    /// What heartbeats and ends alone claim, if they do.
-    pub(super) claim: Option<Claim>,
-    /// Such a claim that was lost: the number before it, and its last.
-    pub(super) claims_lost: (u64, u64),
-    /// What was withdrawn and waits to be emitted: first and last.
-    pub(super) withdrawn: Option<(u64, u64)>,
-    /// Nothing is emitted as stalled before.
-    pub(super) stalled_until: Instant,
+    pub(super) highest_known: u64,
+    pub(super) evidence: Evidence,
     pub(super) gaps: Gaps,
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
-    pub(super) transit: List,
+    pub(super) ready: List,
     /// What is missing up to here may be asked for.
     pub(super) due: u64,
-    /// The last number of a session that has ended.
-    pub(super) end: Option<u64>,
-    pub(super) ending: Option<Ending>,
-    /// An end below delivered data, with nothing past it since, and the line of its latest packet: see
-    /// `Space::overtaken_deadline`.
-    pub(super) overtaken: Option<(Ending, LineId)>,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
     pub(super) last_useful: Instant,
     /// [`Config::give_up`], or its default for the lines and servers that there are.
     pub(super) give_up: Duration,
-    /// The start waits to be told, with the first number that is wanted.
+    /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
     /// Another session took its place: until when it is repaired.
     pub(super) closing: Option<Instant>,
-    lost: [(u64, u64); REMEMBERED],
-    lost_count: usize,
-    /// The highest number that is remembered as lost; 0 without any.
-    pub(super) lost_until: u64,
+    pub(super) lost: LostRanges,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
@@ -80,51 +92,50 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(config: &Config) -> Self {
-        let ranges = Gaps::most_ranges(config.max_gaps);
-        let runs = if config.delivery == Delivery::Ordered { ranges + 1 } else { 0 };
+        let runs = Self::most_runs(config.max_gaps, config.delivery);
+        let rules = Rules {
+            delivery: config.delivery,
+            believe_after: config.believe_after,
+            quiet: config.quiet,
+            line_timeout: config.line_timeout,
+            max_reorder_delay: config.max_reorder_delay,
+            max_stall: config.max_stall,
+        };
         Self {
+            rules,
             active: false,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
             tracked: 0,
-            believed: 0,
-            vouched: Vouched::new(0),
-            sent: Vouched::new(0),
-            brought: Vouched::new(0),
-            proved: 0,
-            confirmed: 0,
-            claim: None,
-            claims_lost: (0, 0),
-            withdrawn: None,
-            stalled_until: Instant::ZERO,
+            highest_known: 0,
+            evidence: Evidence::new(0),
             gaps: Gaps::with_capacity(config.max_gaps),
             held: Held::with_capacity(runs),
-            transit: List::EMPTY,
+            ready: List::default(),
             due: 0,
-            end: None,
-            ending: None,
-            overtaken: None,
             jump: None,
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
             announce: None,
             closing: None,
-            lost: [(0, 0); REMEMBERED],
-            lost_count: 0,
-            lost_until: 0,
+            lost: LostRanges::default(),
             opening: Opening::new(1),
             looked_at: 0,
         }
     }
 
-    /// The bytes that [`Space::table_bytes`] tells with so many gaps.
-    pub(super) const fn most_table_bytes(max_gaps: usize) -> usize {
-        let runs = max_gaps.saturating_mul(2).saturating_add(1);
-        Gaps::most_table_bytes(max_gaps).saturating_add(runs.saturating_mul(Held::RUN_BYTES))
+    /// The bytes of the tables with so many gaps.
+    pub(super) const fn table_bytes(max_gaps: usize, delivery: Delivery) -> usize {
+        let runs = Self::most_runs(max_gaps, delivery);
+        Gaps::table_bytes(max_gaps).saturating_add(Held::table_bytes(runs))
     }
 
-    pub(super) fn table_bytes(&self) -> usize {
-        self.gaps.table_bytes() + self.held.table_bytes()
+    /// One more than there can be ranges missing, where what lies ahead of them is held.
+    const fn most_runs(max_gaps: usize, delivery: Delivery) -> usize {
+        match delivery {
+            Delivery::Ordered => Gaps::most_ranges(max_gaps).saturating_add(1),
+            Delivery::Arrival => 0,
+        }
     }
 
     /// Begins a session of which everything up to `settled` is not wanted.
@@ -136,16 +147,9 @@ impl Space {
         self.looked_at = self.opening.last();
         self.settled = settled;
         self.tracked = settled;
-        self.believed = settled;
+        self.highest_known = settled;
         self.due = settled;
-        self.vouch_anew(settled);
-        self.brought = Vouched::new(settled);
-        self.proved = settled;
-        self.confirmed = settled;
-        self.claim = None;
-        self.claims_lost = (0, 0);
-        self.withdrawn = None;
-        self.stalled_until = Instant::ZERO;
+        self.evidence = Evidence::new(settled);
         self.last_useful = Instant::ZERO;
     }
 
@@ -155,87 +159,78 @@ impl Space {
         self.announce = None;
         self.gaps.clear();
         self.held.clear(store);
-        store.clear(&mut self.transit);
+        store.clear(&mut self.ready);
         if let Some(mut jump) = self.jump.take() {
             store.clear(&mut jump.pieces);
         }
-        self.ending = None;
-        self.overtaken = None;
-        self.end = None;
+        self.evidence = Evidence::new(0);
         self.closing = None;
-        self.lost_count = 0;
-        self.lost_until = 0;
+        self.lost = LostRanges::default();
     }
 
-    /// Whether nothing is missing, held or put off.
+    /// Whether nothing but its next messages, and copies of older ones, are expected.
+    pub(super) fn is_steady(&self) -> bool {
+        self.active
+            && self.session.is_ascii()
+            && self.jump.is_none()
+            && self.closing.is_none()
+            && self.evidence.has_no_end()
+            && self.settled >= self.opening.last()
+    }
+
+    /// Whether nothing is missing, held or evicted.
     #[inline]
     pub(super) const fn is_clean(&self) -> bool {
-        self.settled == self.believed
+        self.settled == self.highest_known
     }
 
     /// The next number to deliver; 2^64-1 stands for 2^64 too.
     pub(super) fn next(&self, store: &Store) -> u64 {
-        let waits = store.iter(&self.transit).map(|piece| piece.first).min();
+        let waits = store.iter(&self.ready).map(|piece| piece.first).min();
         let next = self.settled.saturating_add(1);
         waits.map_or(next, |first| first.min(next))
     }
 
     /// Whether pieces wait to be delivered in this drain.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.transit.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
+        !self.ready.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
     }
 
-    /// Remembers what was told as lost.
+    /// Whether its start, what was withdrawn, or a gap waits to be emitted.
+    pub(super) fn has_news(&self) -> bool {
+        self.announce.is_some() || self.evidence.has_withdrawn() || self.gaps.has_news()
+    }
+
+    /// Remembers what was emitted as lost.
     pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
-        self.lost[self.lost_count % REMEMBERED] = (first, last);
-        self.lost_count += 1;
-        self.lost_until = last;
+        self.lost.remember(first, last);
         self.looked_at = self.looked_at.max(last);
     }
 
-    /// How many of `first..=last` are remembered as lost.
-    pub(super) fn count_lost(&self, first: u64, last: u64) -> u64 {
-        let lost = self.lost.iter().take(self.lost_count);
-        let overlap = |&(a, b): &(u64, u64)| {
-            let (low, high) = (a.max(first), b.min(last));
-            if low <= high { high - low + 1 } else { 0 }
-        };
-        lost.map(overlap).sum()
-    }
-
-    pub(super) fn put_off_from(&mut self, first: u64) {
+    pub(super) fn evict_from(&mut self, first: u64) {
         self.opening.forget(first);
-        self.gaps.put_off(first);
+        self.gaps.evict_from(first);
         self.tracked = first - 1;
         self.due = self.due.min(self.tracked);
     }
 
-    /// The first number of the piece that lies furthest out.
-    pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
-        self.held.furthest(store)
-    }
-
-    /// Tracks what was put off, when there is room for it again.
-    pub(super) fn take_up(&mut self, now: Instant, store: &Store) -> bool {
-        let wanted = self.active && self.tracked < self.believed;
+    /// Tracks what was evicted, to fetch it again, when there is room.
+    pub(super) fn refetch(&mut self, now: Instant, store: &Store) -> bool {
+        let wanted = self.active && self.tracked < self.highest_known;
         if !wanted || self.gaps.is_full() || !(self.held.is_empty() || store.has_room()) {
             return false;
         }
-        let opened = self.gaps.open(now, self.tracked + 1, self.believed).is_ok();
+        let opened = self.gaps.open(now, self.tracked + 1, self.highest_known).is_ok();
         if opened {
-            self.tracked = self.believed;
+            self.tracked = self.highest_known;
         }
         opened
     }
 
     /// Gives out the next piece in order, or the next piece at all.
-    pub(super) fn deliver(
-        &mut self,
-        store: &mut Store,
-        delivery: Delivery,
-    ) -> Option<Batch<Bytes>> {
-        match delivery {
-            Delivery::Arrival => store.deliver(&mut self.transit, self.session),
+    pub(super) fn deliver(&mut self, store: &mut Store) -> Option<Batch<Bytes>> {
+        match self.rules.delivery {
+            Delivery::Arrival => store.deliver(&mut self.ready, self.session),
             Delivery::Ordered => {
                 let next = self.settled.checked_add(1)?;
                 let batch = self.held.deliver(store, self.session, next)?;
@@ -253,8 +248,8 @@ impl Space {
     /// Drops everything up to `settled` that is not delivered, as no longer wanted.
     pub(super) fn skip(&mut self, store: &mut Store, settled: u64) {
         match settled.checked_add(1) {
-            Some(next) => store.skip_to(&mut self.transit, next),
-            None => store.clear(&mut self.transit),
+            Some(next) => store.skip_to(&mut self.ready, next),
+            None => store.clear(&mut self.ready),
         }
         if settled <= self.settled {
             return;
@@ -266,9 +261,8 @@ impl Space {
         }
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
-        self.believed = self.believed.max(settled);
-        self.proved = self.proved.max(settled);
-        self.confirmed = self.confirmed.max(settled);
+        self.highest_known = self.highest_known.max(settled);
+        self.evidence.assert(settled);
         if self.held.is_empty() {
             self.settle();
         }

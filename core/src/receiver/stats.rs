@@ -7,7 +7,7 @@ use crate::Duration;
 pub struct Stats {
     /// Messages delivered.
     pub delivered: u64,
-    /// Messages told as lost.
+    /// Messages emitted as lost.
     pub lost: u64,
     /// Those of them that no data and no server spoke of, only heartbeats and ends.
     pub lost_claimed_only: u64,
@@ -81,7 +81,7 @@ pub struct LineStats {
     pub messages_first: u64,
     /// Messages that were there already.
     pub duplicates: u64,
-    /// Messages that came after they were told as lost.
+    /// Messages that came after they were emitted as lost.
     pub late: u64,
     /// Datagrams that are no packet: dropped whole.
     pub malformed: u64,

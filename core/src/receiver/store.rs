@@ -4,23 +4,19 @@
 //! lists; their bytes are the datagram's own or were copied into a block, whichever keeps less
 //! alive. Both the slab and the bytes are bounded; who must go when they are full, the owner says.
 
-use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::event::{Batch, Origin};
-use crate::storage::blocks::{BlockId, Blocks};
+use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
+use crate::storage::list::Link;
+use crate::storage::slab::NONE;
+use crate::storage::table::{InRow, Row, Table};
 use crate::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 
 /// Bytes of a block: any datagram's messages fit.
 pub(super) const BLOCK_LEN: usize = 1 << 16;
 const _: () = assert!(MAX_DATAGRAM <= BLOCK_LEN);
-
-/// Bytes that `Bytes` of a single owner allocate when they are shared: charged the same everywhere.
-const SHARED: usize = 24;
-
-/// No piece.
-const NONE: u32 = u32::MAX;
 
 /// Consecutive messages out of one datagram.
 #[derive(Debug)]
@@ -37,20 +33,46 @@ pub(super) struct Piece {
     pub(super) repaired: bool,
     bytes: Bytes,
     offset: usize,
-    home: Home,
-    previous: u32,
-    next: u32,
+    backing: Backing,
+    link: Link,
+}
+
+impl Default for Piece {
+    /// What lies in a free place.
+    fn default() -> Self {
+        Self {
+            first: 0,
+            last: 0,
+            origin: Origin::Unknown,
+            arrival: Instant::ZERO,
+            repaired: false,
+            bytes: Bytes::new(),
+            offset: 0,
+            backing: Backing::Shared(0),
+            link: Link::default(),
+        }
+    }
+}
+
+impl InRow for Piece {
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
 }
 
 /// What a piece's bytes keep alive.
 #[derive(Clone, Copy, Debug)]
-enum Home {
+enum Backing {
     /// The outside's buffer, of this many bytes.
-    Reference(usize),
+    Shared(usize),
     /// The same, but on its way out: it does not count against the limit.
-    Passing(usize),
+    Leaving(usize),
     /// A block of ours.
-    Block(BlockId),
+    Pooled(BlockId),
 }
 
 impl Piece {
@@ -65,27 +87,25 @@ impl Piece {
         Messages::new(self.first, self.count() as u16, blocks)
     }
 
-    /// Its bytes, once it is off its list, and where the first message's length lies in them.
-    pub(super) fn into_payload(self) -> (Payload<'static>, usize) {
-        let payload = match self.home {
-            Home::Reference(pinned) | Home::Passing(pinned) => Payload::Owned(self.bytes, pinned),
-            Home::Block(block) => Payload::Released(self.bytes, block),
-        };
-        (payload, self.offset)
+    /// Where its messages lie in its bytes.
+    pub(super) const fn extent(&self) -> Extent {
+        let Self { first, last, offset, origin, arrival, repaired, .. } = *self;
+        Extent { first, last, offset, end: self.bytes.len(), origin, arrival, repaired }
+    }
+
+    /// Its bytes, once it is off its list.
+    pub(super) fn into_payload(self) -> Payload<'static> {
+        match self.backing {
+            Backing::Shared(pinned) | Backing::Leaving(pinned) => {
+                Payload::Owned(self.bytes, pinned)
+            }
+            Backing::Pooled(block) => Payload::Released(self.bytes, block),
+        }
     }
 
     /// The piece as it is delivered.
     fn into_batch(self, session: Session) -> Batch<Bytes> {
-        Batch {
-            session,
-            first: self.first,
-            count: self.count() as u16,
-            bytes: self.bytes,
-            offset: self.offset,
-            arrival: self.arrival,
-            origin: self.origin,
-            repaired: self.repaired,
-        }
+        self.extent().batch(session, self.bytes)
     }
 }
 
@@ -111,7 +131,7 @@ impl<'a> Payload<'a> {
     /// Says that pieces will share the bytes: that takes a counter beside them.
     pub(super) fn will_be_shared(&mut self) {
         if let Self::Owned(_, pinned) = self {
-            *pinned = pinned.saturating_add(SHARED);
+            *pinned = pinned.saturating_add(OVERHEAD);
         }
     }
 
@@ -147,20 +167,17 @@ pub(super) struct Extent {
     pub(super) repaired: bool,
 }
 
-/// Pieces in an order that the owner chose.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct List {
-    head: u32,
-    tail: u32,
-}
-
-impl List {
-    pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE };
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.head == NONE
+impl Extent {
+    /// The messages as they are delivered, in `bytes`.
+    pub(super) const fn batch<B>(&self, session: Session, bytes: B) -> Batch<B> {
+        let Self { first, last, offset, origin, arrival, repaired, .. } = *self;
+        let count = (last - first + 1) as u16;
+        Batch { session, first, count, bytes, offset, arrival, origin, repaired }
     }
 }
+
+/// Pieces in an order that the owner chose.
+pub(super) type List = Row;
 
 /// Where a piece lies: good until one is taken off its list.
 #[derive(Clone, Copy, Debug)]
@@ -172,48 +189,39 @@ pub(super) struct Place {
 /// The slab and the blocks.
 #[derive(Debug)]
 pub(super) struct Store {
-    pieces: Vec<Piece>,
-    free: u32,
-    used: usize,
+    pieces: Table<Piece>,
     /// How many were taken off their lists.
     taken: u64,
-    max_pieces: usize,
     blocks: Blocks,
     referenced: usize,
     /// As a driver says of each piece, so the sum may be more than there is memory.
-    passing: u64,
+    leaving: u64,
     max_bytes: usize,
     copied: u64,
 }
 
 impl Store {
     pub(super) fn new(max_bytes: usize, max_pieces: usize) -> Self {
-        let blocks = Blocks::new(BLOCK_LEN, (max_bytes / BLOCK_LEN).max(1));
+        let blocks = Blocks::new(BLOCK_LEN, Self::most_blocks(max_bytes));
         Self {
-            pieces: Vec::with_capacity(max_pieces),
-            free: NONE,
-            used: 0,
+            pieces: Table::new(max_pieces),
             taken: 0,
-            max_pieces,
             blocks,
             referenced: 0,
-            passing: 0,
+            leaving: 0,
             max_bytes,
             copied: 0,
         }
     }
 
-    /// The bytes that [`Store::table_bytes`] tells of a store with these limits, or some more.
-    pub(super) const fn most_table_bytes(max_bytes: usize, max_pieces: usize) -> usize {
-        let blocks = max_bytes / BLOCK_LEN + 1;
-        max_pieces
-            .saturating_mul(size_of::<Piece>())
-            .saturating_add(blocks.saturating_mul(Blocks::TABLE_BYTES))
+    /// The bytes of the tables with these limits.
+    pub(super) const fn table_bytes(max_bytes: usize, max_pieces: usize) -> usize {
+        let blocks = Blocks::table_bytes(Self::most_blocks(max_bytes));
+        Table::<Piece>::bytes(max_pieces).saturating_add(blocks)
     }
 
-    /// Bytes allocated for the slab and the tables.
-    pub(super) fn table_bytes(&self) -> usize {
-        self.pieces.capacity() * size_of::<Piece>() + self.blocks.table_bytes()
+    const fn most_blocks(max_bytes: usize) -> usize {
+        max_bytes / BLOCK_LEN
     }
 
     /// Bytes that the limit is about: blocks, and buffers of the outside that are kept alive.
@@ -223,7 +231,7 @@ impl Store {
 
     /// Held bytes, and what is on its way out.
     pub(super) fn payload_bytes(&self) -> usize {
-        self.held_bytes().saturating_add(usize::try_from(self.passing).unwrap_or(usize::MAX))
+        self.held_bytes().saturating_add(usize::try_from(self.leaving).unwrap_or(usize::MAX))
     }
 
     pub(super) fn lent(&self) -> usize {
@@ -241,7 +249,7 @@ impl Store {
     /// Whether a quarter of both limits is free.
     pub(super) fn has_room(&self) -> bool {
         let idle_counts_not = self.blocks.live_bytes() + self.referenced;
-        self.used <= self.max_pieces / 4 * 3 && idle_counts_not <= self.max_bytes / 4 * 3
+        self.pieces.len() <= self.pieces.most() / 4 * 3 && idle_counts_not <= self.max_bytes / 4 * 3
     }
 
     /// Whether the next datagram may find no room: less than a sixteenth of a limit is free, or than the
@@ -251,11 +259,11 @@ impl Store {
         let has_free = |more| bytes.checked_add(more).is_some_and(|bytes| bytes <= self.max_bytes);
         let spare = (self.max_bytes / 16).min(self.blocks.block_cost());
         let is_copyable = self.blocks.has_room(spare) || has_free(self.blocks.block_cost());
-        let spare_pieces = (self.max_pieces / 16).max(1);
-        self.used + spare_pieces > self.max_pieces || !has_free(spare) || !is_copyable
+        let spare_pieces = (self.pieces.most() / 16).max(1);
+        self.pieces.len() + spare_pieces > self.pieces.most() || !has_free(spare) || !is_copyable
     }
 
-    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `passing` ones
+    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `leaving` ones
     /// leave within the drain. `whole` says that it is one piece.
     pub(super) fn reserve(
         &mut self,
@@ -263,13 +271,13 @@ impl Store {
         len: usize,
         pieces: usize,
         whole: bool,
-        passing: bool,
+        leaving: bool,
     ) -> bool {
-        if self.used + pieces > self.max_pieces {
+        if self.pieces.len() + pieces > self.pieces.most() {
             return false;
         }
         match *payload {
-            Payload::Owned(..) | Payload::Released(..) if passing => true,
+            Payload::Owned(..) | Payload::Released(..) if leaving => true,
             Payload::Owned(_, pinned) if whole && !payload.is_copied(len) => self.make_room(pinned),
             // Of a packet that comes apart each piece is judged by itself: a block has room for all.
             _ => self.reserve_block(len),
@@ -309,48 +317,50 @@ impl Store {
         &mut self,
         payload: Payload<'a>,
         extent: &Extent,
-        passing: bool,
+        leaving: bool,
         list: &mut List,
         end: End,
     ) -> Result<(), Payload<'a>> {
-        if self.used >= self.max_pieces {
+        if self.pieces.is_full() {
             return Err(payload);
         }
         let span = extent.end - extent.offset;
         let copied = payload.is_copied(span);
-        let (bytes, offset, home) = match payload {
-            Payload::Owned(bytes, pinned) if passing => {
-                (bytes, extent.offset, Home::Passing(pinned))
+        // Delivery may be halted before it leaves: a block of ours stays ours until then.
+        let retained = match payload {
+            Payload::Released(_, block) if leaving => self.blocks.retain(block),
+            _ => None,
+        };
+        let (bytes, offset, backing) = match (payload, retained) {
+            (Payload::Owned(bytes, pinned), _) if leaving => {
+                (bytes, extent.offset, Backing::Leaving(pinned))
             }
-            // Delivery may be halted before it leaves: the block is ours until then.
-            Payload::Released(bytes, block) if passing && self.blocks.retain(block) => {
-                (bytes, extent.offset, Home::Block(block))
+            (Payload::Released(bytes, _), Some(block)) => {
+                (bytes, extent.offset, Backing::Pooled(block))
             }
-            Payload::Owned(bytes, pinned) if !copied && self.make_room(pinned) => {
-                (bytes, extent.offset, Home::Reference(pinned))
+            (Payload::Owned(bytes, pinned), _) if !copied && self.make_room(pinned) => {
+                (bytes, extent.offset, Backing::Shared(pinned))
             }
-            payload => {
+            (payload, _) => {
                 let reserved = self.reserve_block(span);
                 let messages = payload.bytes().get(extent.offset..extent.end);
                 let copy = messages.filter(|_| reserved).and_then(|it| self.blocks.copy(it));
                 let Some((block, bytes)) = copy else { return Err(payload) };
                 self.copied += 1;
-                (bytes, 0, Home::Block(block))
+                (bytes, 0, Backing::Pooled(block))
             }
         };
-        match home {
-            Home::Reference(pinned) => self.referenced += pinned,
-            Home::Passing(pinned) => self.passing += pinned as u64,
-            Home::Block(_) => {}
+        match backing {
+            Backing::Shared(pinned) => self.referenced += pinned,
+            Backing::Leaving(pinned) => self.leaving += pinned as u64,
+            Backing::Pooled(_) => {}
         }
         let Extent { first, last, origin, arrival, repaired, .. } = *extent;
-        let (previous, next) = (NONE, NONE);
-        let piece =
-            Piece { first, last, origin, arrival, repaired, bytes, offset, home, previous, next };
-        let id = self.place(piece);
-        match end {
-            End::Back => self.push_back(list, id),
-            End::Front => self.push_front(list, id),
+        let link = Link::default();
+        let piece = Piece { first, last, origin, arrival, repaired, bytes, offset, backing, link };
+        if let Some(id) = self.pieces.insert(piece) {
+            let before = if end == End::Back { list.last() } else { NONE };
+            list.insert_after(&mut self.pieces, before, id);
         }
         Ok(())
     }
@@ -362,36 +372,26 @@ impl Store {
 
     /// Takes the first piece off a list; what it kept alive no longer counts.
     pub(super) fn pop_front(&mut self, list: &mut List) -> Option<Piece> {
-        let id = list.head;
-        let next = self.pieces.get(id as usize)?.next;
-        list.head = next;
-        match self.pieces.get_mut(next as usize) {
-            Some(piece) => piece.previous = NONE,
-            None => list.tail = NONE,
-        }
-        Some(self.take(id))
+        let id = list.pop(&mut self.pieces)?;
+        self.take(id)
     }
 
     /// Takes the last piece off a list.
     pub(super) fn pop_back(&mut self, list: &mut List) -> Option<Piece> {
-        let id = list.tail;
-        let previous = self.pieces.get(id as usize)?.previous;
-        list.tail = previous;
-        match self.pieces.get_mut(previous as usize) {
-            Some(piece) => piece.next = NONE,
-            None => list.head = NONE,
-        }
-        Some(self.take(id))
+        let id = list.last();
+        self.pieces.get(id)?;
+        list.remove(&mut self.pieces, id);
+        self.take(id)
     }
 
     /// The first piece of a list.
     pub(super) fn front(&self, list: &List) -> Option<&Piece> {
-        self.pieces.get(list.head as usize)
+        self.pieces.get(list.first())
     }
 
     /// The last piece of a list.
     pub(super) fn back(&self, list: &List) -> Option<&Piece> {
-        self.pieces.get(list.tail as usize)
+        self.pieces.get(list.last())
     }
 
     /// Drops every piece of a list.
@@ -401,17 +401,7 @@ impl Store {
 
     /// Hangs all of `tail` behind `list`.
     pub(super) fn append(&mut self, list: &mut List, tail: List) {
-        match (self.pieces.get_mut(list.tail as usize), tail.head) {
-            (_, NONE) => {}
-            (None, _) => *list = tail,
-            (Some(last), head) => {
-                last.next = head;
-                if let Some(first) = self.pieces.get_mut(head as usize) {
-                    first.previous = list.tail;
-                }
-                list.tail = tail.tail;
-            }
-        }
+        list.append(&mut self.pieces, tail);
     }
 
     /// Where the piece with a number hangs on a list of consecutive ones, which has it: looked for among so
@@ -424,11 +414,11 @@ impl Store {
         most: usize,
     ) -> Option<Place> {
         let next = |id: &u32, back: bool| {
-            let piece = self.pieces.get(*id as usize)?;
-            Some(if back { piece.previous } else { piece.next })
+            let Link { previous, next } = self.pieces.get(*id)?.link;
+            Some(if back { previous } else { next })
         };
         let has = |id: &u32| {
-            let piece = self.pieces.get(*id as usize);
+            let piece = self.pieces.get(*id);
             piece.is_some_and(|piece| (piece.first..=piece.last).contains(&number))
         };
         let find = |from: u32, back: bool| {
@@ -439,26 +429,26 @@ impl Store {
         let (first, last) = (self.front(list)?.first, self.back(list)?.last);
         let is_near_back = last - number < number - first;
         let id = hinted.or_else(|| match is_near_back {
-            true => find(list.tail, true),
-            false => find(list.head, false),
+            true => find(list.last(), true),
+            false => find(list.first(), false),
         });
         id.map(|id| Place { id, taken: self.taken })
     }
 
     /// The piece at a place that was found since pieces were last taken off lists.
     pub(super) fn at(&self, place: Place) -> Option<&Piece> {
-        self.pieces.get(place.id as usize).filter(|_| place.taken == self.taken)
+        self.pieces.get(place.id).filter(|_| place.taken == self.taken)
     }
 
     /// The place behind one on its list, if there is one.
     pub(super) fn after(&self, place: Place) -> Option<Place> {
-        let id = self.at(place)?.next;
+        let id = self.at(place)?.link.next;
         (id != NONE).then_some(Place { id, ..place })
     }
 
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
     pub(super) fn trim_front(&mut self, list: &List, first: u64) {
-        let Some(piece) = self.pieces.get_mut(list.head as usize) else { return };
+        let Some(piece) = self.pieces.get_mut(list.first()) else { return };
         let mut messages = Messages::new(
             piece.first,
             piece.count() as u16,
@@ -473,14 +463,13 @@ impl Store {
 
     /// The pieces of a list.
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
-        core::iter::successors(self.front(list), |piece| self.pieces.get(piece.next as usize))
+        core::iter::successors(self.front(list), |piece| self.pieces.get(piece.link.next))
     }
 
     /// Drops every message before `first` from a list in no order.
     pub(super) fn skip_to(&mut self, list: &mut List, first: u64) {
-        let mut rest = core::mem::replace(list, List::EMPTY);
+        let mut rest = core::mem::take(list);
         while let Some(piece) = self.front(&rest) {
-            let (id, next) = (rest.head, piece.next);
             if piece.last < first {
                 self.pop_front(&mut rest);
                 continue;
@@ -488,75 +477,27 @@ impl Store {
             if piece.first < first {
                 self.trim_front(&rest, first);
             }
-            rest.head = next;
-            self.pieces[id as usize].next = NONE;
-            self.push_back(list, id);
+            if let Some(id) = rest.pop(&mut self.pieces) {
+                list.push(&mut self.pieces, id);
+            }
         }
     }
 
     /// Sees which lent blocks came back.
-    pub(super) fn look(&mut self) {
-        self.blocks.look();
-    }
-
-    fn place(&mut self, piece: Piece) -> u32 {
-        self.used += 1;
-        let id = self.free;
-        match self.pieces.get_mut(id as usize) {
-            Some(place) => {
-                self.free = place.next;
-                *place = piece;
-                id
-            }
-            None => {
-                self.pieces.push(piece);
-                (self.pieces.len() - 1) as u32
-            }
-        }
+    pub(super) fn reclaim(&mut self) {
+        self.blocks.reclaim();
     }
 
     /// Empties the place of a piece that hangs on no list any more.
-    fn take(&mut self, id: u32) -> Piece {
-        let empty = Piece {
-            first: 0,
-            last: 0,
-            origin: Origin::Unknown,
-            arrival: Instant::ZERO,
-            repaired: false,
-            bytes: Bytes::new(),
-            offset: 0,
-            home: Home::Reference(0),
-            previous: NONE,
-            next: self.free,
-        };
-        let piece = core::mem::replace(&mut self.pieces[id as usize], empty);
-        self.free = id;
-        self.used -= 1;
+    fn take(&mut self, id: u32) -> Option<Piece> {
+        let piece = self.pieces.remove(id)?;
         self.taken += 1;
-        match piece.home {
-            Home::Reference(pinned) => self.referenced -= pinned,
-            Home::Passing(pinned) => self.passing -= pinned as u64,
-            Home::Block(block) => self.blocks.release(block),
+        match piece.backing {
+            Backing::Shared(pinned) => self.referenced -= pinned,
+            Backing::Leaving(pinned) => self.leaving -= pinned as u64,
+            Backing::Pooled(block) => self.blocks.release(block),
         }
-        piece
-    }
-
-    fn push_back(&mut self, list: &mut List, id: u32) {
-        self.pieces[id as usize].previous = list.tail;
-        match self.pieces.get_mut(list.tail as usize) {
-            Some(last) => last.next = id,
-            None => list.head = id,
-        }
-        list.tail = id;
-    }
-
-    fn push_front(&mut self, list: &mut List, id: u32) {
-        self.pieces[id as usize].next = list.head;
-        match self.pieces.get_mut(list.head as usize) {
-            Some(first) => first.previous = id,
-            None => list.tail = id,
-        }
-        list.head = id;
+        Some(piece)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::history;
 use crate::limits::{OutOfRange, positive, within};
+use crate::machine::Undrained;
 use crate::rate::Rate;
 use crate::time::nanos;
 use crate::wire::mold::MAX_DATAGRAM;
@@ -145,8 +146,8 @@ impl Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),

@@ -108,7 +108,7 @@ impl History {
         let tables = max_segments * SEGMENT_BYTES + max_sessions * SESSION_BYTES;
         let count = (bytes - tables) / (BLOCK + BLOCK_BYTES);
         let mut blocks = Vec::with_capacity(count);
-        blocks.resize_with(count, || Block { bytes: Vec::new(), segments: OfBlock::EMPTY });
+        blocks.resize_with(count, || Block { bytes: Vec::new(), segments: OfBlock::default() });
         let extent = count.saturating_mul(BLOCK) / (max_sessions * EXTENTS_PART);
         Self {
             sessions: Vec::with_capacity(max_sessions),
@@ -135,7 +135,7 @@ impl History {
     /// Segments that the index has.
     #[cfg(test)]
     pub(super) fn entries(&self) -> usize {
-        self.segments.count()
+        self.segments.len()
     }
 
     /// Makes a session known for good, of which messages up to `newest` exist somewhere.

@@ -8,10 +8,6 @@ impl Journaled for Retransmitter {
     const VERSION: u16 = 2;
 
     no_direct_calls!();
-
-    fn memory_limit(config: &Config) -> usize {
-        config.memory_limit()
-    }
 }
 
 fields!(Config {

@@ -3,24 +3,22 @@
 //! Requesters of the same range share one look-up. Both tables are bounded and allocated at
 //! construction.
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::answer::Wanted;
 use super::{Config, LookUpId};
+use crate::storage::in_flight::{InFlight, Sharers};
 use crate::{Duration, Instant};
 
 #[derive(Debug)]
 struct LookUp {
     id: LookUpId,
     wanted: Wanted,
-    deadline: Instant,
 }
 
 /// What became of a request for the archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asked {
+pub(super) enum Admission {
     /// It needs this look-up.
     New(LookUpId),
     /// It waits with others.
@@ -34,11 +32,8 @@ pub(super) enum Asked {
 /// The look-ups.
 #[derive(Debug)]
 pub(super) struct LookUps {
-    /// The oldest first, so the one with the earliest deadline.
-    under_way: VecDeque<LookUp>,
-    max_look_ups: usize,
-    waiting: Vec<(LookUpId, SocketAddr)>,
-    max_waiting: usize,
+    in_flight: InFlight<LookUp>,
+    waiting: Sharers<LookUpId, SocketAddr>,
     timeout: Duration,
     next_id: u64,
 }
@@ -46,10 +41,8 @@ pub(super) struct LookUps {
 impl LookUps {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            under_way: VecDeque::with_capacity(config.max_look_ups),
-            max_look_ups: config.max_look_ups,
-            waiting: Vec::with_capacity(config.max_waiting),
-            max_waiting: config.max_waiting,
+            in_flight: InFlight::new(config.max_look_ups),
+            waiting: Sharers::new(config.max_waiting),
             timeout: config.look_up_timeout,
             next_id: 0,
         }
@@ -57,12 +50,12 @@ impl LookUps {
 
     /// The bytes that so many look-ups and requesters take.
     pub(super) const fn bytes(max_look_ups: usize, max_waiting: usize) -> usize {
-        let waiting = max_waiting.saturating_mul(size_of::<(LookUpId, SocketAddr)>());
-        max_look_ups.saturating_mul(size_of::<LookUp>()).saturating_add(waiting)
+        let waiting = Sharers::<LookUpId, SocketAddr>::bytes(max_waiting);
+        InFlight::<LookUp>::bytes(max_look_ups).saturating_add(waiting)
     }
 
-    pub(super) fn memory_used(&self) -> usize {
-        Self::bytes(self.under_way.capacity(), self.waiting.capacity())
+    pub(super) const fn memory_used(&self) -> usize {
+        self.in_flight.memory_used() + self.waiting.memory_used()
     }
 
     /// How many requesters wait.
@@ -71,58 +64,52 @@ impl LookUps {
     }
 
     /// Someone wants what only the archive has.
-    pub(super) fn ask(&mut self, now: Instant, wanted: Wanted, to: SocketAddr) -> Asked {
-        let same = self.under_way.iter().find(|look_up| look_up.wanted == wanted);
+    pub(super) fn request(&mut self, now: Instant, wanted: Wanted, to: SocketAddr) -> Admission {
+        let same = self.in_flight.iter().find(|look_up| look_up.wanted == wanted);
         let known = same.map(|look_up| look_up.id);
-        if known.is_some_and(|id| self.waiting.contains(&(id, to))) {
-            return Asked::Again;
+        if known.is_some_and(|id| self.waiting.contains(id, to)) {
+            return Admission::Again;
         }
-        let full = known.is_none() && self.under_way.len() == self.max_look_ups;
-        if full || self.waiting.len() == self.max_waiting {
-            return Asked::Full;
+        if self.waiting.is_full() || (known.is_none() && self.in_flight.is_full()) {
+            return Admission::Full;
         }
         let id = known.unwrap_or(LookUpId(self.next_id));
-        self.waiting.push((id, to));
+        self.waiting.push(id, to);
         if known.is_some() {
-            return Asked::Shared;
+            return Admission::Shared;
         }
         self.next_id += 1;
-        self.under_way.push_back(LookUp { id, wanted, deadline: now + self.timeout });
-        Asked::New(id)
+        self.in_flight.push(now + self.timeout, LookUp { id, wanted });
+        Admission::New(id)
     }
 
     /// A look-up is answered: what was wanted. Those who wait for it still do.
     pub(super) fn answered(&mut self, id: LookUpId) -> Option<Wanted> {
-        let at = self.under_way.iter().position(|look_up| look_up.id == id)?;
-        self.under_way.remove(at).map(|look_up| look_up.wanted)
+        let position = self.in_flight.iter().position(|look_up| look_up.id == id)?;
+        self.in_flight.remove(position).map(|look_up| look_up.wanted)
     }
 
     /// The next who waits for a look-up, and does so no longer.
     pub(super) fn next_waiting(&mut self, id: LookUpId) -> Option<SocketAddr> {
-        let at = self.waiting.iter().position(|&(of, _)| of == id)?;
-        Some(self.waiting.remove(at).1)
+        self.waiting.pop(id)
     }
 
     /// Nobody waits for a look-up any longer: how many did.
     pub(super) fn dismiss(&mut self, id: LookUpId) -> u64 {
-        let before = self.waiting.len();
-        self.waiting.retain(|&(of, _)| of != id);
-        (before - self.waiting.len()) as u64
+        self.waiting.remove_all(id)
     }
 
     /// Gives up what is overdue: how many waited for it.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let mut dismissed = 0;
-        while self.deadline().is_some_and(|deadline| deadline <= now) {
-            let overdue = self.under_way.pop_front();
-            dismissed += overdue.map_or(0, |look_up| self.dismiss(look_up.id));
+        while let Some(overdue) = self.deadline().and_then(|_| self.in_flight.expire(now)) {
+            dismissed += self.dismiss(overdue.id);
         }
         dismissed
     }
 
     /// When the next look-up is overdue.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let deadline = self.under_way.front().map(|look_up| look_up.deadline);
-        deadline.filter(|&deadline| deadline != Instant::FAR)
+        self.in_flight.deadline().filter(|&deadline| deadline != Instant::FAR)
     }
 }

@@ -26,9 +26,10 @@ use core::net::SocketAddr;
 use answer::{Answer, Answers, Wanted};
 use history::History;
 use limits::{Limits, Over};
-use look_ups::{Asked, LookUps};
+use look_ups::{Admission, LookUps};
 use segments::Slot;
 
+use crate::machine::Context;
 use crate::storage::ring::{Ring, SHARED};
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
@@ -47,27 +48,13 @@ enum Pending {
 #[derive(Debug)]
 pub struct Retransmitter {
     archive: bool,
-    now: Instant,
-    drained: bool,
+    context: Context,
     history: History,
     answers: Answers,
     limits: Limits,
     look_ups: LookUps,
     pending: Pending,
     stats: Stats,
-}
-
-impl Config {
-    /// The most bytes that a retransmitter with this configuration ever takes, bookkeeping included.
-    #[must_use]
-    pub const fn memory_limit(&self) -> usize {
-        let largest_answer = MAX_DATAGRAM + SHARED;
-        self.history_bytes
-            .saturating_add(Ring::bytes(self.ring, self.mtu))
-            .saturating_add(largest_answer)
-            .saturating_add(Limits::bytes(self.max_addresses))
-            .saturating_add(LookUps::bytes(self.max_look_ups, self.max_waiting))
-    }
 }
 
 impl Retransmitter {
@@ -110,7 +97,7 @@ impl Retransmitter {
 
     /// Counts an answer against the rates.
     fn answer(&mut self, to: SocketAddr, answer: &Answer) -> Command {
-        self.limits.charge(self.now, to.ip(), answer.bytes.len());
+        self.limits.charge(self.context.now(), to.ip(), answer.bytes.len());
         self.stats.answered_messages += u64::from(answer.count);
         self.stats.answered_bytes += answer.bytes.len() as u64;
         Command::Answer { to, bytes: answer.bytes.clone() }
@@ -118,7 +105,7 @@ impl Retransmitter {
 
     /// Whether a request may be answered now; counted when not.
     fn admit(&mut self, from: SocketAddr) -> bool {
-        match self.limits.admit(self.now, from.ip()) {
+        match self.limits.admit(self.context.now(), from.ip()) {
             Ok(()) => return true,
             Err(Over::Address) => self.stats.over_address_rate += 1,
             Err(Over::Total) => self.stats.over_total_rate += 1,
@@ -133,14 +120,14 @@ impl Retransmitter {
         }
         let Wanted { session, first, count } = wanted;
         let wanted = Wanted { session, first, count: self.history.missing(slot, first, count) };
-        match self.look_ups.ask(self.now, wanted, from) {
-            Asked::New(id) => {
+        match self.look_ups.request(self.context.now(), wanted, from) {
+            Admission::New(id) => {
                 self.stats.look_ups += 1;
                 self.pending = Pending::LookUp(id, wanted);
             }
-            Asked::Shared => {}
-            Asked::Again => self.stats.repeated += 1,
-            Asked::Full => self.stats.look_ups_full += 1,
+            Admission::Shared => {}
+            Admission::Again => self.stats.repeated += 1,
+            Admission::Full => self.stats.look_ups_full += 1,
         }
     }
 
@@ -199,15 +186,8 @@ impl Retransmitter {
         None
     }
 
-    /// Accepts what happens at `now`, which is never before what happened last.
-    fn advance(&mut self, now: Instant) -> Result<(), Error> {
-        if !self.drained {
-            return Err(Error::Undrained);
-        }
-        self.now = self.now.max(now);
-        self.drained = false;
-        self.stats.look_ups_timed_out += self.look_ups.expire(self.now);
-        Ok(())
+    fn expire_look_ups(&mut self) {
+        self.stats.look_ups_timed_out += self.look_ups.expire(self.context.now());
     }
 
     /// Brings the counters up to date that the parts keep.
@@ -232,8 +212,7 @@ impl Machine for Retransmitter {
         }
         Ok(Self {
             archive: config.archive,
-            now: Instant::ZERO,
-            drained: true,
+            context: Context::default(),
             history,
             answers: Answers::new(config.ring, config.mtu),
             limits: Limits::new(&config),
@@ -243,13 +222,14 @@ impl Machine for Retransmitter {
         })
     }
 
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
-        self.advance(now)?;
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+        self.context.event(now);
+        self.expire_look_ups();
         match event {
             Event::Request { from, datagram } => self.request(from, datagram),
             Event::Store { packet } => self.store(packet),
             Event::Sent { packet } => {
-                self.limits.sent(self.now, packet.len());
+                self.limits.sent(self.context.now(), packet.len());
                 self.store(packet);
             }
             Event::Found { id, packet } => self.found(id, packet),
@@ -259,7 +239,7 @@ impl Machine for Retransmitter {
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
+    fn next_command(&mut self) -> Option<Command> {
         let command = match core::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Nothing => None,
             Pending::LookUp(id, Wanted { session, first, count }) => {
@@ -275,7 +255,6 @@ impl Machine for Retransmitter {
             }
         };
         self.gather();
-        self.drained = command.is_none();
         command
     }
 
@@ -283,10 +262,20 @@ impl Machine for Retransmitter {
         self.look_ups.deadline()
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.advance(now)?;
+    fn expire(&mut self, now: Instant) {
+        self.context.timeout(now);
+        self.expire_look_ups();
         self.gather();
-        Ok(())
+    }
+
+    fn memory_limit(config: &Config) -> usize {
+        let largest_answer = MAX_DATAGRAM + SHARED;
+        config
+            .history_bytes
+            .saturating_add(Ring::bytes(config.ring, config.mtu))
+            .saturating_add(largest_answer)
+            .saturating_add(Limits::bytes(config.max_addresses))
+            .saturating_add(LookUps::bytes(config.max_look_ups, config.max_waiting))
     }
 
     fn stats(&self) -> &Stats {
@@ -307,5 +296,13 @@ impl Machine for Retransmitter {
 
     fn lent(&self) -> usize {
         self.answers.lent()
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }

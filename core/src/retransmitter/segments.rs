@@ -4,10 +4,11 @@
 //! All places are allocated at construction. Adding, finding and removing one
 //! cost O(log n), forgetting a session O(n).
 
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+use crate::storage::list::Link;
 use crate::storage::slab::NONE;
+use crate::storage::table::{InRow, Row, Table};
 use crate::storage::tree::{Links, Sorted, Tree};
 
 /// The most messages of a segment, which is how far a search walks.
@@ -17,7 +18,7 @@ pub(super) const SEGMENT_BYTES: usize = 32;
 const _: () = assert!(size_of::<Segment>() <= SEGMENT_BYTES);
 
 /// A known session's place in the table of sessions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(super) struct Slot(pub(super) u8);
 
 impl Slot {
@@ -37,11 +38,11 @@ pub(super) enum ByNumber {}
 pub(super) type Session = Tree<ByNumber>;
 
 /// Consecutive messages that lie together in one block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Segment {
     first: u64,
     links: Links,
-    /// The segment of the same block that was begun after this one; of a free place, the next free one.
+    /// The segment of the same block that was begun after this one.
     next: u32,
     /// The block's place.
     pub(super) block: u32,
@@ -70,38 +71,29 @@ impl Segment {
     }
 }
 
-/// The segments of one block, the one begun first in front.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OfBlock {
-    first: u32,
-    last: u32,
-}
+impl InRow for Segment {
+    fn link(&self) -> Link {
+        Link { previous: NONE, next: self.next }
+    }
 
-impl OfBlock {
-    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE };
-
-    /// The segment begun first; no place of a segment when there is none.
-    pub(super) const fn first(&self) -> u32 {
-        self.first
+    fn set_link(&mut self, link: Link) {
+        self.next = link.next;
     }
 }
 
+/// The segments of one block, the one begun first in front.
+pub(super) type OfBlock = Row;
+
 /// The places of all segments.
-#[derive(Debug)]
-pub(super) struct Segments {
-    places: Vec<Segment>,
-    most: usize,
-    /// The first free place among those in use before.
-    free: u32,
-}
+pub(super) type Segments = Table<Segment>;
 
 impl Sorted<ByNumber> for Segments {
     fn links(&self, at: u32) -> Links {
-        self.places.get(at as usize).map_or(Links::UNTIED, |segment| segment.links)
+        self.get(at).map_or(Links::UNTIED, |segment| segment.links)
     }
 
     fn set_links(&mut self, at: u32, links: Links) {
-        if let Some(segment) = self.places.get_mut(at as usize) {
+        if let Some(segment) = self.get_mut(at) {
             segment.links = links;
         }
     }
@@ -113,31 +105,6 @@ impl Sorted<ByNumber> for Segments {
 }
 
 impl Segments {
-    /// Places for at most `most` segments.
-    pub(super) fn new(most: usize) -> Self {
-        Self { places: Vec::with_capacity(most), most, free: NONE }
-    }
-
-    pub(super) const fn memory_used(&self) -> usize {
-        self.places.capacity() * size_of::<Segment>()
-    }
-
-    /// Places in use.
-    #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        let next = |&at: &u32| self.get(at).map(|free| free.next);
-        let free = core::iter::successors(Some(self.free), next);
-        self.places.len() + 1 - free.count()
-    }
-
-    pub(super) const fn is_full(&self) -> bool {
-        self.free == NONE && self.places.len() >= self.most
-    }
-
-    pub(super) fn get(&self, at: u32) -> Option<&Segment> {
-        self.places.get(at as usize)
-    }
-
     /// The last segment of a session that begins at or before a number.
     pub(super) fn at_or_before(&self, session: &Session, number: u64) -> Option<u32> {
         session.at_or_before(self, |at| self.compare(at, number))
@@ -170,41 +137,23 @@ impl Segments {
             more: (count - 1) as u8,
             slot,
         };
-        if self.is_full() {
-            return None;
-        }
-        let mut at = self.free;
-        if let Some(free) = self.places.get_mut(at as usize) {
-            self.free = free.next;
-            *free = segment;
-        } else {
-            at = self.places.len() as u32;
-            self.places.push(segment);
-        }
-        match self.places.get_mut(of_block.last as usize) {
-            Some(before) => before.next = at,
-            None => of_block.first = at,
-        }
-        of_block.last = at;
+        let at = self.insert(segment)?;
+        of_block.push(self, at);
         session.insert(self, at);
         Some(at)
     }
 
     /// Lengthens a segment.
     pub(super) fn lengthen(&mut self, at: u32, count: u16) {
-        if let Some(segment) = self.places.get_mut(at as usize) {
+        if let Some(segment) = self.get_mut(at) {
             segment.more += count as u8;
         }
     }
 
     /// Frees the first segment of a block, which is in no tree any more.
     pub(super) fn free_first(&mut self, of_block: &mut OfBlock) {
-        let at = of_block.first;
-        let Some(segment) = self.places.get_mut(at as usize) else { return };
-        of_block.first = core::mem::replace(&mut segment.next, self.free);
-        self.free = at;
-        if of_block.first == NONE {
-            of_block.last = NONE;
+        if let Some(at) = of_block.pop(self) {
+            self.remove(at);
         }
     }
 
@@ -213,7 +162,7 @@ impl Segments {
     pub(super) fn forget(&mut self, session: &mut Session) -> u64 {
         let mut messages = 0;
         session.clear(self, |segments, at| {
-            if let Some(segment) = segments.places.get_mut(at as usize) {
+            if let Some(segment) = segments.get_mut(at) {
                 messages += u64::from(segment.count());
                 segment.slot = Slot::FORGOTTEN;
             }

@@ -1,92 +1,183 @@
-//! Payload blocks: memory into which what must be retained is copied once.
+//! Blocks of payload: memory that is written once, cut into slices for the outside, and used again when
+//! none of them is held any more.
 //!
-//! Pieces are laid one behind the other into blocks of one size. A block is used again when all its
-//! pieces were released here and dropped outside; until then it is never written to. The owner
-//! bounds how many blocks there may be.
+//! A [`Pool`] has the blocks that their owner is done with, and knows which of them are still lent.
+//! [`Blocks`] are what must be retained: pieces are copied one behind the other into blocks of one size, and a
+//! block goes to the pool when all its pieces are released. The owner bounds how many blocks there may be.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
-/// Bytes that one block takes beside its payload: the shared counter that slices point to.
-const OVERHEAD: usize = 48;
+use super::list::Link;
+use super::table::{InRow, Table};
+
+/// Bytes that a block takes beside its payload, for the counter that its slices share: charged the same on
+/// every target.
+pub(crate) const OVERHEAD: usize = 40;
+
+/// What a block of so many bytes takes in all.
+pub(crate) const fn cost(size: usize) -> usize {
+    size.saturating_add(OVERHEAD)
+}
+
+/// A block of which slices are cut without a further allocation.
+pub(crate) fn allocate(size: usize) -> BytesMut {
+    let mut block = BytesMut::with_capacity(size);
+    drop(block.split());
+    block
+}
+
+/// Empties a block of so many bytes, when no slice of it is held any more.
+pub(crate) fn reclaim(block: &mut BytesMut, size: usize) -> bool {
+    block.clear();
+    block.try_reclaim(size)
+}
+
+/// Blocks of one size that wait to be used again; the one that waits longest in front.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    size: usize,
+    waiting: VecDeque<BytesMut>,
+    /// How many of them, from the front, are reclaimed. The others are lent, as far as was seen.
+    reclaimed: usize,
+}
+
+impl Pool {
+    /// What a place in the pool takes.
+    pub(crate) const PLACE: usize = size_of::<BytesMut>();
+
+    /// A pool with places for `most` blocks of `size` bytes.
+    pub(crate) fn new(size: usize, most: usize) -> Self {
+        Self { size, waiting: VecDeque::with_capacity(most), reclaimed: 0 }
+    }
+
+    /// How many blocks wait, lent ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes of the blocks that left by commands and were not seen to come back.
+    pub(crate) fn lent(&self) -> usize {
+        (self.waiting.len() - self.reclaimed) * cost(self.size)
+    }
+
+    /// Whether a block can be taken.
+    pub(crate) const fn has_free(&self) -> bool {
+        self.reclaimed > 0
+    }
+
+    /// Takes a block that nothing holds.
+    pub(crate) fn take(&mut self) -> Option<BytesMut> {
+        self.reclaimed = self.reclaimed.checked_sub(1)?;
+        self.waiting.pop_front()
+    }
+
+    /// Takes a block that may be lent.
+    pub(crate) fn put(&mut self, block: BytesMut) {
+        self.waiting.push_back(block);
+    }
+
+    /// Takes the block back that was put last, unless it was reclaimed since.
+    pub(crate) fn take_last(&mut self) -> Option<BytesMut> {
+        if self.waiting.len() > self.reclaimed { self.waiting.pop_back() } else { None }
+    }
+
+    /// Gives up the block that waits longest; `false` when there is none. One that is lent lives on until the
+    /// outside drops its slices.
+    pub(crate) fn free_first(&mut self) -> bool {
+        self.reclaimed = self.reclaimed.saturating_sub(1);
+        self.waiting.pop_front().is_some()
+    }
+
+    /// Reclaims at most so many blocks, the one lent longest first, up to the first that is still held.
+    pub(crate) fn reclaim(&mut self, most: usize) {
+        let lent = self.waiting.iter_mut().skip(self.reclaimed).take(most);
+        let returned = lent.map(|block| reclaim(block, self.size));
+        self.reclaimed += returned.take_while(|is_free| *is_free).count();
+    }
+
+    /// Reclaims every block that nothing outside holds any more, so that one that is held for long keeps none
+    /// but itself. Those that are still held keep their order.
+    pub(crate) fn reclaim_all(&mut self) {
+        let mut first_held = self.waiting.len();
+        for at in (self.reclaimed..first_held).rev() {
+            if !reclaim(&mut self.waiting[at], self.size) {
+                first_held -= 1;
+                self.waiting.swap(at, first_held);
+            }
+        }
+        self.reclaimed = first_held;
+    }
+}
 
 /// The block that a piece lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BlockId(u32);
 
-#[derive(Debug)]
+/// A block in use.
+#[derive(Default, Debug)]
 struct Block {
     /// Its free rest; slices of its front are held in pieces.
-    buffer: BytesMut,
+    rest: BytesMut,
     /// Pieces that lie in it and are not released.
-    live: u32,
+    pieces: u32,
+    link: Link,
 }
 
-/// A pool of blocks of one size.
+impl InRow for Block {
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+}
+
+/// Blocks of one size that pieces are copied into.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     size: usize,
-    /// A place for every block that there may be; freed places are empty.
-    table: Vec<Option<Block>>,
-    /// Places of the table without a block.
-    vacant: Vec<u32>,
-    /// Blocks whose pieces are all released; the longest idle first.
-    idle: VecDeque<u32>,
-    /// How many of `idle`, from the front, are back: nothing outside holds a slice of them.
-    back: usize,
+    in_use: Table<Block>,
+    pool: Pool,
+    /// The block that went to the pool last.
+    released_last: Option<BlockId>,
     /// The block that pieces are being laid into.
     current: Option<u32>,
     allocated: u64,
 }
 
 impl Blocks {
-    /// What the tables take for each block that there may be.
-    pub(crate) const TABLE_BYTES: usize = size_of::<Option<Block>>() + 2 * size_of::<u32>();
-
-    /// A pool of at most `most` blocks of `size` bytes; none is allocated yet.
-    pub(crate) fn new(size: usize, most: usize) -> Self {
-        let mut vacant = Vec::with_capacity(most);
-        vacant.extend((0..u32::try_from(most).unwrap_or(u32::MAX)).rev());
-        let mut table = Vec::with_capacity(most);
-        table.resize_with(most, || None);
-        Self {
-            size,
-            table,
-            vacant,
-            idle: VecDeque::with_capacity(most),
-            back: 0,
-            current: None,
-            allocated: 0,
-        }
+    /// What the tables take for so many blocks.
+    pub(crate) const fn table_bytes(most: usize) -> usize {
+        Table::<Block>::bytes(most).saturating_add(most.saturating_mul(Pool::PLACE))
     }
 
-    /// What the tables take, without any block.
-    pub(crate) fn table_bytes(&self) -> usize {
-        self.table.capacity() * size_of::<Option<Block>>()
-            + (self.vacant.capacity() + self.idle.capacity()) * size_of::<u32>()
+    /// At most `most` blocks of `size` bytes; none is allocated yet.
+    pub(crate) fn new(size: usize, most: usize) -> Self {
+        let (in_use, pool) = (Table::new(most), Pool::new(size, most));
+        Self { size, in_use, pool, released_last: None, current: None, allocated: 0 }
     }
 
     /// Bytes of the blocks that there are, lent ones included.
     pub(crate) fn block_bytes(&self) -> usize {
-        (self.table.len() - self.vacant.len()) * self.block_cost()
+        self.live_bytes() + self.pool.len() * self.block_cost()
     }
 
     /// Bytes of the blocks that hold something, or are being filled.
     pub(crate) fn live_bytes(&self) -> usize {
-        self.block_bytes() - self.idle.len() * self.block_cost()
+        self.in_use.len() * self.block_cost()
     }
 
     /// Bytes of the blocks that hold something.
     pub(crate) fn occupied_bytes(&self) -> usize {
-        let current = self.current.and_then(|id| self.table.get(id as usize)?.as_ref());
-        let is_empty = current.is_some_and(|block| block.live == 0);
+        let is_empty = self.current().is_some_and(|block| block.pieces == 0);
         self.live_bytes() - if is_empty { self.block_cost() } else { 0 }
     }
 
     /// What one block takes in all.
     pub(crate) const fn block_cost(&self) -> usize {
-        self.size + OVERHEAD
+        cost(self.size)
     }
 
     /// Blocks allocated so far, freed ones included.
@@ -96,7 +187,7 @@ impl Blocks {
 
     /// Bytes of blocks whose pieces left by commands and were not seen to come back.
     pub(crate) fn lent(&self) -> usize {
-        (self.idle.len() - self.back) * self.block_cost()
+        self.pool.lent()
     }
 
     /// Makes sure that the next pieces of together `len` bytes, at most a block's size, find room
@@ -109,105 +200,93 @@ impl Blocks {
             return false;
         }
         self.retire();
-        self.look();
-        if self.back > 0 {
-            self.back -= 1;
-            self.current = self.idle.pop_front();
-            return true;
-        }
-        if !may_allocate {
-            return false;
-        }
-        if self.vacant.is_empty() && !self.free_idle() {
-            return false;
-        }
-        let Some(id) = self.vacant.pop() else { return false };
-        let mut buffer = BytesMut::with_capacity(self.size);
-        // Makes the buffer a shared one now, so that laying pieces into it never allocates.
-        drop(buffer.split());
-        self.table[id as usize] = Some(Block { buffer, live: 0 });
-        self.allocated += 1;
-        self.current = Some(id);
-        true
+        self.reclaim();
+        let is_full =
+            |blocks: &Self| blocks.in_use.len() + blocks.pool.len() >= blocks.in_use.most();
+        let rest = match self.pool.take() {
+            Some(block) => block,
+            None if !may_allocate || (is_full(self) && !self.free_idle()) => return false,
+            None => {
+                self.allocated += 1;
+                allocate(self.size)
+            }
+        };
+        self.current = self.in_use.insert(Block { rest, ..Block::default() });
+        self.current.is_some()
     }
 
     /// Whether the block that is being filled has room for so many bytes more.
     pub(crate) fn has_room(&self, len: usize) -> bool {
-        self.current.is_some_and(|id| self.room(id) >= len)
+        self.current().is_some_and(|block| block.rest.capacity() >= len)
     }
 
     /// Copies a piece into the block that [`Blocks::reserve`] found room in.
     pub(crate) fn copy(&mut self, piece: &[u8]) -> Option<(BlockId, Bytes)> {
         let id = self.current?;
-        let block = self.table.get_mut(id as usize)?.as_mut()?;
-        if block.buffer.capacity() < piece.len() {
+        let block = self.in_use.get_mut(id)?;
+        if block.rest.capacity() < piece.len() {
             return None;
         }
-        block.buffer.extend_from_slice(piece);
-        block.live += 1;
-        Some((BlockId(id), block.buffer.split().freeze()))
+        block.rest.extend_from_slice(piece);
+        block.pieces += 1;
+        Some((BlockId(id), block.rest.split().freeze()))
     }
 
     /// Says that a piece is no longer held here; its slice may live on outside.
     pub(crate) fn release(&mut self, id: BlockId) {
-        let Some(Some(block)) = self.table.get_mut(id.0 as usize) else { return };
-        block.live = block.live.saturating_sub(1);
-        if block.live == 0 && self.current != Some(id.0) {
-            self.idle.push_back(id.0);
+        let Some(block) = self.in_use.get_mut(id.0).filter(|block| block.pieces > 0) else {
+            return;
+        };
+        block.pieces -= 1;
+        if block.pieces == 0 && self.current != Some(id.0) {
+            self.pool_block(id.0);
         }
     }
 
-    /// Takes a release back, for one more piece in a block that holds others or was released last; `false`
+    /// Takes a release back, for one more piece in a block that holds others or was released last; `None`
     /// where it may have been given up since.
-    pub(crate) fn retain(&mut self, id: BlockId) -> bool {
-        let Some(Some(block)) = self.table.get_mut(id.0 as usize) else { return false };
-        if block.live == 0 && self.current != Some(id.0) {
-            if self.idle.len() == self.back || self.idle.back() != Some(&id.0) {
-                return false;
-            }
-            self.idle.pop_back();
+    pub(crate) fn retain(&mut self, id: BlockId) -> Option<BlockId> {
+        let is_current = self.current == Some(id.0);
+        if let Some(block) = self.in_use.get_mut(id.0)
+            && (block.pieces > 0 || is_current)
+        {
+            block.pieces += 1;
+            return Some(id);
         }
-        block.live += 1;
-        true
+        self.released_last.take_if(|last| *last == id)?;
+        let rest = self.pool.take_last()?;
+        self.in_use.insert(Block { rest, pieces: 1, link: Link::default() }).map(BlockId)
     }
 
     /// Gives an idle block's memory up; `false` when none is idle.
-    ///
-    /// A lent block lives on until the outside drops its slices, but is no longer this pool's.
     pub(crate) fn free_idle(&mut self) -> bool {
-        let Some(id) = self.idle.pop_front() else { return false };
-        self.back = self.back.saturating_sub(1);
-        self.table[id as usize] = None;
-        self.vacant.push(id);
-        true
+        self.pool.free_first()
     }
 
     /// Sees which idle blocks came back, from the longest idle on.
-    pub(crate) fn look(&mut self) {
-        while let Some(&id) = self.idle.get(self.back) {
-            let size = self.size;
-            let reclaimed = self.table[id as usize].as_mut().is_some_and(|block| {
-                block.buffer.clear();
-                block.buffer.try_reclaim(size)
-            });
-            if !reclaimed {
-                break;
-            }
-            self.back += 1;
-        }
+    pub(crate) fn reclaim(&mut self) {
+        self.pool.reclaim(usize::MAX);
     }
 
-    fn room(&self, id: u32) -> usize {
-        let block = self.table.get(id as usize).and_then(Option::as_ref);
-        block.map_or(0, |block| block.buffer.capacity())
+    fn current(&self) -> Option<&Block> {
+        self.in_use.get(self.current?)
+    }
+
+    fn pool_block(&mut self, id: u32) {
+        if let Some(block) = self.in_use.remove(id) {
+            self.pool.put(block.rest);
+            self.released_last = Some(BlockId(id));
+        }
     }
 
     /// Lays nothing more into the current block.
     fn retire(&mut self) {
-        let Some(id) = self.current.take() else { return };
-        if self.table[id as usize].as_ref().is_some_and(|block| block.live == 0) {
-            self.idle.push_back(id);
+        if self.current().is_some_and(|block| block.pieces == 0)
+            && let Some(id) = self.current
+        {
+            self.pool_block(id);
         }
+        self.current = None;
     }
 }
 
@@ -268,12 +347,12 @@ mod tests {
         let (id, piece) = blocks.copy(&[7; 64]).unwrap();
         blocks.retire();
         blocks.release(id);
-        assert!(blocks.retain(id));
+        let id = blocks.retain(id).unwrap();
         assert!(!blocks.reserve(64, true));
         assert_eq!(&piece[..], &[7; 64]);
         blocks.release(id);
         assert!(blocks.reserve(64, true), "it is lent, and given up to the outside");
-        assert!(!blocks.retain(BlockId(1)));
+        assert!(blocks.retain(BlockId(1)).is_none());
     }
 
     #[test]

@@ -3,136 +3,96 @@
 //!
 //! Everything is allocated at construction. A block that is held outside is never written to.
 
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
-/// Bytes that a shared buffer takes beside its payload: its counter, and where it begins and ends.
-pub(crate) const SHARED: usize = 5 * size_of::<usize>();
-/// How many blocks one look for returned ones takes back at most.
-const LOOK: usize = 64;
+pub(crate) use super::blocks::OVERHEAD as SHARED;
+use super::blocks::{Pool, allocate, cost};
 
-/// Blocks of one size in a circle: first those held outside, then those closed, then the open one.
+/// How many blocks are reclaimed at once at most, while others are free.
+const RECLAIMED_AT_ONCE: usize = 64;
+
+/// Blocks of one size: those that can be opened or are held outside, the open one, and those closed.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    blocks: Vec<BytesMut>,
+    blocks: usize,
     block_len: usize,
-    /// The block that was lent longest ago, or would be next.
-    oldest: usize,
-    lent: usize,
-    closed: usize,
-    open: bool,
+    pool: Pool,
+    open: Option<BytesMut>,
+    /// The one closed longest ago in front.
+    closed: VecDeque<BytesMut>,
 }
 
 impl Ring {
     /// A ring of `blocks` blocks of `block_len` bytes.
     pub(crate) fn new(blocks: usize, block_len: usize) -> Self {
-        let block = || {
-            let mut block = BytesMut::with_capacity(block_len);
-            // Makes it a shared buffer now, so that sending never allocates.
-            drop(block.split());
-            block
-        };
-        let mut all = Vec::with_capacity(blocks);
-        all.resize_with(blocks, block);
-        Self { blocks: all, block_len, oldest: 0, lent: 0, closed: 0, open: false }
+        let mut pool = Pool::new(block_len, blocks);
+        for _ in 0..blocks {
+            pool.put(allocate(block_len));
+        }
+        pool.reclaim_all();
+        Self { blocks, block_len, pool, open: None, closed: VecDeque::with_capacity(blocks) }
     }
 
     /// How many blocks there are.
     pub(crate) const fn len(&self) -> usize {
-        self.blocks.len()
+        self.blocks
     }
 
     /// The bytes that a ring of `blocks` blocks of `block_len` bytes takes.
     pub(crate) const fn bytes(blocks: usize, block_len: usize) -> usize {
-        blocks.saturating_mul(block_len.saturating_add(size_of::<BytesMut>() + SHARED))
+        blocks.saturating_mul(cost(block_len).saturating_add(2 * Pool::PLACE))
     }
 
     /// The bytes that it takes.
     pub(crate) const fn memory_used(&self) -> usize {
-        Self::bytes(self.len(), self.block_len)
+        Self::bytes(self.blocks, self.block_len)
     }
 
     /// Bytes of blocks that were sent and not seen to come back.
-    pub(crate) const fn lent(&self) -> usize {
-        self.lent * (self.block_len + SHARED)
+    pub(crate) fn lent(&self) -> usize {
+        self.pool.lent()
     }
 
     /// Blocks that are closed and not sent.
-    pub(crate) const fn closed(&self) -> usize {
-        self.closed
+    pub(crate) fn closed(&self) -> usize {
+        self.closed.len()
     }
 
     /// Whether a block could be opened, were the open one closed.
     pub(crate) fn has_room(&mut self) -> bool {
-        self.look();
-        if self.is_full() {
-            self.look_behind_the_oldest();
+        self.pool.reclaim(RECLAIMED_AT_ONCE);
+        if !self.pool.has_free() {
+            self.pool.reclaim_all();
         }
-        !self.is_full()
-    }
-
-    const fn is_full(&self) -> bool {
-        self.lent + self.closed + self.open as usize >= self.len()
+        self.pool.has_free()
     }
 
     /// The open block: whoever writes to it stays within its capacity.
-    pub(crate) fn opened(&mut self) -> Option<&mut BytesMut> {
-        let at = self.place(self.lent + self.closed);
-        if self.open { self.blocks.get_mut(at) } else { None }
+    pub(crate) const fn opened(&mut self) -> Option<&mut BytesMut> {
+        self.open.as_mut()
     }
 
     /// Opens an empty block, when none is open and one is free.
     pub(crate) fn open(&mut self) -> Option<&mut BytesMut> {
-        if self.open || !self.has_room() {
+        if self.open.is_some() || !self.has_room() {
             return None;
         }
-        self.open = true;
+        self.open = self.pool.take();
         self.opened()
     }
 
     /// Closes the open block, which is then the last to be sent.
     pub(crate) fn close(&mut self) {
-        self.closed += usize::from(core::mem::take(&mut self.open));
+        self.closed.extend(self.open.take());
     }
 
     /// Sends the block that was closed longest ago.
     pub(crate) fn send(&mut self) -> Option<Bytes> {
-        self.closed = self.closed.checked_sub(1)?;
-        let at = self.place(self.lent);
-        self.lent += 1;
-        self.blocks.get_mut(at).map(|block| block.split().freeze())
-    }
-
-    /// Takes back blocks that nothing outside holds any more, oldest first.
-    fn look(&mut self) {
-        for _ in 0..LOOK {
-            if self.lent == 0 || !self.blocks[self.oldest].try_reclaim(self.block_len) {
-                break;
-            }
-            self.oldest = self.place(1);
-            self.lent -= 1;
-        }
-    }
-
-    /// Takes back every block that nothing outside holds any more, so that one that is held for long
-    /// keeps none but itself. What is still held keeps its order, as the youngest of those lent.
-    fn look_behind_the_oldest(&mut self) {
-        let mut back = self.lent;
-        for ahead in (0..self.lent).rev() {
-            let at = self.place(ahead);
-            if !self.blocks[at].try_reclaim(self.block_len) {
-                back -= 1;
-                let behind = self.place(back);
-                self.blocks.swap(at, behind);
-            }
-        }
-        self.oldest = self.place(back);
-        self.lent -= back;
-    }
-
-    /// Where the block lies that comes `ahead` blocks after the oldest.
-    const fn place(&self, ahead: usize) -> usize {
-        (self.oldest + ahead) % self.len()
+        let mut block = self.closed.pop_front()?;
+        let sent = block.split().freeze();
+        self.pool.put(block);
+        Some(sent)
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a transmitter is made from, and how it can be misused.
 
-use super::CONTROL_RING;
 use crate::limits::{OutOfRange, positive, within};
+use crate::machine::Undrained;
 use crate::rate::Rate;
-use crate::storage::ring::Ring;
 use crate::time::nanos;
 use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_DATAGRAM};
 use crate::{Duration, Session};
@@ -63,13 +62,6 @@ impl Config {
         self.mtu.saturating_sub(HEADER_LEN + LENGTH_LEN)
     }
 
-    /// The bytes that a transmitter with this configuration takes, bookkeeping included: all of them
-    /// from construction on.
-    #[must_use]
-    pub const fn memory_limit(&self) -> usize {
-        Ring::bytes(self.ring, self.mtu).saturating_add(Ring::bytes(CONTROL_RING, HEADER_LEN))
-    }
-
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
         within("first_sequence", self.first_sequence, 1..=u64::MAX, "1 to 2^64-1")?;
         within("mtu", self.mtu as u64, 64..=MAX_DATAGRAM as u64, "64 to 65,507")?;
@@ -84,8 +76,8 @@ impl Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),

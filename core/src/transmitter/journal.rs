@@ -10,10 +10,6 @@ impl Journaled for Transmitter {
     const VERSION: u16 = 1;
 
     no_direct_calls!();
-
-    fn memory_limit(config: &Config) -> usize {
-        config.memory_limit()
-    }
 }
 
 fields!(Config {

@@ -17,6 +17,7 @@ pub use stats::Stats;
 
 use bytes::Bytes;
 
+use crate::machine::Context;
 use crate::rate::Bucket;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{
@@ -52,8 +53,7 @@ struct Open {
 #[derive(Debug)]
 pub struct Transmitter {
     config: Config,
-    now: Instant,
-    drained: bool,
+    context: Context,
     phase: Phase,
     /// The number of the next message.
     next: Option<u64>,
@@ -134,7 +134,8 @@ impl Transmitter {
     fn begin(&mut self, first: u64) {
         let Some(block) = self.ring.open() else { return };
         block.extend_from_slice(&[0; HEADER_LEN]);
-        self.open = Some(Open { first, count: 0, flush_at: self.now + self.config.flush_delay });
+        self.open =
+            Some(Open { first, count: 0, flush_at: self.context.now() + self.config.flush_delay });
     }
 
     /// Finishes the packet that is being built: nothing is added to it any more.
@@ -149,16 +150,16 @@ impl Transmitter {
 
     /// The next closed packet, when the pace allows it.
     fn send_data(&mut self) -> Option<Command> {
-        if self.paced_until().is_some_and(|opens| opens > self.now) {
+        if self.paced_until().is_some_and(|opens| opens > self.context.now()) {
             return None;
         }
         let bytes = self.ring.send()?;
         if let Some(rate) = self.config.pace {
-            self.bucket.take(self.now, rate, bytes.len());
+            self.bucket.take(self.context.now(), rate, bytes.len());
         }
         let Header { sequence: first, count, .. } = Header::read(&bytes)?;
         self.sent_to = first.saturating_add(u64::from(count));
-        self.last_packet = Some(self.now);
+        self.last_packet = Some(self.context.now());
         self.stats.packets += 1;
         self.stats.packet_bytes += bytes.len() as u64;
         Some(Command::Packet { bytes, first, count, kind: Kind::Data })
@@ -192,14 +193,17 @@ impl Transmitter {
         let (pause, until) = match self.phase {
             Phase::Ending if self.ring.closed() == 0 => {
                 let first_pause = self.config.end_interval / 16;
-                (first_pause.max(Duration::from_nanos(1)), self.now + self.config.end_linger)
+                (
+                    first_pause.max(Duration::from_nanos(1)),
+                    self.context.now() + self.config.end_linger,
+                )
             }
             Phase::Repeating { next, pause, until } if self.due(next) => {
                 (pause.saturating_mul(2).min(self.config.end_interval), until)
             }
             _ => return None,
         };
-        let next = self.now + pause;
+        let next = self.context.now() + pause;
         self.phase = match next > until || next == Instant::FAR {
             true => Phase::Finished,
             false => Phase::Repeating { next, pause, until },
@@ -218,20 +222,19 @@ impl Transmitter {
             self.stats.packets_allocated += 1;
             Bytes::copy_from_slice(&header.to_bytes())
         });
-        self.last_packet = Some(self.now);
+        self.last_packet = Some(self.context.now());
         Command::Packet { bytes, first: self.sent_to, count: 0, kind }
     }
 
     /// Whether an instant has come; the last there is never comes.
     fn due(&self, at: Instant) -> bool {
-        at <= self.now && at != Instant::FAR
+        at <= self.context.now() && at != Instant::FAR
     }
 
-    /// Accepts what happens at `now`, which is never before what happened last.
-    fn advance(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        self.last_packet.get_or_insert(self.now);
-        self.drained = false;
+    /// Accepts an event.
+    fn accept(&mut self, now: Instant) {
+        self.context.event(now);
+        self.last_packet.get_or_insert(self.context.now());
     }
 }
 
@@ -245,8 +248,7 @@ impl Machine for Transmitter {
     fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         Ok(Self {
-            now: Instant::ZERO,
-            drained: true,
+            context: Context::default(),
             phase: Phase::Running,
             next: Some(config.first_sequence),
             sent_to: config.first_sequence,
@@ -260,26 +262,23 @@ impl Machine for Transmitter {
         })
     }
 
-    /// Takes one event.
+    /// Applies one event.
     ///
     /// # Errors
     /// [`Error`] says which; the message was not taken then, and nothing has changed.
-    fn handle(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
-        if !self.drained {
-            return Err(Error::Undrained);
-        }
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         match event {
             Event::Message(message) => {
                 let sequence = self.check_message(message.len())?;
-                self.advance(now);
+                self.accept(now);
                 self.put_message(sequence, message);
             }
             Event::Flush => {
-                self.advance(now);
+                self.accept(now);
                 self.close();
             }
             Event::End => {
-                self.advance(now);
+                self.accept(now);
                 self.close();
                 if self.phase == Phase::Running {
                     self.phase = Phase::Ending;
@@ -289,13 +288,11 @@ impl Machine for Transmitter {
         Ok(())
     }
 
-    fn poll_command(&mut self) -> Option<Command> {
+    fn next_command(&mut self) -> Option<Command> {
         if self.open.is_some_and(|open| self.due(open.flush_at)) {
             self.close();
         }
-        let command = self.send_data().or_else(|| self.repeat_end()).or_else(|| self.heartbeat());
-        self.drained = command.is_none();
-        command
+        self.send_data().or_else(|| self.repeat_end()).or_else(|| self.heartbeat())
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -313,12 +310,14 @@ impl Machine for Transmitter {
         timers.into_iter().flatten().filter(|&at| at != Instant::FAR).min()
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if !self.drained {
-            return Err(Error::Undrained);
-        }
-        self.advance(now);
-        Ok(())
+    fn expire(&mut self, now: Instant) {
+        self.context.timeout(now);
+        self.last_packet.get_or_insert(self.context.now());
+    }
+
+    /// All of it is allocated by construction.
+    fn memory_limit(config: &Config) -> usize {
+        Ring::bytes(config.ring, config.mtu).saturating_add(Ring::bytes(CONTROL_RING, HEADER_LEN))
     }
 
     fn stats(&self) -> &Stats {
@@ -331,5 +330,13 @@ impl Machine for Transmitter {
 
     fn lent(&self) -> usize {
         self.ring.lent() + self.control.lent()
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 }

@@ -1,14 +1,12 @@
 //! Addresses of the command line that are neither lines nor somebody to send to: where to send from, and
-//! where a capture's packets went. Of all others `gapless_mio` knows how they are written. And what is said
-//! when the interface of one goes away.
+//! where a capture's packets went. Of all others `gapless_mio` knows how they are written. And what lines are
+//! called, and what is said when the interface of one goes away.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
 use gapless_mio::{Address, AddressError, InterfaceEvent};
 
-use crate::tally::line_name;
-
-/// What happened to the interface of line `number`, in words.
+/// An event of the interface of line `number`, in words.
 pub(crate) fn interface_event(number: usize, line: &Address, event: InterfaceEvent) -> String {
     let name = line_name(number);
     match event {
@@ -40,6 +38,14 @@ pub(crate) fn local(text: &str) -> Result<SocketAddr, AddressError> {
 /// Where packets of a capture went, perhaps on a link that this machine does not have.
 pub(crate) fn captured(text: &str) -> Result<SocketAddr, AddressError> {
     text.parse().or_else(|_| gapless_mio::resolve(text))
+}
+
+/// A, B, … Z, and numbers behind that.
+pub(crate) fn line_name(number: usize) -> String {
+    match u8::try_from(number) {
+        Ok(number @ 0..26) => char::from(b'A' + number).to_string(),
+        _ => (number + 1).to_string(),
+    }
 }
 
 #[cfg(test)]

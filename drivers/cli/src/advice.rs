@@ -1,4 +1,4 @@
-//! What to do when a socket cannot be had: the words behind the system's own.
+//! Advice when a socket cannot be had: the words behind the system's own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 const NO_INTERFACE: &str = "name an interface that is there, by its name, one of its addresses, or its index; see `ip address`";
 
-/// What to do when `action` failed on the way to a socket at `address`.
+/// Advice when `action` failed on the way to a socket at `address`.
 pub(crate) fn on_socket(
     action: &str,
     address: SocketAddr,

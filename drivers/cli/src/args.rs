@@ -5,6 +5,7 @@ mod exit_codes;
 mod publish;
 mod receive;
 mod replay;
+mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -12,25 +13,25 @@ mod tests;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstream::{AutoStream, ColorChoice};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use gapless_mio::AddressError;
 
 use exit_codes::after_help;
 
-use crate::failure::{Failure, Form, Outcome};
-use crate::impair::Odds;
-use crate::patience::write_errors;
-use crate::place::{is_standard_output, resolved};
-use crate::values::Probability;
-use crate::{standard, summary};
+use crate::exit::{self, Form};
+use crate::failure::{Failure, Outcome};
+use crate::io::patience::write_errors;
+use crate::io::place::is_standard_output;
+use crate::io::standard;
 
 pub(crate) use demo::Demo;
-pub(crate) use publish::{Format, Publish};
+pub(crate) use publish::{Format, KEEP, Publish};
 pub(crate) use receive::{AcceptAnswers, Delivery, OnLoss, OnRegress, OutputFormat, Receive};
 pub(crate) use replay::Replay;
+pub(crate) use shared::Journaling;
 pub(crate) use stream::{Listen, Send, Stream};
 
 const EXAMPLES: &str = "\
@@ -67,21 +68,21 @@ pub(crate) fn print(instead: &clap::Error) -> Result<Outcome, Failure> {
             Some(unknown) => Failure::new(Outcome::Io, unknown.to_string()),
             None => Failure::usage(what(&plain())),
         };
-        failure.report_object(form_of(std::env::args_os()));
+        exit::report_object(&failure, form_of(std::env::args_os()));
         return Ok(failure.outcome);
     }
     standard::check_output()?;
-    summary::print(&text(AutoStream::choice(&io::stdout())))?;
+    standard::print(&text(AutoStream::choice(&io::stdout())))?;
     Ok(Outcome::Complete)
 }
 
-/// What is wrong with a command line that makes sense, but names a host that cannot be found.
+/// The error of a command line that makes sense, but names a host that cannot be found.
 fn unknown_host(error: &clap::Error) -> Option<&AddressError> {
     let source = error.source().and_then(<dyn Error>::downcast_ref);
     source.filter(|error| matches!(error, AddressError::Unknown { .. }))
 }
 
-/// What is wrong in clap's words, without a word on what to do.
+/// The error in clap's words, without a word on what to do.
 fn what(error: &str) -> &str {
     let what = error.split("\n\n").next().unwrap_or_default().trim_end();
     what.strip_prefix("error: ").unwrap_or(what)
@@ -149,50 +150,16 @@ impl Command {
             Self::Stream(Stream::Send(args)) => Form::new(args.json, args.to_standard_output()),
         }
     }
-}
 
-/// `--journal`, of every command that runs machines.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct Journaling {
-    /// Record everything that the machines are given in this file, for `gapless replay`. A file that
-    /// exists is refused. A program that is killed loses the last second of it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) journal: Option<PathBuf>,
-    /// Record what the machines did too, not only a digest of it: a larger journal, from which
-    /// `gapless replay --verify` shows what was done instead.
-    #[arg(long, requires = "journal")]
-    pub(crate) journal_commands: bool,
-    /// Replace files that exist where new ones are to be written, each as a whole when its first byte
-    /// comes.
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-impl Journaling {
-    /// Checks that the journal is a file, and not one of the `others`.
-    ///
-    /// # Errors
-    /// Says what contradicts what, and what to do.
-    fn check(&self, others: &[(&str, Option<&Path>)]) -> Result<(), Failure> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        if is_standard_output(journal) {
-            return Err(Failure::usage("--journal -: a journal is kept in a file"));
-        }
-        let same =
-            |other: &Option<&Path>| other.is_some_and(|other| names_one_file(journal, other));
-        match others.iter().find(|(_, other)| same(other)) {
-            Some((name, _)) => Err(Failure::usage(format!("{name} and --journal name one file"))
-                .advise("give each a file of its own")),
-            None => Ok(()),
+    /// The codes that it may end with.
+    pub(crate) const fn exit_codes(&self) -> exit_codes::ExitCodes {
+        match self {
+            Self::Demo(_) => exit_codes::DEMO,
+            Self::Publish(_) => exit_codes::PUBLISH,
+            Self::Receive(_) => exit_codes::RECEIVE,
+            Self::Replay(_) => exit_codes::REPLAY,
+            Self::Stream(Stream::Listen(_)) => exit_codes::LISTEN,
+            Self::Stream(Stream::Send(_)) => exit_codes::SEND,
         }
     }
-}
-
-/// Whether two paths name one file, that is there or would be made.
-fn names_one_file(one: &Path, other: &Path) -> bool {
-    one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
-}
-
-fn odds(loss: Probability, reorder: Probability, duplicate: Probability) -> Odds {
-    Odds { loss: loss.get(), reorder: reorder.get(), duplicate: duplicate.get() }
 }

@@ -11,18 +11,20 @@ use gapless_core::{Session, transmitter};
 use gapless_mio::{Address, ReceiverConfig, ReceiverDriver};
 use serde::Serialize;
 
-use crate::args::Demo;
+use crate::address::line_name;
+use crate::args::{Demo, KEEP};
 use crate::failure::{Failure, Outcome};
 use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
-use crate::journal::{Journal, Recordable};
-use crate::patience::{Patience, Patient};
-use crate::progress::{Progress, say};
-use crate::publish::{KEEP, Network, Pacing, Publication, Published};
-use crate::standard;
+use crate::io::patience::{Patience, Patient, say};
+use crate::io::{place, standard};
+use crate::journal::{Journal, Kept, Recordable};
+use crate::progress::Progress;
+use crate::publish::{Network, Pacing, Publication, Published};
+use crate::statistics::{Consumer, Ledger, Stops};
 use crate::stop::Stop;
-use crate::summary::{self, Counters, End, Received, Table};
-use crate::tally::{Consumer, Ledger, Stops, line_name};
+use crate::summary::{Counters, End, Received};
+use crate::text::{self, Table};
 use crate::watch::Watch;
 
 /// Messages of the feed that is made on the spot.
@@ -121,11 +123,11 @@ pub(crate) fn run(args: &Demo, stop: &Stop) -> Result<Outcome, Failure> {
         (false, End::Interrupted) => stop.outcome(),
         (false, _) => Outcome::Lost,
     });
-    let result = if args.json { summary::json(&shown) } else { shown.table() };
-    Patient::new(standard::Output, Patience::new(stop)).conclude(&result, outcome)
+    let result = if args.json { text::json(&shown) } else { shown.table() };
+    Patient::new(standard::Output::Standard, Patience::new(stop)).conclude(&result, outcome)
 }
 
-/// What is published, from the beginning.
+/// The messages that are published, from the beginning.
 fn messages(args: &Demo) -> Result<Box<dyn Messages>, Failure> {
     let Some(path) = &args.input else {
         return Ok(Box::new(Feed::new(args.seed, args.messages.unwrap_or(MESSAGES))));
@@ -138,7 +140,7 @@ fn messages(args: &Demo) -> Result<Box<dyn Messages>, Failure> {
 }
 
 fn file(path: &Path) -> Result<Box<dyn Messages>, Failure> {
-    if path.exists() && !path.is_file() || input::is_standard(path) {
+    if path.exists() && !path.is_file() || place::is_standard(path) {
         return Err(Failure::usage(format!("--input {}: is read twice", path.display()))
             .advise("put it into a file first"));
     }
@@ -170,18 +172,18 @@ fn receive<T>(
         if ledger.oldest_ended() {
             break End::Ended;
         }
-        // Before it is told to end, the publisher only ends when it fails.
+        // Before it is asked to end, the publisher only ends when it fails.
         if stop.is_asked() || publishing.is_finished() {
             break End::Interrupted;
         }
         if last_heard.elapsed() > IDLE {
             break End::TimedOut;
         }
-        if let Some(tally) = ledger.oldest() {
-            progress.show(tally.delivered, || format!("messages, {} gaps", tally.gaps));
+        if let Some(stats) = ledger.oldest() {
+            progress.show(stats.delivered, || format!("messages, {} gaps", stats.gaps));
         }
     };
-    // What came last is said before it is summed up.
+    // The last events are reported before they are summed up.
     watch.look_now(driver, ledger, &progress);
     progress.clear();
     driver.machine_mut().close(&progress);
@@ -230,7 +232,7 @@ impl Consumer for Comparison {
     }
 }
 
-/// What the demo showed.
+/// The result of the demo.
 #[derive(Serialize)]
 struct Shown {
     /// Whether every message came, as it was published.
@@ -293,7 +295,7 @@ impl Shown {
         }
         table.row("end", received.end.words().into());
         received.repair_rows(&mut table);
-        table.row("speed", summary::speed(received.delivered, received.elapsed_seconds));
+        table.row("speed", text::speed(received.delivered, received.elapsed_seconds));
         table.finish()
     }
 }

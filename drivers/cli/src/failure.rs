@@ -7,23 +7,18 @@ use std::process::ExitCode;
 
 use gapless_mio::JournalError;
 use gapless_quic::tls::TlsError;
-use serde::Serialize;
 
 use crate::advice;
-use crate::patience::write_words;
-use crate::progress::say;
-use crate::standard;
-use crate::stop::{Signal, Stop};
-use crate::summary::json;
+use crate::signal::Signal;
 
-/// What the program's exit code says. Documented in `--help`.
+/// The meaning of the program's exit code. Documented in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// Nothing is missing.
     Complete,
     /// Something was lost; standard error names it.
     Lost,
-    /// A replay differs from what was recorded; standard error tells how.
+    /// A replay differs from what was recorded; standard error says how.
     Differs,
     /// The command line makes no sense.
     Usage,
@@ -62,12 +57,12 @@ impl Outcome {
             Self::RefusedTag => 8,
             Self::CommandFailed => 9,
             Self::Interrupted(signal) => signal.code(),
-            // What a shell makes of a program that SIGPIPE ended.
+            // The code that a shell gives to a program that SIGPIPE ended.
             Self::ReaderGone => 141,
         }
     }
 
-    /// What it is called in JSON.
+    /// Its name in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -92,28 +87,6 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// In which form a command reports how it ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Form {
-    /// In words, on standard error.
-    Words,
-    /// As a JSON object on standard output too.
-    Json,
-    /// As a JSON object on standard error too: standard output has something else.
-    JsonAside,
-}
-
-impl Form {
-    /// Of a command with this `--json`, whose standard output has something else or not.
-    pub(crate) const fn new(json: bool, aside: bool) -> Self {
-        match (json, aside) {
-            (false, _) => Self::Words,
-            (true, false) => Self::Json,
-            (true, true) => Self::JsonAside,
-        }
-    }
-}
-
 /// An error that ends the program.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -122,21 +95,13 @@ pub(crate) struct Failure {
     what: String,
     advice: Option<String>,
     /// The command's own JSON object has it already.
-    is_in_json: bool,
+    pub(crate) is_in_json: bool,
 }
 
 /// The system's error without the name of a temporary file, which nobody asked for.
 pub(crate) fn plain(error: &io::Error) -> &io::Error {
     let source = error.get_ref().and_then(|inner| inner.source());
     source.and_then(|source| source.downcast_ref()).unwrap_or(error)
-}
-
-/// The JSON object of a failure that is in no other.
-#[derive(Debug, Serialize)]
-struct Failed<'a> {
-    end: &'static str,
-    exit_code: u8,
-    error: &'a str,
 }
 
 impl Failure {
@@ -178,7 +143,7 @@ impl Failure {
         Self::new(Outcome::Io, error.to_string())
     }
 
-    /// What was read is not what it should be.
+    /// An input is not what it should be.
     pub(crate) fn content(what: impl Into<String>) -> Self {
         Self::new(Outcome::Io, what)
     }
@@ -186,11 +151,6 @@ impl Failure {
     /// A peer cannot be reached.
     pub(crate) fn unreachable(what: impl Into<String>) -> Self {
         Self::new(Outcome::Unreachable, what)
-    }
-
-    /// Somebody wants an end before the work is done; `what` says how far it came.
-    pub(crate) fn interrupted(stop: &Stop, what: &str) -> Self {
-        Self::new(stop.outcome(), format!("interrupted: {what}"))
     }
 
     /// An end that says itself what it is.
@@ -204,30 +164,7 @@ impl Failure {
         self
     }
 
-    /// Reports it, in the end. That nobody reads any more is not worth a word.
-    pub(crate) fn report(&self, form: Form) {
-        if self.outcome == Outcome::ReaderGone {
-            return;
-        }
-        say(self);
-        if !self.is_in_json {
-            self.report_object(form);
-        }
-    }
-
-    /// Reports it as an object, where there is to be one, to whom it was said already.
-    pub(crate) fn report_object(&self, form: Form) {
-        let Self { outcome, what: error, .. } = self;
-        let object = || json(&Failed { end: outcome.name(), exit_code: outcome.code(), error });
-        match form {
-            Form::Words => {}
-            // That standard output takes nothing may be what is wrong.
-            Form::Json => drop(write_words(standard::Output, object().as_bytes())),
-            Form::JsonAside => say(object().trim_end()),
-        }
-    }
-
-    /// What went wrong, without a word on what to do.
+    /// The words for it, without those on what to do.
     pub(crate) fn what(&self) -> &str {
         &self.what
     }

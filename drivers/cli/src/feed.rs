@@ -91,7 +91,7 @@ impl Feed {
         }
     }
 
-    /// What every message begins with: type, stock, tracking number, time.
+    /// The beginning of every message: type, stock, tracking number, time.
     fn begin(&mut self, message: &mut Vec<u8>, kind: u8, stock: u16) {
         self.now += self.rng.random_range(200..100_000);
         message.push(kind);

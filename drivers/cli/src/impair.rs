@@ -80,7 +80,7 @@ impl<P: Clone> Dice<P> {
 mod tests {
     use super::*;
 
-    /// What comes out for the packets `0..count`, and which of them were dropped.
+    /// The packets that come out of `0..count`, and those that were dropped.
     fn thrown(odds: Odds, seed: u64, stream: u64, count: u32) -> (Vec<u32>, Vec<u32>) {
         let mut dice = Dice::new(odds, seed, stream);
         let (mut sent, mut dropped) = (Vec::new(), Vec::new());
@@ -89,7 +89,7 @@ mod tests {
                 dropped.push(packet);
             }
         }
-        // What is held back at the end goes out behind packets that nothing happens to.
+        // The packets that are held back at the end go out behind packets that nothing happens to.
         dice.odds = Odds::default();
         for packet in count..count + u32::from(Dice::<u32>::MAX_BEHIND) {
             dice.throw(packet, |packet| sent.push(packet));

@@ -1,22 +1,21 @@
 //! `--journal`: machines that are recorded where that is wished, and a journal that is seen to while
 //! the program runs.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant as SystemInstant};
 
-use gapless_core::journal::{Journaled, Recorder, Sink, recorder};
-use gapless_core::publisher::Publisher;
-use gapless_core::receiver::{Batch, Receiver, Receiving, Source};
-use gapless_core::{Instant, Machine};
-use gapless_mio::{JournalError, JournalFile, Publishing};
+use gapless_core::Machine;
+use gapless_core::journal::{self, Journaled, Sink, recorder};
+use gapless_mio::{JournalError, JournalFile};
 
 use crate::args::Journaling;
 use crate::failure::{Failure, Outcome};
-use crate::patience::Patience;
-use crate::place::{Place, exists, in_use};
+use crate::io::patience::Patience;
+use crate::io::place::{Place, exists, in_use};
 use crate::progress::Progress;
 
 /// What the journal is named by.
@@ -41,8 +40,11 @@ struct Target {
 }
 
 /// Where a recorder writes to.
-#[derive(Clone)]
-pub(crate) struct JournalSink(Arc<Target>);
+pub(crate) struct JournalSink {
+    target: Arc<Target>,
+    failed: Arc<AtomicBool>,
+    flushed: Cell<SystemInstant>,
+}
 
 /// Why nothing is recorded.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,7 @@ impl Sink for JournalSink {
     type Error = SinkError;
 
     fn write(&mut self, block: &[u8]) -> Result<(), SinkError> {
-        let file = self.0.file.get().ok_or(SinkError::Closed)?;
+        let file = self.target.file.get().ok_or(SinkError::Closed)?;
         Ok(file.clone().write(block)?)
     }
 }
@@ -107,8 +109,10 @@ impl Journal {
         &self,
         id: u16,
     ) -> impl FnOnce(M::Config) -> Result<Recordable<M>, M::Error> + use<M> {
-        let journal = self.clone();
-        move |machine| Recordable::new(Config { machine, id, journal })
+        let Self { target, commands, failed } = self.clone();
+        let flushed = Cell::new(SystemInstant::now());
+        let sink = target.map(|target| JournalSink { target, failed, flushed });
+        move |machine| Recordable::new(recorder::Config { machine, id, sink, commands })
     }
 
     /// What the program ends with: a journal that lacks something is not complete.
@@ -120,148 +124,37 @@ impl Journal {
     }
 }
 
-/// What a [`Recordable`] is made from.
-pub(crate) struct Config<C> {
-    machine: C,
-    id: u16,
-    journal: Journal,
-}
+/// A machine of the program, recorded or not.
+pub(crate) type Recordable<M> = journal::Recordable<M, JournalSink>;
 
-/// A machine that is recorded, or is not.
-pub(crate) enum Recordable<M: Journaled> {
-    Plain(M),
-    Recorded(Box<Recorded<M>>),
-}
-
-/// A machine that is recorded.
-pub(crate) struct Recorded<M: Journaled> {
-    recorder: Recorder<M, JournalSink>,
-    failed: Arc<AtomicBool>,
-    flushed: SystemInstant,
-}
-
-impl<M: Journaled> Recordable<M> {
-    /// Hands what is recorded to the system, about once a second. The first time that this fails, of
-    /// all machines, it is told.
-    pub(crate) fn keep(&mut self, progress: &Progress) {
-        match self {
-            Self::Recorded(recorded) if recorded.flushed.elapsed() >= FLUSH_EVERY => {
-                recorded.flush(progress);
-            }
-            _ => {}
-        }
-    }
+/// Hands what is recorded to the system.
+pub(crate) trait Kept {
+    /// Does so about once a second. The first time that this fails, of all machines, it is reported.
+    fn keep(&mut self, progress: &Progress);
 
     /// The same in the end.
-    pub(crate) fn close(&mut self, progress: &Progress) {
-        if let Self::Recorded(recorded) = self {
-            recorded.flush(progress);
-        }
-    }
+    fn close(&mut self, progress: &Progress);
 }
 
-impl<M: Journaled> Recorded<M> {
-    fn flush(&mut self, progress: &Progress) {
-        self.flushed = SystemInstant::now();
-        if let Err(failure) = self.recorder.flush()
-            && !self.failed.swap(true, Ordering::Relaxed)
+impl<M: Journaled> Kept for Recordable<M> {
+    fn keep(&mut self, progress: &Progress) {
+        if self
+            .recorder()
+            .is_some_and(|recorder| recorder.sink().flushed.get().elapsed() >= FLUSH_EVERY)
+        {
+            self.close(progress);
+        }
+    }
+
+    fn close(&mut self, progress: &Progress) {
+        let Some(recorder) = self.recorder() else { return };
+        recorder.sink().flushed.set(SystemInstant::now());
+        let failed = recorder.sink().failed.clone();
+        if let Err(failure) = recorder.flush()
+            && !failed.swap(true, Ordering::Relaxed)
         {
             progress
-                .tell(format_args!("error: {failure}\n  no more is recorded; the feed goes on"));
-        }
-    }
-}
-
-impl<M: Journaled> Machine for Recordable<M> {
-    type Config = Config<M::Config>;
-    type Event<'a> = M::Event<'a>;
-    type Command = M::Command;
-    type Stats = M::Stats;
-    type Error = M::Error;
-
-    fn new(config: Self::Config) -> Result<Self, M::Error> {
-        let Config { machine, id, journal: Journal { target, commands, failed } } = config;
-        let Some(sink) = target.map(JournalSink) else { return M::new(machine).map(Self::Plain) };
-        let recorder = Recorder::new(recorder::Config { machine, id, sink, commands })?;
-        Ok(Self::Recorded(Box::new(Recorded { recorder, failed, flushed: SystemInstant::now() })))
-    }
-
-    #[inline]
-    fn handle(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
-        match self {
-            Self::Plain(machine) => machine.handle(now, event),
-            Self::Recorded(recorded) => recorded.recorder.handle(now, event),
-        }
-    }
-
-    #[inline]
-    fn poll_command(&mut self) -> Option<M::Command> {
-        match self {
-            Self::Plain(machine) => machine.poll_command(),
-            Self::Recorded(recorded) => recorded.recorder.poll_command(),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.as_ref().poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), M::Error> {
-        match self {
-            Self::Plain(machine) => machine.handle_timeout(now),
-            Self::Recorded(recorded) => recorded.recorder.handle_timeout(now),
-        }
-    }
-
-    fn stats(&self) -> &M::Stats {
-        self.as_ref().stats()
-    }
-
-    fn memory_used(&self) -> usize {
-        match self {
-            Self::Plain(machine) => machine.memory_used(),
-            Self::Recorded(recorded) => recorded.recorder.memory_used(),
-        }
-    }
-
-    fn lent(&self) -> usize {
-        self.as_ref().lent()
-    }
-}
-
-impl<M: Journaled> AsRef<M> for Recordable<M> {
-    fn as_ref(&self) -> &M {
-        match self {
-            Self::Plain(machine) => machine,
-            Self::Recorded(recorded) => recorded.recorder.machine(),
-        }
-    }
-}
-
-impl Publishing for Recordable<Publisher> {}
-
-impl Receiving for Recordable<Receiver> {
-    #[inline]
-    fn receive_stamped<'a>(
-        &mut self,
-        now: Instant,
-        arrival: Instant,
-        source: Source,
-        datagram: &'a [u8],
-    ) -> Option<Batch<&'a [u8]>> {
-        match self {
-            Self::Plain(receiver) => receiver.receive_stamped(now, arrival, source, datagram),
-            Self::Recorded(recorded) => {
-                recorded.recorder.receive_stamped(now, arrival, source, datagram)
-            }
-        }
-    }
-
-    #[inline]
-    fn has_commands(&mut self) -> bool {
-        match self {
-            Self::Plain(receiver) => receiver.has_commands(),
-            Self::Recorded(recorded) => Receiving::has_commands(&mut recorded.recorder),
+                .report(format_args!("error: {failure}\n  no more is recorded; the feed goes on"));
         }
     }
 }

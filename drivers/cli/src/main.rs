@@ -5,31 +5,29 @@
 
 mod address;
 mod advice;
-mod apart;
 mod args;
 mod demo;
+mod exit;
 mod failure;
 mod feed;
-mod files;
 mod impair;
 mod input;
+mod io;
 mod journal;
-mod output;
 mod pace;
-mod patience;
-mod place;
 mod progress;
 mod publish;
 mod ranges;
 mod receive;
 mod replay;
-mod resume;
-mod standard;
+mod signal;
+mod statistics;
 mod stop;
 mod stream;
 mod summary;
-mod tally;
 mod tap;
+mod text;
+mod url;
 mod values;
 mod watch;
 
@@ -38,7 +36,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use failure::{Failure, Form, Outcome};
+use exit::Form;
+use failure::{Failure, Outcome};
 use stop::Stop;
 
 fn main() -> ExitCode {
@@ -49,7 +48,7 @@ fn main() -> ExitCode {
         Err(instead) => args::print(instead),
     };
     let outcome = result.unwrap_or_else(|failure| {
-        failure.report(form);
+        exit::report(&failure, form);
         failure.outcome
     });
     if let Ok(Cli { command }) = &parsed {
@@ -60,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<Outcome, Failure> {
-    standard::check_output()?;
+    io::standard::check_output()?;
     let stop = Stop::on_signals()?;
     match command {
         Command::Demo(args) => demo::run(args, &stop),

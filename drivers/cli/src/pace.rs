@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Counts what may leave. Time is told by its user, as a duration since some origin.
+/// Counts what may leave. Time is given by its user, as a duration since some origin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     each_second: u64,
@@ -15,7 +15,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// Sleeping for less is not worth it: what falls due meanwhile leaves together.
     const QUANTUM: Duration = Duration::from_micros(500);
-    /// What was late for longer is not made up for.
+    /// A delay beyond this is not made up for.
     const BACKLOG: Duration = Duration::from_millis(10);
 
     /// `each_second` from `now` on.

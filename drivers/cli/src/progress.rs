@@ -7,27 +7,21 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::patience;
-
-/// Says a line on standard error. That nobody can hear it is no reason to end, or to wait.
-pub(crate) fn say(line: impl fmt::Display) {
-    // At once, so that nobody's words get in between.
-    patience::write_errors(format!("{line}\n").as_bytes());
-}
+use crate::io::patience::say;
 
 /// Says so when the system gives a smaller receive buffer than was asked for.
-pub(crate) fn tell_buffer(asked: Option<u32>, granted: Option<usize>, progress: &Progress) {
+pub(crate) fn report_buffer(asked: Option<u32>, granted: Option<usize>, progress: &Progress) {
     let (Some(asked), Some(granted)) = (asked, granted) else { return };
     // The kernel counts in pairs of bytes.
     if granted < asked as usize / 2 * 2 {
-        progress.tell(format_args!(
+        progress.report(format_args!(
             "warning: --receive-buffer {asked}: the system gives {granted} bytes; to have more, raise \
              net.core.rmem_max, as by `sysctl -w net.core.rmem_max={asked}`"
         ));
     }
 }
 
-/// What is due every so often, or never.
+/// A period: something is due every so often, or never.
 #[derive(Clone, Debug)]
 pub(crate) struct Every {
     period: Option<Duration>,
@@ -124,7 +118,7 @@ impl Progress {
     }
 
     /// Says something on standard error.
-    pub(crate) fn tell(&self, line: impl fmt::Display) {
+    pub(crate) fn report(&self, line: impl fmt::Display) {
         self.bar.suspend(|| say(&line));
     }
 

@@ -9,39 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::{Failure, Outcome};
-
-/// A signal that asks for an end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Signal {
-    /// SIGHUP: the terminal is gone.
-    HangUp,
-    /// SIGINT: Ctrl-C.
-    Interrupt,
-    /// SIGTERM: what `kill` and service managers send.
-    Terminate,
-}
-
-impl Signal {
-    const ALL: [Self; 3] = [Self::HangUp, Self::Interrupt, Self::Terminate];
-
-    /// The system's number.
-    const fn number(self) -> i32 {
-        match self {
-            Self::HangUp => SIGHUP,
-            Self::Interrupt => SIGINT,
-            Self::Terminate => SIGTERM,
-        }
-    }
-
-    /// The exit code: what a shell reports of a program that the signal ended.
-    pub(crate) const fn code(self) -> u8 {
-        128 + self.number() as u8
-    }
-}
+use crate::signal::Signal;
 
 /// Requests to end, shared by all clones.
 #[derive(Clone, Default, Debug)]
@@ -120,13 +91,18 @@ impl Stop {
         Signal::ALL.into_iter().find(|signal| signal.number() == first)
     }
 
-    /// What the program ends with that was asked to end before its work was done.
+    /// The end of a command that was asked to end before its work was done; `what` says how far it came.
+    pub(crate) fn interrupted(&self, what: &str) -> Failure {
+        Failure::new(self.outcome(), format!("interrupted: {what}"))
+    }
+
+    /// The outcome of a program that was asked to end before its work was done.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome::Interrupted(self.signal().unwrap_or(Signal::Interrupt))
     }
 }
 
-/// The signals that are ignored: bit n - 1 for signal n. None where the system does not tell.
+/// The signals that are ignored: bit n - 1 for signal n. None where the system does not say.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -140,6 +116,7 @@ const fn is_in(number: i32, mask: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
     #[test]
     fn the_first_signal_names_the_end_and_the_second_one_is_too_many() {
@@ -173,10 +150,5 @@ mod tests {
             [SIGHUP, SIGINT, SIGTERM].map(|number| is_in(number, background)),
             [false, true, false]
         );
-    }
-
-    #[test]
-    fn exit_codes_are_those_of_a_shell() {
-        assert_eq!(Signal::ALL.map(Signal::code), [129, 130, 143]);
     }
 }

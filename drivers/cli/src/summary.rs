@@ -1,7 +1,6 @@
-//! What is printed in the end: one JSON object for each session, or a short table.
+//! The summary in the end: one JSON object for each session, or a short table.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,11 +10,11 @@ use gapless_mio::{LineReport, ReceiverDriver};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::ranges::Ranges;
-use crate::standard;
-use crate::tally::{Consumer, Ledger, Tally, line_name};
+use crate::statistics::{Consumer, Ledger, SessionStats};
+use crate::text::{Table, plural, speed};
 use crate::watch;
 
 /// How receiving ended.
@@ -53,7 +52,7 @@ impl End {
     }
 }
 
-/// What became of one session that was received.
+/// The summary of one session that was received.
 #[derive(Debug, Serialize)]
 pub(crate) struct Received {
     /// `None` when no session came.
@@ -103,7 +102,7 @@ pub(crate) struct RepairTime {
     pub(crate) max: u64,
 }
 
-/// What a line did for a session.
+/// The share of a line in a session.
 #[derive(Clone, Copy, Default, Debug, Serialize)]
 pub(crate) struct ReceivedLine {
     pub(crate) packets: u64,
@@ -126,7 +125,7 @@ pub(crate) struct ReceivedLine {
     pub(crate) interface_losses: u64,
 }
 
-/// What a server did for a session.
+/// The share of a server in a session.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -137,7 +136,7 @@ pub(crate) struct Server {
     pub(crate) messages_first: u64,
 }
 
-/// What came that is of no use, and what was asked in vain.
+/// Packets that are of no use, and requests that were not sent.
 #[derive(Clone, Copy, Default, Debug, Serialize)]
 pub(crate) struct Unwanted {
     /// Answers from addresses that nobody configured.
@@ -245,7 +244,7 @@ impl Counters {
         self.unwanted.ended_session_restarts
     }
 
-    /// What was counted since `before`.
+    /// The counts since `before`.
     fn since(mut self, before: &Self) -> Self {
         let less = |now: &mut u64, before: u64| *now = now.saturating_sub(before);
         for (now, before) in self.lines.iter_mut().zip(&before.lines) {
@@ -290,7 +289,7 @@ impl Received {
     /// A session's summary. `before` is where the counters stood when the last session was summed
     /// up.
     pub(crate) fn new(
-        tally: Option<&Tally>,
+        stats: Option<&SessionStats>,
         end: End,
         elapsed: Duration,
         now: Counters,
@@ -303,30 +302,30 @@ impl Received {
             _ => (ranges, 0),
         };
         let (lost_ranges, lost_ranges_left_out) =
-            listed(tally.map(|tally| tally.lost.clone()).unwrap_or_default());
+            listed(stats.map(|stats| stats.lost.clone()).unwrap_or_default());
         let (missing_ranges, missing_ranges_left_out) =
-            listed(tally.map(Tally::missing).unwrap_or_default());
-        let repair_micros = tally.and_then(|tally| repair_time(&tally.repair_time));
-        let reasons = tally.iter().flat_map(|tally| &tally.lost_by);
-        let count = |of: fn(&Tally) -> u64| tally.map_or(0, of);
+            listed(stats.map(SessionStats::missing).unwrap_or_default());
+        let repair_micros = stats.and_then(|stats| repair_time(&stats.repair_time));
+        let reasons = stats.iter().flat_map(|stats| &stats.lost_by);
+        let count = |of: fn(&SessionStats) -> u64| stats.map_or(0, of);
         Self {
-            session: tally.map(|tally| tally.session.to_string()),
-            first_sequence: count(|tally| tally.first),
-            next_sequence: count(|tally| tally.next),
-            delivered: count(|tally| tally.delivered),
-            lost: count(|tally| tally.lost.messages()),
+            session: stats.map(|stats| stats.session.to_string()),
+            first_sequence: count(|stats| stats.first),
+            next_sequence: count(|stats| stats.next),
+            delivered: count(|stats| stats.delivered),
+            lost: count(|stats| stats.lost.messages()),
             lost_ranges,
             lost_ranges_left_out,
             lost_reasons: reasons.map(|(reason, lost)| (reason.to_string(), *lost)).collect(),
-            claims_withdrawn: count(|tally| tally.claims_withdrawn),
+            claims_withdrawn: count(|stats| stats.claims_withdrawn),
             missing_ranges,
             missing_ranges_left_out,
-            stalls: count(|tally| tally.stalls),
-            regressions: count(|tally| tally.regressions),
-            contradictions: count(|tally| tally.contradictions),
-            gaps: count(|tally| tally.gaps),
-            gaps_filled_by_line: count(|tally| tally.gaps_filled_by_line),
-            gaps_filled_by_request: count(|tally| tally.gaps_filled_by_request),
+            stalls: count(|stats| stats.stalls),
+            regressions: count(|stats| stats.regressions),
+            contradictions: count(|stats| stats.contradictions),
+            gaps: count(|stats| stats.gaps),
+            gaps_filled_by_line: count(|stats| stats.gaps_filled_by_line),
+            gaps_filled_by_request: count(|stats| stats.gaps_filled_by_request),
             requests: now.requests,
             requested_messages: now.requested_messages,
             repair_micros,
@@ -339,7 +338,7 @@ impl Received {
         }
     }
 
-    /// What somebody has to know if not everything is there; said on standard error.
+    /// The lines for standard error if not everything is there.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let session = self.session.as_deref().unwrap_or_default();
         let mut complaints = Vec::new();
@@ -420,7 +419,7 @@ impl Received {
         table.finish()
     }
 
-    /// What came that is of no use, where something did.
+    /// The rows for packets of no use, where some came.
     fn unwanted_rows(&self, table: &mut Table) {
         for Server { address, requests, timeouts, useful_answers, .. } in &self.servers {
             table.row(
@@ -534,22 +533,6 @@ impl ReceivedLine {
     }
 }
 
-/// Lines of a name and a text.
-#[derive(Default)]
-pub(crate) struct Table(String);
-
-impl Table {
-    /// One more line.
-    pub(crate) fn row(&mut self, name: &str, text: String) {
-        self.0.push_str(&format!("{name:<12} {text}\n"));
-    }
-
-    /// All lines.
-    pub(crate) fn finish(self) -> String {
-        self.0
-    }
-}
-
 /// The quantiles of a histogram of microseconds; `None` of an empty one.
 fn repair_time(histogram: &Histogram<u64>) -> Option<RepairTime> {
     (!histogram.is_empty()).then(|| RepairTime {
@@ -561,31 +544,4 @@ fn repair_time(histogram: &Histogram<u64>) -> Option<RepairTime> {
 
 fn millis(micros: u64) -> String {
     format!("{:.2} ms", micros as f64 / 1000.0)
-}
-
-/// `1 packet`, `2 packets`.
-pub(crate) fn plural(count: u64, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
-}
-
-/// Messages a second.
-pub(crate) fn speed(messages: u64, seconds: f64) -> String {
-    let each_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
-    format!("{each_second:.0} messages/s over {seconds:.2} s")
-}
-
-/// One JSON object on a line of its own.
-pub(crate) fn json(object: &impl Serialize) -> String {
-    let mut line = serde_json::to_string(object).expect("plain numbers and strings are JSON");
-    line.push('\n');
-    line
-}
-
-/// Writes the result to standard output.
-///
-/// # Errors
-/// Nobody reads it, or it cannot be written.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    standard::Output.write_all(text.as_bytes()).map_err(|error| Failure::standard_output(&error))
 }

@@ -12,7 +12,7 @@ use gapless_mio::Tap;
 use crate::impair::{Dice, Odds};
 use crate::ranges::Ranges;
 
-/// What a line did with the packets of one session.
+/// The packets of one session on one line.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct LineBook {
     /// Packets sent, duplicates, heartbeats and ends included.
@@ -23,7 +23,7 @@ pub(crate) struct LineBook {
     pub(crate) dropped: Ranges,
 }
 
-/// What of a session was given to the lines, each packet once however many lines there are.
+/// The packets of a session that were given to the lines, each once however many lines there are.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct SessionBook {
     /// Packets, heartbeats and ends included.
@@ -70,7 +70,7 @@ impl BadNetwork {
         &self.sessions
     }
 
-    /// What each line did with the packets of `session`.
+    /// The packets of `session` on each line.
     pub(crate) fn lines(&self, session: Session) -> Vec<LineBook> {
         let book = |line: &Line| line.book.get(&session).cloned().unwrap_or_default();
         self.lines.iter().map(book).collect()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_told_once_however_many_lines_there_are() {
+    fn a_session_is_reported_once_however_many_lines_there_are() {
         let mut network = network(0.5);
         for line in 0..2 {
             network.line(line, packet(3, 2), drop);

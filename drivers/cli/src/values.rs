@@ -66,7 +66,7 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What Linux counts in a C `int` after it doubled it.
+/// The largest buffer that Linux, which doubles it, counts in a C `int`.
 const MOST_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
 
 /// Bytes of a receive buffer, as many as there may be.

@@ -1,4 +1,4 @@
-//! What goes wrong while a feed is received, said on standard error when it happens: at once the first
+//! Problems of a feed that is received, reported on standard error when they happen: at once the first
 //! time, then at most a line a second of each kind, and less often of what goes on, with how much came
 //! since.
 //!
@@ -14,10 +14,11 @@ use gapless_core::receiver::{LineId, Receiver, ServerId};
 use gapless_core::{Machine, Session};
 use gapless_mio::{LineReport, ReceiverDriver, SendFailure};
 
+use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::progress::Progress;
-use crate::summary::plural;
-use crate::tally::{Consumer, Ledger, line_name};
+use crate::statistics::{Consumer, Ledger};
+use crate::text::plural;
 
 /// How often counters are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ const NAMED: usize = 64;
 /// The driver that is watched.
 type Driver = ReceiverDriver<Recordable<Receiver>>;
 
-/// What is counted, and said apart from everything else.
+/// The kinds of problems that are counted, each reported apart from all others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Lost(Session),
@@ -92,7 +93,7 @@ struct Server {
     answers: u64,
 }
 
-/// What was said of a line.
+/// The state of a line as it was last reported.
 struct Line {
     up: bool,
     at: Option<Instant>,
@@ -136,7 +137,7 @@ impl Watch {
     ) {
         self.looked = Instant::now();
         let lines = driver.lines();
-        let mut say = |line: String| progress.tell(line);
+        let mut say = |line: String| progress.report(line);
         self.await_session(ledger, &lines, &mut say);
         self.look_at_lines(ledger, &lines, &mut say);
         self.look_at_servers(driver.receiver(), &mut say);
@@ -151,7 +152,7 @@ impl Watch {
         lines: &[LineReport],
         say: &mut impl FnMut(String),
     ) {
-        let session = ledger.oldest().map(|tally| tally.session);
+        let session = ledger.oldest().map(|stats| stats.session);
         let is_there = session.is_some() && lines.iter().any(|line| line.stats.packets > 0);
         match (is_there, &mut self.waiting) {
             (true, None) => {}
@@ -161,7 +162,7 @@ impl Watch {
                 }
                 (self.waiting, self.came) = (None, Some(self.looked));
             }
-            // What follows a session may be any other.
+            // The session that follows may be any other.
             (false, None) => {
                 (self.session, self.came) = (None, None);
                 self.waiting = Some((self.looked, false));
@@ -258,47 +259,47 @@ impl Watch {
         }
     }
 
-    /// What sessions lose, and senders that start over.
+    /// Losses of sessions, and senders that start over.
     fn look_at_sessions<C: Consumer>(
         &mut self,
         ledger: &mut Ledger<C>,
         say: &mut impl FnMut(String),
     ) {
-        let is_over = |session: &Session| ledger.tallies().all(|tally| tally.session != *session);
+        let is_over = |session: &Session| ledger.sessions().all(|stats| stats.session != *session);
         self.said.retain(|kind, _| match kind {
             Kind::Lost(of) | Kind::Regressed(of) | Kind::Contradicted(of) => !is_over(of),
             _ => true,
         });
-        for tally in ledger.tallies_mut() {
-            let (session, lost) = (tally.session, tally.lost.messages());
+        for stats in ledger.sessions_mut() {
+            let (session, lost) = (stats.session, stats.lost.messages());
             self.count(Kind::Lost(session), lost, say, |count| {
-                let ranges = std::mem::take(&mut tally.unsaid).brief();
-                let reasons = tally.reasons();
+                let ranges = std::mem::take(&mut stats.unsaid).brief();
+                let reasons = stats.reasons();
                 format!(
                     "lost just now: {} of session {session}: {ranges} ({reasons})",
                     plural(count, "message")
                 )
             });
-            if let Some((first, last)) = tally.take_stalled() {
+            if let Some((first, last)) = stats.take_stalled() {
                 say(format!(
                     "waiting for messages {first} to {last} of session {session}: all lines are silent, \
                      and too few packets spoke of them"
                 ));
             }
-            if let Some(regressed) = tally.regressed {
-                self.count(Kind::Regressed(session), tally.regressions, say, |_| {
+            if let Some(regressed) = stats.regressed {
+                self.count(Kind::Regressed(session), stats.regressions, say, |_| {
                     format!("regressed: {}", regressed.words(session))
                 });
             }
-            if let Some(contradicted) = tally.contradicted {
-                self.count(Kind::Contradicted(session), tally.contradictions, say, |_| {
+            if let Some(contradicted) = stats.contradicted {
+                self.count(Kind::Contradicted(session), stats.contradictions, say, |_| {
                     format!("contradicted: {}", contradicted.words(session))
                 });
             }
         }
     }
 
-    /// What comes that nobody asked for, and what is asked in vain.
+    /// Packets that nobody asked for, and requests that do not get through.
     fn look_at_strangers(
         &mut self,
         driver: &mut Driver,
@@ -386,7 +387,7 @@ impl Watch {
         });
     }
 
-    /// Has other sessions told soon if there is one that was not named yet: one that goes on and on keeps
+    /// Reports other sessions soon if there is one that was not named yet: one that goes on and on keeps
     /// nobody else from being named.
     fn hasten(&mut self, mut sessions: impl Iterator<Item = Session>) {
         if self.named.len() < NAMED

@@ -77,6 +77,7 @@ mod receiver;
 mod socket;
 mod stats;
 mod sys;
+mod turn;
 
 pub use address::{Address, AddressError, Interface, resolve};
 pub use attachment::InterfaceEvent;
@@ -84,18 +85,7 @@ pub use clock::{Arrivals, Clock};
 pub use error::Error;
 pub use exclusive::ExclusiveFile;
 pub use journal::{JournalError, JournalFile, JournalReader};
-pub use publisher::{Clear, PublisherConfig, PublisherDriver, Publishing, SentLine, Tap};
+pub use publisher::{PassThrough, PublisherConfig, PublisherDriver, SentLine, Tap};
 pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};
 pub use stats::{ReadStats, SendFailure, SendStats};
-
-/// The longest sleep of a `run` before it asks again whether to stop.
-const TICK: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// What became of a turn.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Turn {
-    /// Datagrams that were read.
-    pub datagrams: usize,
-    /// Whether there is more to read: the next turn will not wait.
-    pub more: bool,
-}
+pub use turn::Turn;

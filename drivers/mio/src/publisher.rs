@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gapless_core::journal::{self, Recorder};
-use gapless_core::publisher::{self, Command, Event, Publisher, Stats};
+use gapless_core::journal::Driven;
+use gapless_core::publisher::{self, Command, Event, Publisher};
 use gapless_core::receiver::Source;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
@@ -21,7 +21,8 @@ use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, Wishes, of};
 use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Clock, Error, InterfaceEvent, TICK, Turn};
+use crate::turn::{TICK, Turn};
+use crate::{Address, Clock, Error, InterfaceEvent};
 
 /// How many batches of 64 requests a turn takes at most.
 const ROUNDS: usize = 16;
@@ -77,7 +78,7 @@ impl PublisherConfig {
 }
 
 /// Stands between the machine and the sockets: sees every packet, and may drop it, hold it back,
-/// or double it. For trying out loss; the default, [`Clear`], lets everything pass.
+/// or double it. For trying out loss; the default, [`PassThrough`], lets everything pass.
 pub trait Tap {
     /// A packet is to be sent on line number `line`. Whatever is given to `send`, in that order,
     /// is sent in its place. What is held back goes out with a later packet: there are heartbeats
@@ -90,9 +91,9 @@ pub trait Tap {
 
 /// Lets everything pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Clear;
+pub struct PassThrough;
 
-impl Tap for Clear {
+impl Tap for PassThrough {
     #[inline]
     fn line(&mut self, _line: usize, packet: Bytes, mut send: impl FnMut(Bytes)) {
         send(packet);
@@ -117,20 +118,6 @@ pub struct SentLine {
     pub failures: Vec<SendFailure>,
 }
 
-/// A publisher, recorded or not: what a [`PublisherDriver`] drives.
-pub trait Publishing:
-    for<'a> Machine<
-        Event<'a> = Event<'a>,
-        Command = Command,
-        Stats = Stats,
-        Error = publisher::Error,
-    > + AsRef<Publisher>
-{
-}
-
-impl Publishing for Publisher {}
-impl<S: journal::Sink> Publishing for Recorder<Publisher, S> {}
-
 /// A feed's source on sockets: lines and re-request server in one.
 ///
 /// Packets are collected and sent 64 by a system call: when so many are there, and at every
@@ -139,7 +126,7 @@ impl<S: journal::Sink> Publishing for Recorder<Publisher, S> {}
 ///
 /// `M` is a [`Publisher`], or what stands around one, such as a
 /// [`Recorder`](gapless_core::journal::Recorder): see [`with_machine`](Self::with_machine).
-pub struct PublisherDriver<T = Clear, M = Publisher> {
+pub struct PublisherDriver<T = PassThrough, M = Publisher> {
     machine: M,
     clock: Clock,
     tap: T,
@@ -180,7 +167,7 @@ impl PublisherDriver {
     /// # Errors
     /// A socket cannot be had as it is asked for, or the configuration contradicts itself.
     pub fn new(config: PublisherConfig) -> Result<Self, Error> {
-        Self::with_tap(config, Clear)
+        Self::with_tap(config, PassThrough)
     }
 }
 
@@ -212,7 +199,7 @@ impl<T: Tap> PublisherDriver<T> {
     }
 }
 
-impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
+impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// As [`with_tap`](PublisherDriver::with_tap), or with a registry as
     /// [`with_registry`](PublisherDriver::with_registry), around a machine that is made otherwise, such
     /// as one that is recorded: see
@@ -329,7 +316,7 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
     /// # Errors
     /// The machine refuses it.
     pub fn handle(&mut self, event: Event<'_>) -> Result<(), Error> {
-        self.machine.handle(self.clock.now(), event)?;
+        self.machine.feed(self.clock.now(), event)?;
         self.drain();
         Ok(())
     }
@@ -419,7 +406,7 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
     /// The publisher.
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
-        self.machine.as_ref()
+        self.machine.machine()
     }
 
     /// The machine, with what stands around the publisher. Events are given by
@@ -499,7 +486,7 @@ impl<T: Tap, M: Publishing> PublisherDriver<T, M> {
         let now = clock.now();
         for datagram in (0..count).map(|index| slots.get(index)) {
             if let Some(Source::Peer(from)) = inbound.source(&datagram) {
-                machine.handle(now, Event::Request { from, datagram: datagram.bytes })?;
+                machine.feed(now, Event::Request { from, datagram: datagram.bytes })?;
                 out.drain(machine, tap);
             }
         }
@@ -561,7 +548,7 @@ impl Outgoing {
 
     /// Takes the machine's commands until there are none; a line's packets leave when they fill a
     /// system call.
-    fn drain(&mut self, machine: &mut impl Publishing, tap: &mut impl Tap) {
+    fn drain(&mut self, machine: &mut impl Driven<Publisher>, tap: &mut impl Tap) {
         while let Some(command) = machine.poll_command() {
             match command {
                 Command::Send { bytes } => self.send_on_lines(&bytes, tap),

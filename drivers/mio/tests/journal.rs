@@ -11,8 +11,8 @@ use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{self, Batch, Command, Event, Receiver, ServerId, Start};
 use gapless_core::{Machine, Session};
 use gapless_mio::{
-    Address, Clear, JournalFile, JournalReader, PublisherConfig, PublisherDriver, ReceiverConfig,
-    ReceiverDriver,
+    Address, JournalFile, JournalReader, PassThrough, PublisherConfig, PublisherDriver,
+    ReceiverConfig, ReceiverDriver,
 };
 
 /// Turns until it is called a hang.
@@ -59,8 +59,8 @@ fn two_recorded_drivers_over_sockets_are_replayed_to_the_last_digest() {
     let mut config = PublisherConfig::new(publisher::Config::new(session()));
     (config.lines, config.requests) = (vec![to], Some("127.0.0.1:0".parse().unwrap()));
     config.publisher.retransmitter.history_bytes = 1 << 20;
-    let mut publisher: PublisherDriver<Clear, Recorder<Publisher, JournalFile>> =
-        PublisherDriver::with_machine(config, Clear, None, |machine| {
+    let mut publisher: PublisherDriver<PassThrough, Recorder<Publisher, JournalFile>> =
+        PublisherDriver::with_machine(config, PassThrough, None, |machine| {
             Recorder::new(recorder::Config { machine, id: 1, sink: file, commands: false })
         })
         .unwrap();

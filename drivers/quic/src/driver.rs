@@ -9,8 +9,9 @@ use mio::{Events, Poll, Registry, Token};
 use quinn_proto::EcnCodepoint;
 
 use crate::Error;
-use crate::endpoint::{self, Endpoint, Handler, plain};
+use crate::endpoint::{self, Endpoint, plain};
 use crate::error_queue::Undelivered;
+use crate::handler::Handler;
 use crate::outgoing::Outgoing;
 use crate::socket::{Slots, Socket, SocketStats};
 

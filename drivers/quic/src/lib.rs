@@ -168,6 +168,7 @@ mod driver;
 pub mod endpoint;
 mod error;
 mod error_queue;
+mod handler;
 mod outgoing;
 mod socket;
 pub mod tagged;
@@ -176,10 +177,10 @@ pub mod tls;
 pub use bytes::Bytes;
 pub use driver::{Config, Driver, Turn};
 pub use endpoint::{
-    ConnectionId, Direction, Endpoint, Event, Handler, Limits, Peer, Reason, Refusal, StreamId,
-    Transport,
+    ConnectionId, Direction, Endpoint, Event, Limits, Peer, Reason, Refusal, StreamId, Transport,
 };
 pub use error::Error;
+pub use handler::Handler;
 pub use quinn_proto;
 pub use quinn_proto::{ClientConfig, ConnectError, ConnectionError};
 pub use socket::SocketStats;

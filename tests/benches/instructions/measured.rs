@@ -7,8 +7,9 @@
 use std::convert::Infallible;
 use std::hint::black_box;
 
+use gapless_core::journal::Driven;
 use gapless_core::journal::{Digest, Recorder, Sink, recorder};
-use gapless_core::receiver::{Command, Config, LineId, Receiver, Receiving, Source, Start};
+use gapless_core::receiver::{Call, Command, Config, LineId, Receiver, Source, Start};
 use gapless_core::wire::mold::Packet;
 use gapless_core::{Duration, Instant, Machine};
 use gungraun::prelude::*;
@@ -68,7 +69,7 @@ fn warm_recorder(messages: u16) -> Warm<Recorder<Receiver, Dropped>> {
     warm_up(Recorder::new(config).unwrap(), messages)
 }
 
-fn warm_up<M: Receiving>(receiver: M, messages: u16) -> Warm<M> {
+fn warm_up<M: Driven<Receiver>>(receiver: M, messages: u16) -> Warm<M> {
     let mut warm =
         Warm { receiver, now: Instant::from_millis(1), feed: feed(1, WARM_UP, messages) };
     let mut tally = Tally::default();
@@ -81,13 +82,13 @@ fn warm_up<M: Receiving>(receiver: M, messages: u16) -> Warm<M> {
 /// Takes a datagram and consumes whatever the receiver then has to give.
 #[inline(always)]
 fn receive(
-    receiver: &mut impl Receiving,
+    receiver: &mut impl Driven<Receiver>,
     now: Instant,
     source: Source,
     datagram: &[u8],
     tally: &mut Tally,
 ) {
-    if let Some(batch) = receiver.receive_stamped(now, now, source, datagram) {
+    if let Some(batch) = receiver.call(now, Call { arrival: now, source, datagram }) {
         tally.add(batch.messages());
     }
     if receiver.has_commands() {
@@ -100,7 +101,7 @@ fn receive(
 }
 
 #[inline(always)]
-fn both_lines(warm: &mut Warm<impl Receiving>, tally: &mut Tally) {
+fn both_lines(warm: &mut Warm<impl Driven<Receiver>>, tally: &mut Tally) {
     for datagram in &warm.feed {
         warm.now = warm.now + PACE;
         receive(&mut warm.receiver, warm.now, LINE_A, datagram, tally);
@@ -109,9 +110,9 @@ fn both_lines(warm: &mut Warm<impl Receiving>, tally: &mut Tally) {
 }
 
 /// The end of a counted run: what it worked on, and what the consumer saw.
-fn check<M: Receiving>((warm, tally): (Warm<M>, Tally)) {
+fn check<M: Driven<Receiver>>((warm, tally): (Warm<M>, Tally)) {
     check_tally((warm.feed, tally));
-    let receiver = warm.receiver.as_ref();
+    let receiver = warm.receiver.machine();
     let [a, b] = [LineId(0), LineId(1)].map(|line| receiver.line(line).unwrap());
     assert_eq!(a.messages_first, receiver.stats().delivered);
     assert!(b.packets == WARM_UP || b.packets == WARM_UP + PACKETS);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
+use gapless_core::machine::Undrained;
 use gapless_core::publisher::{Command, Config, Error, Event, Publisher};
 use gapless_core::rate::Rate;
 use gapless_core::retransmitter::{self, Retransmitter};
@@ -204,7 +205,7 @@ impl Play {
         }
         if early {
             let undrained = self.publisher.handle(self.now, Event::Flush);
-            assert_eq!(undrained, Err(Error::Undrained));
+            assert_eq!(undrained, Err(Undrained.into()));
         }
         assert_eq!(self.publisher.poll_command(), None);
         let timeouts = [self.transmitter.poll_timeout(), self.retransmitter.poll_timeout()];

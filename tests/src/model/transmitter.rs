@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
+use gapless_core::machine::Undrained;
 use gapless_core::rate::Rate;
 use gapless_core::transmitter::{Command, Config, Error, Event, Stats, Transmitter};
 use gapless_core::wire::mold::{HEADER_LEN, Kind, LENGTH_LEN, Packet};
@@ -387,7 +388,7 @@ impl Play {
             assert_eq!((header.kind(), header.sequence, header.messages()), (kind, first, count));
             assert_eq!((header.session, packet.trailing()), (self.model.config.session, 0));
             let undrained = self.transmitter.handle(self.model.now, Event::Flush);
-            assert_eq!(undrained, Err(Error::Undrained));
+            assert_eq!(undrained, Err(Undrained.into()));
             if self.holds && kind == Kind::Data {
                 let copy = bytes.to_vec();
                 self.held.push_back((bytes, copy));
@@ -414,7 +415,7 @@ impl Play {
         assert_eq!(stats.packet_bytes, bytes as u64);
         assert!(transmitter.lent() >= self.held.len() * model.config.mtu);
         let ledger = self.ledger.without(transmitter.recording_bytes());
-        ledger.check(transmitter.memory_used(), model.config.memory_limit());
+        ledger.check(transmitter.memory_used(), Transmitter::memory_limit(&model.config));
     }
 
     fn drop_held(&mut self, most: usize) {

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use gapless_core::journal::{Journaled, Recorder, Sink, recorder};
-use gapless_core::{Instant, Machine};
+use gapless_core::Machine;
+use gapless_core::journal::{Journaled, Sink, recorder};
 
 /// What a node took and gave: clones share it, and it outlives the node.
 #[derive(Clone, Debug, Default)]
@@ -54,61 +54,18 @@ pub(super) fn journal_of(node: &'static str) -> Option<Journal> {
 }
 
 /// A machine that is recorded, or not.
-#[derive(Debug)]
-pub(super) enum Recordable<M: Journaled> {
-    Plain(M),
-    Recorded(Recorder<M, Journal>),
-}
+pub(super) type Recordable<M> = gapless_core::journal::Recordable<M, Journal>;
 
-impl<M: Journaled> Recordable<M> {
-    /// A machine; the so-manieth in the journal of its node.
-    ///
-    /// # Panics
-    /// When the configuration is refused.
-    pub(super) fn new(machine: M::Config, journal: Option<&(Journal, u16)>) -> Self {
-        let made = match journal {
-            None => M::new(machine).map(Self::Plain),
-            Some((journal, id)) => {
-                let sink = journal.clone();
-                let config = recorder::Config { machine, id: *id, sink, commands: true };
-                Recorder::new(config).map(Self::Recorded)
-            }
-        };
-        made.unwrap_or_else(|error| panic!("a plan's configuration is valid: {error}"))
-    }
-
-    pub(super) const fn machine(&self) -> &M {
-        match self {
-            Self::Plain(machine) => machine,
-            Self::Recorded(recorder) => recorder.machine(),
-        }
-    }
-
-    pub(super) fn handle(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
-        match self {
-            Self::Plain(machine) => machine.handle(now, event),
-            Self::Recorded(recorder) => recorder.handle(now, event),
-        }
-    }
-
-    pub(super) fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        match self {
-            Self::Plain(machine) => machine.call(now, call),
-            Self::Recorded(recorder) => recorder.call(now, call),
-        }
-    }
-
-    pub(super) fn poll_command(&mut self) -> Option<M::Command> {
-        match self {
-            Self::Plain(machine) => machine.poll_command(),
-            Self::Recorded(recorder) => recorder.poll_command(),
-        }
-    }
-
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), M::Error> {
-        match self {
-            Self::Plain(machine) => machine.handle_timeout(now),
-            Self::Recorded(recorder) => recorder.handle_timeout(now),
-        }
-    }
+/// A machine; the so-manieth in the journal of its node.
+///
+/// # Panics
+/// When the configuration is refused.
+pub(super) fn recordable<M: Journaled>(
+    machine: M::Config,
+    journal: Option<&(Journal, u16)>,
+) -> Recordable<M> {
+    let id = journal.map_or(0, |(_, id)| *id);
+    let sink = journal.map(|(journal, _)| journal.clone());
+    Recordable::new(recorder::Config { machine, id, sink, commands: true })
+        .unwrap_or_else(|error| panic!("a plan's configuration is valid: {error}"))
 }

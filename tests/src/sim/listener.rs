@@ -4,13 +4,14 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use gapless_core::journal::Driven;
 use gapless_core::receiver::{
     Batch, Call, Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
 };
 use gapless_core::wire::mold::{Header, Packet};
 use gapless_core::{Instant, Machine, Session};
 
-use super::journal::{Journal, Recordable, journal_of};
+use super::journal::{Journal, Recordable, journal_of, recordable};
 use super::ledger::Ledger;
 use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
@@ -104,7 +105,7 @@ impl Listener {
 
     /// The machine.
     #[must_use]
-    pub const fn receiver(&self) -> &Receiver {
+    pub fn receiver(&self) -> &Receiver {
         self.receiver.machine()
     }
 
@@ -192,7 +193,8 @@ impl Listener {
 
     /// Nobody holds a slice of the receiver now.
     fn tell_memory(&mut self, now: Instant) {
-        let (used, bound) = (self.receiver().memory_used(), self.receiver().memory_bound());
+        let (used, bound) =
+            (self.receiver().memory_used(), Receiver::memory_limit(self.receiver().config()));
         // A journal grows, and is nothing of the machine's.
         let counted = alloc::counts() && self.journal.is_none();
         let allocated = counted
@@ -293,7 +295,7 @@ impl Node for Listener {
 /// A receiver, and what it allocated.
 fn made(config: &Config, journal: Option<&(Journal, u16)>) -> (Recordable<Receiver>, isize) {
     let before = alloc::live();
-    let receiver = Recordable::new(config.clone(), journal);
+    let receiver = recordable(config.clone(), journal);
     (receiver, alloc::live() - before)
 }
 

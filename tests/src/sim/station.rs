@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use gapless_core::journal::Driven;
 use gapless_core::publisher::{Command, Config, Event, Publisher};
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::MemoryBound;
-use super::journal::{Journal, Recordable, journal_of};
+use super::journal::{Journal, Recordable, journal_of, recordable};
 use super::program::message;
 use super::random::Random;
 use super::trace::{Fact, Trace};
@@ -56,7 +57,7 @@ impl Station {
         lines: Vec<SocketAddr>,
     ) -> Self {
         let journal = journal_of("publisher").map(|journal| (journal, 0));
-        let publisher = Recordable::new(config.clone(), journal.as_ref());
+        let publisher = recordable(config.clone(), journal.as_ref());
         let trace = Trace::new(vec![Box::new(MemoryBound)]);
         let next_at = Instant::from_millis(1);
         Self {
@@ -75,7 +76,7 @@ impl Station {
 
     /// The machine.
     #[must_use]
-    pub const fn publisher(&self) -> &Publisher {
+    pub fn publisher(&self) -> &Publisher {
         self.publisher.machine()
     }
 
@@ -101,7 +102,7 @@ impl Station {
                 Command::LookUp { .. } => panic!("a look-up, and there is no archive"),
             }
         }
-        let (used, bound) = (self.publisher().memory_used(), self.config.memory_limit());
+        let (used, bound) = (self.publisher().memory_used(), Publisher::memory_limit(&self.config));
         self.trace.tell(now, Fact::Memory { used, bound, allocated: None });
     }
 }
@@ -145,7 +146,7 @@ impl Node for Station {
             let transmitter = config.transmitter.as_mut().expect("a session of its own");
             self.next = self.next.min(self.schedule.messages + 1);
             transmitter.first_sequence = self.next;
-            self.publisher = Recordable::new(config, self.journal.as_ref());
+            self.publisher = recordable(config, self.journal.as_ref());
             self.next_at = now;
         }
     }

@@ -1,6 +1,7 @@
 //! Tracks: how they come, end, and go.
 
 use super::*;
+use crate::machine::Undrained;
 
 #[test]
 fn a_track_is_found_by_its_name() {
@@ -365,7 +366,7 @@ fn every_call_waits_until_the_commands_of_the_last_are_drained() {
     assert_eq!(cache.next_frame(reader), Err(Refusal::Undrained));
     assert_eq!(cache.close_reader(reader), Err(Refusal::Undrained));
     let timeout = cache.handle_timeout(Instant::ZERO);
-    assert_eq!(timeout, Err(Error::Refused(Refusal::Undrained)));
+    assert_eq!(timeout, Err(Undrained.into()));
     assert_eq!(cache.poll_command(), Some(Command::Readable(reader)));
     assert_eq!(cache.append(group, b"frame"), Err(Refusal::Undrained));
     assert_eq!(cache.poll_command(), None);

@@ -85,7 +85,7 @@ fn what_calls_lead_to_before_a_drain_comes_in_their_order_and_what_is_to_be_writ
         dispatch(3, A, b"foo"),
     ];
     assert_eq!(bench.drain(), expected);
-    assert!(bench.demux.memory_used() <= bench.demux.config().max_bytes());
+    assert!(bench.demux.memory_used() <= Demux::memory_limit(bench.demux.config()));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn whatever_is_called_in_the_middle_of_drains_every_stream_ends_once() {
                     assert!(!is_stuck || bench.demux.is_paused(acceptor), "{acceptor:?}");
                 }
                 assert!(bench.demux.held() <= bench.demux.config().max_held);
-                assert!(bench.demux.memory_used() <= bench.demux.config().max_bytes());
+                assert!(bench.demux.memory_used() <= Demux::memory_limit(bench.demux.config()));
             }
         }
     }

@@ -363,7 +363,7 @@ fn a_driver_may_say_that_any_amount_of_memory_is_kept_alive() {
         bench.demux.data(bench.now, stream, 0, bytes, pinned, true).unwrap();
         assert!(bench.demux.memory_used() >= len);
         bench.drain();
-        assert!(bench.demux.memory_used() <= bench.demux.config().max_bytes());
+        assert!(bench.demux.memory_used() <= Demux::memory_limit(bench.demux.config()));
     }
 }
 

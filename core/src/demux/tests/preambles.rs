@@ -1,6 +1,7 @@
 //! Preambles: whole, cut, wrong, late, and what follows a refusal.
 
 use super::*;
+use crate::machine::Undrained;
 
 #[test]
 fn a_whole_preamble_with_payload_is_dispatched_and_the_payload_follows() {
@@ -255,7 +256,7 @@ fn until_its_commands_are_drained_nothing_is_taken_and_nothing_changes() {
         fin: false,
     };
     bench.demux.handle(ms(0), piece(1)).unwrap();
-    let undrained = Err(Error::Refused(Refusal::Undrained));
+    let undrained = Err(Undrained.into());
     let stats = bench.stats();
     let events = [
         piece(2),

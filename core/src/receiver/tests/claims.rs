@@ -325,7 +325,7 @@ fn has_ended(bench: &Bench, next: u64) -> bool {
 }
 
 #[test]
-fn a_session_ends_behind_what_was_forged_at_its_end_and_that_is_told() {
+fn a_session_ends_behind_what_was_forged_at_its_end_and_that_is_emitted() {
     let forged: [&[Vec<u8>]; 4] = [
         &[data(101, 101)],
         &[data(101, 101), bare(S, 102, END_OF_SESSION)],
@@ -365,7 +365,7 @@ fn forged_ends_below_take_nothing_from_a_session_whose_end_is_believed() {
     (0..3).for_each(|_| bench.line(2, A, bare(S, 1_001, END_OF_SESSION)));
     bench.pass(100);
     (0..3).for_each(|_| bench.line(101, A, bare(S, 1, END_OF_SESSION)));
-    // A backfill that progresses for longer than the patience.
+    // A backfill that progresses for longer than the claim timeout.
     for n in 0..100 {
         bench.pass(200 + 100 * n);
         bench.answer(200 + 100 * n, data(2 + 10 * n, (11 + 10 * n).min(997)));
@@ -397,7 +397,7 @@ fn what_is_held_or_claimed_behind_forged_ends_is_delivered_or_named() {
 }
 
 #[test]
-fn a_sender_that_starts_over_below_a_live_start_and_ends_is_told() {
+fn a_sender_that_starts_over_below_a_live_start_and_ends_is_emitted() {
     let mut bench = Bench::new(Config { start: Start::Live, ..config() });
     for first in (5_000..5_100).step_by(10) {
         bench.line(first, A, data(first, first + 9));
@@ -412,7 +412,7 @@ fn a_sender_that_starts_over_below_a_live_start_and_ends_is_told() {
 }
 
 #[test]
-fn ends_below_what_was_delivered_end_no_feed_that_is_still_heard_of() {
+fn ends_below_what_was_delivered_end_no_feed_that_still_sends() {
     let next: [fn(u64) -> Vec<u8>; 2] = [|n| data(n, n), |_| bare(S, 101, HEARTBEAT)];
     for next in next {
         for ends in [1, 3, 5, 30] {

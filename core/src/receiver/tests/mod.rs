@@ -6,6 +6,7 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 
 use super::*;
+use crate::machine::Undrained;
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT, Header, PacketWriter, Request};
 use crate::{Duration, Session};
 
@@ -89,7 +90,7 @@ impl Bench {
             }
         }
         assert!(!self.receiver.has_commands());
-        assert!(self.receiver.memory_used() <= self.receiver.memory_bound());
+        assert!(self.receiver.memory_used() <= Receiver::memory_limit(&self.receiver.config));
     }
 
     fn take<B: AsRef<[u8]>>(&mut self, batch: &Batch<B>) {
@@ -421,13 +422,13 @@ fn an_event_before_the_drain_is_refused_and_changes_nothing() {
     let mut bench = Bench::new(config());
     bench.line(0, A, data(1, 1));
     bench.receiver.handle_timeout(at(5)).unwrap();
-    assert_eq!(bench.receiver.handle_timeout(at(50)), Err(Error::Undrained));
-    assert_eq!(bench.receiver.now, at(5));
+    assert_eq!(bench.receiver.handle_timeout(at(50)), Err(Undrained.into()));
+    assert_eq!(bench.receiver.context.now(), at(5));
     bench.drain();
 }
 
 #[test]
-fn a_gap_that_the_answer_to_a_claim_opens_and_fills_is_told_before_it_is_delivered() {
+fn a_gap_that_the_answer_to_a_claim_opens_and_fills_is_emitted_before_it_is_delivered() {
     let mut bench = Bench::new(Config { max_jump: 10, ..config() });
     bench.line(0, A, data(1, 1));
     bench.line(0, A, data(50, 50));

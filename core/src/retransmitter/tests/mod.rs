@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::*;
 use crate::Duration;
 use crate::limits::OutOfRange;
+use crate::machine::Undrained;
 use crate::rate::Rate;
 use crate::wire::mold::{Header, MAX_MESSAGE, PacketWriter};
 
@@ -451,8 +452,8 @@ fn an_event_before_the_drain_is_refused_and_changes_nothing() {
     let request = Request { session: feed(), sequence: 1, count: 1 }.to_bytes();
     let event = Event::Request { from: peer(1), datagram: &request };
     retransmitter.handle(NOW, event).unwrap();
-    assert_eq!(retransmitter.handle(NOW, event), Err(Error::Undrained));
-    assert_eq!(retransmitter.handle_timeout(NOW), Err(Error::Undrained));
+    assert_eq!(retransmitter.handle(NOW, event), Err(Undrained.into()));
+    assert_eq!(retransmitter.handle_timeout(NOW), Err(Undrained.into()));
     assert_eq!(drain(&mut retransmitter).len(), 1);
     assert_eq!(retransmitter.stats().requests, 1);
 }

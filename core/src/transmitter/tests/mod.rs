@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::limits::OutOfRange;
+use crate::machine::Undrained;
 use crate::rate::Rate;
 use crate::wire::mold;
 
@@ -208,8 +209,8 @@ fn the_pace_holds_packets_back_and_a_full_backlog_refuses() {
 fn an_event_before_the_drain_is_refused_and_changes_nothing() {
     let mut transmitter = Transmitter::new(config()).unwrap();
     transmitter.handle(at(0), Event::Message(b"one")).unwrap();
-    assert_eq!(transmitter.handle(at(9), Event::Flush), Err(Error::Undrained));
-    assert_eq!(transmitter.handle_timeout(at(9)), Err(Error::Undrained));
+    assert_eq!(transmitter.handle(at(9), Event::Flush), Err(Undrained.into()));
+    assert_eq!(transmitter.handle_timeout(at(9)), Err(Undrained.into()));
     assert_eq!(drain(&mut transmitter), []);
     assert_eq!(wait(&mut transmitter, 1), [data(1, &[b"one"])]);
 }

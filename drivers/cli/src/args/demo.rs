@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Journaling, odds};
+use super::shared::{Journaling, odds};
 use crate::failure::Failure;
 use crate::impair::Odds;
 use crate::values::Probability;
@@ -53,7 +53,7 @@ impl Demo {
         self.journaling.check(&[("--input", self.input.as_deref())])
     }
 
-    /// What happens to the lines.
+    /// How likely packets on the lines are lost, delayed and doubled.
     pub(crate) fn odds(&self) -> Odds {
         odds(self.loss, self.reorder, self.duplicate)
     }

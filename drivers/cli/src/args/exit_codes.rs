@@ -1,10 +1,8 @@
 //! The exit codes of each command, each with its meaning: what `--help` lists, and what `main` holds the
 //! program to.
 
-use super::{Command, Stream};
-
 /// Codes that share a line of `--help`, and the words there.
-pub(crate) type ExitCodes = &'static [(&'static [u8], &'static str)];
+pub(super) type ExitCodes = &'static [(&'static [u8], &'static str)];
 
 const COMPLETE: (&[u8], &str) = (&[0], "complete: nothing is missing");
 const USAGE: (&[u8], &str) = (&[2], "the command line makes no sense");
@@ -106,21 +104,7 @@ pub(super) fn list(codes: ExitCodes) -> String {
     list
 }
 
-/// What follows the flags in a command's `--help`: examples and exit codes.
+/// The end of a command's `--help`, behind the flags: examples and exit codes.
 pub(super) fn after_help(examples: &str, codes: ExitCodes) -> String {
     format!("{examples}\n\n{}", list(codes))
-}
-
-impl Command {
-    /// What it may end with.
-    pub(crate) const fn exit_codes(&self) -> ExitCodes {
-        match self {
-            Self::Demo(_) => DEMO,
-            Self::Publish(_) => PUBLISH,
-            Self::Receive(_) => RECEIVE,
-            Self::Replay(_) => REPLAY,
-            Self::Stream(Stream::Listen(_)) => LISTEN,
-            Self::Stream(Stream::Send(_)) => SEND,
-        }
-    }
 }

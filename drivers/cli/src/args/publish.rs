@@ -9,12 +9,15 @@ use gapless_core::Session;
 use gapless_core::wire::mold::MAX_DATAGRAM;
 use gapless_mio::Address;
 
-use super::{Journaling, odds};
+use super::shared::{Journaling, odds};
 use crate::address;
 use crate::failure::Failure;
 use crate::impair::Odds;
-use crate::input::is_standard;
+use crate::io::place::is_standard;
 use crate::values::{self, Probability};
+
+/// The most memory for messages that may be asked for, when nothing is said.
+pub(crate) const KEEP: usize = 512 << 20;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -77,7 +80,7 @@ pub(crate) struct Publish {
     /// The most memory for messages that may be asked for again, in bytes from 262144 on, whatever the
     /// input: of one without an end, such as standard input, the oldest are forgotten. By default
     /// 536870912, for some 12 million messages of 40 bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = crate::publish::KEEP as u64,
+    #[arg(long, value_name = "BYTES", default_value_t = KEEP as u64,
           hide_default_value = true, value_parser = clap::value_parser!(u64).range(262_144..=1 << 47))]
     pub(crate) keep: u64,
     /// Bytes a second that one address is answered with, in bursts of 65536; all together have ten times

@@ -8,11 +8,11 @@ use clap::{Args, ValueEnum};
 use gapless_core::Session;
 use gapless_mio::Address;
 
-use super::{Journaling, names_one_file};
+use super::shared::{Journaling, names_one_file};
 use crate::address;
 use crate::failure::Failure;
-use crate::input::is_standard;
-use crate::place::is_standard_output;
+use crate::io::place::is_standard;
+use crate::io::place::is_standard_output;
 use crate::values::{self, Begin};
 
 pub(super) const EXAMPLES: &str = "\

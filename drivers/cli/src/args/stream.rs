@@ -11,10 +11,11 @@ use gapless_core::wire::tag::{MAX_TAG, RESERVED_PREFIX};
 use gapless_quic::tls::Fingerprint;
 
 use super::exit_codes::{self, after_help};
+use super::shared::names_one_file;
 use crate::failure::Failure;
-use crate::input::is_standard;
-use crate::place::is_standard_output;
-use crate::stream::Url;
+use crate::io::place::is_standard;
+use crate::io::place::is_standard_output;
+use crate::url::Url;
 use crate::values;
 
 const LISTEN_EXAMPLES: &str = "\
@@ -319,7 +320,7 @@ impl Send {
         let (input, answer) = (&self.input, &self.answer);
         // What is no file may be both: /dev/null.
         let are_files = !is_standard(input) && !is_standard(answer) && input.is_file();
-        if are_files && super::names_one_file(input, answer) {
+        if are_files && names_one_file(input, answer) {
             return Err(Failure::usage("--input and --answer name one file")
                 .advise("give each a file of its own"));
         }

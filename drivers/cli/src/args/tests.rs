@@ -1,4 +1,4 @@
-//! What the command line takes and refuses.
+//! Command lines that are taken, and those that are refused.
 
 use std::time::Duration;
 
@@ -273,7 +273,7 @@ fn the_form_of_a_report_is_found_without_parsing() {
 }
 
 #[test]
-fn what_is_wrong_with_a_command_line_is_told_without_advice() {
+fn what_is_wrong_with_a_command_line_is_reported_without_advice() {
     let what = |line: &str| what(&parse(line).unwrap_err().render().to_string()).to_owned();
     assert_eq!(what("gapless receive --bogus"), "unexpected argument '--bogus' found");
     let missing = "the following required arguments were not provided:\n  --line <ADDR>";

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use super::{Messages, Next};
+use super::messages::{Messages, Next};
 use crate::failure::Failure;
 
 /// Reads messages out of a binaryfile.

@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 use gapless_core::Session;
 use gapless_core::wire::mold::{Kind, Packet};
 
+use super::open;
 use super::pcap::{Capture, Datagram, Skipped};
-use super::{is_pipe, name, open};
-use crate::apart::apart;
 use crate::failure::Failure;
+use crate::io::blocking::run_blocking;
+use crate::io::place::{is_pipe, name};
 use crate::ranges::Ranges;
 use crate::stop::Stop;
 
 /// A capture that can be read again: a file, or a copy of standard input or of another pipe.
 pub(crate) struct Recording {
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) name: String,
     path: PathBuf,
     /// The copy of a pipe, which has no name: it is gone with the program, however that ends.
@@ -38,7 +39,7 @@ impl Recording {
             return Ok(Self { name: name(path), path: path.to_owned(), copy: None });
         }
         let from = path.to_owned();
-        let copy = apart(stop, None, move || {
+        let copy = run_blocking(stop, None, move || {
             let mut input = open(&from)?;
             let failed = |error| {
                 let doing = format!("copy {} to", name(&from));
@@ -65,7 +66,7 @@ impl Recording {
     }
 }
 
-/// What went to one address.
+/// The packets that went to one address.
 #[derive(Default, Debug)]
 pub(crate) struct Flow {
     /// MoldUDP64 packets, heartbeats and ends included.
@@ -100,7 +101,7 @@ impl Flow {
 /// The MoldUDP64 flows of a capture.
 pub(crate) struct Survey {
     flows: BTreeMap<SocketAddr, Flow>,
-    /// What of the capture is no datagram.
+    /// The frames of the capture that are no datagrams.
     pub(crate) skipped: Skipped,
 }
 
@@ -119,7 +120,7 @@ impl Survey {
             }
         }
         if stop.is_asked() {
-            return Err(Failure::interrupted(stop, "nothing was published"));
+            return Err(stop.interrupted("nothing was published"));
         }
         Ok(Self { flows, skipped: capture.skipped().clone() })
     }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use super::{Messages, Next};
+use super::messages::{Messages, Next};
 use crate::failure::Failure;
 use gapless_core::wire::mold::MAX_MESSAGE;
 

@@ -16,7 +16,7 @@ use pcap_parser::{Linktype, PcapBlockOwned, PcapError, create_reader};
 
 use crate::failure::Failure;
 
-/// What a reader's buffer begins with; it grows up to [`LARGEST_BLOCK`] where a block needs that.
+/// The first size of a reader's buffer; it grows up to [`LARGEST_BLOCK`] where a block needs that.
 const BUFFER: usize = 1 << 18;
 /// A larger block is taken for a broken file.
 const LARGEST_BLOCK: usize = 1 << 26;
@@ -28,7 +28,7 @@ pub(crate) struct Datagram {
     pub(crate) time: Duration,
     /// Where it went.
     pub(crate) to: SocketAddr,
-    /// What it carried.
+    /// Its bytes.
     pub(crate) payload: Vec<u8>,
 }
 
@@ -66,17 +66,17 @@ impl Skipped {
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut reasons = Vec::new();
-        let mut tell = |count: u64, what: &str| {
+        let mut list = |count: u64, what: &str| {
             if count > 0 {
                 reasons.push(format!("{count} {what}"));
             }
         };
-        tell(self.fragments, "IP fragments, which are not put together");
-        tell(self.truncated, "frames captured only in part (capture with a larger snap length)");
-        tell(self.other, "frames without UDP");
+        list(self.fragments, "IP fragments, which are not put together");
+        list(self.truncated, "frames captured only in part (capture with a larger snap length)");
+        list(self.other, "frames without UDP");
         if self.unknown_link > 0 {
             let links: Vec<String> = self.links.iter().map(ToString::to_string).collect();
-            tell(self.unknown_link, &format!("frames of link type {}", links.join(", ")));
+            list(self.unknown_link, &format!("frames of link type {}", links.join(", ")));
         }
         if self.torn {
             reasons.push("a last frame that the file holds only in part".into());
@@ -116,7 +116,7 @@ impl Capture {
         Ok(Self { reader, name, interfaces: Vec::new(), skipped: Skipped::default() })
     }
 
-    /// What was skipped so far.
+    /// The frames that were skipped so far.
     pub(crate) fn skipped(&self) -> &Skipped {
         &self.skipped
     }
@@ -461,7 +461,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_told_and_what_is_whole_is_read() {
+    fn a_torn_end_is_reported_and_what_is_whole_is_read() {
         let mut file = pcap(101, &[ip_packet(), ip_packet()]);
         file.truncate(file.len() - 3);
         let (datagrams, skipped) = read(file);

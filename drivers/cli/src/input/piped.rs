@@ -1,63 +1,52 @@
 //! A source of messages that is read ahead by a thread, because reading it may take for ever.
 
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::thread;
-
-use super::{Messages, Next};
+use super::messages::{Messages, Next};
 use crate::failure::Failure;
+use crate::io::ahead::{self, Ahead, Died};
 
 /// How many messages are read ahead.
 const AHEAD: usize = 4096;
 
 /// The near end of a thread that reads.
-pub(crate) struct Piped {
-    /// Messages, and `None` at the end.
-    read: Receiver<Result<Option<Vec<u8>>, Failure>>,
-    is_over: bool,
+pub(crate) struct Piped(Ahead<Vec<u8>, Failure>);
+
+impl From<Died> for Failure {
+    fn from(died: Died) -> Self {
+        Self::content(format!("the input was not read to its end: {died}"))
+    }
 }
 
 impl Piped {
     /// Starts to read. The thread ends with its input, or with the program.
-    pub(crate) fn new(mut messages: Box<dyn Messages>) -> Self {
-        let (write, read) = sync_channel(AHEAD);
-        thread::spawn(move || {
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(crate) fn new(mut messages: impl Messages + 'static) -> Result<Self, Failure> {
+        let read = move || {
+            let mut message = Vec::new();
             loop {
-                let mut message = Vec::new();
-                let next = match messages.next(&mut message) {
-                    Ok(Next::Message) => Ok(Some(message)),
-                    Ok(Next::NotYet) => continue,
-                    Ok(Next::End) => Ok(None),
-                    Err(failure) => Err(failure),
-                };
-                let is_last = matches!(next, Ok(None));
-                if write.send(next).is_err() || is_last {
-                    return;
+                match messages.next(&mut message)? {
+                    Next::Message => return Ok(Some(message)),
+                    Next::NotYet => {}
+                    Next::End => return Ok(None),
                 }
             }
-        });
-        Self { read, is_over: false }
+        };
+        let ahead = Ahead::new(AHEAD, read, || {});
+        ahead.map(Self).map_err(|error| Failure::io("start", "a thread", &error))
     }
 }
 
 impl Messages for Piped {
     fn next(&mut self, message: &mut Vec<u8>) -> Result<Next, Failure> {
-        match self.read.try_recv() {
-            _ if self.is_over => Ok(Next::End),
-            Ok(Ok(Some(read))) => {
+        Ok(match self.0.next()? {
+            ahead::Next::Item(read) => {
                 *message = read;
-                Ok(Next::Message)
+                Next::Message
             }
-            Ok(Ok(None)) => {
-                self.is_over = true;
-                Ok(Next::End)
-            }
-            Ok(Err(failure)) => Err(failure),
-            Err(TryRecvError::Empty) => Ok(Next::NotYet),
-            // It panicked, and said so.
-            Err(TryRecvError::Disconnected) => {
-                Err(Failure::content("the input was not read to its end: its thread failed"))
-            }
-        }
+            ahead::Next::NotYet => Next::NotYet,
+            ahead::Next::End => Next::End,
+        })
     }
 }
 
@@ -66,9 +55,10 @@ mod tests {
     use super::*;
     use crate::input::lines::Lines;
     use std::io::{BufReader, PipeReader, Write, pipe};
+    use std::thread;
 
     fn lines(read: PipeReader) -> Piped {
-        Piped::new(Box::new(Lines::new(Box::new(BufReader::new(read)), "a pipe".into())))
+        Piped::new(Lines::new(Box::new(BufReader::new(read)), "a pipe".into())).unwrap()
     }
 
     #[test]
@@ -89,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_panics_is_no_end_of_its_input() {
-        let mut piped = Piped::new(Box::new(Buggy));
+        let mut piped = Piped::new(Buggy).unwrap();
         let failure = loop {
             match piped.next(&mut Vec::new()) {
                 Ok(Next::NotYet) => thread::yield_now(),

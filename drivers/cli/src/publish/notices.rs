@@ -1,4 +1,4 @@
-//! What goes wrong while a feed is published, said on standard error when it happens: at once the first
+//! Problems of a feed that is published, reported on standard error when they happen: at once the first
 //! time, then at most a line a second of each kind, with how much came since. Why the system takes no
 //! packets is said once for each line and reason; the summary has the counts.
 
@@ -10,11 +10,11 @@ use gapless_mio::{InterfaceEvent, PublisherDriver, ReadStats};
 
 use super::published::Unanswered;
 use crate::address;
+use crate::address::line_name;
 use crate::journal::Recordable;
 use crate::progress::Progress;
-use crate::summary::plural;
-use crate::tally::line_name;
 use crate::tap::BadNetwork;
+use crate::text::plural;
 use crate::watch::reason;
 
 /// How often counters are looked at.
@@ -81,7 +81,7 @@ impl Notices {
             let lines = driver.lines();
             self.interface_losses.resize(lines.len(), 0);
             self.interface_losses[number] += u64::from(event == InterfaceEvent::Gone);
-            progress.tell(address::interface_event(number, &lines[number].address, event));
+            progress.report(address::interface_event(number, &lines[number].address, event));
         }
         while let Some((line, failure)) = driver.next_send_failure() {
             let what = match line {
@@ -89,7 +89,8 @@ impl Notices {
                 None => "answers".to_owned(),
             };
             let why = reason(failure);
-            progress.tell(format_args!("warning: {what}: the system does not take packets: {why}"));
+            progress
+                .report(format_args!("warning: {what}: the system does not take packets: {why}"));
         }
     }
 
@@ -97,7 +98,7 @@ impl Notices {
         self.looked = Instant::now();
         let (dropped, read) = (driver.requests_dropped(), driver.requests_read());
         let not = Unanswered::new(driver.publisher().retransmitter().stats());
-        self.count(dropped, read, not, |line| progress.tell(line));
+        self.count(dropped, read, not, |line| progress.report(line));
     }
 
     /// Says how much more there is of each kind.
@@ -176,7 +177,7 @@ mod tests {
     use gapless_core::retransmitter::Stats;
 
     #[test]
-    fn what_is_no_request_is_told_when_it_comes_and_not_again() {
+    fn what_is_no_request_is_reported_when_it_comes_and_not_again() {
         let mut notices = Notices::new();
         let mut said = |cut, errors| {
             let read = ReadStats { cut, errors, ..ReadStats::default() };

@@ -1,21 +1,16 @@
-//! What is printed of a session that was published: as a table, or as fields of a JSON object.
+//! The summary of a session that was published: as a table, or as fields of a JSON object.
 
-use std::time::Duration;
-
-use gapless_core::Machine;
 use gapless_core::retransmitter::Stats;
 use gapless_mio::{SendFailure, SentLine};
 use serde::Serialize;
 
-use super::Publication;
-use crate::failure::Failure;
-use crate::progress::Every;
+use crate::address::line_name;
 use crate::ranges::Ranges;
-use crate::summary::{self, End, Table};
-use crate::tally::line_name;
+use crate::summary::End;
 use crate::tap::LineBook;
+use crate::text::{self, Table};
 
-/// What became of one session that was published.
+/// The summary of one session that was published.
 #[derive(Debug, Serialize)]
 pub(crate) struct Published {
     pub(crate) session: String,
@@ -75,7 +70,7 @@ impl Unanswered {
     }
 }
 
-/// What a line did with a session.
+/// The summary of one session on one line.
 #[derive(Debug, Serialize)]
 pub(crate) struct PublishedLine {
     /// Packets sent, duplicates included.
@@ -101,7 +96,7 @@ pub(crate) struct SendError {
 }
 
 impl SendError {
-    fn all(failures: &[SendFailure]) -> Vec<Self> {
+    pub(super) fn all(failures: &[SendFailure]) -> Vec<Self> {
         let error = |failure: &SendFailure| Self {
             error: failure.error().to_string(),
             packets: failure.datagrams,
@@ -116,8 +111,8 @@ impl SendError {
 }
 
 impl PublishedLine {
-    /// What a line did with a session, and what it did with all.
-    fn new(book: LineBook, line: &SentLine, interface_losses: u64) -> Self {
+    /// Of one session on a line, and of the line with all of them.
+    pub(super) fn new(book: LineBook, line: &SentLine, interface_losses: u64) -> Self {
         Self {
             sent: book.sent,
             dropped_packets: book.dropped_packets,
@@ -129,7 +124,7 @@ impl PublishedLine {
         }
     }
 
-    /// What it sent and dropped, in words.
+    /// The packets sent and dropped, in words.
     pub(crate) fn words(&self) -> String {
         let thrown = self.sent + self.dropped_packets;
         let share = self.dropped_packets as f64 / thrown.max(1) as f64 * 100.0;
@@ -153,70 +148,9 @@ impl PublishedLine {
     }
 }
 
-impl Publication<'_> {
-    /// Prints how it stands every so often from now on, as tables or as JSON.
-    pub(super) fn print_every(&mut self, period: Option<Duration>, json: bool) {
-        self.stats = (Every::new(period), json);
-    }
-
-    /// Prints how it stands, if that is due and keeps nobody waiting.
-    pub(super) fn print_running(&mut self) -> Result<(), Failure> {
-        let (every, json) = &mut self.stats;
-        if !every.is_due() {
-            return Ok(());
-        }
-        let json = *json;
-        for published in self.published().into_iter().map(Published::running) {
-            let output = &mut self.output;
-            self.progress.suspended(|| output.print_running(&published.text(json)))?;
-        }
-        Ok(())
-    }
-
-    /// What became of each session. Requests and failures of sending are those of all.
-    pub(crate) fn published(&mut self) -> Vec<Published> {
-        let (dropped, read) = (self.driver.requests_dropped(), self.driver.requests_read());
-        let answered = self.driver.publisher().retransmitter().stats();
-        let network = self.driver.tap();
-        let lines = self.driver.lines();
-        let sessions = network.sessions().iter();
-        sessions
-            .map(|(session, book)| Published {
-                session: session.to_string(),
-                first_sequence: book.first(),
-                next_sequence: book.next,
-                messages: book.numbers.messages(),
-                packets: book.packets,
-                lines: network
-                    .lines(*session)
-                    .into_iter()
-                    .zip(&lines)
-                    .enumerate()
-                    .map(|(number, (book, line))| {
-                        PublishedLine::new(book, line, self.notices.interface_losses(number))
-                    })
-                    .collect(),
-                requests: answered.requests,
-                answered_messages: answered.answered_messages,
-                answers_dropped: network.answers_dropped(),
-                answer_send_failures: self.driver.answers_sent().dropped(),
-                answer_send_errors: SendError::all(self.driver.answer_failures()),
-                requests_kernel_drops: dropped,
-                requests_cut: read.cut,
-                requests_read_errors: read.errors,
-                unanswered: Unanswered::new(answered),
-                forgotten_messages: answered.evicted_messages,
-                end: if self.is_interrupted() { End::Interrupted } else { End::Ended },
-                error: self.broken.as_ref().map(|failure| failure.what().to_owned()),
-                elapsed_seconds: self.started.elapsed().as_secs_f64(),
-            })
-            .collect()
-    }
-}
-
 impl Published {
     /// How it stands before the end: what is printed then does not grow with what is dropped.
-    fn running(mut self) -> Self {
+    pub(super) fn running(mut self) -> Self {
         self.end = End::Running;
         for line in &mut self.lines {
             (line.dropped, line.dropped_left_out) = line.dropped.first_few();
@@ -224,9 +158,9 @@ impl Published {
         self
     }
 
-    /// What is printed: a table, or JSON.
+    /// The text that is printed: a table, or JSON.
     pub(super) fn text(&self, json: bool) -> String {
-        if json { summary::json(self) } else { self.table() }
+        if json { text::json(self) } else { self.table() }
     }
 
     /// A short table.

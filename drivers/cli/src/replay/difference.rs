@@ -9,7 +9,7 @@ use serde::Serialize;
 /// The most lines that are kept of one event.
 const MOST_LINES: usize = 200;
 
-/// What happened in an event.
+/// The steps of one event.
 #[derive(Clone, Default, Debug)]
 struct Events {
     lines: Vec<Line>,
@@ -22,11 +22,11 @@ struct Events {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
-    /// What the machine was given.
+    /// An input of the machine.
     Given(String),
-    /// What the replay gives: a command, or what a call returned.
+    /// An output of the replay: a command, or a call's answer.
     Replayed(String),
-    /// What the journal has in its place.
+    /// The output that the journal has in its place.
     Recorded(String),
 }
 
@@ -83,7 +83,7 @@ impl Observer for Account {
     }
 }
 
-/// What `--verify` found.
+/// The difference that `--verify` found.
 #[derive(Debug, Serialize)]
 pub(super) struct Differs {
     pub(super) machine: u16,
@@ -95,7 +95,7 @@ pub(super) struct Differs {
     /// As in the journal, in hexadecimal; `null` where the journal ends before.
     pub(super) recorded_digest: Option<String>,
     pub(super) replayed_digest: Option<String>,
-    /// What was given, and what followed, the next timeout last. Recorded commands are in journals made with
+    /// The input, and what followed, the next timeout last. Recorded commands are in journals made with
     /// `--journal-commands`; those that are the same are left out.
     pub(super) lines: Vec<Line>,
     pub(super) lines_left_out: u64,

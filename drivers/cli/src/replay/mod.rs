@@ -19,11 +19,11 @@ use gapless_core::transmitter::Transmitter;
 
 use crate::args::Replay;
 use crate::failure::{Failure, Outcome};
-use crate::patience::{Patience, Patient};
-use crate::progress::{Progress, say};
-use crate::standard;
+use crate::io::patience::{Patience, Patient, say};
+use crate::io::standard;
+use crate::progress::Progress;
 use crate::stop::Stop;
-use crate::summary;
+use crate::text;
 use difference::{Account, Differs};
 use print::Printer;
 use report::Report;
@@ -93,8 +93,8 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
     for complaint in report.complaints(&journal.name) {
         say(complaint);
     }
-    let result = if args.json { summary::json(&report) } else { report.table() };
-    let mut output = Patient::new(standard::Output, Patience::new(stop));
+    let result = if args.json { text::json(&report) } else { report.table() };
+    let mut output = Patient::new(standard::Output::Standard, Patience::new(stop));
     match outcome {
         Ok(outcome) => output.conclude(&result, outcome),
         // The report has it.
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
     }
 }
 
-/// What replays the machines that this program knows.
+/// A replayer of the machines that this program knows.
 fn replayer(verify: bool) -> Replayer {
     let replayer = if verify { Replayer::verifying() } else { Replayer::lenient() };
     replayer
@@ -128,7 +128,7 @@ fn again(journal: &Journal, place: Place, stop: &Stop) -> Result<Account, Failur
     }
 }
 
-/// Who looks on.
+/// The observers of a replay.
 struct Onlookers<'a> {
     printer: Option<Printer<'a>>,
     account: Option<Account>,

@@ -8,14 +8,14 @@ use gapless_core::journal::replayer::{Happening, Place};
 
 use crate::args::Replay;
 use crate::failure::Failure;
-use crate::patience::{Patience, Patient};
-use crate::standard;
+use crate::io::patience::{Patience, Patient};
+use crate::io::standard;
 use crate::stop::Stop;
 
 /// Prints what happens within some events of each machine.
 pub(super) struct Printer<'a> {
     events: RangeInclusive<u64>,
-    output: BufWriter<Box<dyn Write>>,
+    output: BufWriter<Patient<standard::Output>>,
     unwritten: fn(&io::Error) -> Failure,
     failure: Option<io::Error>,
     /// Asked for when nobody reads any more.
@@ -25,14 +25,11 @@ pub(super) struct Printer<'a> {
 impl<'a> Printer<'a> {
     /// On standard output, or on standard error where the other has a JSON object.
     pub(super) fn new(args: &Replay, stop: &'a Stop) -> Self {
-        let output: Box<dyn Write> = match args.json {
-            true => Box::new(Patient::new(standard::Errors, Patience::new(stop))),
-            false => Box::new(Patient::new(standard::Output, Patience::new(stop))),
+        let (output, unwritten): (_, fn(&io::Error) -> Failure) = match args.json {
+            true => (standard::Output::Errors, Failure::standard_error),
+            false => (standard::Output::Standard, Failure::standard_output),
         };
-        let unwritten = match args.json {
-            true => Failure::standard_error,
-            false => Failure::standard_output,
-        };
+        let output = Patient::new(output, Patience::new(stop));
         let events = args.from..=args.to.unwrap_or(u64::MAX);
         Self { events, output: BufWriter::new(output), unwritten, failure: None, stop }
     }
@@ -45,7 +42,7 @@ impl<'a> Printer<'a> {
         let written = self.failure.map_or_else(|| self.output.flush(), Err);
         written.map_err(|error| match (error.kind(), self.stop.signal()) {
             (io::ErrorKind::TimedOut, Some(_)) => {
-                Failure::interrupted(self.stop, "nobody reads what is printed")
+                self.stop.interrupted("nobody reads what is printed")
             }
             _ => (self.unwritten)(&error),
         })

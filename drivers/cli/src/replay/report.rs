@@ -1,4 +1,4 @@
-//! What a replay tells in the end: how far it came, and what each machine counted.
+//! The report of a replay: how far it came, and what each machine counted.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use gapless_core::transmitter::{self, Transmitter};
 use serde::Serialize;
 
 use super::difference::Differs;
-use crate::summary::Table;
-use crate::tally::line_name;
+use crate::address::line_name;
+use crate::text::Table;
 
 /// A replay.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ pub(super) struct Report {
     pub(super) difference: Option<Differs>,
     /// Whether a signal ended it before the journal's end.
     pub(super) interrupted: bool,
-    /// What is wrong with the journal.
+    /// The words for what is wrong with the journal.
     pub(super) error: Option<String>,
     pub(super) machines: Vec<MachineReport>,
     pub(super) elapsed_seconds: f64,
@@ -53,7 +53,7 @@ pub(super) struct MachineReport {
     times: String,
 }
 
-/// What it counted.
+/// Its counters.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Counted {
@@ -64,7 +64,7 @@ enum Counted {
     Nothing {},
 }
 
-/// What a receiver counted.
+/// The counters of a receiver.
 #[derive(Debug, Serialize)]
 struct Received {
     /// Where it stands; `null` before the session and after its end.
@@ -82,7 +82,7 @@ struct Received {
     lines: Vec<Line>,
 }
 
-/// What it counted of a line.
+/// Its counters of a line.
 #[derive(Debug, Serialize)]
 struct Line {
     line: u8,
@@ -93,7 +93,7 @@ struct Line {
     malformed: u64,
 }
 
-/// What a publisher counted, or one of its two machines.
+/// The counters of a publisher, or of one of its two machines.
 #[derive(Default, Debug, Serialize)]
 struct Published {
     messages: u64,
@@ -107,7 +107,7 @@ struct Published {
     answered_messages: u64,
 }
 
-/// What a cache counted.
+/// The counters of a cache.
 #[derive(Debug, Serialize)]
 struct Cached {
     tracks: u64,
@@ -122,7 +122,7 @@ struct Cached {
     memory_bytes: usize,
 }
 
-/// What a demultiplexer counted.
+/// The counters of a demultiplexer.
 #[derive(Debug, Serialize)]
 struct Dispatched {
     registrations: usize,
@@ -157,7 +157,7 @@ impl Report {
         }
     }
 
-    /// What somebody has to know; said on standard error.
+    /// The lines for standard error.
     pub(super) fn complaints(&self, journal: &str) -> Vec<String> {
         let mut complaints = Vec::new();
         if self.torn_bytes > 0 {

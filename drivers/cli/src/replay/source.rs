@@ -2,21 +2,19 @@
 //! ever; and how far it is read.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use gapless_core::journal::Source;
 use gapless_mio::JournalReader;
 
 use crate::failure::Failure;
-use crate::input::{Whole, is_standard};
-use crate::place::check_open;
+use crate::io::ahead::{self, Ahead, Next};
+use crate::io::input::Input;
+use crate::io::place::{STANDARD, check_open, is_standard};
 use crate::progress::Progress;
-use crate::standard;
 use crate::stop::Stop;
 
 /// Where the journal is.
@@ -30,7 +28,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// What `-` or a path names.
+    /// The journal at a path, or in standard input for `-`.
     ///
     /// # Errors
     /// There is no such file.
@@ -59,12 +57,14 @@ impl Journal {
     }
 
     fn open(&self, stop: &Stop) -> Result<Box<dyn Read>, Failure> {
-        let opened: io::Result<Box<dyn Read>> = match &self.path {
-            Some(path) if self.can_be_read_again() => {
-                File::open(path).and_then(Whole::new).map(|file| Box::new(file) as _)
+        let path = self.path.as_deref().unwrap_or(Path::new(STANDARD));
+        let opened = Input::new(path).and_then(|input| -> io::Result<Box<dyn Read>> {
+            if self.can_be_read_again() {
+                return Ok(Box::new(input));
             }
-            path => Piped::new(path.clone(), stop.clone()).map(|pipe| Box::new(pipe) as _),
-        };
+            let blocks = ahead::bytes(input, || {})?;
+            Ok(Box::new(Piped { blocks, block: Bytes::new(), stop: stop.clone() }))
+        });
         opened.map_err(|error| self.unread(&error))
     }
 
@@ -115,65 +115,28 @@ fn interrupted() -> io::Error {
 
 /// The near end of a thread that opens and reads a pipe.
 struct Piped {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    chunk: Cursor<Vec<u8>>,
+    blocks: Ahead<Bytes, io::Error>,
+    block: Bytes,
     stop: Stop,
 }
 
 impl Piped {
-    /// Bytes that are read at once.
-    const CHUNK: usize = 1 << 16;
-    /// Chunks that are read ahead.
-    const AHEAD: usize = 4;
     /// How often it is looked whether somebody wants an end.
     const TICK: Duration = Duration::from_millis(50);
-
-    /// Starts to read. The thread ends with its input, or with the program.
-    fn new(path: Option<PathBuf>, stop: Stop) -> io::Result<Self> {
-        let (write, chunks) = sync_channel(Self::AHEAD);
-        let read = move || {
-            let opened: io::Result<Box<dyn Read>> = match path {
-                Some(path) => File::open(path).map(|file| Box::new(file) as _),
-                None => standard::Input::open().map(|input| Box::new(input) as _),
-            };
-            if let Err(error) = opened.and_then(|pipe| Self::read_all(pipe, &write)) {
-                // Nobody may want it any more.
-                let _ = write.send(Err(error));
-            }
-        };
-        thread::Builder::new().spawn(read)?;
-        Ok(Self { chunks, chunk: Cursor::default(), stop })
-    }
-
-    fn read_all(mut pipe: Box<dyn Read>, to: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
-        loop {
-            let mut chunk = vec![0; Self::CHUNK];
-            match pipe.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(count) => chunk.truncate(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            if to.send(Ok(chunk)).is_err() {
-                return Ok(());
-            }
-        }
-    }
 }
 
 impl Read for Piped {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.chunk.read(into)?;
-            if count > 0 || into.is_empty() {
-                return Ok(count);
-            }
-            match self.chunks.recv_timeout(Self::TICK) {
-                Ok(chunk) => self.chunk = Cursor::new(chunk?),
-                Err(RecvTimeoutError::Disconnected) => return Ok(0),
-                Err(RecvTimeoutError::Timeout) if self.stop.is_asked() => return Err(interrupted()),
-                Err(RecvTimeoutError::Timeout) => {}
+        while self.block.is_empty() {
+            match self.blocks.wait(Self::TICK)? {
+                Next::Item(block) => self.block = block,
+                Next::End => return Ok(0),
+                Next::NotYet if self.stop.is_asked() => return Err(interrupted()),
+                Next::NotYet => {}
             }
         }
+        let count = into.len().min(self.block.len());
+        into[..count].copy_from_slice(&self.block.split_to(count));
+        Ok(count)
     }
 }

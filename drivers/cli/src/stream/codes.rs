@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 
 /// Nothing is wrong.
 pub(super) const FINE: u64 = 0;
-/// Who took the stream cannot write it.
+/// The side that took the stream cannot write it.
 pub(super) const CANNOT_STORE: u64 = 0x200;
 /// The stream's command failed.
 pub(super) const COMMAND_FAILED: u64 = 0x201;
@@ -18,7 +18,7 @@ pub(super) const TOO_LONG: u64 = 0x202;
 pub(super) const ENOUGH: u64 = 0x203;
 /// Somebody ended the program.
 pub(super) const INTERRUPTED: u64 = 0x204;
-/// What is being sent cannot be read.
+/// The input that is being sent cannot be read.
 pub(super) const CANNOT_READ: u64 = 0x205;
 /// The other direction was broken off.
 pub(super) const BROKEN_OFF: u64 = 0x206;
@@ -31,7 +31,7 @@ pub(super) const CANNOT_START: u64 = 0x209;
 /// The stream's turn took too long, its client had too many, and others had none.
 pub(super) const TURN_OVER: u64 = 0x20a;
 
-/// What a code says of a stream that was sent, and what it means for the program's end.
+/// The outcome of the program for a code that a stream was refused with, and the words for it.
 pub(super) fn refusal(code: u64, tag: &str) -> (Outcome, String) {
     let why = match code {
         NO_ACCEPTOR => format!("nobody takes the tag {tag}"),
@@ -48,7 +48,7 @@ pub(super) fn refusal(code: u64, tag: &str) -> (Outcome, String) {
     (Outcome::RefusedTag, format!("the peer refused the stream: {why}"))
 }
 
-/// What a code of this program says of whoever gave it.
+/// The words for a code of this program, said of the side that gave it.
 pub(super) const fn words(code: u64) -> Option<&'static str> {
     Some(match code {
         CANNOT_STORE => "it cannot write what came",
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_not_known_is_told_as_a_number() {
+    fn a_code_that_is_not_known_is_reported_as_a_number() {
         let (outcome, words) = refusal(0xbeef, "logs");
         assert_eq!(outcome, Outcome::Lost);
         assert!(words.ends_with("code 0xbeef"), "{words}");

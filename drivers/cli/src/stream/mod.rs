@@ -1,30 +1,16 @@
 //! `gapless stream`: sends and takes streams over QUIC that find their owner by a tag.
 
-mod answer;
 mod codes;
-mod command;
-mod ends;
-mod incoming;
+mod disconnects;
+mod event_loop;
 mod listen;
-mod listener;
-mod pipes;
-mod queue;
-mod reports;
-mod scarcity;
 mod send;
-mod sender;
-mod sink;
-mod store;
 mod tags;
 mod tls;
-mod turns;
-mod url;
 
 use crate::args::Stream;
 use crate::failure::{Failure, Outcome};
 use crate::stop::Stop;
-
-pub(crate) use url::Url;
 
 /// Runs the command.
 ///

@@ -27,7 +27,7 @@ pub(super) fn hex(tag: &[u8]) -> String {
     })
 }
 
-/// The beginning of a file's name: as [`written`], but a long one is cut, which a `~` at its end tells.
+/// The beginning of a file's name: as [`written`], but a long one is cut, which a `~` at its end says.
 pub(super) fn file_name(tag: &[u8]) -> String {
     let mut name = String::new();
     for (at, &byte) in tag.iter().enumerate() {

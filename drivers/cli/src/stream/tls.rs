@@ -1,4 +1,4 @@
-//! Who we are and whom we believe, as the command line says it.
+//! Identity and trust, as the command line says it.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,12 @@ use gapless_quic::{ClientConfig, endpoint};
 
 use crate::args::{Listen, Send};
 use crate::failure::Failure;
-use crate::progress::say;
+use crate::io::patience::say;
 
 /// The name that every self-signed certificate is good for.
 const LOCALHOST: &str = "localhost";
 
-/// Who a listener is.
+/// The identity of a listener.
 ///
 /// # Errors
 /// Its files cannot be read or written, or make no sense.
@@ -66,7 +66,7 @@ pub(super) fn clients(args: &Listen) -> Result<ClientAuth, Failure> {
     })
 }
 
-/// What a listener's endpoint is made from.
+/// The configuration of a listener's endpoint.
 ///
 /// # Errors
 /// The clients' authorities make no sense.
@@ -87,7 +87,7 @@ pub(super) fn listening(
     Ok(config)
 }
 
-/// What a sender's endpoint is made from, and what it connects with.
+/// The configuration of a sender's endpoint, and of its connections.
 ///
 /// # Errors
 /// A file cannot be read or makes no sense, or the system has no authorities.

@@ -31,7 +31,7 @@ fn a_capture_is_received_complete_with_the_answers_found_in_it() {
     assert!(published["answered_messages"].as_u64() >= Some(240));
 }
 
-/// The capture's own ends of session are told over and over, as those of other feeds.
+/// The capture's own ends of session are sent over and over, as those of other feeds.
 #[test]
 fn whoever_comes_after_a_capture_gets_all_of_it() {
     let Some(capture) = shared("moldudp64-itch50.pcap") else { return };

@@ -101,8 +101,9 @@ fn what_comes_before_a_torn_end_is_published_and_the_session_ends_there() {
         let published = publish.wait();
         published.assert_code(4);
         assert!(published.errors.contains(why), "{}", published.errors);
-        let told = format!("{messages} messages before that are published, and the session ends");
-        assert!(published.errors.contains(&told), "{}", published.errors);
+        let reported =
+            format!("{messages} messages before that are published, and the session ends");
+        assert!(published.errors.contains(&reported), "{}", published.errors);
         let json = published.json();
         assert_eq!(json["messages"], messages);
         assert!(json["error"].as_str().unwrap().contains(why), "{json}");

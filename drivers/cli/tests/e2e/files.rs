@@ -262,7 +262,7 @@ fn go_on(files: &Files, next: u64, flags: &str) -> crate::program::Ended {
 }
 
 #[test]
-fn an_output_is_gone_on_with_and_what_is_cut_is_told() {
+fn an_output_is_gone_on_with_and_what_is_cut_is_reported() {
     let files = Files::new();
     receive_some(&files, &["A", "B"]);
     let state: Value = serde_json::from_slice(&files.read("state")).unwrap();
@@ -480,8 +480,9 @@ fn names_of_sessions_overwrite_nothing_and_follow_no_link() {
             feed.end(session, 2);
             fs::read(files.path(own)).is_ok_and(|messages| messages == b"\0\x01A")
         });
-        let told = receive.told(&format!("{} exists:", files.path(&format!("out.{session}"))));
-        assert_eq!(told, format!("session {session} goes to {}", files.path(own)));
+        let reported =
+            receive.reported(&format!("{} exists:", files.path(&format!("out.{session}"))));
+        assert_eq!(reported, format!("session {session} goes to {}", files.path(own)));
     }
     receive.stop();
     assert_eq!([files.read("out.MON"), files.read("out.MON.2")], [WORK, WORK]);
@@ -509,13 +510,13 @@ fn a_restart_within_a_session_goes_on_or_takes_a_further_name() {
     // Without a state, or when its file is gone: whatever is there stays.
     let (mut receive, feed) = follower(&files, "");
     feed.send("S", 1, &["X"]);
-    receive.told(&format!("{} exists:", files.path("out.S")));
+    receive.reported(&format!("{} exists:", files.path("out.S")));
     files.wait_for_length("out.S.3", 3);
     receive.stop();
     fs::write(files.path("out.S.2"), WORK).unwrap();
     let (mut receive, feed) = follower(&files, &state);
     feed.send("S", 4, &["D"]);
-    let begins = receive.told(&format!("{} begins anew", files.path("out.S.4")));
+    let begins = receive.reported(&format!("{} begins anew", files.path("out.S.4")));
     assert_eq!(begins, "at message 4 of session S");
     files.wait_for_length("out.S.4", 3);
     receive.stop();
@@ -524,7 +525,7 @@ fn a_restart_within_a_session_goes_on_or_takes_a_further_name() {
 }
 
 #[test]
-fn a_session_with_more_files_than_it_may_have_is_told_what_helps() {
+fn a_session_with_more_files_than_it_may_have_learns_what_helps() {
     let files = Files::new();
     fs::write(files.path("out.S"), "").unwrap();
     for number in 2..=10_000 {
@@ -580,7 +581,7 @@ fn lines_come_out_as_they_went_in() {
 }
 
 #[test]
-fn a_message_of_several_lines_is_told() {
+fn a_message_of_several_lines_is_reported() {
     let files = Files::new();
     let flags = format!("--from start --format lines --output {}", files.path("out"));
     let (receive, to) = receiver(1, &flags);

@@ -206,8 +206,8 @@ fn a_changed_policy_ends_with_1_at_the_first_event_that_it_changes() {
         assert_eq!(difference["machine"], 3);
         assert_eq!((&difference["event"], &difference["seconds"]), (&8.into(), &0.009.into()));
         assert!(difference["recorded_digest"] != difference["replayed_digest"]);
-        let told = "differs: receiver 3, event 8 at 0.009000000s, byte ";
-        assert!(ended.errors.starts_with(told), "{}", ended.errors);
+        let reported = "differs: receiver 3, event 8 at 0.009000000s, byte ";
+        assert!(ended.errors.starts_with(reported), "{}", ended.errors);
         assert!(ended.errors.contains("\n  given    call line 1: JOURNAL 9..=9 (30 bytes)"));
         assert!(ended.errors.contains("\n  replayed Request { server: "), "{}", ended.errors);
         let digest = difference["recorded_digest"].as_str().unwrap();
@@ -279,8 +279,8 @@ fn a_full_disk_stops_the_journal_and_not_the_feed() {
     let ended = gapless("demo --messages 20000 --journal /dev/full --json");
     ended.assert_code(4);
     assert_eq!(ended.json()["complete"], true);
-    let told = ended.errors.matches("cannot write to journal /dev/full").count();
-    assert_eq!(told, 1, "{}", ended.errors);
+    let reported = ended.errors.matches("cannot write to journal /dev/full").count();
+    assert_eq!(reported, 1, "{}", ended.errors);
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_command_whose_input_cannot_be_opened_leaves_an_older_journal_alone() {
 }
 
 #[test]
-fn what_a_cache_counted_is_told() {
+fn what_a_cache_counted_is_reported() {
     let journal = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/cache-2.journal");
     let ended = gapless(&format!("replay {journal} --verify --json"));
     ended.assert_code(0);
@@ -326,7 +326,7 @@ fn what_a_cache_counted_is_told() {
 }
 
 #[test]
-fn what_a_demultiplexer_counted_is_told() {
+fn what_a_demultiplexer_counted_is_reported() {
     let journal = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/demux-1.journal");
     let ended = gapless(&format!("replay {journal} --verify --json"));
     ended.assert_code(0);

@@ -84,10 +84,10 @@ impl Program {
 
     fn spawn_from(input: Stdio, command: &mut Command) -> Self {
         let mut child = command.stdin(input).stderr(Stdio::piped()).spawn().unwrap();
-        let (tell, errors) = mpsc::channel();
+        let (report, errors) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+            stderr.lines().map_while(Result::ok).try_for_each(|line| report.send(line))
         });
         let output = child.stdout.take().map(|mut stdout| {
             thread::spawn(move || {
@@ -101,11 +101,11 @@ impl Program {
 
     /// The address in a line of standard error that begins with `words`.
     pub(crate) fn address(&mut self, words: &str) -> SocketAddr {
-        self.told(words).parse().unwrap()
+        self.reported(words).parse().unwrap()
     }
 
     /// The rest of a line of standard error that begins with `words`.
-    pub(crate) fn told(&mut self, words: &str) -> String {
+    pub(crate) fn reported(&mut self, words: &str) -> String {
         loop {
             let line = self.errors.recv_timeout(PATIENCE).unwrap_or_else(|_| {
                 panic!("no `{words}` on standard error; it said: {:?}", self.said)
@@ -342,7 +342,7 @@ impl Port {
     }
 }
 
-/// Starts a receiver with `lines` lines, and tells where they are.
+/// Starts a receiver with `lines` lines, and returns where they are.
 pub(crate) fn receiver(lines: usize, arguments: &str) -> (Program, Vec<SocketAddr>) {
     let flags = "--line 127.0.0.1:0 ".repeat(lines);
     let mut program =

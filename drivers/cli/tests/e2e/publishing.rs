@@ -125,7 +125,7 @@ fn a_signal_that_comes_once_the_session_ended_is_no_interruption() {
 }
 
 #[test]
-fn a_line_of_which_the_system_takes_nothing_is_told_once_with_its_reason_and_ends_with_4() {
+fn a_line_of_which_the_system_takes_nothing_is_reported_once_with_its_reason_and_ends_with_4() {
     in_namespace!();
     let files = Files::new();
     let feed = files.feed("feed.bin", 5_000);
@@ -136,9 +136,9 @@ fn a_line_of_which_the_system_takes_nothing_is_told_once_with_its_reason_and_end
         good.address()
     ));
     ended.assert_code(4);
-    let told = "warning: line B (192.0.2.1:5000): the system does not take packets: Network is \
+    let reported = "warning: line B (192.0.2.1:5000): the system does not take packets: Network is \
                 unreachable";
-    assert_eq!(ended.errors.matches(told).count(), 1, "{}", ended.errors);
+    assert_eq!(ended.errors.matches(reported).count(), 1, "{}", ended.errors);
     let error = "error: line B (192.0.2.1:5000): not one packet was sent: Network is unreachable";
     assert!(ended.errors.contains(error), "{}", ended.errors);
     let json = ended.json();
@@ -171,7 +171,7 @@ fn a_broadcast_line_arrives() {
 }
 
 #[test]
-fn an_address_beyond_this_machine_is_not_flooded_and_what_is_declined_is_told() {
+fn an_address_beyond_this_machine_is_not_flooded_and_what_is_declined_is_reported() {
     in_namespace!();
     let made = Command::new("ip").args(["addr", "add", "10.9.9.1/24", "dev", "lo"]).status();
     assert!(made.unwrap().success());
@@ -182,7 +182,7 @@ fn an_address_beyond_this_machine_is_not_flooded_and_what_is_declined_is_told() 
     for _ in 0..3_000 {
         victim.send_to(&request(1, 60), requests).unwrap();
     }
-    publisher.told("warning: ");
+    publisher.reported("warning: ");
     let answers = answers(&victim);
     let most = 65_536 + began.elapsed().as_millis() as usize * 1_000 + 1_472;
     assert!(answers > 0 && answers * 1_000 <= most, "{answers} answers");
@@ -190,8 +190,8 @@ fn an_address_beyond_this_machine_is_not_flooded_and_what_is_declined_is_told() 
     ended.assert_code(0);
     let declined = ended.json()["unanswered"]["over_address_rate"].as_u64().unwrap();
     assert!(declined > 100, "{declined}");
-    let told = "requests not answered: one address may not have more a second (--answer-rate)";
-    assert!(ended.errors.contains(told), "{}", ended.errors);
+    let reported = "requests not answered: one address may not have more a second (--answer-rate)";
+    assert!(ended.errors.contains(reported), "{}", ended.errors);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn an_answer_rate_that_is_given_rules_on_this_machine_too() {
 }
 
 #[test]
-fn what_the_system_takes_of_no_answer_is_told_and_counted() {
+fn what_the_system_takes_of_no_answer_is_reported_and_counted() {
     in_namespace!();
     let run = |line: &str| Command::new("ip").args(line.split(' ')).status().unwrap().success();
     for form in ["--json", ""] {
@@ -226,7 +226,7 @@ fn what_the_system_takes_of_no_answer_is_told_and_counted() {
         asker.send_to(&request(1, 1), requests).unwrap();
         assert!(run("addr del 10.9.9.1/32 dev lo"));
         publisher.signal("CONT");
-        let why = publisher.told("warning: answers: the system does not take packets:");
+        let why = publisher.reported("warning: answers: the system does not take packets:");
         let ended = publisher.stop();
         ended.assert_code(0);
         if form.is_empty() {
@@ -243,21 +243,21 @@ fn what_the_system_takes_of_no_answer_is_told_and_counted() {
 }
 
 #[test]
-fn what_happened_last_is_told_before_it_is_summed_up() {
+fn what_happened_last_is_reported_before_it_is_summed_up() {
     let files = Files::new();
     let flags = "--keep 262144 --linger 60";
     let (mut publisher, requests) = lingering_of(&files, 60_000, "127.0.0.1:0", flags);
     let asker = socket("127.0.0.1:0");
     asker.send_to(b"garbage", requests).unwrap();
-    publisher.told("warning: 1 request not answered: of another session");
+    publisher.reported("warning: 1 request not answered: of another session");
     // It has looked just now, and does not do so again when these come.
     asker.send_to(&request(1, 1), requests).unwrap();
     asker.send_to(&request(60_000, 1), requests).unwrap();
     asker.recv(&mut [0; 2048]).unwrap();
     let ended = publisher.stop();
     ended.assert_code(0);
-    let told = "warning: 1 request not answered: the messages are not kept (--keep)";
-    assert!(ended.errors.contains(told), "{}", ended.errors);
+    let reported = "warning: 1 request not answered: the messages are not kept (--keep)";
+    assert!(ended.errors.contains(reported), "{}", ended.errors);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn what_is_kept_of_standard_input_has_a_bound_that_help_tells() {
     } {}
     let asker = socket("127.0.0.1:0");
     asker.send_to(&request(1, 1), requests).unwrap();
-    publisher.told("warning: 1 request not answered: the messages are not kept (--keep)");
+    publisher.reported("warning: 1 request not answered: the messages are not kept (--keep)");
     asker.send_to(&request(60_000, 1), requests).unwrap();
     asker.recv(&mut [0; 2048]).unwrap();
     let ended = publisher.stop();

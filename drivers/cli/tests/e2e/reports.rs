@@ -63,7 +63,7 @@ fn a_loss_is_said_when_it_happens() {
     feed.send(1, &["one"]);
     feed.send(5, &["five"]);
     feed.heartbeats(6);
-    let rest = receive.told("lost just now: 3 messages of session GAP: 2-4");
+    let rest = receive.reported("lost just now: 3 messages of session GAP: 2-4");
     assert!(!rest.is_empty(), "no reason is given");
     let ended = receive.stop();
     ended.assert_code(1);
@@ -76,9 +76,9 @@ fn a_line_that_goes_down_and_comes_back_is_said() {
     let (mut receive, to) = receiver(1, "--from start");
     let feed = Feed::new(to[0], b"QUIET     ");
     feed.heartbeats(1);
-    receive.told("line A is down");
+    receive.reported("line A is down");
     feed.heartbeats(1);
-    receive.told("line A is up again");
+    receive.reported("line A is up again");
     assert_eq!(receive.stop().json()["lines"][0]["downs"], 1);
 }
 
@@ -87,9 +87,9 @@ fn a_line_that_never_brings_anything_beside_one_that_does_is_said() {
     let (mut receive, to) = receiver(2, "--from start");
     let [line_a, line_b] = [to[0], to[1]].map(|to| Feed::new(to, b"FEED      "));
     line_a.heartbeats(1);
-    receive.told("line B is silent");
+    receive.reported("line B is silent");
     line_b.heartbeats(1);
-    receive.told("line B is up");
+    receive.reported("line B is up");
     receive.stop().assert_code(130);
 }
 
@@ -102,13 +102,13 @@ fn a_server_that_does_not_answer_is_said_and_that_it_answers_again() {
     feed.send(1, &["one"]);
     feed.send(3, &["three"]);
     feed.heartbeats(4);
-    receive.told(&format!("server {address} does not answer"));
+    receive.reported(&format!("server {address} does not answer"));
     let (mut request, mut from) = ([0; 20], None);
     while from.is_none() {
         from = server.recv_from(&mut request).ok().map(|(_, from)| from);
     }
     server.send_to(&feed.packet(2, &["two"]), from.unwrap()).unwrap();
-    receive.told(&format!("server {address} answers again"));
+    receive.reported(&format!("server {address} answers again"));
     let json = receive.stop().json();
     assert_eq!(json["servers"][0]["address"], address.to_string());
     assert!(json["servers"][0]["timeouts"].as_u64() > Some(0), "{json}");
@@ -128,7 +128,7 @@ fn answers_from_an_address_that_nobody_configured_are_said_with_it() {
     let (_, from) = server.recv_from(&mut [0; 20]).unwrap();
     stranger.send_to(&feed.packet(2, &["two"]), from).unwrap();
     let words = "1 answer from addresses that --requests does not name";
-    let rest = receive.told(words);
+    let rest = receive.reported(words);
     assert!(rest.contains(&stranger.local_addr().unwrap().to_string()), "{rest}");
     assert_eq!(receive.stop().json()["unknown_answers"], 1);
 }
@@ -139,12 +139,12 @@ fn datagrams_that_are_no_packets_are_said_a_line_a_second_with_their_count() {
     let feed = Feed::new(to[0], b"S         ");
     let began = Instant::now();
     feed.raw(b"garbage");
-    receive.told("line A: 1 malformed datagram");
+    receive.reported("line A: 1 malformed datagram");
     for _ in 0..500 {
         feed.raw(b"garbage");
         std::thread::sleep(Duration::from_millis(1));
     }
-    receive.told("line A: ");
+    receive.reported("line A: ");
     let ended = receive.stop();
     let seconds = began.elapsed().as_secs() as usize;
     ended.assert_code(130);
@@ -165,7 +165,7 @@ fn what_the_kernel_drops_is_said() {
         feed.send(number, &[&large]);
     }
     receive.signal("CONT");
-    let rest = receive.told("line A: ");
+    let rest = receive.reported("line A: ");
     assert!(rest.contains("dropped by the kernel"), "{rest}");
     assert!(receive.stop().json()["lines"][0]["kernel_drops"].as_u64() > Some(0));
 }
@@ -201,7 +201,7 @@ fn a_session_that_is_cut_off_by_another_is_not_whole() {
         new.send(1, &[]);
         std::thread::sleep(Duration::from_millis(10));
     }
-    receive.told("unknown: session OLD gave way to another without an end");
+    receive.reported("unknown: session OLD gave way to another without an end");
     let ended = receive.stop();
     ended.assert_code(1);
     assert_eq!(ended.objects()[0]["end"], "superseded");
@@ -220,7 +220,7 @@ fn started_over(flags: &str) -> (Program, Files) {
     for number in 1..=10 {
         feed.send(number, &[&format!("new {number}")]);
     }
-    receive.told("contradicted: message");
+    receive.reported("contradicted: message");
     // The old feed has to be quiet for a while.
     std::thread::sleep(Duration::from_millis(100));
     for number in 11..=20 {
@@ -248,7 +248,7 @@ fn a_sender_that_starts_over_ends_it_before_two_feeds_are_in_one_output() {
 }
 
 #[test]
-fn a_sender_that_starts_over_may_be_ignored_but_is_told_and_no_success() {
+fn a_sender_that_starts_over_may_be_ignored_but_is_reported_and_no_success() {
     let (receive, files) = started_over("--on-regress ignore");
     let ended = receive.wait();
     ended.assert_code(1);
@@ -273,7 +273,7 @@ fn a_sender_that_starts_over_and_ends_where_it_ended_before_is_no_success() {
     for number in 1..=3 {
         feed.send(number, &[&format!("new {number}")]);
     }
-    receive.told("contradicted: message");
+    receive.reported("contradicted: message");
     feed.end(4);
     let ended = receive.wait();
     ended.assert_code(1);
@@ -310,9 +310,9 @@ fn a_sender_that_starts_over_after_the_end_of_its_session_is_said() {
     feed.send(1, &["one"]);
     feed.heartbeats(2);
     feed.end(2);
-    receive.told("waiting for a session");
+    receive.reported("waiting for a session");
     feed.send(1, &["another"]);
-    receive.told("regressed: 1 packet of a session that ended before");
+    receive.reported("regressed: 1 packet of a session that ended before");
     let ended = receive.stop();
     ended.assert_code(1);
     let objects = ended.objects();
@@ -327,9 +327,9 @@ fn late_copies_after_the_end_of_a_session_are_said_and_no_harm() {
     feed.send(1, &["one"]);
     feed.heartbeats(2);
     feed.end(2);
-    receive.told("waiting for a session");
+    receive.reported("waiting for a session");
     feed.send(1, &["one"]);
-    receive.told("1 packet of a session that ended before: late copies");
+    receive.reported("1 packet of a session that ended before: late copies");
     receive.stop().assert_code(130);
 }
 

@@ -14,7 +14,7 @@ fn reports_of_many_losses_name_the_first_and_the_last_object_names_all() {
         feed.send(number, &["message"]);
     }
     feed.heartbeats(102);
-    receive.told("lost just now: ");
+    receive.reported("lost just now: ");
     // Few packets speak of the last ones.
     std::thread::sleep(Duration::from_secs(4));
     let ended = receive.stop();
@@ -75,7 +75,7 @@ fn what_the_kernel_drops_of_answers_is_said() {
     feed.heartbeats(4);
     let (_, from) = server.recv_from(&mut [0; 64]).unwrap();
     flood(&receive, ([127, 0, 0, 1], from.port()).into());
-    let rest = receive.told("answers: ");
+    let rest = receive.reported("answers: ");
     assert!(rest.contains("dropped by the kernel"), "{rest}");
     assert!(receive.stop().json()["answers_kernel_drops"].as_u64() > Some(0));
 }
@@ -91,7 +91,7 @@ fn what_the_kernel_drops_of_requests_is_said() {
     let mut publish = Program::start(line.split_whitespace());
     let requests = publish.address("requests on");
     flood(&publish, requests);
-    let rest = publish.told("warning: requests: ");
+    let rest = publish.reported("warning: requests: ");
     assert!(rest.contains("dropped by the kernel"), "{rest}");
     assert!(publish.stop().json()["requests_kernel_drops"].as_u64() > Some(0));
 }
@@ -101,7 +101,7 @@ fn what_comes_right_before_the_end_is_said() {
     let (mut receive, to) = receiver(2, "");
     let [line_a, line_b] = [to[0], to[1]].map(|to| Feed::new(to, b"S         "));
     line_a.raw(b"garbage");
-    receive.told("line A: 1 malformed datagram");
+    receive.reported("line A: 1 malformed datagram");
     // It has just looked, and looks again in a while.
     line_b.raw(b"garbage");
     let ended = receive.stop();
@@ -116,7 +116,7 @@ fn what_stalls_is_in_the_report() {
     feed.send(1, &["one"]);
     feed.heartbeats(2);
     feed.send(5_000, &["far"]);
-    receive.told("waiting for messages 2 to 4999 of session FAR");
+    receive.reported("waiting for messages 2 to 4999 of session FAR");
     assert_eq!(receive.stop().json()["stalls"], 1);
 }
 
@@ -129,7 +129,7 @@ fn why_requests_are_not_sent_is_said_in_the_words_of_the_system() {
     feed.send(1, &["one"]);
     feed.send(3, &["three"]);
     feed.heartbeats(4);
-    let why = receive.told("requests: the system does not take them: ");
+    let why = receive.reported("requests: the system does not take them: ");
     assert!(why.contains("(os error "), "{why}");
     assert!(receive.stop().json()["unsent_requests"].as_u64() > Some(0));
 }

@@ -29,9 +29,10 @@ fn two_sessions_that_follow_one_another_go_to_files_of_their_own() {
     files.assert_same("first.bin", "out.MON%2F1");
     files.assert_same("second.bin", "out.TUE");
     let objects = received.objects();
-    let told = |field: &str| objects.iter().map(|object| object[field].clone()).collect::<Vec<_>>();
-    assert_eq!(told("session"), ["MON/1", "TUE"]);
-    assert_eq!(told("delivered"), [3_000, 5_000]);
+    let reported =
+        |field: &str| objects.iter().map(|object| object[field].clone()).collect::<Vec<_>>();
+    assert_eq!(reported("session"), ["MON/1", "TUE"]);
+    assert_eq!(reported("delivered"), [3_000, 5_000]);
 }
 
 /// A packet with one message, which is its number's digit.

@@ -33,7 +33,7 @@ fn a_receiver_that_a_signal_ends_says_which_by_its_exit_code() {
 #[test]
 fn the_table_of_a_receiver_says_that_it_was_interrupted() {
     let mut receive = Program::start("receive --line 127.0.0.1:0".split_whitespace());
-    receive.told("line A on");
+    receive.reported("line A on");
     let ended = receive.stop();
     ended.assert_code(130);
     let table = String::from_utf8(ended.output).unwrap();
@@ -94,7 +94,7 @@ fn a_sender_that_a_signal_ends_says_which_by_its_exit_code() {
         "stream send quic://{address} --insecure --tag x --unidirectional --input /dev/null --json"
     );
     let mut send = Program::start(line.split_whitespace());
-    send.told("warning: --insecure");
+    send.reported("warning: --insecure");
     send.signal("TERM");
     let ended = send.wait();
     ended.assert_code(143);
@@ -105,7 +105,7 @@ fn a_sender_that_a_signal_ends_says_which_by_its_exit_code() {
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let line = "receive --line 127.0.0.1:0 --json --max-time 1";
     let mut receive = Program::start_in(&[], "trap '' INT HUP; exec \"$@\"", line);
-    receive.told("line A on");
+    receive.reported("line A on");
     for ignored in ["INT", "INT", "HUP"] {
         receive.signal(ignored);
     }
@@ -118,7 +118,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 fn a_signal_beside_ignored_ones_is_heeded() {
     let line = "receive --line 127.0.0.1:0 --json";
     let mut receive = Program::start_in(&[], "trap '' INT HUP; exec \"$@\"", line);
-    receive.told("line A on");
+    receive.reported("line A on");
     receive.signal("TERM");
     receive.wait().assert_code(143);
 }
@@ -165,7 +165,7 @@ fn whoever_waits_for_a_reader_of_a_pipe_says_so_and_heeds_the_first_signal() {
         ),
     ] {
         let mut waiting = Program::start(line.split_whitespace());
-        assert_eq!(waiting.told("waiting for a reader of"), pipe);
+        assert_eq!(waiting.reported("waiting for a reader of"), pipe);
         waiting.signal("INT");
         let ended = waiting.wait();
         ended.assert_code(130);

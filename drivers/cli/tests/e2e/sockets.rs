@@ -117,7 +117,7 @@ fn answers_of_anybody_count_only_where_that_is_said() {
 }
 
 #[test]
-fn a_smaller_receive_buffer_than_was_asked_for_is_told_with_the_setting_to_raise() {
+fn a_smaller_receive_buffer_than_was_asked_for_is_reported_with_the_setting_to_raise() {
     // The right to ask for more than the system allows is that of the first user namespace.
     let apart = Command::new("unshare").args(["-r", "true"]).status();
     let surroundings: &[&str] = match apart.is_ok_and(|status| status.success()) {
@@ -130,8 +130,8 @@ fn a_smaller_receive_buffer_than_was_asked_for_is_told_with_the_setting_to_raise
          --linger 0 --receive-buffer 1073741823",
     ] {
         let ended = Program::start_in(surroundings, "exec \"$@\"", line).wait();
-        let told = "warning: --receive-buffer 1073741823: the system gives ";
-        assert!(ended.errors.contains(told), "{}", ended.errors);
+        let reported = "warning: --receive-buffer 1073741823: the system gives ";
+        assert!(ended.errors.contains(reported), "{}", ended.errors);
         assert!(ended.errors.contains("net.core.rmem_max=1073741823"), "{}", ended.errors);
     }
     let ended = gapless("receive --line 127.0.0.1:0 --max-time 0.1 --receive-buffer 65536");
@@ -153,7 +153,7 @@ fn packets_of_lines_travel_as_many_hops_as_the_command_line_says() {
     raw.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let group = "239.1.1.1".parse().unwrap();
     raw.join_multicast_v4(&group, &"127.0.0.1".parse().unwrap()).unwrap();
-    // Nobody is told that nobody listens.
+    // Nobody hears that nobody listens.
     let here = UdpSocket::bind("127.0.0.1:5000").unwrap();
     for (ttl, expected) in [("--ttl 7", [7, 7]), ("--ttl 255", [255, 255]), ("", [64, 1])] {
         let line = format!(
@@ -184,7 +184,7 @@ fn run(command: &str) {
 }
 
 #[test]
-fn an_interface_that_goes_away_and_comes_back_is_told_and_used_again() {
+fn an_interface_that_goes_away_and_comes_back_is_reported_and_used_again() {
     in_namespace!();
     let make =
         "ip link add left type veth peer name right; ip link set left up; ip link set right up
@@ -210,13 +210,13 @@ fn an_interface_that_goes_away_and_comes_back_is_told_and_used_again() {
     files.wait_for_length("copy.bin", 8);
     run("ip link del left");
     for program in [&mut receiver, &mut publisher] {
-        program.told("warning: line A: the interface of 239.1.1.1:5000@left is gone");
-        program.told("warning: line B: the interface of [ff02::11]:5000@left is gone");
+        program.reported("warning: line A: the interface of 239.1.1.1:5000@left is gone");
+        program.reported("warning: line B: the interface of [ff02::11]:5000@left is gone");
     }
     run(make);
     for program in [&mut receiver, &mut publisher] {
-        program.told("line A: the interface of 239.1.1.1:5000@left is back");
-        program.told("line B: the interface of [ff02::11]:5000@left is back");
+        program.reported("line A: the interface of 239.1.1.1:5000@left is back");
+        program.reported("line B: the interface of [ff02::11]:5000@left is back");
     }
     publisher.write(b"after\n");
     publisher.end_input();
@@ -256,7 +256,7 @@ fn a_limit_of_memberships_is_named_with_the_setting_to_raise() {
 }
 
 #[test]
-fn a_socket_that_cannot_be_had_is_told_with_what_to_do() {
+fn a_socket_that_cannot_be_had_is_reported_with_what_to_do() {
     in_namespace!();
     let held = UdpSocket::bind("127.0.0.1:5000").unwrap();
     for (line, failed, advice) in [
@@ -361,7 +361,7 @@ fn an_address_of_a_link_is_taken_by_lines_requests_and_streams() {
     let identity = files.path("identity");
     let line = format!("stream listen --listen {} --tag t --once --identity {identity}", at(4433));
     let mut listener = Program::start(line.split_whitespace());
-    listener.told("listening on");
+    listener.reported("listening on");
     let line = format!("stream send quic://{} --tag t --input {feed} --insecure", at(4433));
     gapless(&line).assert_code(0);
     let taken = listener.wait();

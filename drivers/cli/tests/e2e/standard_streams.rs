@@ -208,7 +208,7 @@ fn a_file_behind_standard_input_that_is_cut_short_is_an_error() {
     let line = "publish --input - --format lines --to 127.0.0.1:9 --requests 127.0.0.1:0 --session S \
                 --linger 0 --rate 20000 --json";
     let mut publish = Program::start_from(File::open(&feed).unwrap(), line.split_whitespace());
-    publish.told("requests on");
+    publish.reported("requests on");
     File::options().write(true).open(feed).unwrap().set_len(0).unwrap();
     let ended = publish.wait();
     ended.assert_code(4);
@@ -323,7 +323,7 @@ fn a_result_that_nobody_reads_keeps_nobody_from_the_end() {
     let (theirs, _ours) = full();
     let line = "receive --line 127.0.0.1:0 --json --stats 0.1";
     let mut receive = Program::start_into(theirs, line.split_whitespace());
-    receive.told("line A on");
+    receive.reported("line A on");
     thread::sleep(PAUSE);
     receive.signal("INT");
     receive.wait().assert_code(130);

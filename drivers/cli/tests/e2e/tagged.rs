@@ -52,7 +52,7 @@ impl Listener {
 
     fn of(mut program: Program) -> Self {
         let url = format!("quic://{}", program.address("listening on"));
-        let fingerprint = program.told("fingerprint");
+        let fingerprint = program.reported("fingerprint");
         Self { program, url, fingerprint }
     }
 
@@ -90,7 +90,7 @@ fn streams_of_any_length_arrive_as_they_are() {
         let sent = sent.json();
         assert_eq!((&sent["bytes"], &sent["end"]), (&size.into(), &"complete".into()));
         assert_eq!(sent["fingerprint"], listener.fingerprint);
-        // Who was told that it is complete finds it complete.
+        // Who got the word that it is complete finds it complete.
         files.assert_same("input", &format!("inbox/size.{number:06}"));
     }
     let taken = listener.program.wait();
@@ -254,8 +254,8 @@ fn a_terminal_shows_the_progress_until_there_is_an_answer() {
 #[test]
 fn a_command_knows_the_tag_and_the_peer() {
     let files = Files::new();
-    let told = "cat; printf '%s %s %s' $GAPLESS_TAG $GAPLESS_TAG_HEX $GAPLESS_PEER";
-    let listener = Listener::exec(&files, "--tag a/b;x --once", told);
+    let reported = "cat; printf '%s %s %s' $GAPLESS_TAG $GAPLESS_TAG_HEX $GAPLESS_PEER";
+    let listener = Listener::exec(&files, "--tag a/b;x --once", reported);
     let sent = listener.send("--tag a/b;x");
     sent.assert_code(0);
     let answer = String::from_utf8(sent.output).unwrap();
@@ -300,8 +300,8 @@ fn a_command_that_reads_nothing_holds_its_sender_back() {
     // The command and what it started are killed: neither may take what came for the whole.
     let group = String::from_utf8(files.read("pid")).unwrap().trim().to_owned();
     wait_until(|| is_gone(&group));
-    let told = listener.program.told("slow from");
-    assert!(told.contains("somebody ended the program there"), "{told}");
+    let reported = listener.program.reported("slow from");
+    assert!(reported.contains("somebody ended the program there"), "{reported}");
     listener.program.wait().assert_code(1);
 }
 

@@ -94,7 +94,7 @@ fn a_link_to_a_file_that_is_not_there_stays_one() {
 }
 
 #[test]
-fn what_could_only_be_a_folder_is_told_before_anything_is_sent() {
+fn what_could_only_be_a_folder_is_reported_before_anything_is_sent() {
     let files = Files::new();
     let listener = Listener::exec(&files, "--tag say", "cat; printf whole");
     for end in ["/", "/."] {
@@ -157,7 +157,7 @@ fn a_file_that_is_named_through_a_process_is_replaced_as_any_other() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_told_before_anything_is_sent() {
+fn a_folder_that_is_not_there_is_reported_before_anything_is_sent() {
     let files = Files::new();
     let answer = files.path("none/answer");
     let line = "stream send quic://127.0.0.1:9 --tag x --insecure --input /dev/null --answer";

@@ -47,7 +47,7 @@ fn an_end_by_silence_names_the_smaller_idle_timeout_of_both_sides() {
     sender.write(b"half of it");
     files.wait_for_length("inbox/half.000001.part", 10);
     listener.program.kill();
-    sender.told("error: the connection is lost: nothing came from the peer for 5 s");
+    sender.reported("error: the connection is lost: nothing came from the peer for 5 s");
     sender.wait().assert_code(1);
 }
 
@@ -57,7 +57,7 @@ fn a_sender_that_is_interrupted_says_so_and_leaves_a_part() {
     let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "--once");
     sender.interrupt();
     // Before its input ends, which would be the end of the stream.
-    sender.told("error: interrupted");
+    sender.reported("error: interrupted");
     let sent = sender.wait();
     sent.assert_code(130);
     assert_eq!(sent.json()["end"], "interrupted");
@@ -73,7 +73,7 @@ fn a_listener_that_is_killed_is_missed() {
     let files = Files::new();
     let (listener, mut sender) = in_the_middle(&files, "127.0.0.1:0", "");
     listener.program.kill();
-    sender.told("error: the connection is lost: nothing came from the peer for 5 s");
+    sender.reported("error: the connection is lost: nothing came from the peer for 5 s");
     let sent = sender.wait();
     sent.assert_code(1);
     assert_eq!(sent.json()["end"], "broken_off");
@@ -86,8 +86,8 @@ fn a_listener_that_is_interrupted_says_so() {
     let taken = listener.program.stop();
     taken.assert_code(130);
     assert_eq!(taken.json()["end"], "interrupted");
-    let told = sender.told("error:");
-    assert!(told.contains("somebody ended the program"), "{told}");
+    let reported = sender.reported("error:");
+    assert!(reported.contains("somebody ended the program"), "{reported}");
     sender.wait().assert_code(1);
     assert_eq!(files.names("inbox"), ["half.000001.part"]);
 }
@@ -104,7 +104,7 @@ fn a_listener_that_was_started_anew_knows_the_stream_no_more() {
     let listener = Listener::at(&address, &files, arguments.into());
     assert_eq!(listener.fingerprint, fingerprint);
     sender.write(b", and the rest");
-    sender.told("error: the connection is lost: the peer does not know it any more");
+    sender.reported("error: the connection is lost: the peer does not know it any more");
     sender.wait().assert_code(1);
     // The next one is taken, beside what was left.
     listener.send("--tag half --input /dev/null").assert_code(0);
@@ -175,7 +175,7 @@ fn a_stream_that_is_too_long_is_stopped() {
 }
 
 #[test]
-fn a_folder_that_vanishes_is_told_at_both_ends() {
+fn a_folder_that_vanishes_is_reported_at_both_ends() {
     let files = Files::new();
     let inbox = files.path("inbox");
     let listener = Listener::start(&files, &format!("--tag x --output {inbox} --once"));
@@ -198,7 +198,7 @@ fn streams_that_find_no_room_leave_nothing_behind() {
     let line = format!("stream listen --listen 127.0.0.1:0 --json {arguments}");
     let mut listener = Program::start_in(&[], shell, &line);
     let address = listener.address("listening on");
-    let pin = listener.told("fingerprint");
+    let pin = listener.reported("fingerprint");
     let (large, small) = (files.noise("large", 1_000_000), files.noise("small", 1_000));
     for (input, code) in [(&large, 1), (&large, 1), (&large, 1), (&small, 0)] {
         let line = format!("stream send quic://{address} --pin {pin} --tag x --input {input}");

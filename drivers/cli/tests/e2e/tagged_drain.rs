@@ -17,8 +17,8 @@ fn draining(files: &Files, arguments: &str) -> (Listener, Program) {
     sender.write(b"before, ");
     files.wait_for_length("inbox/x.000001.part", 8);
     listener.program.signal("TERM");
-    let told = listener.program.told("about to end:");
-    assert!(told.contains("1 stream has"), "{told}");
+    let reported = listener.program.reported("about to end:");
+    assert!(reported.contains("1 stream has"), "{reported}");
     (listener, sender)
 }
 
@@ -52,7 +52,7 @@ fn streams_that_wait_for_their_turn_are_drained_too() {
         wait_until(|| files.names("inbox").len() == 1);
         thread::sleep(Duration::from_millis(millis));
         listener.program.signal("INT");
-        if listener.program.told("about to end:").starts_with("1 stream has") {
+        if listener.program.reported("about to end:").starts_with("1 stream has") {
             continue;
         }
         for sender in &mut senders {
@@ -72,8 +72,8 @@ fn streams_that_wait_for_their_turn_are_drained_too() {
 fn what_is_not_over_when_the_time_is_up_is_cut_off() {
     let files = Files::new();
     let (listener, mut sender) = draining(&files, "--drain 0.5");
-    let told = sender.told("error:");
-    assert!(told.contains("somebody ended the program"), "{told}");
+    let reported = sender.reported("error:");
+    assert!(reported.contains("somebody ended the program"), "{reported}");
     sender.wait().assert_code(1);
     let taken = listener.program.wait();
     taken.assert_code(143);
@@ -91,7 +91,7 @@ fn a_second_signal_cuts_off_at_once_and_kills_commands() {
     sender.write(b"half");
     files.wait_for_length("got", 4);
     listener.program.signal("INT");
-    listener.program.told("about to end:");
+    listener.program.reported("about to end:");
     listener.program.signal("TERM");
     let taken = listener.program.wait();
     taken.assert_code(130);
@@ -112,8 +112,8 @@ fn who_has_not_heard_yet_that_all_is_well_is_not_cut_off_by_a_signal() {
     wait_until(|| fs::exists(&begun).unwrap());
     sender.signal("STOP");
     fs::write(go, "").unwrap();
-    let told = BufReader::new(read).lines().next().unwrap().unwrap();
-    assert!(told.contains("\"end\":\"complete\""), "{told}");
+    let reported = BufReader::new(read).lines().next().unwrap().unwrap();
+    assert!(reported.contains("\"end\":\"complete\""), "{reported}");
     listener.program.signal("TERM");
     // It is given some seconds.
     thread::sleep(Duration::from_secs(1));

@@ -30,11 +30,11 @@ fn a_key_that_others_can_read_is_warned_of_on_both_sides() {
     chmod(&folder, 0o777);
     let line = format!("stream listen --listen 127.0.0.1:0 --tag x --identity {folder}");
     let mut listener = Program::start(line.split_whitespace());
-    let told = listener.told("warning:");
-    assert!(told.contains("identity.pem (its mode is 0644): chmod 600"), "{told}");
-    let told = listener.told("warning:");
-    assert!(told.contains("(its mode is 0777): chmod 700"), "{told}");
-    listener.told("listening on");
+    let reported = listener.reported("warning:");
+    assert!(reported.contains("identity.pem (its mode is 0644): chmod 600"), "{reported}");
+    let reported = listener.reported("warning:");
+    assert!(reported.contains("(its mode is 0777): chmod 700"), "{reported}");
+    listener.reported("listening on");
     listener.stop().assert_code(0);
     let line = "stream send quic://127.0.0.1:9 --tag x --insecure --connect-timeout 0.1";
     let sent = gapless(&format!("{line} --client-cert {key} --client-key {key}"));
@@ -98,10 +98,10 @@ fn of_broken_streams_so_many_are_kept_as_was_said() {
         sender.write(b"half");
         files.wait_for_length(&format!("inbox/x.{number:06}.part"), 4);
         sender.interrupt();
-        sender.told("error: interrupted");
+        sender.reported("error: interrupted");
         sender.wait().assert_code(130);
-        let told = listener.program.told("x from");
-        assert!(told.ends_with(&format!("x.{number:06}.part")), "{told}");
+        let reported = listener.program.reported("x from");
+        assert!(reported.ends_with(&format!("x.{number:06}.part")), "{reported}");
     }
     let taken = listener.program.wait();
     taken.assert_code(1);

@@ -101,8 +101,8 @@ fn a_listener_may_ask_for_certificates() {
         let mut listener = Listener::start(&files, &format!("--tag x {trust}"));
         let bare = listener.send("--tag x --input /dev/null");
         assert_refused(&bare, 6, "demands a certificate of us");
-        let told = listener.program.told("a client could not connect:");
-        assert!(told.contains("no certificate"), "{told}");
+        let reported = listener.program.reported("a client could not connect:");
+        assert!(reported.contains("no certificate"), "{reported}");
         let shown = format!("--tag x --input /dev/null --client-cert {pem} --client-key {pem}");
         listener.send(&shown).assert_code(0);
     }
@@ -119,7 +119,7 @@ fn a_listener_may_bring_its_own_certificate() {
     );
     let mut listener = Program::start(line.split_whitespace());
     let address = listener.address("listening on");
-    let fingerprint = listener.told("fingerprint");
+    let fingerprint = listener.reported("fingerprint");
     assert_eq!(fingerprint, identity.fingerprint().to_string());
     gapless(&format!("stream send quic://{address} --tag x --input /dev/null --pin {fingerprint}"))
         .assert_code(0);
@@ -170,7 +170,7 @@ fn a_further_address_of_a_name_is_tried_when_the_first_one_refuses() {
         format!("stream listen --listen {last} --tag x --once --identity {identity}")
             .split_whitespace(),
     );
-    let fingerprint = listener.told("fingerprint");
+    let fingerprint = listener.reported("fingerprint");
     let port = last.port();
     gapless(&format!(
         "stream send quic://localhost:{port} --tag x --input /dev/null --pin {fingerprint}"
@@ -180,7 +180,7 @@ fn a_further_address_of_a_name_is_tried_when_the_first_one_refuses() {
 }
 
 #[test]
-fn clients_that_there_is_no_memory_for_are_refused_and_told_of() {
+fn clients_that_there_is_no_memory_for_are_refused_and_reported_of() {
     let files = Files::new();
     let taken = files.path("taken");
     // As much as one connection is promised.
@@ -191,8 +191,8 @@ fn clients_that_there_is_no_memory_for_are_refused_and_told_of() {
     wait_until(|| std::fs::exists(&taken).unwrap());
     let second = listener.send("--tag x --input /dev/null");
     assert_refused(&second, 5, "the peer refuses connections");
-    let told = listener.program.told("a client could not connect:");
-    assert!(told.contains("--max-memory"), "{told}");
+    let reported = listener.program.reported("a client could not connect:");
+    assert!(reported.contains("--max-memory"), "{reported}");
     first.end_input();
     let first = first.wait();
     first.assert_code(0);

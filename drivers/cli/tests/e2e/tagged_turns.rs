@@ -27,10 +27,10 @@ fn an_idle_stream_gives_way_to_one_of_another_client() {
         let sent = listener.send("--tag x --input /dev/null");
         sent.assert_code(0);
     }
-    let told = listener.program.told("x from");
+    let reported = listener.program.reported("x from");
     assert!(
-        told.contains("next to nothing came for --stream-timeout, and others waited"),
-        "{told}"
+        reported.contains("next to nothing came for --stream-timeout, and others waited"),
+        "{reported}"
     );
     let mut ended = idle.map(Program::wait);
     ended.sort_by_key(|ended| ended.code);
@@ -72,13 +72,13 @@ fn an_idle_stream_to_standard_output_gives_way_after_what_came_of_it() {
     thread::sleep(Duration::from_millis(500));
     let mut sender = listener.sender("--tag x");
     sender.write(b"whole");
-    let told = listener.program.told("{\"tag\":\"x\"");
+    let reported = listener.program.reported("{\"tag\":\"x\"");
     let (sent, idle) = (sender.wait(), idle.wait());
     let taken = listener.program.wait();
     taken.assert_code(1);
     match sent.code {
         Some(0) => {
-            assert!(told.contains("\"end\":\"idle\""), "{told}");
+            assert!(reported.contains("\"end\":\"idle\""), "{reported}");
             assert_eq!(taken.output, b"half, whole");
         }
         // The other one came first, and was idle until its input ended.
@@ -139,7 +139,7 @@ fn a_stream_of_which_nothing_came_leaves_no_file() {
         thread::sleep(Duration::from_millis(millis));
         sender.interrupt();
         // Before its input ends, which would be the end of the stream.
-        sender.told("error: interrupted");
+        sender.reported("error: interrupted");
         sender.wait().assert_code(130);
         let taken = listener.program.stop();
         assert!(files.names("inbox").is_empty());
@@ -178,7 +178,7 @@ fn listener_in(files: &Files, shell: &str, arguments: &str) -> (Program, String)
     let shell = format!("{shell} exec \"$@\" --exec 'exec {command}'");
     let mut listener = Program::start_in(&[], &shell, &line);
     let address = listener.address("listening on");
-    let pin = listener.told("fingerprint");
+    let pin = listener.reported("fingerprint");
     (listener, format!("stream send quic://{address} --pin {pin} --tag x"))
 }
 
@@ -198,8 +198,8 @@ fn streams_wait_for_descriptors_and_the_limit_is_named() {
     let (mut listener, line) = listener_in(&files, "ulimit -n 40;", "--parallel 64 --count 30");
     let line = format!("{line} --input /dev/null --connect-timeout 100");
     let senders: Vec<Program> = (0..30).map(|_| Program::start(line.split_whitespace())).collect();
-    let told = listener.told("streams wait:");
-    assert!(told.contains("`ulimit -n`, which is 40"), "{told}");
+    let reported = listener.reported("streams wait:");
+    assert!(reported.contains("`ulimit -n`, which is 40"), "{reported}");
     fs::write(go, "").unwrap();
     for sender in senders {
         sender.wait().assert_code(0);
@@ -230,8 +230,8 @@ fn streams_wait_for_processes_and_the_limit_is_named() {
     let (mut listener, line) = listener_in(&files, &shell, "--parallel 64 --count 12");
     let line = format!("{line} --input /dev/null --connect-timeout 100");
     let senders: Vec<Program> = (0..12).map(|_| Program::start(line.split_whitespace())).collect();
-    let told = listener.told("streams wait:");
-    assert!(told.contains("`ulimit -u`, which is 16"), "{told}");
+    let reported = listener.reported("streams wait:");
+    assert!(reported.contains("`ulimit -u`, which is 16"), "{reported}");
     let mut go = fs::File::options().write(true).open(go).unwrap();
     go.write_all(&[b'\n'; 12]).unwrap();
     for sender in senders {
@@ -254,7 +254,7 @@ fn the_soft_limit_of_descriptors_is_raised_to_what_is_needed() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_told_as_that() {
+fn a_command_that_cannot_be_started_is_reported_as_that() {
     let files = Files::new();
     let (listener, line) = listener_in(&files, "PATH=/nowhere;", "--once");
     let sent = gapless(&format!("{line} --input /dev/null"));

@@ -19,7 +19,7 @@ fn a_pipe_that_nobody_opens_keeps_nobody_from_ending_it() {
         let mut sender = listener.sender(&format!("--tag x {arguments} {pipe}"));
         sender.wait_for_handler();
         sender.interrupt();
-        sender.told("error: interrupted");
+        sender.reported("error: interrupted");
         sender.wait().assert_code(130);
     }
 }
@@ -76,7 +76,7 @@ fn nameless(arguments: &str) -> Option<Program> {
 #[test]
 fn a_name_server_that_says_nothing_keeps_nobody_from_ending_it() {
     let Some(mut sender) = nameless("--connect-timeout 1000") else { return };
-    sender.told("warning: --insecure");
+    sender.reported("warning: --insecure");
     let sent = sender.stop();
     sent.assert_code(130);
     assert!(sent.errors.contains("interrupted"), "{}", sent.errors);
@@ -121,9 +121,9 @@ fn reports_that_nobody_reads_yet_keep_no_stream_waiting() {
     }
     let mut output = String::new();
     read.read_to_string(&mut output).unwrap();
-    let told = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let told: Vec<Value> = told.map(|told| told["file"].clone()).collect();
-    assert_eq!(told, [1, 2, 3].map(|number| format!("{inbox}/x.{number:06}")));
+    let reported = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let reported: Vec<Value> = reported.map(|reported| reported["file"].clone()).collect();
+    assert_eq!(reported, [1, 2, 3].map(|number| format!("{inbox}/x.{number:06}")));
     listener.program.wait().assert_code(0);
 }
 
@@ -152,11 +152,11 @@ fn words_that_nobody_reads_keep_no_stream_waiting_and_nobody_from_ending_it() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(read).lines();
-    let mut told = |words: &str| {
+    let mut reported = |words: &str| {
         let line = lines.next().unwrap().unwrap();
         line.strip_prefix(words).unwrap().to_owned()
     };
-    let (address, pin) = (told("listening on "), told("fingerprint "));
+    let (address, pin) = (reported("listening on "), reported("fingerprint "));
     fill(&write);
     let line = format!("stream send quic://{address} --pin {pin} --tag x --input /dev/null");
     let codes = [0; 3].map(|_| gapless(&line).code);

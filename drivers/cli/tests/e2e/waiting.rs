@@ -6,17 +6,17 @@ use crate::reports::Feed;
 #[test]
 fn a_receiver_without_a_session_says_where_it_waits_for_one() {
     let (mut receive, to) = receiver(2, "");
-    let places = receive.told("waiting for a session on ");
+    let places = receive.reported("waiting for a session on ");
     assert_eq!(places, format!("line A ({}), line B ({})", to[0], to[1]));
     Feed::new(to[0], b"FEED      ").heartbeats(1);
-    receive.told("session FEED came");
+    receive.reported("session FEED came");
     receive.stop().assert_code(130);
 }
 
 #[test]
 fn a_receiver_of_a_certain_session_says_which_it_waits_for() {
     let (mut receive, _) = receiver(1, "--session FEED --from start");
-    receive.told("waiting for session FEED on line A");
+    receive.reported("waiting for session FEED on line A");
     receive.stop().assert_code(130);
 }
 
@@ -25,7 +25,7 @@ fn a_wrong_session_over_a_live_feed_says_which_came_with_their_padding() {
     let (mut receive, to) = receiver(1, "--session FEED --from start");
     let padded = Feed::new(to[0], b"FEED\0\0\0\0\0\0");
     padded.send(1, &["one"]);
-    let other = receive.told("1 packet of other sessions: ");
+    let other = receive.reported("1 packet of other sessions: ");
     assert_eq!(other, r#""FEED\x00\x00\x00\x00\x00\x00" (1); wanted is "FEED      ""#);
     Feed::new(to[0], b"OTHER     ").heartbeats(1);
     padded.heartbeats(2);

@@ -7,7 +7,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gapless_core::receiver::{self, Batch, Command, Event, LineId, Receiver, Receiving, ServerId};
+use gapless_core::journal::Driven;
+use gapless_core::receiver::{self, Batch, Call, Command, Event, LineId, Receiver, ServerId};
 use gapless_core::wire::mold;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
@@ -22,7 +23,8 @@ use crate::readiness::{Readiness, shorter};
 use crate::socket::{Socket, unspecified};
 use crate::stats::{ReadStats, SendFailure, SendStats};
 use crate::sys::{ReceiveBatch, SendBatch};
-use crate::{Address, Error, InterfaceEvent, TICK, Turn};
+use crate::turn::{TICK, Turn};
+use crate::{Address, Error, InterfaceEvent};
 
 /// How often a turn goes around the sockets that have more: with 64 datagrams each time, at most
 /// 1024 of each socket.
@@ -105,7 +107,7 @@ impl ReceiverDriver {
     }
 }
 
-impl<M: Receiving> ReceiverDriver<M> {
+impl<M: Driven<Receiver>> ReceiverDriver<M> {
     /// As [`new`](ReceiverDriver::new), or with a registry as
     /// [`with_registry`](ReceiverDriver::with_registry), around a machine that is made otherwise. This
     /// one leaves a journal:
@@ -256,7 +258,7 @@ impl<M: Receiving> ReceiverDriver<M> {
         }
         // A new machine has a session to tell of, where it was configured with one.
         self.drain(sink);
-        self.machine.handle(self.now(), event)?;
+        self.machine.feed(self.now(), event)?;
         self.drain(sink);
         self.send_requests();
         Ok(())
@@ -319,7 +321,7 @@ impl<M: Receiving> ReceiverDriver<M> {
     /// The receiver.
     #[must_use]
     pub fn receiver(&self) -> &Receiver {
-        self.machine.as_ref()
+        self.machine.machine()
     }
 
     /// The machine, with what stands around the receiver. Events are given by
@@ -344,7 +346,7 @@ impl<M: Receiving> ReceiverDriver<M> {
                 line: line.id,
                 address: line.address.clone(),
                 local: inbound.socket.local(),
-                stats: machine.as_ref().line(line.id).unwrap_or_default(),
+                stats: machine.machine().line(line.id).unwrap_or_default(),
                 read: inbound.stats,
                 kernel_drops: inbound.socket.kernel_drops(),
                 receive_buffer: inbound.socket.receive_buffer(),
@@ -409,7 +411,9 @@ impl<M: Receiving> ReceiverDriver<M> {
                 }
                 None => now,
             };
-            if let Some(batch) = machine.receive_stamped(now, arrival, source, datagram.bytes) {
+            if let Some(batch) =
+                machine.call(now, Call { arrival, source, datagram: datagram.bytes })
+            {
                 sink.batch(batch);
             }
             if machine.has_commands() {
@@ -551,7 +555,7 @@ impl<M: fmt::Debug> fmt::Debug for ReceiverDriver<M> {
 }
 
 /// Takes the machine's commands until there are none.
-fn drain(machine: &mut impl Receiving, requests: &mut Requests, sink: &mut impl Sink) {
+fn drain(machine: &mut impl Driven<Receiver>, requests: &mut Requests, sink: &mut impl Sink) {
     while let Some(command) = machine.poll_command() {
         match command {
             Command::Batch(batch) => sink.batch(Batch {

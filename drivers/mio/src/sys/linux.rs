@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use libc::c_int;
 
-use super::{BATCH, Destination, Received, SLOT};
+use super::batch::{BATCH, Destination, Received, SLOT};
 
 /// From one slot to the next: not a multiple of a large power of two, or else the fronts of all
 /// slots, which are all that most datagrams touch, would share a few sets of every cache.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{InterfaceIndexOrAddress, SockRef};
 
-use super::{BATCH, Received, SLOT};
+use super::batch::{BATCH, Received, SLOT};
 
 /// Slots for up to [`BATCH`] datagrams, filled one system call at a time.
 pub(crate) struct ReceiveBatch {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 pub use gapless_core::demux::Direction;
@@ -231,21 +231,6 @@ impl Event {
             | Self::DatagramsWritable { .. } => None,
         }
     }
-}
-
-/// Takes what happens, and answers it by the endpoint's methods.
-pub trait Handler {
-    /// Something happened; `now` is the time to give to methods that want one.
-    fn event(&mut self, endpoint: &mut super::Endpoint, now: Instant, event: Event);
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before. Never,
-    /// unless a handler has timers of its own.
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Lets time pass.
-    fn handle_timeout(&mut self, _endpoint: &mut super::Endpoint, _now: Instant) {}
 }
 
 /// Something was asked of a connection or stream that cannot be done.

@@ -34,7 +34,7 @@ use quinn_proto::{
 };
 
 pub use config::{Config, ConnectionIds, Handshake, Limits, Server, Transport};
-pub use event::{ConnectionId, Direction, Event, Handler, Peer, Reason, Refusal, StreamId};
+pub use event::{ConnectionId, Direction, Event, Peer, Reason, Refusal, StreamId};
 pub use stats::Stats;
 
 use admission::{Admission, Memory, Network, Verdict};

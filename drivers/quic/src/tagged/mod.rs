@@ -25,10 +25,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gapless_core::demux::{self, AcceptorId, Command, Demux, Tag};
-use gapless_core::journal::{self, Recorder};
+use gapless_core::journal::Driven;
 use gapless_core::{Instant as CoreInstant, Machine};
 
-use crate::endpoint::{Endpoint, Event, Handler, StreamId};
+use crate::endpoint::{Endpoint, Event, StreamId};
+use crate::handler::Handler;
 
 pub use streams::{OpenError, Streams};
 
@@ -38,38 +39,13 @@ use table::{Table, core, peer};
 /// The protocol (ALPN) of tagged streams.
 pub const PROTOCOL: &[u8] = b"gapless/1";
 
-/// A demultiplexer, recorded or not.
-pub trait Demultiplexing:
-    for<'a> Machine<
-        Event<'a> = demux::Event<'a>,
-        Command = Command,
-        Stats = demux::Stats,
-        Error = demux::Error,
-    > + AsRef<Demux>
-{
-    /// As [`Demux::call`].
-    fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal>;
-}
-
-impl Demultiplexing for Demux {
+impl<M: Driven<Demux>> Calls for M {
     fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
-        Self::call(self, now, event)
-    }
-}
-
-impl<S: journal::Sink> Demultiplexing for Recorder<Demux, S> {
-    fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
-        Self::call(self, now, event)
-    }
-}
-
-impl<M: Demultiplexing> Calls for M {
-    fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
-        Demultiplexing::call(self, now, event)
+        Driven::call(self, now, event)
     }
 
     fn demux(&self) -> &Demux {
-        self.as_ref()
+        self.machine()
     }
 }
 
@@ -155,7 +131,7 @@ impl<A: Acceptors> Tagged<A> {
     }
 }
 
-impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
+impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
     /// Around a machine that is made otherwise, such as one that is recorded.
     pub const fn with_machine(machine: M, origin: Instant, acceptors: A) -> Self {
         Self { machine, table: Table::new(origin), acceptors, preamble_len: 0 }
@@ -168,7 +144,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
 
     /// The machine.
     pub fn demux(&self) -> &Demux {
-        self.machine.as_ref()
+        self.machine.machine()
     }
 
     /// Does something with streams and tags outside of an event.
@@ -199,7 +175,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
     }
 
     fn call(&mut self, now: Instant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
-        Demultiplexing::call(&mut self.machine, self.table.time(now), event)
+        Driven::call(&mut self.machine, self.table.time(now), event)
     }
 
     /// Does what the machine wants, one thing after the other. Each is made when it is asked for, so that an
@@ -302,7 +278,7 @@ impl<A: Acceptors, M: Demultiplexing> Tagged<A, M> {
     }
 }
 
-impl<A: Acceptors, M: Demultiplexing> Handler for Tagged<A, M> {
+impl<A: Acceptors, M: Driven<Demux>> Handler for Tagged<A, M> {
     fn event(&mut self, endpoint: &mut Endpoint, now: Instant, event: Event) {
         match event {
             Event::Data { stream, owner, offset, bytes, fin } if owner != 0 => {

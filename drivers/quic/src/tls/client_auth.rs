@@ -7,7 +7,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::leaf::LeafVerifier;
-use super::{Fingerprint, TlsError, pem, provider, trust};
+use super::provider::provider;
+use super::{Fingerprint, TlsError, pem, trust};
 
 /// Whether a server asks its clients for a certificate.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

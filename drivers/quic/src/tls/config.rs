@@ -12,7 +12,8 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 
-use super::{ClientAuth, Identity, Keys, TlsError, Trust, peer_fingerprint, provider};
+use super::provider::provider;
+use super::{ClientAuth, Identity, Keys, TlsError, Trust, peer_fingerprint};
 use crate::endpoint::{self, Handshake, Server};
 use crate::{Limits, Transport};
 

@@ -1,29 +1,19 @@
 //! An identity: a certificate chain with its private key, and the keys that have to outlive a
 //! restart. From PEM files, kept in a folder, or made for one run.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::exposed::{Exposed, exposed};
 use super::keys::{Keys, Secret};
-use super::x509::Leaf;
-use super::{Fingerprint, TlsError, kept, pem, provider, x509};
-
-/// From when to when a certificate is valid, both inclusive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Validity {
-    /// The first second.
-    pub not_before: SystemTime,
-    /// The last second.
-    pub not_after: SystemTime,
-}
+use super::provider::provider;
+use super::x509::{Leaf, Validity};
+use super::{Fingerprint, TlsError, pem, x509};
 
 /// Something about an identity that does not hinder a start, but that peers will refuse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,46 +91,6 @@ impl Identity {
         let secret = Secret::of_private_key(private.secret_der());
         let identity = Self::assemble(chain, private, secret, certificate, key)?;
         Ok(identity.exposed_at(std::iter::once(key).chain(exposed_folder(key))))
-    }
-
-    /// A self-signed identity that is made once and kept in `folder`, which is made if it is not
-    /// there. ECDSA on P-256, valid for [`LIFETIME`](super::LIFETIME), as browsers demand of
-    /// certificates that they are to know by their hash.
-    ///
-    /// It is renewed, with a new private key, when it is valid for less than
-    /// [`RENEW_BEFORE`](super::RENEW_BEFORE) from `now`, when it is not valid yet, or when `names`
-    /// are not the names that it has. **With that its fingerprint changes.** Nothing renews it by
-    /// itself: a process that runs for long calls this again at [`renewal`](Self::renewal) and puts
-    /// the new configuration in ([`quinn_proto::Endpoint::set_server_config`]).
-    ///
-    /// The folder holds `identity.pem` (certificate and private key in one file, so that both
-    /// change at once) and `quic.secret` (what the [`keys`](Self::keys) follow from; random, and never
-    /// renewed, so that clients of an earlier run are told that it is over). Both are readable by their owner only, and each is
-    /// replaced as a whole: a crash leaves the old or the new one. Processes that start at the same
-    /// time take turns by a lock on the file `lock`, and end with one identity. Nothing is written
-    /// while nothing has to be renewed: the folder may be read-only then.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError::Kept`] when one of the files is damaged, is no regular file, or is a certificate that
-    /// was not made here: such a file is never overwritten. [`TlsError::Name`], [`TlsError::NoNames`] for
-    /// names that no certificate can have; [`TlsError::Io`] for the folder.
-    pub fn kept_in<N: AsRef<str>>(
-        folder: &Path,
-        names: &[N],
-        now: SystemTime,
-    ) -> Result<Self, TlsError> {
-        kept::kept_in(folder, &read_names(names)?, now)
-    }
-
-    /// A self-signed identity for one run, as [`kept_in`](Self::kept_in) makes them.
-    ///
-    /// # Errors
-    ///
-    /// As there, but for the files.
-    pub fn self_signed<N: AsRef<str>>(names: &[N], now: SystemTime) -> Result<Self, TlsError> {
-        let text = kept::make(&read_names(names)?, now)?;
-        Self::from_text(Path::new("a new certificate"), text.as_bytes(), Secret::random()?)
     }
 
     /// An identity from a text with both the certificate and the private key.
@@ -230,12 +180,6 @@ impl Identity {
         self.leaf.validity
     }
 
-    /// From when on [`kept_in`](Self::kept_in) would renew this certificate.
-    pub fn renewal(&self) -> SystemTime {
-        let Validity { not_before, not_after } = self.leaf.validity;
-        not_after.checked_sub(kept::RENEW_BEFORE).unwrap_or(not_before)
-    }
-
     /// What peers that look at dates will refuse this identity for at the time `now`.
     pub fn warning(&self, now: SystemTime) -> Option<Warning> {
         let Validity { not_before, not_after } = self.leaf.validity;
@@ -271,23 +215,4 @@ impl fmt::Debug for Identity {
             .field("validity", &self.leaf.validity)
             .finish_non_exhaustive()
     }
-}
-
-/// Names as a certificate has them: DNS names in lower case, which may begin with `*.`, and IP
-/// addresses, in a fixed order, each once.
-fn read_names<N: AsRef<str>>(names: &[N]) -> Result<BTreeSet<String>, TlsError> {
-    let read = |name: &N| {
-        let name = name.as_ref();
-        if let Ok(address) = name.parse::<IpAddr>() {
-            return Ok(address.to_string());
-        }
-        // The dot of the root is for resolvers; certificates have none.
-        DnsName::try_from(name.strip_prefix("*.").unwrap_or(name))
-            .ok()
-            .filter(|_| !name.ends_with('.'))
-            .map(|_| name.to_ascii_lowercase())
-            .ok_or_else(|| TlsError::Name { name: name.to_owned() })
-    };
-    let names: BTreeSet<String> = names.iter().map(read).collect::<Result<_, _>>()?;
-    if names.is_empty() { Err(TlsError::NoNames) } else { Ok(names) }
 }

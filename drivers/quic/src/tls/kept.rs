@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,10 +12,11 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
+use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 
 use super::keys::Secret;
-use super::x509::SELF_SIGNED;
+use super::x509::{SELF_SIGNED, Validity};
 use super::{Fingerprint, Identity, TlsError, pem};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,15 +40,73 @@ const SECRET: &str = "quic.secret";
 /// Whose lock is held while one of the others is written.
 const LOCK: &str = "lock";
 
-/// What [`Identity::kept_in`] says.
-pub(super) fn kept_in(
-    folder: &Path,
-    names: &BTreeSet<String>,
-    now: SystemTime,
-) -> Result<Identity, TlsError> {
-    let identity = find_or_make(folder, names, now)?;
-    let files = [folder.join(IDENTITY), folder.join(SECRET)];
-    Ok(identity.exposed_at(files.iter().map(PathBuf::as_path).chain([folder])))
+impl Identity {
+    /// A self-signed identity that is made once and kept in `folder`, which is made if it is not
+    /// there. ECDSA on P-256, valid for [`LIFETIME`](super::LIFETIME), as browsers demand of
+    /// certificates that they are to know by their hash.
+    ///
+    /// It is renewed, with a new private key, when it is valid for less than
+    /// [`RENEW_BEFORE`](super::RENEW_BEFORE) from `now`, when it is not valid yet, or when `names`
+    /// are not the names that it has. **With that its fingerprint changes.** Nothing renews it by
+    /// itself: a process that runs for long calls this again at [`renewal`](Self::renewal) and puts
+    /// the new configuration in ([`quinn_proto::Endpoint::set_server_config`]).
+    ///
+    /// The folder holds `identity.pem` (certificate and private key in one file, so that both
+    /// change at once) and `quic.secret` (what the [`keys`](Self::keys) follow from; random, and never
+    /// renewed, so that clients of an earlier run are told that it is over). Both are readable by their owner only, and each is
+    /// replaced as a whole: a crash leaves the old or the new one. Processes that start at the same
+    /// time take turns by a lock on the file `lock`, and end with one identity. Nothing is written
+    /// while nothing has to be renewed: the folder may be read-only then.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Kept`] when one of the files is damaged, is no regular file, or is a certificate that
+    /// was not made here: such a file is never overwritten. [`TlsError::Name`], [`TlsError::NoNames`] for
+    /// names that no certificate can have; [`TlsError::Io`] for the folder.
+    pub fn kept_in<N: AsRef<str>>(
+        folder: &Path,
+        names: &[N],
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
+        let identity = find_or_make(folder, &read_names(names)?, now)?;
+        let files = [folder.join(IDENTITY), folder.join(SECRET)];
+        Ok(identity.exposed_at(files.iter().map(PathBuf::as_path).chain([folder])))
+    }
+
+    /// A self-signed identity for one run, as [`kept_in`](Self::kept_in) makes them.
+    ///
+    /// # Errors
+    ///
+    /// As there, but for the files.
+    pub fn self_signed<N: AsRef<str>>(names: &[N], now: SystemTime) -> Result<Self, TlsError> {
+        let text = make(&read_names(names)?, now)?;
+        Self::from_text(Path::new("a new certificate"), text.as_bytes(), Secret::random()?)
+    }
+
+    /// From when on [`kept_in`](Self::kept_in) would renew this certificate.
+    pub fn renewal(&self) -> SystemTime {
+        let Validity { not_before, not_after } = self.validity();
+        not_after.checked_sub(RENEW_BEFORE).unwrap_or(not_before)
+    }
+}
+
+/// Names as a certificate has them: DNS names in lower case, which may begin with `*.`, and IP
+/// addresses, in a fixed order, each once.
+fn read_names<N: AsRef<str>>(names: &[N]) -> Result<BTreeSet<String>, TlsError> {
+    let read = |name: &N| {
+        let name = name.as_ref();
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(address.to_string());
+        }
+        // The dot of the root is for resolvers; certificates have none.
+        DnsName::try_from(name.strip_prefix("*.").unwrap_or(name))
+            .ok()
+            .filter(|_| !name.ends_with('.'))
+            .map(|_| name.to_ascii_lowercase())
+            .ok_or_else(|| TlsError::Name { name: name.to_owned() })
+    };
+    let names: BTreeSet<String> = names.iter().map(read).collect::<Result<_, _>>()?;
+    if names.is_empty() { Err(TlsError::NoNames) } else { Ok(names) }
 }
 
 fn find_or_make(
@@ -118,7 +178,7 @@ fn kept(source: TlsError) -> TlsError {
 }
 
 /// A new self-signed certificate and its private key, as PEM.
-pub(super) fn make(names: &BTreeSet<String>, now: SystemTime) -> Result<String, TlsError> {
+fn make(names: &BTreeSet<String>, now: SystemTime) -> Result<String, TlsError> {
     let since_epoch = now.duration_since(UNIX_EPOCH).map_err(|_| TlsError::Clock)?;
     let date = |seconds: u64| {
         let seconds = i64::try_from(seconds).map_err(|_| TlsError::Clock)?;

@@ -12,7 +12,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
-use super::{Fingerprint, provider};
+use super::Fingerprint;
+use super::provider::provider;
 
 /// Which certificates are believed.
 #[derive(Debug)]

@@ -30,15 +30,9 @@ mod kept;
 mod keys;
 mod leaf;
 mod pem;
+mod provider;
 mod trust;
 mod x509;
-
-use std::sync::Arc;
-
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::cipher_suite::{
-    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
-};
 
 pub use client_auth::{ClientAuth, ClientTrust};
 pub use config::{client_config, endpoint_config, inspect, server_config};
@@ -46,19 +40,8 @@ pub use error::TlsError;
 pub use explain::{Cause, Noticed, TlsFailure, explain};
 pub use exposed::Exposed;
 pub use fingerprint::{Fingerprint, FingerprintError, peer_fingerprint};
-pub use identity::{Identity, Validity, Warning};
+pub use identity::{Identity, Warning};
 pub use kept::{BACKDATED, LIFETIME, RENEW_BEFORE};
 pub use keys::Keys;
 pub use trust::Trust;
-
-/// The cryptography that everything here is done with.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        cipher_suites: vec![
-            TLS13_AES_128_GCM_SHA256,
-            TLS13_AES_256_GCM_SHA384,
-            TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        ..rustls::crypto::ring::default_provider()
-    })
-}
+pub use x509::Validity;

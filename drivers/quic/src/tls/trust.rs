@@ -8,7 +8,8 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 
 use super::leaf::LeafVerifier;
-use super::{Fingerprint, TlsError, pem, provider};
+use super::provider::provider;
+use super::{Fingerprint, TlsError, pem};
 
 /// Which servers a client believes. That a server has the private key of the certificate that it
 /// shows is verified in every case.

@@ -11,7 +11,14 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-use super::Validity;
+/// From when to when a certificate is valid, both inclusive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: SystemTime,
+    /// The last second.
+    pub not_after: SystemTime,
+}
 
 /// What the common name of certificates that are made here begins with: it tells them from others.
 pub(super) const SELF_SIGNED: &str = "gapless self-signed";

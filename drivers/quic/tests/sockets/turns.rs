@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use gapless_core::Session;
-use gapless_mio::{Clear, PublisherConfig, PublisherDriver};
+use gapless_mio::{PassThrough, PublisherConfig, PublisherDriver};
 use gapless_quic::{Direction, Driver, Limits, Transport};
 use mio::{Events, Poll, Token};
 
@@ -143,7 +143,7 @@ fn a_turn_reads_no_more_than_a_bounded_number_of_datagrams() {
 #[test]
 fn a_driver_shares_a_poll_with_another_kind_of_driver() {
     const PUBLISHER: Token = Token(0);
-    const SERVER: Token = Token(PublisherDriver::<Clear>::TOKENS);
+    const SERVER: Token = Token(PublisherDriver::<PassThrough>::TOKENS);
     const CLIENT: Token = Token(SERVER.0 + Driver::TOKENS);
     const BYTES: u64 = 300_000;
 
@@ -156,7 +156,8 @@ fn a_driver_shares_a_poll_with_another_kind_of_driver() {
         ..PublisherConfig::new(gapless_core::publisher::Config::new(session))
     };
     let mut publisher =
-        PublisherDriver::with_registry(publishing, Clear, poll.registry(), PUBLISHER).unwrap();
+        PublisherDriver::with_registry(publishing, PassThrough, poll.registry(), PUBLISHER)
+            .unwrap();
     let transport = Transport::default();
     let server = certified.server(Limits::default(), transport);
     let mut server = Driver::with_registry(server, poll.registry(), SERVER).unwrap();

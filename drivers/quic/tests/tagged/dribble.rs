@@ -45,7 +45,7 @@ fn two_hundred_peers_that_dribble_preambles_keep_nobody_out() {
         preamble_timeout: Duration::from_millis(1_500),
         ..demux::Config::default()
     };
-    let bound = config.max_bytes();
+    let bound = <gapless_core::demux::Demux as gapless_core::Machine>::memory_limit(&config);
     let limits = Limits {
         max_connections_per_address: DRIBBLERS + 1,
         retry_above: DRIBBLERS + 1,

@@ -6,6 +6,7 @@ use gapless_core::cache::{
     Answer, By, Cache, Chunk, Command, Error, Event, Frame, GroupId, Limits, Next, ReaderId,
     Refusal, Start, TrackId,
 };
+use gapless_core::machine::Undrained;
 use gapless_core::{Duration, Instant, Machine};
 
 use super::case::{Case, Content, End, From, Given, LARGEST, Nth, Number, Op, Way, payload};
@@ -440,7 +441,7 @@ impl Play {
         while let (Some(command), _) = self.memory.during(|| self.cache.poll_command()) {
             let nothing = Event::CreateTrack { name: b"", publisher: 0, limits: Limits::default() };
             let undrained = self.memory.during(|| self.cache.handle(self.now, nothing)).0;
-            assert_eq!(undrained, Err(Error::Refused(Refusal::Undrained)));
+            assert_eq!(undrained, Err(Undrained.into()));
             commands.push(command);
         }
         commands

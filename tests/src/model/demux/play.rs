@@ -3,8 +3,9 @@
 
 use bytes::BytesMut;
 use gapless_core::demux::{
-    AcceptorId, Command, Demux, Error, Event, Pattern, PeerId, Refusal, Registrant, StreamId,
+    AcceptorId, Command, Demux, Error, Event, Pattern, PeerId, Registrant, StreamId,
 };
+use gapless_core::machine::Undrained;
 use gapless_core::{Duration, Instant, Machine};
 
 use super::case::{Case, Head, Nth, Op, Opens, Piece, Tags, Text, Way};
@@ -74,7 +75,7 @@ pub(super) fn play(case: &Case) {
     let mut play = Play {
         sides: [side(case.way, Tape::of(case.ops.len())), side(other, None)],
         model: Model::new(case.config.clone()),
-        limit: case.config.max_bytes(),
+        limit: Demux::memory_limit(&case.config),
         streams: Streams::default(),
         now: Instant::ZERO,
         is_told: true,
@@ -445,7 +446,7 @@ impl Side {
         while let Some(command) = self.ledger.during(|| self.demux.poll_command()) {
             commands.push(copy(&command));
             self.ledger.during(|| drop(command));
-            let undrained = Err(Error::Refused(Refusal::Undrained));
+            let undrained = Err(Undrained.into());
             let peer = Event::PeerGone { peer: PeerId(0) };
             let (demux, ledger) = (&mut self.demux, &mut self.ledger);
             assert_eq!(ledger.during(|| demux.handle(now, peer)), undrained);

@@ -1,6 +1,7 @@
 //! Plays a case: turns what happens into steps, answers the receiver's requests, and lets the oracle
 //! judge every word.
 
+use gapless_core::machine::Undrained;
 use gapless_core::receiver::{Command, Config, Error, Event, LineId, Receiver, ServerId, Source};
 use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, MAX_DATAGRAM, Packet, Request};
 use gapless_core::{Duration, Instant, Machine};
@@ -95,7 +96,7 @@ impl<'a> Run<'a> {
     /// The memory rule, and the bound that the configuration states.
     fn check_memory(&self) {
         let used = self.receiver.memory_used();
-        let bound = self.receiver.memory_bound();
+        let bound = Receiver::memory_limit(self.receiver.config());
         assert!(used <= bound, "{used} bytes where {bound} may be");
         if self.watches_memory {
             let allocated = self.ledger.allocated() - self.receiver.recording_bytes();
@@ -391,8 +392,8 @@ impl<'a> Run<'a> {
         assert_eq!(self.receiver.handle(self.now, event.clone()), Ok(()));
         assert!(self.receiver.has_commands(), "a line is up");
         let before = (self.receiver.stats().clone(), self.receiver.memory_used());
-        assert_eq!(self.receiver.handle(self.now, event), Err(Error::Undrained));
-        assert_eq!(self.receiver.handle_timeout(self.now), Err(Error::Undrained));
+        assert_eq!(self.receiver.handle(self.now, event), Err(Undrained.into()));
+        assert_eq!(self.receiver.handle_timeout(self.now), Err(Undrained.into()));
         assert_eq!((self.receiver.stats().clone(), self.receiver.memory_used()), before);
         while self.receiver.poll_command().is_some() {}
         assert_eq!(self.receiver.handle_timeout(self.now), Ok(()));

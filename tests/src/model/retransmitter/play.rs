@@ -5,7 +5,8 @@ use core::ops::RangeInclusive;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use gapless_core::retransmitter::{Command, Error, Event, LookUpId, Retransmitter, Stats};
+use gapless_core::machine::Undrained;
+use gapless_core::retransmitter::{Command, Event, LookUpId, Retransmitter, Stats};
 use gapless_core::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Request};
 use gapless_core::{Duration, Instant, Machine, Session};
 
@@ -121,7 +122,7 @@ impl Play {
         self.ledger.during(|| self.retransmitter.handle(now, event)).unwrap();
         self.check_memory();
         let again = self.retransmitter.handle(now, Event::NotFound { id: LookUpId(u64::MAX) });
-        assert_eq!(again, Err(Error::Undrained));
+        assert_eq!(again, Err(Undrained.into()));
         let mut commands = Vec::new();
         while let Some(command) = self.ledger.during(|| self.retransmitter.poll_command()) {
             commands.push(match command {
@@ -153,9 +154,9 @@ impl Play {
         let used = self.retransmitter.memory_used();
         if self.outside.is_empty() {
             let ledger = self.ledger.without(self.retransmitter.recording_bytes());
-            ledger.check(used, self.model.config.memory_limit());
+            ledger.check(used, Retransmitter::memory_limit(&self.model.config));
         }
-        assert!(used <= self.model.config.memory_limit());
+        assert!(used <= Retransmitter::memory_limit(&self.model.config));
     }
 
     fn check(&mut self) {

@@ -1,7 +1,8 @@
 //! Another track in the same cache, whose groups take the memory that the feed's would like to have.
 
+use gapless_core::cache::Cache;
 use gapless_core::cache::{Answer, Event, GroupId, Limits, Refusal, TrackId};
-use gapless_core::grouping::Caching;
+use gapless_core::journal::Driven;
 use gapless_core::{Duration, Instant};
 
 /// What is written beside the feed.
@@ -29,10 +30,10 @@ pub(super) struct Ballasting {
 }
 
 impl Ballasting {
-    pub(super) fn new(now: Instant, plan: Ballast, cache: &mut impl Caching) -> Self {
+    pub(super) fn new(now: Instant, plan: Ballast, cache: &mut impl Driven<Cache>) -> Self {
         let limits = Limits::default();
         let created =
-            cache.call(now, Event::CreateTrack { name: b"ballast", publisher: 1, limits });
+            cache.call(now, Event::CreateTrack { name: b"ballast", publisher: 1, limits }).result();
         let Ok(Answer::Track(track)) = created else { panic!("{created:?}") };
         Self { plan, track, open: None, next: Some(now + plan.every) }
     }

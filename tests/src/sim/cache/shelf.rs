@@ -9,7 +9,8 @@ use std::rc::Rc;
 use gapless_core::cache::{
     self, Answer, Cache, Command, Event, Refusal, Start, TOO_LARGE, TrackId,
 };
-use gapless_core::grouping::{self, Caching, Grouping, Told};
+use gapless_core::grouping::{self, Grouping, Told};
+use gapless_core::journal::Driven;
 use gapless_core::receiver::{self, Batch, Checkpoint};
 use gapless_core::{Instant, Machine, Session};
 
@@ -19,7 +20,7 @@ use super::law::Holdings;
 use super::reader::{Pace, Reader, ReaderPlan};
 use crate::alloc;
 use crate::sim::check::MemoryBound;
-use crate::sim::journal::{Journal, Recordable, journal_of};
+use crate::sim::journal::{Journal, Recordable, journal_of, recordable};
 use crate::sim::listener::Downstream;
 use crate::sim::trace::{Fact, Trace};
 use crate::sim::world::State;
@@ -126,30 +127,13 @@ pub struct Totals {
     pub too_large: u64,
 }
 
-impl Caching for Recordable<Cache> {
-    fn cache(&self) -> &Cache {
-        self.machine()
-    }
-
-    fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
-        match self {
-            Self::Plain(cache) => Caching::call(cache, now, event),
-            Self::Recorded(recorder) => Caching::call(recorder, now, event),
-        }
-    }
-
-    fn take_command(&mut self) -> Option<Command> {
-        self.poll_command()
-    }
-}
-
 impl Shelf {
     /// A shelf whose receiver is made to begin live, or not.
     #[must_use]
     pub fn new(now: Instant, plan: CachePlan, live: bool) -> Self {
         let journal = journal_of("cache").map(|journal| (journal, 0));
         let before = alloc::live();
-        let mut cache = Recordable::new(plan.cache.clone(), journal.as_ref());
+        let mut cache = recordable(plan.cache.clone(), journal.as_ref());
         let ballast = plan.ballast.map(|ballast| Ballasting::new(now, ballast, &mut cache));
         let allocated = alloc::live() - before;
         let grouping =
@@ -234,7 +218,7 @@ impl Shelf {
     fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
         let Self { cache, heard, .. } = self;
         let before = alloc::live() - heard.bytes;
-        let answer = Caching::call(cache, now, event);
+        let answer = cache.call(now, event).result();
         while let Some(command) = cache.poll_command() {
             heard.take(Told::Cache(command));
         }
@@ -534,7 +518,7 @@ impl Downstream for Rc<RefCell<Shelf>> {
             *id += 1;
         }
         let before = alloc::live();
-        let mut cache = Recordable::new(shelf.plan.cache.clone(), shelf.journal.as_ref());
+        let mut cache = recordable(shelf.plan.cache.clone(), shelf.journal.as_ref());
         shelf.ballast = shelf.plan.ballast.map(|ballast| Ballasting::new(now, ballast, &mut cache));
         let made = alloc::live() - before;
         shelf.cache = cache;

@@ -8,11 +8,12 @@ use gapless_core::demux::{
     AcceptorId, Command, Config, DEADLINE, Demux, Event, FIN_IN_PREAMBLE, NO_ACCEPTOR, Pattern,
     PeerId, RESERVED, Refusal, Registrant, StreamId, TOO_MANY, TOO_MANY_OF_PEER,
 };
+use gapless_core::journal::Driven;
 use gapless_core::{Duration, Instant, Machine};
 
 use super::crowd::{AcceptorPlan, Sends, Totals};
 use crate::model::demux::{End, Fate, Streams, Written, is_reserved, look_up};
-use crate::sim::journal::{Journal, Recordable, journal_of};
+use crate::sim::journal::{Journal, Recordable, journal_of, recordable};
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 
@@ -76,7 +77,7 @@ impl Doorman {
     pub(super) fn new(config: Config, random: Random) -> Self {
         let journal: Option<(Journal, u16)> = journal_of("demultiplexer").map(|to| (to, 0));
         Self {
-            demux: Recordable::new(config.clone(), journal.as_ref()),
+            demux: recordable(config.clone(), journal.as_ref()),
             config,
             streams: Streams::default(),
             random,
@@ -335,7 +336,7 @@ impl Doorman {
         assert!(pending <= self.config.max_pending, "{pending} streams are parked");
         assert!(held <= self.config.max_held, "{held} streams are held");
         assert!(demux.held_bytes() <= self.config.max_held_bytes);
-        assert!(used <= self.config.max_bytes(), "{used} bytes are used");
+        assert!(used <= Demux::memory_limit(&self.config), "{used} bytes are used");
         totals.most_pending = totals.most_pending.max(pending);
         totals.most_held = totals.most_held.max(held);
         totals.most_bytes = totals.most_bytes.max(used);

@@ -3,7 +3,7 @@
 //! what fails can be made smaller.
 //!
 //! A million of them, in half an hour or so:
-//! `GAPLESS_SEEDS=1000000 cargo test --release -p gapless-tests --test sim_swarm`; of every plan:
+//! `GAPLESS_SEEDS=1000000 cargo test --release -p gapless-tests --test simulator sim_swarm`; of every plan:
 //! `GAPLESS_SEEDS=1000000 .ci/soak simulator`.
 
 mod draw;

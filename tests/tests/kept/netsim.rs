@@ -1,0 +1,131 @@
+//! What repair costs under loss and delay, as a table that is kept: a change of the repair policy
+//! shows as a diff of it.
+//!
+//! The figures are of virtual time and one seed, so they are the same on every machine and in every
+//! build. To accept a deliberate change, and to look at it:
+//!
+//! ```text
+//! INSTA_UPDATE=always cargo test -p gapless-tests --test kept netsim
+//! git diff tests/tests/kept/snapshots
+//! ```
+
+use gapless_core::Duration;
+use gapless_core::receiver::Config;
+use gapless_tests::sim::{Cell, Chance, Measured};
+
+/// Datagrams lost of a thousand, and how many messages it takes to see enough lost.
+const LOSSES: [(u32, u64); 6] =
+    [(0, 20_000), (1, 200_000), (10, 50_000), (50, 50_000), (200, 50_000), (500, 50_000)];
+
+/// From a request to its answer.
+const ROUND_TRIPS: [Duration; 4] = [
+    Duration::from_micros(100),
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+];
+
+/// What stands above a table.
+const LEGEND: &str = "\
+A feed of 50,000 messages (20,000 where none is lost, 200,000 where 0.1 % are) at some 50,000 a
+second, in packets of 1 to 19 messages, 0 to 400 us apart; one server, whose answers are packets of
+at most 1400 bytes; the default configuration. Virtual time.
+
+loss       datagrams lost, one by one, on every path: each line, and to and from the server
+trip       from a request to its answer; line A takes half of it, line B 0.5 ms more
+lost       messages that no line brought
+missed     messages that a gap was told of
+repaired   of those that came: from when the gap was told until an answer or a line brought it
+delivered  of those that came: from when the gap was told until it was delivered, in order
+requests   sent, those repeated included
+asked      messages asked for, each as often as it was asked for, for each message lost
+held       the most messages at once that had arrived and waited for earlier ones
+given up   messages told as lost
+";
+
+const HEADINGS: &str = "
+  loss   trip    lost  missed          repaired, ms         delivered, ms
+     %     ms                       p50        p99        p50        p99  requests asked   held given up
+
+";
+
+/// The table for so many lines.
+fn table(lines: u8) -> String {
+    let mut table = format!("{LEGEND}{HEADINGS}");
+    for (loss, messages) in LOSSES {
+        for round_trip in ROUND_TRIPS {
+            let cell = Cell { lines, loss: Chance::per_mille(loss), round_trip, messages };
+            table.push_str(&row(cell, &cell.run(Config::default())));
+        }
+        table.push('\n');
+    }
+    table
+}
+
+/// One row. Nothing but integers is computed: a fraction is a whole number of its last digit.
+fn row(cell: Cell, measured: &Measured) -> String {
+    let Measured { lost, missed, repaired, delivered, requests, requested, held, given_up } =
+        measured;
+    let loss = decimal(u64::from(cell.loss.per_million()) / 1000, 1);
+    let trip = decimal(micros(cell.round_trip) / 100, 1);
+    let percentile = |sorted: &[Duration], percent| {
+        Measured::percentile(sorted, percent).map_or("-".into(), |span| decimal(micros(span), 3))
+    };
+    let [repaired, delivered] = [repaired, delivered]
+        .map(|sorted| format!("{:>10} {:>10}", percentile(sorted, 50), percentile(sorted, 99)));
+    let asked = (requested * 100).checked_div(*lost);
+    let asked = asked.map_or("-".into(), |hundredths| decimal(hundredths, 2));
+    let cost = format!("{requests:>9} {asked:>5} {held:>6} {given_up:>8}");
+    format!("{loss:>6} {trip:>6} {lost:>7} {missed:>7} {repaired} {delivered} {cost}\n")
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).expect("less than 584,000 years")
+}
+
+/// A number whose last so many digits are behind the point.
+fn decimal(number: u64, digits: u32) -> String {
+    let one = 10_u64.pow(digits);
+    let width = digits as usize;
+    format!("{}.{:0width$}", number / one, number % one)
+}
+
+#[test]
+fn what_repair_costs_with_one_line() {
+    insta::assert_snapshot!("one_line", table(1));
+}
+
+#[test]
+fn what_repair_costs_with_two_lines() {
+    insta::assert_snapshot!("two_lines", table(2));
+}
+
+/// The rows of one line that loses a twentieth, for every round trip.
+fn rows(config: &Config) -> String {
+    let row = |round_trip| {
+        let cell = Cell { lines: 1, loss: Chance::percent(5), round_trip, messages: 20_000 };
+        row(cell, &cell.run(config.clone()))
+    };
+    ROUND_TRIPS.into_iter().map(row).collect()
+}
+
+#[test]
+fn a_change_of_one_constant_of_the_repair_policy_shows() {
+    type Change = fn(&mut Config);
+    let changes: [(&str, Change); 7] = [
+        ("reorder_packets", |config| config.reorder_packets += 1),
+        ("reorder_delay", |config| config.reorder_delay = Duration::from_micros(400)),
+        ("max_request", |config| config.max_request = 16),
+        ("max_in_flight", |config| config.max_in_flight = 4),
+        ("initial_request_timeout", |config| config.initial_request_timeout *= 4),
+        ("min_request_timeout", |config| config.min_request_timeout /= 2),
+        ("max_backoff", |config| config.max_backoff = Duration::from_millis(20)),
+    ];
+    let kept = rows(&Config::default());
+    assert_eq!(rows(&Config::default()), kept);
+    for (name, change) in changes {
+        let mut config = Config::default();
+        change(&mut config);
+        assert_ne!(rows(&config), kept, "another {name} does not show");
+    }
+}
