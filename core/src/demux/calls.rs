@@ -16,24 +16,7 @@ impl Demux {
     /// # Errors
     /// Those of the call.
     pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<(), Refusal> {
-        match event {
-            Event::Register { acceptor, pattern, by } => self.register(now, acceptor, pattern, by),
-            Event::Unregister { pattern } => self.unregister(now, pattern),
-            Event::AcceptorGone { acceptor } => self.acceptor_gone(now, acceptor),
-            Event::Pause { acceptor } => self.pause(now, acceptor),
-            Event::Resume { acceptor } => self.resume(now, acceptor),
-            Event::Take { acceptor } => self.take(now, acceptor),
-            Event::Data { stream, offset, bytes, pinned, fin } => {
-                self.data(now, stream, offset, bytes, pinned, fin)
-            }
-            Event::Reset { stream, code: _ } => self.reset(now, stream),
-            Event::Closed { stream } => self.closed(now, stream),
-            Event::PeerGone { peer } => self.peer_gone(now, peer),
-            Event::HandOffFailed { stream, acceptor, tag } => {
-                self.hand_off_failed(now, stream, acceptor, tag)
-            }
-            Event::Open { stream, tag, by } => self.open(now, stream, tag, by),
-        }
+        event.dispatch(self, now)
     }
 
     /// Gives the streams of a tag, or of all tags with a prefix, to an acceptor. Doing so again changes

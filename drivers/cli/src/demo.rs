@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
 use crate::io::patience::{Patience, Patient, say};
 use crate::io::{place, standard};
-use crate::journal::{Journal, Kept, Recordable};
+use crate::journal::{Journal, Kept, Recorder};
 use crate::progress::Progress;
 use crate::publish::{Network, Pacing, Publication, Published};
 use crate::statistics::{Consumer, Ledger, Stops};
@@ -150,7 +150,7 @@ fn file(path: &Path) -> Result<Box<dyn Messages>, Failure> {
 /// Receives until the session ends, or the publisher does.
 fn receive<T>(
     args: &Demo,
-    driver: &mut ReceiverDriver<Recordable<Receiver>>,
+    driver: &mut ReceiverDriver<Recorder<Receiver>>,
     ledger: &mut Ledger<Comparison>,
     mut watch: Watch,
     stop: &Stop,

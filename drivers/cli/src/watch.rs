@@ -15,7 +15,7 @@ use gapless_core::{Machine, Session};
 use gapless_mio::{LineReport, ReceiverDriver, SendFailure};
 
 use crate::address::line_name;
-use crate::journal::Recordable;
+use crate::journal::Recorder;
 use crate::progress::Progress;
 use crate::statistics::{Consumer, Ledger};
 use crate::text::plural;
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const NAMED: usize = 64;
 
 /// The driver that is watched.
-type Driver = ReceiverDriver<Recordable<Receiver>>;
+type Driver = ReceiverDriver<Recorder<Receiver>>;
 
 /// The kinds of problems that are counted, each reported apart from all others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

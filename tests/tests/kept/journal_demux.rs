@@ -38,7 +38,7 @@ impl<'a> Recorded<'a> {
             max_registrations: 6,
             ..Config::default()
         };
-        let config = recorder::Config { machine, id, sink: journal, commands };
+        let config = recorder::Config { machine, id, sink: Some(journal), commands };
         Self { demux: Recorder::new(config).unwrap(), now: 0, directly: id % 2 == 1 }
     }
 

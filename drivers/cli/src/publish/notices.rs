@@ -11,7 +11,7 @@ use gapless_mio::{InterfaceEvent, PublisherDriver, ReadStats};
 use super::published::Unanswered;
 use crate::address;
 use crate::address::line_name;
-use crate::journal::Recordable;
+use crate::journal::Recorder;
 use crate::progress::Progress;
 use crate::tap::BadNetwork;
 use crate::text::plural;
@@ -26,7 +26,7 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 const KINDS: usize = 7;
 
 /// The driver that is watched.
-pub(super) type Driver = PublisherDriver<BadNetwork, Recordable<Publisher>>;
+pub(super) type Driver = PublisherDriver<BadNetwork, Recorder<Publisher>>;
 
 /// When something was said last, and how much there was of it then.
 #[derive(Clone, Copy, Default)]
