@@ -176,7 +176,7 @@ impl Demux {
     }
 
     /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
-    /// are gone as what was not read of others is, though their peer may have been told that they arrived.
+    /// are gone as what was not read of others is, though their peer may know that they arrived.
     ///
     /// # Errors
     /// None.
@@ -229,11 +229,12 @@ impl Demux {
         let preamble = Self::preamble(tag, by)?;
         self.pass(now);
         self.stats.opened += 1;
-        self.push_first(Command::Write { stream, preamble });
+        let bytes = preamble.heap();
+        self.push_first(Command::Write { stream, preamble }, bytes);
         Ok(())
     }
 
-    /// What is written at the head of a stream that is opened with a tag.
+    /// The preamble of a stream that is opened with a tag, to be written at its head.
     ///
     /// # Errors
     /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length).
