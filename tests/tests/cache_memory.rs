@@ -170,7 +170,7 @@ fn the_memory_rule_and_the_peak_hold_for_payloads_of_any_size() {
                     1 if size > 4_096 => {
                         cache.append_shared(group, shared(size), size).unwrap();
                     }
-                    _ => cache.append(group, &payload).unwrap(),
+                    _ => _ = cache.append(group, &payload).unwrap(),
                 });
                 assert!(cache.memory_used() - cache.lent() <= BUDGET);
             }

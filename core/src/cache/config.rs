@@ -1,7 +1,7 @@
 //! What a cache is made from, and what it refuses.
 
+use crate::Duration;
 use crate::limits::{OutOfRange, within};
-use crate::{Duration, Instant};
 
 /// The least budget: a page of every table, and some blocks.
 const LEAST_BYTES: usize = 256 << 10;
@@ -225,9 +225,4 @@ pub enum Error {
     /// An event was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-}
-
-/// When a group that was created at `created` has reached an age; never without one.
-pub(super) fn expiry(created: Instant, max_age: Duration) -> Option<Instant> {
-    (!max_age.is_zero()).then(|| created + max_age)
 }

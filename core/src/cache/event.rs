@@ -221,6 +221,11 @@ pub enum Event<'a> {
         /// Where it goes on.
         start: Start,
     },
+    /// [`seal`](super::Cache::seal).
+    Seal {
+        /// The track.
+        track: TrackId,
+    },
     /// One step of a reader.
     Read {
         /// The reader.
@@ -271,6 +276,7 @@ impl fmt::Debug for Event<'_> {
             Self::CloneReader { reader } => write!(f, "CloneReader {reader:?}"),
             Self::CloseReader { reader } => write!(f, "CloseReader {reader:?}"),
             Self::Seek { reader, start } => write!(f, "Seek {reader:?} to {start:?}"),
+            Self::Seal { track } => write!(f, "Seal {track:?}"),
             Self::Read { reader, by } => write!(f, "Read {reader:?} by {by:?}"),
         }
     }

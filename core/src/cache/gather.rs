@@ -33,11 +33,11 @@ impl Cache {
             return;
         }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
-        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return };
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let mut first = self.pieces.get(before.from).map_or(0, |piece| piece.first);
+        let Some(generation) = self.store.groups.key(at).map(|key| key.generation) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let mut first = self.store.pieces.get(before.from).map_or(0, |piece| piece.first);
         let mut next = before.from;
-        while let Some(piece) = group.pieces.take(&mut self.pieces, next) {
+        while let Some(piece) = group.pieces.take(&mut self.store.pieces, next) {
             next = piece.next();
             buffer.extend_from_slice(&piece.bytes);
             piece.let_go(&mut self.pool, &mut self.others);
@@ -47,9 +47,9 @@ impl Cache {
             let bytes = buffer.split_to(walk(&buffer, frames)).freeze();
             let mut piece = Piece::new(first, frames, Kind::Frames, bytes);
             piece.block = to;
-            let Some(key) = self.pieces.insert_as(generation, piece) else { break };
+            let Some(key) = self.store.pieces.insert_as(generation, piece) else { break };
             self.pool.share(to);
-            group.pieces.push(&mut self.pieces, key.slot);
+            group.pieces.push(&mut self.store.pieces, key.slot);
             first += frames;
         }
         self.pool.retire(to, buffer);
@@ -58,8 +58,8 @@ impl Cache {
 
     fn scattered(&self, at: u32, block: u32) -> Scattered {
         let mut found = Scattered { from: NONE, pieces: 0, frames: 0, bytes: 0 };
-        let mut next = self.groups.get(at).map_or(NONE, |group| group.pieces.last());
-        while let Some(piece) = self.pieces.get(next)
+        let mut next = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
+        while let Some(piece) = self.store.pieces.get(next)
             && piece.block == block
             && piece.kind == Kind::Frames
         {

@@ -1,6 +1,7 @@
 //! A group: its pieces in their order, and what is being laid behind them.
 
 use bytes::{Buf, Bytes, BytesMut};
+use core::num::NonZeroU32;
 
 use super::event::Missing;
 use super::pool::Pool;
@@ -170,14 +171,14 @@ pub(super) enum State {
 /// A frame that is not complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unfinished {
-    pub(super) size: u32,
+    pub(super) size: NonZeroU32,
     pub(super) written: u32,
 }
 
 impl Unfinished {
     /// Whether it is held in parts, not in the tail.
     pub(super) const fn is_parted(self) -> bool {
-        self.size as usize > super::pool::LARGE
+        self.size.get() as usize > super::pool::LARGE
     }
 }
 
@@ -266,6 +267,7 @@ impl Pieces {
 sorted!(BySequence, Group, by_sequence, |group| group.sequence);
 
 linked!(InTrack, Group, link);
+linked!(Unsealed, Group, unsealed);
 
 /// One group.
 #[derive(Default, Debug)]
@@ -276,6 +278,8 @@ pub(super) struct Group {
     pub(super) by_sequence: Links,
     /// Neighbours among the groups of the track, in the order in which they were created.
     pub(super) link: Link,
+    /// Neighbours among those groups of the track that have frames behind `sealed`.
+    pub(super) unsealed: Link,
     pub(super) state: State,
     /// Whether the track limits its bytes or frames.
     pub(super) is_limited: bool,
@@ -292,7 +296,7 @@ pub(super) struct Group {
     pub(super) tail: BytesMut,
     pub(super) tail_block: u32,
     /// The size of the last block.
-    pub(super) block_size: u32,
+    pub(super) block_size: u16,
     /// The place of the piece that the tail will be; there is one whenever the tail is not empty.
     pub(super) tail_piece: u32,
     /// How many frames can be laid into the tail, as far as there is room, with nothing else to be done:

@@ -20,7 +20,8 @@ impl AsRef<Self> for Cache {
 /// [`Answer::Refused`].
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
-    const VERSION: u16 = 1;
+    /// Version 2 added [`Event::Seal`].
+    const VERSION: u16 = 2;
 
     type Call<'a> = Event<'a>;
     type Answer<'a> = Answer;
@@ -81,6 +82,7 @@ variants!("event of a cache", Event<'a> {
     19 => CloseReader { reader },
     20 => Seek { reader, start },
     21 => Read { reader, by },
+    22 => Seal { track },
 });
 variants!("command of a cache", Command {
     0 => Answer(answer),

@@ -5,6 +5,7 @@ use super::group::{Kind, State, frame_at};
 use super::pool::LOOK;
 use super::track::Turn;
 use super::{Cache, Refusal, TOO_LARGE, TrackId};
+use crate::Instant;
 use crate::storage::slab::NONE;
 use bytes::{Buf, BytesMut};
 
@@ -19,10 +20,10 @@ pub(super) enum Cause {
 impl Cache {
     /// Bytes that the budget is about: all but blocks that are idle or lent.
     pub(super) fn live(&self) -> usize {
-        self.tracks.bytes()
-            + self.groups.bytes()
-            + self.pieces.bytes()
-            + self.past.bytes()
+        self.store.tracks.bytes()
+            + self.store.groups.bytes()
+            + self.store.pieces.bytes()
+            + self.store.past.bytes()
             + self.readers.bytes()
             + self.publishers.bytes()
             + self.pool.used()
@@ -31,8 +32,8 @@ impl Cache {
 
     /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
-        let stays = self.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
-        let stays = stays + self.past.bytes();
+        let stays = self.store.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
+        let stays = stays + self.store.past.bytes();
         stays.saturating_add(self.pool.tables()).saturating_add(bytes) <= self.config.max_bytes
     }
 
@@ -49,7 +50,7 @@ impl Cache {
             }
         };
         let shielded = core::mem::replace(&mut self.shielded, NONE);
-        if let Some(track) = self.groups.get(shielded).map(|group| group.track) {
+        if let Some(track) = self.store.groups.get(shielded).map(|group| group.track) {
             self.reorder(track);
         }
         fits
@@ -63,7 +64,7 @@ impl Cache {
         need: impl Fn(&Self) -> usize,
     ) -> bool {
         while self.live().saturating_add(need(self)) > self.config.max_bytes {
-            match self.turns.first(&self.tracks).and_then(|track| self.victim(track)) {
+            match self.turns.first(&self.store.tracks).and_then(|track| self.victim(track)) {
                 Some((at, false)) if at != current => self.evict_group(at, Cause::Bytes),
                 _ => return false,
             }
@@ -111,9 +112,9 @@ impl Cache {
 
     /// Lets something go for the budget; `false` when nothing is left that can.
     fn evict(&mut self, current: u32) -> bool {
-        while let Some(track) = self.turns.first(&self.tracks) {
+        while let Some(track) = self.turns.first(&self.store.tracks) {
             let Some((at, is_newest)) = self.victim(track) else { return false };
-            let is_open = self.groups.get(at).is_some_and(|group| group.state == State::Open);
+            let is_open = self.store.groups.get(at).is_some_and(|group| group.state == State::Open);
             if (at == current || is_newest && is_open) && self.evict_front(at) {
                 return true;
             }
@@ -129,16 +130,16 @@ impl Cache {
 
     /// What of a track goes next, and whether it is the newest group of a live track.
     fn victim(&self, track: u32) -> Option<(u32, bool)> {
-        let track = self.tracks.get(track)?;
+        let track = self.store.tracks.get(track)?;
         let shield = |at: u32| {
             if at == self.shielded {
-                self.groups.get(at).map_or(NONE, |group| group.link.next)
+                self.store.groups.get(at).map_or(NONE, |group| group.link.next)
             } else {
                 at
             }
         };
         let first = shield(track.row.first());
-        let group = self.groups.get(first)?;
+        let group = self.store.groups.get(first)?;
         if !track.is_live() || first != track.top {
             return Some((first, false));
         }
@@ -151,56 +152,57 @@ impl Cache {
     /// Makes right when a track's turn comes to let something go, for the budget and for its age.
     pub(super) fn reorder(&mut self, at: u32) {
         let victim = self.victim(at).and_then(|(at, is_newest)| {
-            let generation = self.groups.key(at)?.generation;
-            self.groups.get(at).map(|group| (Turn { is_newest, generation }, group.created))
+            let generation = self.store.groups.key(at)?.generation;
+            self.store.groups.get(at).map(|group| (Turn { is_newest, generation }, group.created))
         });
-        let Some(track) = self.tracks.get(at) else { return };
+        let Some(track) = self.store.tracks.get(at) else { return };
         let turn = victim.map(|(turn, _)| turn);
-        let aged = victim.filter(|(turn, _)| !turn.is_newest);
-        let expiry =
-            aged.and_then(|(_, created)| super::config::expiry(created, track.limits.max_age));
+        let aged = victim.filter(|(turn, _)| !turn.is_newest && !track.limits.max_age.is_zero());
+        let expiry = aged.map_or(Instant::FAR, |(_, created)| created + track.limits.max_age);
         let (old_turn, old_expiry) = (track.turn, track.expiry);
+        let tracks = &mut self.store.tracks;
         if old_turn != turn {
             if old_turn.is_some() {
-                self.turns.remove(&mut self.tracks, at);
+                self.turns.remove(tracks, at);
             }
-            if let Some(track) = self.tracks.get_mut(at) {
+            if let Some(track) = tracks.get_mut(at) {
                 track.turn = turn;
             }
             if turn.is_some() {
-                self.turns.insert(&mut self.tracks, at);
+                self.turns.insert(tracks, at);
             }
         }
         if old_expiry != expiry {
-            if old_expiry.is_some() {
-                self.expiries.remove(&mut self.tracks, at);
+            if old_expiry != Instant::FAR {
+                self.expiries.remove(tracks, at);
             }
-            if let Some(track) = self.tracks.get_mut(at) {
+            if let Some(track) = tracks.get_mut(at) {
                 track.expiry = expiry;
             }
-            if expiry.is_some() {
-                self.expiries.insert(&mut self.tracks, at);
+            if expiry != Instant::FAR {
+                self.expiries.insert(tracks, at);
             }
         }
     }
 
+    /// When the first group of a track has reached the age that it keeps.
+    pub(super) fn expiry(&self, at: u32) -> Instant {
+        self.store.tracks.get(at).map_or(Instant::FAR, |track| track.expiry)
+    }
+
     /// Lets go of what has reached the age that its track keeps.
     pub(super) fn expire(&mut self) {
-        while let Some(track) = self.expiries.first(&self.tracks) {
-            let expiry = self.tracks.get(track).and_then(|track| track.expiry);
-            let victim = self.victim(track);
-            match (expiry, victim) {
-                (Some(expiry), Some((at, false))) if expiry <= self.now => {
-                    self.evict_group(at, Cause::Age);
-                }
-                _ => break,
-            }
+        while let Some(track) = self.expiries.first(&self.store.tracks)
+            && self.expiry(track) <= self.now
+            && let Some((at, false)) = self.victim(track)
+        {
+            self.evict_group(at, Cause::Age);
         }
     }
 
     /// Lets the groups of a track go that are more than it keeps.
     pub(super) fn limit_groups(&mut self, at: u32) {
-        while let Some(track) = self.tracks.get(at)
+        while let Some(track) = self.store.tracks.get(at)
             && track.limits.max_groups != 0
             && track.group_count > track.limits.max_groups
             && let Some((group, false)) = self.victim(at)
@@ -211,9 +213,9 @@ impl Cache {
 
     /// Lets the front of a group go, a piece of it; `false` when there is none.
     fn evict_front(&mut self, at: u32) -> bool {
-        let Some(group) = self.groups.get_mut(at) else { return false };
+        let Some(group) = self.store.groups.get_mut(at) else { return false };
         let (floor, track) = (group.floor, group.track);
-        if let Some(head) = self.pieces.get(group.pieces.first()) {
+        if let Some(head) = self.store.pieces.get(group.pieces.first()) {
             if head.first == group.count {
                 return false;
             }
@@ -223,13 +225,13 @@ impl Cache {
         } else if group.tail_block != NONE {
             // Nothing of the tail was shared, or it would be a piece.
             group.floor = group.count;
-            group.sealed = group.count;
             group.tail.clear();
+            self.mark_sealed(at);
             self.retire_tail(at);
         } else {
             return false;
         }
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             let gone = group.floor - floor;
             if group.floor == group.count && group.unfinished.is_none() {
                 group.bytes = 0;
@@ -243,16 +245,16 @@ impl Cache {
 
     /// Lets the first piece of a group go; of a frame in parts all of them.
     fn drop_front_piece(&mut self, at: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let Some(head) = self.pieces.get(group.pieces.first()) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let Some(head) = self.store.pieces.get(group.pieces.first()) else { return };
         let (first, end) = (head.first, head.end());
         if group.is_limited {
             group.bytes -= head.payload();
         }
         group.floor = end;
-        while self.pieces.get(group.pieces.first()).is_some_and(|head| head.first == first) {
+        while self.store.pieces.get(group.pieces.first()).is_some_and(|head| head.first == first) {
             let head = group.pieces.first();
-            if let Some(piece) = group.pieces.take(&mut self.pieces, head) {
+            if let Some(piece) = group.pieces.take(&mut self.store.pieces, head) {
                 piece.let_go(&mut self.pool, &mut self.others);
             }
         }
@@ -261,7 +263,7 @@ impl Cache {
     /// Counts frames that went from the front of a group that stays.
     fn count_frames(&mut self, track: u32, gone: u32) {
         self.stats.evicted.frames += u64::from(gone);
-        if let Some(track) = self.tracks.get_mut(track) {
+        if let Some(track) = self.store.tracks.get_mut(track) {
             track.evicted.frames += u64::from(gone);
         }
         self.mark_dirty(track);
@@ -269,10 +271,10 @@ impl Cache {
 
     /// Keeps a group within the limits of its track, frame by frame from the front.
     pub(super) fn limit_frames(&mut self, at: u32) {
-        let Some(group) = self.groups.get(at) else { return };
-        let Some(track) = self.tracks.get(group.track) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
+        let Some(track) = self.store.tracks.get(group.track) else { return };
         let (limits, floor, track) = (track.limits, group.floor, group.track);
-        while let Some(group) = self.groups.get(at) {
+        while let Some(group) = self.store.groups.get(at) {
             let frames = group.count - group.floor;
             let excess = match limits.max_group_frames {
                 0 => 0,
@@ -289,7 +291,7 @@ impl Cache {
                 break;
             }
         }
-        let gone = self.groups.get(at).map_or(0, |group| group.floor - floor);
+        let gone = self.store.groups.get(at).map_or(0, |group| group.floor - floor);
         if gone > 0 {
             self.count_frames(track, gone);
         }
@@ -297,8 +299,8 @@ impl Cache {
 
     /// Lets the first frame of a group go; of missing ones up to `most`.
     fn trim(&mut self, at: u32, most: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let Some(head) = self.pieces.get_mut(group.pieces.first()) else {
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let Some(head) = self.store.pieces.get_mut(group.pieces.first()) else {
             group.bytes -= group.trim_tail() as u64;
             return;
         };
@@ -320,7 +322,7 @@ impl Cache {
 
     /// Lets a whole group go.
     fn evict_group(&mut self, at: u32, cause: Cause) {
-        let Some(group) = self.groups.get(at) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
         let (track, sequence) = (group.track, group.sequence);
         let counter = |evicted: &mut super::Evictions| match cause {
             Cause::Bytes => evicted.by_bytes += 1,
@@ -328,11 +330,11 @@ impl Cache {
             Cause::Count => evicted.by_count += 1,
         };
         counter(&mut self.stats.evicted);
-        if let Some(track) = self.tracks.get_mut(track) {
+        if let Some(track) = self.store.tracks.get_mut(track) {
             counter(&mut track.evicted);
             track.evicted_end = track.evicted_end.max(sequence.saturating_add(1));
         }
-        self.past.add(&mut self.tracks, track, group);
+        self.store.past.add(&mut self.store.tracks, track, group);
         self.wake_group(at);
         self.clear(at);
         self.remove_group(at);
@@ -341,16 +343,16 @@ impl Cache {
 
     /// Takes a group without frames out of its track.
     fn remove_group(&mut self, at: u32) {
-        let Some(group) = self.groups.get(at) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
         let number = group.track;
-        let Some(track) = self.tracks.get_mut(number) else { return };
-        track.groups.remove(&mut self.groups, at);
+        let Some(track) = self.store.tracks.get_mut(number) else { return };
+        track.groups.remove(&mut self.store.groups, at);
         track.group_count -= 1;
-        track.row.remove(&mut self.groups, at);
+        track.row.remove(&mut self.store.groups, at);
         if track.top == at {
-            track.top = track.groups.last(&self.groups).unwrap_or(NONE);
+            track.top = track.groups.last(&self.store.groups).unwrap_or(NONE);
         }
-        self.groups.remove(at);
+        self.store.groups.remove(at);
         if self.shielded == at {
             self.shielded = NONE;
         }
@@ -359,21 +361,22 @@ impl Cache {
 
     /// Frees everything that a group holds.
     pub(super) fn clear(&mut self, at: u32) {
-        while let Some(group) = self.groups.get_mut(at)
+        while let Some(group) = self.store.groups.get_mut(at)
             && group.pieces.first() != NONE
         {
             let head = group.pieces.first();
-            let Some(piece) = group.pieces.take(&mut self.pieces, head) else { break };
+            let Some(piece) = group.pieces.take(&mut self.store.pieces, head) else { break };
             piece.let_go(&mut self.pool, &mut self.others);
         }
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             group.tail.clear();
-            (group.floor, group.sealed, group.bytes) = (group.count, group.count, 0);
+            (group.floor, group.bytes) = (group.count, 0);
             if let Some(frame) = group.unfinished.take() {
                 let track = group.track;
                 self.forget_unfinished(track, frame.written);
             }
         }
+        self.mark_sealed(at);
         self.retire_tail(at);
         self.look(LOOK);
     }
@@ -389,9 +392,9 @@ impl Cache {
     pub(super) fn abort_as_too_large(&mut self, at: u32) {
         self.clear(at);
         self.wake_group(at);
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         group.state = State::Aborted { code: TOO_LARGE, finished: false };
-        let track = self.tracks.key(group.track).map(TrackId);
+        let track = self.store.tracks.key(group.track).map(TrackId);
         self.aborted = track.map(|track| (track, group.sequence));
         self.is_undrained = true;
         self.stats.too_large += 1;
@@ -399,19 +402,19 @@ impl Cache {
 
     /// Says that what a track holds has become less.
     fn mark_dirty(&mut self, at: u32) {
-        let Some(track) = self.tracks.get_mut(at) else { return };
+        let Some(track) = self.store.tracks.get_mut(at) else { return };
         self.is_undrained = true;
         if core::mem::replace(&mut track.is_dirty, true) {
             return;
         }
-        self.dirty.push(&mut self.tracks, at);
+        self.dirty.push(&mut self.store.tracks, at);
     }
 
     /// What to tell of the next track that holds less.
     pub(super) fn next_dirty(&mut self) -> Option<Command> {
-        let at = self.dirty.pop(&mut self.tracks)?;
-        self.tracks.get_mut(at)?.is_dirty = false;
-        let id = TrackId(self.tracks.key(at)?);
+        let at = self.dirty.pop(&mut self.store.tracks)?;
+        self.store.tracks.get_mut(at)?.is_dirty = false;
+        let id = TrackId(self.store.tracks.key(at)?);
         let floor = self.floor(id);
         self.forget_if_over(at);
         Some(Command::Evicted { track: id, floor })

@@ -79,18 +79,20 @@
 mod calls;
 mod config;
 mod event;
-mod find;
 mod gather;
 mod group;
 mod journal;
 mod memory;
 mod past;
 mod pool;
+mod position;
 mod produce;
 mod read;
 mod reader;
 mod run;
 mod stats;
+mod store;
+mod take;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -103,14 +105,14 @@ pub use event::{
     Answer, By, Chunk, Command, Event, Frame, GroupId, Look, Missing, Next, Put, ReaderId, Start,
     TrackId,
 };
+pub use position::Position;
 pub use run::{Frames, Run};
 pub use stats::{Evictions, Stats};
 
-use group::{Group, Piece};
-use past::Past;
 use pool::{LOOK, Pool};
 use reader::{InQueue, Reader};
-use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher, Track};
+use store::Store;
+use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher};
 
 use crate::storage::list::List;
 use crate::storage::slab::{Keyed, NONE, Slab};
@@ -133,10 +135,7 @@ pub struct Cache {
     now: Instant,
     /// The generation of the newest thing, of any kind: none comes again.
     generation: u64,
-    tracks: Keyed<Track>,
-    groups: Keyed<Group>,
-    pieces: Keyed<Piece>,
-    past: Past,
+    store: Store,
     readers: Keyed<Reader>,
     publishers: Slab<Publisher>,
     pool: Pool,
@@ -169,13 +168,10 @@ impl Machine for Cache {
         let pool = Pool::new(config.max_bytes);
         Ok(Self {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
-            past: Past::new(config.max_bytes),
+            store: Store::new(config.max_bytes),
             config,
             now: Instant::ZERO,
             generation: 0,
-            tracks: Keyed::new(),
-            groups: Keyed::new(),
-            pieces: Keyed::new(),
             readers: Keyed::new(),
             publishers: Slab::new(),
             pool,
@@ -213,7 +209,7 @@ impl Machine for Cache {
 
     /// When the next group reaches the age that its track keeps.
     fn poll_timeout(&self) -> Option<Instant> {
-        self.tracks.get(self.expiries.first(&self.tracks)?)?.expiry
+        self.expiries.first(&self.store.tracks).map(|first| self.expiry(first))
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {

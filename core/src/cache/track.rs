@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::config::Limits;
-use super::group::{BySequence, InTrack};
+use super::group::{BySequence, InTrack, Unsealed};
 use super::past::InPast;
 use super::reader::{ByWanted, InQueue};
 use super::stats::Evictions;
@@ -48,7 +48,8 @@ pub(super) struct Track {
     pub(super) by_expiry: Links,
     /// What of it goes next, as the order has it; `None` when it is not in there.
     pub(super) turn: Option<Turn>,
-    pub(super) expiry: Option<Instant>,
+    /// When the first of its groups has reached the age that it keeps; [`Instant::FAR`] for never.
+    pub(super) expiry: Instant,
     /// Its groups by number, and in the order in which they were created.
     pub(super) groups: Tree<BySequence>,
     pub(super) row: List<InTrack>,
@@ -64,6 +65,8 @@ pub(super) struct Track {
     pub(super) past: List<InPast>,
     pub(super) past_count: u8,
     pub(super) by_past: Links,
+    /// Its groups of which not all complete frames are sealed.
+    pub(super) unsealed: List<Unsealed>,
     pub(super) evicted: Evictions,
     pub(super) readers: u32,
     /// Readers that wait for the next group, and those that wait for later ones.

@@ -82,6 +82,13 @@ impl<By> List<By> {
         self.last
     }
 
+    /// Whether a thing that is in some row of this kind may be in this one: it is, unless it stands between
+    /// others, whose row makes no difference to taking it out.
+    pub(crate) fn may_have(&self, things: &impl Linked<By>, at: u32) -> bool {
+        let Link { previous, next } = things.link(at);
+        (previous != NONE || self.first == at) && (next != NONE || self.last == at)
+    }
+
     /// Hangs a thing that is in no row of this kind behind the others.
     pub(crate) fn push(&mut self, things: &mut impl Linked<By>, at: u32) {
         self.insert_after(things, self.last, at);

@@ -57,6 +57,7 @@ fn what_a_cache_takes() {
     is_written(&Event::CloseReader { reader }, "19 5d 6q");
     is_written(&Event::Seek { reader, start: Start::Live }, "20 5d 6q 3");
     is_written(&Event::Read { reader, by: By::Run }, "21 5d 6q 2");
+    is_written(&Event::Seal { track }, "22 1d 2q");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn check_every_size(append: impl Fn(&mut Cache, GroupId, &[u8])) {
 
 #[test]
 fn copied_frames_of_every_size_come_back() {
-    check_every_size(|cache, group, frame| cache.append(group, frame).unwrap());
+    check_every_size(|cache, group, frame| _ = cache.append(group, frame).unwrap());
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn frames_of_every_size_fill_what_was_missing() {
 #[test]
 fn frames_of_every_size_are_shared_with_readers() {
     let (mut cache, _, reader) =
-        of_every_size(|cache, group, frame| cache.append(group, frame).unwrap());
+        of_every_size(|cache, group, frame| _ = cache.append(group, frame).unwrap());
     for (index, size) in (0..).zip(SIZES) {
         let frame = cache.next_shared(reader).unwrap().held().unwrap();
         assert_eq!((frame.index, &frame.bytes[..]), (index, &pattern(size)[..]), "{size}");
@@ -132,7 +132,7 @@ fn a_frame_larger_than_allowed_is_refused_before_anything_is_allocated() {
     assert_eq!(cache.append(group, &vec![0; size as usize]), too_large);
     assert_eq!((cache.memory_used(), cache.stats().blocks_allocated), (before, 0));
     assert_eq!(cache.stats().oversized, 3);
-    assert_eq!(cache.open_frame(group, max), Ok(()));
+    assert_eq!(cache.open_frame(group, max), Ok(0));
 }
 
 #[test]
@@ -144,13 +144,13 @@ fn the_largest_frame_allowed_is_taken_and_one_byte_more_is_not() {
         let group = open(&mut cache, track);
         let (largest, larger) = (pattern(max as usize), pattern(max as usize + 1));
         let refused = Err(Refusal::FrameTooLarge { size: max + 1, max });
-        for _ in 0..2 {
-            assert_eq!(cache.append(group, &largest), Ok(()));
+        for index in 0..2 {
+            assert_eq!(cache.append(group, &largest), Ok(index));
             assert_eq!(cache.append(group, &larger), refused);
         }
         assert_eq!(cache.append_shared(group, larger.clone().into(), 0), refused);
         cache.append_missing(group, 1, Missing::Lost).unwrap();
-        assert_eq!(cache.put(group, 2, &larger), refused.map(|()| Put::Same));
+        assert_eq!(cache.put(group, 2, &larger), refused.map(|_| Put::Same));
         assert_eq!(cache.put(group, 2, &largest), Ok(Put::Filled));
     }
 }

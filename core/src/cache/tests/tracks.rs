@@ -369,5 +369,5 @@ fn every_call_waits_until_the_commands_of_the_last_are_drained() {
     assert_eq!(cache.poll_command(), Some(Command::Readable(reader)));
     assert_eq!(cache.append(group, b"frame"), Err(Refusal::Undrained));
     assert_eq!(cache.poll_command(), None);
-    assert_eq!(cache.append(group, b"frame"), Ok(()));
+    assert_eq!(cache.append(group, b"frame"), Ok(0));
 }

@@ -132,6 +132,12 @@ pub(super) enum Op {
     Seek(Nth, From),
     /// A reader reads up to so many times.
     Read(Nth, By, u8),
+    /// A position is taken in a track, so far within its frame.
+    Place(Nth, From, u16),
+    /// What was appended to a track is sealed.
+    Seal(Nth),
+    /// Runs of so many bytes are read at a position, up to so many times.
+    RunAt(Nth, u32, u8),
     /// So many milliseconds pass, and the machine is told.
     Wait(u32),
     /// So many milliseconds pass, and the machine is not told.
@@ -270,8 +276,17 @@ impl<'a> Arbitrary<'a> for Op {
             86 => Self::CloneReader(nth(u)?),
             87 => Self::CloseReader(nth(u)?),
             88..=89 => Self::Seek(nth(u)?, From::arbitrary(u)?),
-            90..=109 => {
+            90..=105 => {
                 Self::Read(u.int_in_range(0..=7)?, by(u)?, *u.choose(&[1, 1, 2, 5, 50, 255])?)
+            }
+            106 => {
+                let within = if u.ratio(1, 4)? { u.int_in_range(0..=10_000)? } else { 0 };
+                Self::Place(nth(u)?, From::arbitrary(u)?, within)
+            }
+            107 => Self::Seal(nth(u)?),
+            108..=109 => {
+                let max_bytes = *u.choose(&[0, 1, 100, 5_000, 16_384, u32::MAX])?;
+                Self::RunAt(u.int_in_range(0..=3)?, max_bytes, *u.choose(&[1, 2, 5, 50, 255])?)
             }
             110..=111 => Self::Wait(u.int_in_range(0..=60)?),
             112 => Self::Wait(u.int_in_range(0..=2_000)?),

@@ -53,6 +53,8 @@ pub(super) struct Group {
     pub(super) floor: u64,
     /// Behind the last complete frame.
     pub(super) next: u64,
+    /// Behind the last frame that was sealed for sure.
+    pub(super) sealed: u64,
     pub(super) slots: BTreeMap<u64, Slot>,
     pub(super) open: Option<Open>,
 }
@@ -278,6 +280,10 @@ impl Model {
                 self.abort_open(track, DROPPED);
             }
             Event::SkipGroup { track, sequence } => self.create(now, track, sequence, None),
+            Event::Seal { track } => {
+                let groups = &mut self.tracks.get_mut(&track).unwrap().groups;
+                groups.values_mut().for_each(|group| group.sealed = group.next);
+            }
             Event::Append { group, frame } => {
                 self.append(group, Bytes::copy_from_slice(frame), false)
             }
@@ -319,7 +325,8 @@ impl Model {
                 self.limit(id);
             }
             Event::FinishGroup { group } => {
-                self.group_mut(group).unwrap().0.state = State::Finished
+                let (group, ..) = self.group_mut(group).unwrap();
+                (group.state, group.sealed) = (State::Finished, group.next);
             }
             Event::AbortGroup { group, code } => self.abort(group, code),
             Event::DropGroup { group } => {
@@ -371,6 +378,7 @@ impl Model {
                 state,
                 floor: 0,
                 next: 0,
+                sealed: 0,
                 slots: BTreeMap::new(),
                 open: None,
             };

@@ -49,6 +49,16 @@ impl Reader {
         Self { track, entered: None, group, frame, within: 0, waits: None }
     }
 
+    /// The same, with so many bytes of the frame read.
+    pub(super) const fn with_offset(self, within: u64) -> Self {
+        Self { within, ..self }
+    }
+
+    /// Its group, frame, and how many bytes of that were read.
+    pub(super) const fn place(&self) -> (u64, u64, u64) {
+        (self.group, self.frame, self.within)
+    }
+
     pub(super) const fn at_the_same_place(self) -> Self {
         Self { waits: None, ..self }
     }
@@ -135,10 +145,12 @@ impl Model {
             Some((_, Slot::Held { bytes, .. })) => bytes.len() as u64,
             _ => open.map_or(0, |open| open.size),
         };
-        if reader.within > 0 && (by == By::Frame || by == By::Run && size <= SMALL) {
+        let slot = group.slot(reader.frame);
+        let is_missing = matches!(slot, Some((_, Slot::Missing { .. })));
+        if reader.within > 0 && !is_missing && (by == By::Frame || by == By::Run && size <= SMALL) {
             return Found::WithinFrame;
         }
-        match group.slot(reader.frame) {
+        match slot {
             Some((_, Slot::Held { bytes, in_parts })) => {
                 return Found::Bytes { size, bytes, in_parts: *in_parts };
             }
@@ -205,6 +217,45 @@ impl Model {
         }
         self.readers.insert(id, reader);
         goes_on
+    }
+
+    /// Judges what was given at a position, where the model has a reader that waits for nothing; whether it
+    /// goes on.
+    pub(super) fn judge_run_at(
+        &self,
+        reader: &mut Reader,
+        given: &Result<Next<Run>, Refusal>,
+        max_bytes: usize,
+    ) -> bool {
+        if self.track(reader.track).is_err() {
+            assert_eq!(*given, Err(Refusal::UnknownTrack));
+            return false;
+        }
+        let known = *reader;
+        match (self.find(reader, By::Run), given) {
+            (Found::Says(next), Ok(given)) => {
+                assert_eq!(given.clone().map(|_| ()), next, "at {known:?}");
+                !matches!(next, Next::Pending | Next::TrackEnd | Next::TrackAborted { .. })
+            }
+            (Found::Bytes { size, bytes, .. }, Ok(Next::Held(run))) => {
+                let is_least = if size > SMALL { run.bytes.len() == 1 } else { run.frames == 1 };
+                assert!(run.len() <= max_bytes || is_least, "{run:?} of {max_bytes} bytes");
+                self.judge_run(reader, (size, bytes), run);
+                true
+            }
+            // It is complete, but not sealed.
+            (Found::Bytes { size, .. }, Ok(Next::Pending)) => {
+                let group = &self.tracks[&reader.track].groups[&reader.group];
+                assert!(size <= SMALL && reader.frame >= group.sealed, "at {known:?}");
+                false
+            }
+            (Found::Bytes { size, .. }, Err(Refusal::WithinFrame)) => {
+                assert!(reader.within >= size, "at {known:?}");
+                false
+            }
+            (Found::WithinFrame, Err(Refusal::WithinFrame)) => false,
+            (found, given) => panic!("{given:?} where {found:?} is found, at {known:?}"),
+        }
     }
 
     /// Judges bytes; whether the reader goes on.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use gapless_core::cache::{
-    Answer, By, Chunk, DROPPED, Frame, Next, ReaderId, Run, Start, TOO_LARGE, TrackId,
+    Answer, By, Chunk, DROPPED, Frame, Next, Position, ReaderId, Run, Start, TOO_LARGE, TrackId,
 };
 use gapless_core::{Duration, Instant};
 
@@ -33,6 +33,9 @@ pub struct ReaderPlan {
     pub by: By,
     /// How often.
     pub pace: Pace,
+    /// Whether it takes runs at a position of its own, of at most so many bytes, not through the cache's
+    /// reader.
+    pub positioned: Option<usize>,
     /// Whether it holds on to what it read last.
     pub holds: bool,
     /// After so many steps a clone goes on in its place; never after zero.
@@ -45,6 +48,8 @@ pub(super) struct Reader {
     pub(super) id: ReaderId,
     pub(super) track: TrackId,
     pub(super) plan: ReaderPlan,
+    /// Its own position, where it has one.
+    pub(super) position: Option<Position>,
     /// The frame that comes next, where that is known.
     place: Option<(u64, u64)>,
     /// Nothing before this comes any more.
@@ -79,6 +84,7 @@ impl Reader {
             id,
             track,
             plan,
+            position: None,
             place,
             least: place.unwrap_or_default(),
             offset: 0,
@@ -261,6 +267,7 @@ mod tests {
             joins: Duration::ZERO,
             start: Start::Oldest,
             by: By::Frame,
+            positioned: None,
             pace: Pace::Eager,
             holds: false,
             clones_after: 0,
