@@ -33,23 +33,22 @@ impl Cache {
             return;
         }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
-        let Some(generation) = self.store.groups.key(at).map(|key| key.generation) else { return };
-        let Some(group) = self.store.groups.get_mut(at) else { return };
         let mut first = self.store.pieces.get(before.from).map_or(0, |piece| piece.first);
+        let sealed = self.store.groups.get(at).map_or(0, |group| group.sealed);
         let mut next = before.from;
-        while let Some(piece) = group.pieces.take(&mut self.store.pieces, next) {
+        while let Some(piece) = self.store.take_piece(at, next) {
             next = piece.next();
             buffer.extend_from_slice(&piece.bytes);
             piece.let_go(&mut self.pool, &mut self.others);
         }
-        while first < group.sealed && !buffer.is_empty() {
-            let frames = (group.sealed - first).min(PIECE_FRAMES);
+        while first < sealed && !buffer.is_empty() {
+            let frames = (sealed - first).min(PIECE_FRAMES);
             let bytes = buffer.split_to(walk(&buffer, frames)).freeze();
-            let mut piece = Piece::new(first, frames, Kind::Frames, bytes);
-            piece.block = to;
-            let Some(key) = self.store.pieces.insert_as(generation, piece) else { break };
+            let piece = Piece::new(first, frames, Kind::Frames, bytes).in_block(to);
+            if self.store.push_piece(at, piece).is_none() {
+                break;
+            }
             self.pool.share(to);
-            group.pieces.push(&mut self.store.pieces, key.slot);
             first += frames;
         }
         self.pool.retire(to, buffer);

@@ -64,6 +64,11 @@ impl Piece {
         Self { bytes, first, frames, kind, block: NONE, key, jump: NONE, ..Self::default() }
     }
 
+    /// The same, in a block of the pool.
+    pub(super) fn in_block(self, block: u32) -> Self {
+        Self { block, ..self }
+    }
+
     /// The piece behind it, or `NONE`.
     #[inline]
     pub(super) const fn next(&self) -> u32 {
@@ -197,16 +202,16 @@ impl Pieces {
         self.0.last()
     }
 
-    /// Hangs a piece, which lies at `at`, behind the others.
+    /// Hangs a piece behind the others.
     pub(super) fn push(&mut self, pieces: &mut Keyed<Piece>, at: u32) {
-        self.0.push(pieces, at);
-        self.link(pieces, at);
+        self.insert_after(pieces, self.last(), at);
     }
 
     /// Hangs a piece behind another one of the list, or before all for `NONE`; those behind it need
     /// [`relink`](Self::relink).
     pub(super) fn insert_after(&mut self, pieces: &mut Keyed<Piece>, before: u32, at: u32) {
         self.0.insert_after(pieces, before, at);
+        self.link(pieces, at);
     }
 
     /// Takes a piece out of the list and its place.
@@ -217,7 +222,7 @@ impl Pieces {
     }
 
     /// Makes the jumps right from a piece on, after a change before the end: O(pieces behind it).
-    pub(super) fn relink(&mut self, pieces: &mut Keyed<Piece>, from: u32) {
+    pub(super) fn relink(&self, pieces: &mut Keyed<Piece>, from: u32) {
         let mut at = from;
         while at != NONE {
             self.link(pieces, at);

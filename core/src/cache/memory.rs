@@ -1,12 +1,13 @@
 //! What memory there is, and what goes when it is needed for something else.
 
 use super::event::Command;
-use super::group::{Kind, State, frame_at};
+use super::group::{Kind, Piece, State, frame_at};
 use super::pool::LOOK;
-use super::track::Turn;
+use super::track::{Track, Turn};
 use super::{Cache, Refusal, TOO_LARGE, TrackId};
 use crate::Instant;
-use crate::storage::slab::NONE;
+use crate::storage::slab::{Keyed, NONE};
+use crate::storage::tree::{Sorted, Tree};
 use bytes::{Buf, BytesMut};
 
 /// Why a group goes.
@@ -162,26 +163,12 @@ impl Cache {
         let (old_turn, old_expiry) = (track.turn, track.expiry);
         let tracks = &mut self.store.tracks;
         if old_turn != turn {
-            if old_turn.is_some() {
-                self.turns.remove(tracks, at);
-            }
-            if let Some(track) = tracks.get_mut(at) {
-                track.turn = turn;
-            }
-            if turn.is_some() {
-                self.turns.insert(tracks, at);
-            }
+            let (was_in, is_in) = (old_turn.is_some(), turn.is_some());
+            rekey(&mut self.turns, tracks, at, (was_in, is_in), |track| track.turn = turn);
         }
         if old_expiry != expiry {
-            if old_expiry != Instant::FAR {
-                self.expiries.remove(tracks, at);
-            }
-            if let Some(track) = tracks.get_mut(at) {
-                track.expiry = expiry;
-            }
-            if expiry != Instant::FAR {
-                self.expiries.insert(tracks, at);
-            }
+            let (was_in, is_in) = (old_expiry != Instant::FAR, expiry != Instant::FAR);
+            rekey(&mut self.expiries, tracks, at, (was_in, is_in), |track| track.expiry = expiry);
         }
     }
 
@@ -252,11 +239,17 @@ impl Cache {
             group.bytes -= head.payload();
         }
         group.floor = end;
-        while self.store.pieces.get(group.pieces.first()).is_some_and(|head| head.first == first) {
-            let head = group.pieces.first();
-            if let Some(piece) = group.pieces.take(&mut self.store.pieces, head) {
-                piece.let_go(&mut self.pool, &mut self.others);
-            }
+        self.free_pieces(at, |piece| piece.first == first);
+    }
+
+    /// Frees pieces from the front of a group on, as long as `which` says so.
+    fn free_pieces(&mut self, at: u32, which: impl Fn(&Piece) -> bool) {
+        while let Some(group) = self.store.groups.get(at)
+            && let first = group.pieces.first()
+            && self.store.pieces.get(first).is_some_and(&which)
+            && let Some(piece) = self.store.take_piece(at, first)
+        {
+            piece.let_go(&mut self.pool, &mut self.others);
         }
     }
 
@@ -361,13 +354,7 @@ impl Cache {
 
     /// Frees everything that a group holds.
     pub(super) fn clear(&mut self, at: u32) {
-        while let Some(group) = self.store.groups.get_mut(at)
-            && group.pieces.first() != NONE
-        {
-            let head = group.pieces.first();
-            let Some(piece) = group.pieces.take(&mut self.store.pieces, head) else { break };
-            piece.let_go(&mut self.pool, &mut self.others);
-        }
+        self.free_pieces(at, |_| true);
         if let Some(group) = self.store.groups.get_mut(at) {
             group.tail.clear();
             (group.floor, group.bytes) = (group.count, 0);
@@ -418,5 +405,26 @@ impl Cache {
         let floor = self.floor(id);
         self.forget_if_over(at);
         Some(Command::Evicted { track: id, floor })
+    }
+}
+
+/// Gives a track another key in an order, in which it was and is to be, or not.
+fn rekey<By>(
+    order: &mut Tree<By>,
+    tracks: &mut Keyed<Track>,
+    at: u32,
+    (was_in, is_in): (bool, bool),
+    set: impl FnOnce(&mut Track),
+) where
+    Keyed<Track>: Sorted<By>,
+{
+    if was_in {
+        order.remove(tracks, at);
+    }
+    if let Some(track) = tracks.get_mut(at) {
+        set(track);
+    }
+    if is_in {
+        order.insert(tracks, at);
     }
 }

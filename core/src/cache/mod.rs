@@ -3,8 +3,8 @@
 //!
 //! A *track* is a series of *groups* with numbers, a group an ordered list of *frames*, a frame a sized
 //! payload: the words of moq-lite. Frames are copied once, into blocks of their group; after that,
-//! reading shares. A *reader* is a place in a track; there may be any number, and they hold nothing
-//! back.
+//! reading shares. A [`Position`] is a place in a track, of which the cache knows nothing; a *reader* is one
+//! that the cache keeps, and wakes. There may be any number of both, and they hold nothing back.
 //!
 //! ```
 //! use gapless_core::cache::{Cache, Config, Limits, Next, Start};
@@ -33,6 +33,32 @@
 //! [`Command::Answer`]. Both are the same code; a [`Recorder`](crate::journal::Recorder) records both.
 //! Either way, the commands that follow are drained before the next call
 //! ([`Refusal::Undrained`]). A warm `append` that nobody waits for has none.
+//!
+//! # Positions
+//!
+//! Who serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing but
+//! the position, is not recorded, and is never refused because commands wait. What was appended can be shared
+//! once it is sealed: by [`Cache::seal`], once for a whole batch, or by the end of its group. Each seal cuts a
+//! piece, and runs end where pieces do.
+//!
+//! ```
+//! # use gapless_core::cache::{Cache, Config, Limits, Next, Position};
+//! # use gapless_core::{Instant, Machine};
+//! # let mut cache = Cache::new(Config::new(1 << 20))?;
+//! # let track = cache.create_track(Instant::ZERO, b"quotes", 0, Limits::default())?;
+//! # let group = cache.append_group(Instant::ZERO, track)?;
+//! for index in 0..32 {
+//!     assert_eq!(cache.append(group, b"frame")?, index);
+//! }
+//! cache.seal(track)?;
+//! let mut position = Position::new(0, 0);
+//! let run = cache.run_at(track, &mut position, 16 << 10)?.held().expect("what was sealed");
+//! assert_eq!(u64::from(run.frames), position.frame());
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! A reader's [`next_run`](Cache::next_run) and [`next_shared`](Cache::next_shared) do the same, and seal its
+//! group where it comes to what is not sealed.
 //!
 //! # Memory
 //!
@@ -65,7 +91,9 @@
 //! |---|---|
 //! | `append`, `append_shared`, `open_frame`, `write` | O(1) |
 //! | `next_frame`, `next_shared`, `next_chunk`, `next_run` | O(1) within a group; at a place that was jumped to, as `frame` |
-//! | the step of a reader to the next group, and behind what was evicted | O(log groups of the track), and up to 64 steps |
+//! | `run_at` | the same, and O(its frames) where `max_bytes` cuts it |
+//! | `seal` | O(1) for each group of the track that has something to seal |
+//! | the step of a reader or position to the next group, and behind what was evicted | O(log groups of the track), and up to 64 steps |
 //! | creating, finishing, aborting, evicting a group | O(log groups of the track + log tracks), and O(1) for each of its pieces: up to 256 frames or 16 KiB, less where a share or a run was taken of what was still being filled |
 //! | `track`, `group` | O(log n) |
 //! | `frame` | O(log pieces of the group), and up to 256 steps |

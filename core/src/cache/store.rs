@@ -39,6 +39,37 @@ impl Store {
         self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
     }
 
+    /// Hangs a piece behind another one of its group, or before all for `NONE`; its place.
+    pub(super) fn insert_piece(&mut self, group: u32, before: u32, piece: Piece) -> Option<u32> {
+        let generation = self.groups.key(group)?.generation;
+        let at = self.pieces.insert_as(generation, piece)?.slot;
+        self.groups.get_mut(group)?.pieces.insert_after(&mut self.pieces, before, at);
+        Some(at)
+    }
+
+    /// Hangs a piece behind the others of its group.
+    pub(super) fn push_piece(&mut self, group: u32, piece: Piece) -> Option<u32> {
+        self.insert_piece(group, self.groups.get(group)?.pieces.last(), piece)
+    }
+
+    /// Makes the jumps of the pieces of a group right from one on that was put in between.
+    pub(super) fn relink(&mut self, group: u32, from: u32) {
+        if let Some(group) = self.groups.get(group) {
+            group.pieces.relink(&mut self.pieces, from);
+        }
+    }
+
+    /// Takes a piece out of its group.
+    pub(super) fn take_piece(&mut self, group: u32, at: u32) -> Option<Piece> {
+        self.groups.get_mut(group)?.pieces.take(&mut self.pieces, at)
+    }
+
+    /// A piece, and those of its group behind it.
+    pub(super) fn pieces_from(&self, first: u32) -> impl Iterator<Item = &Piece> {
+        let piece = |at| self.pieces.get(at);
+        core::iter::successors(piece(first), move |before| piece(before.next()))
+    }
+
     /// The position that a start means now in the track at a place.
     pub(super) fn position(&self, at: u32, start: Start) -> Position {
         let track = self.tracks.get(at);

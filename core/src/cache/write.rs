@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use core::num::NonZeroU32;
 
-use super::event::{By, Missing, Put};
-use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished, frame_at};
+use super::event::{By, Look, Missing, Put};
+use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, GroupId, Refusal, TrackId};
 use crate::storage::list::List;
@@ -178,7 +178,8 @@ impl Cache {
                 return Ok(index);
             }
             let Some(group) = self.store.groups.get(at) else { return Ok(index) };
-            self.push_piece(at, Piece::new(group.count, count, Kind::Missing(why), Bytes::new()));
+            self.store
+                .push_piece(at, Piece::new(group.count, count, Kind::Missing(why), Bytes::new()));
             let Some(group) = self.store.groups.get_mut(at) else { return Ok(index) };
             group.count += count;
             group.sealed = group.count;
@@ -228,7 +229,7 @@ impl Cache {
         }
         self.check_size(frame.len() as u64)?;
         let index = index as u32;
-        match self.compare(group.0.slot, index, frame) {
+        match self.compare(group, index, frame) {
             Some(true) => {
                 self.stats.same += 1;
                 Ok(Put::Same)
@@ -239,58 +240,28 @@ impl Cache {
     }
 
     /// Whether the frame that is held has these bytes; `None` when none is.
-    fn compare(&self, at: u32, index: u32, frame: &[u8]) -> Option<bool> {
-        let group = self.store.groups.get(at)?;
-        if index >= group.sealed {
-            let offset = group.tail_offset(index) as usize;
-            return frame_at(&group.tail, offset).map(|(payload, _)| payload == frame);
-        }
-        let mut piece =
-            self.store.pieces.get(group.pieces.find(&self.store.pieces, index, 0)?)?;
-        match piece.kind {
-            Kind::Missing(_) => None,
-            Kind::Frames => {
-                let offset = (piece.offset_of(index) - piece.trimmed) as usize;
-                frame_at(&piece.bytes, offset).map(|(payload, _)| payload == frame)
+    fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
+        match self.store.frame(group, index.into())? {
+            Look::Held(held) => Some(held == frame),
+            Look::Parts { .. } => {
+                let pieces = self.store.group(group).ok()?.pieces;
+                let first = pieces.find(&self.store.pieces, index, 0)?;
+                let mut parts = self.store.pieces_from(first).take_while(|part| part.has(index));
+                let rest = parts.try_fold(frame, |rest, part| rest.strip_prefix(&*part.bytes));
+                Some(rest.is_some_and(<[u8]>::is_empty))
             }
-            Kind::Part { size, .. } => {
-                let mut rest = frame;
-                while let Some(after) = rest.strip_prefix(&*piece.bytes) {
-                    rest = after;
-                    match self.store.pieces.get(piece.next()).filter(|next| next.first == index) {
-                        Some(next) => piece = next,
-                        None => break,
-                    }
-                }
-                Some(rest.is_empty() && frame.len() == size as usize)
-            }
+            Look::Missing(_) | Look::Evicted | Look::Pending => None,
         }
     }
 
     /// Makes a missing frame held.
     fn fill(&mut self, at: u32, index: u32, frame: &[u8]) -> Result<Put, Refusal> {
-        let is_large = frame.len() > LARGE;
-        let head = if is_large { 0 } else { varint::len(frame.len() as u64) };
+        let head = if frame.len() > LARGE { 0 } else { varint::len(frame.len() as u64) };
         let size = Pool::size_after(0, head + frame.len());
-        // Room for two pieces: the frame, and what is missing behind it.
-        let fits = self.can_hold(cost(size))
-            && self.room_for(at, |cache| cache.pool.growth(size) + cache.store.pieces.growth_by(2));
-        let Some((block, mut buffer)) = fits.then(|| self.block(at, size)).flatten() else {
+        // Beside the frame there is what is missing behind it.
+        let Some(piece) = self.piece_of(at, index, frame, size, 2) else {
             return Err(self.full());
         };
-        if !is_large {
-            buffer.extend_from_slice(&varint::Buffer::new(frame.len() as u64));
-        }
-        buffer.extend_from_slice(frame);
-        let bytes = buffer.split().freeze();
-        self.pool.share(block);
-        self.pool.retire(block, buffer);
-        let kind = match is_large {
-            true => Kind::Part { offset: 0, size: frame.len() as u32 },
-            false => Kind::Frames,
-        };
-        let mut piece = Piece::new(index, 1, kind, bytes);
-        piece.block = block;
         self.stats.filled += 1;
         self.stats.frames += 1;
         self.stats.bytes += frame.len() as u64;
@@ -307,12 +278,8 @@ impl Cache {
     /// Puts a piece of one frame where it is missing; `false` when that had to go while room was made.
     fn place(&mut self, at: u32, piece: Piece) -> bool {
         let index = piece.first;
-        let Some(generation) = self.store.groups.key(at).map(|key| key.generation) else {
-            return false;
-        };
-        let Some(group) = self.store.groups.get_mut(at) else { return false };
-        let missing =
-            group.pieces.find(&self.store.pieces, index, 0).filter(|_| index >= group.floor);
+        let group = self.store.groups.get(at).filter(|group| index >= group.floor);
+        let missing = group.and_then(|group| group.pieces.find(&self.store.pieces, index, 0));
         let Some((number, Some(gap))) = missing.map(|at| (at, self.store.pieces.get_mut(at)))
         else {
             piece.let_go(&mut self.pool, &mut self.others);
@@ -324,20 +291,14 @@ impl Cache {
             gap.frames = index - first;
             before = number;
         } else {
-            group.pieces.take(&mut self.store.pieces, number);
+            self.store.take_piece(at, number);
         }
-        let rest =
-            (index + 1 < end).then(|| Piece::new(index + 1, end - index - 1, kind, Bytes::new()));
-        let mut changed = NONE;
-        for piece in core::iter::once(piece).chain(rest) {
-            let Some(key) = self.store.pieces.insert_as(generation, piece) else { break };
-            group.pieces.insert_after(&mut self.store.pieces, before, key.slot);
-            before = key.slot;
-            if changed == NONE {
-                changed = key.slot;
-            }
+        let placed = self.store.insert_piece(at, before, piece).unwrap_or(NONE);
+        if index + 1 < end {
+            let rest = Piece::new(index + 1, end - index - 1, kind, Bytes::new());
+            self.store.insert_piece(at, placed, rest);
         }
-        group.pieces.relink(&mut self.store.pieces, changed);
+        self.store.relink(at, placed);
         self.settle();
         true
     }
@@ -394,21 +355,42 @@ impl Cache {
         self.complete(at, frame.len());
     }
 
-    /// Appends a large frame by a copy into a buffer of its own.
+    /// Appends a large frame by a copy into a block of its own.
     fn append_large(&mut self, at: u32, frame: &[u8]) {
         self.seal_group(at);
-        let fits = self.can_hold(cost(frame.len()))
-            && self
-                .room_for(at, |cache| cache.pool.growth(frame.len()) + cache.store.pieces.growth());
-        let Some((block, mut buffer)) = fits.then(|| self.block(at, frame.len())).flatten() else {
+        let index = self.store.groups.get(at).map_or(0, |group| group.count);
+        let Some(piece) = self.piece_of(at, index, frame, frame.len(), 1) else {
             return self.abort_as_too_large(at);
+        };
+        self.store.push_piece(at, piece);
+        self.settle();
+        self.complete(at, frame.len());
+    }
+
+    /// A piece of one frame in a block of its own, of `size` bytes; room is made for that, and for so many
+    /// pieces. `None` when there cannot be.
+    fn piece_of(
+        &mut self,
+        at: u32,
+        index: u32,
+        frame: &[u8],
+        size: usize,
+        pieces: usize,
+    ) -> Option<Piece> {
+        let growth = |cache: &Self| cache.pool.growth(size) + cache.store.pieces.growth_by(pieces);
+        let fits = self.can_hold(cost(size)) && self.room_for(at, growth);
+        let (block, mut buffer) = fits.then(|| self.block(at, size)).flatten()?;
+        let kind = if frame.len() > LARGE {
+            Kind::Part { offset: 0, size: frame.len() as u32 }
+        } else {
+            buffer.extend_from_slice(&varint::Buffer::new(frame.len() as u64));
+            Kind::Frames
         };
         buffer.extend_from_slice(frame);
         let bytes = buffer.split().freeze();
         self.pool.share(block);
         self.pool.retire(block, buffer);
-        self.push_part(at, Kind::Part { offset: 0, size: frame.len() as u32 }, bytes, block, 0);
-        self.complete(at, frame.len());
+        Some(Piece::new(index, 1, kind, bytes).in_block(block))
     }
 
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
@@ -424,25 +406,12 @@ impl Cache {
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
         self.others += cost;
-        self.push_part(at, kind, bytes, NONE, cost);
-        true
-    }
-
-    /// Hangs a part of a large frame behind a group's pieces.
-    fn push_part(&mut self, at: u32, kind: Kind, bytes: Bytes, block: u32, pinned: usize) {
-        let Some(group) = self.store.groups.get(at) else { return };
-        let mut piece = Piece::new(group.count, 1, kind, bytes);
-        (piece.block, piece.pinned) = (block, pinned);
-        self.push_piece(at, piece);
+        let index = self.store.groups.get(at).map_or(0, |group| group.count);
+        let mut piece = Piece::new(index, 1, kind, bytes);
+        piece.pinned = cost;
+        self.store.push_piece(at, piece);
         self.settle();
-    }
-
-    /// Hangs a piece behind a group's others; its place.
-    fn push_piece(&mut self, at: u32, piece: Piece) -> Option<u32> {
-        let generation = self.store.groups.key(at)?.generation;
-        let key = self.store.pieces.insert_as(generation, piece)?;
-        self.store.groups.get_mut(at)?.pieces.push(&mut self.store.pieces, key.slot);
-        Some(key.slot)
+        true
     }
 
     fn write_copy(&mut self, at: u32, chunk: &[u8]) {
