@@ -1,6 +1,6 @@
 //! Every event as a call.
 
-use super::event::{Answer, By, Event};
+use super::event::{Answer, Event, ReadUnit};
 use super::{Cache, Refusal};
 use crate::Instant;
 
@@ -58,11 +58,13 @@ impl Cache {
             Event::CloseReader { reader } => self.close_reader(reader).map(done),
             Event::Seek { reader, start } => self.seek(reader, start).map(done),
             Event::Seal { track } => self.seal(track).map(done),
-            Event::Read { reader, by: By::Frame } => self.next_shared(reader).map(Answer::Frame),
-            Event::Read { reader, by: By::Run } => self.next_run(reader).map(Answer::Run),
-            Event::Read { reader, by: By::Chunk } => {
-                let chunk = self.next_bits(reader)?;
-                Ok(Answer::Chunk(chunk.map(|chunk| chunk.map(|bits| bits.share()))))
+            Event::Read { reader, by: ReadUnit::Frame } => {
+                self.next_shared(reader).map(Answer::Frame)
+            }
+            Event::Read { reader, by: ReadUnit::Run } => self.next_run(reader).map(Answer::Run),
+            Event::Read { reader, by: ReadUnit::Chunk } => {
+                let chunk = self.next_chunk_bytes(reader)?;
+                Ok(Answer::Chunk(chunk.map(|chunk| chunk.map(|bytes| bytes.share()))))
             }
         }
     }

@@ -16,7 +16,7 @@ pub struct Config {
     /// Bytes that the cache takes for all tracks together, bookkeeping included. From 256 KiB, to a
     /// quarter of the address space; there is no default. It holds after every event. What was
     /// handed out of its blocks, let go by it, and is still held outside is not in it:
-    /// [`lent`](crate::Machine::lent) tells that. Of buffers that came from outside and were kept
+    /// [`lent`](crate::Machine::lent) counts that. Of buffers that came from outside and were kept
     /// by reference nothing is the cache's once it has let them go.
     pub max_bytes: usize,
     /// The largest frame, in bytes. 1 to 2^32-1; 32 MiB by default. A larger one is refused before
@@ -197,7 +197,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Whether a publisher outside can be the cause, so that it is no error of the embedding program:
-    /// [`handle`](crate::Machine::handle) then tells it by a command, and it is counted.
+    /// [`handle`](crate::Machine::handle) then reports it by a command, and it is counted.
     #[must_use]
     pub const fn is_from_outside(&self) -> bool {
         matches!(

@@ -92,11 +92,11 @@ impl Piece {
     }
 
     /// Lets go of what it lies in.
-    pub(super) fn let_go(self, pool: &mut Pool, others: &mut usize) {
+    pub(super) fn free(self, pool: &mut Pool, external_bytes: &mut usize) {
         let Self { bytes, block, pinned, .. } = self;
         drop(bytes);
         if block == NONE {
-            *others -= pinned;
+            *external_bytes -= pinned;
         } else {
             pool.release(block);
         }
@@ -306,7 +306,7 @@ pub(super) struct Group {
     pub(super) tail_piece: u32,
     /// How many frames can be laid into the tail, as far as there is room, with nothing else to be done:
     /// nobody waits, and nothing is limited. Zero when that is not known.
-    pub(super) quick: u32,
+    pub(super) fast_appends: u32,
     pub(super) unfinished: Option<Unfinished>,
     /// Readers that wait for more, by what they take.
     pub(super) waiting: [List<InQueue>; 3],

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, By, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
-    ReaderId, Refusal, Run, Start, TrackId,
+    Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
+    ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
@@ -58,7 +58,7 @@ fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_g
 ids!(TrackId, GroupId, ReaderId);
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
-variants!("way to read", By { 0 => Frame, 1 => Chunk, 2 => Run });
+variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("event of a cache", Event<'a> {
     0 => CreateTrack { name, publisher, limits },
     1 => FinishTrack { track, end },
@@ -101,7 +101,7 @@ variants!("answer of a cache", Answer {
     7 => Run(next),
     8 => Refused(refusal),
 });
-variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Same });
+variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
 fields!(Frame<Bytes> { group, index, bytes });
 fields!(Chunk<Bytes> { group, index, size, offset, bytes });
 fields!(Run { group, first, frames, offset, head, bytes });

@@ -1,9 +1,9 @@
-//! What memory there is, and what goes when it is needed for something else.
+//! The budget: what memory is taken, and what is evicted when it is needed for something else.
 
 use super::event::Command;
 use super::group::{Kind, Piece, State, frame_at};
-use super::pool::LOOK;
-use super::track::{Track, Turn};
+use super::pool::RECLAIMED;
+use super::track::{EvictionKey, Track};
 use super::{Cache, Refusal, TOO_LARGE, TrackId};
 use crate::Instant;
 use crate::storage::slab::{Keyed, NONE};
@@ -28,7 +28,7 @@ impl Cache {
             + self.readers.bytes()
             + self.publishers.bytes()
             + self.pool.used()
-            + self.others
+            + self.external_bytes
     }
 
     /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
@@ -38,7 +38,7 @@ impl Cache {
         stays.saturating_add(self.pool.tables()).saturating_add(bytes) <= self.config.max_bytes
     }
 
-    /// Lets things go until there is room for what `need` tells; `false` when there cannot be. The group
+    /// Evicts until there is room for what `need` says; `false` when there cannot be. The group
     /// `current` is being written to: it stays, but for its front.
     pub(super) fn make_room(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
         let max = self.config.max_bytes;
@@ -50,22 +50,23 @@ impl Cache {
                 break false;
             }
         };
-        let shielded = core::mem::replace(&mut self.shielded, NONE);
-        if let Some(track) = self.store.groups.get(shielded).map(|group| group.track) {
+        let protected = core::mem::replace(&mut self.protected, NONE);
+        if let Some(track) = self.store.groups.get(protected).map(|group| group.track) {
             self.reorder(track);
         }
         fits
     }
 
-    /// As [`make_room`](Self::make_room), but lets only others go, and no newest ones: for what is not worth
-    /// more.
+    /// As [`make_room`](Self::make_room), but evicts only other groups, and no newest ones: for what is not
+    /// worth more.
     pub(super) fn make_room_of_superseded(
         &mut self,
         current: u32,
         need: impl Fn(&Self) -> usize,
     ) -> bool {
         while self.live().saturating_add(need(self)) > self.config.max_bytes {
-            match self.turns.first(&self.store.tracks).and_then(|track| self.victim(track)) {
+            match self.eviction_order.first(&self.store.tracks).and_then(|track| self.victim(track))
+            {
                 Some((at, false)) if at != current => self.evict_group(at, Cause::Bytes),
                 _ => return false,
             }
@@ -83,7 +84,7 @@ impl Cache {
 
     /// A block of `size` bytes: where it lies, and its memory.
     pub(super) fn block(&mut self, current: u32, size: usize) -> Option<(u32, BytesMut)> {
-        self.pool.look(LOOK);
+        self.pool.reclaim(RECLAIMED);
         let growth = move |cache: &Self| cache.pool.growth(size);
         if !self.make_room(current, growth) {
             self.settle();
@@ -111,9 +112,9 @@ impl Cache {
         self.refuse(full)
     }
 
-    /// Lets something go for the budget; `false` when nothing is left that can.
+    /// Evicts something for the budget; `false` when nothing is left that can be.
     fn evict(&mut self, current: u32) -> bool {
-        while let Some(track) = self.turns.first(&self.store.tracks) {
+        while let Some(track) = self.eviction_order.first(&self.store.tracks) {
             let Some((at, is_newest)) = self.victim(track) else { return false };
             let is_open = self.store.groups.get(at).is_some_and(|group| group.state == State::Open);
             if (at == current || is_newest && is_open) && self.evict_front(at) {
@@ -123,48 +124,54 @@ impl Cache {
                 self.evict_group(at, Cause::Bytes);
                 return true;
             }
-            self.shielded = at;
+            self.protected = at;
             self.reorder(track);
         }
         false
     }
 
-    /// What of a track goes next, and whether it is the newest group of a live track.
+    /// The group of a track to evict next, and whether it is the newest of a live track.
     fn victim(&self, track: u32) -> Option<(u32, bool)> {
         let track = self.store.tracks.get(track)?;
-        let shield = |at: u32| {
-            if at == self.shielded {
+        let skip_protected = |at: u32| {
+            if at == self.protected {
                 self.store.groups.get(at).map_or(NONE, |group| group.link.next)
             } else {
                 at
             }
         };
-        let first = shield(track.row.first());
+        let first = skip_protected(track.row.first());
         let group = self.store.groups.get(first)?;
         if !track.is_live() || first != track.top {
             return Some((first, false));
         }
-        match shield(group.link.next) {
+        match skip_protected(group.link.next) {
             NONE => Some((first, true)),
             second => Some((second, false)),
         }
     }
 
-    /// Makes right when a track's turn comes to let something go, for the budget and for its age.
+    /// Makes a track's place right in the orders of eviction: for the budget, and for age.
     pub(super) fn reorder(&mut self, at: u32) {
         let victim = self.victim(at).and_then(|(at, is_newest)| {
             let generation = self.store.groups.key(at)?.generation;
-            self.store.groups.get(at).map(|group| (Turn { is_newest, generation }, group.created))
+            self.store
+                .groups
+                .get(at)
+                .map(|group| (EvictionKey { is_newest, generation }, group.created))
         });
         let Some(track) = self.store.tracks.get(at) else { return };
-        let turn = victim.map(|(turn, _)| turn);
-        let aged = victim.filter(|(turn, _)| !turn.is_newest && !track.limits.max_age.is_zero());
+        let eviction_key = victim.map(|(eviction_key, _)| eviction_key);
+        let aged = victim
+            .filter(|(eviction_key, _)| !eviction_key.is_newest && !track.limits.max_age.is_zero());
         let expiry = aged.map_or(Instant::FAR, |(_, created)| created + track.limits.max_age);
-        let (old_turn, old_expiry) = (track.turn, track.expiry);
+        let (old_key, old_expiry) = (track.eviction_key, track.expiry);
         let tracks = &mut self.store.tracks;
-        if old_turn != turn {
-            let (was_in, is_in) = (old_turn.is_some(), turn.is_some());
-            rekey(&mut self.turns, tracks, at, (was_in, is_in), |track| track.turn = turn);
+        if old_key != eviction_key {
+            let (was_in, is_in) = (old_key.is_some(), eviction_key.is_some());
+            rekey(&mut self.eviction_order, tracks, at, (was_in, is_in), |track| {
+                track.eviction_key = eviction_key
+            });
         }
         if old_expiry != expiry {
             let (was_in, is_in) = (old_expiry != Instant::FAR, expiry != Instant::FAR);
@@ -177,7 +184,7 @@ impl Cache {
         self.store.tracks.get(at).map_or(Instant::FAR, |track| track.expiry)
     }
 
-    /// Lets go of what has reached the age that its track keeps.
+    /// Evicts the groups that have reached the age that their track keeps.
     pub(super) fn expire(&mut self) {
         while let Some(track) = self.expiries.first(&self.store.tracks)
             && self.expiry(track) <= self.now
@@ -187,7 +194,7 @@ impl Cache {
         }
     }
 
-    /// Lets the groups of a track go that are more than it keeps.
+    /// Evicts the groups of a track that are more than it keeps.
     pub(super) fn limit_groups(&mut self, at: u32) {
         while let Some(track) = self.store.tracks.get(at)
             && track.limits.max_groups != 0
@@ -198,7 +205,7 @@ impl Cache {
         }
     }
 
-    /// Lets the front of a group go, a piece of it; `false` when there is none.
+    /// Evicts the first piece of a group; `false` when there is none.
     fn evict_front(&mut self, at: u32) -> bool {
         let Some(group) = self.store.groups.get_mut(at) else { return false };
         let (floor, track) = (group.floor, group.track);
@@ -230,7 +237,7 @@ impl Cache {
         true
     }
 
-    /// Lets the first piece of a group go; of a frame in parts all of them.
+    /// Frees the first piece of a group; of a frame in parts all of them.
     fn drop_front_piece(&mut self, at: u32) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(head) = self.store.pieces.get(group.pieces.first()) else { return };
@@ -249,7 +256,7 @@ impl Cache {
             && self.store.pieces.get(first).is_some_and(&which)
             && let Some(piece) = self.store.take_piece(at, first)
         {
-            piece.let_go(&mut self.pool, &mut self.others);
+            piece.free(&mut self.pool, &mut self.external_bytes);
         }
     }
 
@@ -259,7 +266,7 @@ impl Cache {
         if let Some(track) = self.store.tracks.get_mut(track) {
             track.evicted.frames += u64::from(gone);
         }
-        self.mark_dirty(track);
+        self.mark_evicted(track);
     }
 
     /// Keeps a group within the limits of its track, frame by frame from the front.
@@ -290,7 +297,7 @@ impl Cache {
         }
     }
 
-    /// Lets the first frame of a group go; of missing ones up to `most`.
+    /// Frees the first frame of a group; of missing ones up to `most`.
     fn trim(&mut self, at: u32, most: u32) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(head) = self.store.pieces.get_mut(group.pieces.first()) else {
@@ -313,7 +320,7 @@ impl Cache {
         group.floor = head.first;
     }
 
-    /// Lets a whole group go.
+    /// Evicts a whole group.
     fn evict_group(&mut self, at: u32, cause: Cause) {
         let Some(group) = self.store.groups.get(at) else { return };
         let (track, sequence) = (group.track, group.sequence);
@@ -331,7 +338,7 @@ impl Cache {
         self.wake_group(at);
         self.clear(at);
         self.remove_group(at);
-        self.mark_dirty(track);
+        self.mark_evicted(track);
     }
 
     /// Takes a group without frames out of its track.
@@ -346,8 +353,8 @@ impl Cache {
             track.top = track.groups.last(&self.store.groups).unwrap_or(NONE);
         }
         self.store.groups.remove(at);
-        if self.shielded == at {
-            self.shielded = NONE;
+        if self.protected == at {
+            self.protected = NONE;
         }
         self.reorder(number);
     }
@@ -365,13 +372,12 @@ impl Cache {
         }
         self.mark_sealed(at);
         self.retire_tail(at);
-        self.look(LOOK);
+        self.reclaim(RECLAIMED);
     }
 
-    /// Sees whether some of what was lent came back, of so many blocks at most: what nobody holds is not
-    /// kept.
-    pub(super) fn look(&mut self, most: usize) {
-        self.pool.look(most);
+    /// Reclaims lent blocks that came back, of so many at most: what nobody holds is not kept.
+    pub(super) fn reclaim(&mut self, most: usize) {
+        self.pool.reclaim(most);
         self.settle();
     }
 
@@ -387,20 +393,20 @@ impl Cache {
         self.stats.too_large += 1;
     }
 
-    /// Says that what a track holds has become less.
-    fn mark_dirty(&mut self, at: u32) {
+    /// Queues a track whose evictions are to be reported.
+    fn mark_evicted(&mut self, at: u32) {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         self.is_undrained = true;
-        if core::mem::replace(&mut track.is_dirty, true) {
+        if core::mem::replace(&mut track.has_evictions, true) {
             return;
         }
-        self.dirty.push(&mut self.store.tracks, at);
+        self.evicted_from.push(&mut self.store.tracks, at);
     }
 
-    /// What to tell of the next track that holds less.
-    pub(super) fn next_dirty(&mut self) -> Option<Command> {
-        let at = self.dirty.pop(&mut self.store.tracks)?;
-        self.store.tracks.get_mut(at)?.is_dirty = false;
+    /// The report of the next track that holds less.
+    pub(super) fn next_evicted(&mut self) -> Option<Command> {
+        let at = self.evicted_from.pop(&mut self.store.tracks)?;
+        self.store.tracks.get_mut(at)?.has_evictions = false;
         let id = TrackId(self.store.tracks.key(at)?);
         let floor = self.floor(id);
         self.forget_if_over(at);

@@ -74,11 +74,11 @@
 //! runs; not where a full budget would have to let more than superseded groups go for it.
 //!
 //! A track remembers number and length of the last 64 of its groups that had ended and were evicted: a
-//! reader that has read all of one is told its end, and one that comes to a skipped one that. Of all
+//! reader that has read all of one gets its end, and one that comes to a skipped one that. Of all
 //! tracks together the last are remembered, one for each KiB of the budget: they take 1/64 of it.
 //!
 //! What was handed out of a block that was let go since is not the cache's any more:
-//! [`lent`](Machine::lent) tells it. It makes no difference to anything that the cache does.
+//! [`lent`](Machine::lent) counts it. It makes no difference to anything that the cache does.
 //!
 //! # What never changes
 //!
@@ -100,14 +100,14 @@
 //! | `put` of what is held | as `frame`, and O(its bytes) |
 //! | `put` of what is missing | O(pieces of the group) |
 //! | opening, closing, moving a reader | O(1); to the oldest O(log groups of the track); O(log readers) when it waits for a number beyond the next |
-//! | `Evicted` | O(log groups of the track) for each track told |
-//! | `Readable` | O(1) for each reader told; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
-//! | ending a track | O(its groups), and O(log n) for each reader told |
+//! | `Evicted` | O(log groups of the track) for each track reported |
+//! | `Readable` | O(1) for each reader woken; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
+//! | ending a track | O(its groups), and O(log n) for each reader woken |
 
 mod calls;
+mod compact;
 mod config;
 mod event;
-mod gather;
 mod group;
 mod journal;
 mod memory;
@@ -130,17 +130,17 @@ mod write;
 
 pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
 pub use event::{
-    Answer, By, Chunk, Command, Event, Frame, GroupId, Look, Missing, Next, Put, ReaderId, Start,
-    TrackId,
+    Answer, Chunk, Command, Event, Frame, FrameState, GroupId, Missing, Next, Put, ReadUnit,
+    ReaderId, Start, TrackId,
 };
 pub use position::Position;
 pub use run::{Frames, Run};
 pub use stats::{Evictions, Stats};
 
-use pool::{LOOK, Pool};
+use pool::{Pool, RECLAIMED};
 use reader::{InQueue, Reader};
 use store::Store;
-use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher};
+use track::{ByEviction, ByExpiry, ByName, ByNumber, InEvicted, Publisher};
 
 use crate::storage::list::List;
 use crate::storage::slab::{Keyed, NONE, Slab};
@@ -168,16 +168,16 @@ pub struct Cache {
     publishers: Slab<Publisher>,
     pool: Pool,
     names: Tree<ByName>,
-    turns: Tree<ByTurn>,
+    eviction_order: Tree<ByEviction>,
     expiries: Tree<ByExpiry>,
     numbers: Tree<ByNumber>,
-    /// Bytes of names, and of buffers from outside that are held.
-    others: usize,
-    /// A group that cannot give anything more for now.
-    shielded: u32,
-    /// What is to be told: readers, tracks with evictions, an answer, an aborted group.
+    /// Bytes of names, and of buffers from outside that are held by reference.
+    external_bytes: usize,
+    /// A group that is not evicted for now: it is being written to.
+    protected: u32,
+    /// What is to be reported: readers that are ready, tracks with evictions, an answer, an aborted group.
     ready: List<InQueue>,
-    dirty: List<InDirty>,
+    evicted_from: List<InEvicted>,
     answer: Option<Answer>,
     aborted: Option<(TrackId, u64)>,
     is_undrained: bool,
@@ -204,13 +204,13 @@ impl Machine for Cache {
             publishers: Slab::new(),
             pool,
             names: Tree::EMPTY,
-            turns: Tree::EMPTY,
+            eviction_order: Tree::EMPTY,
             expiries: Tree::EMPTY,
             numbers: Tree::EMPTY,
-            others: 0,
-            shielded: NONE,
+            external_bytes: 0,
+            protected: NONE,
             ready: List::default(),
-            dirty: List::default(),
+            evicted_from: List::default(),
             answer: None,
             aborted: None,
             is_undrained: false,
@@ -244,7 +244,7 @@ impl Machine for Cache {
         self.drained()?;
         self.now = self.now.max(now);
         self.expire();
-        self.look(LOOK);
+        self.reclaim(RECLAIMED);
         Ok(())
     }
 
@@ -269,22 +269,22 @@ impl Cache {
         if let Some((track, group)) = self.aborted.take() {
             return Some(Command::Aborted { track, group, code: TOO_LARGE });
         }
-        let told = self.next_dirty().or_else(|| self.next_ready());
+        let told = self.next_evicted().or_else(|| self.next_ready());
         self.is_undrained = told.is_some();
         told
     }
 
     /// Begins a call: refuses it while commands of the last are waiting.
     ///
-    /// Of what is lent, each call looks whether a block came back, so that what the outside let go of
-    /// does not stay allocated beside a full budget.
+    /// Each call tries to reclaim one lent block, so that what the outside let go of does not stay allocated
+    /// beside a full budget.
     #[inline]
     fn drained(&mut self) -> Result<(), Refusal> {
         if self.is_undrained {
             return Err(Refusal::Undrained);
         }
         if self.pool.is_any_lent() {
-            self.look(1);
+            self.reclaim(1);
         }
         Ok(())
     }

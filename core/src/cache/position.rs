@@ -4,7 +4,7 @@
 use core::convert::Infallible;
 
 use super::Refusal;
-use super::event::{By, Next};
+use super::event::{Next, ReadUnit};
 use super::group::{Group, Kind, Piece, State, Unfinished};
 use super::past::End;
 use super::store::Store;
@@ -139,7 +139,7 @@ impl Eq for Position {}
 
 /// Where what comes next lies, once a position stands there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(super) enum Lookup {
     /// In its piece.
     Piece,
     /// In the tail of its group, complete.
@@ -153,15 +153,15 @@ pub(super) enum Spot {
     /// Nowhere yet: its group has no more.
     NoMore,
     /// Nowhere.
-    Say(Next<Infallible>),
+    Report(Next<Infallible>),
 }
 
-impl Spot {
+impl Lookup {
     /// What is said where nothing is read.
-    pub(super) fn say<T>(self) -> Result<Next<T>, Refusal> {
+    pub(super) fn report<T>(self) -> Result<Next<T>, Refusal> {
         match self {
             Self::Within => Err(Refusal::WithinFrame),
-            Self::Say(next) => Ok(next.map(|never| match never {})),
+            Self::Report(next) => Ok(next.map(|never| match never {})),
             _ => Ok(Next::Pending),
         }
     }
@@ -169,11 +169,11 @@ impl Spot {
 
 impl Store {
     /// Brings a position to what comes next, or behind what is said of it.
-    pub(super) fn find(&self, at: &mut Position, by: By) -> Spot {
+    pub(super) fn find(&self, at: &mut Position, by: ReadUnit) -> Lookup {
         if at.group == NONE
-            && let Some(spot) = self.enter(at)
+            && let Some(lookup) = self.enter(at)
         {
-            return spot;
+            return lookup;
         }
         match self.groups.find(at.group_key()) {
             // Of an aborted group the code says why nothing is left.
@@ -182,13 +182,13 @@ impl Store {
             {
                 self.find_within(at, group, by)
             }
-            _ => Spot::Say(self.say_gone(at)),
+            _ => Lookup::Report(self.report_gone(at)),
         }
     }
 
     /// Enters the first group that there is with the position's number or a higher one; what comes next when
     /// it cannot.
-    fn enter(&self, at: &mut Position) -> Option<Spot> {
+    fn enter(&self, at: &mut Position) -> Option<Lookup> {
         let track = self.tracks.get(at.track)?;
         match self.group_from(at.track, at.wanted) {
             Some((key, sequence)) if sequence == at.wanted || at.wanted >= track.evicted_end => {
@@ -199,16 +199,16 @@ impl Store {
                 None
             }
             None if at.wanted >= track.evicted_end => Some(match track.life {
-                Life::Aborted { code } => Spot::Say(Next::TrackAborted { code }),
+                Life::Aborted { code } => Lookup::Report(Next::TrackAborted { code }),
                 Life::Finished { closed: true, .. } | Life::Finished { end: None, .. } => {
-                    Spot::Say(Next::TrackEnd)
+                    Lookup::Report(Next::TrackEnd)
                 }
                 Life::Finished { end: Some(end), .. } if at.wanted > end => {
-                    Spot::Say(Next::TrackEnd)
+                    Lookup::Report(Next::TrackEnd)
                 }
-                Life::Live | Life::Finished { .. } => Spot::NoGroup,
+                Life::Live | Life::Finished { .. } => Lookup::NoGroup,
             }),
-            _ => Some(Spot::Say(self.say_gone(at))),
+            _ => Some(Lookup::Report(self.report_gone(at))),
         }
     }
 
@@ -221,7 +221,7 @@ impl Store {
 
     /// Says what became of the group that a position is in or would enter, which is not there or no longer
     /// has the frame.
-    fn say_gone(&self, at: &mut Position) -> Next<Infallible> {
+    fn report_gone(&self, at: &mut Position) -> Next<Infallible> {
         let (group, frame) = (at.wanted, at.frame);
         let is_there = self.groups.find(at.group_key()).is_some();
         let track = self.tracks.get(at.track).filter(|_| !is_there);
@@ -230,14 +230,14 @@ impl Store {
                 Next::GroupEnd { group, frames: frames.into() }
             }
             Some(End::Skipped) => Next::Skipped { group },
-            _ => return self.say_evicted(at),
+            _ => return self.report_evicted(at),
         };
         at.go(group + 1, 0);
         next
     }
 
     /// Says that the cache passed a position, and brings it to what is still there.
-    fn say_evicted(&self, at: &mut Position) -> Next<Infallible> {
+    fn report_evicted(&self, at: &mut Position) -> Next<Infallible> {
         let (group, frame) = (at.wanted, at.frame);
         let next = self.group_from(at.track, group).and_then(|(key, sequence)| {
             let floor = self.groups.find(key)?.floor;
@@ -251,17 +251,17 @@ impl Store {
     }
 
     /// What comes next in the group of a position, whose front it is not behind.
-    fn find_within(&self, at: &mut Position, group: &Group, by: By) -> Spot {
+    fn find_within(&self, at: &mut Position, group: &Group, by: ReadUnit) -> Lookup {
         match group.state {
             State::Aborted { code, finished } if !finished || at.frame < group.count => {
                 let group = at.wanted;
                 at.go(group + 1, 0);
-                return Spot::Say(Next::Aborted { group, code });
+                return Lookup::Report(Next::Aborted { group, code });
             }
             State::Skipped => {
                 let group = at.wanted;
                 at.go(group + 1, 0);
-                return Spot::Say(Next::Skipped { group });
+                return Lookup::Report(Next::Skipped { group });
             }
             _ => {}
         }
@@ -269,38 +269,39 @@ impl Store {
         let is_parted = is_next && group.unfinished.is_some_and(Unfinished::is_parted);
         let is_begun = group.unfinished.is_some_and(|frame| frame.written > 0);
         if at.within > 0
-            && (by == By::Frame || by == By::Run && at.frame >= group.sealed && !is_parted)
+            && (by == ReadUnit::Frame
+                || by == ReadUnit::Run && at.frame >= group.sealed && !is_parted)
         {
-            return Spot::Within;
+            return Lookup::Within;
         }
-        if at.frame < group.sealed || is_parted && is_begun && by != By::Frame {
+        if at.frame < group.sealed || is_parted && is_begun && by != ReadUnit::Frame {
             return self.find_in_pieces(at, group, by);
         }
         if at.frame < group.count {
             // Of a run nothing is read there.
-            if at.base != group.sealed && by != By::Run {
+            if at.base != group.sealed && by != ReadUnit::Run {
                 at.offset = group.tail_offset(at.frame);
                 at.base = group.sealed;
             }
             at.piece = NONE;
-            return Spot::Tail;
+            return Lookup::Tail;
         }
-        if by == By::Chunk
+        if by == ReadUnit::Chunk
             && is_next
             && group.unfinished.is_some_and(|frame| frame.written > at.within)
         {
-            return Spot::Unfinished;
+            return Lookup::Unfinished;
         }
         if group.state == State::Open {
-            return Spot::NoMore;
+            return Lookup::NoMore;
         }
         let (frames, group) = (group.count.into(), at.wanted);
         at.go(group + 1, 0);
-        Spot::Say(Next::GroupEnd { group, frames })
+        Lookup::Report(Next::GroupEnd { group, frames })
     }
 
     /// Brings a position to the piece that has its frame.
-    fn find_in_pieces(&self, at: &mut Position, group: &Group, by: By) -> Spot {
+    fn find_in_pieces(&self, at: &mut Position, group: &Group, by: ReadUnit) -> Lookup {
         // Whoever goes on knows the piece.
         let known = self.pieces.find(at.piece_key());
         let found = match known.filter(|piece| piece.covers(at.frame, at.within)) {
@@ -308,7 +309,7 @@ impl Store {
             None => group.pieces.find(&self.pieces, at.frame, at.within),
         };
         let Some((number, piece)) = found.and_then(|at| Some((at, self.pieces.get(at)?))) else {
-            return Spot::NoMore;
+            return Lookup::NoMore;
         };
         match piece.kind {
             Kind::Missing(why) => {
@@ -316,19 +317,19 @@ impl Store {
                 let count = u64::from(piece.end()) - first;
                 (at.frame, at.within) = (piece.end(), 0);
                 at.leave(piece.next());
-                return Spot::Say(Next::Missing { group, first, count, why });
+                return Lookup::Report(Next::Missing { group, first, count, why });
             }
             Kind::Part { offset, size } => {
-                if by == By::Frame && piece.bytes.len() != size as usize {
+                if by == ReadUnit::Frame && piece.bytes.len() != size as usize {
                     let (group, index) = (at.wanted, at.frame.into());
-                    return Spot::Say(Next::Parts { group, index, size: size.into() });
+                    return Lookup::Report(Next::Parts { group, index, size: size.into() });
                 }
                 let end = offset + piece.bytes.len() as u32;
                 if at.within >= end {
-                    return if end < size { Spot::NoMore } else { Spot::Within };
+                    return if end < size { Lookup::NoMore } else { Lookup::Within };
                 }
             }
-            Kind::Frames if by == By::Run && at.within > 0 => return Spot::Within,
+            Kind::Frames if by == ReadUnit::Run && at.within > 0 => return Lookup::Within,
             Kind::Frames => {
                 if at.base != piece.base() {
                     at.offset = piece.offset_of(at.frame);
@@ -337,6 +338,6 @@ impl Store {
             }
         }
         at.piece = number;
-        Spot::Piece
+        Lookup::Piece
     }
 }

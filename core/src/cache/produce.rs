@@ -34,7 +34,7 @@ impl Cache {
         self.create(now, track, next, State::Open)
     }
 
-    /// Says that there is nothing under this number: readers pass it, and are told.
+    /// Says that there is nothing under this number: readers pass it, and get [`Next::Skipped`](super::Next::Skipped).
     ///
     /// # Errors
     /// As [`create_group`](Self::create_group).
@@ -172,7 +172,7 @@ impl Cache {
         self.stats.groups += 1;
         self.link(key.slot, id.0.slot, sequence);
         if is_new {
-            self.tell_of_newest(id.0.slot, sequence);
+            self.announce_newest(id.0.slot, sequence);
         }
         self.limit_groups(id.0.slot);
         self.reorder(id.0.slot);
@@ -203,8 +203,8 @@ impl Cache {
         }
     }
 
-    /// Remembers the highest number, and tells those who wait for it.
-    fn tell_of_newest(&mut self, at: u32, sequence: u64) {
+    /// Remembers the highest number, and wakes those who wait for it.
+    fn announce_newest(&mut self, at: u32, sequence: u64) {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
         let waiting = core::mem::take(&mut track.waiting);

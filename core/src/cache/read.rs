@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::event::{By, Chunk, Frame, Look, Next, Start};
-use super::pool::LOOK;
-use super::position::{Position, Spot};
+use super::event::{Chunk, Frame, FrameState, Next, ReadUnit, Start};
+use super::pool::RECLAIMED;
+use super::position::{Lookup, Position};
 use super::reader::{Reader, Waits};
 use super::store::Store;
-use super::take::Bits;
+use super::take::ChunkBytes;
 use super::{Cache, GroupId, ReaderId, Refusal, Run, TrackId};
 use crate::storage::slab::NONE;
 
@@ -55,9 +55,9 @@ impl Cache {
             let Position { wanted, frame, within, .. } = *position;
             *position = Position { within, ..Position::in_track(track.0.slot, wanted, frame) };
         }
-        match self.store.find(position, By::Run) {
-            Spot::Piece => Ok(held(self.store.run_in_piece(position, max_bytes))),
-            spot => spot.say(),
+        match self.store.find(position, ReadUnit::Run) {
+            Lookup::Piece => Ok(held(self.store.run_in_piece(position, max_bytes))),
+            lookup => lookup.report(),
         }
     }
 
@@ -106,7 +106,7 @@ impl Cache {
         }
         self.forget_if_over(track);
         // What it was given has perhaps gone with it.
-        self.look(LOOK);
+        self.reclaim(RECLAIMED);
         Ok(())
     }
 
@@ -143,12 +143,12 @@ impl Cache {
 
     #[cold]
     fn find_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Refusal> {
-        let spot = self.find(reader, By::Frame);
+        let lookup = self.find(reader, ReadUnit::Frame);
         let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
-        match spot {
-            Spot::Piece => Ok(held(self.store.frame_in_piece(&mut known.position))),
-            Spot::Tail => Ok(held(self.store.frame_in_tail(&mut known.position))),
-            spot => spot.say(),
+        match lookup {
+            Lookup::Piece => Ok(held(self.store.frame_in_piece(&mut known.position))),
+            Lookup::Tail => Ok(held(self.store.frame_in_tail(&mut known.position))),
+            lookup => lookup.report(),
         }
     }
 
@@ -163,9 +163,9 @@ impl Cache {
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.share_in_piece(&mut known.position)));
         }
-        match self.find_sealed(reader, By::Frame)? {
-            (Spot::Piece, known, store) => Ok(held(store.share_in_piece(&mut known.position))),
-            (spot, ..) => spot.say(),
+        match self.find_sealed(reader, ReadUnit::Frame)? {
+            (Lookup::Piece, known, store) => Ok(held(store.share_in_piece(&mut known.position))),
+            (lookup, ..) => lookup.report(),
         }
     }
 
@@ -175,20 +175,23 @@ impl Cache {
     /// # Errors
     /// [`Refusal::Undrained`], [`Refusal::UnknownReader`].
     pub fn next_chunk(&mut self, reader: ReaderId) -> Result<Next<Chunk<&[u8]>>, Refusal> {
-        let chunk = self.next_bits(reader)?;
-        Ok(chunk.map(|chunk| chunk.map(|bits| bits.as_slice())))
+        let chunk = self.next_chunk_bytes(reader)?;
+        Ok(chunk.map(|chunk| chunk.map(|bytes| bytes.as_slice())))
     }
 
     /// The next chunk, with what it lies in.
-    pub(super) fn next_bits(&mut self, reader: ReaderId) -> Result<Next<Chunk<Bits<'_>>>, Refusal> {
+    pub(super) fn next_chunk_bytes(
+        &mut self,
+        reader: ReaderId,
+    ) -> Result<Next<Chunk<ChunkBytes<'_>>>, Refusal> {
         self.reading(reader)?;
-        let spot = self.find(reader, By::Chunk);
+        let lookup = self.find(reader, ReadUnit::Chunk);
         let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
-        match spot {
-            Spot::Piece | Spot::Tail | Spot::Unfinished => {
-                Ok(held(self.store.chunk_at(&mut known.position, spot)))
+        match lookup {
+            Lookup::Piece | Lookup::Tail | Lookup::Unfinished => {
+                Ok(held(self.store.chunk_at(&mut known.position, lookup)))
             }
-            spot => spot.say(),
+            lookup => lookup.report(),
         }
     }
 
@@ -204,17 +207,17 @@ impl Cache {
         if let Some(run) = self.store.rest_of_piece(&mut known.position, usize::MAX) {
             return Ok(Next::Held(run));
         }
-        match self.find_sealed(reader, By::Run)? {
-            (Spot::Piece, known, store) => {
+        match self.find_sealed(reader, ReadUnit::Run)? {
+            (Lookup::Piece, known, store) => {
                 Ok(held(store.run_in_piece(&mut known.position, usize::MAX)))
             }
-            (spot, ..) => spot.say(),
+            (lookup, ..) => lookup.report(),
         }
     }
 
     /// What there is under an index of a group; `None` when there is no such group, or no longer.
     #[must_use]
-    pub fn frame(&self, group: GroupId, index: u64) -> Option<Look<'_>> {
+    pub fn frame(&self, group: GroupId, index: u64) -> Option<FrameState<'_>> {
         self.store.frame(group, index)
     }
 
@@ -230,28 +233,28 @@ impl Cache {
     fn find_sealed(
         &mut self,
         reader: ReaderId,
-        by: By,
-    ) -> Result<(Spot, &mut Reader, &Store), Refusal> {
-        let mut spot = self.find(reader, by);
-        if spot == Spot::Tail {
+        by: ReadUnit,
+    ) -> Result<(Lookup, &mut Reader, &Store), Refusal> {
+        let mut lookup = self.find(reader, by);
+        if lookup == Lookup::Tail {
             let group = self.readers.find(reader.0).map_or(NONE, |known| known.position.group);
             self.seal_group(group);
-            spot = self.find(reader, by);
+            lookup = self.find(reader, by);
         }
         let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
-        Ok((spot, known, &self.store))
+        Ok((lookup, known, &self.store))
     }
 
     /// Brings a reader to what comes next, and lets it wait where there is nothing yet.
-    fn find(&mut self, reader: ReaderId, by: By) -> Spot {
+    fn find(&mut self, reader: ReaderId, by: ReadUnit) -> Lookup {
         let at = reader.0.slot;
-        let Some(reader) = self.readers.get(at) else { return Spot::Say(Next::Pending) };
+        let Some(reader) = self.readers.get(at) else { return Lookup::Report(Next::Pending) };
         let (mut position, waits) = (reader.position, reader.waits);
-        let spot = self.store.find(&mut position, by);
-        let goes_on = match spot {
-            Spot::NoGroup => matches!(waits, Waits::ForNewest | Waits::ForLater),
-            Spot::NoMore => waits == Waits::ForMore(by) || waits == Waits::ForFrame(by),
-            Spot::Within => true,
+        let lookup = self.store.find(&mut position, by);
+        let goes_on = match lookup {
+            Lookup::NoGroup => matches!(waits, Waits::ForNewest | Waits::ForLater),
+            Lookup::NoMore => waits == Waits::ForMore(by) || waits == Waits::ForFrame(by),
+            Lookup::Within => true,
             _ => waits == Waits::Not,
         };
         // Who waited for one thing and reads another does not wait any more.
@@ -261,12 +264,12 @@ impl Cache {
         if let Some(reader) = self.readers.get_mut(at) {
             reader.position = position;
         }
-        match spot {
-            Spot::NoGroup if !goes_on => self.wait_for_group(at),
-            Spot::NoMore if !goes_on => self.wait_for_more(at, by),
+        match lookup {
+            Lookup::NoGroup if !goes_on => self.wait_for_group(at),
+            Lookup::NoMore if !goes_on => self.wait_for_more(at, by),
             _ => {}
         }
-        spot
+        lookup
     }
 }
 

@@ -1,6 +1,6 @@
 //! Readers: places in tracks, and what they wait for.
 
-use super::event::By;
+use super::event::ReadUnit;
 use super::position::Position;
 use crate::storage::list::{Link, linked};
 use crate::storage::tree::{Links, sorted};
@@ -12,9 +12,9 @@ pub(super) enum Waits {
     #[default]
     Not,
     /// More of its group behind the last complete frame, or the group's end. It is ready once that came.
-    ForMore(By),
+    ForMore(ReadUnit),
     /// A frame of its group further on, or the group's end.
-    ForFrame(By),
+    ForFrame(ReadUnit),
     /// The next group of the track, or the track's end. It is ready once that came.
     ForNewest,
     /// A group of the track with its number or a higher one, beyond the next; or the track's end.

@@ -2,22 +2,22 @@
 
 use bytes::Bytes;
 
-use super::event::{Chunk, Frame, Look};
+use super::event::{Chunk, Frame, FrameState};
 use super::group::{Kind, Unfinished, frame_at};
-use super::position::{Position, Spot};
+use super::position::{Lookup, Position};
 use super::store::Store;
 use super::{GroupId, Run};
 use crate::wire::varint;
 
 /// The bytes of a chunk.
-pub(super) enum Bits<'a> {
+pub(super) enum ChunkBytes<'a> {
     /// In a piece, of which a part can be shared.
     Shared(&'a Bytes, core::ops::Range<usize>),
     /// In a tail.
     Lent(&'a [u8]),
 }
 
-impl<'a> Bits<'a> {
+impl<'a> ChunkBytes<'a> {
     pub(super) fn as_slice(&self) -> &'a [u8] {
         match self {
             Self::Shared(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
@@ -152,22 +152,26 @@ impl Store {
     }
 
     /// Reads a chunk, with what it lies in.
-    pub(super) fn chunk_at(&self, at: &mut Position, spot: Spot) -> Option<Chunk<Bits<'_>>> {
+    pub(super) fn chunk_at(
+        &self,
+        at: &mut Position,
+        lookup: Lookup,
+    ) -> Option<Chunk<ChunkBytes<'_>>> {
         let (group, index, within) = (at.wanted, u64::from(at.frame), at.within);
         let start = within as usize;
-        let (bytes, size) = match spot {
-            Spot::Unfinished => {
+        let (bytes, size) = match lookup {
+            Lookup::Unfinished => {
                 let group = self.groups.get(at.group)?;
                 let Unfinished { size, written } = group.unfinished?;
                 let size = size.get();
                 let payload = group.tail.get(varint::len(size.into())..)?;
                 at.within = written;
-                (Bits::Lent(payload.get(start..)?), size)
+                (ChunkBytes::Lent(payload.get(start..)?), size)
             }
-            Spot::Tail => {
+            Lookup::Tail => {
                 let Frame { bytes, .. } = self.frame_in_tail(at)?;
                 at.within = 0;
-                (Bits::Lent(bytes.get(start..)?), bytes.len() as u32)
+                (ChunkBytes::Lent(bytes.get(start..)?), bytes.len() as u32)
             }
             _ => {
                 let piece = self.pieces.get(at.piece)?;
@@ -179,7 +183,10 @@ impl Store {
                         (at.within, at.piece) = (end, piece.next());
                     }
                     (
-                        Bits::Shared(&piece.bytes, (within - offset) as usize..piece.bytes.len()),
+                        ChunkBytes::Shared(
+                            &piece.bytes,
+                            (within - offset) as usize..piece.bytes.len(),
+                        ),
                         size,
                     )
                 } else {
@@ -188,7 +195,7 @@ impl Store {
                     at.within = 0;
                     let begin = begin + varint::len(bytes.len() as u64);
                     let range = begin + start..begin + bytes.len();
-                    (Bits::Shared(&piece.bytes, range), bytes.len() as u32)
+                    (ChunkBytes::Shared(&piece.bytes, range), bytes.len() as u32)
                 }
             }
         };
@@ -196,29 +203,29 @@ impl Store {
     }
 
     /// What there is under an index of a group.
-    pub(super) fn frame(&self, group: GroupId, index: u64) -> Option<Look<'_>> {
+    pub(super) fn frame(&self, group: GroupId, index: u64) -> Option<FrameState<'_>> {
         let group = self.group(group).ok()?;
         if index >= group.count.into() {
-            return Some(Look::Pending);
+            return Some(FrameState::Pending);
         }
         let index = index as u32;
         if index < group.floor {
-            return Some(Look::Evicted);
+            return Some(FrameState::Evicted);
         }
         if index >= group.sealed {
             let (payload, _) = frame_at(&group.tail, group.tail_offset(index) as usize)?;
-            return Some(Look::Held(payload));
+            return Some(FrameState::Held(payload));
         }
         let piece = self.pieces.get(group.pieces.find(&self.pieces, index, 0)?)?;
         Some(match piece.kind {
-            Kind::Missing(why) => Look::Missing(why),
+            Kind::Missing(why) => FrameState::Missing(why),
             Kind::Part { size, .. } if piece.bytes.len() == size as usize => {
-                Look::Held(&piece.bytes)
+                FrameState::Held(&piece.bytes)
             }
-            Kind::Part { size, .. } => Look::Parts { size: size.into() },
+            Kind::Part { size, .. } => FrameState::Parts { size: size.into() },
             Kind::Frames => {
                 let offset = (piece.offset_of(index) - piece.trimmed) as usize;
-                Look::Held(frame_at(&piece.bytes, offset)?.0)
+                FrameState::Held(frame_at(&piece.bytes, offset)?.0)
             }
         })
     }

@@ -26,10 +26,10 @@ pub(super) enum Life {
     },
 }
 
-/// What of a track goes next for the budget: first come groups that a newer one followed, in the order
+/// The order of eviction for the budget: first come groups that a newer one followed, in the order
 /// in which they were created; the newest groups of live tracks come behind all of those.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Turn {
+pub(super) struct EvictionKey {
     pub(super) is_newest: bool,
     pub(super) generation: u64,
 }
@@ -44,10 +44,10 @@ pub(super) struct Track {
     pub(super) limits: Limits,
     pub(super) life: Life,
     pub(super) by_name: Links,
-    pub(super) by_turn: Links,
+    pub(super) by_eviction: Links,
     pub(super) by_expiry: Links,
-    /// What of it goes next, as the order has it; `None` when it is not in there.
-    pub(super) turn: Option<Turn>,
+    /// The key of its next eviction, as the order has it; `None` when it is not in there.
+    pub(super) eviction_key: Option<EvictionKey>,
     /// When the first of its groups has reached the age that it keeps; [`Instant::FAR`] for never.
     pub(super) expiry: Instant,
     /// Its groups by number, and in the order in which they were created.
@@ -72,12 +72,12 @@ pub(super) struct Track {
     /// Readers that wait for the next group, and those that wait for later ones.
     pub(super) waiting: List<InQueue>,
     pub(super) later: Tree<ByWanted>,
-    /// Whether the outside is to be told of evictions, and which tracks are neighbours in that.
-    pub(super) is_dirty: bool,
-    pub(super) dirty: Link,
+    /// Whether evictions are still to be reported, and its neighbours among the tracks of which that is so.
+    pub(super) has_evictions: bool,
+    pub(super) evicted_from: Link,
 }
 
-linked!(InDirty, Track, dirty);
+linked!(InEvicted, Track, evicted_from);
 
 impl Track {
     pub(super) const fn is_live(&self) -> bool {
@@ -95,7 +95,7 @@ impl Track {
 }
 
 sorted!(ByName, Track, by_name, |track| &*track.name);
-sorted!(ByTurn, Track, by_turn, |track| track.turn);
+sorted!(ByEviction, Track, by_eviction, |track| track.eviction_key);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
 sorted!(ByPast, Track, by_past, |track| track.past_count);
 

@@ -48,7 +48,7 @@ impl Cache {
         let Some(publisher) = self.publisher(publisher) else { return Err(self.full()) };
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
-        self.others += name.len();
+        self.external_bytes += name.len();
         let track = Track {
             name,
             is_named: true,
@@ -164,7 +164,7 @@ impl Cache {
         }
     }
 
-    /// Ends a track, and tells everybody who waits for its groups.
+    /// Ends a track, and wakes everybody who waits for its groups.
     fn end_track(&mut self, at: u32, life: Life) {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.life = life;
@@ -183,7 +183,7 @@ impl Cache {
         self.forget_if_over(at);
     }
 
-    /// Tells the readers that wait for groups beyond the next, from those with the lowest or highest number
+    /// Wakes the readers that wait for groups beyond the next, from those with the lowest or highest number
     /// on, as long as `has` says so.
     pub(super) fn wake_later(&mut self, at: u32, highest: bool, has: impl Fn(u64) -> bool) {
         while let Some(track) = self.store.tracks.get_mut(at)
@@ -200,7 +200,8 @@ impl Cache {
     /// Forgets a track that has ended with its last group, and has neither groups nor readers.
     pub(super) fn forget_if_over(&mut self, at: u32) {
         let Some(track) = self.store.tracks.get(at) else { return };
-        if track.is_expecting() || track.group_count > 0 || track.readers > 0 || track.is_dirty {
+        if track.is_expecting() || track.group_count > 0 || track.readers > 0 || track.has_evictions
+        {
             return;
         }
         let (is_named, publisher) = (track.is_named, track.publisher);
@@ -208,7 +209,7 @@ impl Cache {
             self.names.remove(&mut self.store.tracks, at);
         }
         self.store.past.forget(&mut self.store.tracks, at);
-        self.others -= self.store.tracks.remove(at).map_or(0, |track| track.name.len());
+        self.external_bytes -= self.store.tracks.remove(at).map_or(0, |track| track.name.len());
         let Some(who) = self.publishers.get_mut(publisher) else { return };
         who.tracks -= 1;
         if who.tracks == 0 {

@@ -1,6 +1,6 @@
-//! How readers wait, for groups and for more of a group, and how they are told.
+//! How readers wait, for groups and for more of a group, and how they are woken.
 
-use super::event::{By, Command};
+use super::event::{Command, ReadUnit};
 use super::group::{Group, State, Unfinished};
 use super::position::Position;
 use super::reader::{Reader, Waits};
@@ -22,10 +22,10 @@ impl Cache {
     }
 
     /// Lets a reader that waits for nothing wait for more of its group.
-    pub(super) fn wait_for_more(&mut self, at: u32, by: By) {
+    pub(super) fn wait_for_more(&mut self, at: u32, by: ReadUnit) {
         let Some(reader) = self.readers.get_mut(at) else { return };
         let Some(group) = self.store.groups.find_mut(reader.position.group_key()) else { return };
-        group.quick = 0;
+        group.fast_appends = 0;
         if reader.position.frame <= group.count {
             reader.waits = Waits::ForMore(by);
             group.waiting[by as usize].push(&mut self.readers, at);
@@ -46,7 +46,7 @@ impl Cache {
                 && group.state == State::Open
                 && !group.has_for(&reader.position, by)
             {
-                group.quick = 0;
+                group.fast_appends = 0;
                 group.waiting[by as usize].push(&mut self.readers, slot);
                 continue;
             }
@@ -56,7 +56,7 @@ impl Cache {
         }
     }
 
-    /// Tells everybody who waits for something of a group: nothing more comes of it.
+    /// Wakes everybody who waits for something of a group: nothing more comes of it.
     pub(super) fn wake_group(&mut self, at: u32) {
         self.wake_waiting(at);
         while let Some(group) = self.store.groups.get_mut(at)
@@ -69,7 +69,7 @@ impl Cache {
         }
     }
 
-    /// Tells those whose frame has come, and lets those whose frame is the next wait for more.
+    /// Wakes those whose frame has come, and lets those whose frame is the next wait for more.
     pub(super) fn wake_reached(&mut self, at: u32) {
         while let Some(group) = self.store.groups.get_mut(at)
             && let Some(first) = group.ahead.first(&self.readers)
@@ -89,7 +89,7 @@ impl Cache {
         }
     }
 
-    /// Tells everybody who waits for more of a group.
+    /// Wakes everybody who waits for more of a group.
     pub(super) fn wake_waiting(&mut self, at: u32) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         for waiting in core::mem::take(&mut group.waiting) {
@@ -126,13 +126,13 @@ impl Cache {
 
 impl Group {
     /// Whether there is something for a reader that stands in it, open as it is.
-    fn has_for(&self, at: &Position, by: By) -> bool {
+    fn has_for(&self, at: &Position, by: ReadUnit) -> bool {
         let is_begun = |frame: Unfinished| {
             frame.written > at.within
                 && match by {
-                    By::Frame => false,
-                    By::Chunk => true,
-                    By::Run => frame.is_parted(),
+                    ReadUnit::Frame => false,
+                    ReadUnit::Chunk => true,
+                    ReadUnit::Run => frame.is_parted(),
                 }
         };
         at.frame < self.count || at.frame == self.count && self.unfinished.is_some_and(is_begun)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use core::num::NonZeroU32;
 
-use super::event::{By, Look, Missing, Put};
+use super::event::{FrameState, Missing, Put, ReadUnit};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, GroupId, Refusal, TrackId};
@@ -32,14 +32,14 @@ impl Cache {
         // A small frame for a group that has room for it.
         if frame.len() <= self.small
             && let Some(known) = self.store.groups.find_mut(group.0)
-            && known.quick > 0
+            && known.fast_appends > 0
             && known.has_bytes(frame.len() + 2)
         {
             known.lay_size(frame.len());
             known.tail.extend_from_slice(frame);
             let index = known.count;
             known.count += 1;
-            known.quick -= 1;
+            known.fast_appends -= 1;
             self.stats.frames += 1;
             self.stats.bytes += frame.len() as u64;
             return Ok(index.into());
@@ -104,7 +104,7 @@ impl Cache {
             if size as usize <= LARGE {
                 group.lay_size(size as usize);
             }
-            group.quick = 0;
+            group.fast_appends = 0;
             group.unfinished = Some(Unfinished { size: declared, written: 0 });
         }
         Ok(index)
@@ -232,7 +232,7 @@ impl Cache {
         match self.compare(group, index, frame) {
             Some(true) => {
                 self.stats.same += 1;
-                Ok(Put::Same)
+                Ok(Put::Duplicate)
             }
             Some(false) => Err(self.refuse(Refusal::Contradiction(index.into()))),
             None => self.fill(group.0.slot, index, frame),
@@ -242,15 +242,15 @@ impl Cache {
     /// Whether the frame that is held has these bytes; `None` when none is.
     fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
         match self.store.frame(group, index.into())? {
-            Look::Held(held) => Some(held == frame),
-            Look::Parts { .. } => {
+            FrameState::Held(held) => Some(held == frame),
+            FrameState::Parts { .. } => {
                 let pieces = self.store.group(group).ok()?.pieces;
                 let first = pieces.find(&self.store.pieces, index, 0)?;
                 let mut parts = self.store.pieces_from(first).take_while(|part| part.has(index));
                 let rest = parts.try_fold(frame, |rest, part| rest.strip_prefix(&*part.bytes));
                 Some(rest.is_some_and(<[u8]>::is_empty))
             }
-            Look::Missing(_) | Look::Evicted | Look::Pending => None,
+            FrameState::Missing(_) | FrameState::Evicted | FrameState::Pending => None,
         }
     }
 
@@ -282,7 +282,7 @@ impl Cache {
         let missing = group.and_then(|group| group.pieces.find(&self.store.pieces, index, 0));
         let Some((number, Some(gap))) = missing.map(|at| (at, self.store.pieces.get_mut(at)))
         else {
-            piece.let_go(&mut self.pool, &mut self.others);
+            piece.free(&mut self.pool, &mut self.external_bytes);
             return false;
         };
         let (first, end, kind) = (gap.first, gap.end(), gap.kind);
@@ -405,7 +405,7 @@ impl Cache {
         }
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
-        self.others += cost;
+        self.external_bytes += cost;
         let index = self.store.groups.get(at).map_or(0, |group| group.count);
         let mut piece = Piece::new(index, 1, kind, bytes);
         piece.pinned = cost;
@@ -460,8 +460,8 @@ impl Cache {
             return self.complete(at, size as usize);
         }
         // A part of a large frame can go into a run; of a small one the frame has to be whole.
-        let of_large: &[By] = &[By::Chunk, By::Run];
-        let by = if size as usize > LARGE { of_large } else { &[By::Chunk] };
+        let of_large: &[ReadUnit] = &[ReadUnit::Chunk, ReadUnit::Run];
+        let by = if size as usize > LARGE { of_large } else { &[ReadUnit::Chunk] };
         for &by in by {
             let waiting = core::mem::take(&mut group.waiting[by as usize]);
             self.is_undrained |= !waiting.is_empty();
@@ -489,7 +489,7 @@ impl Cache {
         self.appended(at);
     }
 
-    /// Keeps the limits of a group that has more, and tells its readers.
+    /// Keeps the limits of a group that has more, and wakes its readers.
     fn appended(&mut self, at: u32) {
         let Some(group) = self.store.groups.get(at) else { return };
         if group.is_limited {
@@ -501,7 +501,7 @@ impl Cache {
         let ahead = group.ahead.first(&self.readers).and_then(|first| self.readers.get(first));
         // The one before theirs is looked at.
         let most = ahead.map_or(u32::MAX, |reader| reader.position.frame - group.count - 1);
-        group.quick = group.quick_frames().min(most);
+        group.fast_appends = group.count_fast_appends().min(most);
     }
 
     /// Makes room for so many bytes in the tail of a group; when there cannot be, the group is aborted.
@@ -590,7 +590,7 @@ impl Cache {
     pub(super) fn mark_sealed(&mut self, at: u32) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let was_unsealed = group.sealed < group.count;
-        (group.sealed, group.quick) = (group.count, 0);
+        (group.sealed, group.fast_appends) = (group.count, 0);
         if let Some(track) = self.store.tracks.get_mut(group.track).filter(|_| was_unsealed) {
             track.unsealed.remove(&mut self.store.groups, at);
         }
@@ -613,10 +613,10 @@ impl Cache {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let (rest, block) = (core::mem::take(&mut group.tail), group.tail_block);
         group.tail_block = NONE;
-        group.quick = 0;
+        group.fast_appends = 0;
         if block != NONE {
             self.pool.retire(block, rest);
-            self.gather(at, block);
+            self.compact(at, block);
         }
     }
 
@@ -633,7 +633,7 @@ impl Cache {
 
 impl Group {
     /// How many frames can be appended with nothing to be done but to lay them into the tail.
-    fn quick_frames(&self) -> u32 {
+    fn count_fast_appends(&self) -> u32 {
         let plain = self.state == State::Open
             && self.unfinished.is_none()
             && !self.is_limited

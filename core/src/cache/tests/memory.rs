@@ -135,7 +135,7 @@ fn the_newest_group_of_a_live_track_goes_last() {
     for _ in 0..50 {
         weighty(&mut cache, busy);
     }
-    assert_eq!(cache.frame(kept, 0), Some(Look::Held(&[7; 20_000])));
+    assert_eq!(cache.frame(kept, 0), Some(FrameState::Held(&[7; 20_000])));
     assert_eq!(cache.evictions(idle), Some(Evictions::default()));
 }
 
@@ -243,7 +243,7 @@ fn a_frame_that_the_budget_cannot_hold_aborts_its_group() {
     assert_eq!(cache.append(group, b"more"), Err(Refusal::Aborted(TOO_LARGE)));
     assert_eq!(cache.stats().too_large, 1);
     let next = filled(&mut cache, track, &[b"next"]);
-    assert_eq!(cache.frame(next, 0), Some(Look::Held(b"next")));
+    assert_eq!(cache.frame(next, 0), Some(FrameState::Held(b"next")));
 }
 
 #[test]

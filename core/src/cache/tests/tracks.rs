@@ -105,7 +105,7 @@ fn a_group_that_is_open_when_its_track_is_finished_goes_on() {
     cache.finish_track(track, None).unwrap();
     cache.append(group, b"after").unwrap();
     cache.finish_group(group).unwrap();
-    assert_eq!(cache.frame(group, 1), Some(Look::Held(b"after")));
+    assert_eq!(cache.frame(group, 1), Some(FrameState::Held(b"after")));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_track_finished_ahead_of_its_first_group_waits_for_it() {
     let track = track(&mut cache);
     cache.finish_track(track, Some(0)).unwrap();
     let group = finished(&mut cache, track, &[b"it"]);
-    assert_eq!(cache.frame(group, 0), Some(Look::Held(b"it")));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"it")));
 }
 
 #[test]
@@ -331,11 +331,11 @@ fn an_event_is_answered_first_and_then_its_effects_are_told() {
     let (Answer::Track(track), _) = ask(&mut cache, create) else { panic!("no track") };
     let open = Event::OpenReader { track, start: Start::Oldest };
     let (Answer::Reader(reader), _) = ask(&mut cache, open) else { panic!("no reader") };
-    let read = Event::Read { reader, by: By::Frame };
+    let read = Event::Read { reader, by: ReadUnit::Frame };
     assert_eq!(ask(&mut cache, read).0, Answer::Frame(Next::Pending));
     let (answer, effects) = ask(&mut cache, Event::FinishTrack { track, end: None });
     assert_eq!((answer, effects), (Answer::Done, vec![Command::Readable(reader)]));
-    let read = Event::Read { reader, by: By::Run };
+    let read = Event::Read { reader, by: ReadUnit::Run };
     assert_eq!(ask(&mut cache, read).0, Answer::Run(Next::TrackEnd));
     let close = Event::CloseReader { reader };
     assert_eq!(ask(&mut cache, close), (Answer::Done, vec![]));

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use gapless_core::Duration;
-use gapless_core::cache::{By, Config, Limits, Missing};
+use gapless_core::cache::{Config, Limits, Missing, ReadUnit};
 
 /// The most that happens in a case.
 const MOST_OPS: usize = 400;
@@ -131,7 +131,7 @@ pub(super) enum Op {
     /// A reader seeks.
     Seek(Nth, From),
     /// A reader reads up to so many times.
-    Read(Nth, By, u8),
+    Read(Nth, ReadUnit, u8),
     /// A position is taken in a track, so far within its frame.
     Place(Nth, From, u16),
     /// What was appended to a track is sealed.
@@ -229,7 +229,9 @@ impl<'a> Arbitrary<'a> for Op {
                 _ => End::Drop,
             })
         };
-        let by = |u: &mut Unstructured<'a>| u.choose(&[By::Frame, By::Chunk, By::Run]).copied();
+        let by = |u: &mut Unstructured<'a>| {
+            u.choose(&[ReadUnit::Frame, ReadUnit::Chunk, ReadUnit::Run]).copied()
+        };
         let why = |u: &mut Unstructured<'a>| u.choose(&[Missing::Lost, Missing::Absent]).copied();
         Ok(match u.int_in_range(0..=119)? {
             0..=2 => Self::CreateTrack {

@@ -207,7 +207,7 @@ impl Model {
     /// What becomes of a frame that is put at an index.
     pub(super) fn put(&self, group: GroupId, index: u64) -> Put {
         match self.group(group).expect("it is known").slot(index) {
-            Some((_, Slot::Held { .. })) => Put::Same,
+            Some((_, Slot::Held { .. })) => Put::Duplicate,
             Some((_, Slot::Missing { .. })) => Put::Filled,
             None => Put::Appended,
         }
@@ -420,7 +420,7 @@ impl Model {
     fn apply_put(&mut self, id: GroupId, index: u64, frame: &[u8]) {
         match self.put(id, index) {
             Put::Appended => self.append(id, Bytes::copy_from_slice(frame), false),
-            Put::Same => self.stats.same += 1,
+            Put::Duplicate => self.stats.same += 1,
             Put::Filled => {
                 let (group, ..) = self.group_mut(id).unwrap();
                 let (first, slot) = group.slot(index).unwrap();

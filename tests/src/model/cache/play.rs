@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use gapless_core::cache::{
-    Answer, By, Cache, Chunk, Command, Error, Event, Frame, GroupId, Limits, Next, Position,
+    Answer, Cache, Chunk, Command, Error, Event, Frame, GroupId, Limits, Next, Position, ReadUnit,
     ReaderId, Refusal, Start, TrackId,
 };
 use gapless_core::{Duration, Instant, Machine};
@@ -394,7 +394,7 @@ impl Play {
     }
 
     /// A step of a reader; whether it found something.
-    fn read(&mut self, reader: ReaderId, by: By) -> bool {
+    fn read(&mut self, reader: ReaderId, by: ReadUnit) -> bool {
         let step = Step { event: Event::Read { reader, by }, shared: None };
         let said = self.take(&step);
         let goes_on = self.model.judge_read(reader, by, &said);
@@ -558,7 +558,7 @@ impl Play {
         self.model.check_standing(&self.cache);
         for reader in self.readers.clone() {
             if self.model.readers.contains_key(&reader) {
-                let mut by = [By::Run, By::Frame, By::Chunk].into_iter().cycle();
+                let mut by = [ReadUnit::Run, ReadUnit::Frame, ReadUnit::Chunk].into_iter().cycle();
                 while by.next().is_some_and(|by| self.read(reader, by)) {}
             }
         }
@@ -636,10 +636,10 @@ fn direct(
         Event::CloseReader { reader } => cache.close_reader(reader).map(done),
         Event::Seek { reader, start } => cache.seek(reader, start).map(done),
         Event::Seal { track } => cache.seal(track).map(done),
-        Event::Read { reader, by: By::Frame } if !borrows => {
+        Event::Read { reader, by: ReadUnit::Frame } if !borrows => {
             cache.next_shared(reader).map(Answer::Frame)
         }
-        Event::Read { reader, by: By::Frame } => {
+        Event::Read { reader, by: ReadUnit::Frame } => {
             let copied = |next: Next<Frame<&[u8]>>| {
                 next.map(|Frame { group, index, bytes }| Frame {
                     group,
@@ -649,11 +649,11 @@ fn direct(
             };
             cache.next_frame(reader).map(copied).map(Answer::Frame)
         }
-        Event::Read { reader, by: By::Chunk } => {
+        Event::Read { reader, by: ReadUnit::Chunk } => {
             let copied =
                 |next: Next<Chunk<&[u8]>>| next.map(|chunk| chunk.map(Bytes::copy_from_slice));
             cache.next_chunk(reader).map(copied).map(Answer::Chunk)
         }
-        Event::Read { reader, by: By::Run } => cache.next_run(reader).map(Answer::Run),
+        Event::Read { reader, by: ReadUnit::Run } => cache.next_run(reader).map(Answer::Run),
     }
 }

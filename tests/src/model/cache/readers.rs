@@ -1,6 +1,6 @@
 //! What a reader of the naive cache finds next, and whether what it was given is that.
 
-use gapless_core::cache::{Answer, By, Chunk, Frame, Next, ReaderId, Refusal, Run, TrackId};
+use gapless_core::cache::{Answer, Chunk, Frame, Next, ReadUnit, ReaderId, Refusal, Run, TrackId};
 
 use super::oracle::{Life, Model, Slot, State, Track};
 use super::play::Said;
@@ -14,7 +14,7 @@ pub(super) const SMALL: u64 = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Waits {
     /// More of its group, taken this way.
-    More(By),
+    More(ReadUnit),
     /// A group.
     Group,
 }
@@ -110,7 +110,7 @@ impl Model {
 
     /// What a reader finds who takes what comes this way. It is brought there, and behind what is told
     /// without bytes.
-    fn find(&self, reader: &mut Reader, by: By) -> Found<'_> {
+    fn find(&self, reader: &mut Reader, by: ReadUnit) -> Found<'_> {
         let track = &self.tracks[&reader.track];
         if reader.entered.is_none() {
             let wanted = reader.group;
@@ -147,7 +147,10 @@ impl Model {
         };
         let slot = group.slot(reader.frame);
         let is_missing = matches!(slot, Some((_, Slot::Missing { .. })));
-        if reader.within > 0 && !is_missing && (by == By::Frame || by == By::Run && size <= SMALL) {
+        if reader.within > 0
+            && !is_missing
+            && (by == ReadUnit::Frame || by == ReadUnit::Run && size <= SMALL)
+        {
             return Found::WithinFrame;
         }
         match slot {
@@ -164,7 +167,7 @@ impl Model {
         }
         if let Some(open) = open {
             let is_more = open.bytes.len() as u64 > reader.within;
-            if is_more && (by == By::Chunk || by == By::Run && open.size > SMALL) {
+            if is_more && (by == ReadUnit::Chunk || by == ReadUnit::Run && open.size > SMALL) {
                 let in_parts = open.size > SMALL;
                 return Found::Bytes { size: open.size, bytes: &open.bytes, in_parts };
             }
@@ -181,7 +184,7 @@ impl Model {
         let track = &self.tracks[&reader.track];
         let (by, may) = match waits {
             // It is told of a group that has no frames yet.
-            Waits::Group => (By::Chunk, track.groups.range(reader.group..).next().is_some()),
+            Waits::Group => (ReadUnit::Chunk, track.groups.range(reader.group..).next().is_some()),
             Waits::More(by) => (by, false),
         };
         let must = self.find(&mut reader, by) != Found::Says(Next::Pending);
@@ -189,7 +192,7 @@ impl Model {
     }
 
     /// Judges what a reader was given; whether it goes on.
-    pub(super) fn judge_read(&mut self, id: ReaderId, by: By, said: &Said) -> bool {
+    pub(super) fn judge_read(&mut self, id: ReaderId, by: ReadUnit, said: &Said) -> bool {
         let Some(&known) = self.readers.get(&id) else {
             assert_eq!(said.answer, Err(Refusal::UnknownReader));
             return false;
@@ -232,7 +235,7 @@ impl Model {
             return false;
         }
         let known = *reader;
-        match (self.find(reader, By::Run), given) {
+        match (self.find(reader, ReadUnit::Run), given) {
             (Found::Says(next), Ok(given)) => {
                 assert_eq!(given.clone().map(|_| ()), next, "at {known:?}");
                 !matches!(next, Next::Pending | Next::TrackEnd | Next::TrackAborted { .. })
@@ -262,18 +265,18 @@ impl Model {
     fn judge_bytes(
         &self,
         reader: &mut Reader,
-        by: By,
+        by: ReadUnit,
         (size, bytes, in_parts): (u64, &[u8], bool),
         given: Result<&Answer, &Refusal>,
     ) -> bool {
         let Reader { group, frame: index, within, .. } = *reader;
         match (by, given) {
-            (By::Frame, Ok(Answer::Frame(Next::Parts { group: g, index: i, size: s }))) => {
+            (ReadUnit::Frame, Ok(Answer::Frame(Next::Parts { group: g, index: i, size: s }))) => {
                 assert_eq!((*g, *i, *s), (group, index, size));
                 assert!(in_parts, "frame {index} lies together");
                 false
             }
-            (By::Frame, Ok(Answer::Frame(Next::Held(frame)))) => {
+            (ReadUnit::Frame, Ok(Answer::Frame(Next::Held(frame)))) => {
                 assert!(!in_parts, "frame {index} came in parts");
                 let Frame { group: g, index: i, bytes: b } = frame;
                 assert_eq!((*g, *i, b.len() as u64), (group, index, size));
@@ -281,7 +284,7 @@ impl Model {
                 reader.stand_at(index + 1);
                 true
             }
-            (By::Chunk, Ok(Answer::Chunk(Next::Held(chunk)))) => {
+            (ReadUnit::Chunk, Ok(Answer::Chunk(Next::Held(chunk)))) => {
                 let Chunk { group: g, index: i, size: s, offset, bytes: b } = chunk;
                 assert_eq!((*g, *i, *s, *offset), (group, index, size, within));
                 let rest = &bytes[within as usize..];
@@ -291,7 +294,7 @@ impl Model {
                 reader.read_on(size, b.len() as u64);
                 true
             }
-            (By::Run, Ok(Answer::Run(Next::Held(run)))) => {
+            (ReadUnit::Run, Ok(Answer::Run(Next::Held(run)))) => {
                 self.judge_run(reader, (size, bytes), run);
                 true
             }

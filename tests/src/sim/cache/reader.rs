@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use gapless_core::cache::{
-    Answer, By, Chunk, DROPPED, Frame, Next, Position, ReaderId, Run, Start, TOO_LARGE, TrackId,
+    Answer, Chunk, DROPPED, Frame, Next, Position, ReadUnit, ReaderId, Run, Start, TOO_LARGE,
+    TrackId,
 };
 use gapless_core::{Duration, Instant};
 
@@ -30,7 +31,7 @@ pub struct ReaderPlan {
     /// Where it begins.
     pub start: Start,
     /// What it takes.
-    pub by: By,
+    pub by: ReadUnit,
     /// How often.
     pub pace: Pace,
     /// Whether it takes runs at a position of its own, of at most so many bytes, not through the cache's
@@ -266,7 +267,7 @@ mod tests {
         let plan = ReaderPlan {
             joins: Duration::ZERO,
             start: Start::Oldest,
-            by: By::Frame,
+            by: ReadUnit::Frame,
             positioned: None,
             pace: Pace::Eager,
             holds: false,

@@ -319,7 +319,7 @@ impl Shelf {
             }
             let Some((group, index)) = self.grouping.place(sequence) else { continue };
             let frame = cache.group(track, group).and_then(|id| cache.frame(id, index.into()));
-            if let Some(cache::Look::Held(_)) = frame {
+            if let Some(cache::FrameState::Held(_)) = frame {
                 book.fill(sequence);
             }
         }
