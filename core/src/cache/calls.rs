@@ -1,6 +1,6 @@
 //! Every event as a call.
 
-use super::event::{Answer, By, Event};
+use super::event::{Answer, Event, ReadUnit};
 use super::{Cache, Refusal};
 use crate::Instant;
 
@@ -22,6 +22,7 @@ impl Cache {
 
     fn answer_to(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
         let done = |()| Answer::Done;
+        let at_index = |_: u64| Answer::Done;
         match event {
             Event::CreateTrack { name, publisher, limits } => {
                 self.create_track(now, name, publisher, limits).map(Answer::Track)
@@ -34,17 +35,17 @@ impl Cache {
             }
             Event::AppendGroup { track } => self.append_group(now, track).map(Answer::Group),
             Event::SkipGroup { track, sequence } => self.skip_group(now, track, sequence).map(done),
-            Event::Append { group, frame } => self.append(group, frame).map(done),
+            Event::Append { group, frame } => self.append(group, frame).map(at_index),
             Event::AppendShared { group, frame, pinned } => {
-                self.append_shared(group, frame, pinned).map(done)
+                self.append_shared(group, frame, pinned).map(at_index)
             }
-            Event::OpenFrame { group, size } => self.open_frame(group, size).map(done),
+            Event::OpenFrame { group, size } => self.open_frame(group, size).map(at_index),
             Event::Write { group, chunk } => self.write(group, chunk).map(done),
             Event::WriteShared { group, chunk, pinned } => {
                 self.write_shared(group, chunk, pinned).map(done)
             }
             Event::AppendMissing { group, count, why } => {
-                self.append_missing(group, count, why).map(done)
+                self.append_missing(group, count, why).map(at_index)
             }
             Event::Put { group, index, frame } => self.put(group, index, frame).map(Answer::Put),
             Event::FinishGroup { group } => self.finish_group(group).map(done),
@@ -56,11 +57,14 @@ impl Cache {
             Event::CloneReader { reader } => self.clone_reader(reader).map(Answer::Reader),
             Event::CloseReader { reader } => self.close_reader(reader).map(done),
             Event::Seek { reader, start } => self.seek(reader, start).map(done),
-            Event::Read { reader, by: By::Frame } => self.next_shared(reader).map(Answer::Frame),
-            Event::Read { reader, by: By::Run } => self.next_run(reader).map(Answer::Run),
-            Event::Read { reader, by: By::Chunk } => {
-                let chunk = self.next_bits(reader)?;
-                Ok(Answer::Chunk(chunk.map(|chunk| chunk.map(|bits| bits.share()))))
+            Event::Seal { track } => self.seal(track).map(done),
+            Event::Read { reader, by: ReadUnit::Frame } => {
+                self.next_shared(reader).map(Answer::Frame)
+            }
+            Event::Read { reader, by: ReadUnit::Run } => self.next_run(reader).map(Answer::Run),
+            Event::Read { reader, by: ReadUnit::Chunk } => {
+                let chunk = self.next_chunk_bytes(reader)?;
+                Ok(Answer::Chunk(chunk.map(|chunk| chunk.map(|bytes| bytes.share()))))
             }
         }
     }

@@ -53,7 +53,7 @@ pub enum Start {
     Live,
 }
 
-/// Why there is a place for a frame, but no frame. Never told by an empty payload, which is a frame.
+/// Why there is a place for a frame, but no frame. An empty payload never means that: it is a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Missing {
     /// Its sender's feed has given it up.
@@ -64,7 +64,7 @@ pub enum Missing {
 
 /// How a frame is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum By {
+pub enum ReadUnit {
     /// [`next_shared`](super::Cache::next_shared).
     Frame,
     /// [`next_chunk`](super::Cache::next_chunk).
@@ -221,12 +221,17 @@ pub enum Event<'a> {
         /// Where it goes on.
         start: Start,
     },
+    /// [`seal`](super::Cache::seal).
+    Seal {
+        /// The track.
+        track: TrackId,
+    },
     /// One step of a reader.
     Read {
         /// The reader.
         reader: ReaderId,
         /// What it takes.
-        by: By,
+        by: ReadUnit,
     },
 }
 
@@ -271,6 +276,7 @@ impl fmt::Debug for Event<'_> {
             Self::CloneReader { reader } => write!(f, "CloneReader {reader:?}"),
             Self::CloseReader { reader } => write!(f, "CloseReader {reader:?}"),
             Self::Seek { reader, start } => write!(f, "Seek {reader:?} to {start:?}"),
+            Self::Seal { track } => write!(f, "Seal {track:?}"),
             Self::Read { reader, by } => write!(f, "Read {reader:?} by {by:?}"),
         }
     }
@@ -285,7 +291,7 @@ impl fmt::Debug for Name<'_> {
     }
 }
 
-/// What a cache wants done, or tells.
+/// What a cache reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// What the event of [`handle`](crate::Machine::handle) gave; the first command after it.
@@ -356,12 +362,12 @@ pub enum Put {
     /// It was missing, and is held now: the one change that is allowed.
     Filled,
     /// The same bytes were held already.
-    Same,
+    Duplicate,
 }
 
 /// What there is under an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look<'a> {
+pub enum FrameState<'a> {
     /// A frame with this payload.
     Held(&'a [u8]),
     /// A frame of so many bytes that came in several chunks, and does not lie together.
@@ -423,9 +429,9 @@ pub enum Next<T> {
         code: u64,
     },
     /// The cache passed the reader: what it would have read is gone. One that has read all of a group that
-    /// had ended is told that instead, as long as it is remembered (see [the module](super#memory)). As far as groups came out of order
-    /// this is told of numbers too that never came: those below the highest that was evicted. A reader of
-    /// a group that was evicted and created again may be told to go on where it stood.
+    /// had ended gets that instead, as long as it is remembered (see [the module](super#memory)). As far as groups came out of order
+    /// this is reported of numbers too that never came: those below the highest that was evicted. A reader of
+    /// a group that was evicted and created again may be sent to where it stood.
     Evicted {
         /// The group that it stood in, or would have read next.
         group: u64,
@@ -441,7 +447,7 @@ pub enum Next<T> {
         /// Why.
         code: u64,
     },
-    /// Nothing yet: [`Command::Readable`] tells when there is something.
+    /// Nothing yet: [`Command::Readable`] follows when there is something.
     Pending,
 }
 

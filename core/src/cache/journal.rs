@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, By, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
-    ReaderId, Refusal, Run, Start, TrackId,
+    Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
+    ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
@@ -14,7 +14,8 @@ use crate::storage::slab::Key;
 /// [`Answer::Refused`].
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
-    const VERSION: u16 = 1;
+    /// Version 2 added [`Event::Seal`].
+    const VERSION: u16 = 2;
 
     type Call<'a> = Event<'a>;
     type Answer<'a> = Answer;
@@ -47,7 +48,7 @@ fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_g
 ids!(TrackId, GroupId, ReaderId);
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
-variants!("way to read", By { 0 => Frame, 1 => Chunk, 2 => Run });
+variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("event of a cache", Event<'a> {
     0 => CreateTrack { name, publisher, limits },
     1 => FinishTrack { track, end },
@@ -71,6 +72,7 @@ variants!("event of a cache", Event<'a> {
     19 => CloseReader { reader },
     20 => Seek { reader, start },
     21 => Read { reader, by },
+    22 => Seal { track },
 });
 variants!("command of a cache", Command {
     0 => Answer(answer),
@@ -89,12 +91,12 @@ variants!("answer of a cache", Answer {
     7 => Run(next),
     8 => Refused(refusal),
 });
-variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Same });
+variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
 fields!(Frame<Bytes> { group, index, bytes });
 fields!(Chunk<Bytes> { group, index, size, offset, bytes });
 fields!(Run { group, first, frames, offset, head, bytes });
 variants!("refusal", Refusal {
-    0 => Undrained,
+    // 0 was a refusal of calls before a drain.
     1 => UnknownTrack,
     2 => UnknownGroup,
     3 => UnknownReader,
