@@ -37,8 +37,3 @@ pub use machine::Machine;
 pub use session::Session;
 pub use storage::ranges;
 pub use time::{Duration, Instant};
-
-/// The README's example is compiled as a doc test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
