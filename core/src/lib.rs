@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod cache;
 pub mod demux;
+mod display;
 pub mod grouping;
 pub mod journal;
 pub mod limits;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::stats::TagStats;
 use super::tag::{Preamble, Tag, Text};
+use crate::display::display;
 use crate::wire::tag::{Length, MAX_TAG};
 
 /// A connection. The driver numbers them, and never uses a number again.
@@ -46,6 +47,14 @@ pub enum Direction {
     Bidirectional,
     /// From its opener only.
     Unidirectional,
+}
+
+display! {
+    PeerId { Self(number) => "peer {number}" }
+    AcceptorId { Self(number) => "acceptor {number}" }
+    StreamId { Self { peer, number } => "stream {number} of {peer}" }
+    Direction { Self::Bidirectional => "bidirectional", Self::Unidirectional => "unidirectional" }
+    Registrant { Self::Application => "an application", Self::Protocol => "a protocol" }
 }
 
 /// Which tags a registration is for. The two kinds are different, even with the same bytes.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::display::display;
 use crate::wire::brief::{Brief, Numbers};
 use crate::wire::mold::{self, Messages};
 use crate::{Duration, Instant, Session};
@@ -37,16 +38,6 @@ pub enum Source {
     LineFrom(LineId, SocketAddr),
     /// A socket that only requests are sent from; with the sender's address.
     Peer(SocketAddr),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(LineId(line)) => write!(f, "line {line}"),
-            Self::LineFrom(LineId(line), from) => write!(f, "line {line} from {from}"),
-            Self::Peer(from) => write!(f, "peer {from}"),
-        }
-    }
 }
 
 /// A datagram as it came, owned.
@@ -106,16 +97,6 @@ pub enum Origin {
     Server(ServerId),
     /// An answer from elsewhere (`accept_answers = Any`).
     Unknown,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(LineId(line)) => write!(f, "line {line}"),
-            Self::Server(ServerId(server)) => write!(f, "server {server}"),
-            Self::Unknown => write!(f, "a stranger"),
-        }
-    }
 }
 
 /// Consecutive messages, delivered once.
@@ -196,16 +177,27 @@ pub enum LossReason {
     ClaimedOnly,
 }
 
-impl fmt::Display for LossReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::GivenUp => "given up",
-            Self::Unanswered => "unanswered",
-            Self::Stalled => "stalled",
-            Self::SessionLeft => "the session was left",
-            Self::NobodyToAsk => "nobody to ask",
-            Self::ClaimedOnly => "claimed only",
-        })
+display! {
+    LineId { Self(number) => "line {number}" }
+    ServerId { Self(number) => "server {number}" }
+    Source {
+        Self::Line(line) => "{line}",
+        Self::LineFrom(line, from) => "{line} from {from}",
+        Self::Peer(from) => "peer {from}",
+    }
+    Origin {
+        Self::Line(line) => "{line}",
+        Self::Server(server) => "{server}",
+        Self::Unknown => "a stranger",
+    }
+    SessionEnd { Self::Ended => "ended", Self::Superseded => "superseded" }
+    LossReason {
+        Self::GivenUp => "given up",
+        Self::Unanswered => "unanswered",
+        Self::Stalled => "stalled",
+        Self::SessionLeft => "the session was left",
+        Self::NobodyToAsk => "nobody to ask",
+        Self::ClaimedOnly => "claimed only",
     }
 }
 

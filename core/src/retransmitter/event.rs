@@ -5,11 +5,14 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use crate::Session;
+use crate::display::display;
 use crate::wire::brief::{Brief, BriefRequest};
 
 /// One question to the archive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LookUpId(pub u64);
+
+display!(LookUpId { Self(number) => "look-up {number}" });
 
 /// What a retransmitter takes. Whatever the bytes, they never make an error: what cannot be used is
 /// dropped and counted.

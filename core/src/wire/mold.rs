@@ -11,6 +11,7 @@
 use core::iter::FusedIterator;
 
 use crate::Session;
+use crate::display::display;
 
 /// Bytes of the header of every packet, and of a whole request.
 pub const HEADER_LEN: usize = 20;
@@ -143,6 +144,10 @@ pub enum Kind {
     Heartbeat,
     /// None, and none will follow; the sequence number is one past the last.
     EndOfSession,
+}
+
+display! {
+    Kind { Self::Data => "data", Self::Heartbeat => "heartbeat", Self::EndOfSession => "end of session" }
 }
 
 /// A downstream packet whose header and blocks have been checked.
