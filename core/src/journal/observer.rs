@@ -146,7 +146,7 @@ pub enum Difference {
 }
 
 /// A machine as a replay left it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Replayed<'a> {
     /// Where it stands.
     pub place: Place,

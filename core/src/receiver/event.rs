@@ -28,7 +28,7 @@ impl ServerId {
 }
 
 /// Where a datagram came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
     /// A line, on a socket that nothing else is sent to.
     Line(LineId),
@@ -89,7 +89,7 @@ pub enum Event {
 }
 
 /// Who brought a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Origin {
     /// A line.
     Line(LineId),
@@ -149,7 +149,7 @@ impl<B> fmt::Debug for Batch<B> {
 }
 
 /// Why a session was left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SessionEnd {
     /// Its sender said that it ended.
     Ended,
@@ -158,7 +158,7 @@ pub enum SessionEnd {
 }
 
 /// The rule by which messages are given up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LossReason {
     /// `give_up` passed since their gap opened, since a line brought what lay beside them in it, and since the last
     /// useful answer.

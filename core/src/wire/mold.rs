@@ -33,7 +33,7 @@ const SEQUENCE_AT: usize = Session::LEN;
 const COUNT_AT: usize = SEQUENCE_AT + size_of::<u64>();
 
 /// Why a datagram is no packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Malformed {
     /// Shorter than the header, or a request that is longer.
     #[error("{len} bytes where the header takes 20")]
@@ -69,7 +69,7 @@ pub enum Malformed {
 /// also the whole of a request.
 ///
 /// Any 20 bytes are a header; [`Packet`] and [`Request`] tell whether one makes sense.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Header {
     /// The session.
     pub session: Session,
@@ -136,7 +136,7 @@ impl Header {
 }
 
 /// The three kinds of downstream packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// 1 to 65,534 messages.
     Data,
@@ -367,7 +367,7 @@ fn first_broken_block(blocks: &[u8], count: u16) -> Malformed {
 ///
 /// The same 20 bytes as a header without blocks: only the direction tells them apart, so never take
 /// both from one socket.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The session asked for.
     pub session: Session,
