@@ -67,6 +67,7 @@ impl Config {
 }
 
 /// How an embedding program can misuse a demultiplexer.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// A configured value leaves its range.

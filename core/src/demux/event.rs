@@ -118,6 +118,7 @@ pub struct Registration<'a> {
 }
 
 /// Why a call or an event was refused. Nothing was changed by it.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// A call before the commands of the last event or call were drained.

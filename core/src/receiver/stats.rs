@@ -3,6 +3,7 @@
 use crate::Duration;
 
 /// What a receiver counted since it was made.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Messages delivered.
@@ -71,6 +72,7 @@ pub struct Stats {
 }
 
 /// What a receiver counted of one line.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineStats {
     /// Whether it brought a packet within `line_timeout`.
@@ -96,6 +98,7 @@ pub struct LineStats {
 }
 
 /// What a receiver counted and measured of one server.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ServerStats {
     /// Requests sent to it.

@@ -30,6 +30,7 @@ pub enum Noticed {
 }
 
 /// What TLS had to refuse.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {
     /// The certificate was signed by nobody who is believed.
