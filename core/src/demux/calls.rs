@@ -16,24 +16,7 @@ impl Demux {
     /// # Errors
     /// Those of the call.
     pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<(), Refusal> {
-        match event {
-            Event::Register { acceptor, pattern, by } => self.register(now, acceptor, pattern, by),
-            Event::Unregister { pattern } => self.unregister(now, pattern),
-            Event::AcceptorGone { acceptor } => self.acceptor_gone(now, acceptor),
-            Event::Pause { acceptor } => self.pause(now, acceptor),
-            Event::Resume { acceptor } => self.resume(now, acceptor),
-            Event::Take { acceptor } => self.take(now, acceptor),
-            Event::Data { stream, offset, bytes, pinned, fin } => {
-                self.data(now, stream, offset, bytes, pinned, fin)
-            }
-            Event::Reset { stream, code: _ } => self.reset(now, stream),
-            Event::Closed { stream } => self.closed(now, stream),
-            Event::PeerGone { peer } => self.peer_gone(now, peer),
-            Event::HandOffFailed { stream, acceptor, tag } => {
-                self.hand_off_failed(now, stream, acceptor, tag)
-            }
-            Event::Open { stream, tag, by } => self.open(now, stream, tag, by),
-        }
+        event.dispatch(self, now)
     }
 
     /// Gives the streams of a tag, or of all tags with a prefix, to an acceptor. Doing so again changes
@@ -193,7 +176,7 @@ impl Demux {
     }
 
     /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
-    /// are gone as what was not read of others is, though their peer may have been told that they arrived.
+    /// are gone as what was not read of others is, though their peer may know that they arrived.
     ///
     /// # Errors
     /// None.
@@ -246,11 +229,12 @@ impl Demux {
         let preamble = Self::preamble(tag, by)?;
         self.pass(now);
         self.stats.opened += 1;
-        self.push_first(Command::Write { stream, preamble });
+        let bytes = preamble.heap();
+        self.push_first(Command::Write { stream, preamble }, bytes);
         Ok(())
     }
 
-    /// What is written at the head of a stream that is opened with a tag.
+    /// The preamble of a stream that is opened with a tag, to be written at its head.
     ///
     /// # Errors
     /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length).

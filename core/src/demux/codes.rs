@@ -1,4 +1,4 @@
-//! The codes that the peers of refused streams are told.
+//! The codes with which streams are refused.
 
 /// The code of streams that nobody takes: the tag is not registered, or empty, or the hand-off failed.
 pub const NO_ACCEPTOR: u64 = 0x100;

@@ -1,4 +1,4 @@
-//! What a demultiplexer is made from, and how it can be misused.
+//! The configuration of a demultiplexer, and the errors of its misuse.
 
 use super::event::Refusal;
 use crate::Duration;
@@ -18,11 +18,11 @@ pub struct Config {
     /// Streams of one peer that are parked or held. 1 to 2^20; 64 by default. One more is refused with
     /// [`TOO_MANY_OF_PEER`](super::TOO_MANY_OF_PEER).
     pub max_pending_per_peer: usize,
-    /// How long a preamble may take, from its first byte on. Positive; 5 seconds by default. Then the
+    /// The time that a preamble may take, from its first byte on. Positive; 5 seconds by default. Then the
     /// stream is refused with [`DEADLINE`](super::DEADLINE).
     pub preamble_timeout: Duration,
-    /// How long, from the last byte of its preamble on, a stream may wait for somebody who registers its
-    /// tag. Zero, the default: not at all. Then it is refused with [`NO_ACCEPTOR`](super::NO_ACCEPTOR).
+    /// The time that a stream may wait for somebody who registers its tag, from the last byte of its
+    /// preamble on. Zero, the default: not at all. Then it is refused with [`NO_ACCEPTOR`](super::NO_ACCEPTOR).
     pub hold: Duration,
     /// Streams that are held, in all: their preamble is whole, and their acceptor pauses or is not there
     /// yet. 0 to 2^20; 1024 by default. One more is refused with [`TOO_MANY`](super::TOO_MANY). Zero: a paused
@@ -66,7 +66,7 @@ impl Config {
     }
 }
 
-/// How an embedding program can misuse a demultiplexer.
+/// Misuse of a demultiplexer by the program that embeds it.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {

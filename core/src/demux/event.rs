@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::stats::TagStats;
 use super::tag::{Preamble, Tag, Text};
 use crate::display::display;
+use crate::vocabulary;
+use crate::wire::brief::BriefMessage;
 use crate::wire::tag::{Length, MAX_TAG};
 
 /// A connection. The driver numbers them, and never uses a number again.
@@ -174,194 +176,155 @@ impl Refusal {
     }
 }
 
-/// What a demultiplexer takes. Every event is a method too.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// [`register`](super::Demux::register).
-    Register {
-        /// Who takes the streams.
-        acceptor: AcceptorId,
-        /// Of which tags.
-        pattern: Pattern<'a>,
-        /// On whose behalf.
-        by: Registrant,
-    },
-    /// [`unregister`](super::Demux::unregister).
-    Unregister {
-        /// Which registration.
-        pattern: Pattern<'a>,
-    },
-    /// [`acceptor_gone`](super::Demux::acceptor_gone).
-    AcceptorGone {
-        /// Who went.
-        acceptor: AcceptorId,
-    },
-    /// [`pause`](super::Demux::pause).
-    Pause {
-        /// Who takes nothing for now.
-        acceptor: AcceptorId,
-    },
-    /// [`resume`](super::Demux::resume).
-    Resume {
-        /// Who takes streams again.
-        acceptor: AcceptorId,
-    },
-    /// [`take`](super::Demux::take).
-    Take {
-        /// Who takes one stream.
-        acceptor: AcceptorId,
-    },
-    /// [`data`](super::Demux::data).
-    Data {
-        /// The stream, opened by its peer.
-        stream: StreamId,
-        /// Bytes of the stream that were given before.
-        offset: u64,
-        /// The bytes that follow those.
-        bytes: Bytes,
-        /// Bytes of memory that `bytes` keeps alive.
-        pinned: usize,
-        /// Whether the stream ends behind them.
-        fin: bool,
-    },
-    /// [`reset`](super::Demux::reset).
-    Reset {
-        /// The stream that its peer gave up.
-        stream: StreamId,
-        /// The peer's reason; it makes no difference.
-        code: u64,
-    },
-    /// [`closed`](super::Demux::closed).
-    Closed {
-        /// The stream that is no more.
-        stream: StreamId,
-    },
-    /// [`peer_gone`](super::Demux::peer_gone).
-    PeerGone {
-        /// The connection that is no more, with all its streams.
-        peer: PeerId,
-    },
-    /// [`hand_off_failed`](super::Demux::hand_off_failed).
-    HandOffFailed {
-        /// The stream that was dispatched.
-        stream: StreamId,
-        /// Who could not be given it.
-        acceptor: AcceptorId,
-        /// Its tag, as dispatched: for the count of its registration.
-        tag: &'a [u8],
-    },
-    /// [`open`](super::Demux::open).
-    Open {
-        /// The own stream, of which nothing was written.
-        stream: StreamId,
-        /// Its tag.
-        tag: &'a [u8],
-        /// On whose behalf.
-        by: Registrant,
-    },
-}
-
-impl fmt::Debug for Event<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Register { acceptor, pattern, by } => {
-                write!(f, "Register {pattern:?} for {acceptor:?} by {by:?}")
-            }
-            Self::Unregister { pattern } => write!(f, "Unregister {pattern:?}"),
-            Self::AcceptorGone { acceptor } => write!(f, "AcceptorGone {acceptor:?}"),
-            Self::Pause { acceptor } => write!(f, "Pause {acceptor:?}"),
-            Self::Resume { acceptor } => write!(f, "Resume {acceptor:?}"),
-            Self::Take { acceptor } => write!(f, "Take one for {acceptor:?}"),
-            Self::Data { stream, offset, bytes, pinned, fin } => {
-                let (len, fin) = (bytes.len(), if *fin { ", the last" } else { "" });
-                write!(f, "Data of {stream:?}: {len} bytes of {pinned} from {offset}{fin}")
-            }
-            Self::Reset { stream, code } => write!(f, "Reset {stream:?} with {code:#x}"),
-            Self::Closed { stream } => write!(f, "Closed {stream:?}"),
-            Self::PeerGone { peer } => write!(f, "PeerGone {peer:?}"),
-            Self::HandOffFailed { stream, acceptor, tag } => {
-                write!(f, "HandOffFailed of {stream:?} with {:?} to {acceptor:?}", Text(tag))
-            }
-            Self::Open { stream, tag, by } => {
-                write!(f, "Open {stream:?} with {:?} by {by:?}", Text(tag))
-            }
-        }
+vocabulary! {
+    "event of a demultiplexer" for super::Demux, Result<(), Refusal>;
+    /// What a demultiplexer takes. Every event is a method too.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum Event<'a> {
+        /// [`register`](super::Demux::register).
+        0 => Register {
+            /// Who takes the streams.
+            acceptor: AcceptorId,
+            /// Of which tags.
+            pattern: Pattern<'a>,
+            /// On whose behalf.
+            by: Registrant,
+        } => |demux, now| demux.register(now, acceptor, pattern, by),
+        /// [`unregister`](super::Demux::unregister).
+        1 => Unregister {
+            /// Which registration.
+            pattern: Pattern<'a>,
+        } => |demux, now| demux.unregister(now, pattern),
+        /// [`acceptor_gone`](super::Demux::acceptor_gone).
+        2 => AcceptorGone {
+            /// Who went.
+            acceptor: AcceptorId,
+        } => |demux, now| demux.acceptor_gone(now, acceptor),
+        /// [`pause`](super::Demux::pause).
+        3 => Pause {
+            /// Who takes nothing for now.
+            acceptor: AcceptorId,
+        } => |demux, now| demux.pause(now, acceptor),
+        /// [`resume`](super::Demux::resume).
+        4 => Resume {
+            /// Who takes streams again.
+            acceptor: AcceptorId,
+        } => |demux, now| demux.resume(now, acceptor),
+        /// [`take`](super::Demux::take).
+        11 => Take {
+            /// Who takes one stream.
+            acceptor: AcceptorId,
+        } => |demux, now| demux.take(now, acceptor),
+        /// [`data`](super::Demux::data).
+        5 => Data {
+            /// The stream, opened by its peer.
+            stream: StreamId,
+            /// Bytes of the stream that were given before.
+            offset: u64,
+            /// The bytes that follow those.
+            bytes: Bytes as BriefMessage,
+            /// Bytes of memory that `bytes` keeps alive.
+            pinned: usize,
+            /// Whether the stream ends behind them.
+            fin: bool,
+        } => |demux, now| demux.data(now, stream, offset, bytes, pinned, fin),
+        /// [`reset`](super::Demux::reset).
+        6 => Reset {
+            /// The stream that its peer gave up.
+            stream: StreamId,
+            /// The peer's reason; it makes no difference.
+            code: u64,
+        } => |demux, now| {
+            let _ = code;
+            demux.reset(now, stream)
+        },
+        /// [`closed`](super::Demux::closed).
+        7 => Closed {
+            /// The stream that is no more.
+            stream: StreamId,
+        } => |demux, now| demux.closed(now, stream),
+        /// [`peer_gone`](super::Demux::peer_gone).
+        8 => PeerGone {
+            /// The connection that is no more, with all its streams.
+            peer: PeerId,
+        } => |demux, now| demux.peer_gone(now, peer),
+        /// [`hand_off_failed`](super::Demux::hand_off_failed).
+        9 => HandOffFailed {
+            /// The stream that was dispatched.
+            stream: StreamId,
+            /// Who could not be given it.
+            acceptor: AcceptorId,
+            /// Its tag, as dispatched: for the count of its registration.
+            tag: &'a [u8] as Text,
+        } => |demux, now| demux.hand_off_failed(now, stream, acceptor, tag),
+        /// [`open`](super::Demux::open).
+        10 => Open {
+            /// The own stream, of which nothing was written.
+            stream: StreamId,
+            /// Its tag.
+            tag: &'a [u8] as Text,
+            /// On whose behalf.
+            by: Registrant,
+        } => |demux, now| demux.open(now, stream, tag, by),
     }
 }
 
-/// What a demultiplexer wants done.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Command {
-    /// What came of [`Register`](Event::Register), [`Unregister`](Event::Unregister),
-    /// [`AcceptorGone`](Event::AcceptorGone) or [`Open`](Event::Open): the first command of those.
-    Answer(Result<(), Refusal>),
-    /// Hand the stream over: its acceptor hears "opened", with the stream and its peer, and from now on the
-    /// driver gives it what comes. The machine knows nothing of the stream any more.
-    Dispatch {
-        /// The stream.
-        stream: StreamId,
-        /// Whose it is.
-        acceptor: AcceptorId,
-        /// Its tag.
-        tag: Tag,
-    },
-    /// Give the acceptor the first payload; follows its [`Dispatch`](Command::Dispatch), where there is any or
-    /// the stream ends there.
-    Data {
-        /// The stream.
-        stream: StreamId,
-        /// Whose it is.
-        acceptor: AcceptorId,
-        /// What lay behind the preamble in the event that made it whole.
-        bytes: Bytes,
-        /// Whether the stream ends behind it.
-        fin: bool,
-    },
-    /// Stop reading the stream, so that its peer feels it, until it is dispatched or refused.
-    Hold {
-        /// The stream.
-        stream: StreamId,
-    },
-    /// Refuse the stream: ask its peer to stop sending (STOP_SENDING), and where it is bidirectional reset
-    /// the own direction (RESET_STREAM). What still comes of it may be given; it is dropped.
-    Refuse {
-        /// The stream.
-        stream: StreamId,
-        /// Why, for both frames.
-        code: u64,
-    },
-    /// Write this on the own stream, before anything else.
-    Write {
-        /// The stream.
-        stream: StreamId,
-        /// The length of the tag, and the tag.
-        preamble: Preamble,
-    },
-    /// Tell the acceptor that the stream is closed: its hand-off failed.
-    Closed {
-        /// The stream.
-        stream: StreamId,
-        /// Who was to take it.
-        acceptor: AcceptorId,
-    },
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Answer(Ok(())) => write!(f, "Answer: done"),
-            Self::Answer(Err(refusal)) => write!(f, "Answer: {refusal}"),
-            Self::Dispatch { stream, acceptor, tag } => {
-                write!(f, "Dispatch {stream:?} with {tag:?} to {acceptor:?}")
-            }
-            Self::Data { stream, acceptor, bytes, fin } => {
-                let (len, fin) = (bytes.len(), if *fin { ", the last" } else { "" });
-                write!(f, "Data of {stream:?} for {acceptor:?}: {len} bytes{fin}")
-            }
-            Self::Hold { stream } => write!(f, "Hold {stream:?}"),
-            Self::Refuse { stream, code } => write!(f, "Refuse {stream:?} with {code:#x}"),
-            Self::Write { stream, preamble } => write!(f, "Write {preamble:?} on {stream:?}"),
-            Self::Closed { stream, acceptor } => write!(f, "Closed {stream:?} for {acceptor:?}"),
-        }
+vocabulary! {
+    "command of a demultiplexer";
+    /// What a demultiplexer wants done.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum Command {
+        /// What came of [`Register`](Event::Register), [`Unregister`](Event::Unregister),
+        /// [`AcceptorGone`](Event::AcceptorGone) or [`Open`](Event::Open): the first command of those.
+        0 => Answer(answer: Result<(), Refusal>),
+        /// Hand the stream over: its acceptor hears "opened", with the stream and its peer, and from now on the
+        /// driver gives it what comes. The machine knows nothing of the stream any more.
+        1 => Dispatch {
+            /// The stream.
+            stream: StreamId,
+            /// Whose it is.
+            acceptor: AcceptorId,
+            /// Its tag.
+            tag: Tag,
+        },
+        /// Give the acceptor the first payload; follows its [`Dispatch`](Command::Dispatch), where there is any or
+        /// the stream ends there.
+        2 => Data {
+            /// The stream.
+            stream: StreamId,
+            /// Whose it is.
+            acceptor: AcceptorId,
+            /// What lay behind the preamble in the event that made it whole.
+            bytes: Bytes as BriefMessage,
+            /// Whether the stream ends behind it.
+            fin: bool,
+        },
+        /// Stop reading the stream, so that its peer feels it, until it is dispatched or refused.
+        3 => Hold {
+            /// The stream.
+            stream: StreamId,
+        },
+        /// Refuse the stream: ask its peer to stop sending (STOP_SENDING), and where it is bidirectional reset
+        /// the own direction (RESET_STREAM). What still comes of it may be given; it is dropped.
+        4 => Refuse {
+            /// The stream.
+            stream: StreamId,
+            /// Why, for both frames.
+            code: u64,
+        },
+        /// Write this on the own stream, before anything else.
+        5 => Write {
+            /// The stream.
+            stream: StreamId,
+            /// The length of the tag, and the tag.
+            preamble: Preamble,
+        },
+        /// Tell the acceptor that the stream is closed: its hand-off failed.
+        6 => Closed {
+            /// The stream.
+            stream: StreamId,
+            /// Who was to take it.
+            acceptor: AcceptorId,
+        },
     }
 }

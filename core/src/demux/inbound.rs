@@ -1,4 +1,4 @@
-//! What becomes of a stream: parked, dispatched, held, refused.
+//! The way of a stream through the machine: parked, dispatched, held, refused.
 
 use bytes::{Buf, Bytes};
 
@@ -17,6 +17,13 @@ pub(super) enum Next {
     Refuse(u64),
 }
 
+/// A stream whose preamble is whole, with the payload that came with it.
+struct Begun {
+    id: StreamId,
+    tag: Tag,
+    piece: Piece,
+}
+
 impl Demux {
     /// The registration for a tag, and where a stream with it goes now; whether it may wait for somebody
     /// who registers it.
@@ -32,14 +39,14 @@ impl Demux {
         (registered, next)
     }
 
-    /// The same of a held stream. Who waits for anybody does so until a timeout says otherwise.
+    /// The same of a held stream. One that is unclaimed stays so until a timeout says otherwise.
     fn route_held(&self, stream: &Stream) -> (Option<u32>, Next) {
         let is_early = stream.since + self.config.hold > self.context.now();
         self.route(stream.tag(), is_early || stream.waits == Waits::Unclaimed)
     }
 
     /// Takes what comes of a stream: its first bytes, or further ones of one that is parked.
-    pub(super) fn receive(&mut self, known: Option<u32>, stream: StreamId, mut piece: Piece) {
+    pub(super) fn receive(&mut self, known: Option<u32>, id: StreamId, mut piece: Piece) {
         let tag = match known {
             Some(at) => self.waiting.extend(at, &mut piece.rest),
             None => {
@@ -48,30 +55,30 @@ impl Demux {
             }
         };
         match tag {
-            Ok(tag) => self.begin(known, stream, tag, piece),
-            Err(Malformed::Empty) => self.refuse(None, stream, NO_ACCEPTOR),
+            Ok(tag) => self.begin(known, Begun { id, tag, piece }),
+            Err(Malformed::Empty) => self.refuse(None, id, NO_ACCEPTOR),
             Err(Malformed::Incomplete { .. }) if piece.fin => {
                 known.and_then(|at| self.waiting.forget(at));
-                self.refuse(None, stream, FIN_IN_PREAMBLE);
+                self.refuse(None, id, FIN_IN_PREAMBLE);
             }
             Err(Malformed::Incomplete { .. }) if known.is_some() || piece.rest.is_empty() => {}
             Err(Malformed::Incomplete { .. }) => {
-                let has_place = self.pending() < self.config.max_pending;
-                match self.place(None, stream, has_place) {
+                match self.place(None, id, self.pending() >= self.config.max_pending) {
                     Ok(at) => {
                         self.stats.parked += 1;
                         // It stays incomplete.
                         let _ = self.waiting.extend(at, &mut piece.rest);
                     }
-                    Err(code) => self.refuse(None, stream, code),
+                    Err(code) => self.refuse(None, id, code),
                 }
             }
         }
     }
 
     /// Dispatches, holds or refuses a stream whose preamble is whole.
-    fn begin(&mut self, known: Option<u32>, stream: StreamId, tag: Tag, piece: Piece) {
-        let (registered, mut next) = self.route(&tag, !self.config.hold.is_zero());
+    fn begin(&mut self, known: Option<u32>, begun: Begun) {
+        let (id, may_wait) = (begun.id, !self.config.hold.is_zero());
+        let (registered, mut next) = self.route(&begun.tag, may_wait);
         if !matches!(next, Next::Refuse(_))
             && self.context.is_draining()
             && self.waiting.is_moving()
@@ -81,63 +88,56 @@ impl Demux {
         let code = match next {
             Next::Dispatch(acceptor) => {
                 known.and_then(|at| self.waiting.forget(at));
-                return self.dispatch(stream, acceptor, registered, tag, piece);
+                return self.dispatch(acceptor, registered, begun);
             }
-            Next::Wait(waits) => match self.place(known, stream, self.has_place(waits, &piece)) {
+            Next::Wait(waits) => match self.place(known, id, self.is_full(waits, &begun.piece)) {
                 Ok(at) => {
                     self.registry.count(registered, |stats| stats.held += 1);
-                    return self.hold(at, waits, stream, &tag, piece);
+                    return self.hold(at, waits, begun);
                 }
                 Err(code) => code,
             },
             Next::Refuse(code) => code,
         };
         known.and_then(|at| self.waiting.forget(at));
-        self.refuse(registered, stream, code);
+        self.refuse(registered, id, code);
     }
 
     /// The place of a stream that is to wait, or the code with which it is refused.
-    fn place(&mut self, known: Option<u32>, stream: StreamId, has_place: bool) -> Result<u32, u64> {
-        let of_peer = self.waiting.count_of_peer(stream.peer);
+    fn place(&mut self, known: Option<u32>, id: StreamId, is_full: bool) -> Result<u32, u64> {
+        let of_peer = self.waiting.count_of_peer(id.peer);
         if known.is_none() && of_peer >= self.config.max_pending_per_peer {
             return Err(TOO_MANY_OF_PEER);
         }
-        if !has_place {
+        if is_full {
             return Err(TOO_MANY);
         }
-        known.or_else(|| self.waiting.park(stream, self.context.now())).ok_or(TOO_MANY)
+        known.or_else(|| self.waiting.park(id, self.context.now())).ok_or(TOO_MANY)
     }
 
-    /// Whether one more stream, with this payload, can be held.
-    fn has_place(&self, waits: Waits, piece: &Piece) -> bool {
-        let bytes = self.waiting.held_bytes().saturating_add(piece.cost());
-        self.held() < self.config.max_held
-            && bytes <= self.config.max_held_bytes
-            && self.has_place_for(waits)
+    /// True when no more stream, with this payload, can be held.
+    fn is_full(&self, waits: Waits, piece: &Piece) -> bool {
+        let bytes = self.held_bytes().saturating_add(piece.cost());
+        self.held() >= self.config.max_held
+            || bytes > self.config.max_held_bytes
+            || self.is_full_for(waits)
     }
 
-    /// Whether one more stream can wait for something. What goes on is soon gone.
-    fn has_place_for(&self, waits: Waits) -> bool {
-        let is_going_on = match waits {
-            Waits::For(acceptor) => !self.registry.is_paused(acceptor),
-            waits => waits == Waits::Turn,
+    /// True when as many wait for the same as may. Streams that go on are soon gone, and not limited.
+    fn is_full_for(&self, waits: Waits) -> bool {
+        let is_limited = match waits {
+            Waits::For(acceptor) => self.registry.is_paused(acceptor),
+            waits => waits == Waits::Unclaimed,
         };
-        is_going_on || self.waiting.count(waits) < self.config.max_held_per_acceptor
+        is_limited && self.waiting.count(waits) >= self.config.max_held_per_acceptor
     }
 
-    fn dispatch(
-        &mut self,
-        stream: StreamId,
-        acceptor: AcceptorId,
-        registered: Option<u32>,
-        tag: Tag,
-        piece: Piece,
-    ) {
+    fn dispatch(&mut self, acceptor: AcceptorId, registered: Option<u32>, begun: Begun) {
+        let Begun { id: stream, tag, piece } = begun;
         self.stats.dispatched += 1;
         self.registry.count(registered, |stats| stats.dispatched += 1);
-        let cost = tag.heap();
-        self.push(Command::Dispatch { stream, acceptor, tag }, cost);
-        let cost = piece.shared_cost();
+        let (tag_bytes, cost) = (tag.heap(), piece.shared_cost());
+        self.push(Command::Dispatch { stream, acceptor, tag }, tag_bytes);
         let Piece { rest: bytes, fin, .. } = piece;
         if !bytes.is_empty() || fin {
             self.push(Command::Data { stream, acceptor, bytes, fin }, cost);
@@ -145,7 +145,8 @@ impl Demux {
     }
 
     /// Holds a stream that has a place.
-    fn hold(&mut self, at: u32, waits: Waits, stream: StreamId, tag: &Tag, mut piece: Piece) {
+    fn hold(&mut self, at: u32, waits: Waits, begun: Begun) {
+        let Begun { id: stream, tag, mut piece } = begun;
         self.stats.held += 1;
         let cost = piece.cost();
         if piece.rest.is_empty() {
@@ -155,7 +156,7 @@ impl Demux {
             piece.rest = Bytes::copy_from_slice(&piece.rest);
         }
         piece.pinned = cost;
-        self.waiting.hold(at, waits, tag, piece, self.context.now());
+        self.waiting.hold(at, waits, &tag, piece, self.context.now());
         self.push(Command::Hold { stream }, 0);
     }
 
@@ -166,8 +167,8 @@ impl Demux {
         self.push(Command::Refuse { stream, code }, 0);
     }
 
-    /// Looks up again who takes the streams that are held, after the registrations changed. Those that
-    /// are to wait for something else leave their places, and find the next in their turn.
+    /// Evaluates the routes of held streams anew, after the registrations changed. Those that are to wait
+    /// for something else leave their places, and find the next in their turn.
     pub(super) fn re_evaluate(&mut self) {
         let mut next = self.waiting.first_from(Waits::Unclaimed, 0);
         while let Some((at, stream)) = next.and_then(|at| Some((at, self.waiting.get(at)?))) {
@@ -180,7 +181,7 @@ impl Demux {
         }
     }
 
-    /// What waits too long: for what, how long it may, and the code with which it is refused.
+    /// The limits of waiting: for what, for how long, and the code of the refusal then.
     pub(super) const fn limits(&self) -> [(Waits, crate::Duration, u64); 2] {
         [
             (Waits::Preamble, self.config.preamble_timeout, DEADLINE),
@@ -223,7 +224,7 @@ impl Demux {
         let Some(stream) = self.waiting.forget(at) else { return };
         let Ok(tag) = Tag::new(stream.tag()) else { return };
         let registered = self.registry.look_up(&tag);
-        self.dispatch(stream.id, acceptor, registered, tag, stream.piece);
+        self.dispatch(acceptor, registered, Begun { id: stream.id, tag, piece: stream.piece });
     }
 
     /// Dispatches or refuses a stream in its turn, or lets it wait for what it is to wait for now.
@@ -236,7 +237,7 @@ impl Demux {
                 return self.waiting.requeue(at, Waits::For(acceptor));
             }
             Next::Dispatch(acceptor) => return self.dispatch_held(at, acceptor),
-            Next::Wait(waits) if self.has_place_for(waits) => {
+            Next::Wait(waits) if !self.is_full_for(waits) => {
                 return self.waiting.requeue(at, waits);
             }
             Next::Wait(_) => TOO_MANY,

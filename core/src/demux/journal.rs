@@ -1,11 +1,10 @@
 //! How a demultiplexer is written in journals.
 
 use super::{
-    AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant,
-    StreamId, Tag,
+    AcceptorId, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant, StreamId, Tag,
 };
 use crate::Instant;
-use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, numbers, variants};
+use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, newtypes, variants};
 use crate::wire::tag::Length;
 
 /// A direct call is any event, and returns what [`Demux::call`] does.
@@ -31,33 +30,10 @@ fields!(Config {
     max_held_bytes,
     max_registrations,
 });
-numbers!(PeerId, AcceptorId);
+newtypes!(PeerId, AcceptorId);
 fields!(StreamId { peer, number });
 variants!("registrant", Registrant { 0 => Application, 1 => Protocol });
 variants!("pattern", Pattern<'a> { 0 => Exact(tag), 1 => Prefix(prefix) });
-variants!("event of a demultiplexer", Event<'a> {
-    0 => Register { acceptor, pattern, by },
-    1 => Unregister { pattern },
-    2 => AcceptorGone { acceptor },
-    3 => Pause { acceptor },
-    4 => Resume { acceptor },
-    5 => Data { stream, offset, bytes, pinned, fin },
-    6 => Reset { stream, code },
-    7 => Closed { stream },
-    8 => PeerGone { peer },
-    9 => HandOffFailed { stream, acceptor, tag },
-    10 => Open { stream, tag, by },
-    11 => Take { acceptor },
-});
-variants!("command of a demultiplexer", Command {
-    0 => Answer(answer),
-    1 => Dispatch { stream, acceptor, tag },
-    2 => Data { stream, acceptor, bytes, fin },
-    3 => Hold { stream },
-    4 => Refuse { stream, code },
-    5 => Write { stream, preamble },
-    6 => Closed { stream, acceptor },
-});
 variants!("refusal", Refusal {
     0 => Undrained,
     1 => OutOfOrder { offset, expected },

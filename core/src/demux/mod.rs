@@ -82,7 +82,7 @@
 //! [`Config::max_bytes`] bounds everything, whatever peers do. Streams and registrations lie in pages
 //! that come with the need and stay: once the machine was as full as it gets, parking, dispatching, refusing
 //! and expiring allocate nothing, but for tags of more than 32 bytes, which leave in a block of their own.
-//! What is held keeps its payload: up to 4096 bytes, and what keeps a buffer of twice its size alive, are
+//! A held stream keeps its payload: up to 4096 bytes, and such as keeps a buffer of twice its size alive, are
 //! copied, the rest is shared. Everything handed out is the outside's: [`lent`](Machine::lent) is zero.
 //!
 //! # What it costs
@@ -181,7 +181,7 @@ impl Machine for Demux {
             Err(refusal) if !refusal.is_answer() => return Err(refusal.into()),
             _ if is_answered => {
                 self.pass(now);
-                self.push_first(Command::Answer(result));
+                self.push_first(Command::Answer(result), 0);
             }
             _ => {}
         }
@@ -232,7 +232,7 @@ impl Machine for Demux {
         let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
         let beside =
             self.registry.bytes() + self.waiting.bytes() + many * size_of::<(Command, usize)>();
-        // What commands pin is what a driver says, which may be anything.
+        // A driver says how much a command pins: it may be any number.
         self.pending.iter().fold(beside, |sum, (_, cost)| sum.saturating_add(*cost))
     }
 
@@ -259,8 +259,8 @@ impl Demux {
 
     /// Streams that are parked.
     #[must_use]
-    pub fn pending(&self) -> usize {
-        self.waiting.count(Waits::Preamble)
+    pub const fn pending(&self) -> usize {
+        self.waiting.parked()
     }
 
     /// Streams that are held.
@@ -287,13 +287,13 @@ impl Demux {
         self.waiting.count_of_peer(peer)
     }
 
-    /// Whether an acceptor pauses. Who has no registration does not.
+    /// True while an acceptor pauses. One without a registration does not.
     #[must_use]
     pub fn is_paused(&self, acceptor: AcceptorId) -> bool {
         self.registry.is_paused(acceptor)
     }
 
-    /// What is registered: exact tags first, then prefixes, each in the order of their bytes.
+    /// The registrations: exact tags first, then prefixes, each in the order of their bytes.
     pub fn registrations(&self) -> impl Iterator<Item = Registration<'_>> {
         self.registry.iter()
     }
@@ -310,9 +310,7 @@ impl Demux {
     }
 
     /// Adds what a call is answered with: it is the next command.
-    fn push_first(&mut self, command: Command) {
-        let bytes =
-            if let Command::Write { preamble, .. } = &command { preamble.heap() } else { 0 };
+    fn push_first(&mut self, command: Command, bytes: usize) {
         self.pending.insert(0, (command, bytes));
         self.context.pend();
     }

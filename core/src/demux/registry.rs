@@ -1,4 +1,4 @@
-//! Who registered for which tags, and which acceptors pause.
+//! The registrations of acceptors for tags, and the acceptors that pause.
 
 use core::cmp::Ordering;
 
@@ -33,7 +33,7 @@ sorted!(ByPattern, Registered, by_pattern, |registered| registered.pattern());
 sorted!(ByAcceptor, Registered, by_acceptor, |registered| registered.acceptor);
 
 /// The registrations, and which of those who have some pause.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Registry {
     registered: Slab<Registered>,
     by_pattern: Tree<ByPattern>,
@@ -43,14 +43,8 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) const fn new() -> Self {
-        Self {
-            registered: Slab::keeping(),
-            by_pattern: Tree::EMPTY,
-            by_acceptor: Tree::EMPTY,
-            len: 0,
-            paused: Counts::new(),
-        }
+    pub(super) fn new() -> Self {
+        Self { registered: Slab::keeping(), ..Self::default() }
     }
 
     /// The most bytes that so many registrations take.
@@ -98,7 +92,7 @@ impl Registry {
         }
     }
 
-    /// Whose a registration is.
+    /// The owner of a registration.
     pub(super) fn acceptor(&self, at: u32) -> Option<AcceptorId> {
         self.registered.get(at).map(|found| found.acceptor)
     }
@@ -142,11 +136,11 @@ impl Registry {
 
     /// Takes all registrations of an acceptor out; whether there were any.
     pub(super) fn acceptor_gone(&mut self, acceptor: AcceptorId) -> bool {
-        let is_known = self.first_of(acceptor).is_some();
+        let before = self.len;
         while let Some(at) = self.first_of(acceptor) {
             self.remove(at);
         }
-        is_known
+        self.len < before
     }
 
     fn remove(&mut self, at: u32) {
@@ -164,7 +158,7 @@ impl Registry {
         self.by_acceptor.find(&self.registered, |at| self.acceptor(at).cmp(&Some(acceptor)))
     }
 
-    /// Whether an acceptor pauses.
+    /// True while an acceptor pauses.
     pub(super) fn is_paused(&self, acceptor: AcceptorId) -> bool {
         self.paused.of(acceptor) > 0
     }
@@ -187,7 +181,7 @@ impl Registry {
         }
     }
 
-    /// What is registered: exact tags first, then prefixes, each in the order of their bytes.
+    /// The registrations: exact tags first, then prefixes, each in the order of their bytes.
     pub(super) fn iter(&self) -> impl Iterator<Item = Registration<'_>> {
         let after = |last: &u32| {
             let last = self.pattern(*last);

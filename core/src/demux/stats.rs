@@ -1,8 +1,8 @@
-//! What a demultiplexer counts.
+//! The statistics of a demultiplexer.
 
 use super::codes::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
 
-/// What a [`Demux`](super::Demux) counted since it was made.
+/// The counts of a [`Demux`](super::Demux) since it was made.
 ///
 /// A stream that was parked or held ends in exactly one of three ways: dispatched, refused, or forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -29,7 +29,7 @@ pub struct Stats {
     pub opened: u64,
 }
 
-/// Streams refused, by the code that their peer is told.
+/// Streams refused, by the code that their peer gets.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Refused {
@@ -92,7 +92,7 @@ impl Forgotten {
     }
 }
 
-/// What was counted for one registration since it was made; it goes with it.
+/// The counts of one registration since it was made; they go with it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct TagStats {

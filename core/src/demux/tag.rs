@@ -52,7 +52,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// What is written at the head of an own stream: the length of its tag, and the tag.
+/// The head of an own stream: the length of its tag, and the tag.
 ///
 /// That of a tag of up to 32 bytes lies in place.
 #[derive(Clone, PartialEq, Eq, Hash)]

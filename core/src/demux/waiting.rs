@@ -27,7 +27,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Whether it is copied when it is held.
+    /// True when it is copied to be held.
     pub(super) fn is_copied(&self) -> bool {
         self.rest.len() <= SMALL || self.pinned > 2 * self.rest.len()
     }
@@ -44,7 +44,7 @@ impl Piece {
     }
 }
 
-/// What a stream waits for.
+/// The reason why a stream waits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(super) enum Waits {
     /// The rest of its preamble: parked. All others are held.
@@ -58,14 +58,14 @@ pub(super) enum Waits {
     For(AcceptorId),
 }
 
-/// What is counted.
+/// A kind of things that are counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Group {
     /// Streams of a peer.
     Peer(PeerId),
-    /// Streams that wait for the same.
+    /// Held streams that wait for the same.
     Waiting(Waits),
-    /// How often an acceptor was resumed that was not seen to have taken all that is held for it.
+    /// Calls that resumed an acceptor, until all that is held for it was dispatched or it pauses.
     Resumed(AcceptorId),
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Stream {
     stamp: u64,
     /// When that was.
     pub(super) since: Instant,
-    /// What there is of its preamble.
+    /// The bytes of its preamble that came.
     preamble: SmallVec<[u8; MAX_PREAMBLE]>,
     /// The payload that came with the last byte of the preamble; it pins what it costs.
     pub(super) piece: Piece,
@@ -90,7 +90,7 @@ sorted!(ById, Stream, by_id, |stream| stream.id);
 sorted!(ByTurn, Stream, by_turn, |stream| (stream.waits, stream.stamp));
 
 impl Stream {
-    /// What there is of the preamble, in bytes.
+    /// Bytes of the preamble that came.
     pub(super) fn preamble_len(&self) -> u64 {
         self.preamble.len() as u64
     }
@@ -102,30 +102,23 @@ impl Stream {
 }
 
 /// The streams that wait.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Waiting {
     streams: Slab<Stream>,
     by_id: Tree<ById>,
     by_turn: Tree<ByTurn>,
     counts: Counts<Group>,
-    /// What the next stream that waits is stamped with: stamps never come again.
+    /// The stamp of the stream that waits as the last one: stamps never come again.
     stamp: u64,
+    parked: usize,
     held: usize,
     /// Bytes that the payload of held streams costs.
     held_bytes: usize,
 }
 
 impl Waiting {
-    pub(super) const fn new() -> Self {
-        Self {
-            streams: Slab::keeping(),
-            by_id: Tree::EMPTY,
-            by_turn: Tree::EMPTY,
-            counts: Counts::new(),
-            stamp: 0,
-            held: 0,
-            held_bytes: 0,
-        }
+    pub(super) fn new() -> Self {
+        Self { streams: Slab::keeping(), ..Self::default() }
     }
 
     /// The most bytes that so many streams take, but for their payload.
@@ -140,6 +133,10 @@ impl Waiting {
         self.streams.bytes() + self.counts.bytes() + self.held_bytes
     }
 
+    pub(super) const fn parked(&self) -> usize {
+        self.parked
+    }
+
     pub(super) const fn held(&self) -> usize {
         self.held
     }
@@ -148,12 +145,12 @@ impl Waiting {
         self.held_bytes
     }
 
-    /// How many streams wait for something.
+    /// The number of held streams that wait for something.
     pub(super) fn count(&self, waits: Waits) -> usize {
         self.counts.of(Group::Waiting(waits))
     }
 
-    /// How many streams of a peer wait.
+    /// The number of streams of a peer that wait.
     pub(super) fn count_of_peer(&self, peer: PeerId) -> usize {
         self.counts.of(Group::Peer(peer))
     }
@@ -241,15 +238,23 @@ impl Waiting {
         let Some(stream) = self.streams.get_mut(at) else { return };
         stream.waits = waits;
         self.by_turn.insert(&mut self.streams, at);
-        self.counts.add(Group::Waiting(waits));
-        self.held += usize::from(waits != Waits::Preamble);
+        if waits == Waits::Preamble {
+            self.parked += 1;
+        } else {
+            self.held += 1;
+            self.counts.add(Group::Waiting(waits));
+        }
     }
 
     fn dequeue(&mut self, at: u32) {
         self.by_turn.remove(&mut self.streams, at);
         let Some(waits) = self.get(at).map(|stream| stream.waits) else { return };
-        self.counts.take(Group::Waiting(waits));
-        self.held -= usize::from(waits != Waits::Preamble);
+        if waits == Waits::Preamble {
+            self.parked -= 1;
+        } else {
+            self.held -= 1;
+            self.counts.take(Group::Waiting(waits));
+        }
     }
 
     /// The stream that waits longest for something.
@@ -277,7 +282,7 @@ impl Waiting {
         Some((self.get(first)?.since + most, first))
     }
 
-    /// Notes that an acceptor takes what is held for it; whether anything is.
+    /// Lets an acceptor take what is held for it; true when anything is.
     pub(super) fn resume(&mut self, acceptor: AcceptorId) -> bool {
         let is_held = self.count(Waits::For(acceptor)) > 0;
         if is_held {
@@ -294,12 +299,12 @@ impl Waiting {
         }
     }
 
-    /// Notes that nothing more is held for it, or that it pauses again.
+    /// Ends that: nothing more is held for it, or it pauses again.
     pub(super) fn stop(&mut self, acceptor: AcceptorId) {
         self.counts.take(Group::Resumed(acceptor));
     }
 
-    /// Whether some streams go on with the next commands, and others are to wait behind them.
+    /// True while streams go on with the next commands, so that others are to wait behind them.
     pub(super) fn is_moving(&self) -> bool {
         self.first_for(Waits::Turn).is_some() || self.resumed().is_some()
     }

@@ -8,15 +8,16 @@
 //!
 //! ```
 //! use gapless_core::journal::{Recorder, Replayer, recorder};
-//! use gapless_core::publisher::{Config, Event, Publisher};
+//! use gapless_core::publisher::{Config, Publisher};
+//! use gapless_core::transmitter::Event;
 //! use gapless_core::{Instant, Machine, Session};
 //!
 //! let mut journal = Vec::new();
 //! let machine = Config::new(Session::from_name(b"FEED").unwrap());
-//! let config = recorder::Config { machine, id: 0, sink: &mut journal, commands: false };
+//! let config = recorder::Config { machine, id: 0, sink: Some(&mut journal), commands: false };
 //! let mut publisher = Recorder::<Publisher, _>::new(config)?;
 //! for message in [b"first", b"other"] {
-//!     publisher.handle(Instant::from_millis(1), Event::Message(message))?;
+//!     publisher.handle(Instant::from_millis(1), Event::Message(message).into())?;
 //!     while let Some(command) = publisher.poll_command() {
 //!         println!("{command:?}");
 //!     }
@@ -103,19 +104,18 @@ mod field;
 mod observer;
 mod playback;
 mod record;
-mod recordable;
 pub mod recorder;
 pub mod replayer;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
+pub use crate::{fields, newtypes, variants, vocabulary};
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};
-pub(crate) use field::{fields, numbers, variants};
-pub use recordable::{Driven, Recordable};
-pub use recorder::{Failure, Recorder};
+pub use recorder::{Driven, Failure, Recorder};
 pub use replayer::{Observer, Replayer};
 pub use secret::Secret;
 #[cfg(test)]

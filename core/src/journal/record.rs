@@ -55,7 +55,7 @@ pub(super) struct Settled {
     pub(super) digest: u32,
 }
 
-super::field::fields!(Settled { commands, drained, digest });
+crate::fields!(Settled { commands, drained, digest });
 
 /// Takes into a digest what follows the commands of an event: whether they were all, and the next
 /// timeout.

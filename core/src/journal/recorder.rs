@@ -1,5 +1,6 @@
 //! A machine that is recorded.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use super::Journaled;
@@ -18,8 +19,8 @@ pub struct Config<C, S> {
     /// Tells the machines that share a journal apart. A machine that takes the place of another, after a
     /// restart, takes another number.
     pub id: u16,
-    /// Where the journal goes.
-    pub sink: S,
+    /// Where the journal goes; `None`: nothing is recorded.
+    pub sink: Option<S>,
     /// Whether commands are recorded too, beside their digest: larger journals, from which one can see
     /// what was done without replaying them, and what was done instead when a replay differs.
     pub commands: bool,
@@ -37,21 +38,18 @@ pub enum Failure<E> {
     TooLarge(usize),
 }
 
-/// A machine that writes down everything that it takes, and a digest of everything that it gives.
+/// A machine that writes down everything that it takes, and a digest of everything that it gives; or does
+/// not, without a sink.
 ///
 /// It does what the machine inside does. Events that are refused are not recorded. A journal that
 /// cannot be written is no reason for a feed to stop: recording ends, and [`Recorder::failure`] says
 /// why.
 ///
 /// # Memory
-/// One block of some 200 KB, allocated at construction.
+/// One block of some 200 KB, allocated at construction; nothing without a sink.
 pub struct Recorder<M: Journaled, S: Sink> {
     machine: M,
-    journal: Journal<S>,
-    /// Commands taken since the last event.
-    taken: u64,
-    /// What followed from the last event is not written yet.
-    unsettled: bool,
+    journal: Option<Box<Journal<S>>>,
 }
 
 /// The journal of one machine.
@@ -62,6 +60,10 @@ struct Journal<S: Sink> {
     sink: S,
     digest: Digest,
     commands: bool,
+    /// Commands taken since the last event.
+    taken: u64,
+    /// What followed from the last event is not written yet.
+    unsettled: bool,
     failure: Option<Failure<S::Error>>,
 }
 
@@ -98,6 +100,12 @@ impl<S: Sink> Journal<S> {
         self.failure.get_or_insert(failure);
     }
 
+    fn record(&mut self, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
+        if self.failure.is_none() {
+            record::append(&mut self.building.bytes, kind, body);
+        }
+    }
+
     /// Takes what a machine gave into the digest, and into the journal where that is wanted.
     fn give<'a>(&mut self, kind: Kind, given: &impl Field<'a>) {
         if self.failure.is_some() {
@@ -111,6 +119,30 @@ impl<S: Sink> Journal<S> {
         }
         self.commit();
     }
+
+    /// Begins the record of something that the machine is given, behind what followed from the last.
+    #[inline]
+    fn begin(&mut self, machine: &impl Machine, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
+        self.settle(machine, false);
+        self.record(kind, body);
+        self.unsettled = true;
+    }
+
+    /// Writes what followed from the last event, as far as it was asked for.
+    #[inline]
+    fn settle(&mut self, machine: &impl Machine, drained: bool) {
+        if !self.unsettled {
+            return;
+        }
+        self.unsettled = false;
+        let commands = core::mem::take(&mut self.taken);
+        if self.failure.is_none() {
+            let timeout = machine.poll_timeout();
+            let digest = record::settle(&mut self.digest, drained, timeout);
+            let settled = Settled { commands, drained, digest };
+            self.record(Kind::Settled, |out| settled.encode(out));
+        }
+    }
 }
 
 impl<M: Journaled, S: Sink> Recorder<M, S> {
@@ -120,16 +152,16 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         &self.machine
     }
 
-    /// Where the journal goes.
+    /// Where the journal goes, if there is one.
     #[must_use]
-    pub const fn sink(&self) -> &S {
-        &self.journal.sink
+    pub fn sink(&self) -> Option<&S> {
+        self.journal.as_ref().map(|journal| &journal.sink)
     }
 
     /// Why recording stopped, if it did.
     #[must_use]
-    pub const fn failure(&self) -> Option<&Failure<S::Error>> {
-        self.journal.failure.as_ref()
+    pub fn failure(&self) -> Option<&Failure<S::Error>> {
+        self.journal.as_ref()?.failure.as_ref()
     }
 
     /// Hands what is recorded to the sink, in a block that is full or not: for those who want no more
@@ -138,44 +170,24 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
     /// # Errors
     /// Recording stopped.
     pub fn flush(&mut self) -> Result<(), &Failure<S::Error>> {
-        self.journal.close();
+        if let Some(journal) = &mut self.journal {
+            journal.close();
+        }
         self.failure().map_or(Ok(()), Err)
     }
 
     /// Calls the machine directly, as [`Journaled::call`], and records it.
     #[inline]
     pub fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        self.settle(false);
-        self.record(Kind::Call, |out| {
+        let Self { machine, journal } = self;
+        let Some(journal) = journal else { return machine.call(now, call) };
+        journal.begin(machine, Kind::Call, |out| {
             now.encode(out);
             call.encode(out);
         });
-        self.unsettled = true;
-        let answer = self.machine.call(now, call);
-        self.journal.give(Kind::Answer, &answer);
+        let answer = machine.call(now, call);
+        journal.give(Kind::Answer, &answer);
         answer
-    }
-
-    fn record(&mut self, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
-        if self.journal.failure.is_none() {
-            record::append(&mut self.journal.building.bytes, kind, body);
-        }
-    }
-
-    /// Writes what followed from the last event, as far as it was asked for.
-    #[inline]
-    fn settle(&mut self, drained: bool) {
-        if !self.unsettled {
-            return;
-        }
-        self.unsettled = false;
-        let commands = core::mem::take(&mut self.taken);
-        if self.journal.failure.is_none() {
-            let timeout = self.machine.poll_timeout();
-            let digest = record::settle(&mut self.journal.digest, drained, timeout);
-            let settled = Settled { commands, drained, digest };
-            self.record(Kind::Settled, |out| settled.encode(out));
-        }
     }
 }
 
@@ -188,44 +200,50 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     fn new(config: Self::Config) -> Result<Self, M::Error> {
         let Config { machine, id, sink, commands } = config;
-        let mut building = Building::new(id);
-        let whole = building.bytes.len();
-        record::append(&mut building.bytes, Kind::Machine, |out| {
-            M::NAME.as_bytes().encode(out);
-            M::VERSION.encode(out);
-            machine.encode(out);
+        let journal = sink.map(|sink| {
+            let mut building = Building::new(id);
+            let whole = building.bytes.len();
+            record::append(&mut building.bytes, Kind::Machine, |out| {
+                M::NAME.as_bytes().encode(out);
+                M::VERSION.encode(out);
+                machine.encode(out);
+            });
+            let digest = Digest::new();
+            // What a new machine has to say follows from its making.
+            let (taken, unsettled, failure) = (0, true, None);
+            Box::new(Journal { building, whole, sink, digest, commands, taken, unsettled, failure })
         });
-        let mut journal =
-            Journal { building, whole, sink, digest: Digest::new(), commands, failure: None };
-        let machine = M::new(machine)?;
-        journal.commit();
-        // What a new machine has to say follows from its making.
-        Ok(Self { machine, journal, taken: 0, unsettled: true })
+        let mut recorder = Self { machine: M::new(machine)?, journal };
+        if let Some(journal) = &mut recorder.journal {
+            journal.commit();
+        }
+        Ok(recorder)
     }
 
     /// Beside the machine, one block.
     fn memory_limit(config: &Self::Config) -> usize {
-        M::memory_limit(&config.machine).saturating_add(Building::CAPACITY)
+        let block = config.sink.as_ref().map_or(0, |_| Building::CAPACITY);
+        M::memory_limit(&config.machine).saturating_add(block)
     }
 
     /// A refused event leaves no trace.
     #[inline]
     fn apply(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
-        let (length, digest) = (self.journal.building.bytes.len(), self.journal.digest);
-        let (unsettled, taken) = (self.unsettled, self.taken);
-        self.settle(false);
-        self.record(Kind::Event, |out| {
+        let Self { machine, journal } = self;
+        let Some(journal) = journal else { return machine.apply(now, event) };
+        let (length, digest) = (journal.building.bytes.len(), journal.digest);
+        let (unsettled, taken) = (journal.unsettled, journal.taken);
+        journal.begin(machine, Kind::Event, |out| {
             now.encode(out);
             event.encode(out);
         });
-        let result = self.machine.apply(now, event);
+        let result = machine.apply(now, event);
         if result.is_ok() {
-            self.unsettled = true;
-            self.journal.commit();
+            journal.commit();
         } else {
-            self.journal.building.bytes.truncate(length);
-            self.journal.digest = digest;
-            (self.unsettled, self.taken) = (unsettled, taken);
+            journal.building.bytes.truncate(length);
+            journal.digest = digest;
+            (journal.unsettled, journal.taken) = (unsettled, taken);
         }
         result
     }
@@ -234,14 +252,16 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     #[inline]
     fn poll_command(&mut self) -> Option<M::Command> {
         let command = self.machine.poll_command();
-        match &command {
-            Some(command) => {
-                self.taken += 1;
-                self.journal.give(Kind::Command, command);
-            }
-            None => {
-                self.settle(true);
-                self.journal.commit();
+        if let Some(journal) = &mut self.journal {
+            match &command {
+                Some(command) => {
+                    journal.taken += 1;
+                    journal.give(Kind::Command, command);
+                }
+                None => {
+                    journal.settle(&self.machine, true);
+                    journal.commit();
+                }
             }
         }
         command
@@ -253,11 +273,11 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     #[inline]
     fn expire(&mut self, now: Instant) {
-        self.settle(false);
-        self.record(Kind::Timeout, |out| now.encode(out));
+        if let Some(journal) = &mut self.journal {
+            journal.begin(&self.machine, Kind::Timeout, |out| now.encode(out));
+            journal.commit();
+        }
         self.machine.expire(now);
-        self.unsettled = true;
-        self.journal.commit();
     }
 
     fn next_command(&mut self) -> Option<M::Command> {
@@ -277,7 +297,11 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     }
 
     fn memory_used(&self) -> usize {
-        self.machine.memory_used().saturating_add(self.journal.building.bytes.capacity())
+        let block = self
+            .journal
+            .as_ref()
+            .map_or(0, |journal| journal.building.bytes.capacity() + size_of::<Journal<S>>());
+        self.machine.memory_used().saturating_add(block)
     }
 
     fn lent(&self) -> usize {
@@ -287,19 +311,86 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
 impl<M: Journaled, S: Sink> Drop for Recorder<M, S> {
     fn drop(&mut self) {
-        self.settle(false);
-        // Nobody is left to be told of a failure; who wants to know flushes before.
-        self.journal.close();
+        let Self { machine, journal } = self;
+        if let Some(journal) = journal {
+            journal.settle(machine, false);
+            // Nobody is left to be told of a failure; who wants to know flushes before.
+            journal.close();
+        }
     }
 }
 
 impl<M: Journaled + fmt::Debug, S: Sink> fmt::Debug for Recorder<M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, journal, .. } = self;
         f.debug_struct("Recorder")
-            .field("machine", machine)
-            .field("digest", &journal.digest)
-            .field("records", &journal.failure.is_none())
+            .field("machine", &self.machine)
+            .field("digest", &self.journal.as_ref().map(|journal| journal.digest))
+            .field("records", &self.journal.as_ref().is_some_and(|it| it.failure.is_none()))
             .finish_non_exhaustive()
+    }
+}
+
+/// A machine of kind `M`, recorded or not: what drives machines is generic over it.
+pub trait Driven<M: Journaled>:
+    Machine<Command = M::Command, Stats = M::Stats, Error = M::Error>
+{
+    /// The machine.
+    fn machine(&self) -> &M;
+
+    /// Takes one event, as [`Machine::handle`].
+    ///
+    /// # Errors
+    /// As there.
+    fn feed(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error>;
+
+    /// Calls the machine directly, as [`Journaled::call`].
+    fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a>;
+
+    /// Whether [`poll_command`](Machine::poll_command) may have something, for loops of direct calls that want
+    /// to skip an empty drain. A recorder notes that there is nothing, as if it had been drained.
+    fn has_commands(&mut self) -> bool;
+}
+
+impl<M: Journaled> Driven<M> for M {
+    #[inline]
+    fn machine(&self) -> &M {
+        self
+    }
+
+    #[inline]
+    fn feed(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
+        self.handle(now, event)
+    }
+
+    #[inline]
+    fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
+        Journaled::call(self, now, call)
+    }
+
+    #[inline]
+    fn has_commands(&mut self) -> bool {
+        self.context().is_draining()
+    }
+}
+
+impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
+    #[inline]
+    fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    #[inline]
+    fn feed(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
+        self.handle(now, event)
+    }
+
+    #[inline]
+    fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
+        Self::call(self, now, call)
+    }
+
+    #[inline]
+    fn has_commands(&mut self) -> bool {
+        self.context().is_draining() || self.poll_command().is_some()
     }
 }

@@ -5,19 +5,22 @@
 //! can know of can be asked for. It can also republish captured packets as they are.
 //!
 //! ```
-//! use gapless_core::publisher::{Command, Config, Event, Publisher};
-//! use gapless_core::{Instant, Machine, Session};
+//! use gapless_core::publisher::{Command, Config, Publisher};
+//! use gapless_core::transmitter::Event;
+//! use gapless_core::{Instant, Machine, Session, retransmitter};
 //!
 //! let session = Session::from_name(b"FEED").unwrap();
 //! let mut publisher = Publisher::new(Config::new(session))?;
 //! let now = Instant::from_millis(0); // nanoseconds of a clock of your own
 //! for event in [Event::Message(b"first"), Event::Message(b"second"), Event::End] {
-//!     publisher.handle(now, event)?;
+//!     publisher.handle(now, event.into())?;
 //!     while let Some(command) = publisher.poll_command() {
 //!         match command {
 //!             Command::Send { bytes } => println!("{} bytes for every line", bytes.len()),
-//!             Command::Answer { to, bytes } => println!("{} bytes for {to}", bytes.len()),
-//!             Command::LookUp { .. } => unreachable!("there is no archive"),
+//!             Command::Retransmit(retransmitter::Command::Answer { to, bytes }) => {
+//!                 println!("{} bytes for {to}", bytes.len());
+//!             }
+//!             Command::Retransmit(_) => unreachable!("there is no archive"),
 //!         }
 //!     }
 //! }
@@ -195,23 +198,12 @@ impl Machine for Publisher {
     }
 
     fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
-        use retransmitter::Event as Ask;
-        use transmitter::Event as Tell;
-
         let now = now.max(self.context.now());
         match event {
-            Event::Message(message) => self.transmit(now, Tell::Message(message))?,
-            Event::Flush => self.transmit(now, Tell::Flush)?,
-            Event::End => self.end(now)?,
+            Event::Transmit(transmitter::Event::End) => self.end(now)?,
+            Event::Transmit(event) => self.transmit(now, event)?,
             Event::Republish(bytes) => self.republish(now, bytes)?,
-            Event::Store { packet } => self.retransmitter.apply(now, Ask::Store { packet })?,
-            Event::Request { from, datagram } => {
-                self.retransmitter.apply(now, Ask::Request { from, datagram })?;
-            }
-            Event::Found { id, packet } => {
-                self.retransmitter.apply(now, Ask::Found { id, packet })?;
-            }
-            Event::NotFound { id } => self.retransmitter.apply(now, Ask::NotFound { id })?,
+            Event::Retransmit(event) => self.retransmitter.apply(now, event)?,
         }
         self.context.event(now);
         Ok(())
@@ -219,13 +211,8 @@ impl Machine for Publisher {
 
     /// Answers and look-ups first, then packets for the lines.
     fn next_command(&mut self) -> Option<Command> {
-        use retransmitter::Command as Asked;
-
         match self.retransmitter.poll_command() {
-            Some(Asked::Answer { to, bytes }) => Some(Command::Answer { to, bytes }),
-            Some(Asked::LookUp { id, session, first, count }) => {
-                Some(Command::LookUp { id, session, first, count })
-            }
+            Some(command) => Some(Command::Retransmit(command)),
             None => self.sent().map(|bytes| {
                 self.stats.sent += 1;
                 Command::Send { bytes }

@@ -31,7 +31,7 @@ pub(super) struct Candidate {
     pub(super) confirmed: bool,
 }
 
-/// What a packet means to a candidate.
+/// A packet's vote on a candidate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Vote {
     /// It stands for it.
@@ -211,7 +211,7 @@ impl Claim {
 }
 
 /// How far at least so many datagrams say that the feed got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Quorum {
     /// The highest numbers that datagrams reached, the highest first.
     highest: [u64; Self::MOST],
@@ -246,7 +246,7 @@ impl Quorum {
         self.highest.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// What `datagrams` of them reached or passed: 1 to [`Quorum::MOST`].
+    /// The number that `datagrams` of them reached or passed: 1 to [`Quorum::MOST`].
     pub(super) fn by(&self, datagrams: u8) -> u64 {
         let index = usize::from(datagrams).clamp(1, Self::MOST) - 1;
         self.highest[index]

@@ -26,7 +26,7 @@ const CONFIRMED_BY_SILENCE: u64 = 1_024;
 /// one a second.
 const HEARTBEATS: Duration = Duration::from_secs(3);
 
-/// What stands for the front of a missing range.
+/// The evidence for the front of a missing range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// Data of enough datagrams, or data and a server.
@@ -41,8 +41,8 @@ pub(super) enum Standing {
     Unconfirmed,
 }
 
-/// What speaks for the numbers of a session, and for its end.
-#[derive(Debug)]
+/// The evidence for the numbers of a session, and for its end.
+#[derive(Default, Debug)]
 pub(super) struct Evidence {
     /// How far datagrams of any kind say that the feed got.
     all: Quorum,
@@ -54,11 +54,11 @@ pub(super) struct Evidence {
     proved: u64,
     /// The highest number that a configured server answered for, or that the embedding program spoke of.
     confirmed: u64,
-    /// What heartbeats and ends alone claim, if they do.
+    /// The claim of heartbeats and ends alone, if there is one.
     claim: Option<Claim>,
     /// Such a claim that was lost: the number before it, and its last.
     claims_lost: (u64, u64),
-    /// What was withdrawn and waits to be emitted: first and last.
+    /// The withdrawn numbers that wait to be emitted: first and last.
     withdrawn: Option<(u64, u64)>,
     /// Nothing is emitted as stalled before.
     stalled_until: Instant,
@@ -72,22 +72,9 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Of a session of which everything up to `settled` is not wanted.
-    pub(super) const fn new(settled: u64) -> Self {
-        let quorum = Quorum::new(settled);
-        Self {
-            all: quorum,
-            moving: quorum,
-            data: quorum,
-            proved: settled,
-            confirmed: settled,
-            claim: None,
-            claims_lost: (0, 0),
-            withdrawn: None,
-            stalled_until: Instant::ZERO,
-            end: None,
-            ending: None,
-            overtaken: None,
-        }
+    pub(super) fn new(settled: u64) -> Self {
+        let [all, moving, data] = [Quorum::new(settled); 3];
+        Self { all, moving, data, proved: settled, confirmed: settled, ..Self::default() }
     }
 
     /// Whether no end is believed or claimed.
@@ -105,7 +92,7 @@ impl Evidence {
         self.withdrawn.is_some()
     }
 
-    /// What was withdrawn and not emitted yet: first and last.
+    /// The withdrawn numbers that were not emitted yet: first and last.
     pub(super) const fn take_withdrawn(&mut self) -> Option<(u64, u64)> {
         self.withdrawn.take()
     }
@@ -147,7 +134,7 @@ impl Evidence {
         if before < position && position <= last { before } else { position }
     }
 
-    /// What heartbeats and ends alone claimed of `first..=last` was lost.
+    /// The numbers `first..=last`, which heartbeats and ends alone claimed, were lost.
     pub(super) const fn lose_claim(&mut self, first: u64, last: u64) {
         let (before, until) = self.claims_lost;
         self.claims_lost = (if until == first - 1 { before } else { first - 1 }, last);
@@ -248,7 +235,7 @@ impl Space {
         line: LineId,
         overtakes: bool,
     ) -> bool {
-        // What lies ahead by the word of too few datagrams does not keep a session from ending.
+        // Numbers ahead by the word of too few datagrams do not keep a session from ending.
         let is_refused = last < self.confirmed_mark();
         let Evidence { end, ending, overtaken, .. } = &mut self.evidence;
         if !is_refused {
@@ -296,7 +283,7 @@ impl Space {
             None => return None,
         };
         let to = to.max(least);
-        (self.active && to < self.highest_known).then_some(to)
+        (self.is_active() && to < self.highest_known).then_some(to)
     }
 
     /// Believes in nothing past `to` any more, which data does not reach. Returns whether that takes
@@ -310,7 +297,7 @@ impl Space {
             reached.forget(to, place.min(to));
         }
         self.cut(to, store);
-        // What is left of it is not lost for the time that it was open before.
+        // The rest of it is not lost for the time that it was open before.
         let mut left = Claim::new(now, place);
         left.contradicted = now;
         self.evidence.claim = (to > self.proved().max(self.settled)).then_some(left);
@@ -491,7 +478,7 @@ impl Space {
     /// When it is emitted next that the lowest missing range is stalled: too few datagrams claim it, and
     /// all lines are silent.
     pub(super) fn stalled_at(&self, lines: &Lines) -> Option<Instant> {
-        let range = self.gaps.missing().first().filter(|_| self.closing.is_none())?;
+        let range = self.gaps.missing().first().filter(|_| self.closing().is_none())?;
         if self.standing(range).1 != Standing::Unconfirmed {
             return None;
         }

@@ -54,8 +54,8 @@ pub enum AcceptAnswers {
 /// # What is proved, and what is only claimed
 /// Messages are lost by the rules of `give_up`, `max_attempts` and `max_stall` once data of `believe_after`
 /// packets that lies behind them came, or any data and a server speak of them. Other cases have rules of their
-/// own, by a claim timeout: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A feed that
-/// has nothing to send says so by heartbeats meanwhile.
+/// own, by a claim timeout: `give_up`, but not less than `line_timeout` or three seconds, whichever is less. A
+/// feed that has nothing to send says so by heartbeats meanwhile.
 ///
 /// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim,
 ///   less those that support it meanwhile: later than `max_reorder_delay` after it was made or grew, and

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use crate::display::display;
+use crate::vocabulary;
 use crate::wire::brief::{Brief, Numbers};
 use crate::wire::mold::{self, Messages};
 use crate::{Duration, Instant, Session};
@@ -66,26 +67,29 @@ impl fmt::Debug for Datagram {
     }
 }
 
-/// What a receiver takes.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A datagram came.
-    Datagram(Datagram),
-    /// A line exists from now on. One that is known stays as it is.
-    AddLine(LineId),
-    /// A line is gone. Unknown: nothing happens.
-    RemoveLine(LineId),
-    /// A server can be asked at this address from now on; a server that is known moves there.
-    AddServer(ServerId, SocketAddr),
-    /// A server is gone; what it was asked is asked elsewhere. Unknown: nothing happens.
-    RemoveServer(ServerId),
-    /// Go on at message `next`: of the session that delivery halted in, else of the current one. What
-    /// lies before it is no longer wanted and not counted as lost. Ends a halt. Not past what was
-    /// delivered: only ends the halt.
-    Advance {
-        /// The next message to deliver, from 1.
-        next: u64,
-    },
+vocabulary! {
+    "event of a receiver";
+    /// What a receiver takes.
+    #[derive(Clone)]
+    pub enum Event {
+        /// A datagram came.
+        0 => Datagram(datagram: Datagram),
+        /// A line exists from now on. One that is known stays as it is.
+        1 => AddLine(line: LineId),
+        /// A line is gone. Unknown: nothing happens.
+        2 => RemoveLine(line: LineId),
+        /// A server can be asked at this address from now on; a server that is known moves there.
+        3 => AddServer(server: ServerId, address: SocketAddr),
+        /// A server is gone; what it was asked is asked elsewhere. Unknown: nothing happens.
+        4 => RemoveServer(server: ServerId),
+        /// Go on at message `next`: of the session that delivery halted in, else of the current one. What
+        /// lies before it is no longer wanted and not counted as lost. Ends a halt. Not past what was
+        /// delivered: only ends the halt.
+        5 => Advance {
+            /// The next message to deliver, from 1.
+            next: u64,
+        },
+    }
 }
 
 /// Who brought a batch.
@@ -201,136 +205,139 @@ display! {
     }
 }
 
-/// What a receiver wants done, or tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Deliver these messages.
-    Batch(Batch<Bytes>),
-    /// Send these 20 bytes ([`mold::Request::to_bytes`]) to a server.
-    Request {
-        /// Whom.
-        server: ServerId,
-        /// Its address now.
-        to: SocketAddr,
-        /// What is asked.
-        request: mold::Request,
-    },
-    /// A session began: by the configuration, or because it is believed.
-    SessionStarted {
-        /// The session.
-        session: Session,
-        /// The first number that will be delivered or told as lost.
-        next: u64,
-    },
-    /// A session is over: everything before its end was delivered or told as lost.
-    SessionEnded {
-        /// The session.
-        session: Session,
-        /// One past its last number (2^64-1 stands for 2^64 too).
-        next: u64,
-        /// Why.
-        reason: SessionEnd,
-    },
-    /// Messages `first..=last` exist and are not held.
-    GapOpened {
-        /// The session.
-        session: Session,
-        /// First missing number.
-        first: u64,
-        /// Last missing number.
-        last: u64,
-    },
-    /// Nothing of a gap is missing any more, and nothing of it was lost.
-    GapFilled {
-        /// The session.
-        session: Session,
-        /// As opened.
-        first: u64,
-        /// As opened, or less where the far end was put off for want of memory, or withdrawn
-        /// ([`Command::Withdrawn`]).
-        last: u64,
-        /// Messages that lines brought; if the far end was put off or withdrawn, also those that were
-        /// dropped with it.
-        by_lines: u64,
-        /// Messages that answers brought, counted in the same way.
-        by_answers: u64,
-        /// How long it was open.
-        after: Duration,
-    },
-    /// Messages `first..=last` are given up and will never be delivered.
-    Lost {
-        /// The session.
-        session: Session,
-        /// First lost number.
-        first: u64,
-        /// Last lost number.
-        last: u64,
-        /// The rule by which they are given up.
-        reason: LossReason,
-    },
-    /// Delivery has stopped after a loss ([`OnLoss::Halt`](super::OnLoss::Halt)) until
-    /// [`Event::Advance`].
-    Halted {
-        /// The session.
-        session: Session,
-        /// The number after the loss.
-        next: u64,
-    },
-    /// A line brought a packet, for the first time or after it was down.
-    LineUp(LineId),
-    /// A line brought nothing for `line_timeout`.
-    LineDown(LineId),
-    /// The sender of a line started over in the same session: it keeps sending numbers far below what it
-    /// sent before, or sends the first messages of the session again with other content: `believe_after`
-    /// packets, and none of the old feed on that line for `quiet`; or it ends the session below what was
-    /// delivered. Emitted once an episode, before anything is delivered that goes past what the line had
-    /// sent; never followed. A sender that starts over and reaches just the last number before it is noticed
-    /// so makes [`Contradiction`](Self::Contradiction)s only.
-    SequenceRegressed {
-        /// The line.
-        line: LineId,
-        /// The session.
-        session: Session,
-        /// The highest number it had sent.
-        highest: u64,
-        /// A number that it sends now, at most `highest`.
-        seen: u64,
-    },
-    /// Heartbeats or ends said that there are messages `first..=last`, and the feed contradicts that: they
-    /// are not missing, and no gap reaches there any more.
-    Withdrawn {
-        /// The session.
-        session: Session,
-        /// First number.
-        first: u64,
-        /// Last number.
-        last: u64,
-    },
-    /// Messages `first..=last` are missing, and too few packets speak of them for them to be lost: all
-    /// lines are silent, and either heartbeats or ends alone speak of them, fewer than `believe_after`,
-    /// or they reach further than silence confirms. Emitted again while that lasts; it ends when more
-    /// packets come, or a server answers.
-    Stalled {
-        /// The session.
-        session: Session,
-        /// First missing number.
-        first: u64,
-        /// Last missing number.
-        last: u64,
-    },
-    /// A message came again with other bytes: there are two senders, or one that started over, in one session.
-    /// The first bytes stay. The first such message of a drain;
-    /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. What is held
-    /// ahead of a gap is compared, and what lines bring of the first 64 messages of the current session; other
-    /// copies of what was delivered are not.
-    Contradiction {
-        /// The session.
-        session: Session,
-        /// The message.
-        sequence: u64,
-        /// The source of the held bytes; `None` for delivered messages, whose source is not remembered.
-        held: Option<Origin>,
-        /// The source of the dropped bytes.
-        dropped: Origin,
-    },
+vocabulary! {
+    "command of a receiver";
+    /// What a receiver wants done, or tells.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum Command {
+        /// Deliver these messages.
+        0 => Batch(batch: Batch<Bytes>),
+        /// Send these 20 bytes ([`mold::Request::to_bytes`]) to a server.
+        1 => Request {
+            /// Whom.
+            server: ServerId,
+            /// Its address now.
+            to: SocketAddr,
+            /// What is asked.
+            request: mold::Request,
+        },
+        /// A session began: by the configuration, or because it is believed.
+        2 => SessionStarted {
+            /// The session.
+            session: Session,
+            /// The first number that will be delivered or told as lost.
+            next: u64,
+        },
+        /// A session is over: everything before its end was delivered or told as lost.
+        3 => SessionEnded {
+            /// The session.
+            session: Session,
+            /// One past its last number (2^64-1 stands for 2^64 too).
+            next: u64,
+            /// Why.
+            reason: SessionEnd,
+        },
+        /// Messages `first..=last` exist and are not held.
+        4 => GapOpened {
+            /// The session.
+            session: Session,
+            /// First missing number.
+            first: u64,
+            /// Last missing number.
+            last: u64,
+        },
+        /// Nothing of a gap is missing any more, and nothing of it was lost.
+        5 => GapFilled {
+            /// The session.
+            session: Session,
+            /// As opened.
+            first: u64,
+            /// As opened, or less where the far end was put off for want of memory, or withdrawn
+            /// ([`Command::Withdrawn`]).
+            last: u64,
+            /// Messages that lines brought; if the far end was put off or withdrawn, also those that were
+            /// dropped with it.
+            by_lines: u64,
+            /// Messages that answers brought, counted in the same way.
+            by_answers: u64,
+            /// How long it was open.
+            after: Duration,
+        },
+        /// Messages `first..=last` are given up and will never be delivered.
+        6 => Lost {
+            /// The session.
+            session: Session,
+            /// First lost number.
+            first: u64,
+            /// Last lost number.
+            last: u64,
+            /// The rule by which they are given up.
+            reason: LossReason,
+        },
+        /// Delivery has stopped after a loss ([`OnLoss::Halt`](super::OnLoss::Halt)) until
+        /// [`Event::Advance`].
+        7 => Halted {
+            /// The session.
+            session: Session,
+            /// The number after the loss.
+            next: u64,
+        },
+        /// A line brought a packet, for the first time or after it was down.
+        8 => LineUp(line: LineId),
+        /// A line brought nothing for `line_timeout`.
+        9 => LineDown(line: LineId),
+        /// The sender of a line started over in the same session: it keeps sending numbers far below what it
+        /// sent before, or sends the first messages of the session again with other content: `believe_after`
+        /// packets, and none of the old feed on that line for `quiet`; or it ends the session below what was
+        /// delivered. Emitted once an episode, before anything is delivered that goes past what the line had
+        /// sent; never followed. A sender that starts over and reaches just the last number before it is noticed
+        /// so makes [`Contradiction`](Self::Contradiction)s only.
+        10 => SequenceRegressed {
+            /// The line.
+            line: LineId,
+            /// The session.
+            session: Session,
+            /// The highest number it had sent.
+            highest: u64,
+            /// A number that it sends now, at most `highest`.
+            seen: u64,
+        },
+        /// Heartbeats or ends said that there are messages `first..=last`, and the feed contradicts that: they
+        /// are not missing, and no gap reaches there any more.
+        12 => Withdrawn {
+            /// The session.
+            session: Session,
+            /// First number.
+            first: u64,
+            /// Last number.
+            last: u64,
+        },
+        /// Messages `first..=last` are missing, and too few packets speak of them for them to be lost: all
+        /// lines are silent, and either heartbeats or ends alone speak of them, fewer than `believe_after`,
+        /// or they reach further than silence confirms. Emitted again while that lasts; it ends when more
+        /// packets come, or a server answers.
+        11 => Stalled {
+            /// The session.
+            session: Session,
+            /// First missing number.
+            first: u64,
+            /// Last missing number.
+            last: u64,
+        },
+        /// A message came again with other bytes: there are two senders, or one that started over, in one session.
+        /// The first bytes stay. The first such message of a drain;
+        /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. What is held
+        /// ahead of a gap is compared, and what lines bring of the first 64 messages of the current session; other
+        /// copies of what was delivered are not.
+        13 => Contradiction {
+            /// The session.
+            session: Session,
+            /// The message.
+            sequence: u64,
+            /// The source of the held bytes; `None` for delivered messages, whose source is not remembered.
+            held: Option<Origin>,
+            /// The source of the dropped bytes.
+            dropped: Origin,
+        },
+    }
 }

@@ -4,15 +4,14 @@
 //! apart: each missing range knows its gap, and how often it was left unanswered.
 
 use super::event::Command;
-use super::stats::Stats;
 use crate::storage::list::Link;
 use crate::storage::ranges::{Full, Range, RangeMap};
 use crate::storage::slab::NONE;
 use crate::storage::table::{InRow, Row, Table};
 use crate::{Instant, Session};
 
-/// What is known of a missing range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The state of a missing range.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Missing {
     /// The gap that it is of.
     gap: u32,
@@ -34,7 +33,7 @@ pub(super) struct Missing {
 /// A missing range.
 pub(super) type MissingRange = Range<Missing>;
 
-/// Who brought messages.
+/// The kind of source that brought messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FilledBy {
     Line,
@@ -133,15 +132,7 @@ impl Gaps {
             return Err(Full { capacity: self.gaps.most() });
         };
         enqueue(&mut self.gaps, &mut self.news, id);
-        let value = Missing {
-            gap: id,
-            since: now,
-            tried_servers: 0,
-            retry_at: Instant::ZERO,
-            unanswered: 0,
-            attempts: 0,
-            lost: false,
-        };
+        let value = Missing { gap: id, since: now, ..Missing::default() };
         self.missing.push_back(Range { first, last, value })
     }
 
@@ -203,7 +194,7 @@ impl Gaps {
                 }
             });
         });
-        // What was filled of the last gap may be missing again.
+        // The filled part of the last gap may be missing again.
         let straddling = missing.last_range().map(|range| range.value.gap);
         if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id)) {
             gap.last = gap.last.min(first - 1);
@@ -221,13 +212,12 @@ impl Gaps {
     }
 
     /// The next thing to tell of gaps that opened and closed.
-    pub(super) fn poll(&mut self, session: Session, stats: &mut Stats) -> Option<Command> {
+    pub(super) fn poll(&mut self, session: Session) -> Option<Command> {
         while let Some(gap) = self.gaps.get_mut(self.news.first()) {
             let Gap { first, last, .. } = *gap;
             let never_emitted = gap.broken && gap.missing == 0;
             if !(gap.emitted || never_emitted) {
                 gap.emitted = true;
-                stats.gaps += 1;
                 if gap.missing > 0 {
                     self.dequeue();
                 }
@@ -239,10 +229,6 @@ impl Gaps {
             }
             let Gap { by_lines, by_answers, .. } = gap;
             let after = gap.closed.since(gap.opened);
-            match by_answers {
-                0 => stats.gaps_filled_by_line += 1,
-                _ => stats.gaps_filled_by_request += 1,
-            }
             return Some(Command::GapFilled { session, first, last, by_lines, by_answers, after });
         }
         None

@@ -12,27 +12,21 @@ use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
 /// Consecutive messages of one datagram, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// Number of the first message in the payload, and where its length lies.
+    /// The messages that are wanted. What lies behind the last is padding, and not kept.
+    pub(super) extent: Extent,
+    /// Number of the message that the extent's offset belongs to.
     pub(super) base: u64,
-    pub(super) offset: usize,
-    /// Where the last message ends in the payload; what lies behind it is padding, and not kept.
-    pub(super) end: usize,
-    pub(super) origin: Origin,
-    pub(super) arrival: Instant,
     /// When it is taken in, by the core's time.
-    pub(super) now: Instant,
+    now: Instant,
 }
 
 impl Incoming {
-    pub(super) const fn new(extent: &Extent, now: Instant) -> Self {
-        let Extent { first, last, offset, end, origin, arrival, .. } = *extent;
-        Self { first, last, base: first, offset, end, origin, arrival, now }
+    pub(super) const fn new(extent: Extent, now: Instant) -> Self {
+        Self { extent, base: extent.first, now }
     }
 
     pub(super) const fn filled_by(&self) -> FilledBy {
-        match self.origin {
+        match self.extent.origin {
             Origin::Line(_) => FilledBy::Line,
             Origin::Server(_) | Origin::Unknown => FilledBy::Answer,
         }
@@ -40,7 +34,11 @@ impl Incoming {
 
     /// Where its message of a number begins and that of another ends, behind each other.
     fn find(&self, payload: &Payload<'_>, first: u64, last: u64) -> (usize, usize) {
-        Cursor { sequence: self.base, offset: self.offset }.find(payload.bytes(), first, last)
+        Cursor { sequence: self.base, offset: self.extent.offset }.find(
+            payload.bytes(),
+            first,
+            last,
+        )
     }
 }
 
@@ -55,12 +53,12 @@ pub(super) enum Exit {
     Direct,
 }
 
-/// What came of a packet.
+/// The outcome of a packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ingested {
     /// Messages that were not there before.
     pub(super) fresh: u64,
-    /// What is returned to the caller at once, out of a borrowed datagram.
+    /// The messages that are returned to the caller at once, out of a borrowed datagram.
     pub(super) direct: Option<Extent>,
     /// The first message that is held with other bytes, and who brought those.
     pub(super) contradiction: Option<(u64, Origin)>,
@@ -69,7 +67,7 @@ pub(super) struct Ingested {
     pub(super) dropped_for_gaps: u64,
 }
 
-/// What a packet would bring.
+/// The new messages of a packet, before they are taken.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     /// The first number that is not settled.
@@ -109,7 +107,7 @@ pub(super) fn ingest(
     let mut ingested = Ingested::default();
     let plan = loop {
         let space = &mut spaces[index];
-        if packet.last <= space.settled {
+        if packet.extent.last <= space.settled {
             return ingested;
         }
         let mut plan = space.plan(&packet, exit);
@@ -118,7 +116,7 @@ pub(super) fn ingest(
             return ingested;
         }
         if plan.opens_gap && space.gaps.is_full() {
-            space.highest_known = space.highest_known.max(packet.last);
+            space.highest_known = space.highest_known.max(packet.extent.last);
             ingested.dropped_for_gaps += 1;
             return ingested;
         }
@@ -126,22 +124,22 @@ pub(super) fn ingest(
             plan.exit = Exit::Drain;
         }
         let pieces = plan.pieces() - usize::from(plan.exit == Exit::Direct);
-        let len = packet.end - packet.offset;
+        let len = packet.extent.end - packet.extent.offset;
         if pieces == 0 || store.reserve(&payload, len, pieces, plan.whole, plan.passes()) {
             break plan;
         }
         ingested.dropped_for_memory += 1;
         if !evict_further(spaces, index, store, plan.first) {
             let space = &mut spaces[index];
-            space.highest_known = space.highest_known.max(packet.last);
+            space.highest_known = space.highest_known.max(packet.extent.last);
             let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
-            let piece = space.gaps.missing().get(at).map_or(packet.last, |range| range.last);
-            if !plan.passes() || piece >= packet.last {
+            let piece = space.gaps.missing().get(at).map_or(packet.extent.last, |range| range.last);
+            if !plan.passes() || piece >= packet.extent.last {
                 return ingested;
             }
-            // What is in order leaves at once: its first piece at least; the rest is asked for later.
-            packet.last = piece;
-            packet.end = packet.find(&payload, plan.first, piece).1;
+            // Messages in order leave at once: the first piece at least; the rest is asked for later.
+            packet.extent.last = piece;
+            packet.extent.end = packet.find(&payload, plan.first, piece).1;
         }
     };
     let space = &mut spaces[index];
@@ -169,9 +167,9 @@ fn evict_further(spaces: &mut [Space; 2], index: usize, store: &mut Store, first
 
 impl Space {
     fn plan(&self, packet: &Incoming, exit: Exit) -> Plan {
-        let first = packet.first.max(self.settled.saturating_add(1));
+        let first = packet.extent.first.max(self.settled.saturating_add(1));
         let missing = self.gaps.missing();
-        let inside_last = packet.last.min(self.tracked);
+        let inside_last = packet.extent.last.min(self.tracked);
         let inside = if first <= inside_last {
             let (Ok(from) | Err(from)) = missing.find(first);
             let to = match missing.find(inside_last) {
@@ -182,17 +180,17 @@ impl Space {
         } else {
             0
         };
-        let above = (packet.last > self.tracked).then(|| first.max(self.tracked + 1));
+        let above = (packet.extent.last > self.tracked).then(|| first.max(self.tracked + 1));
         let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
         let lowest_missing = missing.first().map(|range| range.first);
         let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
         let ahead = ahead && self.rules.delivery == Delivery::Ordered;
         // Of what a stranger brings only the part is taken that was asked for.
-        let whole = packet.origin != Origin::Unknown
+        let whole = packet.extent.origin != Origin::Unknown
             && match above {
-                Some(above) => above == packet.first,
-                None => missing.find(packet.first).is_ok_and(|index| {
-                    missing.get(index).is_some_and(|range| range.last >= packet.last)
+                Some(above) => above == packet.extent.first,
+                None => missing.find(packet.extent.first).is_ok_and(|index| {
+                    missing.get(index).is_some_and(|range| range.last >= packet.extent.last)
                 }),
             };
         let exit = if ahead { Exit::Held } else { exit };
@@ -210,8 +208,8 @@ impl Space {
         if self.held.last().is_none_or(|held| held < first) {
             return None;
         }
-        let (offset, end) = packet.find(payload, first, packet.last);
-        let count = u16::try_from(packet.last - first + 1).unwrap_or(u16::MAX);
+        let (offset, end) = packet.find(payload, first, packet.extent.last);
+        let count = u16::try_from(packet.extent.last - first + 1).unwrap_or(u16::MAX);
         let messages = Messages::new(first, count, payload.bytes().get(offset..end)?);
         self.held.contradiction(store, messages)
     }
@@ -225,7 +223,7 @@ impl Space {
         ingested: &mut Ingested,
     ) {
         let delivery = self.rules.delivery;
-        let mut cursor = Cursor { sequence: packet.base, offset: packet.offset };
+        let mut cursor = Cursor { sequence: packet.base, offset: packet.extent.offset };
         let mut pieces = plan.pieces();
         if pieces > 1 {
             payload.will_be_shared();
@@ -237,8 +235,7 @@ impl Space {
             pieces -= 1;
             let Some(whole) = payload.as_ref() else { return };
             let (offset, end) = cursor.find(whole.bytes(), first, last);
-            let Incoming { origin, arrival, .. } = *packet;
-            let extent = Extent { first, last, offset, end, origin, arrival, repaired };
+            let extent = Extent { first, last, offset, end, repaired, ..packet.extent };
             if plan.exit == Exit::Direct && ingested.direct.is_none() {
                 ingested.fresh += last - first + 1;
                 ingested.direct = Some(extent);
@@ -268,7 +265,7 @@ impl Space {
             }
         };
         if plan.inside > 0 {
-            let last = packet.last.min(self.tracked);
+            let last = packet.extent.last.min(self.tracked);
             let filled_by = packet.filled_by();
             let filled =
                 gaps.fill(packet.now, plan.first, last, filled_by, |f, l| keep(f, l, true));
@@ -281,10 +278,10 @@ impl Space {
             let opened =
                 !plan.opens_gap || gaps.open(packet.now, self.tracked + 1, above - 1).is_ok();
             if opened {
-                self.tracked = packet.last;
-                keep(above, packet.last, packet.filled_by() == FilledBy::Answer);
+                self.tracked = packet.extent.last;
+                keep(above, packet.extent.last, packet.filled_by() == FilledBy::Answer);
             }
-            self.highest_known = self.highest_known.max(packet.last);
+            self.highest_known = self.highest_known.max(packet.extent.last);
         }
         if let Some(first) = evicted {
             self.evict_from(first);

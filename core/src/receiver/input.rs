@@ -48,7 +48,7 @@ impl LinePacket {
     }
 }
 
-/// What the fast path made of a datagram.
+/// The fast path's outcome for a datagram.
 pub(super) enum FastPath<'a> {
     Taken(Option<Batch<&'a [u8]>>),
     /// It is for the slow path.
@@ -142,20 +142,22 @@ impl Receiver {
         self.pass_time();
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
-            Source::LineFrom(line, peer) => match self.servers.at(peer) {
+            Source::LineFrom(line, peer) => match self.repair.servers().at(peer) {
                 Some(server) if self.is_answer(server, payload.bytes()) => {
                     self.take_from_server(arrival, Some(server), payload, drained)
                 }
                 _ => self.take_from_line(arrival, line, payload, drained),
             },
-            Source::Peer(peer) => match (self.servers.at(peer), self.config.accept_answers) {
-                (None, AcceptAnswers::Configured) => {
-                    self.stats.unknown_peer += 1;
-                    self.strangers.address = Some(peer);
-                    None
+            Source::Peer(peer) => {
+                match (self.repair.servers().at(peer), self.config.accept_answers) {
+                    (None, AcceptAnswers::Configured) => {
+                        self.stats.unknown_peer += 1;
+                        self.strangers.address = Some(peer);
+                        None
+                    }
+                    (server, _) => self.take_from_server(arrival, server, payload, drained),
                 }
-                (server, _) => self.take_from_server(arrival, server, payload, drained),
-            },
+            }
         }
     }
 
@@ -165,7 +167,7 @@ impl Receiver {
         let Some(header) = Header::read(datagram) else { return false };
         let last = header.sequence.saturating_add(u64::from(header.messages().max(1)) - 1);
         let span = Span { session: header.session, first: header.sequence, last };
-        header.kind() == Kind::Data && self.servers.was_asked(server, span)
+        header.kind() == Kind::Data && self.repair.servers().was_asked(server, span)
     }
 
     fn take_from_line(
@@ -214,11 +216,11 @@ impl Receiver {
             self.note_edge(index, &packet);
             return None;
         }
-        let incoming = Incoming::new(&packet.extent(), self.context.now());
+        let incoming = Incoming::new(packet.extent(), self.context.now());
         // A regression is emitted before what comes with it is delivered.
         let is_plain = content == Content::Plain;
-        let (fresh, direct) = self.take_in(index, &incoming, payload, drained && is_plain);
-        self.count_line(index, id, &incoming, fresh);
+        let (fresh, direct) = self.take_in(index, incoming, payload, drained && is_plain);
+        self.count_line(index, id, &packet.extent(), fresh);
         direct
     }
 
@@ -254,7 +256,7 @@ impl Receiver {
         content
     }
 
-    /// What a packet says about its line and the edge of the feed.
+    /// Notes what a packet says about its line and the edge of the feed.
     fn note_line(&mut self, index: usize, packet: &LinePacket) {
         let (kind, last) = (packet.header.kind(), packet.last);
         let space = &mut self.spaces[index];
@@ -280,12 +282,12 @@ impl Receiver {
                 self.lines.start_marks();
             }
             self.lines.reach(self.context.now(), packet.line, last, self.spaces[0].settled);
+            self.repair.note_passed(&mut self.spaces[0], &self.lines);
         }
-        self.note_passed(index);
         self.withdraw_claims(index);
     }
 
-    /// What a heartbeat or an end says: everything up to `last` exists.
+    /// Notes what a heartbeat or an end says: everything up to `last` exists.
     fn note_edge(&mut self, index: usize, packet: &LinePacket) {
         let LinePacket { line, header, last, .. } = *packet;
         let space = &mut self.spaces[index];
@@ -308,21 +310,22 @@ impl Receiver {
     pub(super) fn take_in(
         &mut self,
         index: usize,
-        packet: &Incoming,
+        packet: Incoming,
         payload: Payload<'_>,
         drained: bool,
     ) -> (u64, Direct) {
+        let Extent { first, last, offset, origin, .. } = packet.extent;
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
         let opening = &self.spaces[index].opening;
-        let begun = (packet.first <= opening.last()).then(|| {
-            let blocks = payload.bytes().get(packet.offset..).unwrap_or_default();
-            let count = (packet.last - packet.base + 1) as u16;
-            opening.with(packet.first, Messages::new(packet.base, count, blocks))
+        let begun = (first <= opening.last()).then(|| {
+            let blocks = payload.bytes().get(offset..).unwrap_or_default();
+            let count = (last - packet.base + 1) as u16;
+            opening.with(first, Messages::new(packet.base, count, blocks))
         });
         let space = &mut self.spaces[index];
-        space.prove(packet.last);
-        // What is to be emitted first would otherwise come behind what is returned at once.
+        space.prove(last);
+        // News that must be emitted first would otherwise come behind what is returned at once.
         let has_news = space.has_news();
         let exit = match delivers {
             true if drained && !has_news && !space.has_waiting() => Exit::Direct,
@@ -331,7 +334,7 @@ impl Receiver {
         };
         let session = space.session;
         let missing_before = space.gaps.missing().len();
-        let ingested = ingest(&mut self.spaces, index, &mut self.store, *packet, payload, exit);
+        let ingested = ingest(&mut self.spaces, index, &mut self.store, packet, payload, exit);
         let Ingested { fresh, direct, contradiction, .. } = ingested;
         let space = &mut self.spaces[index];
         if let Some(begun) = begun.filter(|_| fresh > 0) {
@@ -345,10 +348,11 @@ impl Receiver {
             self.repair.invalidate();
         }
         if fresh > 0 && packet.filled_by() == FilledBy::Line {
-            self.cancel_requests(index, packet.first, packet.last);
+            let space = &self.spaces[index];
+            self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
         if let Some((sequence, held)) = contradiction {
-            let (held, dropped) = (Some(held), packet.origin);
+            let (held, dropped) = (Some(held), origin);
             self.contradict(Contradiction { session, sequence, held, dropped });
         }
         self.stats.delivered += direct.map_or(0, |extent| extent.last - extent.first + 1);
@@ -362,14 +366,15 @@ impl Receiver {
     }
 
     /// Counts what a line brought, and measures its lag.
-    fn count_line(&mut self, index: usize, id: LineId, packet: &Incoming, fresh: u64) {
+    fn count_line(&mut self, index: usize, id: LineId, extent: &Extent, fresh: u64) {
+        let Extent { first, last, arrival, .. } = *extent;
         let space = &self.spaces[index];
-        let count = packet.last - packet.first + 1;
-        let late = space.lost.count(packet.first, packet.last).min(count - fresh);
-        if fresh > 0 && self.lines.wants_sample(id, packet.arrival) {
-            self.lines.start_sample(id, packet.last, packet.arrival);
+        let count = last - first + 1;
+        let late = space.lost.count(first, last).min(count - fresh);
+        if fresh > 0 && self.lines.wants_sample(id, arrival) {
+            self.lines.start_sample(id, last, arrival);
         } else if fresh == 0 {
-            self.lines.take_sample(id, packet.first, packet.last, packet.arrival);
+            self.lines.take_sample(id, first, last, arrival);
         }
         if let Some(line) = self.lines.get_mut(id) {
             line.stats.messages_first += fresh;
@@ -411,29 +416,29 @@ impl Receiver {
         let origin = server.map_or(Origin::Unknown, Origin::Server);
         let (offset, repaired) = (BLOCKS_AT, false);
         let extent = Extent { first, last, offset, end, origin, arrival, repaired };
-        let mut incoming = Incoming::new(&extent, self.context.now());
+        let mut incoming = Incoming::new(extent, self.context.now());
         match server {
-            // What continues the feed is as good as the feed; what lies apart proves nothing.
+            // An answer that continues the feed is as good as the feed; one that lies apart proves nothing.
             Some(_) if first > highest_known.saturating_add(1) => {
                 self.answered(index, server, span, 0);
                 return None;
             }
             Some(_) => {}
             None => {
-                let Some((asked, asked_for)) = self.servers.asked_for(span) else {
+                let Some((asked, asked_for)) = self.repair.servers().asked_for(span) else {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
-                incoming.first = incoming.first.max(asked_for.first);
-                incoming.last = incoming.last.min(asked_for.last).min(highest_known);
-                if incoming.first > incoming.last {
+                incoming.extent.first = incoming.extent.first.max(asked_for.first);
+                incoming.extent.last = incoming.extent.last.min(asked_for.last).min(highest_known);
+                if incoming.extent.first > incoming.extent.last {
                     return None;
                 }
                 // Whoever sends it, it is the answer of the server that was asked.
                 server = Some(asked);
             }
         }
-        let (fresh, direct) = self.take_in(index, &incoming, payload, drained);
+        let (fresh, direct) = self.take_in(index, incoming, payload, drained);
         if origin != Origin::Unknown {
             self.spaces[index].evidence.confirm(last);
         }
@@ -448,13 +453,13 @@ impl Receiver {
             self.spaces[index].last_useful = self.context.now();
         }
         if let Some(server) = server {
-            self.servers.answered(self.context.now(), server, span, fresh);
+            self.repair.servers_mut().answered(self.context.now(), server, span, fresh);
         }
         self.repair.invalidate();
     }
 
     /// The space of a session that is being received.
     pub(super) fn space_of(&self, session: Session) -> Option<usize> {
-        self.spaces.iter().position(|space| space.active && space.session == session)
+        self.spaces.iter().position(|space| space.receives(session))
     }
 }

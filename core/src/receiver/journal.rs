@@ -6,11 +6,9 @@ use bytes::Bytes;
 
 use super::Receiver;
 use super::config::{AcceptAnswers, Config, Delivery, OnLoss, Start};
-use super::event::{
-    Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
-};
+use super::event::{Batch, Datagram, LineId, LossReason, Origin, ServerId, SessionEnd, Source};
 use crate::journal::{
-    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, numbers, variants,
+    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, newtypes, variants,
 };
 use crate::wire::brief::Brief;
 use crate::wire::mold;
@@ -60,7 +58,7 @@ impl Journaled for Receiver {
     }
 }
 
-numbers!(LineId, ServerId);
+newtypes!(LineId, ServerId);
 fields!(Call<'a> { arrival, source, datagram });
 fields!(Config {
     session,
@@ -146,31 +144,7 @@ variants!("choice of answers", AcceptAnswers { 0 => Configured, 1 => Any });
 fields!(Datagram { source, bytes, pinned, arrival });
 fields!(mold::Request { session, sequence, count });
 variants!("source", Source { 0 => Line(line), 1 => LineFrom(line, from), 2 => Peer(from) });
-variants!("event of a receiver", Event {
-    0 => Datagram(datagram),
-    1 => AddLine(line),
-    2 => RemoveLine(line),
-    3 => AddServer(server, address),
-    4 => RemoveServer(server),
-    5 => Advance { next },
-});
 variants!("origin", Origin { 0 => Line(line), 1 => Server(server), 2 => Unknown });
 fields!(Batch<Bytes> { session, first, count, bytes, offset, arrival, origin, repaired });
 fields!(Batch<&'a [u8]> { session, first, count, bytes, offset, arrival, origin, repaired });
 variants!("end of a session", SessionEnd { 0 => Ended, 1 => Superseded });
-variants!("command of a receiver", Command {
-    0 => Batch(batch),
-    1 => Request { server, to, request },
-    2 => SessionStarted { session, next },
-    3 => SessionEnded { session, next, reason },
-    4 => GapOpened { session, first, last },
-    5 => GapFilled { session, first, last, by_lines, by_answers, after },
-    6 => Lost { session, first, last, reason },
-    7 => Halted { session, next },
-    8 => LineUp(line),
-    9 => LineDown(line),
-    10 => SequenceRegressed { line, session, highest, seen },
-    11 => Stalled { session, first, last },
-    12 => Withdrawn { session, first, last },
-    13 => Contradiction { session, sequence, held, dropped },
-});

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::config::Config;
-use super::event::LineId;
+use super::event::{Command, LineId};
 use super::opening::Agreement;
 use super::stats::LineStats;
 use crate::time::earliest;
@@ -19,7 +19,7 @@ const REGRESSION: u16 = 16;
 const SKIPPED: u64 = 256;
 
 /// One copy of the feed.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Line {
     pub(super) present: bool,
     /// Its counters; the lag is reported by [`Line::report`].
@@ -31,9 +31,7 @@ pub(super) struct Line {
     pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
     pub(super) high: u64,
-    /// The highest number after each of its last packets since a gap opened; a ring.
-    marks: [u64; MAX_REORDER],
-    mark: usize,
+    marks: Marks,
     /// Packets in a row below `high` that brought nothing new, since when, the last one's number, and what
     /// was settled all the while.
     below: u16,
@@ -46,13 +44,26 @@ pub(super) struct Line {
     other_content: Option<OtherContent>,
 }
 
+/// The highest number after each of a line's last packets since a gap opened: a ring.
+#[derive(Debug)]
+struct Marks {
+    highest: [u64; MAX_REORDER],
+    next: usize,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { highest: [0; MAX_REORDER], next: 0 }
+    }
+}
+
 /// A feed of other content in the same session, until it is known for a regression, or refuted by the old
 /// feed that goes on.
 #[derive(Clone, Copy, Debug)]
 struct OtherContent {
     /// When its first packet came.
     since: Instant,
-    /// What the old feed had come to then: everything up to here was settled.
+    /// The number that the old feed had come to then: everything up to here was settled.
     highest: u64,
     /// The numbers of its last packet.
     latest: (u64, u64),
@@ -74,33 +85,18 @@ pub(super) enum Content {
     Suspect,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum Regression {
+    #[default]
     None,
-    Pending { highest: u64, seen: u64 },
+    Pending {
+        highest: u64,
+        seen: u64,
+    },
     Emitted,
 }
 
 impl Line {
-    fn absent() -> Self {
-        Self {
-            present: false,
-            stats: LineStats::default(),
-            lag: 0,
-            max_lag: 0,
-            last_packet_at: Instant::ZERO,
-            high: 0,
-            marks: [0; MAX_REORDER],
-            mark: 0,
-            below: 0,
-            below_since: Instant::ZERO,
-            below_at: 0,
-            below_settled: 0,
-            regression: Regression::None,
-            other_content: None,
-        }
-    }
-
     /// Its counters and what was measured.
     pub(super) const fn report(&self) -> LineStats {
         let (lag, max_lag) = (Duration::from_nanos(self.lag), Duration::from_nanos(self.max_lag));
@@ -228,29 +224,30 @@ impl Line {
         self.below = 0;
         self.regression = Regression::None;
         self.other_content = None;
-        self.marks = [0; MAX_REORDER];
+        self.marks.highest = [0; MAX_REORDER];
     }
 
-    /// What it announced past `last` is not believed any more.
+    /// Its announcements past `last` are not believed any more.
     fn withdraw(&mut self, last: u64) {
         if self.high > last {
             self.high = last;
             self.below = 0;
             self.regression = Regression::None;
         }
-        self.marks = self.marks.map(|mark| mark.min(last));
+        self.marks.highest = self.marks.highest.map(|mark| mark.min(last));
     }
 
     /// Notes a packet while gaps are open.
     fn push_mark(&mut self, last: u64, reorder_packets: usize) {
-        let before = (self.mark + reorder_packets - 1) % reorder_packets;
-        self.marks[self.mark] = self.marks[before].max(last);
-        self.mark = (self.mark + 1) % reorder_packets;
+        let Marks { highest, next } = &mut self.marks;
+        let before = (*next + reorder_packets - 1) % reorder_packets;
+        highest[*next] = highest[before].max(last);
+        *next = (*next + 1) % reorder_packets;
     }
 
-    /// What `reorder_packets` of its packets reached.
+    /// The number that `reorder_packets` of its packets reached.
     fn passed(&self) -> u64 {
-        self.marks[self.mark]
+        self.marks.highest[self.marks.next]
     }
 }
 
@@ -271,8 +268,8 @@ pub(super) struct Lines {
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
     /// Bits of the lines to be emitted as up, and as down.
-    pub(super) pending_up: u32,
-    pub(super) pending_down: u32,
+    pending_up: u32,
+    pending_down: u32,
     /// A number brought first by one line, and the bits of the lines that have not brought it yet.
     sample: u64,
     sample_at: Instant,
@@ -288,20 +285,15 @@ pub(super) struct Lines {
 
 impl Lines {
     const COUNT: usize = LineId::MAX.0 as usize + 1;
-    /// What the table takes.
+    /// The bytes of the table.
     pub(super) const BYTES: usize = Self::COUNT * size_of::<Line>();
 
     pub(super) fn new(config: &Config) -> Self {
         let mut all = Vec::with_capacity(Self::COUNT);
-        all.resize_with(Self::COUNT, Line::absent);
-        let rules = Rules {
-            line_timeout: config.line_timeout,
-            reorder_packets: config.reorder_packets,
-            believe_after: config.believe_after,
-            quiet: config.quiet,
-        };
+        all.resize_with(Self::COUNT, Line::default);
+        let Config { line_timeout, reorder_packets, believe_after, quiet, .. } = *config;
         let mut lines = Self {
-            rules,
+            rules: Rules { line_timeout, reorder_packets, believe_after, quiet },
             lines: all,
             up: 0,
             pending_up: 0,
@@ -348,13 +340,13 @@ impl Lines {
     pub(super) fn add(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.lines.get_mut(usize::from(id.0)) else { return };
         if !line.present {
-            *line = Line { present: true, last_packet_at: now, ..Line::absent() };
+            *line = Line { present: true, last_packet_at: now, ..Line::default() };
         }
     }
 
     pub(super) fn remove(&mut self, id: LineId) {
         if let Some(line) = self.lines.get_mut(usize::from(id.0)) {
-            *line = Line::absent();
+            *line = Line::default();
         }
         let others = !bit(id);
         self.up &= others;
@@ -362,6 +354,17 @@ impl Lines {
         self.contradicting &= others;
         self.pending_up &= others;
         self.pending_down &= others;
+    }
+
+    /// A line that went up or down, to emit.
+    pub(super) fn poll(&mut self) -> Option<Command> {
+        let lowest = |lines: &mut u32| {
+            let line = (*lines != 0).then(|| LineId(lines.trailing_zeros() as u8))?;
+            *lines &= !bit(line);
+            Some(line)
+        };
+        let up = lowest(&mut self.pending_up).map(Command::LineUp);
+        up.or_else(|| lowest(&mut self.pending_down).map(Command::LineDown))
     }
 
     /// Forgets what lines sent: another session begins.
@@ -372,7 +375,7 @@ impl Lines {
 
     /// A gap opened where there was none: what was passed counts from here.
     pub(super) fn start_marks(&mut self) {
-        self.iter_mut().for_each(|(_, line)| line.marks = [0; MAX_REORDER]);
+        self.iter_mut().for_each(|(_, line)| line.marks.highest = [0; MAX_REORDER]);
     }
 
     /// A packet of the current session reached `last`: [`Line::reach`], and the reordering is counted.
@@ -384,7 +387,7 @@ impl Lines {
         }
     }
 
-    /// What lines announced past `last` is not believed any more.
+    /// Announcements past `last` are not believed any more.
     pub(super) fn withdraw(&mut self, last: u64) {
         self.iter_mut().for_each(|(_, line)| line.withdraw(last));
     }
@@ -461,7 +464,7 @@ impl Lines {
         self.iter().map(|(_, line)| line.last_packet_at).max()
     }
 
-    /// What every line that is up passed by `reorder_packets`; 0 when none is up.
+    /// The number that every line that is up passed by `reorder_packets`; 0 when none is up.
     pub(super) fn passed(&self) -> u64 {
         let up = self.iter().filter(|(_, line)| line.stats.up);
         up.map(|(_, line)| line.passed()).min().unwrap_or(0)

@@ -6,7 +6,6 @@ use super::event::LossReason;
 use super::gaps::MissingRange;
 use super::line::Lines;
 use super::space::Space;
-use super::stats::Stats;
 use crate::{Duration, Instant};
 
 /// Messages that are given up.
@@ -38,7 +37,7 @@ impl Space {
             Standing::Supported => Some(self.verdict_by_age(range, self.claim_timeout())),
             Standing::ClaimedOnly => {
                 let at = self.uncontradicted_at(self.open_since(range));
-                let at = self.closing.map_or(at, |closing| closing.min(at));
+                let at = self.closing().map_or(at, |closing| closing.min(at));
                 return Some((at, LossReason::ClaimedOnly));
             }
             Standing::Near => {
@@ -46,7 +45,7 @@ impl Space {
             }
             Standing::Unconfirmed => None,
         };
-        let closing = self.closing.map(|closing| (closing, LossReason::SessionLeft));
+        let closing = self.closing().map(|closing| (closing, LossReason::SessionLeft));
         closing.into_iter().chain(aged).min_by_key(|(at, _)| *at)
     }
 
@@ -59,13 +58,7 @@ impl Space {
 
     /// Gives up the lowest missing numbers, if their time has come and delivery is there. What lies up to
     /// `stuck` keeps others from coming in, and nobody can bring it.
-    pub(super) fn lose(
-        &mut self,
-        now: Instant,
-        stuck: Option<u64>,
-        lines: &Lines,
-        stats: &mut Stats,
-    ) -> Option<Loss> {
+    pub(super) fn lose(&mut self, now: Instant, stuck: Option<u64>, lines: &Lines) -> Option<Loss> {
         let first = self.gaps.missing().first()?.first;
         if first - 1 != self.settled {
             return None;
@@ -78,7 +71,6 @@ impl Space {
             due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))
         };
         let reason = due(self)?;
-        let claimed_only = reason == LossReason::ClaimedOnly;
         let mut lost = None;
         while due(self) == Some(reason) {
             let next = self.settled.checked_add(1)?;
@@ -90,7 +82,7 @@ impl Space {
             let (_, last) = self.gaps.abandon_first(last)?;
             self.settled = last;
             lost = Some(last);
-            if claimed_only {
+            if reason == LossReason::ClaimedOnly {
                 self.evidence.lose_claim(next, last);
             }
         }
@@ -98,10 +90,6 @@ impl Space {
             self.settle();
         }
         let last = lost?;
-        stats.lost = stats.lost.saturating_add(last - first + 1);
-        if claimed_only {
-            stats.lost_claimed_only = stats.lost_claimed_only.saturating_add(last - first + 1);
-        }
         self.remember_lost(first, last);
         Some(Loss { first, last, reason })
     }

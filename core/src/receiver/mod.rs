@@ -70,8 +70,9 @@ use crate::{Instant, Machine, Session};
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Machine::memory_limit`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
-/// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row unanswered. Otherwise, once every line that is up has passed that gap, it is
-/// lost ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
+/// opened, or within [`give_up`](field@Config::give_up) before, or that left less than two requests in a row
+/// unanswered. Otherwise, once every line that is up has passed that gap, it is lost
+/// ([`LossReason::NobodyToAsk`]), and what is held behind it is delivered: so what is lost is what the
 /// network lost.
 #[derive(Debug)]
 pub struct Receiver {
@@ -91,12 +92,9 @@ pub struct Receiver {
     halted: Option<Halt>,
     store: Store,
     lines: Lines,
-    servers: Servers,
     repair: Repair,
     stats: Stats,
     strangers: Strangers,
-    /// Bytes that were allocated at construction.
-    table_bytes: usize,
 }
 
 /// Which datagrams the fast path may take.
@@ -187,7 +185,9 @@ impl Receiver {
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let space = &self.spaces[0];
-        space.active.then(|| Checkpoint { session: space.session, next: space.next(&self.store) })
+        space
+            .is_active()
+            .then(|| Checkpoint { session: space.session, next: space.next(&self.store) })
     }
 
     /// The counters of a line; `None` when it does not exist.
@@ -199,7 +199,7 @@ impl Receiver {
     /// The counters of a server; `None` when it does not exist.
     #[must_use]
     pub fn server(&self, server: ServerId) -> Option<ServerStats> {
-        self.servers.get(server).map(|server| server.stats)
+        self.repair.servers().get(server).map(|server| server.stats)
     }
 
     /// Sessions that came by lines and are not received, with the packets of each: at most eight, those
@@ -225,7 +225,7 @@ impl Receiver {
     fn pass_time(&mut self) {
         self.store.reclaim();
         self.lines.expire(self.context.now());
-        self.expire_requests();
+        self.stats.requests_timed_out += self.repair.expire(self.context.now(), &mut self.spaces);
         self.consider_claims();
     }
 
@@ -240,15 +240,8 @@ impl Receiver {
     }
 
     fn poll_line(&mut self) -> Option<Command> {
-        let up = self.lines.pending_up.trailing_zeros();
-        if up < u32::BITS {
-            self.lines.pending_up &= self.lines.pending_up - 1;
-            return Some(Command::LineUp(LineId(up as u8)));
-        }
-        let down = self.lines.pending_down.trailing_zeros();
-        if down < u32::BITS {
-            self.lines.pending_down &= self.lines.pending_down - 1;
-            return Some(Command::LineDown(LineId(down as u8)));
+        if let Some(change) = self.lines.poll() {
+            return Some(change);
         }
         let session = self.spaces[0].session;
         let mut lines = self.lines.iter_mut().filter(|(_, line)| line.has_regression());
@@ -265,15 +258,21 @@ impl Receiver {
         // While only time passes nothing wants room.
         let is_full = !self.context.is_timeout() && (self.store.is_full() || space.gaps.is_full());
         let may_come =
-            !is_full || self.servers.may_answer(space.gaps.opened(oldest), space.give_up);
+            !is_full || self.repair.servers().may_answer(space.gaps.opened(oldest), space.give_up);
         (!may_come).then(|| self.lines.passed())
     }
 
-    /// What a session has to emit and to deliver.
+    /// The next news or delivery of a session.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
-        let Self { spaces, store, stats, config, .. } = self;
+        let command = self.next_of_space(index)?;
+        self.stats.count(&command);
+        Some(command)
+    }
+
+    fn next_of_space(&mut self, index: usize) -> Option<Command> {
+        let Self { spaces, store, config, .. } = self;
         let space = &mut spaces[index];
-        if !space.active {
+        if !space.is_active() {
             return None;
         }
         if let Some(next) = space.announce.take() {
@@ -286,7 +285,7 @@ impl Receiver {
             let Contradiction { session, sequence, held, dropped } = found;
             return Some(Command::Contradiction { session, sequence, held, dropped });
         }
-        if let Some(command) = space.gaps.poll(space.session, stats) {
+        if let Some(command) = space.gaps.poll(space.session) {
             return Some(command);
         }
         match self.halted {
@@ -299,23 +298,22 @@ impl Receiver {
             None => {}
         }
         if let Some(batch) = space.deliver(store) {
-            stats.delivered += u64::from(batch.count);
             return Some(Command::Batch(batch));
         }
-        // What is on its way leaves before a loss halts delivery: it counts against no limit.
+        // Pieces on their way leave before a loss halts delivery: they count against no limit.
         let halts = config.on_loss == OnLoss::Halt && config.delivery == Delivery::Arrival;
         if halts
             && index == 0
-            && let Some(command) = self.poll_space(1)
+            && let Some(command) = self.next_of_space(1)
         {
             return Some(command);
         }
         let now = if self.context.is_timeout() { self.context.now() } else { Instant::ZERO };
         let stuck = self.stuck(index);
-        let Self { spaces, stats, config, lines, .. } = self;
+        let Self { spaces, config, lines, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines, stats) else {
+        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines) else {
             let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };
@@ -323,6 +321,20 @@ impl Receiver {
             self.halted = Some(Halt::Pending { session, next: last.saturating_add(1) });
         }
         Some(Command::Lost { session, first, last, reason })
+    }
+
+    /// The next request to send.
+    fn poll_request(&mut self) -> Option<Command> {
+        let now = self.context.now();
+        let Self { spaces, pending_session, lines, repair, store, stats, .. } = self;
+        if !repair.is_due(now, store) {
+            return None;
+        }
+        let jumps = spaces.iter_mut().filter_map(|space| space.jump.as_mut());
+        let request = repair.ask_about(now, jumps.chain(pending_session));
+        let request = request.or_else(|| repair.poll(now, spaces, lines, store))?;
+        stats.count(&request);
+        Some(request)
     }
 }
 
@@ -336,7 +348,6 @@ impl Machine for Receiver {
     fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         let lines = Lines::new(&config);
-        let servers = Servers::new(&config);
         let successor = if config.follow {
             Space::new(&config)
         } else {
@@ -354,11 +365,9 @@ impl Machine for Receiver {
             halted: None,
             store,
             lines,
-            servers,
-            repair: Repair::default(),
+            repair: Repair::new(&config),
             stats: Stats::default(),
             strangers: Strangers::default(),
-            table_bytes: config.table_bytes(),
             config,
         };
         receiver.start_known_session();
@@ -379,11 +388,11 @@ impl Machine for Receiver {
                 self.lines.remove(line);
                 self.spaces.iter_mut().for_each(|space| space.evidence.forget_line(line));
             }
-            Event::AddServer(server, address) => self.servers.add(server, address),
-            Event::RemoveServer(server) => self.servers.remove(server),
+            Event::AddServer(server, address) => self.repair.servers_mut().add(server, address),
+            Event::RemoveServer(server) => self.repair.servers_mut().remove(server),
             Event::Advance { next } => self.advance(next),
         }
-        let give_up = self.config.give_up(self.lines.count(), self.servers.count());
+        let give_up = self.config.give_up(self.lines.count(), self.repair.servers().count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
         self.context.event(now);
@@ -410,7 +419,7 @@ impl Machine for Receiver {
                 .iter()
                 .any(|space| ends(space).is_some_and(|at| at <= self.context.now()))
             {
-                // What was claimed behind an end is settled, and contests it no longer.
+                // Claims behind an end are settled, and contest it no longer.
                 self.consider_claims();
                 continue;
             }
@@ -431,12 +440,11 @@ impl Machine for Receiver {
     fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [
             self.lines.deadline(),
-            self.servers.deadline(),
             self.claims_deadline(),
-            self.repair_deadline(),
+            self.repair.deadline(),
             self.loss_deadline(),
         ];
-        // What lies at the end of time never comes.
+        // The end of time never comes.
         deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
     }
 
@@ -455,7 +463,7 @@ impl Machine for Receiver {
     }
 
     fn memory_used(&self) -> usize {
-        self.table_bytes.saturating_add(self.store.payload_bytes())
+        self.config.table_bytes().saturating_add(self.store.payload_bytes())
     }
 
     fn lent(&self) -> usize {

@@ -3,18 +3,32 @@
 //! A gap is due when every line that is up has passed it, or after the reordering delay. Of what is
 //! due the lowest is asked for first, by as many requests as the servers' windows allow.
 
+use super::candidate::Candidate;
+use super::config::{Config, Delivery};
 use super::event::{Command, ServerId};
+use super::line::Lines;
 use super::server::{Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
-use super::{Delivery, Receiver};
+use super::store::Store;
 use crate::time::earliest;
 use crate::wire::mold::Request;
 use crate::{Duration, Instant};
 
-/// What is known between two looks at what is missing.
-#[derive(Debug, Default)]
+/// When servers are asked: from the configuration.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    reorder_delay: Duration,
+    max_reorder_delay: Duration,
+    max_attempts: u8,
+    probe_after: Duration,
+}
+
+/// The servers, and what is known between two evaluations of what is missing.
+#[derive(Debug)]
 pub(super) struct Repair {
-    /// Something changed: what is missing must be looked at.
+    rules: Rules,
+    servers: Servers,
+    /// Something changed: what is missing must be evaluated again.
     stale: bool,
     /// Otherwise not before.
     deadline: Option<Instant>,
@@ -30,133 +44,172 @@ pub(super) struct Repair {
     tail_known: bool,
 }
 
-impl Repair {
-    pub(super) fn invalidate(&mut self) {
-        self.stale = true;
-    }
+/// A server to ask for something.
+type Ask = (ServerId, Span, Purpose);
 
-    /// A session is being left: the end of it must be asked for.
-    pub(super) fn probe_tail(&mut self) {
-        self.tail_known = false;
-        self.probe_at = Instant::ZERO;
-        self.stale = true;
-    }
-
-    /// Whether nothing more will be learnt about the tail of the session that is being left.
-    pub(super) fn tail_is_known(&self, servers: &Servers) -> bool {
-        self.tail_known || servers.is_empty()
-    }
-}
-
-/// What is to be done about a session's missing ranges.
+/// The next step for a session's missing ranges.
 enum Found {
-    /// Ask this server for this.
-    Ask(ServerId, Span, Purpose),
+    Ask(Ask),
     /// Every server has as many requests as it may have.
     Busy,
     /// Nothing to ask for before this time.
     Nothing(Option<Instant>),
 }
 
-impl Receiver {
-    /// Takes note of what every line passed.
-    pub(super) fn note_passed(&mut self, index: usize) {
-        let space = &mut self.spaces[index];
-        if index > 0 || space.gaps.is_empty() {
+impl Repair {
+    pub(super) fn new(config: &Config) -> Self {
+        let Config { reorder_delay, max_reorder_delay, max_attempts, probe_after, .. } = *config;
+        Self {
+            rules: Rules { reorder_delay, max_reorder_delay, max_attempts, probe_after },
+            servers: Servers::new(config),
+            stale: false,
+            deadline: None,
+            starved: false,
+            insisted: false,
+            since: None,
+            probe_at: Instant::ZERO,
+            tail_known: false,
+        }
+    }
+
+    pub(super) const fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// The servers, to change: what is missing is evaluated again.
+    pub(super) const fn servers_mut(&mut self) -> &mut Servers {
+        self.stale = true;
+        &mut self.servers
+    }
+
+    /// Something changed that requests depend on.
+    pub(super) const fn invalidate(&mut self) {
+        self.stale = true;
+    }
+
+    /// A session is being left: the end of it must be asked for.
+    pub(super) const fn probe_tail(&mut self) {
+        self.tail_known = false;
+        self.probe_at = Instant::ZERO;
+        self.stale = true;
+    }
+
+    /// Whether nothing more will be learnt about the tail of the session that is being left.
+    pub(super) fn tail_is_known(&self) -> bool {
+        self.tail_known || self.servers.is_empty()
+    }
+
+    /// Takes note of what every line passed of the current session.
+    pub(super) fn note_passed(&mut self, space: &mut Space, lines: &Lines) {
+        if space.gaps.is_empty() {
             return;
         }
-        let passed = self.lines.passed();
+        let passed = lines.passed();
         if passed > space.due {
             let (Ok(at) | Err(at)) = space.gaps.missing().find(space.due + 1);
             let next = space.gaps.missing().get(at);
-            self.repair.stale |= next.is_some_and(|range| range.first <= passed);
+            self.stale |= next.is_some_and(|range| range.first <= passed);
             space.due = passed;
         }
     }
 
-    /// Nothing of these requests matters any more where lines filled the gap.
-    pub(super) fn cancel_requests(&mut self, index: usize, first: u64, last: u64) {
-        let Space { gaps, session, .. } = &self.spaces[index];
-        let matters = |span: Span| match gaps.missing().find(span.first) {
+    /// Lines filled `first..=last`, or it was withdrawn: cancels the requests of which nothing is missing any
+    /// more, and says how many.
+    pub(super) fn cancel(&mut self, space: &Space, first: u64, last: u64) -> u64 {
+        let missing = space.gaps.missing();
+        let matters = |span: Span| match missing.find(span.first) {
             Ok(_) => true,
-            Err(next) => gaps.missing().get(next).is_some_and(|range| range.first <= span.last),
+            Err(next) => missing.get(next).is_some_and(|range| range.first <= span.last),
         };
-        let filled = Span { session: *session, first, last };
-        self.stats.requests_cancelled += self.servers.cancel(filled, matters);
+        self.servers.cancel(Span { session: space.session, first, last }, matters)
     }
 
-    /// Deals with the requests that were not answered by now.
-    pub(super) fn expire_requests(&mut self) {
-        self.repair.since.get_or_insert(self.context.now());
-        while let Some(TimedOut { request, answers_others }) =
-            self.servers.expire(self.context.now())
-        {
-            self.repair.stale = true;
-            self.stats.requests_timed_out += u64::from(!request.idle);
+    /// Deals with the requests that were not answered by now: how many still mattered.
+    pub(super) fn expire(&mut self, now: Instant, spaces: &mut [Space; 2]) -> u64 {
+        self.since.get_or_insert(now);
+        let mut timed_out = 0;
+        while let Some(late) = self.servers.expire(now) {
+            let request = late.request;
+            self.stale = true;
+            timed_out += u64::from(!request.idle);
+            let session = request.span.session;
             if request.is_probe() {
-                self.repair.probe_at = self.context.now() + self.config.probe_after;
-                self.repair.tail_known |= self.spaces[0].session == request.span.session;
+                self.probe_at = now + self.rules.probe_after;
+                self.tail_known |= spaces[0].session == session;
             } else if !request.idle
-                && let Some(index) = self.space_of(request.span.session)
+                && let Some(space) = spaces.iter_mut().find(|space| space.receives(session))
             {
-                self.mark_unanswered(index, request.server, request.span, answers_others);
+                self.mark_unanswered(now, space, late);
             }
         }
+        timed_out
     }
 
-    /// Notes on what is still missing of a span that a server left it unanswered.
-    fn mark_unanswered(
-        &mut self,
-        index: usize,
-        server: ServerId,
-        Span { first, last, .. }: Span,
-        answers_others: bool,
-    ) {
-        let mut from = first;
+    /// Notes on what is still missing of a request's span that the server left it unanswered.
+    fn mark_unanswered(&mut self, now: Instant, space: &mut Space, late: TimedOut) {
+        let (server, last) = (late.request.server, late.request.span.last);
+        let mut from = late.request.span.first;
         loop {
-            let space = &self.spaces[index];
             let (Ok(at) | Err(at)) = space.gaps.missing().find(from);
             let range = space.gaps.missing().get(at).copied();
             let Some(range) = range.filter(|range| range.first <= last) else { return };
             let part = (range.first.max(from), range.last.min(last));
             let mut value = range.value;
             value.tried_servers |= bit(server);
-            value.retry_at = self.context.now();
+            value.retry_at = now;
             value.unanswered = value.unanswered.saturating_add(1);
-            if answers_others && space.is_proved(part.1) {
+            if late.answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
-                value.lost |= value.attempts >= self.config.max_attempts;
+                value.lost |= value.attempts >= self.rules.max_attempts;
             }
-            if !self.servers.any_untried(self.context.now(), value.tried_servers) {
+            if !self.servers.any_untried(now, value.tried_servers) {
                 value.tried_servers = 0;
-                let backoff = self.servers.range_backoff(server, value.unanswered);
-                value.retry_at = self.context.now() + backoff;
+                value.retry_at = now + self.servers.range_backoff(server, value.unanswered);
             }
             // Without room for the note the range is asked for again as if for the first time.
-            let _ = self.spaces[index].gaps.mark(part.0, part.1, value);
+            let _ = space.gaps.mark(part.0, part.1, value);
             let Some(next) = part.1.checked_add(1).filter(|next| *next <= last) else { return };
             from = next;
         }
     }
 
-    /// The next request to send.
-    pub(super) fn poll_request(&mut self) -> Option<Command> {
-        let now = self.context.now();
-        if self.repair.starved && self.store.has_room() {
-            self.repair.starved = false;
-            self.repair.stale = true;
+    /// Whether there may be something to ask for now.
+    pub(super) fn is_due(&mut self, now: Instant, store: &Store) -> bool {
+        if self.starved && store.has_room() {
+            self.starved = false;
+            self.stale = true;
         }
-        let rests = self.repair.deadline.is_none_or(|deadline| deadline > now);
-        if self.servers.is_empty() || (!self.repair.stale && rests) {
-            return None;
-        }
-        if let Some(request) = self.ask_about_claims() {
-            return Some(request);
-        }
+        let comes = self.deadline.is_some_and(|deadline| deadline <= now);
+        !self.servers.is_empty() && (self.stale || comes)
+    }
+
+    /// The request to a server for a message that one of these claims says exists: its answer is believed at
+    /// once.
+    pub(super) fn ask_about<'a>(
+        &mut self,
+        now: Instant,
+        mut claims: impl Iterator<Item = &'a mut Candidate>,
+    ) -> Option<Command> {
+        let server = self.servers.choose(now, 0)?;
+        let claim = claims.find(|claim| !claim.probed)?;
+        claim.probed = true;
+        let number = claim.high.max(1);
+        let span = Span { session: claim.session, first: number, last: number };
+        self.ask(now, (server, span, Purpose::Probe))
+    }
+
+    /// The next request for what is missing.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        spaces: &mut [Space; 2],
+        lines: &Lines,
+        store: &Store,
+    ) -> Option<Command> {
         let mut deadline = None;
-        for index in 0..2 {
-            match self.find_missing(index) {
-                Found::Ask(server, span, purpose) => return self.ask(server, span, purpose),
+        for space in spaces.iter_mut().filter(|space| space.is_active()) {
+            match self.find_missing(now, space, lines, store) {
+                Found::Ask(ask) => return self.ask(now, ask),
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
                     break;
@@ -164,44 +217,45 @@ impl Receiver {
                 Found::Nothing(at) => deadline = earliest(deadline, at),
             }
         }
-        match self.tail_probe_at() {
+        match self.tail_probe_at(&spaces[0], lines) {
             Some(at) if at <= now => {
-                if let Some(request) = self.ask_for_tail() {
+                if let Some(request) = self.ask_for_tail(now, &spaces[0]) {
                     return Some(request);
                 }
                 deadline = earliest(deadline, self.servers.rest_deadline(now));
             }
             at => deadline = earliest(deadline, at),
         }
-        self.repair.stale = false;
-        self.repair.deadline = deadline;
+        self.stale = false;
+        self.deadline = deadline;
         None
     }
 
-    /// When what is missing must be looked at again if nothing happens before.
-    pub(super) fn repair_deadline(&self) -> Option<Instant> {
-        self.repair.deadline.filter(|_| !self.servers.is_empty())
+    /// When a request times out, or what is missing must be evaluated again, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        earliest(self.servers.deadline(), self.deadline.filter(|_| !self.servers.is_empty()))
     }
 
     /// The lowest missing range that may be asked for now, and whom.
-    fn find_missing(&mut self, index: usize) -> Found {
-        let (now, delay) = (self.context.now(), self.reorder_delay());
-        let Self { spaces, servers, store, config, .. } = self;
-        let space = &mut spaces[index];
-        if !space.active {
-            return Found::Nothing(None);
-        }
-        let mut wait = space.pass_delay(now, delay);
-        let ordered = config.delivery == Delivery::Ordered;
+    fn find_missing(
+        &mut self,
+        now: Instant,
+        space: &mut Space,
+        lines: &Lines,
+        store: &Store,
+    ) -> Found {
+        let mut wait = space.pass_delay(now, self.reorder_delay(lines));
+        let ordered = space.rules.delivery == Delivery::Ordered;
         let reach = if ordered && !store.has_room() { space.held.furthest(store) } else { None };
-        let mut other: Option<(u8, Found)> = None;
+        let servers = &mut self.servers;
+        let mut other: Option<(u8, Ask)> = None;
         let mut others = 0;
         for range in space.gaps.missing() {
             if range.first > space.due {
                 break;
             }
             if reach.is_some_and(|reach| range.first > reach) {
-                self.repair.starved = true;
+                self.starved = true;
                 break;
             }
             let value = range.value;
@@ -220,10 +274,10 @@ impl Receiver {
             };
             let first_time = value.retry_at == Instant::ZERO;
             let purpose = if first_time { Purpose::First } else { Purpose::Again };
-            let ask = Found::Ask(server, unasked, purpose);
-            if !self.repair.insisted {
-                self.repair.insisted = value.unanswered > 0 || servers.is_silent(server);
-                return ask;
+            let ask = (server, unasked, purpose);
+            if !self.insisted {
+                self.insisted = value.unanswered > 0 || servers.is_silent(server);
+                return Found::Ask(ask);
             }
             // Of those that were asked for least often any, or a stretch that nobody has would be
             // walked through from its end.
@@ -237,61 +291,46 @@ impl Receiver {
                 other = Some((value.unanswered, ask));
             }
         }
-        if let Some((_, Found::Ask(server, span, purpose))) = other {
-            self.repair.insisted = false;
+        if let Some((_, (server, span, purpose))) = other {
+            self.insisted = false;
             let first = servers.anywhere(server, span.first, span.last);
-            return Found::Ask(server, Span { first, ..span }, purpose);
+            return Found::Ask((server, Span { first, ..span }, purpose));
         }
         Found::Nothing(wait)
     }
 
-    fn ask(&mut self, server: ServerId, span: Span, purpose: Purpose) -> Option<Command> {
-        let (to, span) = self.servers.request(self.context.now(), server, span, purpose)?;
-        let count = span.count() as u16;
-        self.stats.requests += 1;
-        self.stats.requested_messages += u64::from(count);
-        let request = Request { session: span.session, sequence: span.first, count };
+    fn ask(&mut self, now: Instant, (server, span, purpose): Ask) -> Option<Command> {
+        let (to, Span { session, first, last }) =
+            self.servers.request(now, server, span, purpose)?;
+        let request = Request { session, sequence: first, count: (last - first + 1) as u16 };
         Some(Command::Request { server, to, request })
-    }
-
-    /// Asks a server for a message that a claim says exists: its answer is believed at once.
-    fn ask_about_claims(&mut self) -> Option<Command> {
-        let server = self.servers.choose(self.context.now(), 0)?;
-        let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        let claim = jumps.chain(self.pending_session.as_mut()).find(|claim| !claim.probed)?;
-        claim.probed = true;
-        let number = claim.high.max(1);
-        let span = Span { session: claim.session, first: number, last: number };
-        self.ask(server, span, Purpose::Probe)
     }
 
     /// When a server is to be asked for what comes next: all lines are silent, or the session is
     /// being left.
-    fn tail_probe_at(&self) -> Option<Instant> {
-        let space = &self.spaces[0];
+    fn tail_probe_at(&self, space: &Space, lines: &Lines) -> Option<Instant> {
         let nothing_comes = space.evidence.end().is_some() || space.highest_known == u64::MAX;
-        if !space.active || nothing_comes || self.servers.is_probing(space.session) {
+        if !space.is_active() || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
-        if space.closing.is_some() {
-            return (!self.repair.tail_known).then_some(self.repair.probe_at);
+        if space.closing().is_some() {
+            return (!self.tail_known).then_some(self.probe_at);
         }
-        let last_packet = self.lines.last_packet_at().max(self.repair.since)?;
-        Some(self.repair.probe_at.max(last_packet + self.config.probe_after))
+        let last_packet = lines.last_packet_at().max(self.since)?;
+        Some(self.probe_at.max(last_packet + self.rules.probe_after))
     }
 
-    fn ask_for_tail(&mut self) -> Option<Command> {
-        let server = self.servers.choose(self.context.now(), 0)?;
-        let space = &self.spaces[0];
+    fn ask_for_tail(&mut self, now: Instant, space: &Space) -> Option<Command> {
+        let server = self.servers.choose(now, 0)?;
         let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
-        self.ask(server, span, Purpose::Probe)
+        self.ask(now, (server, span, Purpose::Probe))
     }
 
     /// How long a gap waits for the other lines: the configured delay, or twice the measured lag
     /// where that is more.
-    fn reorder_delay(&self) -> Duration {
-        let lag = self.lines.lag().saturating_mul(2);
-        lag.max(self.config.reorder_delay).min(self.config.max_reorder_delay)
+    fn reorder_delay(&self, lines: &Lines) -> Duration {
+        let lag = lines.lag().saturating_mul(2);
+        lag.max(self.rules.reorder_delay).min(self.rules.max_reorder_delay)
     }
 }
 
@@ -307,6 +346,41 @@ impl Space {
                 return Some(due_at);
             }
             self.due = range.last;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Session;
+
+    #[test]
+    fn a_gap_is_asked_for_after_the_reordering_delay_and_then_of_the_other_server() {
+        let at = Instant::from_millis;
+        let address = |port| ([127, 0, 0, 1], port).into();
+        let servers = alloc::vec![(ServerId(0), address(1)), (ServerId(1), address(2))];
+        let config = Config { servers, ..Config::default() };
+        let (lines, store) = (Lines::new(&config), Store::new(1 << 17, 16));
+        let mut spaces = [Space::new(&config), Space::new(&config)];
+        spaces[0].start(Session::new(*b"SESSION001"), 0);
+        spaces[0].gaps.open(at(0), 1, 10).unwrap();
+        (spaces[0].tracked, spaces[0].highest_known) = (20, 20);
+
+        let mut repair = Repair::new(&config);
+        repair.invalidate();
+        assert!(repair.is_due(at(0), &store));
+        assert!(repair.poll(at(0), &mut spaces, &lines, &store).is_none());
+        assert_eq!(repair.deadline(), Some(at(2)));
+        for (server, now) in [(0, 2), (1, 52)] {
+            assert_eq!(repair.expire(at(now), &mut spaces), server.into());
+            assert!(repair.is_due(at(now), &store));
+            let request = repair.poll(at(now), &mut spaces, &lines, &store);
+            let Some(Command::Request { server: asked, request, .. }) = request else {
+                panic!("{request:?}")
+            };
+            assert_eq!((asked, request.sequence, request.count), (ServerId(server), 1, 10));
+            assert!(repair.poll(at(now), &mut spaces, &lines, &store).is_none());
         }
     }
 }

@@ -58,14 +58,14 @@ impl InFlightRequest {
     }
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// A missing range that nobody was asked for before: the answer measures the round trip.
     First,
     /// A missing range once more: the answer may be to an earlier request.
     Again,
-    /// What may not exist: silence says nothing about the server.
+    /// A message that may not exist: silence says nothing about the server.
     Probe,
 }
 
@@ -220,19 +220,18 @@ impl Servers {
     }
 
     pub(super) fn new(config: &Config) -> Self {
-        let rules = Rules {
-            max_request: config.max_request,
-            max_in_flight: config.max_in_flight,
-            initial_timeout: config.initial_request_timeout,
-            min_timeout: config.min_request_timeout,
-            max_timeout: config.max_request_timeout,
-            max_backoff: config.max_backoff,
-        };
         let mut servers = Self {
             servers: Vec::with_capacity(Self::MOST),
             in_flight: InFlight::new(Self::MOST * usize::from(config.max_in_flight)),
-            jitter: Jitter::new(config.seed),
-            rules,
+            jitter: Jitter(config.seed),
+            rules: Rules {
+                max_request: config.max_request,
+                max_in_flight: config.max_in_flight,
+                initial_timeout: config.initial_request_timeout,
+                min_timeout: config.min_request_timeout,
+                max_timeout: config.max_request_timeout,
+                max_backoff: config.max_backoff,
+            },
         };
         config.servers.iter().for_each(|&(server, address)| servers.add(server, address));
         servers

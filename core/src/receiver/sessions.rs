@@ -59,7 +59,7 @@ impl Receiver {
             Event::AddLine(line) | Event::RemoveLine(line) => line.check(),
             Event::AddServer(server, address) => {
                 server.check()?;
-                match self.servers.at(address) {
+                match self.repair.servers().at(address) {
                     Some(other) if other != server => {
                         Err(Error::AddressTaken { server: other, address })
                     }
@@ -78,13 +78,13 @@ impl Receiver {
             Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
         });
         let space = &mut self.spaces[halted.unwrap_or(0)];
-        if !space.active && self.ended.count == 0 {
+        if !space.is_active() && self.ended.count == 0 {
             self.config.start = Start::At(next);
             self.start_known_session();
-            if self.spaces[0].active {
+            if self.spaces[0].is_active() {
                 self.drop_pending_session();
             }
-        } else if space.active {
+        } else if space.is_active() {
             space.skip(&mut self.store, next - 1);
         }
     }
@@ -92,10 +92,10 @@ impl Receiver {
     /// A packet of a session that is not received.
     pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
         let session = packet.header.session;
-        let first = !self.spaces[0].active && self.ended.count == 0;
+        let first = !self.spaces[0].is_active() && self.ended.count == 0;
         let welcome = match self.config.session {
             Some(configured) if first => session == configured,
-            _ => first || (self.config.follow && !self.spaces[1].active),
+            _ => first || (self.config.follow && !self.spaces[1].is_active()),
         };
         let line = self.lines.get_mut(packet.line);
         if let Some(over) = self.ended.get(session) {
@@ -180,7 +180,7 @@ impl Receiver {
     /// order, and each of them is kept.
     fn lowest(&self, candidate: &Candidate) -> u64 {
         let is_jump = self.space_of(candidate.session).is_some();
-        let is_first = !self.spaces[0].active && self.ended.count == 0;
+        let is_first = !self.spaces[0].is_active() && self.ended.count == 0;
         let is_live_start = is_first && self.config.start == Start::Live;
         if is_jump || is_live_start { candidate.first } else { 0 }
     }
@@ -241,7 +241,7 @@ impl Receiver {
                 self.repair.invalidate();
             }
         }
-        let quiet = quiet.filter(|_| self.spaces[0].active);
+        let quiet = quiet.filter(|_| self.spaces[0].is_active());
         let believed = |pending: &mut Candidate| pending.is_believed(now, after, quiet);
         if let Some(pending) = self.pending_session.take_if(believed) {
             self.adopt(pending);
@@ -250,14 +250,14 @@ impl Receiver {
 
     /// Begins a session that is believed.
     fn adopt(&mut self, pending: Candidate) {
-        let index = usize::from(self.spaces[0].active);
+        let index = usize::from(self.spaces[0].is_active());
         let settled = match self.config.start {
             _ if index > 0 || self.ended.count > 0 => 0,
             Start::At(first) => first - 1,
             Start::Live => pending.first.saturating_sub(1),
         };
         if index > 0 {
-            self.spaces[0].closing = Some(self.context.now() + self.config.session_grace);
+            self.spaces[0].leave(self.context.now() + self.config.session_grace);
             self.repair.probe_tail();
         } else {
             self.lines.restart();
@@ -276,8 +276,8 @@ impl Receiver {
             let (mut extent, count) = (piece.extent(), piece.count());
             let payload = piece.into_payload();
             extent.end = end_of_blocks(payload.bytes(), extent.offset, count as u16);
-            let incoming = Incoming::new(&extent, self.context.now());
-            let (fresh, _) = self.take_in(index, &incoming, payload, false);
+            let incoming = Incoming::new(extent, self.context.now());
+            let (fresh, _) = self.take_in(index, incoming, payload, false);
             self.spaces[index].evidence.reach(extent.last);
             if index == 0 {
                 self.lines.reach(self.context.now(), id, extent.last, 0);
@@ -287,17 +287,18 @@ impl Receiver {
                 line.stats.duplicates += count - fresh;
             }
         }
-        self.note_passed(index);
+        if index == 0 {
+            self.repair.note_passed(&mut self.spaces[0], &self.lines);
+        }
         self.repair.invalidate();
     }
 
     /// When a claim will be believed if nothing happens before.
     pub(super) fn claims_deadline(&self) -> Option<Instant> {
         let (after, quiet) = (self.config.believe_after, self.config.quiet);
-        let of_pending = self
-            .pending_session
-            .as_ref()
-            .and_then(|pending| pending.deadline(after, self.spaces[0].active.then_some(quiet)));
+        let of_pending = self.pending_session.as_ref().and_then(|pending| {
+            pending.deadline(after, self.spaces[0].is_active().then_some(quiet))
+        });
         self.spaces.iter().fold(of_pending, |first, space| {
             let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
             earliest(first, earliest(jump, space.end_deadline()))
@@ -306,10 +307,10 @@ impl Receiver {
 
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
-        let now = self.context.now();
-        let Self { spaces, lines, store, stats, .. } = self;
+        let (now, is_timeout) = (self.context.now(), self.context.is_timeout());
+        let Self { spaces, lines, store, repair, stats, .. } = self;
         let space = &mut spaces[index];
-        let over = self.context.is_timeout() && space.closing.is_some_and(|closing| closing <= now);
+        let over = is_timeout && space.closing().is_some_and(|closing| closing <= now);
         let Some(to) = space.withdrawal(lines.up, over) else { return };
         let claimed = space.highest_known;
         stats.claims_withdrawn += 1;
@@ -317,8 +318,8 @@ impl Receiver {
         if index == 0 {
             lines.withdraw(to);
         }
-        self.cancel_requests(index, to + 1, claimed);
-        self.repair.invalidate();
+        stats.requests_cancelled += repair.cancel(space, to + 1, claimed);
+        repair.invalidate();
     }
 
     /// When delivery gives up what it waits for.
@@ -330,23 +331,23 @@ impl Receiver {
             Delivery::Ordered => &self.spaces[..1],
             Delivery::Arrival => &self.spaces[..],
         };
-        let waits = waits.iter().filter(|space| space.active);
+        let waits = waits.iter().filter(|space| space.is_active());
         waits.fold(None, |first, space| {
-            earliest(first, earliest(space.closing, space.give_up_at(&self.lines)))
+            earliest(first, earliest(space.closing(), space.give_up_at(&self.lines)))
         })
     }
 
     /// Leaves the current session when all of it was delivered or emitted as lost.
     pub(super) fn close_session(&mut self) -> Option<Command> {
         let space = &self.spaces[0];
-        if !space.active || self.halted.is_some() || space.has_waiting() {
+        if !space.is_active() || self.halted.is_some() || space.has_waiting() {
             return None;
         }
         let reason = if space.evidence.end().is_some_and(|end| space.settled >= end) {
             SessionEnd::Ended
-        } else if let Some(closing) = space.closing {
+        } else if let Some(closing) = space.closing() {
             let over = closing <= self.context.now();
-            if !space.is_clean() || !(over || self.repair.tail_is_known(&self.servers)) {
+            if !space.is_clean() || !(over || self.repair.tail_is_known()) {
                 return None;
             }
             SessionEnd::Superseded
@@ -356,9 +357,9 @@ impl Receiver {
         let (session, next) = (space.session, space.next(&self.store));
         let last = space.evidence.end().filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
         self.ended.remember(Over { session, opening: space.opening.clone(), last });
-        self.servers.forget(session);
+        self.repair.servers_mut().forget(session);
         self.spaces[0].stop(&mut self.store);
-        if self.spaces[1].active {
+        if self.spaces[1].is_active() {
             self.spaces.swap(0, 1);
         }
         self.lines.restart();

@@ -34,6 +34,18 @@ pub(super) struct Rules {
     pub(super) max_stall: Option<Duration>,
 }
 
+/// Whether a space has a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// It has none.
+    Absent,
+    Received,
+    /// Another session took its place: it is repaired until then.
+    Left {
+        until: Instant,
+    },
+}
+
 /// The ranges that were lost last.
 #[derive(Debug, Default)]
 pub(super) struct LostRanges {
@@ -62,8 +74,7 @@ impl LostRanges {
 #[derive(Debug)]
 pub(super) struct Space {
     pub(super) rules: Rules,
-    /// Whether there is a session.
-    pub(super) active: bool,
+    phase: Phase,
     pub(super) session: Session,
     pub(super) settled: u64,
     pub(super) tracked: u64,
@@ -73,7 +84,7 @@ pub(super) struct Space {
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
     pub(super) ready: List,
-    /// What is missing up to here may be asked for.
+    /// Missing numbers up to here may be asked for.
     pub(super) due: u64,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
@@ -82,8 +93,6 @@ pub(super) struct Space {
     pub(super) give_up: Duration,
     /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
-    /// Another session took its place: until when it is repaired.
-    pub(super) closing: Option<Instant>,
     pub(super) lost: LostRanges,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
@@ -92,32 +101,31 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(config: &Config) -> Self {
-        let runs = Self::most_runs(config.max_gaps, config.delivery);
-        let rules = Rules {
-            delivery: config.delivery,
-            believe_after: config.believe_after,
-            quiet: config.quiet,
-            line_timeout: config.line_timeout,
-            max_reorder_delay: config.max_reorder_delay,
-            max_stall: config.max_stall,
-        };
+        let Config { delivery, believe_after, quiet, line_timeout, .. } = *config;
+        let Config { max_reorder_delay, max_stall, max_gaps, .. } = *config;
         Self {
-            rules,
-            active: false,
+            rules: Rules {
+                delivery,
+                believe_after,
+                quiet,
+                line_timeout,
+                max_reorder_delay,
+                max_stall,
+            },
+            phase: Phase::Absent,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
             tracked: 0,
             highest_known: 0,
             evidence: Evidence::new(0),
-            gaps: Gaps::with_capacity(config.max_gaps),
-            held: Held::with_capacity(runs),
+            gaps: Gaps::with_capacity(max_gaps),
+            held: Held::with_capacity(Self::most_runs(max_gaps, delivery)),
             ready: List::default(),
             due: 0,
             jump: None,
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
             announce: None,
-            closing: None,
             lost: LostRanges::default(),
             opening: Opening::new(1),
             looked_at: 0,
@@ -140,7 +148,7 @@ impl Space {
 
     /// Begins a session of which everything up to `settled` is not wanted.
     pub(super) fn start(&mut self, session: Session, settled: u64) {
-        self.active = true;
+        self.phase = Phase::Received;
         self.announce = Some(settled.saturating_add(1));
         self.session = session;
         self.opening = Opening::new(settled.saturating_add(1));
@@ -155,7 +163,7 @@ impl Space {
 
     /// Forgets the session.
     pub(super) fn stop(&mut self, store: &mut Store) {
-        self.active = false;
+        self.phase = Phase::Absent;
         self.announce = None;
         self.gaps.clear();
         self.held.clear(store);
@@ -164,16 +172,36 @@ impl Space {
             store.clear(&mut jump.pieces);
         }
         self.evidence = Evidence::new(0);
-        self.closing = None;
         self.lost = LostRanges::default();
+    }
+
+    /// Whether there is a session.
+    #[inline]
+    pub(super) fn is_active(&self) -> bool {
+        self.phase != Phase::Absent
+    }
+
+    /// Another session takes its place: it is repaired until then.
+    pub(super) const fn leave(&mut self, until: Instant) {
+        self.phase = Phase::Left { until };
+    }
+
+    /// Until when it is repaired, if another session took its place.
+    pub(super) const fn closing(&self) -> Option<Instant> {
+        if let Phase::Left { until } = self.phase { Some(until) } else { None }
+    }
+
+    /// Whether it is that of a session which is being received.
+    pub(super) fn receives(&self, session: Session) -> bool {
+        self.is_active() && self.session == session
     }
 
     /// Whether nothing but its next messages, and copies of older ones, are expected.
     pub(super) fn is_steady(&self) -> bool {
-        self.active
+        self.is_active()
             && self.session.is_ascii()
             && self.jump.is_none()
-            && self.closing.is_none()
+            && self.closing().is_none()
             && self.evidence.has_no_end()
             && self.settled >= self.opening.last()
     }
@@ -216,7 +244,7 @@ impl Space {
 
     /// Tracks what was evicted, to fetch it again, when there is room.
     pub(super) fn refetch(&mut self, now: Instant, store: &Store) -> bool {
-        let wanted = self.active && self.tracked < self.highest_known;
+        let wanted = self.is_active() && self.tracked < self.highest_known;
         if !wanted || self.gaps.is_full() || !(self.held.is_empty() || store.has_room()) {
             return false;
         }

@@ -1,5 +1,6 @@
 //! What a receiver counts.
 
+use super::event::{Command, LossReason};
 use crate::Duration;
 
 /// What a receiver counted since it was made.
@@ -69,6 +70,30 @@ pub struct Stats {
     pub copied_packets: u64,
     /// Blocks allocated for that.
     pub blocks_allocated: u64,
+}
+
+impl Stats {
+    /// Counts what leaves.
+    pub(super) fn count(&mut self, command: &Command) {
+        match command {
+            Command::Batch(batch) => self.delivered += u64::from(batch.count),
+            Command::Request { request, .. } => {
+                self.requests += 1;
+                self.requested_messages += u64::from(request.count);
+            }
+            Command::GapOpened { .. } => self.gaps += 1,
+            Command::GapFilled { by_answers: 0, .. } => self.gaps_filled_by_line += 1,
+            Command::GapFilled { .. } => self.gaps_filled_by_request += 1,
+            Command::Lost { first, last, reason, .. } => {
+                let count = last - first + 1;
+                self.lost = self.lost.saturating_add(count);
+                if *reason == LossReason::ClaimedOnly {
+                    self.lost_claimed_only = self.lost_claimed_only.saturating_add(count);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What a receiver counted of one line.

@@ -25,7 +25,7 @@ pub(super) struct Piece {
     pub(super) first: u64,
     /// Number of the last message.
     pub(super) last: u64,
-    /// Who brought it.
+    /// The line or server that brought it.
     pub(super) origin: Origin,
     /// When its datagram arrived.
     pub(super) arrival: Instant,
@@ -38,7 +38,7 @@ pub(super) struct Piece {
 }
 
 impl Default for Piece {
-    /// What lies in a free place.
+    /// The piece of a free place.
     fn default() -> Self {
         Self {
             first: 0,
@@ -64,7 +64,7 @@ impl InRow for Piece {
     }
 }
 
-/// What a piece's bytes keep alive.
+/// The memory that a piece's bytes keep alive.
 #[derive(Clone, Copy, Debug)]
 enum Backing {
     /// The outside's buffer, of this many bytes.
@@ -302,7 +302,7 @@ impl Store {
             if self.blocks.reserve(len, affordable) {
                 return true;
             }
-            // What is idle and did not come back belongs to the outside.
+            // An idle block that did not come back belongs to the outside.
             if !self.blocks.free_idle() {
                 return false;
             }

@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::history::front;
 use crate::Session;
-use crate::storage::ring::{Ring, SHARED};
+use crate::storage::blocks::cost;
+use crate::storage::ring::Ring;
 use crate::wire::mold::{HEADER_LEN, Header, MAX_COUNT, MAX_DATAGRAM, Messages};
 
 /// Which messages an answer is to hold.
@@ -80,7 +81,7 @@ fn allocate<'a>(
 ) -> Answer {
     let mut block = BytesMut::with_capacity(size);
     let count = fill(&mut block, wanted, size, messages, from);
-    Answer { bytes: block.freeze(), count, allocated: size + SHARED }
+    Answer { bytes: block.freeze(), count, allocated: cost(size) }
 }
 
 /// Writes a packet of at most `size` bytes that begins with `messages`; says how many it holds.

@@ -1,7 +1,7 @@
 //! How a retransmitter is written in journals.
 
-use super::{Command, Config, Event, LookUpId, Remote, Retransmitter};
-use crate::journal::{Journaled, fields, no_direct_calls, numbers, variants};
+use super::{Config, LookUpId, Remote, Retransmitter};
+use crate::journal::{Journaled, fields, newtypes, no_direct_calls};
 
 impl Journaled for Retransmitter {
     const NAME: &'static str = "retransmitter";
@@ -43,15 +43,4 @@ mod since_2 {
         if input.version() >= 2 { Field::decode(input) } else { Ok(None) }
     }
 }
-numbers!(LookUpId);
-variants!("event of a retransmitter", Event<'a> {
-    0 => Request { from, datagram },
-    1 => Store { packet },
-    2 => Found { id, packet },
-    3 => NotFound { id },
-    4 => Sent { packet },
-});
-variants!("command of a retransmitter", Command {
-    0 => Answer { to, bytes },
-    1 => LookUp { id, session, first, count },
-});
+newtypes!(LookUpId);

@@ -7,7 +7,7 @@ use super::config::{Config, Remote};
 use crate::rate::{Bucket, Rate};
 use crate::{Duration, Instant};
 
-/// Whose rate is used up.
+/// The rate that is used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Over {
     Address,
@@ -73,7 +73,7 @@ pub(super) struct Limits {
     total_rate: Rate,
     total: Bucket,
     remote: Option<Remote>,
-    /// What goes to addresses beyond this machine.
+    /// The bucket of all addresses beyond this machine.
     all_remote: Bucket,
     line: Line,
     /// By address.
@@ -127,7 +127,7 @@ impl Limits {
         self.line.sent(now, bytes);
     }
 
-    /// What rules for an address beyond what rules for all.
+    /// The further limits of an address beyond this machine.
     fn remote_of(&self, ip: IpAddr) -> Option<Remote> {
         self.remote.filter(|_| !ip.to_canonical().is_loopback())
     }

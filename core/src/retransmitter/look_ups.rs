@@ -16,7 +16,7 @@ struct LookUp {
     wanted: Wanted,
 }
 
-/// What became of a request for the archive.
+/// The outcome of a request for the archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Admission {
     /// It needs this look-up.

@@ -30,17 +30,18 @@ use look_ups::{Admission, LookUps};
 use segments::Slot;
 
 use crate::machine::Context;
-use crate::storage::ring::{Ring, SHARED};
+use crate::storage::blocks::cost;
+use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
 
-/// What the last event asks of the outside.
+/// The work that the last event left for the outside.
 #[derive(Debug)]
 enum Pending {
     Nothing,
     LookUp(LookUpId, Wanted),
     Answer(SocketAddr, Answer),
-    /// What the archive found, for each who waits for it.
+    /// The archive's finding, for each who waits for it.
     Found(LookUpId, Answer),
 }
 
@@ -269,11 +270,10 @@ impl Machine for Retransmitter {
     }
 
     fn memory_limit(config: &Config) -> usize {
-        let largest_answer = MAX_DATAGRAM + SHARED;
         config
             .history_bytes
             .saturating_add(Ring::bytes(config.ring, config.mtu))
-            .saturating_add(largest_answer)
+            .saturating_add(cost(MAX_DATAGRAM))
             .saturating_add(Limits::bytes(config.max_addresses))
             .saturating_add(LookUps::bytes(config.max_look_ups, config.max_waiting))
     }

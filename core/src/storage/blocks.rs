@@ -15,7 +15,7 @@ use super::table::{InRow, Table};
 /// every target.
 pub(crate) const OVERHEAD: usize = 40;
 
-/// What a block of so many bytes takes in all.
+/// The bytes that a block with so many of payload takes in all.
 pub(crate) const fn cost(size: usize) -> usize {
     size.saturating_add(OVERHEAD)
 }
@@ -43,7 +43,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// What a place in the pool takes.
+    /// The bytes of a place in the pool.
     pub(crate) const PLACE: usize = size_of::<BytesMut>();
 
     /// A pool with places for `most` blocks of `size` bytes.
@@ -148,7 +148,7 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// What the tables take for so many blocks.
+    /// The bytes of the tables for so many blocks.
     pub(crate) const fn table_bytes(most: usize) -> usize {
         Table::<Block>::bytes(most).saturating_add(most.saturating_mul(Pool::PLACE))
     }
@@ -175,7 +175,7 @@ impl Blocks {
         self.live_bytes() - if is_empty { self.block_cost() } else { 0 }
     }
 
-    /// What one block takes in all.
+    /// The bytes that one block takes in all.
     pub(crate) const fn block_cost(&self) -> usize {
         cost(self.size)
     }

@@ -44,11 +44,13 @@ pub(crate) struct Counts<K> {
     sorted: Tree<K>,
 }
 
-impl<K: Ord + Copy> Counts<K> {
-    pub(crate) const fn new() -> Self {
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
         Self { counts: Slab::keeping(), sorted: Tree::EMPTY }
     }
+}
 
+impl<K: Ord + Copy> Counts<K> {
     /// The most bytes that so many keys take.
     pub(crate) fn most(keys: usize) -> usize {
         Slab::<Count<K>>::most(keys)
@@ -64,7 +66,7 @@ impl<K: Ord + Copy> Counts<K> {
         self.sorted.find(&self.counts, |at| known(at).cmp(&Some(key)))
     }
 
-    /// How often a key is there.
+    /// The number of times that a key is there.
     pub(crate) fn of(&self, key: K) -> usize {
         self.find(key).and_then(|at| self.counts.get(at)).map_or(0, |count| count.count)
     }
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_map_of_numbers() {
-        let (mut counts, mut model) = (Counts::new(), BTreeMap::new());
+        let (mut counts, mut model) = (Counts::default(), BTreeMap::new());
         let mut random = 1_u64;
         for _ in 0..20_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

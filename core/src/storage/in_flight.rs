@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::time::earliest;
 use crate::{Duration, Instant};
 
 /// A bounded table of requests, allocated at construction.
@@ -45,20 +46,18 @@ impl<T> InFlight<T> {
         self.requests.iter_mut().map(|(_, request)| request)
     }
 
-    /// Adds a request; while the table [is full](Self::is_full) it is dropped.
+    /// Adds a request, for which there is room.
     pub(crate) fn push(&mut self, deadline: Instant, request: T) {
-        if !self.is_full() {
-            self.requests.push((deadline, request));
-            self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-        }
+        self.requests.push((deadline, request));
+        self.earliest = earliest(self.earliest, Some(deadline));
     }
 
     /// Removes the request at a position of [`iter`](Self::iter).
     pub(crate) fn remove(&mut self, position: usize) -> Option<T> {
-        let found = position < self.requests.len();
-        let removed = found.then(|| self.requests.swap_remove(position).1);
+        self.requests.get(position)?;
+        let (_, removed) = self.requests.swap_remove(position);
         self.find_earliest();
-        removed
+        Some(removed)
     }
 
     /// Removes those requests that `keeps` denies.
@@ -87,8 +86,8 @@ impl<T> InFlight<T> {
     }
 }
 
-/// Who waits for the answers to requests, in the order in which they came: a bounded table, allocated at
-/// construction.
+/// Those who wait for the answers to requests, in the order in which they came: a bounded table, allocated
+/// at construction.
 #[derive(Debug)]
 pub(crate) struct Sharers<Id, Who> {
     waiting: Vec<(Id, Who)>,
@@ -126,11 +125,9 @@ impl<Id: PartialEq, Who: PartialEq> Sharers<Id, Who> {
         self.waiting.contains(&(id, who))
     }
 
-    /// Adds somebody; while the table [is full](Self::is_full) nobody is added.
+    /// Adds somebody, for whom there is room.
     pub(crate) fn push(&mut self, id: Id, who: Who) {
-        if !self.is_full() {
-            self.waiting.push((id, who));
-        }
+        self.waiting.push((id, who));
     }
 
     /// The next who waits for a request, and does so no longer.
@@ -154,14 +151,9 @@ pub(crate) fn backoff(time: Duration, doublings: u32, most: Duration) -> Duratio
 
 /// Spreads what would otherwise happen at the same time everywhere (splitmix64, seeded).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Jitter(u64);
+pub(crate) struct Jitter(pub(crate) u64);
 
 impl Jitter {
-    /// The sequence of a seed.
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// The next number.
     pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -183,10 +175,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_expire_at_their_deadline_and_no_more_than_fit_are_kept() {
+    fn requests_expire_at_their_deadline() {
         let at = Instant::from_millis;
         let mut requests = InFlight::new(2);
-        for (deadline, name) in [(20, 'a'), (10, 'b'), (5, 'c')] {
+        for (deadline, name) in [(20, 'a'), (10, 'b')] {
             requests.push(at(deadline), name);
         }
         assert!(requests.is_full());
@@ -203,7 +195,7 @@ mod tests {
     #[test]
     fn those_who_share_an_answer_get_it_in_the_order_in_which_they_came() {
         let mut sharers = Sharers::new(4);
-        for (id, who) in [(1, 'a'), (2, 'b'), (1, 'c'), (1, 'd'), (2, 'e')] {
+        for (id, who) in [(1, 'a'), (2, 'b'), (1, 'c'), (1, 'd')] {
             sharers.push(id, who);
         }
         assert!(sharers.is_full() && sharers.contains(2, 'b') && !sharers.contains(2, 'e'));

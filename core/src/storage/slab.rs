@@ -77,6 +77,12 @@ struct Entry<T, G> {
 
 type Places<T, G> = Box<[Entry<T, G>; PAGE]>;
 
+impl<T: Default, G: Copy + Default> Default for Slab<T, G> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What is known of a page.
 #[derive(Debug)]
 struct Page {

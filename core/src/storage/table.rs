@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::list::{Link, Linked, List};
 use super::slab::NONE;
 
-/// What lies in a table: it has a place for its neighbours in a row.
+/// A thing of a table: it has a place for its neighbours in a row.
 pub(crate) trait InRow: Default {
     fn link(&self) -> Link;
     fn set_link(&mut self, link: Link);
@@ -23,30 +23,21 @@ pub(crate) type Row = List<OfTable>;
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     places: Vec<T>,
-    free: Row,
+    /// The first free place: a row of its own, of which only `next` is kept.
+    free: u32,
     used: usize,
     most: usize,
 }
 
-impl<T: InRow> Linked<OfTable> for Vec<T> {
-    fn link(&self, at: u32) -> Link {
-        self.get(at as usize).map(T::link).unwrap_or_default()
-    }
-
-    fn set_link(&mut self, at: u32, link: Link) {
-        if let Some(thing) = self.get_mut(at as usize) {
-            thing.set_link(link);
-        }
-    }
-}
-
 impl<T: InRow> Linked<OfTable> for Table<T> {
     fn link(&self, at: u32) -> Link {
-        Linked::link(&self.places, at)
+        self.get(at).map(T::link).unwrap_or_default()
     }
 
     fn set_link(&mut self, at: u32, link: Link) {
-        Linked::set_link(&mut self.places, at, link);
+        if let Some(thing) = self.get_mut(at) {
+            thing.set_link(link);
+        }
     }
 }
 
@@ -58,7 +49,7 @@ impl<T: InRow> Table<T> {
 
     /// With `most` places.
     pub(crate) fn new(most: usize) -> Self {
-        Self { places: Vec::with_capacity(most), free: Row::default(), used: 0, most }
+        Self { places: Vec::with_capacity(most), free: NONE, used: 0, most }
     }
 
     /// The bytes that its places take.
@@ -95,18 +86,22 @@ impl<T: InRow> Table<T> {
             return None;
         }
         self.used += 1;
-        let Some(at) = self.free.pop(&mut self.places) else {
-            self.places.push(thing);
-            return u32::try_from(self.places.len() - 1).ok();
-        };
-        self.places[at as usize] = thing;
-        Some(at)
+        let at = self.free;
+        if let Some(place) = self.places.get_mut(at as usize) {
+            self.free = place.link().next;
+            *place = thing;
+            return Some(at);
+        }
+        self.places.push(thing);
+        u32::try_from(self.places.len() - 1).ok()
     }
 
     /// Takes a thing that is in no row out of its place, which is free then.
     pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
-        let thing = core::mem::take(self.get_mut(at)?);
-        self.free.insert_after(&mut self.places, NONE, at);
+        let place = self.places.get_mut(at as usize)?;
+        let thing = core::mem::take(place);
+        place.set_link(Link { previous: NONE, next: self.free });
+        self.free = at;
         self.used -= 1;
         Some(thing)
     }
@@ -114,7 +109,7 @@ impl<T: InRow> Table<T> {
     /// Frees every place; no row is good any more.
     pub(crate) fn clear(&mut self) {
         self.places.clear();
-        self.free = Row::default();
+        self.free = NONE;
         self.used = 0;
     }
 }

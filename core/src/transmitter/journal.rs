@@ -1,6 +1,6 @@
 //! How a transmitter is written in journals.
 
-use super::{Command, Config, Event, Transmitter};
+use super::{Config, Transmitter};
 use crate::journal::{Journaled, fields, no_direct_calls, variants};
 use crate::rate::Rate;
 use crate::wire::mold::Kind;
@@ -24,6 +24,4 @@ fields!(Config {
     ring,
 });
 fields!(Rate { bytes_per_second, burst });
-variants!("event of a transmitter", Event<'a> { 0 => Message(message), 1 => Flush, 2 => End });
 variants!("kind of packet", Kind { 0 => Data, 1 => Heartbeat, 2 => EndOfSession });
-variants!("command of a transmitter", Command { 0 => Packet { bytes, first, count, kind } });

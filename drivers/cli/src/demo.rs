@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::input::{self, First, Messages, Next};
 use crate::io::patience::{Patience, Patient, say};
 use crate::io::{place, standard};
-use crate::journal::{Journal, Kept, Recordable};
+use crate::journal::{Journal, Kept, Recorder};
 use crate::progress::Progress;
 use crate::publish::{Network, Pacing, Publication, Published};
 use crate::statistics::{Consumer, Ledger, Stops};
@@ -150,7 +150,7 @@ fn file(path: &Path) -> Result<Box<dyn Messages>, Failure> {
 /// Receives until the session ends, or the publisher does.
 fn receive<T>(
     args: &Demo,
-    driver: &mut ReceiverDriver<Recordable<Receiver>>,
+    driver: &mut ReceiverDriver<Recorder<Receiver>>,
     ledger: &mut Ledger<Comparison>,
     mut watch: Watch,
     stop: &Stop,
@@ -168,7 +168,7 @@ fn receive<T>(
         if turn.datagrams > 0 {
             last_heard = Instant::now();
         }
-        watch.look(driver, ledger, &progress);
+        watch.check(driver, ledger, &progress);
         if ledger.oldest_ended() {
             break End::Ended;
         }
@@ -184,7 +184,7 @@ fn receive<T>(
         }
     };
     // The last events are reported before they are summed up.
-    watch.look_now(driver, ledger, &progress);
+    watch.check_now(driver, ledger, &progress);
     progress.clear();
     driver.machine_mut().close(&progress);
     Ok(end)

@@ -108,11 +108,11 @@ impl Journal {
     pub(crate) fn machine<M: Journaled>(
         &self,
         id: u16,
-    ) -> impl FnOnce(M::Config) -> Result<Recordable<M>, M::Error> + use<M> {
+    ) -> impl FnOnce(M::Config) -> Result<Recorder<M>, M::Error> + use<M> {
         let Self { target, commands, failed } = self.clone();
         let flushed = Cell::new(SystemInstant::now());
         let sink = target.map(|target| JournalSink { target, failed, flushed });
-        move |machine| Recordable::new(recorder::Config { machine, id, sink, commands })
+        move |machine| Recorder::new(recorder::Config { machine, id, sink, commands })
     }
 
     /// What the program ends with: a journal that lacks something is not complete.
@@ -125,7 +125,7 @@ impl Journal {
 }
 
 /// A machine of the program, recorded or not.
-pub(crate) type Recordable<M> = journal::Recordable<M, JournalSink>;
+pub(crate) type Recorder<M> = journal::Recorder<M, JournalSink>;
 
 /// Hands what is recorded to the system.
 pub(crate) trait Kept {
@@ -136,21 +136,18 @@ pub(crate) trait Kept {
     fn close(&mut self, progress: &Progress);
 }
 
-impl<M: Journaled> Kept for Recordable<M> {
+impl<M: Journaled> Kept for Recorder<M> {
     fn keep(&mut self, progress: &Progress) {
-        if self
-            .recorder()
-            .is_some_and(|recorder| recorder.sink().flushed.get().elapsed() >= FLUSH_EVERY)
-        {
+        if self.sink().is_some_and(|sink| sink.flushed.get().elapsed() >= FLUSH_EVERY) {
             self.close(progress);
         }
     }
 
     fn close(&mut self, progress: &Progress) {
-        let Some(recorder) = self.recorder() else { return };
-        recorder.sink().flushed.set(SystemInstant::now());
-        let failed = recorder.sink().failed.clone();
-        if let Err(failure) = recorder.flush()
+        let Some(sink) = self.sink() else { return };
+        sink.flushed.set(SystemInstant::now());
+        let failed = sink.failed.clone();
+        if let Err(failure) = self.flush()
             && !failed.swap(true, Ordering::Relaxed)
         {
             progress

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::address::line_name;
-use crate::journal::Recordable;
+use crate::journal::Recorder;
 use crate::ranges::Ranges;
 use crate::statistics::{Consumer, Ledger, SessionStats};
 use crate::text::{Table, plural, speed};
@@ -184,7 +184,7 @@ pub(crate) struct Counters {
 impl Counters {
     /// The counters now; `servers` are asked.
     pub(crate) fn new<C: Consumer>(
-        driver: &mut ReceiverDriver<Recordable<Receiver>>,
+        driver: &mut ReceiverDriver<Recorder<Receiver>>,
         ledger: &Ledger<C>,
         servers: &[SocketAddr],
     ) -> Self {

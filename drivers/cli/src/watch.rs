@@ -2,7 +2,7 @@
 //! time, then at most a line a second of each kind, and less often of what goes on, with how much came
 //! since.
 //!
-//! Whoever runs the loop lets it look after every turn. What is counted is in the summary too.
+//! The loop that runs lets it check after every turn. What is counted is in the summary too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -15,13 +15,13 @@ use gapless_core::{Machine, Session};
 use gapless_mio::{LineReport, ReceiverDriver, SendFailure};
 
 use crate::address::line_name;
-use crate::journal::Recordable;
+use crate::journal::Recorder;
 use crate::progress::Progress;
 use crate::statistics::{Consumer, Ledger};
 use crate::text::plural;
 
-/// How often counters are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often counters are checked.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How far apart lines of one kind are at least.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 /// The same, at most, of what goes on and on: other sessions on a shared port, a server that is gone.
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const NAMED: usize = 64;
 
 /// The driver that is watched.
-type Driver = ReceiverDriver<Recordable<Receiver>>;
+type Driver = ReceiverDriver<Recorder<Receiver>>;
 
 /// The kinds of problems that are counted, each reported apart from all others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +77,7 @@ pub(crate) struct Watch {
     said: BTreeMap<Kind, Said>,
     /// Other sessions that were named.
     named: BTreeSet<Session>,
-    looked: Instant,
+    checked_at: Instant,
     /// Since when there is no session, and whether that was said.
     waiting: Option<(Instant, bool)>,
     /// Since when there is one.
@@ -110,39 +110,39 @@ impl Watch {
             lines: BTreeMap::new(),
             said: BTreeMap::new(),
             named: BTreeSet::new(),
-            looked: now,
+            checked_at: now,
             waiting: Some((now, false)),
             came: None,
         }
     }
 
-    /// Looks what happened since it last looked, if that is a while ago.
-    pub(crate) fn look<C: Consumer>(
+    /// Reports what happened since the last check, if that is a while ago.
+    pub(crate) fn check<C: Consumer>(
         &mut self,
         driver: &mut Driver,
         ledger: &mut Ledger<C>,
         progress: &Progress,
     ) {
-        if self.looked.elapsed() >= LOOK_EVERY {
-            self.look_now(driver, ledger, progress);
+        if self.checked_at.elapsed() >= CHECK_EVERY {
+            self.check_now(driver, ledger, progress);
         }
     }
 
-    /// Looks now.
-    pub(crate) fn look_now<C: Consumer>(
+    /// Checks now.
+    pub(crate) fn check_now<C: Consumer>(
         &mut self,
         driver: &mut Driver,
         ledger: &mut Ledger<C>,
         progress: &Progress,
     ) {
-        self.looked = Instant::now();
+        self.checked_at = Instant::now();
         let lines = driver.lines();
         let mut say = |line: String| progress.report(line);
         self.await_session(ledger, &lines, &mut say);
-        self.look_at_lines(ledger, &lines, &mut say);
-        self.look_at_servers(driver.receiver(), &mut say);
-        self.look_at_sessions(ledger, &mut say);
-        self.look_at_strangers(driver, &lines, &mut say);
+        self.check_lines(ledger, &lines, &mut say);
+        self.check_servers(driver.receiver(), &mut say);
+        self.check_sessions(ledger, &mut say);
+        self.check_strangers(driver, &lines, &mut say);
     }
 
     /// Says what is waited for, and that the wait is over.
@@ -160,12 +160,12 @@ impl Watch {
                 if let (true, Some(session)) = (*said, session) {
                     say(format!("session {session} came"));
                 }
-                (self.waiting, self.came) = (None, Some(self.looked));
+                (self.waiting, self.came) = (None, Some(self.checked_at));
             }
             // The session that follows may be any other.
             (false, None) => {
                 (self.session, self.came) = (None, None);
-                self.waiting = Some((self.looked, false));
+                self.waiting = Some((self.checked_at, false));
             }
             (false, Some((since, said))) => {
                 if !*said && since.elapsed() >= PATIENCE {
@@ -181,7 +181,7 @@ impl Watch {
     }
 
     /// Lines that go down and come back, and what comes by them that is no packet or does not come.
-    fn look_at_lines<C: Consumer>(
+    fn check_lines<C: Consumer>(
         &mut self,
         ledger: &Ledger<C>,
         lines: &[LineReport],
@@ -195,7 +195,7 @@ impl Watch {
             let is_known =
                 line.stats.packets > 0 || self.came.is_some_and(|at| at.elapsed() >= SILENT);
             if is_due && is_known && known.up != line.stats.up {
-                *known = Line { up: line.stats.up, at: Some(self.looked) };
+                *known = Line { up: line.stats.up, at: Some(self.checked_at) };
                 say(match (line.stats.up, ledger.downs(line.line)) {
                     (true, 0) => format!("line {name} is up"),
                     (true, _) => format!("line {name} is up again"),
@@ -232,7 +232,7 @@ impl Watch {
     }
 
     /// Servers that do not answer, and those that answer again.
-    fn look_at_servers(&mut self, receiver: &Receiver, say: &mut impl FnMut(String)) {
+    fn check_servers(&mut self, receiver: &Receiver, say: &mut impl FnMut(String)) {
         for index in 0..self.servers.len() {
             let Some(stats) = receiver.server(ServerId(index as u8)) else { continue };
             let server = &mut self.servers[index];
@@ -260,7 +260,7 @@ impl Watch {
     }
 
     /// Losses of sessions, and senders that start over.
-    fn look_at_sessions<C: Consumer>(
+    fn check_sessions<C: Consumer>(
         &mut self,
         ledger: &mut Ledger<C>,
         say: &mut impl FnMut(String),
@@ -300,7 +300,7 @@ impl Watch {
     }
 
     /// Packets that nobody asked for, and requests that do not get through.
-    fn look_at_strangers(
+    fn check_strangers(
         &mut self,
         driver: &mut Driver,
         lines: &[LineReport],
@@ -416,7 +416,7 @@ impl Watch {
             None => (0, SAY_EVERY),
         };
         if count > before {
-            self.said.insert(kind, Said { at: self.looked, count, pause });
+            self.said.insert(kind, Said { at: self.checked_at, count, pause });
             let mut words = words(count - before);
             if before > 0 {
                 let _ = write!(words, " ({count} in all)");

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use gapless_core::journal::Driven;
 use gapless_core::publisher::{self, Command, Event, Publisher};
 use gapless_core::receiver::Source;
+use gapless_core::retransmitter;
+use gapless_core::transmitter;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
 
@@ -265,11 +267,11 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// The machine refuses the message. When that is only for now ([`Error::is_full`]), packets are
     /// held back by the pace or by the tap: give the driver a turn, then try again.
     pub fn publish(&mut self, message: &[u8]) -> Result<(), Error> {
-        match self.handle(Event::Message(message)) {
+        match self.handle(Event::Transmit(transmitter::Event::Message(message))) {
             // Packets that wait here hold places of the ring.
             Err(error) if error.is_full() => {
                 self.send();
-                self.handle(Event::Message(message))
+                self.handle(Event::Transmit(transmitter::Event::Message(message)))
             }
             result => result,
         }
@@ -280,7 +282,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// # Errors
     /// The machine refuses.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.handle(Event::Flush)?;
+        self.handle(Event::Transmit(transmitter::Event::Flush))?;
         self.send();
         Ok(())
     }
@@ -290,7 +292,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// # Errors
     /// The machine refuses.
     pub fn end(&mut self) -> Result<(), Error> {
-        self.handle(Event::End)?;
+        self.handle(Event::Transmit(transmitter::Event::End))?;
         self.send();
         Ok(())
     }
@@ -308,7 +310,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// # Errors
     /// The machine refuses.
     pub fn store(&mut self, packet: &[u8]) -> Result<(), Error> {
-        self.handle(Event::Store { packet })
+        self.handle(Event::Retransmit(retransmitter::Event::Store { packet }))
     }
 
     /// Hands the machine an event.
@@ -486,7 +488,13 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
         let now = clock.now();
         for datagram in (0..count).map(|index| slots.get(index)) {
             if let Some(Source::Peer(from)) = inbound.source(&datagram) {
-                machine.feed(now, Event::Request { from, datagram: datagram.bytes })?;
+                machine.feed(
+                    now,
+                    Event::Retransmit(retransmitter::Event::Request {
+                        from,
+                        datagram: datagram.bytes,
+                    }),
+                )?;
                 out.drain(machine, tap);
             }
         }
@@ -552,12 +560,12 @@ impl Outgoing {
         while let Some(command) = machine.poll_command() {
             match command {
                 Command::Send { bytes } => self.send_on_lines(&bytes, tap),
-                Command::Answer { to, bytes } => {
+                Command::Retransmit(retransmitter::Command::Answer { to, bytes }) => {
                     if tap.answer(to, &bytes) {
                         self.answers.push(bytes, to);
                     }
                 }
-                look_up @ Command::LookUp { .. } => {
+                look_up @ Command::Retransmit(retransmitter::Command::LookUp { .. }) => {
                     if self.look_ups.len() >= self.max_look_ups {
                         self.look_ups.pop_front();
                     }

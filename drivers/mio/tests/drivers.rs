@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gapless_core::receiver::{self, Batch, Command, Event, LineId, ServerId};
+use gapless_core::retransmitter;
 use gapless_core::retransmitter::LookUpId;
 use gapless_core::wire::mold::{HEARTBEAT, Header, PacketWriter, Request};
 use gapless_core::{Machine, Session, publisher, transmitter};
@@ -538,7 +539,9 @@ fn with_archive(requests: Option<SocketAddr>, first_sequence: u64) -> PublisherD
 
 fn ask(publisher: &mut PublisherDriver, from: SocketAddr, sequence: u64) {
     let datagram = &Request { session: session(), sequence, count: 1 }.to_bytes()[..];
-    publisher.handle(publisher::Event::Request { from, datagram }).unwrap();
+    publisher
+        .handle(publisher::Event::Retransmit(retransmitter::Event::Request { from, datagram }))
+        .unwrap();
 }
 
 #[test]
@@ -580,12 +583,14 @@ fn look_ups_that_nobody_takes_do_not_pile_up() {
     for sequence in 1..=100 {
         ask(&mut publisher, "127.0.0.1:9".parse().unwrap(), sequence);
         let id = LookUpId(sequence - 1);
-        publisher.handle(publisher::Event::NotFound { id }).unwrap();
+        publisher
+            .handle(publisher::Event::Retransmit(retransmitter::Event::NotFound { id }))
+            .unwrap();
     }
     let left = std::iter::from_fn(|| publisher.next_look_up());
     let left: Vec<u64> = left
         .map(|look_up| match look_up {
-            publisher::Command::LookUp { first, .. } => first,
+            publisher::Command::Retransmit(retransmitter::Command::LookUp { first, .. }) => first,
             other => panic!("{other:?}"),
         })
         .collect();

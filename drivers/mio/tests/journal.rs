@@ -51,7 +51,7 @@ fn two_recorded_drivers_over_sockets_are_replayed_to_the_last_digest() {
     let sink = file.clone();
     let mut receiver: ReceiverDriver<Recorder<Receiver, JournalFile>> =
         ReceiverDriver::with_machine(config, None, |machine| {
-            Recorder::new(recorder::Config { machine, id: 0, sink, commands: true })
+            Recorder::new(recorder::Config { machine, id: 0, sink: Some(sink), commands: true })
         })
         .unwrap();
     let to = Address::unicast(receiver.lines()[0].local).unwrap();
@@ -61,7 +61,7 @@ fn two_recorded_drivers_over_sockets_are_replayed_to_the_last_digest() {
     config.publisher.retransmitter.history_bytes = 1 << 20;
     let mut publisher: PublisherDriver<PassThrough, Recorder<Publisher, JournalFile>> =
         PublisherDriver::with_machine(config, PassThrough, None, |machine| {
-            Recorder::new(recorder::Config { machine, id: 1, sink: file, commands: false })
+            Recorder::new(recorder::Config { machine, id: 1, sink: Some(file), commands: false })
         })
         .unwrap();
     let server = publisher.requests_address().unwrap();
@@ -127,7 +127,7 @@ fn a_full_disk_fails_every_recorder_of_the_file_from_then_on() {
 /// Records a machine that does nothing.
 fn record(file: JournalFile, id: u16) {
     let machine = publisher::Config::new(session());
-    let config = recorder::Config { machine, id, sink: file, commands: false };
+    let config = recorder::Config { machine, id, sink: Some(file), commands: false };
     drop(Recorder::<Publisher, _>::new(config).unwrap());
 }
 
@@ -233,7 +233,8 @@ impl Read for Restless<'_> {
 fn an_interrupted_read_is_tried_again() {
     let mut journal = Vec::new();
     let config = publisher::Config::new(session());
-    let config = recorder::Config { machine: config, id: 7, sink: &mut journal, commands: false };
+    let config =
+        recorder::Config { machine: config, id: 7, sink: Some(&mut journal), commands: false };
     drop(Recorder::<Publisher, _>::new(config).unwrap());
     let mut replayer = Replayer::verifying().knowing::<Publisher>();
     let source = JournalReader(Restless(&journal, RefCell::new(false)));

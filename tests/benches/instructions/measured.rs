@@ -65,7 +65,8 @@ impl Sink for Dropped {
 }
 
 fn warm_recorder(messages: u16) -> Warm<Recorder<Receiver, Dropped>> {
-    let config = recorder::Config { machine: config(), id: 0, sink: Dropped, commands: false };
+    let config =
+        recorder::Config { machine: config(), id: 0, sink: Some(Dropped), commands: false };
     warm_up(Recorder::new(config).unwrap(), messages)
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use bytes::Bytes;
 use gapless_core::publisher::{Command, Config, Event, Publisher};
+use gapless_core::retransmitter;
 use gapless_core::{Duration, Instant, Machine, Session, transmitter};
 use gapless_tests::sim::{Node, Outbox, Random};
 
@@ -52,13 +53,13 @@ impl Exchange {
         let Self { publisher, book, random, published, next } = self;
         let result = if *published == MESSAGES {
             *next = Instant::FAR;
-            publisher.handle(now, Event::End)
+            publisher.handle(now, Event::Transmit(transmitter::Event::End))
         } else {
             *next = now + INTERVAL;
             *published += 1;
             let message = book.next_message(*published, || random.any());
             book.apply(&message);
-            publisher.handle(now, Event::Message(&message))
+            publisher.handle(now, Event::Transmit(transmitter::Event::Message(&message)))
         };
         result.expect("it was drained and has room");
     }
@@ -67,8 +68,12 @@ impl Exchange {
         while let Some(command) = self.publisher.poll_command() {
             match command {
                 Command::Send { bytes } => out.send(EXCHANGE, LINE, bytes),
-                Command::Answer { to, bytes } => out.send(EXCHANGE, to, bytes),
-                Command::LookUp { .. } => unreachable!("no archive is configured"),
+                Command::Retransmit(retransmitter::Command::Answer { to, bytes }) => {
+                    out.send(EXCHANGE, to, bytes)
+                }
+                Command::Retransmit(retransmitter::Command::LookUp { .. }) => {
+                    unreachable!("no archive is configured")
+                }
             }
         }
     }
@@ -83,7 +88,9 @@ impl Node for Exchange {
         datagram: &Bytes,
         out: &mut Outbox,
     ) {
-        self.publisher.handle(now, Event::Request { from, datagram }).expect("it was drained");
+        self.publisher
+            .handle(now, Event::Retransmit(retransmitter::Event::Request { from, datagram }))
+            .expect("it was drained");
         self.drain(out);
     }
 

@@ -25,9 +25,9 @@ const MOST_OPS: usize = 400;
 pub enum Op {
     /// A message of so many bytes.
     Message(u16),
-    /// `Event::Flush`.
+    /// `Event::Transmit(transmitter::Event::Flush)`.
     Flush,
-    /// `Event::End`.
+    /// `Event::Transmit(transmitter::Event::End)`.
     End,
     /// A captured heartbeat or end is republished, with this number and count.
     Republish(u8, bool),
@@ -118,13 +118,17 @@ impl Play {
         match op {
             Op::Message(len) => {
                 let message = vec![7; len.into()];
-                let taken = self.publisher.handle(now, Event::Message(&message));
+                let taken = self
+                    .publisher
+                    .handle(now, Event::Transmit(transmitter::Event::Message(&message)));
                 let expected = self.transmitter.handle(now, transmitter::Event::Message(&message));
                 assert_eq!(taken, expected.map_err(Error::from));
                 self.drain(VecDeque::new());
             }
-            Op::Flush => self.tell(Event::Flush, transmitter::Event::Flush),
-            Op::End => self.tell(Event::End, transmitter::Event::End),
+            Op::Flush => {
+                self.tell(Event::Transmit(transmitter::Event::Flush), transmitter::Event::Flush)
+            }
+            Op::End => self.tell(Event::Transmit(transmitter::Event::End), transmitter::Event::End),
             Op::Republish(number, end) => {
                 let count = if end { 0xFFFF } else { 0 };
                 let header = Header { session: CAPTURED, sequence: number.into(), count };
@@ -140,7 +144,10 @@ impl Play {
                 let mut packet = sent.to_vec();
                 packet[..10].copy_from_slice(CAPTURED.as_bytes());
                 let packet = &packet[..];
-                self.ask(Event::Store { packet }, retransmitter::Event::Store { packet });
+                self.ask(
+                    Event::Retransmit(retransmitter::Event::Store { packet }),
+                    retransmitter::Event::Store { packet },
+                );
             }
             Op::Request(captured, sequence, count) => {
                 let session = if captured { CAPTURED } else { FEED };
@@ -148,7 +155,10 @@ impl Play {
                 let datagram = &Request { session, sequence, count }.to_bytes()[..];
                 let from = ([192, 0, 2, 1], 4000).into();
                 let request = retransmitter::Event::Request { from, datagram };
-                self.ask(Event::Request { from, datagram }, request);
+                self.ask(
+                    Event::Retransmit(retransmitter::Event::Request { from, datagram }),
+                    request,
+                );
             }
             Op::Wait(micros) => self.wait(now + Duration::from_micros(micros.into())),
             Op::Timeout => {
@@ -185,7 +195,7 @@ impl Play {
             let retransmitter::Command::Answer { to, bytes } = command else {
                 panic!("{command:?}")
             };
-            expected.push_back(Command::Answer { to, bytes });
+            expected.push_back(Command::Retransmit(retransmitter::Command::Answer { to, bytes }));
         }
         while let Some(transmitter::Command::Packet { bytes, kind, .. }) =
             self.transmitter.poll_command()
@@ -204,7 +214,8 @@ impl Play {
             assert_eq!(self.publisher.poll_command(), Some(expected));
         }
         if early {
-            let undrained = self.publisher.handle(self.now, Event::Flush);
+            let undrained =
+                self.publisher.handle(self.now, Event::Transmit(transmitter::Event::Flush));
             assert_eq!(undrained, Err(Undrained.into()));
         }
         assert_eq!(self.publisher.poll_command(), None);

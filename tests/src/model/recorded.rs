@@ -158,7 +158,7 @@ impl<M: Journaled> Played<M> {
     pub(super) fn new(config: M::Config, tape: Option<&Rc<RefCell<Tape>>>) -> Self {
         let Some(tape) = tape else { return Self::plain(config) };
         let sink = Rc::clone(tape);
-        let config = recorder::Config { machine: config, id: 0, sink, commands: false };
+        let config = recorder::Config { machine: config, id: 0, sink: Some(sink), commands: false };
         let recorder = Recorder::new(config).expect("a valid configuration");
         Self::Recorded(Recording { recorder, tape: Rc::clone(tape), events: 0 })
     }

@@ -54,18 +54,18 @@ pub(super) fn journal_of(node: &'static str) -> Option<Journal> {
 }
 
 /// A machine that is recorded, or not.
-pub(super) type Recordable<M> = gapless_core::journal::Recordable<M, Journal>;
+pub(super) type Recorder<M> = gapless_core::journal::Recorder<M, Journal>;
 
 /// A machine; the so-manieth in the journal of its node.
 ///
 /// # Panics
 /// When the configuration is refused.
-pub(super) fn recordable<M: Journaled>(
+pub(super) fn recorder_of<M: Journaled>(
     machine: M::Config,
     journal: Option<&(Journal, u16)>,
-) -> Recordable<M> {
+) -> Recorder<M> {
     let id = journal.map_or(0, |(_, id)| *id);
     let sink = journal.map(|(journal, _)| journal.clone());
-    Recordable::new(recorder::Config { machine, id, sink, commands: true })
+    Recorder::new(recorder::Config { machine, id, sink, commands: true })
         .unwrap_or_else(|error| panic!("a plan's configuration is valid: {error}"))
 }

@@ -4,14 +4,13 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use gapless_core::journal::Driven;
 use gapless_core::receiver::{
     Batch, Call, Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
 };
 use gapless_core::wire::mold::{Header, Packet};
 use gapless_core::{Instant, Machine, Session};
 
-use super::journal::{Journal, Recordable, journal_of, recordable};
+use super::journal::{Journal, Recorder, journal_of, recorder_of};
 use super::ledger::Ledger;
 use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
@@ -50,7 +49,7 @@ pub trait Downstream: std::fmt::Debug {
 /// A node that receives a feed, and tells every fact of it to the checkers.
 #[derive(Debug)]
 pub struct Listener {
-    receiver: Recordable<Receiver>,
+    receiver: Recorder<Receiver>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
     /// What went in and out of it.
@@ -133,7 +132,7 @@ impl Listener {
     }
 
     /// Does something with the receiver, and charges it with what that allocates.
-    fn charged<T>(&mut self, call: impl FnOnce(&mut Recordable<Receiver>) -> T) -> T {
+    fn charged<T>(&mut self, call: impl FnOnce(&mut Recorder<Receiver>) -> T) -> T {
         let before = alloc::live();
         let result = call(&mut self.receiver);
         self.allocated += alloc::live() - before;
@@ -145,7 +144,7 @@ impl Listener {
         let promised = self.receiver().has_commands();
         let mut halted = None;
         let mut taken = 0_u32;
-        while let Some(command) = self.charged(Recordable::poll_command) {
+        while let Some(command) = self.charged(Recorder::poll_command) {
             taken += 1;
             assert!(taken < 1_000_000, "the commands do not end");
             match &command {
@@ -293,9 +292,9 @@ impl Node for Listener {
 }
 
 /// A receiver, and what it allocated.
-fn made(config: &Config, journal: Option<&(Journal, u16)>) -> (Recordable<Receiver>, isize) {
+fn made(config: &Config, journal: Option<&(Journal, u16)>) -> (Recorder<Receiver>, isize) {
     let before = alloc::live();
-    let receiver = recordable(config.clone(), journal);
+    let receiver = recorder_of(config.clone(), journal);
     (receiver, alloc::live() - before)
 }
 

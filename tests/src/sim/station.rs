@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use gapless_core::journal::Driven;
 use gapless_core::publisher::{Command, Config, Event, Publisher};
+use gapless_core::retransmitter;
+use gapless_core::transmitter;
 use gapless_core::{Duration, Instant, Machine, Session};
 
 use super::check::MemoryBound;
-use super::journal::{Journal, Recordable, journal_of, recordable};
+use super::journal::{Journal, Recorder, journal_of, recorder_of};
 use super::program::message;
 use super::random::Random;
 use super::trace::{Fact, Trace};
@@ -29,7 +30,7 @@ pub struct Schedule {
 /// A node that publishes a feed.
 #[derive(Debug)]
 pub struct Station {
-    publisher: Recordable<Publisher>,
+    publisher: Recorder<Publisher>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
     /// What it uses is watched.
@@ -57,7 +58,7 @@ impl Station {
         lines: Vec<SocketAddr>,
     ) -> Self {
         let journal = journal_of("publisher").map(|journal| (journal, 0));
-        let publisher = recordable(config.clone(), journal.as_ref());
+        let publisher = recorder_of(config.clone(), journal.as_ref());
         let trace = Trace::new(vec![Box::new(MemoryBound)]);
         let next_at = Instant::from_millis(1);
         Self {
@@ -85,7 +86,11 @@ impl Station {
         let Schedule { session, messages, interval } = self.schedule;
         let next = message(session, self.next);
         let ends = self.next > messages;
-        let event = if ends { Event::End } else { Event::Message(&next) };
+        let event = if ends {
+            Event::Transmit(transmitter::Event::End)
+        } else {
+            Event::Transmit(transmitter::Event::Message(&next))
+        };
         let taken = self.publisher.handle(now, event).is_ok();
         self.next += u64::from(taken);
         let pause = self.random.span(Duration::ZERO..=interval);
@@ -98,8 +103,12 @@ impl Station {
                 Command::Send { bytes } => {
                     self.lines.iter().for_each(|&to| out.send(self.address, to, bytes.clone()));
                 }
-                Command::Answer { to, bytes } => out.send(self.address, to, bytes),
-                Command::LookUp { .. } => panic!("a look-up, and there is no archive"),
+                Command::Retransmit(retransmitter::Command::Answer { to, bytes }) => {
+                    out.send(self.address, to, bytes)
+                }
+                Command::Retransmit(retransmitter::Command::LookUp { .. }) => {
+                    panic!("a look-up, and there is no archive")
+                }
             }
         }
         let (used, bound) = (self.publisher().memory_used(), Publisher::memory_limit(&self.config));
@@ -116,7 +125,7 @@ impl Node for Station {
         bytes: &Bytes,
         out: &mut Outbox,
     ) {
-        let request = Event::Request { from, datagram: bytes };
+        let request = Event::Retransmit(retransmitter::Event::Request { from, datagram: bytes });
         self.publisher.handle(now, request).expect("it was drained");
         self.drain(now, out);
     }
@@ -146,7 +155,7 @@ impl Node for Station {
             let transmitter = config.transmitter.as_mut().expect("a session of its own");
             self.next = self.next.min(self.schedule.messages + 1);
             transmitter.first_sequence = self.next;
-            self.publisher = recordable(config, self.journal.as_ref());
+            self.publisher = recorder_of(config, self.journal.as_ref());
             self.next_at = now;
         }
     }

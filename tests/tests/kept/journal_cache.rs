@@ -10,7 +10,8 @@ use gapless_core::{Instant, Machine};
 fn recorded() -> Vec<u8> {
     let mut journal = Vec::new();
     let config = Config { max_frame: 1 << 16, ..Config::new(256 << 10) };
-    let config = recorder::Config { machine: config, id: 0, sink: &mut journal, commands: true };
+    let config =
+        recorder::Config { machine: config, id: 0, sink: Some(&mut journal), commands: true };
     let mut cache = Recorder::<Cache, _>::new(config).unwrap();
     let mut now = 0;
     let mut give = |event: Event<'_>| {
@@ -29,7 +30,8 @@ fn recorded() -> Vec<u8> {
     }
     drop(cache);
     let config = Config { max_frame: 1 << 16, ..Config::new(256 << 10) };
-    let config = recorder::Config { machine: config, id: 1, sink: &mut journal, commands: false };
+    let config =
+        recorder::Config { machine: config, id: 1, sink: Some(&mut journal), commands: false };
     let mut cache = Recorder::<Cache, _>::new(config).unwrap();
     let call = |cache: &mut Recorder<Cache, _>, event: Event<'_>| {
         let answer = cache.call(Instant::from_millis(7), event);

@@ -38,7 +38,7 @@ impl<'a> Recorded<'a> {
             max_registrations: 6,
             ..Config::default()
         };
-        let config = recorder::Config { machine, id, sink: journal, commands };
+        let config = recorder::Config { machine, id, sink: Some(journal), commands };
         Self { demux: Recorder::new(config).unwrap(), now: 0, directly: id % 2 == 1 }
     }
 
@@ -183,6 +183,29 @@ fn a_kept_journal_of_version_1_is_readable_and_verifies() {
     assert_eq!(lenient.machines().count(), 2);
     // A policy that was changed on purpose makes this fail: then the journal stays, as one that is
     // readable, and this line goes.
+    verifying().replay(&journal[..], &mut ()).unwrap();
+}
+
+#[test]
+fn calls_in_the_middle_of_a_drain_are_recorded_where_they_were_made() {
+    let mut journal = Vec::new();
+    let mut recorded = Recorded::new(&mut journal, 0, true);
+    recorded.give(Event::Register { acceptor: A, pattern: Exact(b"foo"), by: Application });
+    recorded.give(Event::Pause { acceptor: A });
+    for peer in 0..2 {
+        recorded.data(peer, 0, 0, b"\x03foopay", true);
+    }
+    let now = Instant::from_millis(recorded.now);
+    let demux = &mut recorded.demux;
+    demux.handle(now, Event::Resume { acceptor: A }).unwrap();
+    assert!(matches!(demux.poll_command(), Some(Command::Dispatch { .. })));
+    let stream = StreamId { peer: PeerId(9), number: 1 };
+    demux.call(now, Event::Open { stream, tag: b"own", by: Application }).unwrap();
+    demux.call(now, Event::Pause { acceptor: A }).unwrap();
+    assert!(matches!(demux.poll_command(), Some(Command::Write { .. })));
+    assert!(matches!(recorded.drain()[..], [Command::Data { .. }]));
+    assert_eq!(recorded.demux.machine().held(), 1);
+    drop(recorded);
     verifying().replay(&journal[..], &mut ()).unwrap();
 }
 

@@ -11,7 +11,9 @@ use gapless_core::journal::{
 };
 use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{self, LineId, Receiver, ServerId, Source};
+use gapless_core::retransmitter;
 use gapless_core::retransmitter::Retransmitter;
+use gapless_core::transmitter;
 use gapless_core::transmitter::Transmitter;
 use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -42,7 +44,7 @@ impl Conversation {
             transmitter.end_linger = Duration::from_secs(2);
         }
         let sink = || Rc::clone(journal);
-        let publisher = recorder::Config { machine: config, id: 0, sink: sink(), commands };
+        let publisher = recorder::Config { machine: config, id: 0, sink: Some(sink()), commands };
         let config = receiver::Config {
             session: Some(SESSION),
             lines: vec![LineId(0)],
@@ -52,7 +54,7 @@ impl Conversation {
             max_gaps: 64,
             ..receiver::Config::default()
         };
-        let receiver = recorder::Config { machine: config, id: 1, sink: sink(), commands };
+        let receiver = recorder::Config { machine: config, id: 1, sink: Some(sink()), commands };
         Self {
             publisher: Recorder::new(publisher).unwrap(),
             receiver: Recorder::new(receiver).unwrap(),
@@ -69,7 +71,10 @@ impl Conversation {
                 if let receiver::Command::Request { request, .. } = command {
                     silent = false;
                     let datagram = &request.to_bytes();
-                    let event = publisher::Event::Request { from: ASKER, datagram };
+                    let event = publisher::Event::Retransmit(retransmitter::Event::Request {
+                        from: ASKER,
+                        datagram,
+                    });
                     self.send(event);
                 }
             }
@@ -89,8 +94,12 @@ impl Conversation {
                         self.hear(Source::Line(LineId(0)), &bytes);
                     }
                 }
-                publisher::Command::Answer { bytes, .. } => self.hear(Source::Peer(SERVER), &bytes),
-                publisher::Command::LookUp { .. } => unreachable!("there is no archive"),
+                publisher::Command::Retransmit(retransmitter::Command::Answer {
+                    bytes, ..
+                }) => self.hear(Source::Peer(SERVER), &bytes),
+                publisher::Command::Retransmit(retransmitter::Command::LookUp { .. }) => {
+                    unreachable!("there is no archive")
+                }
             }
         }
     }
@@ -104,11 +113,11 @@ impl Conversation {
         for number in 0..messages {
             self.now = self.now + Duration::from_micros(400);
             let message: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(len).collect();
-            self.send(publisher::Event::Message(&message));
+            self.send(publisher::Event::Transmit(transmitter::Event::Message(&message)));
             self.talk();
             self.pass_time();
         }
-        self.send(publisher::Event::End);
+        self.send(publisher::Event::Transmit(transmitter::Event::End));
         for _ in 0..10_000 {
             self.talk();
             let timeouts = [self.publisher.poll_timeout(), self.receiver.poll_timeout()];
@@ -265,7 +274,7 @@ fn largest_records(by_call: bool) -> Vec<u8> {
             ..receiver::Config::default()
         };
         let sink = Rc::clone(&journal);
-        let config = recorder::Config { machine, id, sink, commands: false };
+        let config = recorder::Config { machine, id, sink: Some(sink), commands: false };
         let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
         let (now, source) = (Instant::from_millis(1), Source::Line(LineId(0)));
         receiver.receive(now, source, &first);
@@ -333,7 +342,8 @@ fn held_outside(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         transmitter.ring = 4;
         transmitter.mtu = 200;
     }
-    let config = recorder::Config { machine: config, id: 0, sink: Rc::clone(&journal), commands };
+    let config =
+        recorder::Config { machine: config, id: 0, sink: Some(Rc::clone(&journal)), commands };
     let mut publisher = Recorder::<Publisher, _>::new(config).unwrap();
     let (mut held, mut refused, mut now) = (Vec::new(), 0, Instant::from_millis(1));
     for step in 0..400 {
@@ -343,13 +353,16 @@ fn held_outside(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         let request = mold::Request { session: SESSION, sequence: first, count: 1 + step % 9 };
         let datagram = &request.to_bytes();
         let event = match below(20) {
-            0..12 => publisher::Event::Message(&message),
-            12..16 => publisher::Event::Request { from: ASKER, datagram },
-            16 => publisher::Event::Flush,
+            0..12 => publisher::Event::Transmit(transmitter::Event::Message(&message)),
+            12..16 => publisher::Event::Retransmit(retransmitter::Event::Request {
+                from: ASKER,
+                datagram,
+            }),
+            16 => publisher::Event::Transmit(transmitter::Event::Flush),
             17 => publisher::Event::Republish(held.last().cloned().unwrap_or_default()),
-            18 => publisher::Event::Store { packet: &message },
-            _ if step > 350 => publisher::Event::End,
-            _ => publisher::Event::Flush,
+            18 => publisher::Event::Retransmit(retransmitter::Event::Store { packet: &message }),
+            _ if step > 350 => publisher::Event::Transmit(transmitter::Event::End),
+            _ => publisher::Event::Transmit(transmitter::Event::Flush),
         };
         let taken = match below(5) {
             0 => publisher.handle_timeout(now),
@@ -363,9 +376,12 @@ fn held_outside(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         for _ in 0..if below(10) == 0 { 1 } else { u32::MAX } {
             match publisher.poll_command() {
                 Some(
-                    publisher::Command::Send { bytes } | publisher::Command::Answer { bytes, .. },
+                    publisher::Command::Send { bytes }
+                    | publisher::Command::Retransmit(retransmitter::Command::Answer {
+                        bytes, ..
+                    }),
                 ) => held.push(bytes),
-                Some(publisher::Command::LookUp { .. }) => {}
+                Some(publisher::Command::Retransmit(retransmitter::Command::LookUp { .. })) => {}
                 None => break,
             }
         }
@@ -393,7 +409,8 @@ fn lent_blocks(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         max_gaps: 64,
         ..receiver::Config::default()
     };
-    let config = recorder::Config { machine: config, id: 0, sink: Rc::clone(&journal), commands };
+    let config =
+        recorder::Config { machine: config, id: 0, sink: Some(Rc::clone(&journal)), commands };
     let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
     while receiver.poll_command().is_some() {}
     let (mut held, mut most_lent, mut now) = (Vec::new(), 0, Instant::from_millis(1));

@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use gapless_core::publisher::{Command, Config, Event, Publisher};
 use gapless_core::rate::Rate;
+use gapless_core::retransmitter;
 use gapless_core::retransmitter::Stats;
+use gapless_core::transmitter;
 use gapless_core::wire::mold::{Packet, Request};
 use gapless_core::{Duration, Instant, Machine, Session};
 use gapless_tests::sim::{Chance, Random, message, session};
@@ -26,10 +28,12 @@ fn publisher(config: Config, session: Session) -> Publisher {
     let mut publisher = Publisher::new(config).unwrap();
     let now = Instant::from_millis(1);
     for number in 1..=MESSAGES {
-        publisher.handle(now, Event::Message(&message(session, number))).unwrap();
+        publisher
+            .handle(now, Event::Transmit(transmitter::Event::Message(&message(session, number))))
+            .unwrap();
         while publisher.poll_command().is_some() {}
     }
-    publisher.handle(now, Event::Flush).unwrap();
+    publisher.handle(now, Event::Transmit(transmitter::Event::Flush)).unwrap();
     while publisher.poll_command().is_some() {}
     publisher
 }
@@ -41,10 +45,12 @@ fn ask(
     from: SocketAddr,
     datagram: &[u8],
 ) -> Vec<(SocketAddr, usize)> {
-    publisher.handle(now, Event::Request { from, datagram }).unwrap();
+    publisher
+        .handle(now, Event::Retransmit(retransmitter::Event::Request { from, datagram }))
+        .unwrap();
     let mut answers = Vec::new();
     while let Some(command) = publisher.poll_command() {
-        if let Command::Answer { to, bytes } = command {
+        if let Command::Retransmit(retransmitter::Command::Answer { to, bytes }) = command {
             Packet::new_checked(&bytes).unwrap();
             answers.push((to, bytes.len()));
         }

@@ -210,7 +210,7 @@ fn a_warm_recorder_allocates_nothing_beside_its_receiver() {
     for (way, commands) in [(Way::Borrowed, false), (Way::Owned, true)] {
         let mut journal = Dropped::default();
         let machine = config(session("WARM"));
-        let config = recorder::Config { machine, id: 0, sink: &mut journal, commands };
+        let config = recorder::Config { machine, id: 0, sink: Some(&mut journal), commands };
         let recorder = Recorder::<Receiver, _>::new(config).unwrap();
         let mut bench = Bench::around(recorder, session("WARM"), way, ROUND * 4);
         bench.round(0);

@@ -136,11 +136,21 @@ fn a_full_publisher_allocates_nothing() {
         for round in 0..100_000 {
             sequence += 1;
             let now = at(sequence);
-            say(publisher, now, publisher::Event::Message(&[1; 36]));
+            say(publisher, now, publisher::Event::Transmit(transmitter::Event::Message(&[1; 36])));
             if round % 100 == 99 {
                 let datagram = &request(sequence - 99, 30)[..];
                 let from = (Ipv4Addr::LOCALHOST, 4000).into();
-                assert_eq!(say(publisher, now, publisher::Event::Request { from, datagram }), 1);
+                assert_eq!(
+                    say(
+                        publisher,
+                        now,
+                        publisher::Event::Retransmit(retransmitter::Event::Request {
+                            from,
+                            datagram
+                        })
+                    ),
+                    1
+                );
             }
         }
     };

@@ -244,7 +244,7 @@ fn a_recorded_cache_holds_what_a_bare_one_holds_and_replays() {
         let random = &mut Random::new(seed);
         let mut journal = Vec::new();
         let machine = cache::Config::new(1 << 20);
-        let config = recorder::Config { machine, id: 0, sink: &mut journal, commands: true };
+        let config = recorder::Config { machine, id: 0, sink: Some(&mut journal), commands: true };
         let recorded = Recorder::<Cache, _>::new(config).unwrap();
         let mut relay = Relay::new(recorded, 5, 1);
         hear(random, &mut relay, true);

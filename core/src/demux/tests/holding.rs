@@ -371,7 +371,7 @@ fn a_driver_may_say_that_any_amount_of_memory_is_kept_alive() {
 fn a_recorder_adds_its_block_to_any_amount_of_memory() {
     let mut journal = Vec::new();
     let (machine, sink) = (Config::default(), &mut journal);
-    let config = recorder::Config { machine, id: 0, sink, commands: false };
+    let config = recorder::Config { machine, id: 0, sink: Some(sink), commands: false };
     let mut demux = Recorder::<Demux, _>::new(config).unwrap();
     let (acceptor, pattern, by) = (A, Pattern::Exact(b"foo"), Registrant::Application);
     demux.handle(ms(0), Event::Register { acceptor, pattern, by }).unwrap();

@@ -11,6 +11,7 @@ use super::replayer::{Difference, Error, Fault, Happening, Place};
 use super::*;
 use crate::publisher::{self, Publisher};
 use crate::receiver::{self, Datagram, LineId, Receiver, ServerId, Source};
+use crate::transmitter;
 use crate::wire::mold::PacketWriter;
 use crate::{Duration, Session};
 
@@ -46,7 +47,7 @@ fn recorder<M: Journaled>(
     commands: bool,
 ) -> (Recorder<M, Shared>, Shared) {
     let journal = Shared::default();
-    let config = recorder::Config { machine, id, sink: Rc::clone(&journal), commands };
+    let config = recorder::Config { machine, id, sink: Some(Rc::clone(&journal)), commands };
     (Recorder::new(config).unwrap(), journal)
 }
 
@@ -158,16 +159,23 @@ fn several_machines_share_a_journal() {
     let journal = Shared::default();
     let sink = || Rc::clone(&journal);
     let config =
-        recorder::Config { machine: receiver_config(), id: 0, sink: sink(), commands: false };
+        recorder::Config { machine: receiver_config(), id: 0, sink: Some(sink()), commands: false };
     let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
     let mut config = publisher::Config::new(session());
     config.retransmitter.history_bytes = 1 << 18;
-    let config = recorder::Config { machine: config, id: 1, sink: sink(), commands: false };
+    let config = recorder::Config { machine: config, id: 1, sink: Some(sink()), commands: false };
     let mut publisher = Recorder::<Publisher, _>::new(config).unwrap();
     feed(&mut receiver);
     for number in 0..2000_u64 {
         let now = Instant::from_millis(number);
-        publisher.handle(now, publisher::Event::Message(&number.to_be_bytes().repeat(9))).unwrap();
+        publisher
+            .handle(
+                now,
+                publisher::Event::Transmit(transmitter::Event::Message(
+                    &number.to_be_bytes().repeat(9),
+                )),
+            )
+            .unwrap();
         drain(&mut publisher);
         receiver.flush().unwrap();
     }
@@ -420,8 +428,12 @@ impl Sink for FullDisk {
 
 #[test]
 fn a_machine_goes_on_when_its_journal_cannot_be_written() {
-    let config =
-        recorder::Config { machine: receiver_config(), id: 0, sink: FullDisk(1), commands: false };
+    let config = recorder::Config {
+        machine: receiver_config(),
+        id: 0,
+        sink: Some(FullDisk(1)),
+        commands: false,
+    };
     let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
     drain(&mut receiver);
     assert!(receiver.flush().is_ok());

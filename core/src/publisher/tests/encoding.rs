@@ -3,9 +3,11 @@
 use alloc::format;
 
 use crate::journal::written::{BYTES, SESSION, address, is_written, ns};
+use crate::journal::{Decoder, Field};
 use crate::publisher::{Command, Config, Event};
-use crate::retransmitter::LookUpId;
 use crate::retransmitter::tests::encoding::{RETRANSMITTING, retransmitting};
+use crate::retransmitter::{self, Event as Ask, LookUpId};
+use crate::transmitter::Event as Send;
 use crate::transmitter::tests::encoding::{TRANSMITTING, transmitting};
 
 #[test]
@@ -15,16 +17,31 @@ fn a_publisher() {
     let config = Config { transmitter, retransmitter, end_linger: ns(14) };
     is_written(&config, &format!("1 {TRANSMITTING} {RETRANSMITTING} 14q"));
     let (id, packet) = (LookUpId(1), &BYTES[..]);
-    is_written(&Event::Message(packet), "0 B");
-    is_written(&Event::Flush, "1");
-    is_written(&Event::End, "2");
+    let events: [(Event<'_>, &str, &[u8]); 7] = [
+        (Send::Message(packet).into(), "8 0 B", &[0, 2, 0, 0, 0, 0xAB, 0xCD]),
+        (Send::Flush.into(), "8 1", &[1]),
+        (Send::End.into(), "8 2", &[2]),
+        (Ask::Store { packet }.into(), "9 1 B", &[4, 2, 0, 0, 0, 0xAB, 0xCD]),
+        (
+            Ask::Request { from: address(), datagram: packet }.into(),
+            "9 0 A B",
+            &[5, 4, 127, 0, 0, 1, 1, 2, 2, 0, 0, 0, 0xAB, 0xCD],
+        ),
+        (
+            Ask::Found { id, packet }.into(),
+            "9 2 1q B",
+            &[6, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0xAB, 0xCD],
+        ),
+        (Ask::NotFound { id }.into(), "9 3 1q", &[7, 1, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    for (event, written, before_3) in events {
+        is_written(&event, written);
+        assert_eq!(Event::decode(&mut Decoder::new(before_3, 2)), Ok(event));
+    }
     is_written(&Event::Republish(BYTES), "3 B");
-    is_written(&Event::Store { packet }, "4 B");
-    is_written(&Event::Request { from: address(), datagram: packet }, "5 A B");
-    is_written(&Event::Found { id, packet }, "6 1q B");
-    is_written(&Event::NotFound { id }, "7 1q");
     is_written(&Command::Send { bytes: BYTES }, "0 B");
-    is_written(&Command::Answer { to: address(), bytes: BYTES }, "1 A B");
-    let look_up = Command::LookUp { id, session: SESSION, first: 2, count: 3 };
-    is_written(&look_up, "2 1q S 2q 3w");
+    let answer = retransmitter::Command::Answer { to: address(), bytes: BYTES };
+    is_written(&Command::Retransmit(answer), "1 A B");
+    let look_up = retransmitter::Command::LookUp { id, session: SESSION, first: 2, count: 3 };
+    is_written(&Command::Retransmit(look_up), "2 1q S 2q 3w");
 }

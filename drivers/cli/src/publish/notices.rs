@@ -11,14 +11,14 @@ use gapless_mio::{InterfaceEvent, PublisherDriver, ReadStats};
 use super::published::Unanswered;
 use crate::address;
 use crate::address::line_name;
-use crate::journal::Recordable;
+use crate::journal::Recorder;
 use crate::progress::Progress;
 use crate::tap::BadNetwork;
 use crate::text::plural;
 use crate::watch::reason;
 
-/// How often counters are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often counters are checked.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How far apart lines of one kind are at least.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -26,7 +26,7 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 const KINDS: usize = 7;
 
 /// The driver that is watched.
-pub(super) type Driver = PublisherDriver<BadNetwork, Recordable<Publisher>>;
+pub(super) type Driver = PublisherDriver<BadNetwork, Recorder<Publisher>>;
 
 /// When something was said last, and how much there was of it then.
 #[derive(Clone, Copy, Default)]
@@ -50,7 +50,7 @@ pub(super) struct Notices {
     said: [Said; KINDS],
     /// How often interfaces went away, by line.
     interface_losses: Vec<u64>,
-    looked: Instant,
+    checked_at: Instant,
 }
 
 impl Notices {
@@ -58,25 +58,25 @@ impl Notices {
         Self {
             said: [Said::default(); KINDS],
             interface_losses: Vec::new(),
-            looked: Instant::now(),
+            checked_at: Instant::now(),
         }
     }
 
-    /// Says what happened since it looked last; what is only counted, if that is a while ago.
-    pub(super) fn look(&mut self, driver: &mut Driver, progress: &Progress) {
-        self.look_at_events(driver, progress);
-        if self.looked.elapsed() >= LOOK_EVERY {
-            self.look_at_counters(driver, progress);
+    /// Says what happened since the last check; counters only if that is a while ago.
+    pub(super) fn check(&mut self, driver: &mut Driver, progress: &Progress) {
+        self.check_events(driver, progress);
+        if self.checked_at.elapsed() >= CHECK_EVERY {
+            self.check_counters(driver, progress);
         }
     }
 
-    /// Looks now.
-    pub(super) fn look_now(&mut self, driver: &mut Driver, progress: &Progress) {
-        self.look_at_events(driver, progress);
-        self.look_at_counters(driver, progress);
+    /// Checks now.
+    pub(super) fn check_now(&mut self, driver: &mut Driver, progress: &Progress) {
+        self.check_events(driver, progress);
+        self.check_counters(driver, progress);
     }
 
-    fn look_at_events(&mut self, driver: &mut Driver, progress: &Progress) {
+    fn check_events(&mut self, driver: &mut Driver, progress: &Progress) {
         while let Some((number, event)) = driver.next_interface_event() {
             let lines = driver.lines();
             self.interface_losses.resize(lines.len(), 0);
@@ -94,8 +94,8 @@ impl Notices {
         }
     }
 
-    fn look_at_counters(&mut self, driver: &mut Driver, progress: &Progress) {
-        self.looked = Instant::now();
+    fn check_counters(&mut self, driver: &mut Driver, progress: &Progress) {
+        self.checked_at = Instant::now();
         let (dropped, read) = (driver.requests_dropped(), driver.requests_read());
         let not = Unanswered::new(driver.publisher().retransmitter().stats());
         self.count(dropped, read, not, |line| progress.report(line));

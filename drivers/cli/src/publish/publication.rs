@@ -208,13 +208,13 @@ impl<'a> Publication<'a> {
     fn turn(&mut self, timeout: Duration) -> Result<(), Failure> {
         self.driver.turn(Some(timeout))?;
         self.driver.machine_mut().keep(&self.progress);
-        self.notices.look(&mut self.driver, &self.progress);
+        self.notices.check(&mut self.driver, &self.progress);
         self.print_running()
     }
 
     /// Says what happened last, and hands the rest of the journal to the system.
     pub(crate) fn close(&mut self) {
-        self.notices.look_now(&mut self.driver, &self.progress);
+        self.notices.check_now(&mut self.driver, &self.progress);
         self.driver.machine_mut().close(&self.progress);
     }
 

@@ -16,7 +16,7 @@ use crate::args::{AcceptAnswers, Delivery, OnLoss, OnRegress, Receive};
 use crate::failure::{Failure, Outcome};
 use crate::io::patience::{Patience, Patient};
 use crate::io::standard;
-use crate::journal::{Journal, Kept, Recordable};
+use crate::journal::{Journal, Kept, Recorder};
 use crate::progress::{self, Every, Progress};
 use crate::statistics::{Ledger, SessionStats, Stops};
 use crate::stop::Stop;
@@ -161,7 +161,7 @@ fn report_ports(args: &Receive, driver: &mut Driver, progress: &Progress) {
 }
 
 /// The driver of a receiver that may be recorded.
-type Driver = ReceiverDriver<Recordable<Receiver>>;
+type Driver = ReceiverDriver<Recorder<Receiver>>;
 
 /// Receiving, under way.
 struct Reception<'a> {
@@ -261,9 +261,9 @@ impl Reception<'_> {
         let end = self.end();
         if end.is_some() || self.ledger.oldest_ended() {
             // The last events are reported before they are summed up.
-            self.watch.look_now(&mut self.driver, &mut self.ledger, &self.progress);
+            self.watch.check_now(&mut self.driver, &mut self.ledger, &self.progress);
         } else {
-            self.watch.look(&mut self.driver, &mut self.ledger, &self.progress);
+            self.watch.check(&mut self.driver, &mut self.ledger, &self.progress);
         }
         self.show();
         while self.ledger.oldest_ended() {

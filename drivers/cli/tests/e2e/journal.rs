@@ -155,7 +155,7 @@ fn a_journal_of_which_nothing_is_left_is_not_verified() {
 /// Records a receiver that misses packet 7 of forty.
 fn record(config: receiver::Config, commands: bool, packets: u64) -> Vec<u8> {
     let mut journal = Vec::new();
-    let config = recorder::Config { machine: config, id: 3, sink: &mut journal, commands };
+    let config = recorder::Config { machine: config, id: 3, sink: Some(&mut journal), commands };
     let mut receiver = Recorder::<Receiver, _>::new(config).unwrap();
     let drain = |receiver: &mut Recorder<Receiver, _>| while receiver.poll_command().is_some() {};
     for number in (1..=packets).filter(|&number| number != 7) {

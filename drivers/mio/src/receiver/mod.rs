@@ -121,7 +121,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
     /// let sink = JournalFile::create_new("feed.journal")?;
     /// let config = ReceiverConfig { lines: vec!["127.0.0.1:5000".parse()?], ..Default::default() };
     /// let mut driver = ReceiverDriver::with_machine(config, None, |machine| {
-    ///     Recorder::new(recorder::Config { machine, id: 0, sink, commands: false })
+    ///     Recorder::new(recorder::Config { machine, id: 0, sink: Some(sink), commands: false })
     /// })?;
     /// // … turn by turn; and now and then, for whoever wants to lose little when the program dies:
     /// if let Err(failure) = driver.machine_mut().flush() {

@@ -72,8 +72,8 @@ pub struct Endpoint {
     /// Connections that are made here and that nothing has come for, nor that sending failed, by where they
     /// go.
     unheard: BTreeSet<(SocketAddr, u32)>,
-    /// What happened to connections that is not theirs to tell: their close here, and failures to send.
-    caused: VecDeque<Event>,
+    /// What happened to connections that they do not report: their close here, and failures to send.
+    local_events: VecDeque<Event>,
     answers: Answers,
     stats: Stats,
 }
@@ -109,7 +109,7 @@ impl Endpoint {
             sending: VecDeque::new(),
             timers: BTreeSet::new(),
             unheard: BTreeSet::new(),
-            caused: VecDeque::new(),
+            local_events: VecDeque::new(),
             answers: Answers::default(),
             stats: Stats::default(),
         }
@@ -266,7 +266,7 @@ impl Endpoint {
                 && link.state == State::Opening
             {
                 let connection = link.id;
-                self.caused.push_back(Event::SendFailed { connection, os_error });
+                self.local_events.push_back(Event::SendFailed { connection, os_error });
             }
         }
     }
@@ -308,7 +308,7 @@ impl Endpoint {
     /// The next thing that happened; `None` when there is nothing more.
     pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
         loop {
-            if let Some(event) = self.caused.pop_front() {
+            if let Some(event) = self.local_events.pop_front() {
                 return Some(event);
             }
             let slot = *self.dirty.front()?;
@@ -544,7 +544,7 @@ impl Endpoint {
             self.admission.handshakes -= 1;
         }
         self.stats.disconnected += 1;
-        self.caused.push_back(event);
+        self.local_events.push_back(event);
         self.mark_dirty(slot);
     }
 
@@ -629,7 +629,7 @@ impl Endpoint {
     /// Whether something waits to be told, or for the next turn: that needs no room to send.
     #[must_use]
     pub fn has_events(&self) -> bool {
-        !self.dirty.is_empty() || !self.caused.is_empty() || !self.waiting.is_empty()
+        !self.dirty.is_empty() || !self.local_events.is_empty() || !self.waiting.is_empty()
     }
 
     /// What was counted.

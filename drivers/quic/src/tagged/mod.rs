@@ -3,17 +3,17 @@
 //! [`Tagged`] is a [`Handler`]. The streams that peers open go to the demultiplexer until their preamble is
 //! whole; from the dispatch on everything that happens to them goes straight to [`Acceptors`], without a
 //! look-up. Connections that agreed on another protocol (ALPN) are not touched, nor are streams that were
-//! opened here without a tag: what happens to them is told as it is. Whoever sets the owner of such a
-//! stream ([`Endpoint::set_owner`]) makes it an acceptor's as far as this goes: what comes of it is told as
+//! opened here without a tag: what happens to them is reported as it is. Whoever sets the owner of such a
+//! stream ([`Endpoint::set_owner`]) makes it an acceptor's as far as this goes: what comes of it is reported as
 //! [`Notice::Data`], but [`Streams::pause`] does not know of it.
 //!
 //! # What proves that a stream was taken
 //!
 //! Only an answer does. [`Event::Finished`] says that all of a stream lies at the peer, acknowledged by its
-//! transport: nobody may have been given it yet. When a connection ends, whoever ends it, what was not told
+//! transport: nobody may have been given it yet. When a connection ends, whoever ends it, what was not reported
 //! of its streams is dropped on both sides, as QUIC has it (RFC 9000 §10.2): streams that wait for who
 //! registers their tag or for an acceptor that pauses are forgotten, whole ones too, and counted
-//! ([`Forgotten::peer_gone`](demux::Forgotten)), and what an acceptor that pauses was not told of those that
+//! ([`Forgotten::peer_gone`](demux::Forgotten)), and what was not reported to an acceptor that pauses of those that
 //! it has is gone; that it lacks their end says so. To keep the whole ones would be no guarantee either, as
 //! only those of one packet lie whole with the demultiplexer. So a sender keeps the connection until it
 //! has an answer, or until it does not matter any more.
@@ -44,10 +44,6 @@ impl<M: Driven<Demux>> Calls for M {
         Driven::call(self, now, event)
     }
 
-    fn next_command(&mut self) -> Option<Command> {
-        self.poll_command()
-    }
-
     fn demux(&self) -> &Demux {
         self.machine()
     }
@@ -58,7 +54,7 @@ impl<M: Driven<Demux>> Calls for M {
 pub struct Opened {
     /// Whose it is now.
     pub acceptor: AcceptorId,
-    /// The stream; [`Endpoint::peer`] tells who is at its other end.
+    /// The stream; [`Endpoint::peer`] says who is at its other end.
     pub stream: StreamId,
     /// What it is called.
     pub tag: Tag,
@@ -121,9 +117,7 @@ pub struct Tagged<A, M = Demux> {
 
 impl<A, M> std::fmt::Debug for Tagged<A, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tagged")
-            .field("connections", &self.table.connections())
-            .finish_non_exhaustive()
+        f.debug_struct("Tagged").field("table", &self.table).finish_non_exhaustive()
     }
 }
 
@@ -192,7 +186,7 @@ impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
         }
     }
 
-    // What is asked of a stream that is over meanwhile needs no doing.
+    // A stream that is over meanwhile needs nothing of it.
     fn execute(&mut self, endpoint: &mut Endpoint, now: Instant, command: Command) {
         match command {
             Command::Dispatch { stream, acceptor, tag } => {
@@ -221,7 +215,7 @@ impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
                 self.table.take(acceptor, stream);
                 self.notice(endpoint, now, Notice::HandOffFailed { acceptor, stream });
             }
-            // What is opened is written to at once, and no event is answered by a command.
+            // A stream that is opened has its preamble already, and calls are answered by what they return.
             Command::Write { .. } | Command::Answer(_) => {}
         }
     }
@@ -237,7 +231,7 @@ impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
         if !acceptors.opened(&mut streams, opened) {
             let _ = endpoint.set_owner(stream, 0);
             let stream = core(stream);
-            // What came with it is told before its end.
+            // Its first payload is reported before its end.
             let _ = self.call(now, demux::Event::HandOffFailed { stream, acceptor, tag: &tag });
         }
     }
@@ -274,9 +268,9 @@ impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
                 }
             }
             Event::Disconnected { connection, .. } => {
-                if self.table.remove(connection) {
-                    let _ = self.call(now, demux::Event::PeerGone { peer: peer(connection) });
-                }
+                self.table.remove(connection);
+                // Of one without tagged streams nothing is known.
+                let _ = self.call(now, demux::Event::PeerGone { peer: peer(connection) });
             }
             Event::Closed { stream, owner } => self.table.take(AcceptorId(owner), stream),
             _ => {}

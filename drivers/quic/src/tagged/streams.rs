@@ -1,10 +1,10 @@
-//! What acceptors can do with streams and tags.
+//! The calls that acceptors make, for streams and tags.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use gapless_core::Instant as CoreInstant;
-use gapless_core::demux::{self, AcceptorId, Command, Demux, Pattern, Registrant};
+use gapless_core::demux::{self, AcceptorId, Demux, Pattern, Registrant};
 
 use super::table::{Table, core};
 use crate::endpoint::{ConnectionId, Direction, Endpoint, Refusal, StreamId};
@@ -19,10 +19,9 @@ pub struct Streams<'a> {
     pub(super) table: &'a mut Table,
 }
 
-/// What [`Streams`] needs of the demultiplexer, whether it is recorded or not.
+/// The part of a demultiplexer that [`Streams`] needs, whether it is recorded or not.
 pub(super) trait Calls {
     fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal>;
-    fn next_command(&mut self) -> Option<Command>;
     fn demux(&self) -> &Demux;
 }
 
@@ -64,7 +63,7 @@ impl Streams<'_> {
     /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
     /// that their peers feel it. Of an acceptor without a registration only those that it has wait.
     /// [`Endpoint::pause`] and [`Endpoint::resume`], for one stream, are another thing: what comes on a stream
-    /// is told when neither says that it waits.
+    /// is reported when neither says that it waits.
     pub fn pause(&mut self, acceptor: AcceptorId) {
         let _ = self.call(demux::Event::Pause { acceptor });
         for stream in self.table.of(acceptor) {
@@ -83,7 +82,7 @@ impl Streams<'_> {
     }
 
     /// Opens a tagged stream: its preamble goes before anything that is written. What happens to it is
-    /// told to `acceptor`.
+    /// reported to `acceptor`.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -98,13 +97,12 @@ impl Streams<'_> {
         if acceptor.0 == 0 {
             return Err(OpenError::NoAcceptor);
         }
-        Demux::preamble(tag, by)?;
+        let preamble = Demux::preamble(tag, by)?;
         let opened = self.endpoint.open(connection, direction)?;
         let stream = opened.ok_or(OpenError::NoCredit)?;
         self.call(demux::Event::Open { stream: core(stream), tag, by })?;
-        if let Some(Command::Write { preamble, .. }) = self.demux.next_command() {
-            self.endpoint.write_head(stream, Bytes::copy_from_slice(&preamble))?;
-        }
+        // Now, and not with the command: what the acceptor writes comes behind it.
+        self.endpoint.write_head(stream, Bytes::copy_from_slice(&preamble))?;
         self.endpoint.set_owner(stream, acceptor.0)?;
         self.table.give(acceptor, stream);
         if self.demux.demux().is_paused(acceptor) {

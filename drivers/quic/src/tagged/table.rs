@@ -1,5 +1,5 @@
-//! What the demultiplexer never sees: the connections that have tagged streams, and the streams that acceptors
-//! have.
+//! The part that the demultiplexer never sees: the connections that have tagged streams, and the streams that
+//! acceptors have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use gapless_core::demux::{self, AcceptorId, PeerId};
 use crate::endpoint::{ConnectionId, StreamId};
 
 /// The connections and streams beside the machine, and where its time begins.
+#[derive(Debug)]
 pub(super) struct Table {
     origin: Instant,
     /// The connections of which the peers open tagged streams, by what the machine calls them.
@@ -35,11 +36,6 @@ impl Table {
         self.origin.checked_add(Duration::from_nanos(time.as_nanos()))
     }
 
-    /// How many connections have tagged streams.
-    pub(super) fn connections(&self) -> usize {
-        self.connections.len()
-    }
-
     pub(super) fn add(&mut self, connection: ConnectionId) {
         self.connections.insert(peer(connection), connection);
     }
@@ -48,15 +44,15 @@ impl Table {
         self.connections.contains_key(&peer(connection))
     }
 
-    /// As the endpoint knows a stream that the machine was told of.
+    /// As the endpoint knows a stream of the machine's.
     pub(super) fn stream(&self, stream: demux::StreamId) -> Option<StreamId> {
         let &connection = self.connections.get(&stream.peer)?;
         Some(StreamId { connection, number: stream.number })
     }
 
-    /// Forgets a connection that is over, and its streams, without a look at those of others; whether it had
-    /// tagged ones.
-    pub(super) fn remove(&mut self, connection: ConnectionId) -> bool {
+    /// Forgets a connection that is over, and its streams, without a look at those of others.
+    pub(super) fn remove(&mut self, connection: ConnectionId) {
+        self.connections.remove(&peer(connection));
         let first = StreamId { connection, number: 0 };
         self.streams.retain(|_, streams| {
             while let Some(&stream) = streams.range(first..).next()
@@ -66,7 +62,6 @@ impl Table {
             }
             !streams.is_empty()
         });
-        self.connections.remove(&peer(connection)).is_some()
     }
 
     /// The streams of an acceptor.

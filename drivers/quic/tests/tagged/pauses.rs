@@ -99,6 +99,22 @@ fn an_acceptor_that_pauses_again_while_it_goes_on_is_given_no_more_of_what_waits
     pair.turn_until(|pair| pair.theirs.acceptors().texts().last() == Some(&"5"));
 }
 
+#[test]
+fn streams_of_which_only_the_tag_came_are_given_one_by_one_too() {
+    let mut pair = connected();
+    pair.at_server(|streams, _| streams.pause(TAKER));
+    for held in 1..=3 {
+        pair.open(0, Direction::Unidirectional, b"tag");
+        pair.turn_until(|pair| pair.theirs.demux().held() == held);
+    }
+    pair.theirs.acceptors().is_sated = true;
+    for given in 1..=3 {
+        pair.at_server(|streams, _| streams.resume(TAKER));
+        assert_eq!(pair.theirs.acceptors().opened.len(), given);
+        assert_eq!(pair.theirs.demux().held(), 3 - given);
+    }
+}
+
 /// Opens a stream, and waits until its first byte was given.
 fn open(pair: &mut Pair<Taker>) -> [StreamId; 2] {
     open_on(pair, 0)

@@ -10,7 +10,6 @@ use gapless_core::cache::{
     self, Answer, Cache, Command, Event, Refusal, Start, TOO_LARGE, TrackId,
 };
 use gapless_core::grouping::{self, Grouping, Told};
-use gapless_core::journal::Driven;
 use gapless_core::receiver::{self, Batch, Checkpoint};
 use gapless_core::{Instant, Machine, Session};
 
@@ -20,7 +19,7 @@ use super::law::Holdings;
 use super::reader::{Pace, Reader, ReaderPlan};
 use crate::alloc;
 use crate::sim::check::MemoryBound;
-use crate::sim::journal::{Journal, Recordable, journal_of, recordable};
+use crate::sim::journal::{Journal, Recorder, journal_of, recorder_of};
 use crate::sim::listener::Downstream;
 use crate::sim::trace::{Fact, Trace};
 use crate::sim::world::State;
@@ -91,7 +90,7 @@ pub struct Shelf {
     live: bool,
     /// Whether it has begun so, and nothing was said yet.
     awaits_live: bool,
-    cache: Recordable<Cache>,
+    cache: Recorder<Cache>,
     grouping: Grouping,
     journal: Option<(Journal, u16)>,
     trace: Trace,
@@ -133,7 +132,7 @@ impl Shelf {
     pub fn new(now: Instant, plan: CachePlan, live: bool) -> Self {
         let journal = journal_of("cache").map(|journal| (journal, 0));
         let before = alloc::live();
-        let mut cache = recordable(plan.cache.clone(), journal.as_ref());
+        let mut cache = recorder_of(plan.cache.clone(), journal.as_ref());
         let ballast = plan.ballast.map(|ballast| Ballasting::new(now, ballast, &mut cache));
         let allocated = alloc::live() - before;
         let grouping =
@@ -206,7 +205,7 @@ impl Shelf {
     /// Lets the grouping publish something.
     fn publish(
         &mut self,
-        publish: impl FnOnce(&mut Grouping, &mut Recordable<Cache>, &mut dyn FnMut(Told)),
+        publish: impl FnOnce(&mut Grouping, &mut Recorder<Cache>, &mut dyn FnMut(Told)),
     ) {
         let Self { grouping, cache, heard, .. } = self;
         let before = alloc::live() - heard.bytes;
@@ -518,7 +517,7 @@ impl Downstream for Rc<RefCell<Shelf>> {
             *id += 1;
         }
         let before = alloc::live();
-        let mut cache = recordable(shelf.plan.cache.clone(), shelf.journal.as_ref());
+        let mut cache = recorder_of(shelf.plan.cache.clone(), shelf.journal.as_ref());
         shelf.ballast = shelf.plan.ballast.map(|ballast| Ballasting::new(now, ballast, &mut cache));
         let made = alloc::live() - before;
         shelf.cache = cache;

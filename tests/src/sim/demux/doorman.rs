@@ -8,12 +8,11 @@ use gapless_core::demux::{
     AcceptorId, Command, Config, DEADLINE, Demux, Event, FIN_IN_PREAMBLE, NO_ACCEPTOR, Pattern,
     PeerId, RESERVED, Refusal, Registrant, StreamId, TOO_MANY, TOO_MANY_OF_PEER,
 };
-use gapless_core::journal::Driven;
 use gapless_core::{Duration, Instant, Machine};
 
 use super::crowd::{AcceptorPlan, Sends, Totals};
 use crate::model::demux::{End, Fate, Streams, Written, is_reserved, look_up};
-use crate::sim::journal::{Journal, Recordable, journal_of, recordable};
+use crate::sim::journal::{Journal, Recorder, journal_of, recorder_of};
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 
@@ -48,7 +47,7 @@ enum Happening {
 
 /// A demultiplexer and everybody around it.
 pub(super) struct Doorman {
-    demux: Recordable<Demux>,
+    demux: Recorder<Demux>,
     config: Config,
     streams: Streams,
     random: Random,
@@ -77,7 +76,7 @@ impl Doorman {
     pub(super) fn new(config: Config, random: Random) -> Self {
         let journal: Option<(Journal, u16)> = journal_of("demultiplexer").map(|to| (to, 0));
         Self {
-            demux: recordable(config.clone(), journal.as_ref()),
+            demux: recorder_of(config.clone(), journal.as_ref()),
             config,
             streams: Streams::default(),
             random,

@@ -149,7 +149,7 @@ impl Listening<'_> {
                 listener.write_out(streams);
                 listener.check_limits(streams);
             });
-            self.look_for_refused();
+            self.check_refused();
             self.report()?;
             if let Some(error) = &self.listener().stdout_closed {
                 return Err(Failure::standard_output(error));
@@ -188,7 +188,7 @@ impl Listening<'_> {
     }
 
     /// Sees whether clients were refused.
-    fn look_for_refused(&mut self) {
+    fn check_refused(&mut self) {
         let stats = self.event_loop.endpoint().stats();
         let refused = (stats.refused, stats.refused_for_memory);
         let (all, for_memory) = std::mem::replace(&mut self.refused, refused);

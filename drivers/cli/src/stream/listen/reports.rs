@@ -267,3 +267,67 @@ impl Lines {
         Ok(sink.result().transpose()?.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ended::End;
+    use super::*;
+    use crate::io::file::Gathered;
+    use std::fs::File;
+    use std::io::{Read, Seek};
+
+    /// Lines that go to a file.
+    fn lines(output: Output, file: &File) -> Lines {
+        let sink = Sink::File(Gathered::new(file.try_clone().unwrap()));
+        Lines { output, sink: Some(sink) }
+    }
+
+    fn written(mut file: File) -> String {
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// The reports of streams that ended so: on standard output, on standard error, and as the outcome.
+    fn reported(is_aside: bool, ends: &[End]) -> (String, String, Outcome) {
+        let [streams, notes] = [0; 2].map(|_| tempfile::tempfile().unwrap());
+        let mut reports = Reports {
+            streams: (!is_aside).then(|| lines(Output::Standard, &streams)),
+            notes: lines(Output::Errors, &notes),
+            progress: Progress::hidden(),
+            is_json: false,
+            keep_parts: 7,
+            outcome: Outcome::Complete,
+            unconnected_at: None,
+            removed: (0, None),
+        };
+        let peer = ([127, 0, 0, 1], 9).into();
+        let taken = |end| Taken::new(b"x", peer, 3, end, None, Duration::ZERO);
+        let ended = ends.iter().map(taken).collect();
+        let mut pending = Pending { ended, removed_parts: 2, ..Pending::default() };
+        reports.emit(&mut pending).unwrap();
+        // The same is not reported again.
+        reports.emit(&mut pending).unwrap();
+        (written(streams), written(notes), reports.outcome())
+    }
+
+    #[test]
+    fn streams_that_are_complete_are_reported_apart_from_others_and_the_first_failure_counts() {
+        let ends = [End::Complete, End::TooLong, End::CannotStore(io::ErrorKind::Other.into())];
+        let (streams, notes, outcome) = reported(false, &ends);
+        assert_eq!(streams, "x from 127.0.0.1:9: 3 bytes in 0.00 s, complete\n");
+        let notes: Vec<&str> = notes.lines().collect();
+        assert!(notes[0].ends_with("longer than --max-bytes"), "{notes:?}");
+        assert!(notes[1].contains("it cannot be written"), "{notes:?}");
+        assert_eq!(notes[2..], ["removed 2 .part: --keep-parts 7"]);
+        assert_eq!(outcome, Outcome::Lost);
+    }
+
+    #[test]
+    fn where_standard_output_has_the_streams_all_are_reported_on_standard_error() {
+        let (streams, notes, outcome) = reported(true, &[End::Complete, End::Enough]);
+        assert_eq!((&*streams, outcome), ("", Outcome::Complete));
+        assert!(notes.starts_with("x from 127.0.0.1:9: 3 bytes in 0.00 s, complete\n"), "{notes}");
+    }
+}

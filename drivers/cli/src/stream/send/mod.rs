@@ -174,7 +174,7 @@ impl Sending<'_> {
             let keys = turns.turn(tagged)?;
             tagged.with(turns.endpoint(), Instant::now(), |streams, sender| {
                 if !keys.is_empty() {
-                    sender.go_on(streams);
+                    sender.advance(streams);
                 }
                 sender.write_out();
             });

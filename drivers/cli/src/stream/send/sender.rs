@@ -108,7 +108,7 @@ impl Sender {
     }
 
     /// Does what the threads make possible.
-    pub(crate) fn go_on(&mut self, streams: &mut Streams<'_>) {
+    pub(crate) fn advance(&mut self, streams: &mut Streams<'_>) {
         if let (Some(stream), Some(answer)) = (self.stream, &mut self.settings.answer)
             && answer.sink.has_room()
             && !self.is_answered
@@ -117,7 +117,7 @@ impl Sender {
             let _ = streams.endpoint.resume(stream);
         }
         self.send(streams);
-        self.look();
+        self.check_end();
     }
 
     /// Hands what was written to a file to the system.
@@ -269,7 +269,7 @@ impl Sender {
             }
             Err(error) => self.unwritten(&error),
         }
-        self.look();
+        self.check_end();
     }
 
     /// Whether the peer has all that it wants.
@@ -277,8 +277,8 @@ impl Sender {
         matches!(self.sending, Sending::Arrived | Sending::Enough)
     }
 
-    /// Looks whether it is over.
-    fn look(&mut self) {
+    /// Ends it if it is over.
+    fn check_end(&mut self) {
         let written = self.settings.answer.as_ref().map(|answer| answer.sink.result());
         let is_written = match written {
             Some(Some(Err(error))) => return self.unwritten(&error),
@@ -351,14 +351,14 @@ impl Acceptors for Sender {
                 Event::Writable { .. } => self.send(streams),
                 Event::Finished { .. } => {
                     self.sending = Sending::Arrived;
-                    self.look();
+                    self.check_end();
                 }
                 // The answer says what became of it, if there is to be one.
                 Event::Stopped { code: codes::ENOUGH, .. } => {
                     // Whoever wants no more of nothing has had all of it.
                     let is_empty = self.sending == Sending::Ended && self.sent == 0;
                     self.sending = if is_empty { Sending::Arrived } else { Sending::Enough };
-                    self.look();
+                    self.check_end();
                 }
                 Event::Stopped { code, .. } | Event::Reset { code, .. } => self.broken_off(code),
                 _ => {}

@@ -98,7 +98,7 @@ impl Both {
                 let keys = turns.turn(sender).unwrap();
                 sender.with(turns.endpoint(), Instant::now(), |streams, sender| {
                     if !keys.is_empty() {
-                        sender.go_on(streams);
+                        sender.advance(streams);
                     }
                 });
             }

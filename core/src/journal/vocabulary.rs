@@ -1,0 +1,178 @@
+//! A machine's vocabulary, said once: an enum whose entries are its variants, with the numbers by which journals
+//! know them, makes the type, the way it is printed, the way it is written and, for events that are calls too, the
+//! dispatch.
+
+/// Implements [`Field`](crate::journal::Field) for a struct: its fields one after the other, those written `by` a module with the
+/// module's `encode` and `decode`.
+#[macro_export]
+macro_rules! fields {
+    (@encode $value:expr, $out:expr) => { $crate::journal::Field::encode($value, $out) };
+    (@encode $value:expr, $out:expr, $codec:ident) => { $codec::encode($value, $out) };
+    (@decode $input:expr) => { $crate::journal::Field::decode($input) };
+    (@decode $input:expr, $codec:ident) => { $codec::decode($input) };
+    ($type:ty { $($field:ident $(by $codec:ident)?),* $(,)? }) => {
+        impl<'a> $crate::journal::Field<'a> for $type {
+            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $($crate::fields!(@encode &self.$field, out $(, $codec)?);)*
+            }
+
+            fn decode(
+                input: &mut $crate::journal::Decoder<'a>,
+            ) -> Result<Self, $crate::journal::Malformed> {
+                Ok(Self { $($field: $crate::fields!(@decode input $(, $codec)?)?),* })
+            }
+        }
+    };
+}
+
+/// Implements [`Field`](crate::journal::Field) for types that wrap a number.
+#[macro_export]
+macro_rules! newtypes {
+    ($($type:ty),*) => {$(
+        impl $crate::journal::Field<'_> for $type {
+            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $crate::journal::Field::encode(&self.0, out);
+            }
+
+            fn decode(
+                input: &mut $crate::journal::Decoder<'_>,
+            ) -> Result<Self, $crate::journal::Malformed> {
+                $crate::journal::Field::decode(input).map(Self)
+            }
+        }
+    )*};
+}
+
+/// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
+/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as.
+#[macro_export]
+macro_rules! variants {
+    ($what:literal, $type:ty {
+        $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
+    } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?) => {
+        impl<'a> $crate::journal::Field<'a> for $type {
+            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                match self {
+                    $(Self::$variant $(($($part),*))? $({$($field),*})? => {
+                        out.put(&[$number]);
+                        $($($crate::journal::Field::encode($part, out);)*)?
+                        $($($crate::journal::Field::encode($field, out);)*)?
+                    })*
+                }
+            }
+
+            fn decode(
+                input: &mut $crate::journal::Decoder<'a>,
+            ) -> Result<Self, $crate::journal::Malformed> {
+                match <u8 as $crate::journal::Field<'_>>::decode(input)? {
+                    $($number => {
+                        $($(let $part = $crate::journal::Field::decode(input)?;)*)?
+                        $($(let $field = $crate::journal::Field::decode(input)?;)*)?
+                        Ok(Self::$variant $(($($part),*))? $({$($field),*})?)
+                    })*
+                    $($($old => {
+                        $(let $read = $crate::journal::Field::decode(input)?;)*
+                        Ok($made)
+                    })*)?
+                    other => Err($crate::journal::Malformed::Unknown {
+                        what: $what,
+                        value: other.into(),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+/// Declares an enum of a machine's vocabulary: `"what it is"; pub enum Name { number => Variant { field: Type } }`.
+///
+/// It is printed as `derive(Debug)` would, but for fields declared `as Wrapper`, which are printed by that; and
+/// it has a [`Field`](crate::journal::Field), as by [`variants!`]. With `for Machine, Answer;` before the enum,
+/// each variant says behind `=> |machine, now|` which call it stands for, and `dispatch` makes it.
+#[macro_export]
+macro_rules! vocabulary {
+    (
+        $what:literal for $machine:ty, $answer:ty;
+        $(#[$meta:meta])*
+        pub enum $name:ident<$life:lifetime> {
+            $(
+                $(#[$doc:meta])*
+                $number:literal => $variant:ident {
+                    $($(#[$field_doc:meta])* $field:ident: $type:ty $(as $show:ident)?),* $(,)?
+                } => |$this:ident, $now:ident| $call:expr
+            ),* $(,)?
+        }
+    ) => {
+        $crate::vocabulary! {
+            $what;
+            $(#[$meta])*
+            pub enum $name<$life> {
+                $(
+                    $(#[$doc])*
+                    $number => $variant { $($(#[$field_doc])* $field: $type $(as $show)?),* }
+                ),*
+            }
+        }
+
+        impl $name<'_> {
+            /// Makes the call that it stands for.
+            pub(crate) fn dispatch(self, machine: &mut $machine, now: $crate::Instant) -> $answer {
+                match self {
+                    $(Self::$variant { $($field),* } => {
+                        let ($this, $now) = (machine, now);
+                        $call
+                    })*
+                }
+            }
+        }
+    };
+    (
+        $what:literal;
+        $(#[$meta:meta])*
+        pub enum $name:ident $(<$life:lifetime>)? {
+            $(
+                $(#[$doc:meta])*
+                $number:literal => $variant:ident
+                    $(($($part:ident: $part_type:ty $(as $part_show:ident)?),*))?
+                    $({$($(#[$field_doc:meta])* $field:ident: $type:ty $(as $show:ident)?),* $(,)?})?
+            ),* $(,)?
+        }
+        $(retired $retired:tt)?
+    ) => {
+        $(#[$meta])*
+        pub enum $name $(<$life>)? {
+            $(
+                $(#[$doc])*
+                $variant $(($($part_type),*))? $({$($(#[$field_doc])* $field: $type),*})?
+            ),*
+        }
+
+        $crate::variants!($what, $name $(<$life>)? {
+            $($number => $variant $(($($part),*))? $({$($field),*})?),*
+        } $(retired $retired)?);
+
+        impl $(<$life>)? core::fmt::Debug for $name $(<$life>)? {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self {
+                    $(Self::$variant $(($($part),*))? $({$($field),*})? => {
+                        $crate::vocabulary!(@debug f, $variant
+                            $(($($part $(as $part_show)?),*))? $({$($field $(as $show)?),*})?)
+                    })*
+                }
+            }
+        }
+    };
+    (@debug $f:ident, $variant:ident $({})?) => { $f.write_str(stringify!($variant)) };
+    (@debug $f:ident, $variant:ident ($($part:ident $(as $show:ident)?),*)) => {
+        $f.debug_tuple(stringify!($variant))
+            $(.field(&$crate::vocabulary!(@show $part $(as $show)?)))*
+            .finish()
+    };
+    (@debug $f:ident, $variant:ident {$($field:ident $(as $show:ident)?),*}) => {
+        $f.debug_struct(stringify!($variant))
+            $(.field(stringify!($field), &$crate::vocabulary!(@show $field $(as $show)?)))*
+            .finish()
+    };
+    (@show $field:ident) => { $field };
+    (@show $field:ident as $show:ident) => { $show($field) };
+}
