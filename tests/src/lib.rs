@@ -22,3 +22,8 @@ static ALLOCATOR: alloc::Counting = alloc::Counting;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// As the README, so the example of a machine.
+#[cfg(doctest)]
+#[doc = include_str!("../../CONTRIBUTING.md")]
+pub struct Contributing;
