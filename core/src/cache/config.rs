@@ -1,8 +1,8 @@
 //! What a cache is made from, and what it refuses.
 
+use crate::Duration;
 use crate::limits::{OutOfRange, within};
 use crate::machine::Undrained;
-use crate::{Duration, Instant};
 
 /// The least budget: a page of every table, and some blocks.
 const LEAST_BYTES: usize = 256 << 10;
@@ -17,7 +17,7 @@ pub struct Config {
     /// Bytes that the cache takes for all tracks together, bookkeeping included. From 256 KiB, to a
     /// quarter of the address space; there is no default. It holds after every event. What was
     /// handed out of its blocks, let go by it, and is still held outside is not in it:
-    /// [`lent`](crate::Machine::lent) tells that. Of buffers that came from outside and were kept
+    /// [`lent`](crate::Machine::lent) counts that. Of buffers that came from outside and were kept
     /// by reference nothing is the cache's once it has let them go.
     pub max_bytes: usize,
     /// The largest frame, in bytes. 1 to 2^32-1; 32 MiB by default. A larger one is refused before
@@ -72,9 +72,6 @@ pub struct Limits {
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// A call before the commands of the last event or call were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
     /// No such track, or no longer.
     #[error("there is no such track")]
     UnknownTrack,
@@ -199,7 +196,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Whether a publisher outside can be the cause, so that it is no error of the embedding program:
-    /// [`handle`](crate::Machine::handle) then tells it by a command, and it is counted.
+    /// [`handle`](crate::Machine::handle) then reports it by a command, and it is counted.
     #[must_use]
     pub const fn is_from_outside(&self) -> bool {
         matches!(
@@ -231,9 +228,4 @@ pub enum Error {
     /// An event was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-}
-
-/// When a group that was created at `created` has reached an age; never without one.
-pub(super) fn expiry(created: Instant, max_age: Duration) -> Option<Instant> {
-    (!max_age.is_zero()).then(|| created + max_age)
 }

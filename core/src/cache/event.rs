@@ -10,6 +10,8 @@ use super::run::Run;
 use super::track::Track;
 use crate::display::display;
 use crate::storage::slab::Key;
+use crate::vocabulary;
+use crate::wire::brief::BriefMessage;
 
 /// An id: a key.
 macro_rules! ids {
@@ -58,7 +60,7 @@ pub enum Start {
     Live,
 }
 
-/// Why there is a place for a frame, but no frame. Never told by an empty payload, which is a frame.
+/// Why there is a place for a frame, but no frame. An empty payload never means that: it is a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Missing {
     /// Its sender's feed has given it up.
@@ -69,7 +71,7 @@ pub enum Missing {
 
 /// How a frame is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum By {
+pub enum ReadUnit {
     /// [`next_shared`](super::Cache::next_shared).
     Frame,
     /// [`next_chunk`](super::Cache::next_chunk).
@@ -78,269 +80,233 @@ pub enum By {
     Run,
 }
 
-/// What a cache takes: each is a call of [`Cache`](super::Cache) too, which says what it does.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// [`create_track`](super::Cache::create_track).
-    CreateTrack {
-        /// 1 to [`MAX_NAME`](super::MAX_NAME) bytes.
-        name: &'a [u8],
-        /// Whose unfinished bytes are counted together.
-        publisher: u64,
-        /// What the track may keep.
-        limits: Limits,
-    },
-    /// [`finish_track`](super::Cache::finish_track).
-    FinishTrack {
-        /// The track.
-        track: TrackId,
-        /// Its last group; `None` for the newest.
-        end: Option<u64>,
-    },
-    /// [`abort_track`](super::Cache::abort_track).
-    AbortTrack {
-        /// The track.
-        track: TrackId,
-        /// Why, for readers.
-        code: u64,
-    },
-    /// [`drop_track`](super::Cache::drop_track).
-    DropTrack {
-        /// The track.
-        track: TrackId,
-    },
-    /// [`create_group`](super::Cache::create_group).
-    CreateGroup {
-        /// The track.
-        track: TrackId,
-        /// The group's number.
-        sequence: u64,
-    },
-    /// [`append_group`](super::Cache::append_group).
-    AppendGroup {
-        /// The track.
-        track: TrackId,
-    },
-    /// [`skip_group`](super::Cache::skip_group).
-    SkipGroup {
-        /// The track.
-        track: TrackId,
-        /// The group's number.
-        sequence: u64,
-    },
-    /// [`append`](super::Cache::append).
-    Append {
-        /// The group.
-        group: GroupId,
-        /// The whole frame.
-        frame: &'a [u8],
-    },
-    /// [`append_shared`](super::Cache::append_shared).
-    AppendShared {
-        /// The group.
-        group: GroupId,
-        /// The whole frame.
-        frame: Bytes,
-        /// How many bytes of memory `frame` keeps alive.
-        pinned: usize,
-    },
-    /// [`open_frame`](super::Cache::open_frame).
-    OpenFrame {
-        /// The group.
-        group: GroupId,
-        /// The frame's size in bytes.
-        size: u64,
-    },
-    /// [`write`](super::Cache::write).
-    Write {
-        /// The group.
-        group: GroupId,
-        /// The next bytes of its open frame.
-        chunk: &'a [u8],
-    },
-    /// [`write_shared`](super::Cache::write_shared).
-    WriteShared {
-        /// The group.
-        group: GroupId,
-        /// The next bytes of its open frame.
-        chunk: Bytes,
-        /// How many bytes of memory `chunk` keeps alive.
-        pinned: usize,
-    },
-    /// [`append_missing`](super::Cache::append_missing).
-    AppendMissing {
-        /// The group.
-        group: GroupId,
-        /// How many frames.
-        count: u32,
-        /// Why they are missing.
-        why: Missing,
-    },
-    /// [`put`](super::Cache::put).
-    Put {
-        /// The group.
-        group: GroupId,
-        /// The frame's index.
-        index: u64,
-        /// The whole frame.
-        frame: &'a [u8],
-    },
-    /// [`finish_group`](super::Cache::finish_group).
-    FinishGroup {
-        /// The group.
-        group: GroupId,
-    },
-    /// [`abort_group`](super::Cache::abort_group).
-    AbortGroup {
-        /// The group.
-        group: GroupId,
-        /// Why, for readers.
-        code: u64,
-    },
-    /// [`drop_group`](super::Cache::drop_group).
-    DropGroup {
-        /// The group.
-        group: GroupId,
-    },
-    /// [`open_reader`](super::Cache::open_reader).
-    OpenReader {
-        /// The track.
-        track: TrackId,
-        /// Where it begins.
-        start: Start,
-    },
-    /// [`clone_reader`](super::Cache::clone_reader).
-    CloneReader {
-        /// The reader.
-        reader: ReaderId,
-    },
-    /// [`close_reader`](super::Cache::close_reader).
-    CloseReader {
-        /// The reader.
-        reader: ReaderId,
-    },
-    /// [`seek`](super::Cache::seek).
-    Seek {
-        /// The reader.
-        reader: ReaderId,
-        /// Where it goes on.
-        start: Start,
-    },
-    /// One step of a reader.
-    Read {
-        /// The reader.
-        reader: ReaderId,
-        /// What it takes.
-        by: By,
-    },
-}
-
-impl fmt::Debug for Event<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateTrack { name, publisher, limits } => f
-                .debug_struct("CreateTrack")
-                .field("name", &Name(name))
-                .field("publisher", publisher)
-                .field("limits", limits)
-                .finish(),
-            Self::FinishTrack { track, end } => write!(f, "FinishTrack {track:?} with {end:?}"),
-            Self::AbortTrack { track, code } => write!(f, "AbortTrack {track:?} with {code:#x}"),
-            Self::DropTrack { track } => write!(f, "DropTrack {track:?}"),
-            Self::CreateGroup { track, sequence } => {
-                write!(f, "CreateGroup {sequence} in {track:?}")
-            }
-            Self::AppendGroup { track } => write!(f, "AppendGroup in {track:?}"),
-            Self::SkipGroup { track, sequence } => write!(f, "SkipGroup {sequence} in {track:?}"),
-            Self::Append { group, frame } => {
-                write!(f, "Append {} bytes to {group:?}", frame.len())
-            }
-            Self::AppendShared { group, frame, pinned } => {
-                write!(f, "AppendShared {} bytes of {pinned} to {group:?}", frame.len())
-            }
-            Self::OpenFrame { group, size } => write!(f, "OpenFrame of {size} bytes in {group:?}"),
-            Self::Write { group, chunk } => write!(f, "Write {} bytes to {group:?}", chunk.len()),
-            Self::WriteShared { group, chunk, pinned } => {
-                write!(f, "WriteShared {} bytes of {pinned} to {group:?}", chunk.len())
-            }
-            Self::AppendMissing { group, count, why } => {
-                write!(f, "AppendMissing {count} {why:?} to {group:?}")
-            }
-            Self::Put { group, index, frame } => {
-                write!(f, "Put {} bytes as frame {index} into {group:?}", frame.len())
-            }
-            Self::FinishGroup { group } => write!(f, "FinishGroup {group:?}"),
-            Self::AbortGroup { group, code } => write!(f, "AbortGroup {group:?} with {code:#x}"),
-            Self::DropGroup { group } => write!(f, "DropGroup {group:?}"),
-            Self::OpenReader { track, start } => write!(f, "OpenReader of {track:?} at {start:?}"),
-            Self::CloneReader { reader } => write!(f, "CloneReader {reader:?}"),
-            Self::CloseReader { reader } => write!(f, "CloseReader {reader:?}"),
-            Self::Seek { reader, start } => write!(f, "Seek {reader:?} to {start:?}"),
-            Self::Read { reader, by } => write!(f, "Read {reader:?} by {by:?}"),
-        }
+vocabulary! {
+    "event of a cache" for super::Cache, Result<Answer, Refusal>;
+    /// What a cache takes: each is a call of [`Cache`](super::Cache) too, which says what it does.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum Event<'a> {
+        /// [`create_track`](super::Cache::create_track).
+        0 => CreateTrack {
+            /// 1 to [`MAX_NAME`](super::MAX_NAME) bytes.
+            name: &'a [u8] as BriefMessage,
+            /// Whose unfinished bytes are counted together.
+            publisher: u64,
+            /// What the track may keep.
+            limits: Limits,
+        } => |cache, now| cache.create_track(now, name, publisher, limits).map(Answer::Track),
+        /// [`finish_track`](super::Cache::finish_track).
+        1 => FinishTrack {
+            /// The track.
+            track: TrackId,
+            /// Its last group; `None` for the newest.
+            end: Option<u64>,
+        } => |cache, _| cache.finish_track(track, end).map(Answer::done),
+        /// [`abort_track`](super::Cache::abort_track).
+        2 => AbortTrack {
+            /// The track.
+            track: TrackId,
+            /// Why, for readers.
+            code: u64,
+        } => |cache, _| cache.abort_track(track, code).map(Answer::done),
+        /// [`drop_track`](super::Cache::drop_track).
+        3 => DropTrack {
+            /// The track.
+            track: TrackId,
+        } => |cache, _| cache.drop_track(track).map(Answer::done),
+        /// [`create_group`](super::Cache::create_group).
+        4 => CreateGroup {
+            /// The track.
+            track: TrackId,
+            /// The group's number.
+            sequence: u64,
+        } => |cache, now| cache.create_group(now, track, sequence).map(Answer::Group),
+        /// [`append_group`](super::Cache::append_group).
+        5 => AppendGroup {
+            /// The track.
+            track: TrackId,
+        } => |cache, now| cache.append_group(now, track).map(Answer::Group),
+        /// [`skip_group`](super::Cache::skip_group).
+        6 => SkipGroup {
+            /// The track.
+            track: TrackId,
+            /// The group's number.
+            sequence: u64,
+        } => |cache, now| cache.skip_group(now, track, sequence).map(Answer::done),
+        /// [`append`](super::Cache::append).
+        7 => Append {
+            /// The group.
+            group: GroupId,
+            /// The whole frame.
+            frame: &'a [u8] as BriefMessage,
+        } => |cache, _| cache.append(group, frame).map(Answer::done),
+        /// [`append_shared`](super::Cache::append_shared).
+        8 => AppendShared {
+            /// The group.
+            group: GroupId,
+            /// The whole frame.
+            frame: Bytes as BriefMessage,
+            /// How many bytes of memory `frame` keeps alive.
+            pinned: usize,
+        } => |cache, _| cache.append_shared(group, frame, pinned).map(Answer::done),
+        /// [`open_frame`](super::Cache::open_frame).
+        9 => OpenFrame {
+            /// The group.
+            group: GroupId,
+            /// The frame's size in bytes.
+            size: u64,
+        } => |cache, _| cache.open_frame(group, size).map(Answer::done),
+        /// [`write`](super::Cache::write).
+        10 => Write {
+            /// The group.
+            group: GroupId,
+            /// The next bytes of its open frame.
+            chunk: &'a [u8] as BriefMessage,
+        } => |cache, _| cache.write(group, chunk).map(Answer::done),
+        /// [`write_shared`](super::Cache::write_shared).
+        11 => WriteShared {
+            /// The group.
+            group: GroupId,
+            /// The next bytes of its open frame.
+            chunk: Bytes as BriefMessage,
+            /// How many bytes of memory `chunk` keeps alive.
+            pinned: usize,
+        } => |cache, _| cache.write_shared(group, chunk, pinned).map(Answer::done),
+        /// [`append_missing`](super::Cache::append_missing).
+        12 => AppendMissing {
+            /// The group.
+            group: GroupId,
+            /// How many frames.
+            count: u32,
+            /// Why they are missing.
+            why: Missing,
+        } => |cache, _| cache.append_missing(group, count, why).map(Answer::done),
+        /// [`put`](super::Cache::put).
+        13 => Put {
+            /// The group.
+            group: GroupId,
+            /// The frame's index.
+            index: u64,
+            /// The whole frame.
+            frame: &'a [u8] as BriefMessage,
+        } => |cache, _| cache.put(group, index, frame).map(Answer::Put),
+        /// [`finish_group`](super::Cache::finish_group).
+        14 => FinishGroup {
+            /// The group.
+            group: GroupId,
+        } => |cache, _| cache.finish_group(group).map(Answer::done),
+        /// [`abort_group`](super::Cache::abort_group).
+        15 => AbortGroup {
+            /// The group.
+            group: GroupId,
+            /// Why, for readers.
+            code: u64,
+        } => |cache, _| cache.abort_group(group, code).map(Answer::done),
+        /// [`drop_group`](super::Cache::drop_group).
+        16 => DropGroup {
+            /// The group.
+            group: GroupId,
+        } => |cache, _| cache.drop_group(group).map(Answer::done),
+        /// [`open_reader`](super::Cache::open_reader).
+        17 => OpenReader {
+            /// The track.
+            track: TrackId,
+            /// Where it begins.
+            start: Start,
+        } => |cache, _| cache.open_reader(track, start).map(Answer::Reader),
+        /// [`clone_reader`](super::Cache::clone_reader).
+        18 => CloneReader {
+            /// The reader.
+            reader: ReaderId,
+        } => |cache, _| cache.clone_reader(reader).map(Answer::Reader),
+        /// [`close_reader`](super::Cache::close_reader).
+        19 => CloseReader {
+            /// The reader.
+            reader: ReaderId,
+        } => |cache, _| cache.close_reader(reader).map(Answer::done),
+        /// [`seek`](super::Cache::seek).
+        20 => Seek {
+            /// The reader.
+            reader: ReaderId,
+            /// Where it goes on.
+            start: Start,
+        } => |cache, _| cache.seek(reader, start).map(Answer::done),
+        /// [`seal`](super::Cache::seal).
+        22 => Seal {
+            /// The track.
+            track: TrackId,
+        } => |cache, _| cache.seal(track).map(Answer::done),
+        /// One step of a reader.
+        21 => Read {
+            /// The reader.
+            reader: ReaderId,
+            /// What it takes.
+            by: ReadUnit,
+        } => |cache, _| cache.read(reader, by),
     }
 }
 
-/// A track's name, readably.
-struct Name<'a>(&'a [u8]);
-
-impl fmt::Debug for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+vocabulary! {
+    "command of a cache";
+    /// What a cache reports.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum Command {
+        /// What the event of [`handle`](crate::Machine::handle) gave; the first command after it.
+        0 => Answer(answer: Answer),
+        /// A reader that found nothing more has something to read. Told once, until it has found nothing
+        /// again.
+        1 => Readable(reader: ReaderId),
+        /// The cache let groups or frames of a track go. Told once for an event, however many they were.
+        2 => Evicted {
+            /// The track.
+            track: TrackId,
+            /// The group with the lowest number that is left and its first frame; `None` when none is left.
+            floor: Option<(u64, u64)>,
+        },
+        /// The cache aborted a group, because the budget cannot hold one of its frames.
+        3 => Aborted {
+            /// The track.
+            track: TrackId,
+            /// The group's number.
+            group: u64,
+            /// [`TOO_LARGE`](super::TOO_LARGE).
+            code: u64,
+        },
     }
 }
 
-/// What a cache wants done, or tells.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command {
-    /// What the event of [`handle`](crate::Machine::handle) gave; the first command after it.
-    Answer(Answer),
-    /// A reader that found nothing more has something to read. Told once, until it has found nothing
-    /// again.
-    Readable(ReaderId),
-    /// The cache let groups or frames of a track go. Told once for an event, however many they were.
-    Evicted {
-        /// The track.
-        track: TrackId,
-        /// The group with the lowest number that is left and its first frame; `None` when none is left.
-        floor: Option<(u64, u64)>,
-    },
-    /// The cache aborted a group, because the budget cannot hold one of its frames.
-    Aborted {
-        /// The track.
-        track: TrackId,
-        /// The group's number.
-        group: u64,
-        /// [`TOO_LARGE`](super::TOO_LARGE).
-        code: u64,
-    },
-}
-
-/// What an event or a call gave.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// It was done.
-    Done,
-    /// A track was created.
-    Track(TrackId),
-    /// A group was created.
-    Group(GroupId),
-    /// A reader was opened.
-    Reader(ReaderId),
-    /// What became of a frame that was put.
-    Put(Put),
-    /// What a reader read by frames.
-    Frame(Next<Frame<Bytes>>),
-    /// What a reader read by chunks.
-    Chunk(Next<Chunk<Bytes>>),
-    /// What a reader read by runs.
-    Run(Next<Run>),
-    /// It was refused, for a reason that is not the embedding program's
-    /// ([`Refusal::is_from_outside`]); or, from a call, for any reason.
-    Refused(Refusal),
+vocabulary! {
+    "answer of a cache";
+    /// What an event or a call gave.
+    #[derive(Clone, PartialEq, Eq)]
+    pub enum Answer {
+        /// It was done.
+        0 => Done,
+        /// A track was created.
+        1 => Track(track: TrackId),
+        /// A group was created.
+        2 => Group(group: GroupId),
+        /// A reader was opened.
+        3 => Reader(reader: ReaderId),
+        /// What became of a frame that was put.
+        4 => Put(put: Put),
+        /// What a reader read by frames.
+        5 => Frame(next: Next<Frame<Bytes>>),
+        /// What a reader read by chunks.
+        6 => Chunk(next: Next<Chunk<Bytes>>),
+        /// What a reader read by runs.
+        7 => Run(next: Next<Run>),
+        /// It was refused, for a reason that is not the embedding program's
+        /// ([`Refusal::is_from_outside`]); or, from a call, for any reason.
+        8 => Refused(refusal: Refusal),
+    }
 }
 
 impl Answer {
+    /// Of what gives nothing that is recorded.
+    fn done<T>(_: T) -> Self {
+        Self::Done
+    }
+
     /// A refusal as an error.
     ///
     /// # Errors
@@ -361,12 +327,12 @@ pub enum Put {
     /// It was missing, and is held now: the one change that is allowed.
     Filled,
     /// The same bytes were held already.
-    Same,
+    Duplicate,
 }
 
 /// What there is under an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look<'a> {
+pub enum FrameState<'a> {
     /// A frame with this payload.
     Held(&'a [u8]),
     /// A frame of so many bytes that came in several chunks, and does not lie together.
@@ -428,9 +394,9 @@ pub enum Next<T> {
         code: u64,
     },
     /// The cache passed the reader: what it would have read is gone. One that has read all of a group that
-    /// had ended is told that instead, as long as it is remembered (see [the module](super#memory)). As far as groups came out of order
-    /// this is told of numbers too that never came: those below the highest that was evicted. A reader of
-    /// a group that was evicted and created again may be told to go on where it stood.
+    /// had ended gets that instead, as long as it is remembered (see [the module](super#memory)). As far as groups came out of order
+    /// this is reported of numbers too that never came: those below the highest that was evicted. A reader of
+    /// a group that was evicted and created again may be sent to where it stood.
     Evicted {
         /// The group that it stood in, or would have read next.
         group: u64,
@@ -446,7 +412,7 @@ pub enum Next<T> {
         /// Why.
         code: u64,
     },
-    /// Nothing yet: [`Command::Readable`] tells when there is something.
+    /// Nothing yet: [`Command::Readable`] follows when there is something.
     Pending,
 }
 

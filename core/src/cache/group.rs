@@ -1,6 +1,7 @@
 //! A group: its pieces in their order, and what is being laid behind them.
 
 use bytes::{Buf, Bytes, BytesMut};
+use core::num::NonZeroU32;
 
 use super::event::Missing;
 use super::pool::Pool;
@@ -63,6 +64,11 @@ impl Piece {
         Self { bytes, first, frames, kind, block: NONE, key, jump: NONE, ..Self::default() }
     }
 
+    /// The same, in a block of the pool.
+    pub(super) fn in_block(self, block: u32) -> Self {
+        Self { block, ..self }
+    }
+
     /// The piece behind it, or `NONE`.
     #[inline]
     pub(super) const fn next(&self) -> u32 {
@@ -86,11 +92,11 @@ impl Piece {
     }
 
     /// Lets go of what it lies in.
-    pub(super) fn let_go(self, pool: &mut Pool, others: &mut usize) {
+    pub(super) fn free(self, pool: &mut Pool, external_bytes: &mut usize) {
         let Self { bytes, block, pinned, .. } = self;
         drop(bytes);
         if block == NONE {
-            *others -= pinned;
+            *external_bytes -= pinned;
         } else {
             pool.release(block);
         }
@@ -170,14 +176,14 @@ pub(super) enum State {
 /// A frame that is not complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unfinished {
-    pub(super) size: u32,
+    pub(super) size: NonZeroU32,
     pub(super) written: u32,
 }
 
 impl Unfinished {
     /// Whether it is held in parts, not in the tail.
     pub(super) const fn is_parted(self) -> bool {
-        self.size as usize > super::pool::LARGE
+        self.size.get() as usize > super::pool::LARGE
     }
 }
 
@@ -196,16 +202,16 @@ impl Pieces {
         self.0.last()
     }
 
-    /// Hangs a piece, which lies at `at`, behind the others.
+    /// Hangs a piece behind the others.
     pub(super) fn push(&mut self, pieces: &mut Keyed<Piece>, at: u32) {
-        self.0.push(pieces, at);
-        self.link(pieces, at);
+        self.insert_after(pieces, self.last(), at);
     }
 
     /// Hangs a piece behind another one of the list, or before all for `NONE`; those behind it need
     /// [`relink`](Self::relink).
     pub(super) fn insert_after(&mut self, pieces: &mut Keyed<Piece>, before: u32, at: u32) {
         self.0.insert_after(pieces, before, at);
+        self.link(pieces, at);
     }
 
     /// Takes a piece out of the list and its place.
@@ -216,7 +222,7 @@ impl Pieces {
     }
 
     /// Makes the jumps right from a piece on, after a change before the end: O(pieces behind it).
-    pub(super) fn relink(&mut self, pieces: &mut Keyed<Piece>, from: u32) {
+    pub(super) fn relink(&self, pieces: &mut Keyed<Piece>, from: u32) {
         let mut at = from;
         while at != NONE {
             self.link(pieces, at);
@@ -266,6 +272,8 @@ impl Pieces {
 sorted!(BySequence, Group, by_sequence, |group| group.sequence);
 
 linked!(InTrack, Group, link);
+linked!(Unsealed, Group, unsealed);
+linked!(InAborted, Group, aborted);
 
 /// One group.
 #[derive(Default, Debug)]
@@ -276,6 +284,10 @@ pub(super) struct Group {
     pub(super) by_sequence: Links,
     /// Neighbours among the groups of the track, in the order in which they were created.
     pub(super) link: Link,
+    /// Neighbours among those groups of the track that have frames behind `sealed`.
+    pub(super) unsealed: Link,
+    /// Neighbours among the aborted groups that are to be reported.
+    pub(super) aborted: Link,
     pub(super) state: State,
     /// Whether the track limits its bytes or frames.
     pub(super) is_limited: bool,
@@ -292,12 +304,12 @@ pub(super) struct Group {
     pub(super) tail: BytesMut,
     pub(super) tail_block: u32,
     /// The size of the last block.
-    pub(super) block_size: u32,
+    pub(super) block_size: u16,
     /// The place of the piece that the tail will be; there is one whenever the tail is not empty.
     pub(super) tail_piece: u32,
     /// How many frames can be laid into the tail, as far as there is room, with nothing else to be done:
     /// nobody waits, and nothing is limited. Zero when that is not known.
-    pub(super) quick: u32,
+    pub(super) fast_appends: u32,
     pub(super) unfinished: Option<Unfinished>,
     /// Readers that wait for more, by what they take.
     pub(super) waiting: [List<InQueue>; 3],

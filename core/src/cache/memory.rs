@@ -1,11 +1,13 @@
-//! What memory there is, and what goes when it is needed for something else.
+//! The budget: what memory is taken, and what is evicted when it is needed for something else.
 
 use super::event::Command;
-use super::group::{Kind, State, frame_at};
-use super::pool::LOOK;
-use super::track::Turn;
+use super::group::{Kind, Piece, State, frame_at};
+use super::pool::RECLAIMED;
+use super::track::{EvictionKey, Track};
 use super::{Cache, Refusal, TOO_LARGE, TrackId};
-use crate::storage::slab::NONE;
+use crate::Instant;
+use crate::storage::slab::{Keyed, NONE};
+use crate::storage::tree::{Sorted, Tree};
 use bytes::{Buf, BytesMut};
 
 /// Why a group goes.
@@ -19,24 +21,24 @@ pub(super) enum Cause {
 impl Cache {
     /// Bytes that the budget is about: all but blocks that are idle or lent.
     pub(super) fn live(&self) -> usize {
-        self.tracks.bytes()
-            + self.groups.bytes()
-            + self.pieces.bytes()
-            + self.past.bytes()
+        self.store.tracks.bytes()
+            + self.store.groups.bytes()
+            + self.store.pieces.bytes()
+            + self.store.past.bytes()
             + self.readers.bytes()
             + self.publishers.bytes()
             + self.pool.used()
-            + self.others
+            + self.external_bytes
     }
 
     /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
-        let stays = self.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
-        let stays = stays + self.past.bytes();
+        let stays = self.store.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
+        let stays = stays + self.store.past.bytes();
         stays.saturating_add(self.pool.tables()).saturating_add(bytes) <= self.config.max_bytes
     }
 
-    /// Lets things go until there is room for what `need` tells; `false` when there cannot be. The group
+    /// Evicts until there is room for what `need` says; `false` when there cannot be. The group
     /// `current` is being written to: it stays, but for its front.
     pub(super) fn make_room(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
         let max = self.config.max_bytes;
@@ -48,22 +50,23 @@ impl Cache {
                 break false;
             }
         };
-        let shielded = core::mem::replace(&mut self.shielded, NONE);
-        if let Some(track) = self.groups.get(shielded).map(|group| group.track) {
+        let protected = core::mem::replace(&mut self.protected, NONE);
+        if let Some(track) = self.store.groups.get(protected).map(|group| group.track) {
             self.reorder(track);
         }
         fits
     }
 
-    /// As [`make_room`](Self::make_room), but lets only others go, and no newest ones: for what is not worth
-    /// more.
+    /// As [`make_room`](Self::make_room), but evicts only other groups, and no newest ones: for what is not
+    /// worth more.
     pub(super) fn make_room_of_superseded(
         &mut self,
         current: u32,
         need: impl Fn(&Self) -> usize,
     ) -> bool {
         while self.live().saturating_add(need(self)) > self.config.max_bytes {
-            match self.turns.first(&self.tracks).and_then(|track| self.victim(track)) {
+            match self.eviction_order.first(&self.store.tracks).and_then(|track| self.victim(track))
+            {
                 Some((at, false)) if at != current => self.evict_group(at, Cause::Bytes),
                 _ => return false,
             }
@@ -81,7 +84,7 @@ impl Cache {
 
     /// A block of `size` bytes: where it lies, and its memory.
     pub(super) fn block(&mut self, current: u32, size: usize) -> Option<(u32, BytesMut)> {
-        self.pool.look(LOOK);
+        self.pool.reclaim(RECLAIMED);
         let growth = move |cache: &Self| cache.pool.growth(size);
         if !self.make_room(current, growth) {
             self.settle();
@@ -109,11 +112,11 @@ impl Cache {
         self.refuse(full)
     }
 
-    /// Lets something go for the budget; `false` when nothing is left that can.
+    /// Evicts something for the budget; `false` when nothing is left that can be.
     fn evict(&mut self, current: u32) -> bool {
-        while let Some(track) = self.turns.first(&self.tracks) {
+        while let Some(track) = self.eviction_order.first(&self.store.tracks) {
             let Some((at, is_newest)) = self.victim(track) else { return false };
-            let is_open = self.groups.get(at).is_some_and(|group| group.state == State::Open);
+            let is_open = self.store.groups.get(at).is_some_and(|group| group.state == State::Open);
             if (at == current || is_newest && is_open) && self.evict_front(at) {
                 return true;
             }
@@ -121,86 +124,79 @@ impl Cache {
                 self.evict_group(at, Cause::Bytes);
                 return true;
             }
-            self.shielded = at;
+            self.protected = at;
             self.reorder(track);
         }
         false
     }
 
-    /// What of a track goes next, and whether it is the newest group of a live track.
+    /// The group of a track to evict next, and whether it is the newest of a live track.
     fn victim(&self, track: u32) -> Option<(u32, bool)> {
-        let track = self.tracks.get(track)?;
-        let shield = |at: u32| {
-            if at == self.shielded {
-                self.groups.get(at).map_or(NONE, |group| group.link.next)
+        let track = self.store.tracks.get(track)?;
+        let skip_protected = |at: u32| {
+            if at == self.protected {
+                self.store.groups.get(at).map_or(NONE, |group| group.link.next)
             } else {
                 at
             }
         };
-        let first = shield(track.row.first());
-        let group = self.groups.get(first)?;
+        let first = skip_protected(track.row.first());
+        let group = self.store.groups.get(first)?;
         if !track.is_live() || first != track.top {
             return Some((first, false));
         }
-        match shield(group.link.next) {
+        match skip_protected(group.link.next) {
             NONE => Some((first, true)),
             second => Some((second, false)),
         }
     }
 
-    /// Makes right when a track's turn comes to let something go, for the budget and for its age.
+    /// Makes a track's place right in the orders of eviction: for the budget, and for age.
     pub(super) fn reorder(&mut self, at: u32) {
         let victim = self.victim(at).and_then(|(at, is_newest)| {
-            let generation = self.groups.key(at)?.generation;
-            self.groups.get(at).map(|group| (Turn { is_newest, generation }, group.created))
+            let generation = self.store.groups.key(at)?.generation;
+            self.store
+                .groups
+                .get(at)
+                .map(|group| (EvictionKey { is_newest, generation }, group.created))
         });
-        let Some(track) = self.tracks.get(at) else { return };
-        let turn = victim.map(|(turn, _)| turn);
-        let aged = victim.filter(|(turn, _)| !turn.is_newest);
-        let expiry =
-            aged.and_then(|(_, created)| super::config::expiry(created, track.limits.max_age));
-        let (old_turn, old_expiry) = (track.turn, track.expiry);
-        if old_turn != turn {
-            if old_turn.is_some() {
-                self.turns.remove(&mut self.tracks, at);
-            }
-            if let Some(track) = self.tracks.get_mut(at) {
-                track.turn = turn;
-            }
-            if turn.is_some() {
-                self.turns.insert(&mut self.tracks, at);
-            }
+        let Some(track) = self.store.tracks.get(at) else { return };
+        let eviction_key = victim.map(|(eviction_key, _)| eviction_key);
+        let aged = victim
+            .filter(|(eviction_key, _)| !eviction_key.is_newest && !track.limits.max_age.is_zero());
+        let expiry = aged.map_or(Instant::FAR, |(_, created)| created + track.limits.max_age);
+        let (old_key, old_expiry) = (track.eviction_key, track.expiry);
+        let tracks = &mut self.store.tracks;
+        if old_key != eviction_key {
+            let (was_in, is_in) = (old_key.is_some(), eviction_key.is_some());
+            rekey(&mut self.eviction_order, tracks, at, (was_in, is_in), |track| {
+                track.eviction_key = eviction_key
+            });
         }
         if old_expiry != expiry {
-            if old_expiry.is_some() {
-                self.expiries.remove(&mut self.tracks, at);
-            }
-            if let Some(track) = self.tracks.get_mut(at) {
-                track.expiry = expiry;
-            }
-            if expiry.is_some() {
-                self.expiries.insert(&mut self.tracks, at);
-            }
+            let (was_in, is_in) = (old_expiry != Instant::FAR, expiry != Instant::FAR);
+            rekey(&mut self.expiries, tracks, at, (was_in, is_in), |track| track.expiry = expiry);
         }
     }
 
-    /// Lets go of what has reached the age that its track keeps.
+    /// When the first group of a track has reached the age that it keeps.
+    pub(super) fn expiry(&self, at: u32) -> Instant {
+        self.store.tracks.get(at).map_or(Instant::FAR, |track| track.expiry)
+    }
+
+    /// Evicts the groups that have reached the age that their track keeps.
     pub(super) fn expire_groups(&mut self) {
-        while let Some(track) = self.expiries.first(&self.tracks) {
-            let expiry = self.tracks.get(track).and_then(|track| track.expiry);
-            let victim = self.victim(track);
-            match (expiry, victim) {
-                (Some(expiry), Some((at, false))) if expiry <= self.context.now() => {
-                    self.evict_group(at, Cause::Age);
-                }
-                _ => break,
-            }
+        while let Some(track) = self.expiries.first(&self.store.tracks)
+            && self.expiry(track) <= self.context.now()
+            && let Some((at, false)) = self.victim(track)
+        {
+            self.evict_group(at, Cause::Age);
         }
     }
 
-    /// Lets the groups of a track go that are more than it keeps.
+    /// Evicts the groups of a track that are more than it keeps.
     pub(super) fn limit_groups(&mut self, at: u32) {
-        while let Some(track) = self.tracks.get(at)
+        while let Some(track) = self.store.tracks.get(at)
             && track.limits.max_groups != 0
             && track.group_count > track.limits.max_groups
             && let Some((group, false)) = self.victim(at)
@@ -209,11 +205,11 @@ impl Cache {
         }
     }
 
-    /// Lets the front of a group go, a piece of it; `false` when there is none.
+    /// Evicts the first piece of a group; `false` when there is none.
     fn evict_front(&mut self, at: u32) -> bool {
-        let Some(group) = self.groups.get_mut(at) else { return false };
+        let Some(group) = self.store.groups.get_mut(at) else { return false };
         let (floor, track) = (group.floor, group.track);
-        if let Some(head) = self.pieces.get(group.pieces.first()) {
+        if let Some(head) = self.store.pieces.get(group.pieces.first()) {
             if head.first == group.count {
                 return false;
             }
@@ -223,13 +219,13 @@ impl Cache {
         } else if group.tail_block != NONE {
             // Nothing of the tail was shared, or it would be a piece.
             group.floor = group.count;
-            group.sealed = group.count;
             group.tail.clear();
+            self.mark_sealed(at);
             self.retire_tail(at);
         } else {
             return false;
         }
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             let gone = group.floor - floor;
             if group.floor == group.count && group.unfinished.is_none() {
                 group.bytes = 0;
@@ -241,38 +237,44 @@ impl Cache {
         true
     }
 
-    /// Lets the first piece of a group go; of a frame in parts all of them.
+    /// Frees the first piece of a group; of a frame in parts all of them.
     fn drop_front_piece(&mut self, at: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let Some(head) = self.pieces.get(group.pieces.first()) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let Some(head) = self.store.pieces.get(group.pieces.first()) else { return };
         let (first, end) = (head.first, head.end());
         if group.is_limited {
             group.bytes -= head.payload();
         }
         group.floor = end;
-        while self.pieces.get(group.pieces.first()).is_some_and(|head| head.first == first) {
-            let head = group.pieces.first();
-            if let Some(piece) = group.pieces.take(&mut self.pieces, head) {
-                piece.let_go(&mut self.pool, &mut self.others);
-            }
+        self.free_pieces(at, |piece| piece.first == first);
+    }
+
+    /// Frees pieces from the front of a group on, as long as `which` says so.
+    fn free_pieces(&mut self, at: u32, which: impl Fn(&Piece) -> bool) {
+        while let Some(group) = self.store.groups.get(at)
+            && let first = group.pieces.first()
+            && self.store.pieces.get(first).is_some_and(&which)
+            && let Some(piece) = self.store.take_piece(at, first)
+        {
+            piece.free(&mut self.pool, &mut self.external_bytes);
         }
     }
 
     /// Counts frames that went from the front of a group that stays.
     fn count_frames(&mut self, track: u32, gone: u32) {
         self.stats.evicted.frames += u64::from(gone);
-        if let Some(track) = self.tracks.get_mut(track) {
+        if let Some(track) = self.store.tracks.get_mut(track) {
             track.evicted.frames += u64::from(gone);
         }
-        self.mark_dirty(track);
+        self.mark_evicted(track);
     }
 
     /// Keeps a group within the limits of its track, frame by frame from the front.
     pub(super) fn limit_frames(&mut self, at: u32) {
-        let Some(group) = self.groups.get(at) else { return };
-        let Some(track) = self.tracks.get(group.track) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
+        let Some(track) = self.store.tracks.get(group.track) else { return };
         let (limits, floor, track) = (track.limits, group.floor, group.track);
-        while let Some(group) = self.groups.get(at) {
+        while let Some(group) = self.store.groups.get(at) {
             let frames = group.count - group.floor;
             let excess = match limits.max_group_frames {
                 0 => 0,
@@ -289,16 +291,16 @@ impl Cache {
                 break;
             }
         }
-        let gone = self.groups.get(at).map_or(0, |group| group.floor - floor);
+        let gone = self.store.groups.get(at).map_or(0, |group| group.floor - floor);
         if gone > 0 {
             self.count_frames(track, gone);
         }
     }
 
-    /// Lets the first frame of a group go; of missing ones up to `most`.
+    /// Frees the first frame of a group; of missing ones up to `most`.
     fn trim(&mut self, at: u32, most: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let Some(head) = self.pieces.get_mut(group.pieces.first()) else {
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let Some(head) = self.store.pieces.get_mut(group.pieces.first()) else {
             group.bytes -= group.trim_tail() as u64;
             return;
         };
@@ -318,9 +320,9 @@ impl Cache {
         group.floor = head.first;
     }
 
-    /// Lets a whole group go.
+    /// Evicts a whole group.
     fn evict_group(&mut self, at: u32, cause: Cause) {
-        let Some(group) = self.groups.get(at) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
         let (track, sequence) = (group.track, group.sequence);
         let counter = |evicted: &mut super::Evictions| match cause {
             Cause::Bytes => evicted.by_bytes += 1,
@@ -328,60 +330,57 @@ impl Cache {
             Cause::Count => evicted.by_count += 1,
         };
         counter(&mut self.stats.evicted);
-        if let Some(track) = self.tracks.get_mut(track) {
+        if let Some(track) = self.store.tracks.get_mut(track) {
             counter(&mut track.evicted);
             track.evicted_end = track.evicted_end.max(sequence.saturating_add(1));
         }
-        self.past.add(&mut self.tracks, track, group);
+        self.store.past.add(&mut self.store.tracks, track, group);
         self.wake_group(at);
         self.clear(at);
         self.remove_group(at);
-        self.mark_dirty(track);
+        self.mark_evicted(track);
     }
 
     /// Takes a group without frames out of its track.
     fn remove_group(&mut self, at: u32) {
-        let Some(group) = self.groups.get(at) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
         let number = group.track;
-        let Some(track) = self.tracks.get_mut(number) else { return };
-        track.groups.remove(&mut self.groups, at);
+        let Some(track) = self.store.tracks.get_mut(number) else { return };
+        track.groups.remove(&mut self.store.groups, at);
         track.group_count -= 1;
-        track.row.remove(&mut self.groups, at);
-        if track.top == at {
-            track.top = track.groups.last(&self.groups).unwrap_or(NONE);
+        track.row.remove(&mut self.store.groups, at);
+        if self.aborted.may_have(&self.store.groups, at) {
+            self.aborted.remove(&mut self.store.groups, at);
         }
-        self.groups.remove(at);
-        if self.shielded == at {
-            self.shielded = NONE;
+        if track.top == at {
+            track.top = track.groups.last(&self.store.groups).unwrap_or(NONE);
+        }
+        self.store.groups.remove(at);
+        if self.protected == at {
+            self.protected = NONE;
         }
         self.reorder(number);
     }
 
     /// Frees everything that a group holds.
     pub(super) fn clear(&mut self, at: u32) {
-        while let Some(group) = self.groups.get_mut(at)
-            && group.pieces.first() != NONE
-        {
-            let head = group.pieces.first();
-            let Some(piece) = group.pieces.take(&mut self.pieces, head) else { break };
-            piece.let_go(&mut self.pool, &mut self.others);
-        }
-        if let Some(group) = self.groups.get_mut(at) {
+        self.free_pieces(at, |_| true);
+        if let Some(group) = self.store.groups.get_mut(at) {
             group.tail.clear();
-            (group.floor, group.sealed, group.bytes) = (group.count, group.count, 0);
+            (group.floor, group.bytes) = (group.count, 0);
             if let Some(frame) = group.unfinished.take() {
                 let track = group.track;
                 self.forget_unfinished(track, frame.written);
             }
         }
+        self.mark_sealed(at);
         self.retire_tail(at);
-        self.look(LOOK);
+        self.reclaim(RECLAIMED);
     }
 
-    /// Sees whether some of what was lent came back, of so many blocks at most: what nobody holds is not
-    /// kept.
-    pub(super) fn look(&mut self, most: usize) {
-        self.pool.look(most);
+    /// Reclaims lent blocks that came back, of so many at most: what nobody holds is not kept.
+    pub(super) fn reclaim(&mut self, most: usize) {
+        self.pool.reclaim(most);
         self.settle();
     }
 
@@ -389,31 +388,59 @@ impl Cache {
     pub(super) fn abort_as_too_large(&mut self, at: u32) {
         self.clear(at);
         self.wake_group(at);
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         group.state = State::Aborted { code: TOO_LARGE, finished: false };
-        let track = self.tracks.key(group.track).map(TrackId);
-        self.aborted = track.map(|track| (track, group.sequence));
+        self.aborted.push(&mut self.store.groups, at);
         self.context.pend();
         self.stats.too_large += 1;
     }
 
-    /// Says that what a track holds has become less.
-    fn mark_dirty(&mut self, at: u32) {
-        let Some(track) = self.tracks.get_mut(at) else { return };
-        self.context.pend();
-        if core::mem::replace(&mut track.is_dirty, true) {
-            return;
-        }
-        self.dirty.push(&mut self.tracks, at);
+    /// The report of the next group that was aborted, and is still there.
+    pub(super) fn next_aborted(&mut self) -> Option<Command> {
+        let at = self.aborted.pop(&mut self.store.groups)?;
+        let group = self.store.groups.get(at)?;
+        let track = TrackId(self.store.tracks.key(group.track)?);
+        Some(Command::Aborted { track, group: group.sequence, code: TOO_LARGE })
     }
 
-    /// What to tell of the next track that holds less.
-    pub(super) fn next_dirty(&mut self) -> Option<Command> {
-        let at = self.dirty.pop(&mut self.tracks)?;
-        self.tracks.get_mut(at)?.is_dirty = false;
-        let id = TrackId(self.tracks.key(at)?);
+    /// Queues a track whose evictions are to be reported.
+    fn mark_evicted(&mut self, at: u32) {
+        let Some(track) = self.store.tracks.get_mut(at) else { return };
+        self.context.pend();
+        if core::mem::replace(&mut track.has_evictions, true) {
+            return;
+        }
+        self.evicted_from.push(&mut self.store.tracks, at);
+    }
+
+    /// The report of the next track that holds less.
+    pub(super) fn next_evicted(&mut self) -> Option<Command> {
+        let at = self.evicted_from.pop(&mut self.store.tracks)?;
+        self.store.tracks.get_mut(at)?.has_evictions = false;
+        let id = TrackId(self.store.tracks.key(at)?);
         let floor = self.floor(id);
         self.forget_if_over(at);
         Some(Command::Evicted { track: id, floor })
+    }
+}
+
+/// Gives a track another key in an order, in which it was and is to be, or not.
+fn rekey<By>(
+    order: &mut Tree<By>,
+    tracks: &mut Keyed<Track>,
+    at: u32,
+    (was_in, is_in): (bool, bool),
+    set: impl FnOnce(&mut Track),
+) where
+    Keyed<Track>: Sorted<By>,
+{
+    if was_in {
+        order.remove(tracks, at);
+    }
+    if let Some(track) = tracks.get_mut(at) {
+        set(track);
+    }
+    if is_in {
+        order.insert(tracks, at);
     }
 }

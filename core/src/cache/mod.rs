@@ -3,8 +3,8 @@
 //!
 //! A *track* is a series of *groups* with numbers, a group an ordered list of *frames*, a frame a sized
 //! payload: the words of moq-lite. Frames are copied once, into blocks of their group; after that,
-//! reading shares. A *reader* is a place in a track; there may be any number, and they hold nothing
-//! back.
+//! reading shares. A [`Position`] is a place in a track, of which the cache knows nothing; a *reader* is one
+//! that the cache keeps, and wakes. There may be any number of both, and they hold nothing back.
 //!
 //! ```
 //! use gapless_core::cache::{Cache, Config, Limits, Next, Start};
@@ -31,8 +31,34 @@
 //!
 //! Every event of [`Machine::handle`] is a method too, which returns what the event answers by
 //! [`Command::Answer`]. Both are the same code; a [`Recorder`](crate::journal::Recorder) records both.
-//! Either way, the commands that follow are drained before the next call
-//! ([`Refusal::Undrained`]). A warm `append` that nobody waits for has none.
+//! Before the next event the commands that follow are drained ([`Undrained`](crate::machine::Undrained)); the
+//! methods are called at any time. A warm `append` that nobody waits for has no command.
+//!
+//! # Positions
+//!
+//! Who serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing but
+//! the position, is not recorded, and is never refused because commands wait. What was appended can be shared
+//! once it is sealed: by [`Cache::seal`], once for a whole batch, or by the end of its group. Each seal cuts a
+//! piece, and runs end where pieces do.
+//!
+//! ```
+//! # use gapless_core::cache::{Cache, Config, Limits, Next, Position};
+//! # use gapless_core::{Instant, Machine};
+//! # let mut cache = Cache::new(Config::new(1 << 20))?;
+//! # let track = cache.create_track(Instant::ZERO, b"quotes", 0, Limits::default())?;
+//! # let group = cache.append_group(Instant::ZERO, track)?;
+//! for index in 0..32 {
+//!     assert_eq!(cache.append(group, b"frame")?, index);
+//! }
+//! cache.seal(track)?;
+//! let mut position = Position::new(0, 0);
+//! let run = cache.run_at(track, &mut position, 16 << 10)?.held().expect("what was sealed");
+//! assert_eq!(u64::from(run.frames), position.frame());
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! A reader's [`next_run`](Cache::next_run) and [`next_shared`](Cache::next_shared) do the same, and seal its
+//! group where it comes to what is not sealed.
 //!
 //! # Memory
 //!
@@ -48,11 +74,11 @@
 //! runs; not where a full budget would have to let more than superseded groups go for it.
 //!
 //! A track remembers number and length of the last 64 of its groups that had ended and were evicted: a
-//! reader that has read all of one is told its end, and one that comes to a skipped one that. Of all
+//! reader that has read all of one gets its end, and one that comes to a skipped one that. Of all
 //! tracks together the last are remembered, one for each KiB of the budget: they take 1/64 of it.
 //!
 //! What was handed out of a block that was let go since is not the cache's any more:
-//! [`lent`](Machine::lent) tells it. It makes no difference to anything that the cache does.
+//! [`lent`](Machine::lent) counts it. It makes no difference to anything that the cache does.
 //!
 //! # What never changes
 //!
@@ -65,32 +91,36 @@
 //! |---|---|
 //! | `append`, `append_shared`, `open_frame`, `write` | O(1) |
 //! | `next_frame`, `next_shared`, `next_chunk`, `next_run` | O(1) within a group; at a place that was jumped to, as `frame` |
-//! | the step of a reader to the next group, and behind what was evicted | O(log groups of the track), and up to 64 steps |
+//! | `run_at` | the same, and O(its frames) where `max_bytes` cuts it |
+//! | `seal` | O(1) for each group of the track that has something to seal |
+//! | the step of a reader or position to the next group, and behind what was evicted | O(log groups of the track), and up to 64 steps |
 //! | creating, finishing, aborting, evicting a group | O(log groups of the track + log tracks), and O(1) for each of its pieces: up to 256 frames or 16 KiB, less where a share or a run was taken of what was still being filled |
 //! | `track`, `group` | O(log n) |
 //! | `frame` | O(log pieces of the group), and up to 256 steps |
 //! | `put` of what is held | as `frame`, and O(its bytes) |
 //! | `put` of what is missing | O(pieces of the group) |
 //! | opening, closing, moving a reader | O(1); to the oldest O(log groups of the track); O(log readers) when it waits for a number beyond the next |
-//! | `Evicted` | O(log groups of the track) for each track told |
-//! | `Readable` | O(1) for each reader told; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
-//! | ending a track | O(its groups), and O(log n) for each reader told |
+//! | `Evicted` | O(log groups of the track) for each track reported |
+//! | `Readable` | O(1) for each reader woken; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
+//! | ending a track | O(its groups), and O(log n) for each reader woken |
 
 mod calls;
+mod compact;
 mod config;
 mod event;
-mod find;
-mod gather;
 mod group;
 mod journal;
 mod memory;
 mod past;
 mod pool;
+mod position;
 mod produce;
 mod read;
 mod reader;
 mod run;
 mod stats;
+mod store;
+mod take;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -100,17 +130,18 @@ mod write;
 
 pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
 pub use event::{
-    Answer, By, Chunk, Command, Event, Frame, GroupId, Look, Missing, Next, Put, ReaderId, Start,
-    TrackId,
+    Answer, Chunk, Command, Event, Frame, FrameState, GroupId, Missing, Next, Put, ReadUnit,
+    ReaderId, Start, TrackId,
 };
+pub use position::Position;
 pub use run::{Frames, Run};
 pub use stats::{Evictions, Stats};
 
-use group::{Group, Piece};
-use past::Past;
-use pool::{LOOK, Pool};
+use group::InAborted;
+use pool::{Pool, RECLAIMED};
 use reader::{InQueue, Reader};
-use track::{ByExpiry, ByName, ByNumber, ByTurn, InDirty, Publisher, Track};
+use store::Store;
+use track::{ByEviction, ByExpiry, ByName, ByNumber, InEvicted, Publisher};
 
 use crate::machine::Context;
 use crate::storage::list::List;
@@ -134,26 +165,23 @@ pub struct Cache {
     context: Context,
     /// The generation of the newest thing, of any kind: none comes again.
     generation: u64,
-    tracks: Keyed<Track>,
-    groups: Keyed<Group>,
-    pieces: Keyed<Piece>,
-    past: Past,
+    store: Store,
     readers: Keyed<Reader>,
     publishers: Slab<Publisher>,
     pool: Pool,
     names: Tree<ByName>,
-    turns: Tree<ByTurn>,
+    eviction_order: Tree<ByEviction>,
     expiries: Tree<ByExpiry>,
     numbers: Tree<ByNumber>,
-    /// Bytes of names, and of buffers from outside that are held.
-    others: usize,
-    /// A group that cannot give anything more for now.
-    shielded: u32,
-    /// What is to be told: readers, tracks with evictions, an answer, an aborted group.
+    /// Bytes of names, and of buffers from outside that are held by reference.
+    external_bytes: usize,
+    /// A group that is not evicted for now: it is being written to.
+    protected: u32,
+    /// What is to be reported: an answer, aborted groups, tracks with evictions, readers that are ready.
     ready: List<InQueue>,
-    dirty: List<InDirty>,
+    evicted_from: List<InEvicted>,
     answer: Option<Answer>,
-    aborted: Option<(TrackId, u64)>,
+    aborted: List<InAborted>,
     stats: Stats,
 }
 
@@ -169,26 +197,23 @@ impl Machine for Cache {
         let pool = Pool::new(config.max_bytes);
         Ok(Self {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
-            past: Past::new(config.max_bytes),
+            store: Store::new(config.max_bytes),
             config,
             context: Context::default(),
             generation: 0,
-            tracks: Keyed::new(),
-            groups: Keyed::new(),
-            pieces: Keyed::new(),
             readers: Keyed::new(),
             publishers: Slab::new(),
             pool,
             names: Tree::EMPTY,
-            turns: Tree::EMPTY,
+            eviction_order: Tree::EMPTY,
             expiries: Tree::EMPTY,
             numbers: Tree::EMPTY,
-            others: 0,
-            shielded: NONE,
+            external_bytes: 0,
+            protected: NONE,
             ready: List::default(),
-            dirty: List::default(),
+            evicted_from: List::default(),
             answer: None,
-            aborted: None,
+            aborted: List::default(),
             stats: Stats::default(),
         })
     }
@@ -209,21 +234,18 @@ impl Machine for Cache {
         if let Some(answer) = self.answer.take() {
             return Some(Command::Answer(answer));
         }
-        if let Some((track, group)) = self.aborted.take() {
-            return Some(Command::Aborted { track, group, code: TOO_LARGE });
-        }
-        self.next_dirty().or_else(|| self.next_ready())
+        self.next_aborted().or_else(|| self.next_evicted()).or_else(|| self.next_ready())
     }
 
     /// When the next group reaches the age that its track keeps.
     fn poll_timeout(&self) -> Option<Instant> {
-        self.tracks.get(self.expiries.first(&self.tracks)?)?.expiry
+        self.expiries.first(&self.store.tracks).map(|first| self.expiry(first))
     }
 
     fn expire(&mut self, now: Instant) {
         self.context.advance(now);
         self.expire_groups();
-        self.look(LOOK);
+        self.reclaim(RECLAIMED);
     }
 
     fn memory_limit(config: &Config) -> usize {
@@ -252,19 +274,13 @@ impl Machine for Cache {
 }
 
 impl Cache {
-    /// Begins a call: refuses it while commands of the last are waiting.
-    ///
-    /// Of what is lent, each call looks whether a block came back, so that what the outside let go of
-    /// does not stay allocated beside a full budget.
+    /// Begins a call. Each tries to reclaim one lent block, so that what the outside let go of does not stay
+    /// allocated beside a full budget.
     #[inline]
-    fn drained(&mut self) -> Result<(), Refusal> {
-        if self.context.is_draining() {
-            return Err(Refusal::Undrained);
-        }
+    fn begin(&mut self) {
         if self.pool.is_any_lent() {
-            self.look(1);
+            self.reclaim(1);
         }
-        Ok(())
     }
 
     const fn next_generation(&mut self) -> u64 {

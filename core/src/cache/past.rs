@@ -1,5 +1,5 @@
 //! The groups that were evicted last, of all tracks: number and length of each that had ended, so that a
-//! reader that has read all of one is told its end, not an eviction.
+//! reader that has read all of one gets its end, not an eviction.
 //!
 //! The records lie in places that are allocated at construction: an eviction allocates nothing. Where all are
 //! taken, the track that has most gives its oldest: no track can push out those of one that has fewer.

@@ -1,7 +1,7 @@
 //! Blocks that frames are copied into: of a few sizes, used again when nothing holds them any more.
 //!
-//! A block that its group let go while the outside still holds a slice of it is *lent*: it is kept in
-//! sight until it comes back. Nothing that the cache does depends on whether it has.
+//! A block that its group freed while the outside still holds a slice of it is *lent*: it is kept track of
+//! until it comes back. Nothing that the cache does depends on whether it has.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -15,9 +15,9 @@ use crate::storage::slab::Slab;
 const SIZES: [usize; 5] = [128, 512, 2048, 8192, 16_384];
 /// The largest frame that is laid into a block among others.
 pub(super) const LARGE: usize = 4096;
-/// How many lent blocks are looked at when a block is needed, when a group or a reader goes, and at
-/// timeouts; every other call looks at one.
-pub(super) const LOOK: usize = 4;
+/// How many lent blocks are tried when a block is needed, when a group or a reader goes, and at timeouts;
+/// every other call tries one.
+pub(super) const RECLAIMED: usize = 4;
 /// Bytes of the budget for which one idle block of each size may be kept.
 const BYTES_PER_IDLE: usize = 8192;
 
@@ -45,7 +45,7 @@ pub(super) struct Pool {
     used_bytes: usize,
     lent: VecDeque<(BytesMut, usize)>,
     /// Lent blocks for which there is room in the table from the beginning.
-    sight: usize,
+    lent_rows: usize,
     lent_bytes: usize,
     allocated: u64,
 }
@@ -59,7 +59,7 @@ impl Pool {
             idle_bytes: 0,
             used_bytes: 0,
             lent: VecDeque::with_capacity(most),
-            sight: most,
+            lent_rows: most,
             lent_bytes: 0,
             allocated: 0,
         }
@@ -73,7 +73,7 @@ impl Pool {
     /// Bytes of tables that are there from the beginning.
     pub(super) fn tables(&self) -> usize {
         let idle: usize = self.idle.iter().map(Vec::capacity).sum();
-        idle * size_of::<BytesMut>() + self.sight * size_of::<(BytesMut, usize)>()
+        idle * size_of::<BytesMut>() + self.lent_rows * size_of::<(BytesMut, usize)>()
     }
 
     /// Bytes of blocks that wait to be used again.
@@ -84,7 +84,7 @@ impl Pool {
     /// Bytes of blocks that were let go, and are held outside as far as was seen, and of what it takes to
     /// keep so many in sight.
     pub(super) fn lent(&self) -> usize {
-        let places = self.lent.capacity().saturating_sub(self.sight);
+        let places = self.lent.capacity().saturating_sub(self.lent_rows);
         self.lent_bytes + places * size_of::<(BytesMut, usize)>()
     }
 
@@ -192,8 +192,8 @@ impl Pool {
         !self.lent.is_empty()
     }
 
-    /// Sees whether some of the lent blocks came back: of so many at most, in turn.
-    pub(super) fn look(&mut self, most: usize) {
+    /// Reclaims the lent blocks that came back: of so many at most, one after the other.
+    pub(super) fn reclaim(&mut self, most: usize) {
         for _ in 0..most.min(self.lent.len()) {
             let Some((buffer, size)) = self.lent.pop_front() else { break };
             match self.rest(buffer, size) {
@@ -201,8 +201,8 @@ impl Pool {
                 Err(buffer) => self.lent.push_back((buffer, size)),
             }
         }
-        if self.lent.is_empty() && self.lent.capacity() > self.sight {
-            self.lent = VecDeque::with_capacity(self.sight);
+        if self.lent.is_empty() && self.lent.capacity() > self.lent_rows {
+            self.lent = VecDeque::with_capacity(self.lent_rows);
         }
     }
 }
@@ -231,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_outside_is_told_and_never_written_to() {
+    fn what_is_held_outside_is_counted_and_never_written_to() {
         let mut pool = Pool::new(1 << 20);
         let (one, two) = (lend(&mut pool), lend(&mut pool));
         assert_eq!((pool.lent(), pool.idle()), (2 * cost(512), 0));
         drop(two);
-        pool.look(LOOK);
+        pool.reclaim(RECLAIMED);
         assert_eq!((pool.lent(), pool.idle()), (cost(512), cost(512)));
         assert_eq!(one, [7; 512][..]);
     }

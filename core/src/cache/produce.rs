@@ -29,12 +29,12 @@ impl Cache {
     /// # Errors
     /// As [`create_group`](Self::create_group).
     pub fn append_group(&mut self, now: Instant, track: TrackId) -> Result<GroupId, Refusal> {
-        let known = self.known(track).ok_or(Refusal::UnknownTrack)?;
+        let known = self.store.track(track)?;
         let next = known.newest.map_or(known.limits.first_group, |newest| newest.saturating_add(1));
         self.create(now, track, next, State::Open)
     }
 
-    /// Says that there is nothing under this number: readers pass it, and are told.
+    /// Says that there is nothing under this number: readers pass it, and get [`Next::Skipped`](super::Next::Skipped).
     ///
     /// # Errors
     /// As [`create_group`](Self::create_group).
@@ -51,14 +51,14 @@ impl Cache {
     #[must_use]
     pub fn group(&self, track: TrackId, sequence: u64) -> Option<GroupId> {
         let slot = self.numbered(track, sequence)?;
-        self.groups.key(slot).map(GroupId)
+        self.store.groups.key(slot).map(GroupId)
     }
 
     /// The first frame of a group that was not evicted, and the index of the next: they are what is
     /// there, missing ones included. `None` when there is no such group, or no longer.
     #[must_use]
     pub fn frames(&self, group: GroupId) -> Option<core::ops::Range<u64>> {
-        let group = self.held(group).ok()?;
+        let group = self.store.group(group).ok()?;
         Some(group.floor.into()..group.count.into())
     }
 
@@ -68,12 +68,12 @@ impl Cache {
     /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
     /// [`Refusal::Short`].
     pub fn finish_group(&mut self, group: GroupId) -> Result<(), Refusal> {
-        self.drained()?;
+        self.begin();
         let at = self.open_group(group)?;
         self.check_complete(at)?;
-        self.seal(at);
+        self.seal_group(at);
         self.retire_tail(at);
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             group.state = State::Finished;
         }
         self.wake_group(at);
@@ -86,8 +86,8 @@ impl Cache {
     /// # Errors
     /// [`Refusal::UnknownGroup`], [`Refusal::Aborted`], [`Refusal::Skipped`].
     pub fn abort_group(&mut self, group: GroupId, code: u64) -> Result<(), Refusal> {
-        self.drained()?;
-        match self.held(group)?.state {
+        self.begin();
+        match self.store.group(group)?.state {
             State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
             State::Skipped => Err(Refusal::Skipped),
             State::Open | State::Finished => {
@@ -103,8 +103,8 @@ impl Cache {
     /// # Errors
     /// [`Refusal::UnknownGroup`].
     pub fn drop_group(&mut self, group: GroupId) -> Result<(), Refusal> {
-        self.drained()?;
-        if self.held(group)?.state == State::Open {
+        self.begin();
+        if self.store.group(group)?.state == State::Open {
             self.abort(group.0.slot, DROPPED);
         }
         Ok(())
@@ -112,7 +112,7 @@ impl Cache {
 
     pub(super) fn abort(&mut self, at: u32, code: u64) {
         self.clear(at);
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             let finished = group.state == State::Finished;
             group.state = State::Aborted { code, finished };
             self.stats.aborted += 1;
@@ -127,8 +127,8 @@ impl Cache {
         sequence: u64,
         state: State,
     ) -> Result<GroupId, Refusal> {
-        self.drained()?;
-        let track = self.known(id).ok_or(Refusal::UnknownTrack)?;
+        self.begin();
+        let track = self.store.track(id)?;
         match track.life {
             Life::Live => {}
             Life::Finished { end: Some(end), closed: false } if sequence <= end => {}
@@ -152,7 +152,7 @@ impl Cache {
         if let Some(slot) = self.numbered(id, sequence) {
             return self.revive(slot, state);
         }
-        if !self.room_for(NONE, |cache| cache.groups.growth()) {
+        if !self.room_for(NONE, |cache| cache.store.groups.growth()) {
             return Err(self.full());
         }
         self.context.advance(now);
@@ -167,12 +167,12 @@ impl Cache {
             tail_piece: NONE,
             ..Group::default()
         };
-        let key = self.groups.insert_as(generation, group);
+        let key = self.store.groups.insert_as(generation, group);
         let Some(key) = key else { return Err(self.full()) };
         self.stats.groups += 1;
         self.link(key.slot, id.0.slot, sequence);
         if is_new {
-            self.tell_of_newest(id.0.slot, sequence);
+            self.announce_newest(id.0.slot, sequence);
         }
         self.limit_groups(id.0.slot);
         self.reorder(id.0.slot);
@@ -181,29 +181,31 @@ impl Cache {
 
     /// A group that was skipped comes to life, in its place; any other is there already.
     fn revive(&mut self, slot: u32, state: State) -> Result<GroupId, Refusal> {
-        let Some(group) = self.groups.get_mut(slot) else { return Err(Refusal::UnknownGroup) };
+        let Some(group) = self.store.groups.get_mut(slot) else {
+            return Err(Refusal::UnknownGroup);
+        };
         if group.state != State::Skipped || state == State::Skipped {
             let duplicate = Refusal::Duplicate(group.sequence);
             return Err(self.refuse(duplicate));
         }
         group.state = state;
-        self.groups.key(slot).map(GroupId).ok_or(Refusal::UnknownGroup)
+        self.store.groups.key(slot).map(GroupId).ok_or(Refusal::UnknownGroup)
     }
 
     /// Makes a group part of its track.
     fn link(&mut self, slot: u32, at: u32, sequence: u64) {
-        let Some(track) = self.tracks.get_mut(at) else { return };
-        track.groups.insert(&mut self.groups, slot);
+        let Some(track) = self.store.tracks.get_mut(at) else { return };
+        track.groups.insert(&mut self.store.groups, slot);
         track.group_count += 1;
-        track.row.push(&mut self.groups, slot);
-        if self.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
+        track.row.push(&mut self.store.groups, slot);
+        if self.store.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
             track.top = slot;
         }
     }
 
-    /// Remembers the highest number, and tells those who wait for it.
-    fn tell_of_newest(&mut self, at: u32, sequence: u64) {
-        let Some(track) = self.tracks.get_mut(at) else { return };
+    /// Remembers the highest number, and wakes those who wait for it.
+    fn announce_newest(&mut self, at: u32, sequence: u64) {
+        let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
         let waiting = core::mem::take(&mut track.waiting);
         if !waiting.is_empty() {
@@ -214,19 +216,13 @@ impl Cache {
     }
 
     fn numbered(&self, track: TrackId, sequence: u64) -> Option<u32> {
-        let order = |at| self.groups.get(at).map(|group| group.sequence).cmp(&Some(sequence));
-        self.known(track)?.groups.find(&self.groups, order)
-    }
-
-    /// A group, whatever its state.
-    #[inline]
-    pub(super) fn held(&self, group: GroupId) -> Result<&Group, Refusal> {
-        self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
+        let order = |at| self.store.groups.get(at).map(|group| group.sequence).cmp(&Some(sequence));
+        self.store.track(track).ok()?.groups.find(&self.store.groups, order)
     }
 
     /// The place of a group that can be written to.
     pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Refusal> {
-        match self.held(group)?.state {
+        match self.store.group(group)?.state {
             State::Open => Ok(group.0.slot),
             State::Finished => Err(Refusal::GroupEnded),
             State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
@@ -236,8 +232,8 @@ impl Cache {
 
     /// Checks that no frame of a group is incomplete.
     pub(super) fn check_complete(&self, at: u32) -> Result<(), Refusal> {
-        match self.groups.get(at).and_then(|group| group.unfinished) {
-            Some(frame) => Err(Refusal::Short { left: (frame.size - frame.written).into() }),
+        match self.store.groups.get(at).and_then(|group| group.unfinished) {
+            Some(frame) => Err(Refusal::Short { left: (frame.size.get() - frame.written).into() }),
             None => Ok(()),
         }
     }

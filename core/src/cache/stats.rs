@@ -40,7 +40,7 @@ pub struct Stats {
     pub full: u64,
     /// Blocks allocated because the pool lacked one, and buffers of large frames.
     pub blocks_allocated: u64,
-    /// Readers told that there is something to read.
+    /// Readers woken because there is something to read.
     pub woken: u64,
 }
 

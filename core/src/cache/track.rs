@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::config::Limits;
-use super::group::{BySequence, InTrack};
+use super::group::{BySequence, InTrack, Unsealed};
 use super::past::InPast;
 use super::reader::{ByWanted, InQueue};
 use super::stats::Evictions;
@@ -26,10 +26,10 @@ pub(super) enum Life {
     },
 }
 
-/// What of a track goes next for the budget: first come groups that a newer one followed, in the order
+/// The order of eviction for the budget: first come groups that a newer one followed, in the order
 /// in which they were created; the newest groups of live tracks come behind all of those.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Turn {
+pub(super) struct EvictionKey {
     pub(super) is_newest: bool,
     pub(super) generation: u64,
 }
@@ -44,11 +44,12 @@ pub(super) struct Track {
     pub(super) limits: Limits,
     pub(super) life: Life,
     pub(super) by_name: Links,
-    pub(super) by_turn: Links,
+    pub(super) by_eviction: Links,
     pub(super) by_expiry: Links,
-    /// What of it goes next, as the order has it; `None` when it is not in there.
-    pub(super) turn: Option<Turn>,
-    pub(super) expiry: Option<Instant>,
+    /// The key of its next eviction, as the order has it; `None` when it is not in there.
+    pub(super) eviction_key: Option<EvictionKey>,
+    /// When the first of its groups has reached the age that it keeps; [`Instant::FAR`] for never.
+    pub(super) expiry: Instant,
     /// Its groups by number, and in the order in which they were created.
     pub(super) groups: Tree<BySequence>,
     pub(super) row: List<InTrack>,
@@ -64,17 +65,19 @@ pub(super) struct Track {
     pub(super) past: List<InPast>,
     pub(super) past_count: u8,
     pub(super) by_past: Links,
+    /// Its groups of which not all complete frames are sealed.
+    pub(super) unsealed: List<Unsealed>,
     pub(super) evicted: Evictions,
     pub(super) readers: u32,
     /// Readers that wait for the next group, and those that wait for later ones.
     pub(super) waiting: List<InQueue>,
     pub(super) later: Tree<ByWanted>,
-    /// Whether the outside is to be told of evictions, and which tracks are neighbours in that.
-    pub(super) is_dirty: bool,
-    pub(super) dirty: Link,
+    /// Whether evictions are still to be reported, and its neighbours among the tracks of which that is so.
+    pub(super) has_evictions: bool,
+    pub(super) evicted_from: Link,
 }
 
-linked!(InDirty, Track, dirty);
+linked!(InEvicted, Track, evicted_from);
 
 impl Track {
     pub(super) const fn is_live(&self) -> bool {
@@ -92,7 +95,7 @@ impl Track {
 }
 
 sorted!(ByName, Track, by_name, |track| &*track.name);
-sorted!(ByTurn, Track, by_turn, |track| track.turn);
+sorted!(ByEviction, Track, by_eviction, |track| track.eviction_key);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
 sorted!(ByPast, Track, by_past, |track| track.past_count);
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
+use super::reader::Reader;
 use super::track::{Life, Publisher, Track};
 use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
@@ -22,36 +23,44 @@ impl Cache {
         publisher: u64,
         limits: Limits,
     ) -> Result<TrackId, Refusal> {
-        self.drained()?;
+        self.begin();
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(Refusal::Name(name.len()));
         }
         let known = self.named(name);
-        if known.and_then(|at| self.tracks.get(at)).is_some_and(Track::is_live) {
+        if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
             return Err(Refusal::NameTaken);
         }
-        let fits = self
-            .room_for(NONE, |cache| cache.tracks.growth() + cache.publishers.growth() + name.len());
+        let fits = self.room_for(NONE, |cache| {
+            cache.store.tracks.growth() + cache.publishers.growth() + name.len()
+        });
         if !fits {
             return Err(self.full());
         }
         self.context.advance(now);
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
-            self.names.remove(&mut self.tracks, at);
-            if let Some(track) = self.tracks.get_mut(at) {
+            self.names.remove(&mut self.store.tracks, at);
+            if let Some(track) = self.store.tracks.get_mut(at) {
                 track.is_named = false;
             }
         }
         let Some(publisher) = self.publisher(publisher) else { return Err(self.full()) };
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
-        self.others += name.len();
-        let track =
-            Track { name, is_named: true, publisher, limits, top: NONE, ..Track::default() };
-        let key = self.tracks.insert_as(generation, track);
+        self.external_bytes += name.len();
+        let track = Track {
+            name,
+            is_named: true,
+            publisher,
+            limits,
+            top: NONE,
+            expiry: Instant::FAR,
+            ..Track::default()
+        };
+        let key = self.store.tracks.insert_as(generation, track);
         let Some(key) = key else { return Err(self.full()) };
-        self.names.insert(&mut self.tracks, key.slot);
+        self.names.insert(&mut self.store.tracks, key.slot);
         self.stats.tracks += 1;
         Ok(TrackId(key))
     }
@@ -60,32 +69,32 @@ impl Cache {
     #[must_use]
     pub fn track(&self, name: &[u8]) -> Option<TrackId> {
         let slot = self.named(name)?;
-        self.tracks.key(slot).map(TrackId)
+        self.store.tracks.key(slot).map(TrackId)
     }
 
     /// The highest number of a group that the track ever had.
     #[must_use]
     pub fn newest(&self, track: TrackId) -> Option<u64> {
-        self.known(track)?.newest
+        self.store.track(track).ok()?.newest
     }
 
     /// The group with the lowest number that is in the cache, and its first frame.
     #[must_use]
     pub fn floor(&self, track: TrackId) -> Option<(u64, u64)> {
-        let first = self.known(track)?.groups.first(&self.groups)?;
-        self.groups.get(first).map(|group| (group.sequence, group.floor.into()))
+        let first = self.store.track(track).ok()?.groups.first(&self.store.groups)?;
+        self.store.groups.get(first).map(|group| (group.sequence, group.floor.into()))
     }
 
     /// What of the track was let go.
     #[must_use]
     pub fn evictions(&self, track: TrackId) -> Option<Evictions> {
-        self.known(track).map(|track| track.evicted)
+        self.store.track(track).ok().map(|track| track.evicted)
     }
 
     /// How many groups of the track are in the cache, skipped and aborted ones included.
     #[must_use]
     pub fn group_count(&self, track: TrackId) -> Option<u32> {
-        self.known(track).map(|track| track.group_count)
+        self.store.track(track).ok().map(|track| track.group_count)
     }
 
     /// Says which group is the last: `None` for the newest. Groups up to it may still come, later ones are
@@ -95,8 +104,8 @@ impl Cache {
     /// # Errors
     /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`], [`Refusal::EndsBefore`].
     pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Refusal> {
-        self.drained()?;
-        let known = self.known(track).ok_or(Refusal::UnknownTrack)?;
+        self.begin();
+        let known = self.store.track(track)?;
         if !known.is_live() {
             return Err(Refusal::TrackEnded);
         }
@@ -117,8 +126,8 @@ impl Cache {
     /// # Errors
     /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`].
     pub fn abort_track(&mut self, track: TrackId, code: u64) -> Result<(), Refusal> {
-        self.drained()?;
-        match self.known(track).ok_or(Refusal::UnknownTrack)?.life {
+        self.begin();
+        match self.store.track(track)?.life {
             Life::Live | Life::Finished { closed: false, .. } => {}
             _ => return Err(Refusal::TrackEnded),
         }
@@ -133,8 +142,8 @@ impl Cache {
     /// # Errors
     /// [`Refusal::UnknownTrack`].
     pub fn drop_track(&mut self, track: TrackId) -> Result<(), Refusal> {
-        self.drained()?;
-        let life = match self.known(track).ok_or(Refusal::UnknownTrack)?.life {
+        self.begin();
+        let life = match self.store.track(track)?.life {
             Life::Live => Life::Aborted { code: DROPPED },
             Life::Finished { end, closed: false } => Life::Finished { end, closed: true },
             _ => return Ok(()),
@@ -145,8 +154,8 @@ impl Cache {
     }
 
     fn abort_open_groups(&mut self, track: u32, code: u64) {
-        let mut at = self.tracks.get(track).map_or(NONE, |track| track.row.first());
-        while let Some(group) = self.groups.get(at) {
+        let mut at = self.store.tracks.get(track).map_or(NONE, |track| track.row.first());
+        while let Some(group) = self.store.groups.get(at) {
             let next = group.link.next;
             if group.state == State::Open {
                 self.abort(at, code);
@@ -155,9 +164,9 @@ impl Cache {
         }
     }
 
-    /// Ends a track, and tells everybody who waits for its groups.
+    /// Ends a track, and wakes everybody who waits for its groups.
     fn end_track(&mut self, at: u32, life: Life) {
-        let Some(track) = self.tracks.get_mut(at) else { return };
+        let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.life = life;
         let last = match life {
             Life::Finished { end: Some(end), closed: false } => Some(end),
@@ -176,14 +185,15 @@ impl Cache {
         self.forget_if_over(at);
     }
 
-    /// Tells the readers that wait for groups beyond the next, from those with the lowest or highest number
+    /// Wakes the readers that wait for groups beyond the next, from those with the lowest or highest number
     /// on, as long as `has` says so.
     pub(super) fn wake_later(&mut self, at: u32, highest: bool, has: impl Fn(u64) -> bool) {
-        while let Some(track) = self.tracks.get_mut(at)
+        while let Some(track) = self.store.tracks.get_mut(at)
             && let Some(first) = track.later.end(&self.readers, highest)
-            && self.readers.get(first).is_some_and(|reader| has(reader.wanted))
+            && self.readers.get(first).is_some_and(|reader| has(reader.position.wanted))
         {
             track.later.remove(&mut self.readers, first);
+            self.readers.get_mut(first).into_iter().for_each(Reader::leave_order);
             self.ready.push(&mut self.readers, first);
             self.context.pend();
         }
@@ -191,16 +201,17 @@ impl Cache {
 
     /// Forgets a track that has ended with its last group, and has neither groups nor readers.
     pub(super) fn forget_if_over(&mut self, at: u32) {
-        let Some(track) = self.tracks.get(at) else { return };
-        if track.is_expecting() || track.group_count > 0 || track.readers > 0 || track.is_dirty {
+        let Some(track) = self.store.tracks.get(at) else { return };
+        if track.is_expecting() || track.group_count > 0 || track.readers > 0 || track.has_evictions
+        {
             return;
         }
         let (is_named, publisher) = (track.is_named, track.publisher);
         if is_named {
-            self.names.remove(&mut self.tracks, at);
+            self.names.remove(&mut self.store.tracks, at);
         }
-        self.past.forget(&mut self.tracks, at);
-        self.others -= self.tracks.remove(at).map_or(0, |track| track.name.len());
+        self.store.past.forget(&mut self.store.tracks, at);
+        self.external_bytes -= self.store.tracks.remove(at).map_or(0, |track| track.name.len());
         let Some(who) = self.publishers.get_mut(publisher) else { return };
         who.tracks -= 1;
         if who.tracks == 0 {
@@ -209,13 +220,9 @@ impl Cache {
         }
     }
 
-    pub(super) fn known(&self, track: TrackId) -> Option<&Track> {
-        self.tracks.find(track.0)
-    }
-
     fn named(&self, name: &[u8]) -> Option<u32> {
-        let order = |at| self.tracks.get(at).map(|track| &*track.name).cmp(&Some(name));
-        self.names.find(&self.tracks, order)
+        let order = |at| self.store.tracks.get(at).map(|track| &*track.name).cmp(&Some(name));
+        self.names.find(&self.store.tracks, order)
     }
 
     /// The place of a publisher, with one track more.
@@ -235,7 +242,7 @@ impl Cache {
 
     /// Says that bytes of an incomplete frame are complete, or gone.
     pub(super) fn forget_unfinished(&mut self, track: u32, bytes: u32) {
-        let Some(track) = self.tracks.get(track) else { return };
+        let Some(track) = self.store.tracks.get(track) else { return };
         if let Some(publisher) = self.publishers.get_mut(track.publisher) {
             publisher.unfinished -= u64::from(bytes);
         }

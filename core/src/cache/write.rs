@@ -1,11 +1,12 @@
 //! Frames: how they are laid into groups.
 
 use bytes::Bytes;
+use core::num::NonZeroU32;
 
-use super::event::{By, Missing, Put};
-use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished, frame_at};
+use super::event::{FrameState, Missing, Put, ReadUnit};
+use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
-use super::{Cache, GroupId, Refusal};
+use super::{Cache, GroupId, Refusal, TrackId};
 use crate::storage::list::List;
 use crate::storage::ring::SHARED;
 use crate::storage::slab::{Key, NONE};
@@ -17,42 +18,43 @@ const MOST: u32 = u32::MAX - 1;
 const LEAST_SHARED: usize = 1024;
 
 impl Cache {
-    /// Appends a frame, of any size from none on: it is copied.
+    /// Appends a frame, of any size from none on: it is copied. Its index is returned.
     ///
     /// A frame that the budget cannot hold aborts the group
-    /// ([`Command::Aborted`](super::Command::Aborted)).
+    /// ([`Command::Aborted`](super::Command::Aborted)); the index is the one that it would have had.
     ///
     /// # Errors
     /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
     /// [`Refusal::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
     #[inline]
-    pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<(), Refusal> {
-        self.drained()?;
+    pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, Refusal> {
+        self.begin();
         // A small frame for a group that has room for it.
         if frame.len() <= self.small
-            && let Some(known) = self.groups.find_mut(group.0)
-            && known.quick > 0
+            && let Some(known) = self.store.groups.find_mut(group.0)
+            && known.fast_appends > 0
             && known.has_bytes(frame.len() + 2)
         {
             known.lay_size(frame.len());
             known.tail.extend_from_slice(frame);
+            let index = known.count;
             known.count += 1;
-            known.quick -= 1;
+            known.fast_appends -= 1;
             self.stats.frames += 1;
             self.stats.bytes += frame.len() as u64;
-            return Ok(());
+            return Ok(index.into());
         }
         self.append_slowly(group, frame)
     }
 
     #[cold]
-    fn append_slowly(&mut self, group: GroupId, frame: &[u8]) -> Result<(), Refusal> {
-        let at = self.appendable(group, frame.len() as u64)?;
+    fn append_slowly(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, Refusal> {
+        let (at, index) = self.appendable(group, frame.len() as u64)?;
         self.append_copy(at, frame);
-        Ok(())
+        Ok(index)
     }
 
-    /// Appends a frame that may be kept by reference: one of more than 4096 bytes is, if it keeps at most
+    /// Appends a frame that may be kept by reference, and returns its index: one of more than 4096 bytes is, if it keeps at most
     /// twice its length alive; `pinned` says how many bytes of memory that are.
     ///
     /// # Errors
@@ -62,51 +64,50 @@ impl Cache {
         group: GroupId,
         frame: Bytes,
         pinned: usize,
-    ) -> Result<(), Refusal> {
-        self.drained()?;
-        let at = self.appendable(group, frame.len() as u64)?;
+    ) -> Result<u64, Refusal> {
+        self.begin();
+        let (at, index) = self.appendable(group, frame.len() as u64)?;
         if frame.len() <= LARGE || pinned > 2 * frame.len() {
             self.append_copy(at, &frame);
-            return Ok(());
+            return Ok(index);
         }
         let kind = Kind::Part { offset: 0, size: frame.len() as u32 };
         if self.push_shared(at, kind, frame.clone(), pinned) {
             self.complete(at, frame.len());
         }
-        Ok(())
+        Ok(index)
     }
 
-    /// Begins a frame of `size` bytes, which [`write`](Self::write) brings. Memory is taken as they come;
+    /// Begins a frame of `size` bytes, which [`write`](Self::write) brings, and returns its index. Memory is taken as they come;
     /// of up to 4096 bytes at once.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub fn open_frame(&mut self, group: GroupId, size: u64) -> Result<(), Refusal> {
-        self.drained()?;
-        let at = self.appendable(group, size)?;
-        if size == 0 {
+    pub fn open_frame(&mut self, group: GroupId, size: u64) -> Result<u64, Refusal> {
+        self.begin();
+        let (at, index) = self.appendable(group, size)?;
+        let Some(declared) = NonZeroU32::new(size as u32) else {
             self.append_copy(at, &[]);
-            return Ok(());
-        }
-        let size = size as u32;
+            return Ok(index);
+        };
         // Whatever goes, and whoever closes, all of it cannot be there at the end.
         if self.pool.tables().saturating_add(size as usize) > self.config.max_bytes {
             self.abort_as_too_large(at);
-            return Ok(());
+            return Ok(index);
         }
         // So that an incomplete frame is alone in the tail.
-        self.seal(at);
-        if size as usize <= LARGE && !self.prepare(at, varint::len(size.into()) + size as usize) {
-            return Ok(());
+        self.seal_group(at);
+        if size as usize <= LARGE && !self.prepare(at, varint::len(size) + size as usize) {
+            return Ok(index);
         }
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             if size as usize <= LARGE {
                 group.lay_size(size as usize);
             }
-            group.quick = 0;
-            group.unfinished = Some(Unfinished { size, written: 0 });
+            group.fast_appends = 0;
+            group.unfinished = Some(Unfinished { size: declared, written: 0 });
         }
-        Ok(())
+        Ok(index)
     }
 
     /// Writes the next bytes of the open frame: they are copied. With the last of them it is complete.
@@ -115,7 +116,7 @@ impl Cache {
     /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
     /// [`Refusal::NoFrame`], [`Refusal::PastSize`], [`Refusal::Unfinished`].
     pub fn write(&mut self, group: GroupId, chunk: &[u8]) -> Result<(), Refusal> {
-        self.drained()?;
+        self.begin();
         let at = self.writable(group, chunk.len())?;
         if !chunk.is_empty() {
             self.write_copy(at, chunk);
@@ -134,14 +135,14 @@ impl Cache {
         chunk: Bytes,
         pinned: usize,
     ) -> Result<(), Refusal> {
-        self.drained()?;
+        self.begin();
         let at = self.writable(group, chunk.len())?;
-        let frame = self.groups.get(at).and_then(|group| group.unfinished);
+        let frame = self.store.groups.get(at).and_then(|group| group.unfinished);
         match frame.filter(|frame| frame.is_parted()) {
             Some(Unfinished { size, written })
                 if chunk.len() >= LEAST_SHARED && pinned <= 2 * chunk.len() =>
             {
-                let (kind, len) = (Kind::Part { offset: written, size }, chunk.len());
+                let (kind, len) = (Kind::Part { offset: written, size: size.get() }, chunk.len());
                 if self.push_shared(at, kind, chunk, pinned) {
                     self.wrote(at, len);
                 }
@@ -152,7 +153,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Appends places for `count` frames that are missing.
+    /// Appends places for `count` frames that are missing, and returns the index of the first.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -161,37 +162,37 @@ impl Cache {
         group: GroupId,
         count: u32,
         why: Missing,
-    ) -> Result<(), Refusal> {
-        self.drained()?;
-        let at = self.appendable(group, 0)?;
-        let Some(known) = self.groups.get(at) else { return Ok(()) };
-        if count > MOST - known.count {
+    ) -> Result<u64, Refusal> {
+        self.begin();
+        let (at, index) = self.appendable(group, 0)?;
+        if u64::from(count) > u64::from(MOST) - index {
             return Err(self.refuse(Refusal::UsedUp));
         }
         if count == 0 {
-            return Ok(());
+            return Ok(index);
         }
-        self.seal(at);
+        self.seal_group(at);
         if !self.lengthen_missing(at, count, why) {
-            if !self.room_for(at, |cache| cache.pieces.growth()) {
+            if !self.room_for(at, |cache| cache.store.pieces.growth()) {
                 self.abort_as_too_large(at);
-                return Ok(());
+                return Ok(index);
             }
-            let Some(group) = self.groups.get(at) else { return Ok(()) };
-            self.push_piece(at, Piece::new(group.count, count, Kind::Missing(why), Bytes::new()));
-            let Some(group) = self.groups.get_mut(at) else { return Ok(()) };
+            let Some(group) = self.store.groups.get(at) else { return Ok(index) };
+            self.store
+                .push_piece(at, Piece::new(group.count, count, Kind::Missing(why), Bytes::new()));
+            let Some(group) = self.store.groups.get_mut(at) else { return Ok(index) };
             group.count += count;
             group.sealed = group.count;
         }
         self.stats.missing += u64::from(count);
         self.appended(at);
-        Ok(())
+        Ok(index)
     }
 
     /// Appends missing frames to a last piece of the same kind, if there is one.
     fn lengthen_missing(&mut self, at: u32, count: u32, why: Missing) -> bool {
-        let Some(group) = self.groups.get_mut(at) else { return false };
-        match self.pieces.get_mut(group.pieces.last()) {
+        let Some(group) = self.store.groups.get_mut(at) else { return false };
+        match self.store.pieces.get_mut(group.pieces.last()) {
             Some(last) if last.kind == Kind::Missing(why) => {
                 last.frames += count;
                 group.count += count;
@@ -209,8 +210,8 @@ impl Cache {
     /// As [`append`](Self::append), and [`Refusal::NotNext`], [`Refusal::FrameEvicted`],
     /// [`Refusal::Contradiction`], [`Refusal::Full`].
     pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, Refusal> {
-        self.drained()?;
-        let known = self.held(group)?;
+        self.begin();
+        let known = self.store.group(group)?;
         match known.state {
             State::Aborted { code, .. } => return Err(Refusal::Aborted(code)),
             State::Skipped => return Err(Refusal::Skipped),
@@ -218,7 +219,7 @@ impl Cache {
         }
         let (floor, next) = (u64::from(known.floor), u64::from(known.count));
         if index == next {
-            return self.append(group, frame).map(|()| Put::Appended);
+            return self.append(group, frame).map(|_| Put::Appended);
         }
         if index > next {
             return Err(Refusal::NotNext { index, next });
@@ -228,10 +229,10 @@ impl Cache {
         }
         self.check_size(frame.len() as u64)?;
         let index = index as u32;
-        match self.compare(group.0.slot, index, frame) {
+        match self.compare(group, index, frame) {
             Some(true) => {
                 self.stats.same += 1;
-                Ok(Put::Same)
+                Ok(Put::Duplicate)
             }
             Some(false) => Err(self.refuse(Refusal::Contradiction(index.into()))),
             None => self.fill(group.0.slot, index, frame),
@@ -239,62 +240,35 @@ impl Cache {
     }
 
     /// Whether the frame that is held has these bytes; `None` when none is.
-    fn compare(&self, at: u32, index: u32, frame: &[u8]) -> Option<bool> {
-        let group = self.groups.get(at)?;
-        if index >= group.sealed {
-            let offset = group.tail_offset(index) as usize;
-            return frame_at(&group.tail, offset).map(|(payload, _)| payload == frame);
-        }
-        let mut piece = self.pieces.get(group.pieces.find(&self.pieces, index, 0)?)?;
-        match piece.kind {
-            Kind::Missing(_) => None,
-            Kind::Frames => {
-                let offset = (piece.offset_of(index) - piece.trimmed) as usize;
-                frame_at(&piece.bytes, offset).map(|(payload, _)| payload == frame)
+    fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
+        match self.store.frame(group, index.into())? {
+            FrameState::Held(held) => Some(held == frame),
+            FrameState::Parts { .. } => {
+                let pieces = self.store.group(group).ok()?.pieces;
+                let first = pieces.find(&self.store.pieces, index, 0)?;
+                let mut parts = self.store.pieces_from(first).take_while(|part| part.has(index));
+                let rest = parts.try_fold(frame, |rest, part| rest.strip_prefix(&*part.bytes));
+                Some(rest.is_some_and(<[u8]>::is_empty))
             }
-            Kind::Part { size, .. } => {
-                let mut rest = frame;
-                while let Some(after) = rest.strip_prefix(&*piece.bytes) {
-                    rest = after;
-                    match self.pieces.get(piece.next()).filter(|next| next.first == index) {
-                        Some(next) => piece = next,
-                        None => break,
-                    }
-                }
-                Some(rest.is_empty() && frame.len() == size as usize)
-            }
+            FrameState::Missing(_) | FrameState::Evicted | FrameState::Pending => None,
         }
     }
 
     /// Makes a missing frame held.
     fn fill(&mut self, at: u32, index: u32, frame: &[u8]) -> Result<Put, Refusal> {
-        let is_large = frame.len() > LARGE;
-        let head = if is_large { 0 } else { varint::len(frame.len() as u64) };
+        let head = if frame.len() > LARGE { 0 } else { varint::len(frame.len() as u64) };
         let size = Pool::size_after(0, head + frame.len());
-        // Room for two pieces: the frame, and what is missing behind it.
-        let fits = self.can_hold(cost(size))
-            && self.room_for(at, |cache| cache.pool.growth(size) + cache.pieces.growth_by(2));
-        let Some((block, mut buffer)) = fits.then(|| self.block(at, size)).flatten() else {
+        // Beside the frame there is what is missing behind it.
+        let Some(piece) = self.piece_of(at, index, frame, size, 2) else {
             return Err(self.full());
         };
-        if !is_large {
-            buffer.extend_from_slice(&varint::Buffer::new(frame.len() as u64));
-        }
-        buffer.extend_from_slice(frame);
-        let bytes = buffer.split().freeze();
-        self.pool.share(block);
-        self.pool.retire(block, buffer);
-        let kind = match is_large {
-            true => Kind::Part { offset: 0, size: frame.len() as u32 },
-            false => Kind::Frames,
-        };
-        let mut piece = Piece::new(index, 1, kind, bytes);
-        piece.block = block;
         self.stats.filled += 1;
         self.stats.frames += 1;
         self.stats.bytes += frame.len() as u64;
         let is_placed = self.place(at, piece);
-        if let Some(group) = self.groups.get_mut(at).filter(|group| is_placed && group.is_limited) {
+        if let Some(group) =
+            self.store.groups.get_mut(at).filter(|group| is_placed && group.is_limited)
+        {
             group.bytes += frame.len() as u64;
             self.limit_frames(at);
         }
@@ -304,11 +278,11 @@ impl Cache {
     /// Puts a piece of one frame where it is missing; `false` when that had to go while room was made.
     fn place(&mut self, at: u32, piece: Piece) -> bool {
         let index = piece.first;
-        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return false };
-        let Some(group) = self.groups.get_mut(at) else { return false };
-        let missing = group.pieces.find(&self.pieces, index, 0).filter(|_| index >= group.floor);
-        let Some((number, Some(gap))) = missing.map(|at| (at, self.pieces.get_mut(at))) else {
-            piece.let_go(&mut self.pool, &mut self.others);
+        let group = self.store.groups.get(at).filter(|group| index >= group.floor);
+        let missing = group.and_then(|group| group.pieces.find(&self.store.pieces, index, 0));
+        let Some((number, Some(gap))) = missing.map(|at| (at, self.store.pieces.get_mut(at)))
+        else {
+            piece.free(&mut self.pool, &mut self.external_bytes);
             return false;
         };
         let (first, end, kind) = (gap.first, gap.end(), gap.kind);
@@ -317,33 +291,27 @@ impl Cache {
             gap.frames = index - first;
             before = number;
         } else {
-            group.pieces.take(&mut self.pieces, number);
+            self.store.take_piece(at, number);
         }
-        let rest =
-            (index + 1 < end).then(|| Piece::new(index + 1, end - index - 1, kind, Bytes::new()));
-        let mut changed = NONE;
-        for piece in core::iter::once(piece).chain(rest) {
-            let Some(key) = self.pieces.insert_as(generation, piece) else { break };
-            group.pieces.insert_after(&mut self.pieces, before, key.slot);
-            before = key.slot;
-            if changed == NONE {
-                changed = key.slot;
-            }
+        let placed = self.store.insert_piece(at, before, piece).unwrap_or(NONE);
+        if index + 1 < end {
+            let rest = Piece::new(index + 1, end - index - 1, kind, Bytes::new());
+            self.store.insert_piece(at, placed, rest);
         }
-        group.pieces.relink(&mut self.pieces, changed);
+        self.store.relink(at, placed);
         self.settle();
         true
     }
 
-    /// Checks that a group takes one more frame, of this size.
-    fn appendable(&mut self, group: GroupId, size: u64) -> Result<u32, Refusal> {
+    /// Checks that a group takes one more frame, of this size: its place, and the frame's index.
+    fn appendable(&mut self, group: GroupId, size: u64) -> Result<(u32, u64), Refusal> {
         let at = self.open_group(group)?;
         self.check_complete(at)?;
         self.check_size(size)?;
-        if self.groups.get(at).is_none_or(|group| group.count >= MOST) {
-            return Err(self.refuse(Refusal::UsedUp));
+        match self.store.group(group)?.count {
+            MOST.. => Err(self.refuse(Refusal::UsedUp)),
+            index => Ok((at, index.into())),
         }
-        Ok(at)
     }
 
     fn check_size(&mut self, size: u64) -> Result<(), Refusal> {
@@ -354,15 +322,15 @@ impl Cache {
     /// Checks that the open frame of a group takes so many bytes.
     fn writable(&mut self, group: GroupId, len: usize) -> Result<u32, Refusal> {
         let at = self.open_group(group)?;
-        let Some(group) = self.groups.get(at) else { return Err(Refusal::UnknownGroup) };
+        let Some(group) = self.store.groups.get(at) else { return Err(Refusal::UnknownGroup) };
         let Some(Unfinished { size, written }) = group.unfinished else {
             return Err(Refusal::NoFrame);
         };
-        let (left, len) = (u64::from(size - written), len as u64);
+        let (left, len) = (u64::from(size.get() - written), len as u64);
         if len > left {
             return Err(self.refuse(Refusal::PastSize { len, left }));
         }
-        let publisher = self.tracks.get(group.track).map_or(NONE, |track| track.publisher);
+        let publisher = self.store.tracks.get(group.track).map_or(NONE, |track| track.publisher);
         let unfinished = self.publishers.get(publisher).map_or(0, |publisher| publisher.unfinished);
         let (bytes, max) = (unfinished + len, self.config.max_unfinished);
         // What completes a frame leaves nothing unfinished.
@@ -380,66 +348,76 @@ impl Cache {
         if !self.prepare(at, varint::len(frame.len() as u64) + frame.len()) {
             return;
         }
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             group.lay_size(frame.len());
             group.tail.extend_from_slice(frame);
         }
         self.complete(at, frame.len());
     }
 
-    /// Appends a large frame by a copy into a buffer of its own.
+    /// Appends a large frame by a copy into a block of its own.
     fn append_large(&mut self, at: u32, frame: &[u8]) {
-        self.seal(at);
-        let fits = self.can_hold(cost(frame.len()))
-            && self.room_for(at, |cache| cache.pool.growth(frame.len()) + cache.pieces.growth());
-        let Some((block, mut buffer)) = fits.then(|| self.block(at, frame.len())).flatten() else {
+        self.seal_group(at);
+        let index = self.store.groups.get(at).map_or(0, |group| group.count);
+        let Some(piece) = self.piece_of(at, index, frame, frame.len(), 1) else {
             return self.abort_as_too_large(at);
+        };
+        self.store.push_piece(at, piece);
+        self.settle();
+        self.complete(at, frame.len());
+    }
+
+    /// A piece of one frame in a block of its own, of `size` bytes; room is made for that, and for so many
+    /// pieces. `None` when there cannot be.
+    fn piece_of(
+        &mut self,
+        at: u32,
+        index: u32,
+        frame: &[u8],
+        size: usize,
+        pieces: usize,
+    ) -> Option<Piece> {
+        let growth = |cache: &Self| cache.pool.growth(size) + cache.store.pieces.growth_by(pieces);
+        let fits = self.can_hold(cost(size)) && self.room_for(at, growth);
+        let (block, mut buffer) = fits.then(|| self.block(at, size)).flatten()?;
+        let kind = if frame.len() > LARGE {
+            Kind::Part { offset: 0, size: frame.len() as u32 }
+        } else {
+            buffer.extend_from_slice(&varint::Buffer::new(frame.len() as u64));
+            Kind::Frames
         };
         buffer.extend_from_slice(frame);
         let bytes = buffer.split().freeze();
         self.pool.share(block);
         self.pool.retire(block, buffer);
-        self.push_part(at, Kind::Part { offset: 0, size: frame.len() as u32 }, bytes, block, 0);
-        self.complete(at, frame.len());
+        Some(Piece::new(index, 1, kind, bytes).in_block(block))
     }
 
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
-        self.seal(at);
+        self.seal_group(at);
         let cost = pinned.max(bytes.len()).saturating_add(SHARED);
         let fits = self.can_hold(cost)
-            && self.room_for(at, |cache| cache.pieces.growth().saturating_add(cost));
+            && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(cost));
         if !fits {
             self.abort_as_too_large(at);
             return false;
         }
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
-        self.others += cost;
-        self.push_part(at, kind, bytes, NONE, cost);
+        self.external_bytes += cost;
+        let index = self.store.groups.get(at).map_or(0, |group| group.count);
+        let mut piece = Piece::new(index, 1, kind, bytes);
+        piece.pinned = cost;
+        self.store.push_piece(at, piece);
+        self.settle();
         true
     }
 
-    /// Hangs a part of a large frame behind a group's pieces.
-    fn push_part(&mut self, at: u32, kind: Kind, bytes: Bytes, block: u32, pinned: usize) {
-        let Some(group) = self.groups.get(at) else { return };
-        let mut piece = Piece::new(group.count, 1, kind, bytes);
-        (piece.block, piece.pinned) = (block, pinned);
-        self.push_piece(at, piece);
-        self.settle();
-    }
-
-    /// Hangs a piece behind a group's others; its place.
-    fn push_piece(&mut self, at: u32, piece: Piece) -> Option<u32> {
-        let generation = self.groups.key(at)?.generation;
-        let key = self.pieces.insert_as(generation, piece)?;
-        self.groups.get_mut(at)?.pieces.push(&mut self.pieces, key.slot);
-        Some(key.slot)
-    }
-
     fn write_copy(&mut self, at: u32, chunk: &[u8]) {
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(Unfinished { size, written }) = group.unfinished else { return };
+        let size = size.get();
         if size as usize <= LARGE {
             // There was room for all of it from the beginning.
             group.tail.extend_from_slice(chunk);
@@ -454,7 +432,7 @@ impl Cache {
             if !self.prepare(at, 1) {
                 return;
             }
-            let Some(group) = self.groups.get_mut(at) else { return };
+            let Some(group) = self.store.groups.get_mut(at) else { return };
             let room = group.tail.capacity().min(rest.len());
             let (part, after) = rest.split_at(room);
             group.tail.extend_from_slice(part);
@@ -468,11 +446,11 @@ impl Cache {
 
     /// Says that bytes of the open frame have come.
     fn wrote(&mut self, at: u32, len: usize) {
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(frame) = &mut group.unfinished else { return };
         frame.written += len as u32;
-        let (track, Unfinished { size, written }) = (group.track, *frame);
-        let publisher = self.tracks.get(track).map_or(NONE, |track| track.publisher);
+        let (track, size, written) = (group.track, frame.size.get(), frame.written);
+        let publisher = self.store.tracks.get(track).map_or(NONE, |track| track.publisher);
         if let Some(publisher) = self.publishers.get_mut(publisher) {
             publisher.unfinished += len as u64;
         }
@@ -482,8 +460,8 @@ impl Cache {
             return self.complete(at, size as usize);
         }
         // A part of a large frame can go into a run; of a small one the frame has to be whole.
-        let of_large: &[By] = &[By::Chunk, By::Run];
-        let by = if size as usize > LARGE { of_large } else { &[By::Chunk] };
+        let of_large: &[ReadUnit] = &[ReadUnit::Chunk, ReadUnit::Run];
+        let by = if size as usize > LARGE { of_large } else { &[ReadUnit::Chunk] };
         for &by in by {
             let waiting = core::mem::take(&mut group.waiting[by as usize]);
             if !waiting.is_empty() {
@@ -495,11 +473,16 @@ impl Cache {
 
     /// Counts one more complete frame.
     fn complete(&mut self, at: u32, len: usize) {
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        group.count += 1;
         if len > LARGE {
             group.sealed += 1;
+        } else if group.count - group.sealed == 1
+            && let Some(track) = self.store.tracks.get_mut(group.track)
+        {
+            track.unsealed.push(&mut self.store.groups, at);
         }
-        group.count += 1;
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         if group.is_limited {
             group.bytes += len as u64;
         }
@@ -508,29 +491,29 @@ impl Cache {
         self.appended(at);
     }
 
-    /// Keeps the limits of a group that has more, and tells its readers.
+    /// Keeps the limits of a group that has more, and wakes its readers.
     fn appended(&mut self, at: u32) {
-        let Some(group) = self.groups.get(at) else { return };
+        let Some(group) = self.store.groups.get(at) else { return };
         if group.is_limited {
             self.limit_frames(at);
         }
         self.wake_waiting(at);
         self.wake_reached(at);
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         let ahead = group.ahead.first(&self.readers).and_then(|first| self.readers.get(first));
         // The one before theirs is looked at.
-        let most = ahead.map_or(u32::MAX, |reader| reader.frame - group.count - 1);
-        group.quick = group.quick_frames().min(most);
+        let most = ahead.map_or(u32::MAX, |reader| reader.position.frame - group.count - 1);
+        group.fast_appends = group.count_fast_appends().min(most);
     }
 
     /// Makes room for so many bytes in the tail of a group; when there cannot be, the group is aborted.
     fn prepare(&mut self, at: u32, len: usize) -> bool {
-        let Some(group) = self.groups.get(at) else { return false };
+        let Some(group) = self.store.groups.get(at) else { return false };
         if group.has_room(len) {
             return true;
         }
         if group.count - group.sealed >= PIECE_FRAMES || !group.has_bytes(len) {
-            self.seal(at);
+            self.seal_group(at);
         }
         let ready = self.reserve_piece(at) && self.reserve_bytes(at, len);
         if !ready {
@@ -541,18 +524,21 @@ impl Cache {
 
     /// A place for the piece that the tail will be.
     fn reserve_piece(&mut self, at: u32) -> bool {
-        if self.groups.get(at).is_some_and(|group| group.tail_piece != NONE) {
+        if self.store.groups.get(at).is_some_and(|group| group.tail_piece != NONE) {
             return true;
         }
-        if !self.room_for(at, |cache| cache.pieces.growth()) {
+        if !self.room_for(at, |cache| cache.store.pieces.growth()) {
             return false;
         }
-        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return false };
-        let Some(Key { slot: place, .. }) = self.pieces.insert_as(generation, Piece::default())
+        let Some(generation) = self.store.groups.key(at).map(|key| key.generation) else {
+            return false;
+        };
+        let Some(Key { slot: place, .. }) =
+            self.store.pieces.insert_as(generation, Piece::default())
         else {
             return false;
         };
-        if let Some(group) = self.groups.get_mut(at) {
+        if let Some(group) = self.store.groups.get_mut(at) {
             group.tail_piece = place;
         }
         true
@@ -560,71 +546,96 @@ impl Cache {
 
     /// A block with room for so many bytes; what is in the tail was sealed when it lacked that.
     fn reserve_bytes(&mut self, at: u32, len: usize) -> bool {
-        let Some(group) = self.groups.get(at) else { return false };
+        let Some(group) = self.store.groups.get(at) else { return false };
         if group.has_bytes(len) {
             return true;
         }
         let size = Pool::size_after(group.block_size as usize, len);
         self.retire_block(at);
         let Some((block, buffer)) = self.block(at, size) else { return false };
-        if let Some(group) = self.groups.get_mut(at) {
-            (group.tail, group.tail_block, group.block_size) = (buffer, block, size as u32);
+        if let Some(group) = self.store.groups.get_mut(at) {
+            (group.tail, group.tail_block, group.block_size) = (buffer, block, size as u16);
         }
         true
     }
 
+    /// Lets positions and readers read by shares what was appended to groups of a track: once for all that was
+    /// appended since the last time is enough.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownTrack`].
+    pub fn seal(&mut self, track: TrackId) -> Result<(), Refusal> {
+        self.begin();
+        self.store.track(track)?;
+        while let Some(track) = self.store.tracks.get(track.0.slot)
+            && !track.unsealed.is_empty()
+        {
+            self.seal_group(track.unsealed.first());
+        }
+        Ok(())
+    }
+
     /// Makes a piece of the complete frames of a group's tail, which can be shared then.
-    pub(super) fn seal(&mut self, at: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
+    pub(super) fn seal_group(&mut self, at: u32) {
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         let frames = group.count - group.sealed;
         if frames == 0 {
             return;
         }
         let bytes = group.tail.split().freeze();
         let piece = Piece::new(group.sealed, frames, Kind::Frames, bytes);
-        group.sealed = group.count;
-        group.quick = 0;
+        self.mark_sealed(at);
         self.push_tail(at, piece);
+    }
+
+    /// Nothing complete is in the tail of a group any more.
+    pub(super) fn mark_sealed(&mut self, at: u32) {
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let was_unsealed = group.sealed < group.count;
+        (group.sealed, group.fast_appends) = (group.count, 0);
+        if let Some(track) = self.store.tracks.get_mut(group.track).filter(|_| was_unsealed) {
+            track.unsealed.remove(&mut self.store.groups, at);
+        }
     }
 
     /// Hangs a piece out of the tail's block behind a group's pieces, in the place that was kept for it.
     fn push_tail(&mut self, at: u32, mut piece: Piece) {
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         piece.block = group.tail_block;
         self.pool.share(group.tail_block);
         let number = core::mem::replace(&mut group.tail_piece, NONE);
-        if let Some(place) = self.pieces.get_mut(number) {
+        if let Some(place) = self.store.pieces.get_mut(number) {
             *place = piece;
-            group.pieces.push(&mut self.pieces, number);
+            group.pieces.push(&mut self.store.pieces, number);
         }
     }
 
     /// Lays nothing more into the block of a group's tail.
     fn retire_block(&mut self, at: u32) {
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         let (rest, block) = (core::mem::take(&mut group.tail), group.tail_block);
         group.tail_block = NONE;
-        group.quick = 0;
+        group.fast_appends = 0;
         if block != NONE {
             self.pool.retire(block, rest);
-            self.gather(at, block);
+            self.compact(at, block);
         }
     }
 
     /// Gives up what a group keeps for frames to come; its tail is empty.
     pub(super) fn retire_tail(&mut self, at: u32) {
         self.retire_block(at);
-        let Some(group) = self.groups.get_mut(at) else { return };
+        let Some(group) = self.store.groups.get_mut(at) else { return };
         let place = core::mem::replace(&mut group.tail_piece, NONE);
         if place != NONE {
-            self.pieces.remove(place);
+            self.store.pieces.remove(place);
         }
     }
 }
 
 impl Group {
     /// How many frames can be appended with nothing to be done but to lay them into the tail.
-    fn quick_frames(&self) -> u32 {
+    fn count_fast_appends(&self) -> u32 {
         let plain = self.state == State::Open
             && self.unfinished.is_none()
             && !self.is_limited

@@ -123,9 +123,6 @@ pub struct Registration<'a> {
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// A call before the commands of the last event or call were drained.
-    #[error("commands of the last event are not drained yet")]
-    Undrained,
     /// Data of a parked stream that does not go on where the last ended.
     #[error("data from byte {offset} of a stream where {expected} is the next")]
     OutOfOrder {

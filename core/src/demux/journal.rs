@@ -35,7 +35,7 @@ fields!(StreamId { peer, number });
 variants!("registrant", Registrant { 0 => Application, 1 => Protocol });
 variants!("pattern", Pattern<'a> { 0 => Exact(tag), 1 => Prefix(prefix) });
 variants!("refusal", Refusal {
-    0 => Undrained,
+    // 0 was a refusal of calls before a drain.
     1 => OutOfOrder { offset, expected },
     2 => Held,
     3 => NotDispatched,

@@ -32,7 +32,7 @@
 //! Every event of [`Machine::handle`] is a method too. What came of registering, unregistering and opening
 //! is what the method returns, or the first command, [`Command::Answer`]. Both are the same code; a
 //! [`Recorder`](crate::journal::Recorder) records both. Before the next event the commands are drained
-//! ([`Refusal::Undrained`]); the methods are called at any time, in the middle of a drain too, and what they
+//! ([`Undrained`](crate::machine::Undrained)); the methods are called at any time, in the middle of a drain too, and what they
 //! lead to comes behind what is due.
 //!
 //! # Credit

@@ -298,7 +298,7 @@ impl Publishing {
                 work.call(Event::Put { group, index, frame: message })
             });
         match put {
-            Ok(Answer::Put(Put::Same)) => work.stats.same += 1,
+            Ok(Answer::Put(Put::Duplicate)) => work.stats.same += 1,
             Ok(_) => work.stats.filled += 1,
             Err(Refusal::Contradiction(_)) => {
                 work.stats.contradictions += 1;

@@ -47,10 +47,10 @@ macro_rules! newtypes {
 /// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as.
 #[macro_export]
 macro_rules! variants {
-    ($what:literal, $type:ty {
+    ($what:literal $(for $generic:ident)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?) => {
-        impl<'a> $crate::journal::Field<'a> for $type {
+        impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
                 match self {
                     $(Self::$variant $(($($part),*))? $({$($field),*})? => {
@@ -99,7 +99,7 @@ macro_rules! vocabulary {
                 $(#[$doc:meta])*
                 $number:literal => $variant:ident {
                     $($(#[$field_doc:meta])* $field:ident: $type:ty $(as $show:ident)?),* $(,)?
-                } => |$this:ident, $now:ident| $call:expr
+                } => |$this:ident, $now:tt| $call:expr
             ),* $(,)?
         }
     ) => {

@@ -3,7 +3,8 @@
 
 use core::marker::PhantomData;
 
-use super::slab::NONE;
+/// No place.
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// A thing's neighbours in one row.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +61,13 @@ pub(crate) struct List<By> {
 
 impl<By> Default for List<By> {
     fn default() -> Self {
-        Self { first: NONE, last: NONE, by: PhantomData }
+        Self::EMPTY
     }
 }
 
 impl<By> List<By> {
+    pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, by: PhantomData };
+
     #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
         self.first == NONE
@@ -82,9 +85,21 @@ impl<By> List<By> {
         self.last
     }
 
+    /// Whether a thing that is in some row of this kind may be in this one: it is, unless it stands between
+    /// others, whose row makes no difference to taking it out.
+    pub(crate) fn may_have(&self, things: &impl Linked<By>, at: u32) -> bool {
+        let Link { previous, next } = things.link(at);
+        (previous != NONE || self.first == at) && (next != NONE || self.last == at)
+    }
+
     /// Hangs a thing that is in no row of this kind behind the others.
     pub(crate) fn push(&mut self, things: &mut impl Linked<By>, at: u32) {
         self.insert_after(things, self.last, at);
+    }
+
+    /// Hangs a thing that is in no row of this kind before the others.
+    pub(crate) fn push_front(&mut self, things: &mut impl Linked<By>, at: u32) {
+        self.insert_after(things, NONE, at);
     }
 
     /// Hangs a thing behind another one of the row, or before all for `NONE`.

@@ -7,8 +7,9 @@ use core::cmp::Ordering;
 use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
-/// No place.
-pub(crate) const NONE: u32 = u32::MAX;
+pub(crate) use super::list::NONE;
+use super::list::{Link, Linked, List};
+
 /// Places of a page.
 const PAGE: usize = 64;
 
@@ -89,9 +90,22 @@ struct Page {
     /// The free places, as a stack.
     free: [u8; PAGE],
     used: u8,
-    /// Neighbours among the pages that have free places, or among those that went (`next` only).
-    previous: u32,
-    next: u32,
+    /// Neighbours among the pages that have free places, or among those that went.
+    link: Link,
+}
+
+/// How pages are linked.
+#[derive(Debug)]
+enum InRow {}
+
+impl Linked<InRow> for Vec<Page> {
+    fn link(&self, at: u32) -> Link {
+        self[at as usize].link
+    }
+
+    fn set_link(&mut self, at: u32, link: Link) {
+        self[at as usize].link = link;
+    }
 }
 
 /// A growing number of places, which have generations in a [`Keyed`] one.
@@ -103,10 +117,9 @@ pub(crate) struct Slab<T, G = ()> {
     /// The pages; `None` for one that went.
     places: Vec<Option<Places<T, G>>>,
     pages: Vec<Page>,
-    /// The first page that has free places.
-    open: u32,
-    /// The first page that went.
-    gone: u32,
+    /// The pages that have free places, and those that went.
+    open: List<InRow>,
+    gone: List<InRow>,
     /// Pages that there are, and how many of them are empty.
     present: usize,
     empty: usize,
@@ -155,8 +168,8 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         Self {
             places: Vec::new(),
             pages: Vec::new(),
-            open: NONE,
-            gone: NONE,
+            open: List::EMPTY,
+            gone: List::EMPTY,
             present: 0,
             empty: 0,
             kept: 1,
@@ -191,15 +204,15 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
 
     /// As [`growth`](Self::growth), for so many places: at most as many as a page has.
     pub(crate) fn growth_by(&self, more: usize) -> usize {
-        let (mut free, mut at) = (0, self.open);
+        let (mut free, mut at) = (0, self.open.first());
         while let Some(page) = self.pages.get(at as usize).filter(|_| free < more) {
             free += PAGE - usize::from(page.used);
-            at = page.next;
+            at = page.link.next;
         }
         if free >= more {
             return 0;
         }
-        let full = self.gone == NONE && self.pages.len() == self.pages.capacity();
+        let full = self.gone.is_empty() && self.pages.len() == self.pages.capacity();
         let table = if full { self.grown() * Self::ROW } else { 0 };
         table + Self::PAGE_BYTES
     }
@@ -231,10 +244,10 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
     }
 
     fn put(&mut self, generation: G, thing: T) -> Option<u32> {
-        if self.open == NONE {
+        if self.open.is_empty() {
             self.add_page()?;
         }
-        let at = self.open;
+        let at = self.open.first();
         let page = self.pages.get_mut(at as usize)?;
         if page.used == 0 {
             self.empty -= 1;
@@ -245,7 +258,7 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
             places[usize::from(place)] = Entry { generation, thing };
         }
         if usize::from(page.used) == PAGE {
-            self.close(at);
+            self.open.remove(&mut self.pages, at);
         }
         Some(at * PAGE as u32 + u32::from(place))
     }
@@ -259,12 +272,10 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         page.used -= 1;
         page.free[PAGE - 1 - usize::from(page.used)] = (at as usize % PAGE) as u8;
         let is_empty = page.used == 0;
-        if was_full || self.open != number {
-            if !was_full {
-                self.close(number);
-            }
-            self.open(number);
+        if !was_full {
+            self.open.remove(&mut self.pages, number);
         }
+        self.open.push_front(&mut self.pages, number);
         if is_empty {
             if self.empty < self.kept {
                 self.empty += 1;
@@ -279,60 +290,38 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         let places: Vec<_> = core::iter::repeat_with(Entry::default).take(PAGE).collect();
         let places: Places<T, G> = places.into_boxed_slice().try_into().ok()?;
         let free = core::array::from_fn(|place| (PAGE - 1 - place) as u8);
-        let page = Page { free, used: 0, previous: NONE, next: NONE };
-        let number = if self.gone == NONE {
-            let number = u32::try_from(self.pages.len()).ok()?;
-            // The last number stands for no place.
-            number.checked_add(1)?.checked_mul(PAGE as u32)?;
-            if self.pages.len() == self.pages.capacity() {
-                let more = self.grown() - self.pages.len();
-                self.pages.reserve_exact(more);
-                self.places.reserve_exact(more);
+        let page = Page { free, used: 0, link: Link::default() };
+        let number = match self.gone.pop(&mut self.pages) {
+            Some(number) => {
+                self.pages[number as usize] = page;
+                self.places[number as usize] = Some(places);
+                number
             }
-            self.pages.push(page);
-            self.places.push(Some(places));
-            number
-        } else {
-            let number = self.gone;
-            let place = self.pages.get_mut(number as usize)?;
-            self.gone = place.next;
-            *place = page;
-            self.places[number as usize] = Some(places);
-            number
+            None => {
+                let number = u32::try_from(self.pages.len()).ok()?;
+                // The last number stands for no place.
+                number.checked_add(1)?.checked_mul(PAGE as u32)?;
+                if self.pages.len() == self.pages.capacity() {
+                    let more = self.grown() - self.pages.len();
+                    self.pages.reserve_exact(more);
+                    self.places.reserve_exact(more);
+                }
+                self.pages.push(page);
+                self.places.push(Some(places));
+                number
+            }
         };
         self.present += 1;
         self.empty += 1;
-        self.open(number);
+        self.open.push_front(&mut self.pages, number);
         Some(())
     }
 
     fn drop_page(&mut self, number: u32) {
-        self.close(number);
+        self.open.remove(&mut self.pages, number);
         self.present -= 1;
         self.places[number as usize] = None;
-        self.pages[number as usize].next = self.gone;
-        self.gone = number;
-    }
-
-    /// Puts a page in front of those that have free places.
-    fn open(&mut self, number: u32) {
-        let next = core::mem::replace(&mut self.open, number);
-        if let Some(page) = self.pages.get_mut(next as usize) {
-            page.previous = number;
-        }
-        let page = &mut self.pages[number as usize];
-        (page.previous, page.next) = (NONE, next);
-    }
-
-    fn close(&mut self, number: u32) {
-        let Page { previous, next, .. } = self.pages[number as usize];
-        match self.pages.get_mut(previous as usize) {
-            Some(page) => page.next = next,
-            None => self.open = next,
-        }
-        if let Some(page) = self.pages.get_mut(next as usize) {
-            page.previous = previous;
-        }
+        self.gone.push_front(&mut self.pages, number);
     }
 }
 

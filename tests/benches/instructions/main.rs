@@ -1,7 +1,7 @@
 //! How many instructions a packet costs: by the wire format alone, through a receiver, as a copy that
 //! another line brought before, and through a receiver that is recorded; and how many an operation of
-//! the cache costs among ever more tracks, groups and readers. Ends with a failure when a goal is
-//! missed.
+//! the cache costs among ever more tracks, groups and readers, and its runs. Ends with a failure when a
+//! goal is missed.
 //!
 //! `cargo bench -p gapless-tests --bench instructions` needs valgrind, and gungraun-runner in the
 //! version of gungraun in `Cargo.lock`. The counts do not depend on how busy the machine is.
@@ -11,6 +11,7 @@ mod cache;
 mod feed;
 mod growth;
 mod measured;
+mod runs;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -36,8 +37,10 @@ fn main() -> ExitCode {
         measured::run();
         return ExitCode::SUCCESS;
     }
-    match count().and_then(|counts| Ok([Table::new(&counts)?.print(), growth::print(&counts)?])) {
-        Ok([true, true]) => ExitCode::SUCCESS,
+    let print =
+        |counts| Ok([Table::new(&counts)?.print(), growth::print(&counts)?, runs::print(&counts)?]);
+    match count().and_then(print) {
+        Ok([true, true, true]) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("no instructions counted: {why}");

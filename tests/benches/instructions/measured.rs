@@ -16,6 +16,7 @@ use gungraun::prelude::*;
 
 use crate::cache::crowds;
 use crate::feed::{SESSION, Tally, feed};
+use crate::runs::runs;
 
 /// Packets that are counted in one run.
 pub(crate) const PACKETS: u64 = 1_000;
@@ -201,7 +202,7 @@ library_benchmark_group!(
     name = packets,
     benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
 );
-gungraun::main!(library_benchmark_groups = [packets, crowds]);
+gungraun::main!(library_benchmark_groups = [packets, crowds, runs]);
 
 /// Hands over to gungraun, which has its own idea of arguments.
 pub(crate) fn run() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gapless_core::cache::{By, Cache, Config, Event, Limits, Missing, Start};
+use gapless_core::cache::{Cache, Config, Event, Limits, Missing, ReadUnit, Start};
 use gapless_core::journal::{Recorder, Replayer, recorder};
 use gapless_core::{Instant, Machine};
 
@@ -55,14 +55,15 @@ fn recorded() -> Vec<u8> {
         call(&mut cache, Event::OpenFrame { group, size: 9000 });
         for chunk in [&[1; 4000][..], &[2; 4000], &[3; 1000]] {
             call(&mut cache, Event::Write { group, chunk });
-            call(&mut cache, Event::Read { reader, by: By::Chunk });
+            call(&mut cache, Event::Read { reader, by: ReadUnit::Chunk });
         }
         if number == 2 {
             call(&mut cache, Event::AbortGroup { group, code: 99 });
         } else {
             call(&mut cache, Event::FinishGroup { group });
         }
-        for by in [By::Frame, By::Chunk, By::Run, By::Frame, By::Run] {
+        for by in [ReadUnit::Frame, ReadUnit::Chunk, ReadUnit::Run, ReadUnit::Frame, ReadUnit::Run]
+        {
             call(&mut cache, Event::Read { reader, by });
         }
     }
@@ -72,7 +73,7 @@ fn recorded() -> Vec<u8> {
     }
     call(&mut cache, Event::FinishTrack { track, end: None });
     for _ in 0..200 {
-        call(&mut cache, Event::Read { reader, by: By::Run });
+        call(&mut cache, Event::Read { reader, by: ReadUnit::Run });
     }
     assert!(cache.stats().evicted.by_bytes > 0 && cache.stats().evicted.frames == 0);
     drop(cache);

@@ -104,6 +104,36 @@ fn a_warm_cache_reads_in_every_way_without_allocating() {
 }
 
 #[test]
+fn a_warm_cache_is_read_at_positions_without_allocating() {
+    let (mut cache, track) = cache(2 << 20);
+    append_groups(&mut cache, track, 20);
+    let open = next_group(&mut cache, track);
+    let mut position = cache.position(track, Start::Oldest).unwrap();
+    let (steps, ran) = alloc::measure(|| {
+        let mut steps = 0;
+        while cache.run_at(track, &mut position, 1_000).unwrap() != Next::Pending {
+            steps += 1;
+        }
+        steps
+    });
+    assert!(steps >= 40, "only {steps} steps");
+    assert_eq!((ran.allocations, ran.growth), (0, 0));
+    // At the live edge: written, sealed, read.
+    let ((), ran) = alloc::measure(|| {
+        for index in 0..FRAMES / 4 {
+            cache.append(open, &[1; 20]).unwrap();
+            if index % 32 == 31 {
+                cache.seal(track).unwrap();
+                let run = cache.run_at(track, &mut position, usize::MAX).unwrap();
+                assert!(matches!(run, Next::Held(_)));
+            }
+        }
+    });
+    // What was written may have taken a further block and a page of places.
+    assert!(ran.allocations <= 8, "{ran:?}");
+}
+
+#[test]
 fn opening_moving_and_closing_readers_allocates_nothing_when_warm() {
     let (mut cache, track) = cache(1 << 20);
     append_groups(&mut cache, track, 4);
@@ -167,7 +197,7 @@ fn the_memory_rule_and_the_peak_hold_for_payloads_of_any_size() {
                     1 if size > 4_096 => {
                         cache.append_shared(group, shared(size), size).unwrap();
                     }
-                    _ => cache.append(group, &payload).unwrap(),
+                    _ => _ = cache.append(group, &payload).unwrap(),
                 });
                 assert!(cache.memory_used() - cache.lent() <= BUDGET);
             }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use gapless_core::cache::{self, Cache, Limits, Look, Missing, Next, Start};
+use gapless_core::cache::{self, Cache, FrameState, Limits, Missing, Next, Start};
 use gapless_core::grouping::{Config, Grouping, Told};
 use gapless_core::journal::Driven;
 use gapless_core::journal::{Recorder, Replayer, recorder};
@@ -154,9 +154,9 @@ impl<C: Driven<Cache>> Relay<C> {
             for index in 0..frames {
                 let number = group * self.size + index + 1;
                 match (cache.frame(id, index).unwrap(), self.held.get(&number)) {
-                    (Look::Held(bytes), Some(held)) => assert_eq!(bytes, held, "{number}"),
-                    (Look::Missing(Missing::Absent), None) => {}
-                    (Look::Missing(Missing::Lost), None) => {
+                    (FrameState::Held(bytes), Some(held)) => assert_eq!(bytes, held, "{number}"),
+                    (FrameState::Missing(Missing::Absent), None) => {}
+                    (FrameState::Missing(Missing::Lost), None) => {
                         assert!(self.lost.contains(&number), "{number} was not lost");
                     }
                     (look, held) => panic!("message {number} is {look:?}, and not {held:?}"),
@@ -220,7 +220,7 @@ fn two_caches_of_one_feed_hold_nothing_different_in_one_place() {
             for group in 0..=FEED {
                 let Some(id) = relay.cache.group(track, group) else { continue };
                 for index in relay.cache.frames(id).unwrap() {
-                    if let Some(Look::Held(bytes)) = relay.cache.frame(id, index) {
+                    if let Some(FrameState::Held(bytes)) = relay.cache.frame(id, index) {
                         places.insert((group, index), bytes.to_vec());
                     }
                 }

@@ -198,7 +198,7 @@ fn a_large_frame_that_came_in_one_chunk_lies_together() {
     let (group, reader) = declared(&mut cache, 9000);
     let payload = pattern(9000);
     cache.write(group, &payload).unwrap();
-    assert_eq!(cache.frame(group, 0), Some(Look::Held(&payload)));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Held(&payload)));
     assert_eq!(cache.next_frame(reader), held(0, 0, &payload));
 }
 
@@ -329,7 +329,7 @@ fn chunks_that_are_asked_for_by_an_event_are_kept() {
     let mut cache = cache();
     let (group, reader) = declared(&mut cache, 6);
     cache.write(group, b"abc").unwrap();
-    let read = Event::Read { reader, by: By::Chunk };
+    let read = Event::Read { reader, by: ReadUnit::Chunk };
     let (Answer::Chunk(first), _) = ask(&mut cache, read.clone()) else { panic!("no chunk") };
     cache.write(group, b"def").unwrap();
     let (Answer::Chunk(second), _) = ask(&mut cache, read) else { panic!("no chunk") };

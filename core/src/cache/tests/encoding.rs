@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use crate::Duration;
 use crate::cache::{
-    Answer, By, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
-    ReaderId, Refusal, Run, Start, TrackId,
+    Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
+    ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
 };
 use crate::journal::written::{BYTES, is_written};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
@@ -56,7 +56,8 @@ fn what_a_cache_takes() {
     is_written(&Event::CloneReader { reader }, "18 5d 6q");
     is_written(&Event::CloseReader { reader }, "19 5d 6q");
     is_written(&Event::Seek { reader, start: Start::Live }, "20 5d 6q 3");
-    is_written(&Event::Read { reader, by: By::Run }, "21 5d 6q 2");
+    is_written(&Event::Read { reader, by: ReadUnit::Run }, "21 5d 6q 2");
+    is_written(&Event::Seal { track }, "22 1d 2q");
 }
 
 #[test]
@@ -66,7 +67,7 @@ fn what_a_cache_gives() {
     is_written(&answer(Answer::Track(TRACK)), "0 1 1d 2q");
     is_written(&answer(Answer::Group(GROUP)), "0 2 3d 4q");
     is_written(&answer(Answer::Reader(READER)), "0 3 5d 6q");
-    is_written(&answer(Answer::Put(Put::Same)), "0 4 2");
+    is_written(&answer(Answer::Put(Put::Duplicate)), "0 4 2");
     let frame = Frame { group: 1, index: 2, bytes: BYTES };
     is_written(&answer(Answer::Frame(Next::Held(frame))), "0 5 0 1q 2q B");
     let chunk = Chunk { group: 1, index: 2, size: 3, offset: 4, bytes: BYTES };
@@ -104,8 +105,7 @@ fn what_comes_next() {
 
 #[test]
 fn why_a_call_is_refused() {
-    let refusals: [(Refusal, &str); 25] = [
-        (Refusal::Undrained, "0"),
+    let refusals: [(Refusal, &str); 24] = [
         (Refusal::UnknownTrack, "1"),
         (Refusal::UnknownGroup, "2"),
         (Refusal::UnknownReader, "3"),

@@ -20,7 +20,7 @@ fn of_every_size(append: impl Fn(&mut Cache, GroupId, &[u8])) -> (Cache, GroupId
 fn check_every_size(append: impl Fn(&mut Cache, GroupId, &[u8])) {
     let (mut cache, group, reader) = of_every_size(append);
     for (index, size) in (0..).zip(SIZES) {
-        assert_eq!(cache.frame(group, index), Some(Look::Held(&pattern(size))), "{size}");
+        assert_eq!(cache.frame(group, index), Some(FrameState::Held(&pattern(size))), "{size}");
         assert_eq!(cache.next_frame(reader), held(0, index, &pattern(size)), "{size}");
     }
     assert_eq!(cache.next_frame(reader), Ok(Next::Pending));
@@ -28,7 +28,7 @@ fn check_every_size(append: impl Fn(&mut Cache, GroupId, &[u8])) {
 
 #[test]
 fn copied_frames_of_every_size_come_back() {
-    check_every_size(|cache, group, frame| cache.append(group, frame).unwrap());
+    check_every_size(|cache, group, frame| _ = cache.append(group, frame).unwrap());
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn frames_of_every_size_fill_what_was_missing() {
 #[test]
 fn frames_of_every_size_are_shared_with_readers() {
     let (mut cache, _, reader) =
-        of_every_size(|cache, group, frame| cache.append(group, frame).unwrap());
+        of_every_size(|cache, group, frame| _ = cache.append(group, frame).unwrap());
     for (index, size) in (0..).zip(SIZES) {
         let frame = cache.next_shared(reader).unwrap().held().unwrap();
         assert_eq!((frame.index, &frame.bytes[..]), (index, &pattern(size)[..]), "{size}");
@@ -76,9 +76,13 @@ fn an_index_means_the_same_frame_on_both_sides_of_every_piece() {
         cache.append(group, &name(count - 1)).unwrap();
         if [1, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 1030].contains(&count) {
             for index in 0..count {
-                assert_eq!(cache.frame(group, index), Some(Look::Held(&name(index))), "{count}");
+                assert_eq!(
+                    cache.frame(group, index),
+                    Some(FrameState::Held(&name(index))),
+                    "{count}"
+                );
             }
-            assert_eq!(cache.frame(group, count), Some(Look::Pending));
+            assert_eq!(cache.frame(group, count), Some(FrameState::Pending));
         }
     }
     let reader = reader(&mut cache, track);
@@ -108,8 +112,8 @@ fn an_empty_frame_is_a_frame_and_a_missing_one_is_not() {
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b""]);
     cache.append_missing(group, 1, Missing::Lost).unwrap();
-    assert_eq!(cache.frame(group, 0), Some(Look::Held(b"")));
-    assert_eq!(cache.frame(group, 1), Some(Look::Missing(Missing::Lost)));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"")));
+    assert_eq!(cache.frame(group, 1), Some(FrameState::Missing(Missing::Lost)));
     let reader = reader(&mut cache, track);
     assert_eq!(cache.next_frame(reader), held(0, 0, b""));
     let missing = Next::Missing { group: 0, first: 1, count: 1, why: Missing::Lost };
@@ -132,7 +136,7 @@ fn a_frame_larger_than_allowed_is_refused_before_anything_is_allocated() {
     assert_eq!(cache.append(group, &vec![0; size as usize]), too_large);
     assert_eq!((cache.memory_used(), cache.stats().blocks_allocated), (before, 0));
     assert_eq!(cache.stats().oversized, 3);
-    assert_eq!(cache.open_frame(group, max), Ok(()));
+    assert_eq!(cache.open_frame(group, max), Ok(0));
 }
 
 #[test]
@@ -144,13 +148,13 @@ fn the_largest_frame_allowed_is_taken_and_one_byte_more_is_not() {
         let group = open(&mut cache, track);
         let (largest, larger) = (pattern(max as usize), pattern(max as usize + 1));
         let refused = Err(Refusal::FrameTooLarge { size: max + 1, max });
-        for _ in 0..2 {
-            assert_eq!(cache.append(group, &largest), Ok(()));
+        for index in 0..2 {
+            assert_eq!(cache.append(group, &largest), Ok(index));
             assert_eq!(cache.append(group, &larger), refused);
         }
         assert_eq!(cache.append_shared(group, larger.clone().into(), 0), refused);
         cache.append_missing(group, 1, Missing::Lost).unwrap();
-        assert_eq!(cache.put(group, 2, &larger), refused.map(|()| Put::Same));
+        assert_eq!(cache.put(group, 2, &larger), refused.map(|_| Put::Duplicate));
         assert_eq!(cache.put(group, 2, &largest), Ok(Put::Filled));
     }
 }
@@ -276,15 +280,15 @@ fn what_lies_under_an_index_is_told_without_a_reader() {
     cache.append_missing(group, 1, Missing::Absent).unwrap();
     cache.open_frame(group, 6000).unwrap();
     cache.write(group, &[1; 4000]).unwrap();
-    assert_eq!(cache.frame(group, 3), Some(Look::Pending));
+    assert_eq!(cache.frame(group, 3), Some(FrameState::Pending));
     cache.write(group, &[2; 2000]).unwrap();
     cache.append(group, b"tail").unwrap();
     assert_eq!(drain(&mut cache).len(), 1);
-    assert_eq!(cache.frame(group, 0), Some(Look::Evicted));
-    assert_eq!(cache.frame(group, 1), Some(Look::Held(b"kept")));
-    assert_eq!(cache.frame(group, 2), Some(Look::Missing(Missing::Absent)));
-    assert_eq!(cache.frame(group, 3), Some(Look::Parts { size: 6000 }));
-    assert_eq!(cache.frame(group, 4), Some(Look::Held(b"tail")));
-    assert_eq!(cache.frame(group, 5), Some(Look::Pending));
-    assert_eq!(cache.frame(group, u64::MAX), Some(Look::Pending));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Evicted));
+    assert_eq!(cache.frame(group, 1), Some(FrameState::Held(b"kept")));
+    assert_eq!(cache.frame(group, 2), Some(FrameState::Missing(Missing::Absent)));
+    assert_eq!(cache.frame(group, 3), Some(FrameState::Parts { size: 6000 }));
+    assert_eq!(cache.frame(group, 4), Some(FrameState::Held(b"tail")));
+    assert_eq!(cache.frame(group, 5), Some(FrameState::Pending));
+    assert_eq!(cache.frame(group, u64::MAX), Some(FrameState::Pending));
 }

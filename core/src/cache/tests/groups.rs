@@ -270,7 +270,7 @@ fn finishing_short_of_a_declared_size_is_refused_and_the_group_goes_on() {
     assert_eq!(cache.finish_group(group), Err(Refusal::Short { left: 3 }));
     cache.write(group, b"cde").unwrap();
     assert_eq!(cache.finish_group(group), Ok(()));
-    assert_eq!(cache.frame(group, 0), Some(Look::Held(b"abcde")));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"abcde")));
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn an_aborted_group_frees_its_frames_at_once() {
     assert!(cache.memory_used() > before + 600_000);
     cache.abort_group(group, 5).unwrap();
     assert!(cache.memory_used() < before + 100_000, "{}", cache.memory_used());
-    assert_eq!(cache.frame(group, 0), Some(Look::Evicted));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Evicted));
     assert_eq!(cache.frames(group), Some(2..2));
 }
 
@@ -390,7 +390,7 @@ fn events_do_to_groups_what_the_calls_do() {
     }
     let put = Event::Put { group, index: 3, frame: b"filled" };
     assert_eq!(ask(&mut cache, put).0, Answer::Put(Put::Filled));
-    assert_eq!(cache.frame(group, 2), Some(Look::Held(b"frameframe")));
+    assert_eq!(cache.frame(group, 2), Some(FrameState::Held(b"frameframe")));
     assert_eq!(cache.frames(group), Some(0..5));
     let abort = Event::AbortGroup { group, code: 2 };
     assert_eq!(ask(&mut cache, abort).0, Answer::Done);

@@ -12,7 +12,7 @@ fn a_missing_frame_that_comes_late_becomes_held() {
         cache.append(group, b"c").unwrap();
         assert_eq!(cache.put(group, 1, b"b"), Ok(Put::Filled));
         for (index, frame) in (0..).zip([b"a", b"b", b"c"]) {
-            assert_eq!(cache.frame(group, index), Some(Look::Held(frame)));
+            assert_eq!(cache.frame(group, index), Some(FrameState::Held(frame)));
         }
         assert_eq!((cache.stats().filled, cache.stats().frames), (1, 3));
     }
@@ -31,9 +31,9 @@ fn missing_frames_are_filled_in_any_order() {
             assert_eq!(cache.put(group, index, &[index as u8]), Ok(Put::Filled));
             for other in 0..5 {
                 let expected = if order[..=done].contains(&other) {
-                    Look::Held(core::slice::from_ref(&[0, 1, 2, 3, 4][other as usize]))
+                    FrameState::Held(core::slice::from_ref(&[0, 1, 2, 3, 4][other as usize]))
                 } else {
-                    Look::Missing(Missing::Lost)
+                    FrameState::Missing(Missing::Lost)
                 };
                 assert_eq!(cache.frame(group, other), Some(expected), "{order:?} to {done}");
             }
@@ -103,7 +103,7 @@ fn a_late_duplicate_with_the_same_bytes_changes_nothing() {
     let (group, frames) = of_every_kind(&mut cache);
     let used = cache.memory_used();
     for (index, frame) in (0..).zip(&frames) {
-        assert_eq!(cache.put(group, index, frame), Ok(Put::Same), "{index}");
+        assert_eq!(cache.put(group, index, frame), Ok(Put::Duplicate), "{index}");
     }
     assert_eq!((cache.stats().same, cache.memory_used()), (5, used));
 }
@@ -125,7 +125,7 @@ fn a_late_duplicate_with_other_bytes_is_refused_and_counted_and_nothing_is_overw
             assert_eq!(cache.put(group, index, other), contradiction, "{index}");
             refused += 1;
         }
-        assert_eq!(cache.put(group, index, frame), Ok(Put::Same));
+        assert_eq!(cache.put(group, index, frame), Ok(Put::Duplicate));
     }
     assert_eq!(cache.stats().contradictions, refused);
 }
@@ -145,7 +145,7 @@ fn an_empty_frame_that_is_held_is_contradicted_by_any_other() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b""]);
-    assert_eq!(cache.put(group, 0, b""), Ok(Put::Same));
+    assert_eq!(cache.put(group, 0, b""), Ok(Put::Duplicate));
     assert_eq!(cache.put(group, 0, b"x"), Err(Refusal::Contradiction(0)));
 }
 
@@ -160,7 +160,7 @@ fn a_frame_put_where_one_was_evicted_is_refused_and_counted() {
     }
     let late = Err(Refusal::FrameEvicted { index: 0, floor: 1 });
     assert_eq!(cache.put(group, 0, b"a"), late);
-    assert_eq!(cache.put(group, 1, b"b"), Ok(Put::Same));
+    assert_eq!(cache.put(group, 1, b"b"), Ok(Put::Duplicate));
     assert_eq!(cache.stats().late, 1);
 }
 
@@ -192,8 +192,8 @@ fn a_frame_is_filled_in_front_of_an_open_one() {
     cache.write(group, b"abc").unwrap();
     assert_eq!(cache.put(group, 0, b"late"), Ok(Put::Filled));
     cache.write(group, b"def").unwrap();
-    assert_eq!(cache.frame(group, 0), Some(Look::Held(b"late")));
-    assert_eq!(cache.frame(group, 1), Some(Look::Held(b"abcdef")));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"late")));
+    assert_eq!(cache.frame(group, 1), Some(FrameState::Held(b"abcdef")));
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn every_other_of_a_thousand_missing_frames_is_filled_and_found() {
     let reader = reader(&mut cache, track);
     for index in (0..1000_u64).step_by(2) {
         let frame = index.to_be_bytes();
-        assert_eq!(cache.frame(group, index), Some(Look::Held(&frame)));
+        assert_eq!(cache.frame(group, index), Some(FrameState::Held(&frame)));
         assert_eq!(cache.next_frame(reader), held(0, index, &frame));
         let (first, why) = (index + 1, Missing::Absent);
         let missing = Next::Missing { group: 0, first, count: 1, why };

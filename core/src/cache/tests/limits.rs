@@ -173,7 +173,7 @@ fn a_group_keeps_as_many_frames_as_it_may_and_indices_stay() {
             drain(&mut cache);
             let floor = (index + 1).saturating_sub(most.into());
             assert_eq!(cache.frames(group), Some(floor..index + 1));
-            assert_eq!(cache.frame(group, index), Some(Look::Held(&frame)));
+            assert_eq!(cache.frame(group, index), Some(FrameState::Held(&frame)));
         }
         let reader = reader(&mut cache, track);
         let frame = cache.next_shared(reader).unwrap().held().unwrap();

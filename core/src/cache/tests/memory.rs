@@ -135,7 +135,7 @@ fn the_newest_group_of_a_live_track_goes_last() {
     for _ in 0..50 {
         weighty(&mut cache, busy);
     }
-    assert_eq!(cache.frame(kept, 0), Some(Look::Held(&[7; 20_000])));
+    assert_eq!(cache.frame(kept, 0), Some(FrameState::Held(&[7; 20_000])));
     assert_eq!(cache.evictions(idle), Some(Evictions::default()));
 }
 
@@ -235,7 +235,7 @@ fn a_frame_that_the_budget_cannot_hold_aborts_its_group() {
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
     let group = filled(&mut cache, track, &[b"small"]);
-    assert_eq!(cache.append(group, &vec![0; BUDGET]), Ok(()));
+    assert_eq!(cache.append(group, &vec![0; BUDGET]), Ok(1));
     let aborted = Command::Aborted { track, group: 0, code: TOO_LARGE };
     assert!(drain(&mut cache).contains(&aborted));
     check_budget(&cache, BUDGET);
@@ -243,7 +243,7 @@ fn a_frame_that_the_budget_cannot_hold_aborts_its_group() {
     assert_eq!(cache.append(group, b"more"), Err(Refusal::Aborted(TOO_LARGE)));
     assert_eq!(cache.stats().too_large, 1);
     let next = filled(&mut cache, track, &[b"next"]);
-    assert_eq!(cache.frame(next, 0), Some(Look::Held(b"next")));
+    assert_eq!(cache.frame(next, 0), Some(FrameState::Held(b"next")));
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_late_frame_for_which_there_is_no_room_is_refused_and_stays_missing() {
     assert!(matches!(put, Err(Refusal::Full { max: BUDGET, .. })), "{put:?}");
     drain(&mut cache);
     check_budget(&cache, BUDGET);
-    assert!(matches!(cache.append(group, b"x"), Ok(()) | Err(Refusal::UnknownGroup)));
+    assert!(matches!(cache.append(group, b"x"), Ok(_) | Err(Refusal::UnknownGroup)));
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn nothing_is_let_go_for_a_frame_that_could_not_be_held_even_so() {
             drain(cache);
             assert_eq!(cache.write(group, &[0; 1500]), Err(Refusal::Aborted(TOO_LARGE)));
         },
-        |cache, group| cache.append(group, &vec![0; BUDGET]).unwrap(),
+        |cache, group| _ = cache.append(group, &vec![0; BUDGET]).unwrap(),
         |cache, group| {
             cache.append_shared(group, Bytes::from(vec![0; BUDGET]), BUDGET).unwrap();
         },

@@ -8,6 +8,7 @@ mod immutable;
 mod limits;
 mod memory;
 mod past;
+mod positions;
 mod readers;
 mod runs;
 mod tracks;

@@ -400,7 +400,7 @@ fn what_a_reader_was_given_outlives_the_group() {
 
 #[test]
 fn a_reader_far_ahead_in_an_open_group_is_told_when_its_frame_has_come() {
-    for by in [By::Frame, By::Chunk, By::Run] {
+    for by in [ReadUnit::Frame, ReadUnit::Chunk, ReadUnit::Run] {
         let mut cache = cache();
         let track = track(&mut cache);
         let group = open(&mut cache, track);
@@ -446,4 +446,44 @@ fn readers_far_ahead_are_passed_by_missing_frames_and_told_at_the_end_of_their_g
     assert_eq!(drain(&mut cache), [Command::Readable(readers[1])]);
     cache.finish_group(group).unwrap();
     assert_eq!(drain(&mut cache), [Command::Readable(readers[2])]);
+}
+
+#[test]
+fn a_ready_reader_that_reads_or_goes_before_it_is_woken_is_not_woken() {
+    let unit = |which: usize| [ReadUnit::Frame, ReadUnit::Run][which % 2];
+    for which in 0..5 {
+        let mut cache = cache();
+        let track = track(&mut cache);
+        let group = open(&mut cache, track);
+        let readers: Vec<ReaderId> = (0..5).map(|_| reader(&mut cache, track)).collect();
+        let read = |cache: &mut Cache, reader| match unit(which) {
+            ReadUnit::Run => cache.next_run(reader).map(|next| next.map(|_| ())),
+            _ => cache.next_frame(reader).map(|next| next.map(|_| ())),
+        };
+        readers.iter().for_each(|&reader| assert_eq!(read(&mut cache, reader), Ok(Next::Pending)));
+        cache.append(group, b"one").unwrap();
+        let early = readers[which];
+        assert_eq!(read(&mut cache, early), Ok(Next::Held(())));
+        assert_eq!(read(&mut cache, early), Ok(Next::Pending));
+        let clone = cache.clone_reader(early).unwrap();
+        cache.close_reader(early).unwrap();
+        assert_eq!(read(&mut cache, clone), Ok(Next::Pending));
+        let others = readers.iter().filter(|&&reader| reader != early);
+        let woken: Vec<_> = others.copied().map(Command::Readable).collect();
+        assert_eq!(drain(&mut cache), woken);
+        // Who waits for a group is no different, and nor is who closes.
+        let group_end = Next::GroupEnd { group: 0, frames: 1 };
+        cache.finish_group(group).unwrap();
+        assert_eq!(drain(&mut cache).len(), 1);
+        for command in woken {
+            let Command::Readable(reader) = command else { unreachable!("all are woken") };
+            assert_eq!(read(&mut cache, reader), Ok(Next::Held(())));
+            assert_eq!(read(&mut cache, reader), Ok(group_end));
+            assert_eq!(read(&mut cache, reader), Ok(Next::Pending));
+        }
+        open(&mut cache, track);
+        let gone = readers[(which + 1) % 5];
+        cache.close_reader(gone).unwrap();
+        assert_eq!(drain(&mut cache).len(), 3);
+    }
 }

@@ -235,6 +235,6 @@ fn a_run_that_is_asked_for_by_an_event_is_the_same() {
     let reader = reader(&mut cache, track);
     let clone = cache.clone_reader(reader).unwrap();
     let called = cache.next_run(reader).unwrap();
-    let asked = ask(&mut cache, Event::Read { reader: clone, by: By::Run }).0;
+    let asked = ask(&mut cache, Event::Read { reader: clone, by: ReadUnit::Run }).0;
     assert_eq!(asked, Answer::Run(called));
 }

@@ -106,7 +106,7 @@ fn a_group_that_is_open_when_its_track_is_finished_goes_on() {
     cache.finish_track(track, None).unwrap();
     cache.append(group, b"after").unwrap();
     cache.finish_group(group).unwrap();
-    assert_eq!(cache.frame(group, 1), Some(Look::Held(b"after")));
+    assert_eq!(cache.frame(group, 1), Some(FrameState::Held(b"after")));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_track_finished_ahead_of_its_first_group_waits_for_it() {
     let track = track(&mut cache);
     cache.finish_track(track, Some(0)).unwrap();
     let group = finished(&mut cache, track, &[b"it"]);
-    assert_eq!(cache.frame(group, 0), Some(Look::Held(b"it")));
+    assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"it")));
 }
 
 #[test]
@@ -332,11 +332,11 @@ fn an_event_is_answered_first_and_then_its_effects_are_told() {
     let (Answer::Track(track), _) = ask(&mut cache, create) else { panic!("no track") };
     let open = Event::OpenReader { track, start: Start::Oldest };
     let (Answer::Reader(reader), _) = ask(&mut cache, open) else { panic!("no reader") };
-    let read = Event::Read { reader, by: By::Frame };
+    let read = Event::Read { reader, by: ReadUnit::Frame };
     assert_eq!(ask(&mut cache, read).0, Answer::Frame(Next::Pending));
     let (answer, effects) = ask(&mut cache, Event::FinishTrack { track, end: None });
     assert_eq!((answer, effects), (Answer::Done, vec![Command::Readable(reader)]));
-    let read = Event::Read { reader, by: By::Run };
+    let read = Event::Read { reader, by: ReadUnit::Run };
     assert_eq!(ask(&mut cache, read).0, Answer::Run(Next::TrackEnd));
     let close = Event::CloseReader { reader };
     assert_eq!(ask(&mut cache, close), (Answer::Done, vec![]));
@@ -356,19 +356,36 @@ fn what_a_publisher_outside_can_cause_is_answered_and_what_it_cannot_is_an_error
 }
 
 #[test]
-fn every_call_waits_until_the_commands_of_the_last_are_drained() {
+fn calls_and_reads_are_taken_while_commands_wait_and_events_are_not() {
     let mut cache = cache();
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
-    assert_eq!(cache.next_frame(reader), Ok(Next::Pending));
+    let other = cache.clone_reader(reader).unwrap();
+    for reader in [reader, other] {
+        assert_eq!(cache.next_frame(reader), Ok(Next::Pending));
+    }
     let group = open(&mut cache, track);
-    assert_eq!(cache.append(group, b"frame"), Err(Refusal::Undrained));
-    assert_eq!(cache.next_frame(reader), Err(Refusal::Undrained));
-    assert_eq!(cache.close_reader(reader), Err(Refusal::Undrained));
-    let timeout = cache.handle_timeout(Instant::ZERO);
-    assert_eq!(timeout, Err(Undrained.into()));
-    assert_eq!(cache.poll_command(), Some(Command::Readable(reader)));
-    assert_eq!(cache.append(group, b"frame"), Err(Refusal::Undrained));
-    assert_eq!(cache.poll_command(), None);
-    assert_eq!(cache.append(group, b"frame"), Ok(()));
+    assert_eq!(cache.append(group, b"frame"), Ok(0));
+    assert_eq!(cache.append(group, b"another"), Ok(1));
+    assert!(matches!(cache.next_run(other), Ok(Next::Held(_))));
+    let undrained = Err(Undrained.into());
+    assert_eq!(cache.handle(Instant::ZERO, Event::AppendGroup { track }), undrained);
+    assert_eq!(cache.handle_timeout(Instant::ZERO), undrained);
+    assert_eq!(drain(&mut cache), [Command::Readable(reader)]);
+    assert_eq!(cache.handle_timeout(Instant::ZERO), Ok(()));
+}
+
+#[test]
+fn every_group_that_is_aborted_before_a_drain_is_reported_unless_it_is_gone() {
+    let mut cache = Cache::new(Config::new(256 << 10)).unwrap();
+    let track = track(&mut cache);
+    let groups = [(); 3].map(|()| cache.append_group(Instant::ZERO, track).unwrap());
+    for group in groups {
+        cache.append_shared(group, Bytes::from(vec![0; 300 << 10]), 300 << 10).unwrap();
+    }
+    let aborted = |group| Command::Aborted { track, group, code: TOO_LARGE };
+    cache.drop_group(groups[1]).unwrap();
+    let commands = drain(&mut cache);
+    assert_eq!(commands[..2], [aborted(0), aborted(1)]);
+    assert!(commands.contains(&aborted(2)));
 }

@@ -71,8 +71,7 @@ fn what_a_demultiplexer_gives() {
 
 #[test]
 fn why_a_demultiplexer_refuses() {
-    let refusals: [(Refusal, &str); 8] = [
-        (Refusal::Undrained, "0"),
+    let refusals: [(Refusal, &str); 7] = [
         (Refusal::OutOfOrder { offset: 1, expected: 2 }, "1 1q 2q"),
         (Refusal::Held, "2"),
         (Refusal::NotDispatched, "3"),

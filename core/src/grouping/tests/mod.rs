@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::cache::{self, Cache, Limits, Look};
+use crate::cache::{self, Cache, FrameState, Limits};
 use crate::receiver::{LossReason, Origin, SessionEnd};
 use crate::{Duration, Machine};
 
@@ -108,10 +108,10 @@ impl Bench {
     }
 }
 
-fn word(look: Look<'_>) -> String {
+fn word(look: FrameState<'_>) -> String {
     match look {
-        Look::Held(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-        Look::Missing(why) => format!("{why:?}").to_lowercase(),
+        FrameState::Held(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        FrameState::Missing(why) => format!("{why:?}").to_lowercase(),
         other => format!("{other:?}"),
     }
 }

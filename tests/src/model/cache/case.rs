@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use gapless_core::Duration;
-use gapless_core::cache::{By, Config, Limits, Missing};
+use gapless_core::cache::{Config, Limits, Missing, ReadUnit};
 
 /// The most that happens in a case.
 const MOST_OPS: usize = 400;
@@ -131,7 +131,13 @@ pub(super) enum Op {
     /// A reader seeks.
     Seek(Nth, From),
     /// A reader reads up to so many times.
-    Read(Nth, By, u8),
+    Read(Nth, ReadUnit, u8),
+    /// A position is taken in a track, so far within its frame.
+    Place(Nth, From, u16),
+    /// What was appended to a track is sealed.
+    Seal(Nth),
+    /// Runs of so many bytes are read at a position, up to so many times.
+    RunAt(Nth, u32, u8),
     /// So many milliseconds pass, and the machine is told.
     Wait(u32),
     /// So many milliseconds pass, and the machine is not told.
@@ -223,7 +229,9 @@ impl<'a> Arbitrary<'a> for Op {
                 _ => End::Drop,
             })
         };
-        let by = |u: &mut Unstructured<'a>| u.choose(&[By::Frame, By::Chunk, By::Run]).copied();
+        let by = |u: &mut Unstructured<'a>| {
+            u.choose(&[ReadUnit::Frame, ReadUnit::Chunk, ReadUnit::Run]).copied()
+        };
         let why = |u: &mut Unstructured<'a>| u.choose(&[Missing::Lost, Missing::Absent]).copied();
         Ok(match u.int_in_range(0..=119)? {
             0..=2 => Self::CreateTrack {
@@ -270,8 +278,17 @@ impl<'a> Arbitrary<'a> for Op {
             86 => Self::CloneReader(nth(u)?),
             87 => Self::CloseReader(nth(u)?),
             88..=89 => Self::Seek(nth(u)?, From::arbitrary(u)?),
-            90..=109 => {
+            90..=105 => {
                 Self::Read(u.int_in_range(0..=7)?, by(u)?, *u.choose(&[1, 1, 2, 5, 50, 255])?)
+            }
+            106 => {
+                let within = if u.ratio(1, 4)? { u.int_in_range(0..=10_000)? } else { 0 };
+                Self::Place(nth(u)?, From::arbitrary(u)?, within)
+            }
+            107 => Self::Seal(nth(u)?),
+            108..=109 => {
+                let max_bytes = *u.choose(&[0, 1, 100, 5_000, 16_384, u32::MAX])?;
+                Self::RunAt(u.int_in_range(0..=3)?, max_bytes, *u.choose(&[1, 2, 5, 50, 255])?)
             }
             110..=111 => Self::Wait(u.int_in_range(0..=60)?),
             112 => Self::Wait(u.int_in_range(0..=2_000)?),

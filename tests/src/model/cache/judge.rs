@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gapless_core::cache::{
-    Answer, Cache, Command, Event, GroupId, Look, Put, Refusal, TOO_LARGE, TrackId,
+    Answer, Cache, Command, Event, FrameState, GroupId, Put, Refusal, TOO_LARGE, TrackId,
 };
 use gapless_core::{Instant, Machine};
 
@@ -214,21 +214,21 @@ impl Model {
 }
 
 /// Whether that is what there is under an index.
-fn is(group: &Group, index: u64, looked: Option<Look<'_>>) -> bool {
+fn is(group: &Group, index: u64, looked: Option<FrameState<'_>>) -> bool {
     let Some(looked) = looked else { return false };
     if index >= group.next {
-        return looked == Look::Pending;
+        return looked == FrameState::Pending;
     }
     if index < group.floor {
-        return looked == Look::Evicted;
+        return looked == FrameState::Evicted;
     }
     match group.slot(index) {
         Some((_, Slot::Held { bytes, in_parts })) => match looked {
-            Look::Held(held) => !in_parts && held == &bytes[..],
-            Look::Parts { size } => *in_parts && size == bytes.len() as u64,
+            FrameState::Held(held) => !in_parts && held == &bytes[..],
+            FrameState::Parts { size } => *in_parts && size == bytes.len() as u64,
             _ => false,
         },
-        Some((_, Slot::Missing { why, .. })) => looked == Look::Missing(*why),
+        Some((_, Slot::Missing { why, .. })) => looked == FrameState::Missing(*why),
         None => false,
     }
 }

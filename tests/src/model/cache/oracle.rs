@@ -53,6 +53,8 @@ pub(super) struct Group {
     pub(super) floor: u64,
     /// Behind the last complete frame.
     pub(super) next: u64,
+    /// Behind the last frame that was sealed for sure.
+    pub(super) sealed: u64,
     pub(super) slots: BTreeMap<u64, Slot>,
     pub(super) open: Option<Open>,
 }
@@ -205,7 +207,7 @@ impl Model {
     /// What becomes of a frame that is put at an index.
     pub(super) fn put(&self, group: GroupId, index: u64) -> Put {
         match self.group(group).expect("it is known").slot(index) {
-            Some((_, Slot::Held { .. })) => Put::Same,
+            Some((_, Slot::Held { .. })) => Put::Duplicate,
             Some((_, Slot::Missing { .. })) => Put::Filled,
             None => Put::Appended,
         }
@@ -278,6 +280,10 @@ impl Model {
                 self.abort_open(track, DROPPED);
             }
             Event::SkipGroup { track, sequence } => self.create(now, track, sequence, None),
+            Event::Seal { track } => {
+                let groups = &mut self.tracks.get_mut(&track).unwrap().groups;
+                groups.values_mut().for_each(|group| group.sealed = group.next);
+            }
             Event::Append { group, frame } => {
                 self.append(group, Bytes::copy_from_slice(frame), false)
             }
@@ -319,7 +325,8 @@ impl Model {
                 self.limit(id);
             }
             Event::FinishGroup { group } => {
-                self.group_mut(group).unwrap().0.state = State::Finished
+                let (group, ..) = self.group_mut(group).unwrap();
+                (group.state, group.sealed) = (State::Finished, group.next);
             }
             Event::AbortGroup { group, code } => self.abort(group, code),
             Event::DropGroup { group } => {
@@ -371,6 +378,7 @@ impl Model {
                 state,
                 floor: 0,
                 next: 0,
+                sealed: 0,
                 slots: BTreeMap::new(),
                 open: None,
             };
@@ -412,7 +420,7 @@ impl Model {
     fn apply_put(&mut self, id: GroupId, index: u64, frame: &[u8]) {
         match self.put(id, index) {
             Put::Appended => self.append(id, Bytes::copy_from_slice(frame), false),
-            Put::Same => self.stats.same += 1,
+            Put::Duplicate => self.stats.same += 1,
             Put::Filled => {
                 let (group, ..) = self.group_mut(id).unwrap();
                 let (first, slot) = group.slot(index).unwrap();

@@ -3,14 +3,15 @@
 
 use bytes::{Bytes, BytesMut};
 use gapless_core::cache::{
-    Answer, By, Cache, Chunk, Command, Error, Event, Frame, GroupId, Limits, Next, ReaderId,
-    Refusal, Start, TrackId,
+    Answer, Cache, Chunk, Command, Error, Event, Frame, GroupId, Limits, Next, Position, ReadUnit,
+    ReaderId, Refusal, Start, TrackId,
 };
 use gapless_core::machine::Undrained;
 use gapless_core::{Duration, Instant, Machine};
 
 use super::case::{Case, Content, End, From, Given, LARGEST, Nth, Number, Op, Way, payload};
 use super::oracle::{Model, Slot};
+use super::readers::Reader;
 use crate::alloc;
 use crate::model::recorded::{Played, Tape};
 
@@ -115,6 +116,7 @@ pub(super) fn play(case: &Case) {
         tracks: Vec::new(),
         groups: Vec::new(),
         readers: Vec::new(),
+        positions: Vec::new(),
         payloads: 0,
         bytes: 0,
         steps: 0,
@@ -142,6 +144,8 @@ struct Play {
     tracks: Vec<TrackId>,
     groups: Vec<GroupId>,
     readers: Vec<ReaderId>,
+    /// Positions that the cache knows nothing of, and where the model has them.
+    positions: Vec<(Position, Reader)>,
     payloads: u64,
     bytes: usize,
     steps: u32,
@@ -265,6 +269,31 @@ impl Play {
                     }
                 }
             }
+            Op::Place(nth, from, within) => {
+                let Some(track) = track(nth) else { return };
+                let start = self.start(track, from);
+                let position = match start {
+                    Start::At { group, frame } => Some(Position::new(group, frame)),
+                    _ => self.cache.position(track, start),
+                };
+                let Some(position) = position else { return };
+                let position = position.with_offset(within.into());
+                let reader = Reader::new(track, position.group(), position.frame());
+                self.positions.push((position, reader.with_offset(within.into())));
+            }
+            Op::Seal(nth) => {
+                let Some(track) = track(nth) else { return };
+                self.event(Event::Seal { track });
+            }
+            Op::RunAt(nth, max_bytes, times) => {
+                let count = self.positions.len().max(1);
+                let at = usize::from(nth) % count;
+                for _ in 0..times {
+                    if !self.run_at(at, max_bytes as usize) {
+                        break;
+                    }
+                }
+            }
             Op::Wait(millis) => self.wait(self.now + Duration::from_millis(millis.into())),
             Op::Late(millis) => {
                 self.now = self.now + Duration::from_millis(millis.into());
@@ -366,12 +395,32 @@ impl Play {
     }
 
     /// A step of a reader; whether it found something.
-    fn read(&mut self, reader: ReaderId, by: By) -> bool {
+    fn read(&mut self, reader: ReaderId, by: ReadUnit) -> bool {
         let step = Step { event: Event::Read { reader, by }, shared: None };
         let said = self.take(&step);
         let goes_on = self.model.judge_read(reader, by, &said);
         if let Ok(answer) = said.answer {
             self.keep(answer);
+        }
+        self.check();
+        goes_on
+    }
+
+    /// A run is read at a position; whether it found something.
+    fn run_at(&mut self, at: usize, max_bytes: usize) -> bool {
+        let Some((position, reader)) = self.positions.get_mut(at) else { return false };
+        let track = reader.track;
+        let mut twins = *position;
+        let cache = &self.cache;
+        let (given, _) = self.memory.during(|| cache.run_at(track, position, max_bytes));
+        assert_eq!(given, self.twin.run_at(track, &mut twins, max_bytes), "at {twins:?}");
+        let goes_on = self.model.judge_run_at(reader, &given, max_bytes);
+        if given.is_ok() {
+            let place = (position.group(), position.frame(), position.offset());
+            assert_eq!(place, reader.place(), "behind {given:?}");
+        }
+        if let Ok(next) = given {
+            self.keep(Answer::Run(next));
         }
         self.check();
         goes_on
@@ -510,9 +559,16 @@ impl Play {
         self.model.check_standing(&self.cache);
         for reader in self.readers.clone() {
             if self.model.readers.contains_key(&reader) {
-                let mut by = [By::Run, By::Frame, By::Chunk].into_iter().cycle();
+                let mut by = [ReadUnit::Run, ReadUnit::Frame, ReadUnit::Chunk].into_iter().cycle();
                 while by.next().is_some_and(|by| self.read(reader, by)) {}
             }
+        }
+        let tracks = self.tracks.iter().filter(|track| self.model.track(**track).is_ok());
+        for track in tracks.copied().collect::<Vec<_>>() {
+            self.event(Event::Seal { track });
+        }
+        for at in 0..self.positions.len() {
+            while self.run_at(at, 1_000) {}
         }
         self.wait(self.now + Duration::from_secs(10));
         self.release(0..self.held.len());
@@ -525,6 +581,12 @@ fn refused(answer: Answer) -> Result<Answer, Refusal> {
     if let Answer::Refused(refusal) = answer { Err(refusal) } else { Ok(answer) }
 }
 
+/// What is appended gets the next index.
+fn at_index(index: u64, next: Option<u64>) -> Answer {
+    assert_eq!(Some(index), next);
+    Answer::Done
+}
+
 /// An event as the method that it is; `borrows` frames, or shares them.
 fn direct(
     cache: &mut Cache,
@@ -533,6 +595,7 @@ fn direct(
     borrows: bool,
 ) -> Result<Answer, Refusal> {
     let done = |()| Answer::Done;
+    let next = |cache: &Cache, group| cache.frames(group).map(|frames| frames.end);
     match event {
         Event::CreateTrack { name, publisher, limits } => {
             cache.create_track(now, name, publisher, limits).map(Answer::Track)
@@ -545,17 +608,25 @@ fn direct(
         }
         Event::AppendGroup { track } => cache.append_group(now, track).map(Answer::Group),
         Event::SkipGroup { track, sequence } => cache.skip_group(now, track, sequence).map(done),
-        Event::Append { group, frame } => cache.append(group, frame).map(done),
-        Event::AppendShared { group, frame, pinned } => {
-            cache.append_shared(group, frame, pinned).map(done)
+        Event::Append { group, frame } => {
+            let next = next(cache, group);
+            cache.append(group, frame).map(|index| at_index(index, next))
         }
-        Event::OpenFrame { group, size } => cache.open_frame(group, size).map(done),
+        Event::AppendShared { group, frame, pinned } => {
+            let next = next(cache, group);
+            cache.append_shared(group, frame, pinned).map(|index| at_index(index, next))
+        }
+        Event::OpenFrame { group, size } => {
+            let next = next(cache, group);
+            cache.open_frame(group, size).map(|index| at_index(index, next))
+        }
         Event::Write { group, chunk } => cache.write(group, chunk).map(done),
         Event::WriteShared { group, chunk, pinned } => {
             cache.write_shared(group, chunk, pinned).map(done)
         }
         Event::AppendMissing { group, count, why } => {
-            cache.append_missing(group, count, why).map(done)
+            let next = next(cache, group);
+            cache.append_missing(group, count, why).map(|index| at_index(index, next))
         }
         Event::Put { group, index, frame } => cache.put(group, index, frame).map(Answer::Put),
         Event::FinishGroup { group } => cache.finish_group(group).map(done),
@@ -565,10 +636,11 @@ fn direct(
         Event::CloneReader { reader } => cache.clone_reader(reader).map(Answer::Reader),
         Event::CloseReader { reader } => cache.close_reader(reader).map(done),
         Event::Seek { reader, start } => cache.seek(reader, start).map(done),
-        Event::Read { reader, by: By::Frame } if !borrows => {
+        Event::Seal { track } => cache.seal(track).map(done),
+        Event::Read { reader, by: ReadUnit::Frame } if !borrows => {
             cache.next_shared(reader).map(Answer::Frame)
         }
-        Event::Read { reader, by: By::Frame } => {
+        Event::Read { reader, by: ReadUnit::Frame } => {
             let copied = |next: Next<Frame<&[u8]>>| {
                 next.map(|Frame { group, index, bytes }| Frame {
                     group,
@@ -578,11 +650,11 @@ fn direct(
             };
             cache.next_frame(reader).map(copied).map(Answer::Frame)
         }
-        Event::Read { reader, by: By::Chunk } => {
+        Event::Read { reader, by: ReadUnit::Chunk } => {
             let copied =
                 |next: Next<Chunk<&[u8]>>| next.map(|chunk| chunk.map(Bytes::copy_from_slice));
             cache.next_chunk(reader).map(copied).map(Answer::Chunk)
         }
-        Event::Read { reader, by: By::Run } => cache.next_run(reader).map(Answer::Run),
+        Event::Read { reader, by: ReadUnit::Run } => cache.next_run(reader).map(Answer::Run),
     }
 }

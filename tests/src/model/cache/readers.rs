@@ -1,6 +1,6 @@
 //! What a reader of the naive cache finds next, and whether what it was given is that.
 
-use gapless_core::cache::{Answer, By, Chunk, Frame, Next, ReaderId, Refusal, Run, TrackId};
+use gapless_core::cache::{Answer, Chunk, Frame, Next, ReadUnit, ReaderId, Refusal, Run, TrackId};
 
 use super::oracle::{Life, Model, Slot, State, Track};
 use super::play::Said;
@@ -14,7 +14,7 @@ pub(super) const SMALL: u64 = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Waits {
     /// More of its group, taken this way.
-    More(By),
+    More(ReadUnit),
     /// A group.
     Group,
 }
@@ -47,6 +47,16 @@ pub(super) enum Found<'a> {
 impl Reader {
     pub(super) const fn new(track: TrackId, group: u64, frame: u64) -> Self {
         Self { track, entered: None, group, frame, within: 0, waits: None }
+    }
+
+    /// The same, with so many bytes of the frame read.
+    pub(super) const fn with_offset(self, within: u64) -> Self {
+        Self { within, ..self }
+    }
+
+    /// Its group, frame, and how many bytes of that were read.
+    pub(super) const fn place(&self) -> (u64, u64, u64) {
+        (self.group, self.frame, self.within)
     }
 
     pub(super) const fn at_the_same_place(self) -> Self {
@@ -100,7 +110,7 @@ impl Model {
 
     /// What a reader finds who takes what comes this way. It is brought there, and behind what is told
     /// without bytes.
-    fn find(&self, reader: &mut Reader, by: By) -> Found<'_> {
+    fn find(&self, reader: &mut Reader, by: ReadUnit) -> Found<'_> {
         let track = &self.tracks[&reader.track];
         if reader.entered.is_none() {
             let wanted = reader.group;
@@ -135,10 +145,15 @@ impl Model {
             Some((_, Slot::Held { bytes, .. })) => bytes.len() as u64,
             _ => open.map_or(0, |open| open.size),
         };
-        if reader.within > 0 && (by == By::Frame || by == By::Run && size <= SMALL) {
+        let slot = group.slot(reader.frame);
+        let is_missing = matches!(slot, Some((_, Slot::Missing { .. })));
+        if reader.within > 0
+            && !is_missing
+            && (by == ReadUnit::Frame || by == ReadUnit::Run && size <= SMALL)
+        {
             return Found::WithinFrame;
         }
-        match group.slot(reader.frame) {
+        match slot {
             Some((_, Slot::Held { bytes, in_parts })) => {
                 return Found::Bytes { size, bytes, in_parts: *in_parts };
             }
@@ -152,7 +167,7 @@ impl Model {
         }
         if let Some(open) = open {
             let is_more = open.bytes.len() as u64 > reader.within;
-            if is_more && (by == By::Chunk || by == By::Run && open.size > SMALL) {
+            if is_more && (by == ReadUnit::Chunk || by == ReadUnit::Run && open.size > SMALL) {
                 let in_parts = open.size > SMALL;
                 return Found::Bytes { size: open.size, bytes: &open.bytes, in_parts };
             }
@@ -169,7 +184,7 @@ impl Model {
         let track = &self.tracks[&reader.track];
         let (by, may) = match waits {
             // It is told of a group that has no frames yet.
-            Waits::Group => (By::Chunk, track.groups.range(reader.group..).next().is_some()),
+            Waits::Group => (ReadUnit::Chunk, track.groups.range(reader.group..).next().is_some()),
             Waits::More(by) => (by, false),
         };
         let must = self.find(&mut reader, by) != Found::Says(Next::Pending);
@@ -177,7 +192,7 @@ impl Model {
     }
 
     /// Judges what a reader was given; whether it goes on.
-    pub(super) fn judge_read(&mut self, id: ReaderId, by: By, said: &Said) -> bool {
+    pub(super) fn judge_read(&mut self, id: ReaderId, by: ReadUnit, said: &Said) -> bool {
         let Some(&known) = self.readers.get(&id) else {
             assert_eq!(said.answer, Err(Refusal::UnknownReader));
             return false;
@@ -207,22 +222,61 @@ impl Model {
         goes_on
     }
 
+    /// Judges what was given at a position, where the model has a reader that waits for nothing; whether it
+    /// goes on.
+    pub(super) fn judge_run_at(
+        &self,
+        reader: &mut Reader,
+        given: &Result<Next<Run>, Refusal>,
+        max_bytes: usize,
+    ) -> bool {
+        if self.track(reader.track).is_err() {
+            assert_eq!(*given, Err(Refusal::UnknownTrack));
+            return false;
+        }
+        let known = *reader;
+        match (self.find(reader, ReadUnit::Run), given) {
+            (Found::Says(next), Ok(given)) => {
+                assert_eq!(given.clone().map(|_| ()), next, "at {known:?}");
+                !matches!(next, Next::Pending | Next::TrackEnd | Next::TrackAborted { .. })
+            }
+            (Found::Bytes { size, bytes, .. }, Ok(Next::Held(run))) => {
+                let is_least = if size > SMALL { run.bytes.len() == 1 } else { run.frames == 1 };
+                assert!(run.len() <= max_bytes || is_least, "{run:?} of {max_bytes} bytes");
+                self.judge_run(reader, (size, bytes), run);
+                true
+            }
+            // It is complete, but not sealed.
+            (Found::Bytes { size, .. }, Ok(Next::Pending)) => {
+                let group = &self.tracks[&reader.track].groups[&reader.group];
+                assert!(size <= SMALL && reader.frame >= group.sealed, "at {known:?}");
+                false
+            }
+            (Found::Bytes { size, .. }, Err(Refusal::WithinFrame)) => {
+                assert!(reader.within >= size, "at {known:?}");
+                false
+            }
+            (Found::WithinFrame, Err(Refusal::WithinFrame)) => false,
+            (found, given) => panic!("{given:?} where {found:?} is found, at {known:?}"),
+        }
+    }
+
     /// Judges bytes; whether the reader goes on.
     fn judge_bytes(
         &self,
         reader: &mut Reader,
-        by: By,
+        by: ReadUnit,
         (size, bytes, in_parts): (u64, &[u8], bool),
         given: Result<&Answer, &Refusal>,
     ) -> bool {
         let Reader { group, frame: index, within, .. } = *reader;
         match (by, given) {
-            (By::Frame, Ok(Answer::Frame(Next::Parts { group: g, index: i, size: s }))) => {
+            (ReadUnit::Frame, Ok(Answer::Frame(Next::Parts { group: g, index: i, size: s }))) => {
                 assert_eq!((*g, *i, *s), (group, index, size));
                 assert!(in_parts, "frame {index} lies together");
                 false
             }
-            (By::Frame, Ok(Answer::Frame(Next::Held(frame)))) => {
+            (ReadUnit::Frame, Ok(Answer::Frame(Next::Held(frame)))) => {
                 assert!(!in_parts, "frame {index} came in parts");
                 let Frame { group: g, index: i, bytes: b } = frame;
                 assert_eq!((*g, *i, b.len() as u64), (group, index, size));
@@ -230,7 +284,7 @@ impl Model {
                 reader.stand_at(index + 1);
                 true
             }
-            (By::Chunk, Ok(Answer::Chunk(Next::Held(chunk)))) => {
+            (ReadUnit::Chunk, Ok(Answer::Chunk(Next::Held(chunk)))) => {
                 let Chunk { group: g, index: i, size: s, offset, bytes: b } = chunk;
                 assert_eq!((*g, *i, *s, *offset), (group, index, size, within));
                 let rest = &bytes[within as usize..];
@@ -240,7 +294,7 @@ impl Model {
                 reader.read_on(size, b.len() as u64);
                 true
             }
-            (By::Run, Ok(Answer::Run(Next::Held(run)))) => {
+            (ReadUnit::Run, Ok(Answer::Run(Next::Held(run)))) => {
                 self.judge_run(reader, (size, bytes), run);
                 true
             }

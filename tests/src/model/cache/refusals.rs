@@ -32,7 +32,7 @@ impl Model {
                 Life::Live | Life::Finished { closed: false, .. } => Ok(()),
                 _ => Err(Refusal::TrackEnded),
             },
-            Event::DropTrack { track } => self.track(track).map(|_| ()),
+            Event::DropTrack { track } | Event::Seal { track } => self.track(track).map(|_| ()),
             Event::CreateGroup { track, sequence } => self.allows_group(track, sequence, false),
             Event::SkipGroup { track, sequence } => self.allows_group(track, sequence, true),
             Event::AppendGroup { track } => {

@@ -1,6 +1,6 @@
 //! Draws relays of one feed.
 
-use gapless_core::cache::{self, By, Limits, Start};
+use gapless_core::cache::{self, Limits, ReadUnit, Start};
 use gapless_core::{Duration, Instant};
 
 use super::ballast::Ballast;
@@ -117,10 +117,13 @@ impl ReaderPlan {
             Pace::Never,
         ];
         let first = Start::At { group: 0, frame: 0 };
+        let by = random.one_of(&[ReadUnit::Frame, ReadUnit::Chunk, ReadUnit::Run]);
+        let most = random.one_of(&[None, Some(0), Some(1000), Some(usize::MAX)]);
         Self {
             joins: if at_once { Duration::ZERO } else { joins },
             start: random.one_of(&[first, first, Start::Oldest, Start::Newest, Start::Live]),
-            by: random.one_of(&[By::Frame, By::Chunk, By::Run]),
+            by,
+            positioned: most.filter(|_| by == ReadUnit::Run),
             pace: random.one_of(&paces),
             holds: random.happens(Chance::percent(20)),
             clones_after: random.one_of(&[0, 0, 1, 20]),

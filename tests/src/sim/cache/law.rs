@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gapless_core::Session;
-use gapless_core::cache::{Cache, Look};
+use gapless_core::cache::{Cache, FrameState};
 use gapless_core::grouping::Info;
 
 use crate::sim::program::message;
@@ -29,8 +29,8 @@ impl Holdings {
             let Some(group) = cache.group(track, sequence) else { continue };
             for index in cache.frames(group).into_iter().flatten() {
                 let held = match cache.frame(group, index) {
-                    Some(Look::Held(bytes)) => Some(bytes.to_vec()),
-                    Some(Look::Missing(_)) => None,
+                    Some(FrameState::Held(bytes)) => Some(bytes.to_vec()),
+                    Some(FrameState::Missing(_)) => None,
                     other => panic!("{other:?} at frame {index} of group {sequence}"),
                 };
                 self.frames.insert((name.to_owned(), sequence, index), held);

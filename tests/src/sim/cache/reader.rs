@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use gapless_core::cache::{
-    Answer, By, Chunk, DROPPED, Frame, Next, ReaderId, Run, Start, TOO_LARGE, TrackId,
+    Answer, Chunk, DROPPED, Frame, Next, Position, ReadUnit, ReaderId, Run, Start, TOO_LARGE,
+    TrackId,
 };
 use gapless_core::{Duration, Instant};
 
@@ -30,9 +31,12 @@ pub struct ReaderPlan {
     /// Where it begins.
     pub start: Start,
     /// What it takes.
-    pub by: By,
+    pub by: ReadUnit,
     /// How often.
     pub pace: Pace,
+    /// Whether it takes runs at a position of its own, of at most so many bytes, not through the cache's
+    /// reader.
+    pub positioned: Option<usize>,
     /// Whether it holds on to what it read last.
     pub holds: bool,
     /// After so many steps a clone goes on in its place; never after zero.
@@ -45,6 +49,8 @@ pub(super) struct Reader {
     pub(super) id: ReaderId,
     pub(super) track: TrackId,
     pub(super) plan: ReaderPlan,
+    /// Its own position, where it has one.
+    pub(super) position: Option<Position>,
     /// The frame that comes next, where that is known.
     place: Option<(u64, u64)>,
     /// Nothing before this comes any more.
@@ -79,6 +85,7 @@ impl Reader {
             id,
             track,
             plan,
+            position: None,
             place,
             least: place.unwrap_or_default(),
             offset: 0,
@@ -260,7 +267,8 @@ mod tests {
         let plan = ReaderPlan {
             joins: Duration::ZERO,
             start: Start::Oldest,
-            by: By::Frame,
+            by: ReadUnit::Frame,
+            positioned: None,
             pace: Pace::Eager,
             holds: false,
             clones_after: 0,

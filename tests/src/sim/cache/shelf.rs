@@ -302,7 +302,7 @@ impl Shelf {
             }
             let Some((group, index)) = self.grouping.place(sequence) else { continue };
             let frame = cache.group(track, group).and_then(|id| cache.frame(id, index.into()));
-            if let Some(cache::Look::Held(_)) = frame {
+            if let Some(cache::FrameState::Held(_)) = frame {
                 book.fill(sequence);
             }
         }
@@ -319,7 +319,10 @@ impl Shelf {
         for index in 0..self.readers.len() {
             let reader = &mut self.readers[index];
             match reader.plan.pace {
-                Pace::Eager if reader.readable => self.read_dry(now, index),
+                // Nobody wakes who has a position of its own.
+                Pace::Eager if reader.readable || reader.position.is_some() => {
+                    self.read_dry(now, index)
+                }
                 Pace::Every(pause) if reader.next.is_some_and(|next| next <= now) => {
                     reader.next = (!reader.over).then_some(now + pause);
                     let _ = self.step(now, index);
@@ -344,9 +347,12 @@ impl Shelf {
             Start::Newest => newest.and_then(|newest| Some((newest, frames(newest)?.start))),
             Start::Live => newest.and_then(|newest| Some((newest, frames(newest)?.end))),
         };
+        let position = cache.position(track, plan.start).filter(|_| plan.positioned.is_some());
         match self.call(now, Event::OpenReader { track, start: plan.start }) {
             Ok(Answer::Reader(id)) => {
-                self.readers.push(Reader::new(now, id, track, plan, place));
+                let mut reader = Reader::new(now, id, track, plan, place);
+                reader.position = position;
+                self.readers.push(reader);
             }
             // The track is gone: it ended and was evicted, or left.
             Err(Refusal::UnknownTrack) => {
@@ -371,7 +377,17 @@ impl Shelf {
             return ControlFlow::Break(());
         }
         let Reader { id: reader, track, plan, .. } = self.readers[index];
-        let answer = self.call(now, Event::Read { reader, by: plan.by });
+        let answer = match self.readers[index].position.zip(plan.positioned) {
+            Some((mut position, max_bytes)) => {
+                let sealed = self.call(now, Event::Seal { track });
+                assert_eq!(sealed, Ok(Answer::Done));
+                let run = self.cache.machine().run_at(track, &mut position, max_bytes);
+                self.readers[index].position = Some(position);
+                self.readers[index].readable = true;
+                run.map(Answer::Run)
+            }
+            None => self.call(now, Event::Read { reader, by: plan.by }),
+        };
         let answer = answer.unwrap_or_else(|refusal| panic!("{refusal}, says {plan:?}"));
         let flow = self.readers[index].take(&answer, &self.books[&track]);
         let before = alloc::live();

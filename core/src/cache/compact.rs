@@ -1,4 +1,4 @@
-//! Gathering: readers at the live edge, and frames written in chunks, make pieces of a frame each. When
+//! Compaction: readers at the live edge, and frames written in chunks, make pieces of a frame each. When
 //! nothing more is laid into their block, they are laid together once more, so that whoever comes later
 //! reads them in runs, and they cost what others do.
 
@@ -7,11 +7,11 @@ use super::group::{Kind, PIECE_FRAMES, Piece, walk};
 use super::pool::Pool;
 use crate::storage::slab::NONE;
 
-/// Pieces with fewer frames than this on average are gathered.
+/// Pieces with fewer frames than this on average are compacted.
 const FEW: u32 = 16;
 
 /// The last pieces of a group, that lie in one block.
-struct Scattered {
+struct Fragmented {
     /// The first of them.
     from: u32,
     pieces: u32,
@@ -23,8 +23,8 @@ impl Cache {
     /// Lays the pieces of a group that lie in this block together in another one, where they are many for
     /// few frames. Room is made for that, but no frame of this group goes for it, and no newest group: then they
     /// stay as they are.
-    pub(super) fn gather(&mut self, at: u32, block: u32) {
-        let before = self.scattered(at, block);
+    pub(super) fn compact(&mut self, at: u32, block: u32) {
+        let before = self.fragmented(at, block);
         if before.pieces <= 1 || before.frames >= before.pieces * FEW {
             return;
         }
@@ -33,33 +33,32 @@ impl Cache {
             return;
         }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
-        let Some(generation) = self.groups.key(at).map(|key| key.generation) else { return };
-        let Some(group) = self.groups.get_mut(at) else { return };
-        let mut first = self.pieces.get(before.from).map_or(0, |piece| piece.first);
+        let mut first = self.store.pieces.get(before.from).map_or(0, |piece| piece.first);
+        let sealed = self.store.groups.get(at).map_or(0, |group| group.sealed);
         let mut next = before.from;
-        while let Some(piece) = group.pieces.take(&mut self.pieces, next) {
+        while let Some(piece) = self.store.take_piece(at, next) {
             next = piece.next();
             buffer.extend_from_slice(&piece.bytes);
-            piece.let_go(&mut self.pool, &mut self.others);
+            piece.free(&mut self.pool, &mut self.external_bytes);
         }
-        while first < group.sealed && !buffer.is_empty() {
-            let frames = (group.sealed - first).min(PIECE_FRAMES);
+        while first < sealed && !buffer.is_empty() {
+            let frames = (sealed - first).min(PIECE_FRAMES);
             let bytes = buffer.split_to(walk(&buffer, frames)).freeze();
-            let mut piece = Piece::new(first, frames, Kind::Frames, bytes);
-            piece.block = to;
-            let Some(key) = self.pieces.insert_as(generation, piece) else { break };
+            let piece = Piece::new(first, frames, Kind::Frames, bytes).in_block(to);
+            if self.store.push_piece(at, piece).is_none() {
+                break;
+            }
             self.pool.share(to);
-            group.pieces.push(&mut self.pieces, key.slot);
             first += frames;
         }
         self.pool.retire(to, buffer);
         self.settle();
     }
 
-    fn scattered(&self, at: u32, block: u32) -> Scattered {
-        let mut found = Scattered { from: NONE, pieces: 0, frames: 0, bytes: 0 };
-        let mut next = self.groups.get(at).map_or(NONE, |group| group.pieces.last());
-        while let Some(piece) = self.pieces.get(next)
+    fn fragmented(&self, at: u32, block: u32) -> Fragmented {
+        let mut found = Fragmented { from: NONE, pieces: 0, frames: 0, bytes: 0 };
+        let mut next = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
+        while let Some(piece) = self.store.pieces.get(next)
             && piece.block == block
             && piece.kind == Kind::Frames
         {
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn no_frame_of_a_group_goes_to_gather_the_others() {
+    fn no_frame_of_a_group_goes_to_compact_the_others() {
         const BUDGET: usize = 256 << 10;
         for frames in 300..600 {
             let mut cache = Cache::new(Config::new(BUDGET)).unwrap();

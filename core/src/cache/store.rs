@@ -1,0 +1,90 @@
+//! What a cache holds: its tracks, their groups, and the pieces of those. It is read without being changed.
+
+use super::event::Start;
+use super::group::{Group, Piece};
+use super::past::Past;
+use super::position::Position;
+use super::track::Track;
+use super::{GroupId, Refusal, TrackId};
+use crate::storage::slab::Keyed;
+
+/// Tracks, groups and pieces, and what is remembered of groups that went.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) tracks: Keyed<Track>,
+    pub(super) groups: Keyed<Group>,
+    pub(super) pieces: Keyed<Piece>,
+    pub(super) past: Past,
+}
+
+impl Store {
+    /// What there is before anything is created, of a cache that takes at most so many bytes.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            tracks: Keyed::new(),
+            groups: Keyed::new(),
+            pieces: Keyed::new(),
+            past: Past::new(max_bytes),
+        }
+    }
+
+    #[inline]
+    pub(super) fn track(&self, track: TrackId) -> Result<&Track, Refusal> {
+        self.tracks.find(track.0).ok_or(Refusal::UnknownTrack)
+    }
+
+    /// A group, whatever its state.
+    #[inline]
+    pub(super) fn group(&self, group: GroupId) -> Result<&Group, Refusal> {
+        self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
+    }
+
+    /// Hangs a piece behind another one of its group, or before all for `NONE`; its place.
+    pub(super) fn insert_piece(&mut self, group: u32, before: u32, piece: Piece) -> Option<u32> {
+        let generation = self.groups.key(group)?.generation;
+        let at = self.pieces.insert_as(generation, piece)?.slot;
+        self.groups.get_mut(group)?.pieces.insert_after(&mut self.pieces, before, at);
+        Some(at)
+    }
+
+    /// Hangs a piece behind the others of its group.
+    pub(super) fn push_piece(&mut self, group: u32, piece: Piece) -> Option<u32> {
+        self.insert_piece(group, self.groups.get(group)?.pieces.last(), piece)
+    }
+
+    /// Makes the jumps of the pieces of a group right from one on that was put in between.
+    pub(super) fn relink(&mut self, group: u32, from: u32) {
+        if let Some(group) = self.groups.get(group) {
+            group.pieces.relink(&mut self.pieces, from);
+        }
+    }
+
+    /// Takes a piece out of its group.
+    pub(super) fn take_piece(&mut self, group: u32, at: u32) -> Option<Piece> {
+        self.groups.get_mut(group)?.pieces.take(&mut self.pieces, at)
+    }
+
+    /// A piece, and those of its group behind it.
+    pub(super) fn pieces_from(&self, first: u32) -> impl Iterator<Item = &Piece> {
+        let piece = |at| self.pieces.get(at);
+        core::iter::successors(piece(first), move |before| piece(before.next()))
+    }
+
+    /// The position that a start means now in the track at a place.
+    pub(super) fn position(&self, at: u32, start: Start) -> Position {
+        let track = self.tracks.get(at);
+        let edge = track.and_then(|track| track.newest).map_or(0, |newest| newest + 1);
+        let top = track.and_then(|track| self.groups.get(track.top));
+        let (group, frame) = match start {
+            Start::At { group, frame } => (group, u32::try_from(frame).unwrap_or(u32::MAX)),
+            Start::Oldest => {
+                let first = track.and_then(|track| track.groups.first(&self.groups));
+                let first = first.and_then(|at| self.groups.get(at));
+                first.map_or((edge, 0), |group| (group.sequence, group.floor))
+            }
+            Start::Newest => top.map_or((edge, 0), |group| (group.sequence, group.floor)),
+            Start::Live => top.map_or((edge, 0), |group| (group.sequence, group.count)),
+        };
+        Position::in_track(at, group, frame)
+    }
+}
