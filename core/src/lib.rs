@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod cache;
 pub mod demux;
+mod display;
 pub mod grouping;
 pub mod journal;
 pub mod limits;
@@ -37,8 +38,3 @@ pub use machine::Machine;
 pub use session::Session;
 pub use storage::ranges;
 pub use time::{Duration, Instant};
-
-/// The README's example is compiled as a doc test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;

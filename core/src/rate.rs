@@ -7,7 +7,7 @@ use crate::{Duration, Instant};
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// A byte rate: a bucket of `burst` bytes that fills at `bytes_per_second`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rate {
     /// Bytes per second, payloads of UDP counted: from 1.
     pub bytes_per_second: u64,

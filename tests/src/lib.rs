@@ -16,3 +16,14 @@ pub mod skip;
 #[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+/// The examples of the README are compiled and run as documentation tests. They live here since the crates
+/// that are published do not hold the README of the workspace.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// As the README, so the example of a machine.
+#[cfg(doctest)]
+#[doc = include_str!("../../CONTRIBUTING.md")]
+pub struct Contributing;

@@ -69,6 +69,7 @@ pub struct Limits {
 
 /// Why a call or an event was refused. Nothing was changed by it, but for counters; and, of
 /// [`Full`](Refusal::Full), for what was let go in vain to make room.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// No such track, or no longer.
@@ -215,6 +216,7 @@ impl Refusal {
 }
 
 /// How an embedding program can misuse a cache.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// A configured value leaves its range.

@@ -8,6 +8,7 @@ use super::group::Group;
 use super::reader::Reader;
 use super::run::Run;
 use super::track::Track;
+use crate::display::display;
 use crate::storage::slab::Key;
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
@@ -24,6 +25,8 @@ macro_rules! ids {
                 write!(f, concat!($name, " {}"), self.0.generation)
             }
         }
+
+        display!($id { id => "{id:?}" });
     )*};
 }
 
@@ -35,6 +38,8 @@ ids! {
     /// A reader of this cache. Ids are never used again.
     ReaderId(Reader) = "reader";
 }
+
+display!(Missing { Self::Lost => "lost", Self::Absent => "absent" });
 
 /// Where a reader begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -67,6 +67,7 @@ impl Config {
 }
 
 /// Misuse of a demultiplexer by the program that embeds it.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// A configured value leaves its range.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::stats::TagStats;
 use super::tag::{Preamble, Tag, Text};
+use crate::display::display;
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
 use crate::wire::tag::{Length, MAX_TAG};
@@ -48,6 +49,14 @@ pub enum Direction {
     Bidirectional,
     /// From its opener only.
     Unidirectional,
+}
+
+display! {
+    PeerId { Self(number) => "peer {number}" }
+    AcceptorId { Self(number) => "acceptor {number}" }
+    StreamId { Self { peer, number } => "stream {number} of {peer}" }
+    Direction { Self::Bidirectional => "bidirectional", Self::Unidirectional => "unidirectional" }
+    Registrant { Self::Application => "an application", Self::Protocol => "a protocol" }
 }
 
 /// Which tags a registration is for. The two kinds are different, even with the same bytes.
@@ -111,6 +120,7 @@ pub struct Registration<'a> {
 }
 
 /// Why a call or an event was refused. Nothing was changed by it.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// Data of a parked stream that does not go on where the last ended.

@@ -152,6 +152,7 @@ impl Info {
 }
 
 /// Two sides number a track in different ways: ours, then theirs.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Mismatch {
     /// Messages in a group.
@@ -177,6 +178,7 @@ impl fmt::Display for Named {
 }
 
 /// How an embedding program can misuse a grouping.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// A configured value leaves its range.

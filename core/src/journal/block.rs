@@ -143,6 +143,7 @@ pub(super) struct Block<'a> {
 }
 
 /// What can be wrong with a block.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
     /// It does not begin as blocks do.

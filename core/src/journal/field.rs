@@ -26,6 +26,7 @@ pub trait Field<'a>: Sized {
 }
 
 /// Bytes that are no value of the kind that was to be read.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
     /// They end too early.

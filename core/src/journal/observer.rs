@@ -62,6 +62,7 @@ impl Observer for () {
 }
 
 /// Why a replay ended before its journal.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// A block is damaged.
@@ -115,6 +116,7 @@ pub enum Fault {
 }
 
 /// How a replay differs.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Difference {
     /// The digests differ.
@@ -146,7 +148,7 @@ pub enum Difference {
 }
 
 /// A machine as a replay left it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Replayed<'a> {
     /// Where it stands.
     pub place: Place,

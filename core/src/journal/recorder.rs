@@ -27,6 +27,7 @@ pub struct Config<C, S> {
 }
 
 /// Why a recorder stopped recording. The machine goes on.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure<E> {
     /// The sink did not take a block.

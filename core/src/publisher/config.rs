@@ -45,6 +45,7 @@ pub(super) fn republished_end(
 }
 
 /// How an embedding program can misuse a publisher.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.

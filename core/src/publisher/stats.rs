@@ -3,6 +3,7 @@
 /// What a publisher counted since it was made, beside what its two machines count:
 /// [`Publisher::transmitter`](super::Publisher::transmitter) and
 /// [`Publisher::retransmitter`](super::Publisher::retransmitter).
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Packets given for the lines: data, heartbeats, ends, and republished ones.

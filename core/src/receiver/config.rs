@@ -13,7 +13,7 @@ use crate::{Duration, Session};
 const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// Where delivery begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Start {
     /// At this number, from 1. What went by before the first packet is asked for.
     At(u64),
@@ -22,7 +22,7 @@ pub enum Start {
 }
 
 /// In which order messages are delivered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Delivery {
     /// In sequence, exactly once; what arrives ahead of a gap is held.
     Ordered,
@@ -31,7 +31,7 @@ pub enum Delivery {
 }
 
 /// What happens after a loss.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OnLoss {
     /// Delivery goes on behind it.
     Skip,
@@ -40,7 +40,7 @@ pub enum OnLoss {
 }
 
 /// Whose answers are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AcceptAnswers {
     /// Those that come from the address of a configured server.
     Configured,
@@ -196,7 +196,7 @@ impl Default for Config {
 }
 
 /// Where a receiver stands: what it takes to go on from there with another one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Checkpoint {
     /// The current session.
     pub session: Session,
@@ -275,6 +275,7 @@ impl Config {
 }
 
 /// How an embedding program can misuse a receiver.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::display::display;
 use crate::vocabulary;
 use crate::wire::brief::{Brief, Numbers};
 use crate::wire::mold::{self, Messages};
@@ -28,7 +29,7 @@ impl ServerId {
 }
 
 /// Where a datagram came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
     /// A line, on a socket that nothing else is sent to.
     Line(LineId),
@@ -38,16 +39,6 @@ pub enum Source {
     LineFrom(LineId, SocketAddr),
     /// A socket that only requests are sent from; with the sender's address.
     Peer(SocketAddr),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(LineId(line)) => write!(f, "line {line}"),
-            Self::LineFrom(LineId(line), from) => write!(f, "line {line} from {from}"),
-            Self::Peer(from) => write!(f, "peer {from}"),
-        }
-    }
 }
 
 /// A datagram as it came, owned.
@@ -102,7 +93,7 @@ vocabulary! {
 }
 
 /// Who brought a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Origin {
     /// A line.
     Line(LineId),
@@ -110,16 +101,6 @@ pub enum Origin {
     Server(ServerId),
     /// An answer from elsewhere (`accept_answers = Any`).
     Unknown,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(LineId(line)) => write!(f, "line {line}"),
-            Self::Server(ServerId(server)) => write!(f, "server {server}"),
-            Self::Unknown => write!(f, "a stranger"),
-        }
-    }
 }
 
 /// Consecutive messages, delivered once.
@@ -172,7 +153,7 @@ impl<B> fmt::Debug for Batch<B> {
 }
 
 /// Why a session was left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SessionEnd {
     /// Its sender said that it ended.
     Ended,
@@ -181,7 +162,7 @@ pub enum SessionEnd {
 }
 
 /// The rule by which messages are given up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LossReason {
     /// `give_up` passed since their gap opened, since a line brought what lay beside them in it, and since the last
     /// useful answer.
@@ -200,16 +181,27 @@ pub enum LossReason {
     ClaimedOnly,
 }
 
-impl fmt::Display for LossReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::GivenUp => "given up",
-            Self::Unanswered => "unanswered",
-            Self::Stalled => "stalled",
-            Self::SessionLeft => "the session was left",
-            Self::NobodyToAsk => "nobody to ask",
-            Self::ClaimedOnly => "claimed only",
-        })
+display! {
+    LineId { Self(number) => "line {number}" }
+    ServerId { Self(number) => "server {number}" }
+    Source {
+        Self::Line(line) => "{line}",
+        Self::LineFrom(line, from) => "{line} from {from}",
+        Self::Peer(from) => "peer {from}",
+    }
+    Origin {
+        Self::Line(line) => "{line}",
+        Self::Server(server) => "{server}",
+        Self::Unknown => "a stranger",
+    }
+    SessionEnd { Self::Ended => "ended", Self::Superseded => "superseded" }
+    LossReason {
+        Self::GivenUp => "given up",
+        Self::Unanswered => "unanswered",
+        Self::Stalled => "stalled",
+        Self::SessionLeft => "the session was left",
+        Self::NobodyToAsk => "nobody to ask",
+        Self::ClaimedOnly => "claimed only",
     }
 }
 

@@ -4,6 +4,7 @@ use super::event::{Command, LossReason};
 use crate::Duration;
 
 /// What a receiver counted since it was made.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Messages delivered.
@@ -96,6 +97,7 @@ impl Stats {
 }
 
 /// What a receiver counted of one line.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineStats {
     /// Whether it brought a packet within `line_timeout`.
@@ -121,6 +123,7 @@ pub struct LineStats {
 }
 
 /// What a receiver counted and measured of one server.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ServerStats {
     /// Requests sent to it.

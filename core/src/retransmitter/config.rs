@@ -143,6 +143,7 @@ impl Config {
 }
 
 /// How an embedding program can misuse a retransmitter.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.

@@ -4,12 +4,15 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 
 use crate::Session;
+use crate::display::display;
 use crate::vocabulary;
 use crate::wire::brief::{Brief, BriefRequest};
 
 /// One question to the archive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LookUpId(pub u64);
+
+display!(LookUpId { Self(number) => "look-up {number}" });
 
 vocabulary! {
     "event of a retransmitter";

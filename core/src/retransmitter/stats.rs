@@ -2,6 +2,7 @@
 
 /// What a retransmitter counted since it was made. Each request ends up in exactly one of
 /// `answered`, `answered_by_archive`, `waiting` (a gauge), and those from `malformed` on.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Datagrams that came as requests.

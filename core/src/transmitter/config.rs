@@ -73,6 +73,7 @@ impl Config {
 }
 
 /// How an embedding program can misuse a transmitter. The message of a refused event was not taken.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Error {
     /// An event before the commands of the last one were drained.

@@ -1,6 +1,7 @@
 //! What a transmitter counts.
 
 /// What a transmitter counted since it was made.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Messages taken.

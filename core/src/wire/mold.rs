@@ -11,6 +11,7 @@
 use core::iter::FusedIterator;
 
 use crate::Session;
+use crate::display::display;
 
 /// Bytes of the header of every packet, and of a whole request.
 pub const HEADER_LEN: usize = 20;
@@ -32,7 +33,7 @@ const SEQUENCE_AT: usize = Session::LEN;
 const COUNT_AT: usize = SEQUENCE_AT + size_of::<u64>();
 
 /// Why a datagram is no packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Malformed {
     /// Shorter than the header, or a request that is longer.
     #[error("{len} bytes where the header takes 20")]
@@ -68,7 +69,7 @@ pub enum Malformed {
 /// also the whole of a request.
 ///
 /// Any 20 bytes are a header; [`Packet`] and [`Request`] tell whether one makes sense.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Header {
     /// The session.
     pub session: Session,
@@ -135,7 +136,7 @@ impl Header {
 }
 
 /// The three kinds of downstream packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// 1 to 65,534 messages.
     Data,
@@ -143,6 +144,10 @@ pub enum Kind {
     Heartbeat,
     /// None, and none will follow; the sequence number is one past the last.
     EndOfSession,
+}
+
+display! {
+    Kind { Self::Data => "data", Self::Heartbeat => "heartbeat", Self::EndOfSession => "end of session" }
 }
 
 /// A downstream packet whose header and blocks have been checked.
@@ -362,7 +367,7 @@ fn first_broken_block(blocks: &[u8], count: u16) -> Malformed {
 ///
 /// The same 20 bytes as a header without blocks: only the direction tells them apart, so never take
 /// both from one socket.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The session asked for.
     pub session: Session,

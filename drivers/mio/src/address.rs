@@ -44,6 +44,7 @@ pub enum Interface {
 }
 
 /// Why an address is refused.
+#[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
     /// It is not written like the address of a line.

@@ -12,7 +12,7 @@ use crate::{Address, Interface};
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What became of the interface of a group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum InterfaceEvent {
     /// It is gone, or the group cannot be attached to it any more: nothing comes and goes until it is back.
     Gone,

@@ -36,7 +36,7 @@ impl Default for Clock {
 }
 
 /// Whose clock tells when a datagram arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Arrivals {
     /// The driver's: a datagram arrived when it was read.
     Read,

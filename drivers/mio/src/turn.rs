@@ -6,6 +6,7 @@ use std::time::Duration;
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// What became of a turn.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
     /// Datagrams that were read.

@@ -49,6 +49,7 @@ impl Config {
 }
 
 /// What became of a turn.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
     /// Datagrams that were read.

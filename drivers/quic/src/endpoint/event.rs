@@ -234,6 +234,7 @@ impl Event {
 }
 
 /// Something was asked of a connection or stream that cannot be done.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// There is no such connection, or it is over.

@@ -117,6 +117,7 @@ impl Streams<'_> {
 }
 
 /// Why a tagged stream was not opened, or a tag not registered.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OpenError {
     /// The demultiplexer refused it.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why an identity, a trust or a configuration cannot be had.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file or folder cannot be read, made or written.

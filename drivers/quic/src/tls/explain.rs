@@ -12,7 +12,7 @@ use super::Fingerprint;
 use super::leaf::NotPinned;
 
 /// Why TLS refused a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TlsFailure {
     /// What was wrong.
     pub cause: Cause,
@@ -21,7 +21,7 @@ pub struct TlsFailure {
 }
 
 /// Which end of a connection refused the other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Noticed {
     /// We did: the peer's certificate or protocols are not what we want.
     Here,
@@ -30,7 +30,8 @@ pub enum Noticed {
 }
 
 /// What TLS had to refuse.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {
     /// The certificate was signed by nobody who is believed.
     Untrusted,

@@ -41,6 +41,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// Why a text is no fingerprint.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FingerprintError {
     /// Not as many digits as a SHA-256 has.

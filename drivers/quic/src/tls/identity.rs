@@ -16,6 +16,7 @@ use super::x509::{Leaf, Validity};
 use super::{Fingerprint, TlsError, pem, x509};
 
 /// Something about an identity that does not hinder a start, but that peers will refuse.
+#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Warning {
     /// The certificate's last day is over.

@@ -164,15 +164,13 @@ impl Play {
         assert_eq!(self.retransmitter.poll_timeout(), self.model.timeout());
         let stats = *self.retransmitter.stats();
         let waiting: usize = self.model.look_ups.iter().map(|look_up| look_up.waiting.len()).sum();
-        self.model.stats = Stats {
-            waiting: waiting as u64,
-            // What depends on how memory is laid out is checked where it happens.
-            stored_messages: stats.stored_messages,
-            stored_again: stats.stored_again,
-            evicted_messages: stats.evicted_messages,
-            answers_allocated: stats.answers_allocated,
-            ..self.model.stats
-        };
+        let model = &mut self.model.stats;
+        model.waiting = waiting as u64;
+        // What depends on how memory is laid out is checked where it happens.
+        model.stored_messages = stats.stored_messages;
+        model.stored_again = stats.stored_again;
+        model.evicted_messages = stats.evicted_messages;
+        model.answers_allocated = stats.answers_allocated;
         assert_eq!(stats, self.model.stats);
         let dropped = stats.malformed
             + stats.sequence_zero
