@@ -30,9 +30,9 @@
 //! # Two ways in
 //!
 //! Every event of [`Machine::handle`] is a method too, which returns what the event answers by
-//! [`Command::Answer`]. Both are the same code; a [`Recorder`](crate::journal::Recorder) records both.
-//! Either way, the commands that follow are drained before the next call
-//! ([`Refusal::Undrained`]). A warm `append` that nobody waits for has none.
+//! [`Command::Answer`]. Both are the same code; a [`Recorder`](crate::journal::Recorder) records both. Before the
+//! next event the commands are drained ([`Error::Undrained`]); the methods are called at any time, in the
+//! middle of a drain too. A warm `append` that nobody waits for leads to none.
 //!
 //! # Memory
 //!
@@ -252,15 +252,12 @@ impl Machine for Cache {
 }
 
 impl Cache {
-    /// Begins a call: refuses it while commands of the last are waiting.
+    /// Begins a call, whether commands of others are waiting or not.
     ///
     /// Of what is lent, each call looks whether a block came back, so that what the outside let go of
     /// does not stay allocated beside a full budget.
     #[inline]
     fn drained(&mut self) -> Result<(), Refusal> {
-        if self.context.is_draining() {
-            return Err(Refusal::Undrained);
-        }
         if self.pool.is_any_lent() {
             self.look(1);
         }

@@ -356,19 +356,22 @@ fn what_a_publisher_outside_can_cause_is_answered_and_what_it_cannot_is_an_error
 }
 
 #[test]
-fn every_call_waits_until_the_commands_of_the_last_are_drained() {
+fn calls_are_taken_while_commands_wait_and_events_are_refused_until_they_are_drained() {
     let mut cache = cache();
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
     assert_eq!(cache.next_frame(reader), Ok(Next::Pending));
+    let other = cache.open_reader(track, Start::Oldest).unwrap();
     let group = open(&mut cache, track);
-    assert_eq!(cache.append(group, b"frame"), Err(Refusal::Undrained));
-    assert_eq!(cache.next_frame(reader), Err(Refusal::Undrained));
-    assert_eq!(cache.close_reader(reader), Err(Refusal::Undrained));
+    assert_eq!(cache.append(group, b"frame"), Ok(()));
+    assert!(matches!(cache.next_frame(other), Ok(Next::Held(_))));
+    assert_eq!(cache.close_reader(other), Ok(()));
+    let event = Event::Append { group, frame: b"event" };
+    assert_eq!(cache.handle(Instant::ZERO, event), Err(Undrained.into()));
     let timeout = cache.handle_timeout(Instant::ZERO);
     assert_eq!(timeout, Err(Undrained.into()));
     assert_eq!(cache.poll_command(), Some(Command::Readable(reader)));
-    assert_eq!(cache.append(group, b"frame"), Err(Refusal::Undrained));
+    assert_eq!(cache.append(group, b"other"), Ok(()));
     assert_eq!(cache.poll_command(), None);
-    assert_eq!(cache.append(group, b"frame"), Ok(()));
+    assert_eq!(cache.frames(group), Some(0..2));
 }
