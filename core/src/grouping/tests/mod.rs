@@ -20,11 +20,11 @@ fn monday() -> Session {
     session("MONDAY")
 }
 
-/// A grouping of four messages a group, its cache, and what was told but for the cache's commands.
+/// A grouping of four messages a group, its cache, and the steps taken.
 struct Bench {
     grouping: Grouping,
     cache: Cache,
-    told: Vec<Told>,
+    steps: Vec<Step>,
 }
 
 impl Bench {
@@ -39,29 +39,51 @@ impl Bench {
     fn grouped_by(group_size: u32, config: Config) -> Self {
         let grouping = Grouping::new(Config { group_size, ..config }).unwrap();
         let cache = Cache::new(cache::Config::new(1 << 20)).unwrap();
-        Self { grouping, cache, told: Vec::new() }
+        Self { grouping, cache, steps: Vec::new() }
     }
 
     /// With a session that begins at a number.
     fn started(next: u64) -> Self {
         let mut bench = Self::new();
         bench.start(monday(), next);
-        bench.told.clear();
+        bench.steps.clear();
         bench
     }
 
     fn try_command(&mut self, command: &Command) -> Result<(), Error> {
-        let Self { grouping, cache, told } = self;
-        grouping.command(NOW, cache, command, &mut |more| {
-            if !matches!(more, Told::Cache(_)) {
-                told.push(more);
-            }
-        })
+        let steps = self.grouping.command(command)?;
+        self.take(steps);
+        Ok(())
+    }
+
+    /// Takes steps to the end, and drains the cache after each.
+    fn take<B: AsRef<[u8]>>(&mut self, mut steps: Steps<B>) {
+        while let Some(step) = self.grouping.step(NOW, &mut self.cache, &mut steps) {
+            self.steps.push(step);
+            while self.cache.poll_command().is_some() {}
+        }
     }
 
     fn command(&mut self, command: &Command) {
         self.try_command(command).unwrap();
-        assert_eq!(self.cache.poll_command(), None, "it leaves the cache drained");
+    }
+
+    /// The steps but for those of frames that come, or came before.
+    fn notices(&self) -> Vec<Step> {
+        use Step::{Appended, Duplicate, Filled};
+        let is_frame =
+            |step: &Step| matches!(step, Appended { .. } | Filled { .. } | Duplicate { .. });
+        self.steps.iter().filter(|step| !is_frame(step)).cloned().collect()
+    }
+
+    /// The steps by which something was appended or filled: group and indices.
+    fn frames(&self) -> Vec<(u64, core::ops::Range<u64>)> {
+        let of = |step: &Step| match *step {
+            Step::Appended { group, ref frames, .. } => Some((group, frames.clone())),
+            Step::Filled { group, index, .. } => Some((group, index..index + 1)),
+            _ => None,
+        };
+        self.steps.iter().filter_map(of).collect()
     }
 
     fn start(&mut self, session: Session, next: u64) {
@@ -177,7 +199,7 @@ fn the_last_group_and_the_track_are_finished_with_the_session() {
     let track = bench.grouping.track(monday()).unwrap();
     let beyond = Refusal::BeyondEnd { sequence: 2, end: 1 };
     assert_eq!(bench.cache.create_group(NOW, track, 2), Err(beyond));
-    assert_eq!(bench.told, [Told::Closed { session: monday(), track, next: Some(7) }]);
+    assert_eq!(bench.notices(), [Step::Closed { session: monday(), track, next: Some(7) }]);
 }
 
 #[test]
@@ -266,13 +288,13 @@ fn a_live_start_whose_backfill_is_lost_begins_with_the_next_group() {
     let first = bench.grouping.start_live(monday(), 7);
     bench.start(monday(), first);
     bench.lost(5, 6);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver(7, 9);
     assert_eq!(bench.group(1), None);
     bench.assert_group(2, "9");
     let unpublished =
-        |sequence| Told::Unpublished { session: monday(), sequence, why: Why::BeforeStart };
-    assert_eq!(bench.told, [unpublished(7), unpublished(8)]);
+        |sequence| Step::Unpublished { session: monday(), sequence, why: Why::BeforeStart };
+    assert_eq!(bench.notices(), [unpublished(7), unpublished(8)]);
     assert_eq!(bench.grouping.stats().before_start, 2);
 }
 
@@ -292,7 +314,7 @@ fn a_live_start_without_backfill_begins_with_the_next_group() {
     bench.grouping.start_live(monday(), 7);
     bench.start(monday(), 7);
     let track = bench.grouping.track(monday()).unwrap();
-    assert_eq!(bench.told, [Told::Opened { session: monday(), track, first: 9 }]);
+    assert_eq!(bench.notices(), [Step::Opened { session: monday(), track, first: 9 }]);
     bench.deliver(7, 9);
     assert_eq!(bench.group(1), None);
     bench.assert_group(2, "9");
@@ -317,7 +339,7 @@ fn what_was_missing_and_comes_late_becomes_held() {
     bench.assert_group(0, "1 2 3 4");
     let stats = bench.grouping.stats();
     assert_eq!((stats.filled, stats.same, stats.contradictions), (2, 1, 0));
-    assert_eq!(bench.told, []);
+    assert_eq!(bench.notices(), []);
 }
 
 #[test]
@@ -326,7 +348,7 @@ fn what_comes_again_with_other_bytes_is_told_and_changes_nothing() {
     bench.deliver(1, 5);
     bench.deliver_these(2, &["two".into()]);
     bench.assert_group(0, "1 2 3 4");
-    assert_eq!(bench.told, [Told::Contradiction { session: monday(), sequence: 2 }]);
+    assert_eq!(bench.notices(), [Step::Contradiction { session: monday(), sequence: 2 }]);
     assert_eq!(bench.grouping.stats().contradictions, 1);
     assert_eq!(bench.cache.stats().contradictions, 1);
 }
@@ -383,13 +405,13 @@ fn an_ended_session_takes_what_was_missing_and_nothing_behind_its_end() {
     bench.lost(2, 2);
     bench.deliver(3, 3);
     bench.end(monday(), 4);
-    bench.told.clear();
+    bench.steps.clear();
     bench.start(monday(), 1);
     bench.deliver(1, 4);
     bench.end(monday(), 4);
     bench.assert_group(0, "1 2 3");
     let why = Why::Refused(Refusal::TrackEnded);
-    assert_eq!(bench.told, [Told::Unpublished { session: monday(), sequence: 4, why }]);
+    assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 4, why }]);
 }
 
 #[test]
@@ -400,11 +422,11 @@ fn two_sessions_go_on_side_by_side_and_the_third_drops_the_one_that_did_not_end(
     bench.deliver(2, 2);
     bench.assert_group(0, "1 2");
     let track = bench.grouping.track(monday()).unwrap();
-    bench.told.clear();
+    bench.steps.clear();
     bench.start(session("WEDNESDAY"), 1);
     assert_eq!(bench.grouping.track(monday()), None);
-    let closed = Told::Closed { session: monday(), track, next: None };
-    assert!(bench.told.contains(&closed), "{:?}", bench.told);
+    let closed = Step::Closed { session: monday(), track, next: None };
+    assert!(bench.steps.contains(&closed), "{:?}", bench.steps);
     let over = bench.try_command(&Command::Batch(batch(monday(), 3, &["3".into()])));
     assert_eq!(over, Err(Error::NotStarted(monday())));
 }
@@ -447,7 +469,8 @@ fn what_is_left_is_dropped() {
     bench.deliver(1, 5);
     let track = bench.grouping.track(monday()).unwrap();
     let group = bench.cache.group(track, 1).unwrap();
-    bench.grouping.leave(NOW, &mut bench.cache, &mut |_| ());
+    let steps = bench.grouping.leave();
+    bench.take(steps);
     assert_eq!(bench.cache.append(group, b"6"), Err(Refusal::Aborted(cache::DROPPED)));
     assert_eq!(bench.grouping.track(monday()), None);
 }
@@ -456,11 +479,11 @@ fn what_is_left_is_dropped() {
 fn a_message_that_is_too_long_is_absent_and_told() {
     let mut bench = Bench::with(Config { max_message: 3, ..Config::new("itch") });
     bench.start(monday(), 1);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver_these(1, &["abc".into(), "abcd".into(), "c".into()]);
     bench.assert_group(0, "abc absent c");
     let why = Why::Refused(Refusal::FrameTooLarge { size: 4, max: 3 });
-    assert_eq!(bench.told, [Told::Unpublished { session: monday(), sequence: 2, why }]);
+    assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 2, why }]);
     bench.deliver_these(2, &["abcd".into()]);
     bench.assert_group(0, "abc absent c");
 }
@@ -489,13 +512,13 @@ fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goe
         bench.cache.create_track(NOW, &long, 9, limits).unwrap();
     }
     bench.start(monday(), 1);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver_these(1, &["1".into(), "x".repeat(60_000), "3".into(), "4".into(), "5".into()]);
-    let told = |sequence| {
+    let unpublished = |sequence| {
         let why = Why::Refused(Refusal::Aborted(cache::TOO_LARGE));
-        Told::Unpublished { session: monday(), sequence, why }
+        Step::Unpublished { session: monday(), sequence, why }
     };
-    assert_eq!(bench.told, [told(2), told(3), told(4)]);
+    assert_eq!(bench.notices(), [unpublished(2), unpublished(3), unpublished(4)]);
     assert_eq!(bench.grouping.stats().published, 2);
     bench.assert_group(1, "5");
 }
@@ -530,10 +553,10 @@ fn a_group_beyond_the_window_is_refused_and_told() {
     let mut bench = Bench::new();
     bench.cache = Cache::new(cache::Config { window: 2, ..cache::Config::new(1 << 20) }).unwrap();
     bench.start(monday(), 1);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver(13, 13);
     let why = Why::Refused(Refusal::BeyondWindow { sequence: 3, last: 2 });
-    assert_eq!(bench.told, [Told::Unpublished { session: monday(), sequence: 13, why }]);
+    assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 13, why }]);
 }
 
 #[test]
@@ -575,25 +598,94 @@ fn borrowed_batches_are_published_like_owned_ones() {
         batch(monday(), 1, &["one".into(), "two".into()]);
     let bytes = &bytes[..];
     let borrowed = Batch { session, first, count, bytes, offset, arrival, origin, repaired };
-    let Bench { grouping, cache, .. } = &mut bench;
-    grouping.batch(NOW, cache, &borrowed, &mut |_| ()).unwrap();
+    let steps = bench.grouping.batch(borrowed).unwrap();
+    bench.take(steps);
     bench.assert_group(0, "one two");
 }
 
 #[test]
-fn what_the_cache_wants_done_is_told_at_once() {
+fn each_message_is_one_step_however_many_readers_wait_and_the_cache_may_be_drained_between() {
     let mut bench = Bench::started(1);
     let track = bench.grouping.track(monday()).unwrap();
-    let reader = bench.cache.open_reader(track, cache::Start::Oldest).unwrap();
-    assert!(matches!(bench.cache.next_frame(reader), Ok(cache::Next::Pending)));
+    let readers = 1000;
+    for _ in 0..readers {
+        let reader = bench.cache.open_reader(track, cache::Start::Oldest).unwrap();
+        assert!(matches!(bench.cache.next_frame(reader), Ok(cache::Next::Pending)));
+    }
+    let mut steps = bench.grouping.batch(batch(monday(), 1, &["1".into(), "2".into()])).unwrap();
     let mut readable = 0;
-    let Bench { grouping, cache, .. } = &mut bench;
-    let batch = batch(monday(), 1, &["1".into(), "2".into()]);
-    let count = &mut |told| {
-        readable += u32::from(told == Told::Cache(cache::Command::Readable(reader)));
-    };
-    grouping.batch(NOW, cache, &batch, count).unwrap();
-    assert_eq!(readable, 1);
+    for index in 0..2 {
+        let step = bench.grouping.step(NOW, &mut bench.cache, &mut steps);
+        let frames = index..index + 1;
+        assert_eq!(step, Some(Step::Appended { track, group: 0, frames }));
+        // Some of what follows is left for later.
+        for _ in 0..readers / 2 {
+            let command = bench.cache.poll_command();
+            readable += u32::from(matches!(command, Some(cache::Command::Readable(_))));
+        }
+    }
+    assert_eq!(bench.grouping.step(NOW, &mut bench.cache, &mut steps), None);
+    assert_eq!(readable, readers);
+    assert_eq!(bench.cache.poll_command(), None);
+}
+
+#[test]
+fn a_step_says_what_it_appended() {
+    let mut bench = Bench::started(2);
+    bench.deliver(2, 2);
+    bench.lost(3, 3);
+    bench.deliver(5, 5);
+    bench.lost(6, 15);
+    bench.deliver(16, 16);
+    bench.deliver(1, 1);
+    bench.deliver(9, 9);
+    let front = [(0, 0..1), (0, 1..2), (0, 2..3), (0, 3..4), (1, 0..1)];
+    let rest = [(1, 1..4), (3, 0..3), (3, 3..4), (0, 0..1), (2, 0..4), (2, 0..1)];
+    assert_eq!(bench.frames(), [&front[..], &rest].concat());
+    assert_eq!(bench.notices(), []);
+}
+
+#[test]
+fn a_range_that_is_lost_is_one_step_however_long_it_is() {
+    let mut bench = Bench::started(1);
+    bench.deliver(1, 1);
+    bench.steps.clear();
+    bench.lost(2, 1 << 40);
+    assert_eq!(bench.frames(), [(0, 1..4)]);
+    assert_eq!(bench.grouping.next(monday()), Some((1 << 40) + 1));
+}
+
+#[test]
+fn what_comes_again_is_told_apart_from_what_comes_too_late() {
+    let mut bench = Bench::started(5);
+    bench.deliver(5, 5);
+    bench.steps.clear();
+    bench.deliver(4, 5);
+    let late = Step::Late { session: monday(), sequence: 4 };
+    assert_eq!(bench.steps, [late, Step::Duplicate { session: monday(), sequence: 5 }]);
+}
+
+#[test]
+fn a_group_that_is_gone_when_more_of_it_is_lost_is_reported_as_dropped() {
+    let mut bench = Bench::started(1);
+    bench.deliver(1, 1);
+    let track = bench.grouping.track(monday()).unwrap();
+    let group = bench.cache.group(track, 0).unwrap();
+    bench.cache.abort_group(group, 7).unwrap();
+    bench.steps.clear();
+    bench.lost(2, 2);
+    assert_eq!(bench.notices(), [Step::Dropped { track, group: 0, why: Refusal::Aborted(7) }]);
+}
+
+#[test]
+fn messages_of_steps_that_are_not_taken_are_passed_over() {
+    let mut bench = Bench::started(1);
+    let messages = ["1".into(), "2".into(), "3".into()];
+    let mut steps = bench.grouping.batch(batch(monday(), 1, &messages)).unwrap();
+    assert!(bench.grouping.step(NOW, &mut bench.cache, &mut steps).is_some());
+    drop(steps);
+    bench.deliver(4, 4);
+    bench.assert_group(0, "1 absent absent 4");
 }
 
 #[test]
@@ -602,9 +694,13 @@ fn a_session_under_a_name_that_is_taken_is_refused_and_can_be_tried_again() {
     let limits = Limits::default();
     let track = bench.cache.create_track(NOW, b"itch/MONDAY", 9, limits).unwrap();
     let started = Command::SessionStarted { session: monday(), next: 1 };
-    assert_eq!(bench.try_command(&started), Err(Error::NoTrack(Refusal::NameTaken)));
+    bench.command(&started);
+    let why = Refusal::NameTaken;
+    assert_eq!(bench.notices(), [Step::NoTrack { session: monday(), why }]);
     bench.cache.drop_track(track).unwrap();
-    assert_eq!(bench.try_command(&started), Ok(()));
+    bench.steps.clear();
+    bench.command(&started);
+    assert!(matches!(bench.notices()[..], [Step::Opened { .. }]));
 }
 
 #[test]
