@@ -1,5 +1,8 @@
 //! Sentences of a grouping, over a cache of its own.
 
+mod sessions;
+mod steps;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -385,97 +388,6 @@ fn what_comes_for_a_group_before_the_oldest_is_too_late() {
 }
 
 #[test]
-fn another_receiver_of_the_same_session_goes_on_with_its_track() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 3);
-    bench.start(monday(), 6);
-    bench.deliver(6, 6);
-    bench.start(monday(), 1);
-    bench.deliver(1, 7);
-    bench.assert_group(0, "1 2 3 4");
-    bench.assert_group(1, "5 6 7");
-    assert_eq!(bench.grouping.stats().sessions, 1);
-    assert_eq!(bench.grouping.stats().contradictions, 0);
-}
-
-#[test]
-fn an_ended_session_takes_what_was_missing_and_nothing_behind_its_end() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 1);
-    bench.lost(2, 2);
-    bench.deliver(3, 3);
-    bench.end(monday(), 4);
-    bench.steps.clear();
-    bench.start(monday(), 1);
-    bench.deliver(1, 4);
-    bench.end(monday(), 4);
-    bench.assert_group(0, "1 2 3");
-    let why = Why::Refused(Refusal::TrackEnded);
-    assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 4, why }]);
-}
-
-#[test]
-fn two_sessions_go_on_side_by_side_and_the_third_drops_the_one_that_did_not_end() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 1);
-    bench.start(session("TUESDAY"), 1);
-    bench.deliver(2, 2);
-    bench.assert_group(0, "1 2");
-    let track = bench.grouping.track(monday()).unwrap();
-    bench.steps.clear();
-    bench.start(session("WEDNESDAY"), 1);
-    assert_eq!(bench.grouping.track(monday()), None);
-    let closed = Step::Closed { session: monday(), track, next: None };
-    assert!(bench.steps.contains(&closed), "{:?}", bench.steps);
-    let over = bench.try_command(&Command::Batch(batch(monday(), 3, &["3".into()])));
-    assert_eq!(over, Err(Error::NotStarted(monday())));
-}
-
-#[test]
-fn of_three_sessions_the_one_that_ended_is_left() {
-    let mut bench = Bench::started(1);
-    bench.start(session("TUESDAY"), 1);
-    bench.end(session("TUESDAY"), 1);
-    bench.start(session("WEDNESDAY"), 1);
-    assert!(bench.grouping.track(monday()).is_some());
-    assert_eq!(bench.grouping.track(session("TUESDAY")), None);
-}
-
-#[test]
-fn of_three_sessions_that_which_was_taken_up_again_stays() {
-    let mut bench = Bench::started(1);
-    bench.start(session("TUESDAY"), 1);
-    bench.start(monday(), 1);
-    bench.start(session("WEDNESDAY"), 1);
-    bench.end(monday(), 1);
-    assert_eq!(bench.grouping.track(session("TUESDAY")), None);
-}
-
-#[test]
-fn of_three_sessions_that_which_ended_and_was_taken_up_again_stays() {
-    let mut bench = Bench::started(1);
-    bench.start(session("TUESDAY"), 1);
-    bench.end(session("TUESDAY"), 1);
-    // Another receiver begins, and is told of Tuesday's end later than of Wednesday's beginning.
-    bench.start(session("TUESDAY"), 1);
-    bench.start(session("WEDNESDAY"), 1);
-    bench.end(session("TUESDAY"), 1);
-    assert_eq!(bench.grouping.track(monday()), None);
-}
-
-#[test]
-fn what_is_left_is_dropped() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 5);
-    let track = bench.grouping.track(monday()).unwrap();
-    let group = bench.cache.group(track, 1).unwrap();
-    let steps = bench.grouping.leave();
-    bench.take(steps);
-    assert_eq!(bench.cache.append(group, b"6"), Err(Refusal::Aborted(cache::DROPPED)));
-    assert_eq!(bench.grouping.track(monday()), None);
-}
-
-#[test]
 fn a_message_that_is_too_long_is_absent_and_told() {
     let mut bench = Bench::with(Config { max_message: 3, ..Config::new("itch") });
     bench.start(monday(), 1);
@@ -589,118 +501,6 @@ fn message_zero_is_no_message() {
     assert_eq!(bench.grouping.stats().late, 1);
     bench.deliver(1, 1);
     bench.assert_group(0, "1");
-}
-
-#[test]
-fn borrowed_batches_are_published_like_owned_ones() {
-    let mut bench = Bench::started(1);
-    let Batch { session, first, count, bytes, offset, arrival, origin, repaired } =
-        batch(monday(), 1, &["one".into(), "two".into()]);
-    let bytes = &bytes[..];
-    let borrowed = Batch { session, first, count, bytes, offset, arrival, origin, repaired };
-    let steps = bench.grouping.batch(borrowed).unwrap();
-    bench.take(steps);
-    bench.assert_group(0, "one two");
-}
-
-#[test]
-fn each_message_is_one_step_however_many_readers_wait_and_the_cache_may_be_drained_between() {
-    let mut bench = Bench::started(1);
-    let track = bench.grouping.track(monday()).unwrap();
-    let readers = 1000;
-    for _ in 0..readers {
-        let reader = bench.cache.open_reader(track, cache::Start::Oldest).unwrap();
-        assert!(matches!(bench.cache.next_frame(reader), Ok(cache::Next::Pending)));
-    }
-    let mut steps = bench.grouping.batch(batch(monday(), 1, &["1".into(), "2".into()])).unwrap();
-    let mut readable = 0;
-    for index in 0..2 {
-        let step = bench.grouping.step(NOW, &mut bench.cache, &mut steps);
-        let frames = index..index + 1;
-        assert_eq!(step, Some(Step::Appended { track, group: 0, frames }));
-        // Some of what follows is left for later.
-        for _ in 0..readers / 2 {
-            let command = bench.cache.poll_command();
-            readable += u32::from(matches!(command, Some(cache::Command::Readable(_))));
-        }
-    }
-    assert_eq!(bench.grouping.step(NOW, &mut bench.cache, &mut steps), None);
-    assert_eq!(readable, readers);
-    assert_eq!(bench.cache.poll_command(), None);
-}
-
-#[test]
-fn a_step_says_what_it_appended() {
-    let mut bench = Bench::started(2);
-    bench.deliver(2, 2);
-    bench.lost(3, 3);
-    bench.deliver(5, 5);
-    bench.lost(6, 15);
-    bench.deliver(16, 16);
-    bench.deliver(1, 1);
-    bench.deliver(9, 9);
-    let front = [(0, 0..1), (0, 1..2), (0, 2..3), (0, 3..4), (1, 0..1)];
-    let rest = [(1, 1..4), (3, 0..3), (3, 3..4), (0, 0..1), (2, 0..4), (2, 0..1)];
-    assert_eq!(bench.frames(), [&front[..], &rest].concat());
-    assert_eq!(bench.notices(), []);
-}
-
-#[test]
-fn a_range_that_is_lost_is_one_step_however_long_it_is() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 1);
-    bench.steps.clear();
-    bench.lost(2, 1 << 40);
-    assert_eq!(bench.frames(), [(0, 1..4)]);
-    assert_eq!(bench.grouping.next(monday()), Some((1 << 40) + 1));
-}
-
-#[test]
-fn what_comes_again_is_told_apart_from_what_comes_too_late() {
-    let mut bench = Bench::started(5);
-    bench.deliver(5, 5);
-    bench.steps.clear();
-    bench.deliver(4, 5);
-    let late = Step::Late { session: monday(), sequence: 4 };
-    assert_eq!(bench.steps, [late, Step::Duplicate { session: monday(), sequence: 5 }]);
-}
-
-#[test]
-fn a_group_that_is_gone_when_more_of_it_is_lost_is_reported_as_dropped() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 1);
-    let track = bench.grouping.track(monday()).unwrap();
-    let group = bench.cache.group(track, 0).unwrap();
-    bench.cache.abort_group(group, 7).unwrap();
-    bench.steps.clear();
-    bench.lost(2, 2);
-    assert_eq!(bench.notices(), [Step::Dropped { track, group: 0, why: Refusal::Aborted(7) }]);
-}
-
-#[test]
-fn messages_of_steps_that_are_not_taken_are_passed_over() {
-    let mut bench = Bench::started(1);
-    let messages = ["1".into(), "2".into(), "3".into()];
-    let mut steps = bench.grouping.batch(batch(monday(), 1, &messages)).unwrap();
-    assert!(bench.grouping.step(NOW, &mut bench.cache, &mut steps).is_some());
-    drop(steps);
-    bench.deliver(4, 4);
-    bench.assert_group(0, "1 absent absent 4");
-}
-
-#[test]
-fn a_session_under_a_name_that_is_taken_is_refused_and_can_be_tried_again() {
-    let mut bench = Bench::new();
-    let limits = Limits::default();
-    let track = bench.cache.create_track(NOW, b"itch/MONDAY", 9, limits).unwrap();
-    let started = Command::SessionStarted { session: monday(), next: 1 };
-    bench.command(&started);
-    let why = Refusal::NameTaken;
-    assert_eq!(bench.notices(), [Step::NoTrack { session: monday(), why }]);
-    bench.cache.drop_track(track).unwrap();
-    bench.steps.clear();
-    bench.command(&started);
-    assert!(matches!(bench.notices()[..], [Step::Opened { .. }]));
 }
 
 #[test]
