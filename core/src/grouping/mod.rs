@@ -167,13 +167,13 @@ impl Grouping {
     /// The track of a session, of the last two.
     #[must_use]
     pub fn track(&self, session: Session) -> Option<TrackId> {
-        self.sessions().find(|known| known.session == session).map(|known| known.track)
+        self.known(session).map(|known| known.track)
     }
 
     /// The next message of a session, of the last two (2^64-1 stands for 2^64 too).
     #[must_use]
     pub fn next(&self, session: Session) -> Option<u64> {
-        self.sessions().find(|known| known.session == session).map(Publishing::next)
+        self.known(session).map(Publishing::next)
     }
 
     /// What was counted.
@@ -194,27 +194,13 @@ impl Grouping {
     /// # Errors
     /// [`Error::NotStarted`].
     pub fn command(&self, command: &Command) -> Result<Steps<Bytes>, Error> {
-        let (session, input) = match *command {
-            Command::Batch(ref batch) => return self.batch(batch.clone()),
-            Command::SessionStarted { session, next } => {
-                return Ok(Steps(Input::Start { session, next }));
+        match *command {
+            Command::Batch(ref batch) => self.batch(batch.clone()),
+            Command::Lost { session, .. } | Command::SessionEnded { session, .. } => {
+                self.steps(session, Input::Command(command.clone()))
             }
-            Command::Lost { session, first, last, .. } => {
-                (session, Input::Lost { session, first, last })
-            }
-            Command::SessionEnded { session, next, .. } => (session, Input::End { session, next }),
-            Command::Request { .. }
-            | Command::GapOpened { .. }
-            | Command::GapFilled { .. }
-            | Command::Halted { .. }
-            | Command::LineUp(_)
-            | Command::LineDown(_)
-            | Command::SequenceRegressed { .. }
-            | Command::Stalled { .. }
-            | Command::Withdrawn { .. }
-            | Command::Contradiction { .. } => return Ok(Steps(Input::Leave([None, None]))),
-        };
-        self.steps(session, input)
+            _ => Ok(Steps(Input::Command(command.clone()))),
+        }
     }
 
     /// The steps of a batch, out of a command or out of
@@ -258,17 +244,20 @@ impl Grouping {
                 (batch.first, batch.count, batch.offset) = (first, count, offset);
                 Some(step)
             }
-            &mut Input::Lost { session, first, last } => {
-                let mut work = self.at_work(session, now, cache)?;
+            Input::Command(Command::Lost { session, first, last, .. }) => {
+                let mut work = self.at_work(*session, now, cache)?;
                 let before = work.miss(first.saturating_sub(1), Missing::Absent);
-                before.or_else(|| work.miss(last, Missing::Lost))
+                before.or_else(|| work.miss(*last, Missing::Lost))
             }
-            &mut Input::End { session, next } => self.at_work(session, now, cache)?.end(next),
-            &mut Input::Start { session, next } => {
+            Input::Command(Command::SessionEnded { session, next, .. }) => {
+                self.at_work(*session, now, cache)?.end(*next)
+            }
+            &mut Input::Command(Command::SessionStarted { session, next }) => {
                 let (opened, left) = self.start(now, cache, session, next);
                 steps.0 = Input::Leave([left, None]);
                 opened
             }
+            Input::Command(_) => None,
             Input::Leave(tracks) => {
                 let (session, track) = tracks.iter_mut().find_map(Option::take)?;
                 // A track that somebody else dropped is gone too.
@@ -291,16 +280,13 @@ impl Grouping {
         next: u64,
     ) -> (Option<Step>, Option<(Session, TrackId)>) {
         let live = self.live.take_if(|(of, _)| *of == session).map(|(_, live)| live);
-        let is =
-            |known: &Option<Publishing>| known.as_ref().is_some_and(|of| of.session == session);
-        if let Some(known) = self.sessions.iter().position(is) {
+        if self.known(session).is_some() {
             // Another receiver goes on with it. Where it begins further ahead, the rest is absent.
-            if let Some(publishing) = &mut self.sessions[known] {
-                publishing.over = false;
+            let [older, newer] = &mut self.sessions;
+            if older.as_ref().is_some_and(|older| older.session == session) {
+                core::mem::swap(older, newer);
             }
-            if known == 0 {
-                self.sessions.swap(0, 1);
-            }
+            newer.iter_mut().for_each(|taken_up| taken_up.over = false);
             return (None, None);
         }
         self.config.write_name(session, &mut self.name);
@@ -332,8 +318,8 @@ impl Grouping {
         newer.replace(publishing)
     }
 
-    fn sessions(&self) -> impl Iterator<Item = &Publishing> {
-        self.sessions.iter().flatten()
+    fn known(&self, session: Session) -> Option<&Publishing> {
+        self.sessions.iter().flatten().find(|known| known.session == session)
     }
 
     /// A session that is known, and what is at hand to go on with it.

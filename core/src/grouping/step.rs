@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::Session;
 use crate::cache::{Refusal, TrackId};
-use crate::receiver::Batch;
+use crate::receiver::{Batch, Command};
 
 /// One input of a [`Grouping`](super::Grouping) on its way into the cache, as far as it is not published yet
 /// ([`Grouping::step`](super::Grouping::step)). A batch of [`Bytes`](bytes::Bytes) keeps its buffer alive.
@@ -17,19 +17,8 @@ pub struct Steps<B>(pub(super) Input<B>);
 pub(super) enum Input<B> {
     /// The messages that are left.
     Batch(Batch<B>),
-    Lost {
-        session: Session,
-        first: u64,
-        last: u64,
-    },
-    Start {
-        session: Session,
-        next: u64,
-    },
-    End {
-        session: Session,
-        next: u64,
-    },
+    /// Any other command.
+    Command(Command),
     /// Tracks to drop.
     Leave([Option<(Session, TrackId)>; 2]),
 }
