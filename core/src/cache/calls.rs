@@ -1,7 +1,7 @@
 //! Every event as a call.
 
-use super::event::{Answer, Event, ReadUnit};
-use super::{Cache, Refusal};
+use super::event::{Answer, Event};
+use super::{Cache, ReadUnit, Refusal};
 use crate::Instant;
 
 impl Cache {
