@@ -1,5 +1,4 @@
-//! The program `gapless` and the examples of embedding, out of this workspace and built as the tests
-//! are, in processes of their own.
+//! The program `gapless` and the examples of embedding, in processes of their own.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,36 +9,47 @@ use std::time::{Duration, Instant};
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the program lies; builds it, which is quick when the workspace was built before.
+/// Where the program lies: at `GAPLESS_PROGRAM`, an absolute path to a file `gapless`. Without it the
+/// program is built as the test is, which is quick when the workspace was built before.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| built(&["-p", "gapless"]).join("gapless"))
+    PATH.get_or_init(|| match std::env::var_os("GAPLESS_PROGRAM") {
+        Some(path) => path.into(),
+        None => built().join("gapless"),
+    })
 }
 
-/// Where the examples of embedding lie; builds them likewise.
-fn examples() -> &'static PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| built(&["-p", "gapless-tests", "--examples"]).join("examples"))
-}
-
-/// Builds what the arguments choose, and tells the folder of this profile.
-fn built(what: &[&str]) -> PathBuf {
-    let mut path = std::env::current_exe().expect("a test binary has a path");
-    while !path.ends_with("deps") {
-        assert!(path.pop(), "test binaries lie in a folder `deps`");
-    }
-    path.pop();
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["build", "--quiet", "--offline", "--manifest-path"]);
-    cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).args(what);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    assert!(cargo.status().expect("cargo runs").success(), "{what:?} does not build");
-    path
+/// Builds the program and the examples of embedding in the profile of this test, and tells the
+/// profile's folder.
+fn built() -> &'static PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let mut folder = std::env::current_exe().expect("a test binary has a path");
+        while !folder.ends_with("deps") {
+            assert!(folder.pop(), "test binaries lie in a folder `deps`");
+        }
+        folder.pop();
+        let profile = match folder.file_name() {
+            Some(name) if name != "debug" => name,
+            _ => "dev".as_ref(),
+        };
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.args(["build", "--quiet", "--offline", "--manifest-path"]);
+        cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+        // With the features that `cargo test --workspace` chooses: another choice builds all anew.
+        cargo.args(["--workspace", "--bin", "gapless", "--examples", "--profile"]).arg(profile);
+        // Build scripts that look at these, as that of ring does, would run again for what tests this.
+        let of_the_test =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars().filter(|(name, _)| of_the_test(name)) {
+            cargo.env_remove(name);
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the program does not build");
+        folder
+    })
 }
 
 /// A running program; killed when it is dropped.
@@ -73,7 +83,7 @@ impl Program {
     /// When it cannot be built or started.
     #[must_use]
     pub fn example(name: &str) -> Self {
-        Self::spawn(&mut Command::new(examples().join(name)))
+        Self::spawn(&mut Command::new(built().join("examples").join(name)))
     }
 
     fn spawn(command: &mut Command) -> Self {

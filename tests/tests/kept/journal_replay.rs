@@ -174,7 +174,7 @@ fn kept() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("journals")
 }
 
-/// Also: it was made by a debug build, and these tests run in release builds too.
+/// Also: it was made by a build without optimisation, and those with it verify it too.
 ///
 /// `GAPLESS_KEEP_JOURNAL=version-1.journal` makes it anew: for a version of which none is kept yet.
 #[test]

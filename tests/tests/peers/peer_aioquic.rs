@@ -1,8 +1,8 @@
 //! Against aioquic, a QUIC of its own in Python: tagged streams both ways, to `gapless stream listen` and
 //! from `gapless stream send`.
 //!
-//! Python is that of GAPLESS_PYTHON, or `python3`; without aioquic the tests are skipped. It is slow: 100 MiB, in
-//! a release build, take it about 20 s each way; a debug build sends 8 MiB.
+//! Python is that of GAPLESS_PYTHON, or `python3`; without aioquic the tests are skipped. It is slow: 100 MiB
+//! take it about 20 s each way. `GAPLESS_PEER_BYTES` says how long the longest stream is (8 MiB unless told).
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,10 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const LARGE: usize = if cfg!(debug_assertions) { 8 << 20 } else { 100 << 20 };
+/// The length of the longest stream.
+fn large() -> usize {
+    std::env::var("GAPLESS_PEER_BYTES").map_or(8 << 20, |bytes| bytes.parse().expect("a number"))
+}
 
 /// Starts the peer.
 fn peer(python: &Path, arguments: &[&str]) -> Child {
@@ -78,7 +81,7 @@ fn listen(folder: &TempDir, tag: &str, more: &[&str]) -> (Program, String) {
 #[test]
 fn its_client_is_taken_and_answered_by_our_listener() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
-    let (folder, files) = folder(&[1, 100_000, LARGE]);
+    let (folder, files) = folder(&[1, 100_000, large()]);
     let (listener, port) =
         listen(&folder, "sum", &["--exec", "sha256sum", "--count", "3", "--json"]);
     for (file, hash) in &files {
@@ -119,7 +122,7 @@ fn its_client_is_told_that_nobody_takes_a_tag() {
 #[test]
 fn its_server_takes_and_answers_our_streams() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
-    let (folder, files) = folder(&[1, 100_000, LARGE]);
+    let (folder, files) = folder(&[1, 100_000, large()]);
     let pem = folder.path().join("identity.pem");
     let identity = Identity::kept_in(folder.path(), &["localhost"], SystemTime::now()).unwrap();
     let (port, pem) = (free_port().to_string(), pem.to_str().unwrap());
