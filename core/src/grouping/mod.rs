@@ -1,5 +1,5 @@
 //! From a feed to a track: what a [`Receiver`](crate::receiver::Receiver) says becomes frames of
-//! groups in a [`Cache`](crate::cache::Cache), always the same frame for the same message, whoever receives it.
+//! groups in a [`Cache`], always the same frame for the same message, whoever receives it.
 //!
 //! Message `n` of a session is frame `(n-1) mod K` of group `(n-1) div K`, and each session has a track
 //! of its own ([`Config::track_name`]). So the groups of two relays of one feed differ by what each
