@@ -46,69 +46,49 @@ impl Demux {
     /// Takes a registration back, whoever has it; there need be none. Streams that wait for its acceptor
     /// are looked up again: another registration may be for them too, or they are refused. Dispatched ones
     /// stay where they are.
-    ///
-    /// # Errors
-    /// None.
-    pub fn unregister(&mut self, now: Instant, pattern: Pattern<'_>) -> Result<(), Refusal> {
+    pub fn unregister(&mut self, now: Instant, pattern: Pattern<'_>) {
         self.pass(now);
         if self.registry.unregister(pattern) {
             self.re_evaluate();
         }
-        Ok(())
     }
 
     /// Takes all registrations of an acceptor back, as [`unregister`](Self::unregister); there need be
     /// none.
-    ///
-    /// # Errors
-    /// None.
-    pub fn acceptor_gone(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
+    pub fn acceptor_gone(&mut self, now: Instant, acceptor: AcceptorId) {
         self.pass(now);
         if self.registry.acceptor_gone(acceptor) {
             self.re_evaluate();
         }
-        Ok(())
     }
 
     /// Takes all credit of an acceptor: nothing is dispatched to it until it resumes, from now on, be it in
     /// the middle of a drain. Streams for it are held, up to the configured numbers. Who has no registration
     /// cannot pause: nothing happens.
-    ///
-    /// # Errors
-    /// None.
-    pub fn pause(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
+    pub fn pause(&mut self, now: Instant, acceptor: AcceptorId) {
         self.pass(now);
         self.registry.pause(acceptor);
-        Ok(())
     }
 
     /// Gives an acceptor credit without a limit again. First it is given what is held for it, in the order
     /// in which the preambles were whole: each stream is looked for when its command is asked for, so that
     /// the acceptor may pause after any of them.
-    ///
-    /// # Errors
-    /// None.
-    pub fn resume(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
+    pub fn resume(&mut self, now: Instant, acceptor: AcceptorId) {
         self.pass(now);
         self.registry.resume(acceptor);
         if self.waiting.resume(acceptor) {
             self.context.pend();
         }
-        Ok(())
     }
 
     /// Gives an acceptor that pauses credit for the first of the streams that are held for it, in the order
     /// in which the preambles were whole, and no more: it pauses on. Where none is held nothing happens. What is
     /// taken is dispatched next, before streams that are looked up again in this drain.
-    ///
-    /// # Errors
-    /// None.
-    pub fn take(&mut self, now: Instant, acceptor: AcceptorId) -> Result<(), Refusal> {
+    pub fn take(&mut self, now: Instant, acceptor: AcceptorId) {
         self.pass(now);
         if let Some(first) = self.waiting.first_for(Waits::For(acceptor)) {
             self.dispatch_held(first, acceptor);
         }
-        Ok(())
     }
 
     /// Takes bytes of a stream that its peer opened, from its first on until the stream is dispatched,
@@ -151,21 +131,13 @@ impl Demux {
     }
 
     /// Forgets a stream that its peer reset, if it is parked or held.
-    ///
-    /// # Errors
-    /// None.
-    pub fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
+    pub fn reset(&mut self, now: Instant, stream: StreamId) {
         self.stats.forgotten.reset += self.forget(now, stream);
-        Ok(())
     }
 
     /// Forgets a stream that was closed, if it is parked or held.
-    ///
-    /// # Errors
-    /// None.
-    pub fn closed(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
+    pub fn closed(&mut self, now: Instant, stream: StreamId) {
         self.stats.forgotten.closed += self.forget(now, stream);
-        Ok(())
     }
 
     /// Forgets a stream; how many there were.
@@ -177,16 +149,12 @@ impl Demux {
 
     /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
     /// are gone as what was not read of others is, though their peer may know that they arrived.
-    ///
-    /// # Errors
-    /// None.
-    pub fn peer_gone(&mut self, now: Instant, peer: PeerId) -> Result<(), Refusal> {
+    pub fn peer_gone(&mut self, now: Instant, peer: PeerId) {
         self.pass(now);
         while let Some(at) = self.waiting.first_of_peer(peer) {
             self.waiting.forget(at);
             self.stats.forgotten.peer_gone += 1;
         }
-        Ok(())
     }
 
     /// Says that a dispatched stream could not be handed over, so that the acceptor hears "closed" behind

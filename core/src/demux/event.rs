@@ -191,27 +191,42 @@ vocabulary! {
         1 => Unregister {
             /// Which registration.
             pattern: Pattern<'a>,
-        } => |demux, now| demux.unregister(now, pattern),
+        } => |demux, now| {
+            demux.unregister(now, pattern);
+            Ok(())
+        },
         /// [`acceptor_gone`](super::Demux::acceptor_gone).
         2 => AcceptorGone {
             /// Who went.
             acceptor: AcceptorId,
-        } => |demux, now| demux.acceptor_gone(now, acceptor),
+        } => |demux, now| {
+            demux.acceptor_gone(now, acceptor);
+            Ok(())
+        },
         /// [`pause`](super::Demux::pause).
         3 => Pause {
             /// Who takes nothing for now.
             acceptor: AcceptorId,
-        } => |demux, now| demux.pause(now, acceptor),
+        } => |demux, now| {
+            demux.pause(now, acceptor);
+            Ok(())
+        },
         /// [`resume`](super::Demux::resume).
         4 => Resume {
             /// Who takes streams again.
             acceptor: AcceptorId,
-        } => |demux, now| demux.resume(now, acceptor),
+        } => |demux, now| {
+            demux.resume(now, acceptor);
+            Ok(())
+        },
         /// [`take`](super::Demux::take).
         11 => Take {
             /// Who takes one stream.
             acceptor: AcceptorId,
-        } => |demux, now| demux.take(now, acceptor),
+        } => |demux, now| {
+            demux.take(now, acceptor);
+            Ok(())
+        },
         /// [`data`](super::Demux::data).
         5 => Data {
             /// The stream, opened by its peer.
@@ -233,18 +248,25 @@ vocabulary! {
             code: u64,
         } => |demux, now| {
             let _ = code;
-            demux.reset(now, stream)
+            demux.reset(now, stream);
+            Ok(())
         },
         /// [`closed`](super::Demux::closed).
         7 => Closed {
             /// The stream that is no more.
             stream: StreamId,
-        } => |demux, now| demux.closed(now, stream),
+        } => |demux, now| {
+            demux.closed(now, stream);
+            Ok(())
+        },
         /// [`peer_gone`](super::Demux::peer_gone).
         8 => PeerGone {
             /// The connection that is no more, with all its streams.
             peer: PeerId,
-        } => |demux, now| demux.peer_gone(now, peer),
+        } => |demux, now| {
+            demux.peer_gone(now, peer);
+            Ok(())
+        },
         /// [`hand_off_failed`](super::Demux::hand_off_failed).
         9 => HandOffFailed {
             /// The stream that was dispatched.

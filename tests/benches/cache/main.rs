@@ -1,7 +1,7 @@
 //! What the cache costs by direct calls, beside a floor and beside the model of the crate `moq-net`,
 //! and how much memory each takes. Ends with a failure when a goal is missed.
 //!
-//! `cargo bench -p gapless-tests --bench cache` prints one table. Frames have 64 bytes and groups 512
+//! `cargo bench -p gapless-benches --bench cache` prints one table. Frames have 64 bytes and groups 512
 //! frames. The three take turns: in each of five rounds each does the same work many times over, the
 //! median of those passes is its time in that round, and its ratio is to the floor's time in the same
 //! round; the table has the medians of the five. Before them one round goes by uncounted.

@@ -3,7 +3,7 @@
 //! the cache costs among ever more tracks, groups and readers, and its runs. Ends with a failure when a
 //! goal is missed.
 //!
-//! `cargo bench -p gapless-tests --bench instructions` needs valgrind, and gungraun-runner in the
+//! `cargo bench -p gapless-instructions` needs valgrind, and gungraun-runner in the
 //! version of gungraun in `Cargo.lock`. The counts do not depend on how busy the machine is.
 
 mod cache;
