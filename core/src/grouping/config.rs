@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt::{self, Write};
 
 use crate::Session;
-use crate::cache::{Limits, MAX_NAME, Refusal};
+use crate::cache::{Limits, MAX_NAME};
 use crate::limits::{OutOfRange, positive, within};
 
 /// What a session and an epoch add to a track's name at most: a slash, ten bytes in three characters
@@ -205,9 +205,6 @@ pub enum Error {
     /// Something of a session that did not start, or that two others have followed.
     #[error("session {0} did not start")]
     NotStarted(Session),
-    /// The cache takes no track for a session.
-    #[error("no track for the session: {0}")]
-    NoTrack(Refusal),
 }
 
 #[cfg(test)]

@@ -20,17 +20,26 @@
 //! settled: the gap's frames are absent until they come. Readers that are quick are told so and are not
 //! told otherwise later, so whoever wants them to see repairs lets the receiver deliver in order.
 //!
-//! # No machine
+//! # Steps
 //!
-//! A [`Grouping`] is a part of whoever owns receiver and cache, and not a
-//! [`Machine`](crate::Machine): it holds no payload, waits for nothing and has nothing to say later. What
-//! a call has to tell, the cache's commands among it, it tells while it works. It is a function of what
-//! the receiver said and the cache answered, and both of those can be recorded ([`Driven`]).
+//! A [`Grouping`] is a part of whoever owns receiver and cache, and not a [`Machine`](crate::Machine): it
+//! holds no payload, waits for nothing and has no time of its own. An input becomes [`Steps`], which whoever
+//! made them keeps and takes one by one with [`Grouping::step`]: on the stack in a loop, or one for each
+//! command that a composite is asked for. Each is bounded, and says what it did:
+//!
+//! * a message is one step, and a range that is missing one for each group that it is appended to: of
+//!   whole groups that are missing, however many, there is nothing to do and to say;
+//! * a step makes a handful of calls of the cache at most. What follows from them waits in the cache, whose
+//!   commands may be drained between steps, or after the last: they are no part of a step.
+//!
+//! What is not stepped is not published: messages of steps that are dropped count as passed over. It is a
+//! function of what the receiver said and the cache answered, and both of those can be recorded
+//! ([`Driven`]).
 //!
 //! # Limits
 //!
 //! * No jump within a session may leave the cache's [`window`](crate::cache::Config::window): a group
-//!   that does is refused, and its messages are told as [`Told::Unpublished`]. Wherever a session begins,
+//!   that does is refused, and each of its messages is [`Step::Unpublished`]. Wherever a session begins,
 //!   its track begins there.
 //! * Of two sessions the state is kept, as a receiver speaks of two at most. When a third begins, the
 //!   one that ended and was not taken up since is left, else the one that was started or taken up
@@ -47,7 +56,13 @@
 //! let mut grouping = Grouping::new(Config::new("itch")).unwrap();
 //! let session = Session::from_name(b"MONDAY").unwrap();
 //! let started = Command::SessionStarted { session, next: 1 };
-//! grouping.command(Instant::ZERO, &mut cache, &started, &mut |told| println!("{told:?}"))?;
+//! let mut steps = grouping.command(&started)?;
+//! while let Some(step) = grouping.step(Instant::ZERO, &mut cache, &mut steps) {
+//!     println!("{step:?}");
+//!     while let Some(command) = cache.poll_command() {
+//!         println!("{command:?}");
+//!     }
+//! }
 //! assert_eq!(cache.track(b"itch/MONDAY"), grouping.track(session));
 //! # Ok::<(), gapless_core::grouping::Error>(())
 //! ```
@@ -55,22 +70,24 @@
 mod config;
 mod session;
 mod stats;
+mod step;
 #[cfg(test)]
 mod tests;
-mod told;
 
 pub use config::{Config, Error, Info, Mismatch};
 pub use stats::Stats;
-pub use told::{Told, Why};
+pub use step::{Step, Steps, Why};
 
 use alloc::string::String;
 
-use crate::cache::Cache;
-use crate::cache::{Answer, Event, Limits, Missing, Refusal, TrackId};
+use bytes::Bytes;
+
+use crate::cache::{Answer, Cache, Event, Limits, Missing, Refusal, TrackId};
 use crate::journal::Driven;
 use crate::receiver::{Batch, Command};
 use crate::{Instant, Session};
 use session::{Publishing, Work};
+use step::Input;
 
 /// Publishes a feed into a cache.
 #[derive(Debug)]
@@ -150,13 +167,13 @@ impl Grouping {
     /// The track of a session, of the last two.
     #[must_use]
     pub fn track(&self, session: Session) -> Option<TrackId> {
-        self.sessions().find(|known| known.session == session).map(|known| known.track)
+        self.known(session).map(|known| known.track)
     }
 
     /// The next message of a session, of the last two (2^64-1 stands for 2^64 too).
     #[must_use]
     pub fn next(&self, session: Session) -> Option<u64> {
-        self.sessions().find(|known| known.session == session).map(Publishing::next)
+        self.known(session).map(Publishing::next)
     }
 
     /// What was counted.
@@ -171,124 +188,124 @@ impl Grouping {
         size_of::<Self>() + self.config.feed.capacity() + self.name.capacity()
     }
 
-    /// Takes what a receiver says: batches, losses, and how sessions begin and end; nothing else
-    /// concerns it.
-    ///
-    /// What the cache wants done meanwhile is told as [`Told::Cache`], what was waiting in it before
-    /// as well: afterwards it is drained.
-    ///
-    /// # Errors
-    /// [`Error::NotStarted`], or [`Error::NoTrack`] where a session begins: it can be told to begin
-    /// again. Nothing was published then.
-    pub fn command<C: Driven<Cache>>(
-        &mut self,
-        now: Instant,
-        cache: &mut C,
-        command: &Command,
-        told: &mut impl FnMut(Told),
-    ) -> Result<(), Error> {
-        match *command {
-            Command::Batch(ref batch) => self.batch(now, cache, batch, told),
-            Command::Lost { session, last, first, .. } => {
-                let (publishing, mut work) = self.at_work(session, now, cache, told)?;
-                publishing.miss(first.saturating_sub(1), Missing::Absent, &mut work);
-                publishing.miss(last, Missing::Lost, &mut work);
-                Ok(())
-            }
-            Command::SessionStarted { session, next } => {
-                self.start(now, cache, session, next, told)
-            }
-            Command::SessionEnded { session, next, .. } => {
-                let (publishing, mut work) = self.at_work(session, now, cache, told)?;
-                publishing.end(next, &mut work);
-                Ok(())
-            }
-            Command::Request { .. }
-            | Command::GapOpened { .. }
-            | Command::GapFilled { .. }
-            | Command::Halted { .. }
-            | Command::LineUp(_)
-            | Command::LineDown(_)
-            | Command::SequenceRegressed { .. }
-            | Command::Stalled { .. }
-            | Command::Withdrawn { .. }
-            | Command::Contradiction { .. } => Ok(()),
-        }
-    }
-
-    /// Takes a batch, out of a command or out of [`Receiver::receive`](crate::receiver::Receiver::receive).
+    /// The steps of what a receiver says: batches, losses, and how sessions begin and end; of anything else
+    /// there are none.
     ///
     /// # Errors
     /// [`Error::NotStarted`].
-    pub fn batch<B: AsRef<[u8]>, C: Driven<Cache>>(
-        &mut self,
-        now: Instant,
-        cache: &mut C,
-        batch: &Batch<B>,
-        told: &mut impl FnMut(Told),
-    ) -> Result<(), Error> {
-        let (publishing, mut work) = self.at_work(batch.session, now, cache, told)?;
-        for (sequence, message) in batch.messages() {
-            publishing.take(sequence, message, &mut work);
+    pub fn command(&self, command: &Command) -> Result<Steps<Bytes>, Error> {
+        match *command {
+            Command::Batch(ref batch) => self.batch(batch.clone()),
+            Command::Lost { session, .. } | Command::SessionEnded { session, .. } => {
+                self.steps(session, Input::Command(command.clone()))
+            }
+            _ => Ok(Steps(Input::Command(command.clone()))),
         }
-        Ok(())
     }
 
-    /// Leaves every session that did not end: its track is dropped. For a program that stops, or a
+    /// The steps of a batch, out of a command or out of
+    /// [`Receiver::receive`](crate::receiver::Receiver::receive): one for each message, and for what is missing
+    /// before it.
+    ///
+    /// # Errors
+    /// [`Error::NotStarted`].
+    pub fn batch<B>(&self, batch: Batch<B>) -> Result<Steps<B>, Error> {
+        self.steps(batch.session, Input::Batch(batch))
+    }
+
+    /// Leaves every session that did not end; the steps drop their tracks. For a program that stops, or a
     /// receiver that will not go on.
-    pub fn leave<C: Driven<Cache>>(
+    pub fn leave(&mut self) -> Steps<Bytes> {
+        let sessions = core::mem::take(&mut self.sessions);
+        Steps(Input::Leave(sessions.map(|left| left.and_then(Publishing::left))))
+    }
+
+    /// Takes the next of the steps; `None` when there are no more.
+    ///
+    /// A session that was left since gets nothing more.
+    pub fn step<B: AsRef<[u8]>, C: Driven<Cache>>(
         &mut self,
         now: Instant,
         cache: &mut C,
-        told: &mut impl FnMut(Told),
-    ) {
-        for publishing in core::mem::take(&mut self.sessions).into_iter().flatten() {
-            publishing.leave(&mut self.work(now, cache, told));
+        steps: &mut Steps<B>,
+    ) -> Option<Step> {
+        match &mut steps.0 {
+            Input::Batch(batch) => {
+                let mut work = self.at_work(batch.session, now, cache)?;
+                let mut messages = batch.messages();
+                let (sequence, message) = messages.next()?;
+                let before = work.prepare(sequence);
+                if before.is_some() {
+                    return before;
+                }
+                let step = work.take(sequence, message);
+                let offset = batch.bytes.as_ref().len() - messages.rest().len();
+                let (first, count) = (messages.sequence(), messages.remaining());
+                (batch.first, batch.count, batch.offset) = (first, count, offset);
+                Some(step)
+            }
+            Input::Command(Command::Lost { session, first, last, .. }) => {
+                let mut work = self.at_work(*session, now, cache)?;
+                let before = work.miss(first.saturating_sub(1), Missing::Absent);
+                before.or_else(|| work.miss(*last, Missing::Lost))
+            }
+            Input::Command(Command::SessionEnded { session, next, .. }) => {
+                self.at_work(*session, now, cache)?.end(*next)
+            }
+            &mut Input::Command(Command::SessionStarted { session, next }) => {
+                let (opened, left) = self.start(now, cache, session, next);
+                steps.0 = Input::Leave([left, None]);
+                opened
+            }
+            Input::Command(_) => None,
+            Input::Leave(tracks) => {
+                let (session, track) = tracks.iter_mut().find_map(Option::take)?;
+                // A track that somebody else dropped is gone too.
+                cache.call(now, Event::DropTrack { track });
+                Some(Step::Closed { session, track, next: None })
+            }
         }
     }
 
+    fn steps<B>(&self, session: Session, input: Input<B>) -> Result<Steps<B>, Error> {
+        self.track(session).map(|_| Steps(input)).ok_or(Error::NotStarted(session))
+    }
+
+    /// Opens the track of a session; and the one to drop, where two others are known.
     fn start<C: Driven<Cache>>(
         &mut self,
         now: Instant,
         cache: &mut C,
         session: Session,
         next: u64,
-        told: &mut impl FnMut(Told),
-    ) -> Result<(), Error> {
+    ) -> (Option<Step>, Option<(Session, TrackId)>) {
         let live = self.live.take_if(|(of, _)| *of == session).map(|(_, live)| live);
-        let is =
-            |known: &Option<Publishing>| known.as_ref().is_some_and(|of| of.session == session);
-        if let Some(known) = self.sessions.iter().position(is) {
+        if self.known(session).is_some() {
             // Another receiver goes on with it. Where it begins further ahead, the rest is absent.
-            if let Some(publishing) = &mut self.sessions[known] {
-                publishing.over = false;
+            let [older, newer] = &mut self.sessions;
+            if older.as_ref().is_some_and(|older| older.session == session) {
+                core::mem::swap(older, newer);
             }
-            if known == 0 {
-                self.sessions.swap(0, 1);
-            }
-            return Ok(());
+            newer.iter_mut().for_each(|taken_up| taken_up.over = false);
+            return (None, None);
         }
-        let mut name = core::mem::take(&mut self.name);
-        self.config.write_name(session, &mut name);
+        self.config.write_name(session, &mut self.name);
         let (first_group, _) = self.place(next).unwrap_or_default();
         let limits = Limits { first_group, ..self.config.limits };
-        let publisher = self.config.publisher;
-        let mut work = self.work(now, cache, told);
-        let created = work.call(Event::CreateTrack { name: name.as_bytes(), publisher, limits });
-        let size = work.size;
-        self.name = name;
-        let track = match created {
+        let (name, publisher) = (self.name.as_bytes(), self.config.publisher);
+        let track = match cache.call(now, Event::CreateTrack { name, publisher, limits }).result() {
             Ok(Answer::Track(track)) => track,
-            Ok(_) => return Err(Error::NoTrack(Refusal::UnknownTrack)),
-            Err(refusal) => return Err(Error::NoTrack(refusal)),
+            other => {
+                let why = other.err().unwrap_or(Refusal::UnknownTrack);
+                return (Some(Step::NoTrack { session, why }), None);
+            }
         };
         self.stats.sessions += 1;
+        let size = self.config.group_size.into();
         let publishing = Publishing::new(session, track, next, live, size);
-        told(Told::Opened { session, track, first: publishing.publishes_from() });
-        if let Some(left) = self.remember(publishing) {
-            left.leave(&mut self.work(now, cache, told));
-        }
-        Ok(())
+        let first = publishing.publishes_from();
+        let left = self.remember(publishing).and_then(Publishing::left);
+        (Some(Step::Opened { session, track, first }), left)
     }
 
     /// Keeps the state of a session; of three, one has to go.
@@ -301,35 +318,21 @@ impl Grouping {
         newer.replace(publishing)
     }
 
-    fn sessions(&self) -> impl Iterator<Item = &Publishing> {
-        self.sessions.iter().flatten()
+    fn known(&self, session: Session) -> Option<&Publishing> {
+        self.sessions.iter().flatten().find(|known| known.session == session)
     }
 
-    /// A session that is known, and what is at hand to go on with it; what waited in the cache is told.
-    fn at_work<'a, C: Driven<Cache>, F: FnMut(Told)>(
+    /// A session that is known, and what is at hand to go on with it.
+    #[inline]
+    fn at_work<'a, C: Driven<Cache>>(
         &'a mut self,
         session: Session,
         now: Instant,
         cache: &'a mut C,
-        told: &'a mut F,
-    ) -> Result<(&'a mut Publishing, Work<'a, C, F>), Error> {
+    ) -> Option<Work<'a, C>> {
         let (size, max_message) = (self.config.group_size.into(), self.config.max_message);
         let mut known = self.sessions.iter_mut().flatten();
-        let publishing =
-            known.find(|known| known.session == session).ok_or(Error::NotStarted(session))?;
-        let stats = &mut self.stats;
-        let work = Work { now, cache, told, stats, size, max_message, aborted: false };
-        Ok((publishing, work.begin()))
-    }
-
-    fn work<'a, C: Driven<Cache>, F: FnMut(Told)>(
-        &'a mut self,
-        now: Instant,
-        cache: &'a mut C,
-        told: &'a mut F,
-    ) -> Work<'a, C, F> {
-        let (size, max_message) = (self.config.group_size.into(), self.config.max_message);
-        let stats = &mut self.stats;
-        Work { now, cache, told, stats, size, max_message, aborted: false }.begin()
+        let of = known.find(|known| known.session == session)?;
+        Some(Work { of, now, cache, stats: &mut self.stats, size, max_message })
     }
 }

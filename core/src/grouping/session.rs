@@ -1,88 +1,13 @@
 //! One session on its way into its track: how far it is, and what became of the group that it is in.
 
-use crate::cache::{
-    Answer, Cache, Command, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId,
-};
+use core::ops::Range;
+
+use crate::cache::{Answer, Cache, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId};
+use crate::journal::Driven;
 use crate::{Instant, Session};
 
 use super::Stats;
-use super::told::{Told, Why};
-use crate::journal::Driven;
-
-/// What is at hand while something is published.
-pub(super) struct Work<'a, C, F> {
-    pub(super) now: Instant,
-    pub(super) cache: &'a mut C,
-    pub(super) told: &'a mut F,
-    pub(super) stats: &'a mut Stats,
-    /// Messages in a group.
-    pub(super) size: u64,
-    pub(super) max_message: u16,
-    /// Whether the cache had to abort a group.
-    pub(super) aborted: bool,
-}
-
-impl<C: Driven<Cache>, F: FnMut(Told)> Work<'_, C, F> {
-    /// What waited in the cache is told; it may be called then.
-    pub(super) fn begin(mut self) -> Self {
-        self.drain();
-        self
-    }
-
-    /// Calls the cache, and hands on what follows from it, so that the next call finds it drained.
-    #[inline]
-    pub(super) fn call(&mut self, event: Event<'_>) -> Result<Answer, Refusal> {
-        let answer = self.cache.call(self.now, event);
-        self.drain();
-        answer.result()
-    }
-
-    #[inline]
-    fn drain(&mut self) {
-        while let Some(command) = self.cache.poll_command() {
-            self.aborted |= matches!(command, Command::Aborted { .. });
-            (self.told)(Told::Cache(command));
-        }
-    }
-
-    fn create_group(&mut self, track: TrackId, sequence: u64) -> Result<GroupId, Refusal> {
-        match self.call(Event::CreateGroup { track, sequence })? {
-            Answer::Group(group) => {
-                self.stats.groups += 1;
-                Ok(group)
-            }
-            _ => Err(Refusal::UnknownGroup),
-        }
-    }
-
-    fn append_missing(&mut self, group: GroupId, count: u32, why: Missing) -> Result<(), Refusal> {
-        if count > 0 {
-            self.call(Event::AppendMissing { group, count, why })?;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<(), Refusal> {
-        self.check_size(frame)?;
-        self.aborted = false;
-        self.call(Event::Append { group, frame })?;
-        // Told by a command, as the group was there when the frame came.
-        if self.aborted { Err(Refusal::Aborted(TOO_LARGE)) } else { Ok(()) }
-    }
-
-    fn check_size(&self, frame: &[u8]) -> Result<(), Refusal> {
-        let (size, max) = (frame.len() as u64, u64::from(self.max_message));
-        if size > max { Err(Refusal::FrameTooLarge { size, max }) } else { Ok(()) }
-    }
-
-    fn unpublished(&mut self, session: Session, sequence: u64, why: Why) {
-        match why {
-            Why::BeforeStart => self.stats.before_start += 1,
-            Why::Refused(_) => self.stats.refused += 1,
-        }
-        (self.told)(Told::Unpublished { session, sequence, why });
-    }
-}
+use super::step::{Step, Why};
 
 /// The group that the next message belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -148,225 +73,9 @@ impl Publishing {
         }
     }
 
-    /// Takes a message.
-    #[inline]
-    pub(super) fn take<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        sequence: u64,
-        message: &[u8],
-        work: &mut Work<'_, C, F>,
-    ) {
-        if sequence <= self.last {
-            return self.take_late(sequence, message, work);
-        }
-        if self.ended {
-            let why = Why::Refused(Refusal::TrackEnded);
-            return work.unpublished(self.session, sequence, why);
-        }
-        // What was neither brought nor given up is not kept here.
-        self.miss(sequence - 1, Missing::Absent, work);
-        if let Place::Fresh { absent, lost } = self.place {
-            self.place = match self.open(absent, lost, work) {
-                Ok(group) => Place::Open(group),
-                Err(refusal) => Place::Closed(Why::Refused(refusal)),
-            };
-            self.live = None;
-        }
-        match self.place {
-            Place::Open(group) => match work.append(group, message) {
-                Ok(()) => work.stats.published += 1,
-                Err(refusal) => {
-                    work.unpublished(self.session, sequence, Why::Refused(refusal));
-                    self.miss_in(group, 1, Missing::Absent, work);
-                }
-            },
-            Place::Closed(why) => work.unpublished(self.session, sequence, why),
-            Place::Fresh { .. } => {}
-        }
-        self.settle(sequence, work);
-    }
-
-    /// Messages up to and with `last` will not come.
-    pub(super) fn miss<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        last: u64,
-        why: Missing,
-        work: &mut Work<'_, C, F>,
-    ) {
-        while self.last < last && !self.ended {
-            let (index, missing) = (self.last % work.size, last - self.last);
-            let count = if index == 0 && missing >= work.size {
-                // Whole groups, which are not created.
-                let groups = missing / work.size;
-                work.stats.groups_missing += groups;
-                self.live = None;
-                groups * work.size
-            } else {
-                let count = missing.min(work.size - index);
-                self.miss_some(count as u32, why, work);
-                count
-            };
-            match why {
-                Missing::Lost => work.stats.lost += count,
-                Missing::Absent => work.stats.absent += count,
-            }
-            self.settle(self.last + count, work);
-        }
-    }
-
-    /// Frames of the group that the next message belongs to will not come.
-    fn miss_some<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        count: u32,
-        why: Missing,
-        work: &mut Work<'_, C, F>,
-    ) {
-        match &mut self.place {
-            Place::Fresh { .. } if self.live.is_some_and(|live| self.last + 1 < live) => {
-                self.place = Place::Closed(Why::BeforeStart);
-            }
-            Place::Fresh { lost, .. } if why == Missing::Lost => *lost += count,
-            Place::Fresh { absent, lost } => {
-                // One order is enough to remember: of what is lost nothing is kept here either.
-                *absent += *lost + count;
-                *lost = 0;
-            }
-            &mut Place::Open(group) => self.miss_in(group, count, why, work),
-            Place::Closed(_) => {}
-        }
-    }
-
-    fn miss_in<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        group: GroupId,
-        count: u32,
-        why: Missing,
-        work: &mut Work<'_, C, F>,
-    ) {
-        if let Err(refusal) = work.append_missing(group, count, why) {
-            give_up(group, work);
-            self.place = Place::Closed(Why::Refused(refusal));
-        }
-    }
-
-    /// Creates the group that the next message belongs to, with what is missing at its front.
-    fn open<C: Driven<Cache>, F: FnMut(Told)>(
-        &self,
-        absent: u32,
-        lost: u32,
-        work: &mut Work<'_, C, F>,
-    ) -> Result<GroupId, Refusal> {
-        let group = work.create_group(self.track, self.last / work.size)?;
-        let missing = work
-            .append_missing(group, absent, Missing::Absent)
-            .and_then(|()| work.append_missing(group, lost, Missing::Lost));
-        missing.inspect_err(|_| give_up(group, work))?;
-        Ok(group)
-    }
-
-    /// Everything up to this message is settled. A group that is full is finished.
-    #[inline]
-    fn settle<C: Driven<Cache>, F: FnMut(Told)>(&mut self, last: u64, work: &mut Work<'_, C, F>) {
-        self.last = last;
-        if last < self.full_at {
-            return;
-        }
-        self.full_at = full_at(last, work.size);
-        match core::mem::replace(&mut self.place, FRESH) {
-            Place::Open(group) => finish(group, work),
-            Place::Fresh { absent: 0, lost: 0 } | Place::Closed(_) => {}
-            Place::Fresh { .. } => work.stats.groups_missing += 1,
-        }
-        self.live = None;
-    }
-
-    /// Takes a message of which the place is behind: it is compared, or fills what is missing.
-    #[cold]
-    fn take_late<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        sequence: u64,
-        message: &[u8],
-        work: &mut Work<'_, C, F>,
-    ) {
-        let put = sequence
-            .checked_sub(1)
-            .ok_or(Refusal::UnknownGroup)
-            .and_then(|before| self.late_group(before / work.size, work))
-            .and_then(|group| {
-                work.check_size(message)?;
-                let index = (sequence - 1) % work.size;
-                work.call(Event::Put { group, index, frame: message })
-            });
-        match put {
-            Ok(Answer::Put(Put::Duplicate)) => work.stats.same += 1,
-            Ok(_) => work.stats.filled += 1,
-            Err(Refusal::Contradiction(_)) => {
-                work.stats.contradictions += 1;
-                (work.told)(Told::Contradiction { session: self.session, sequence });
-            }
-            Err(_) => work.stats.late += 1,
-        }
-    }
-
-    /// The group of a message that comes late. One of which nothing was there until now is created
-    /// with all its frames missing; one that was evicted stays away.
-    fn late_group<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        sequence: u64,
-        work: &mut Work<'_, C, F>,
-    ) -> Result<GroupId, Refusal> {
-        if let Some(group) = work.cache.machine().group(self.track, sequence) {
-            return Ok(group);
-        }
-        if sequence == self.last / work.size {
-            let Place::Fresh { absent, lost } = self.place else {
-                return Err(Refusal::UnknownGroup);
-            };
-            let group = self.open(absent, lost, work)?;
-            self.place = Place::Open(group);
-            return Ok(group);
-        }
-        let floor = work.cache.machine().floor(self.track);
-        if floor.is_none_or(|(floor, _)| sequence < floor) {
-            return Err(Refusal::UnknownGroup);
-        }
-        let group = work.create_group(self.track, sequence)?;
-        // The size of a group is a u32.
-        let missing = work.append_missing(group, work.size as u32, Missing::Absent);
-        missing.inspect_err(|_| give_up(group, work))?;
-        finish(group, work);
-        Ok(group)
-    }
-
-    /// The session is over: `next` would have been its next message.
-    pub(super) fn end<C: Driven<Cache>, F: FnMut(Told)>(
-        &mut self,
-        next: u64,
-        work: &mut Work<'_, C, F>,
-    ) {
-        self.over = true;
-        if self.ended {
-            return;
-        }
-        self.miss(next.saturating_sub(1), Missing::Absent, work);
-        if let Place::Open(group) = self.place {
-            finish(group, work);
-        }
-        self.place = Place::Closed(Why::Refused(Refusal::TrackEnded));
-        self.ended = true;
-        // A track that somebody else ended is over too.
-        let _ = work.call(Event::FinishTrack { track: self.track, end: None });
-        let (session, track) = (self.session, self.track);
-        (work.told)(Told::Closed { session, track, next: Some(self.next()) });
-    }
-
-    /// Nobody will say how the session ends.
-    pub(super) fn leave<C: Driven<Cache>, F: FnMut(Told)>(self, work: &mut Work<'_, C, F>) {
-        if !self.ended {
-            let (session, track) = (self.session, self.track);
-            let _ = work.call(Event::DropTrack { track });
-            (work.told)(Told::Closed { session, track, next: None });
-        }
+    /// The track to drop when nobody will say how the session ends.
+    pub(super) fn left(self) -> Option<(Session, TrackId)> {
+        (!self.ended).then_some((self.session, self.track))
     }
 }
 
@@ -375,13 +84,290 @@ const fn full_at(last: u64, size: u64) -> u64 {
     (last - last % size).saturating_add(size)
 }
 
-/// A group that is full, or the last of its session. If it was evicted meanwhile, or aborted because it
-/// was too large, nothing is left to do.
-fn finish<C: Driven<Cache>, F: FnMut(Told)>(group: GroupId, work: &mut Work<'_, C, F>) {
-    let _ = work.call(Event::FinishGroup { group });
+/// The indices of the frames that were appended.
+type Appended = Result<Range<u64>, Refusal>;
+
+/// A session, and what is at hand to take a step of it.
+pub(super) struct Work<'a, C> {
+    pub(super) of: &'a mut Publishing,
+    pub(super) now: Instant,
+    pub(super) cache: &'a mut C,
+    pub(super) stats: &'a mut Stats,
+    /// Messages in a group.
+    pub(super) size: u64,
+    pub(super) max_message: u16,
 }
 
-/// A group that the cache cannot go on with: whoever reads it is not left to wait.
-fn give_up<C: Driven<Cache>, F: FnMut(Told)>(group: GroupId, work: &mut Work<'_, C, F>) {
-    let _ = work.call(Event::DropGroup { group });
+impl<C: Driven<Cache>> Work<'_, C> {
+    /// Takes a step that comes before a message, if one has to: what is missing before it is appended, to
+    /// the group before it or to its own.
+    #[inline]
+    pub(super) fn prepare(&mut self, sequence: u64) -> Option<Step> {
+        if sequence <= self.of.last {
+            return self.prepare_late(sequence);
+        }
+        // What was neither brought nor given up is not kept here.
+        let missed = self.miss(sequence - 1, Missing::Absent);
+        match self.of.place {
+            Place::Fresh { absent, lost } if missed.is_none() && absent + lost > 0 => {
+                self.group().ok()?;
+                Some(self.appended(self.under_way(), 0..u64::from(absent + lost)))
+            }
+            _ => missed,
+        }
+    }
+
+    /// Takes a message that everything is prepared for.
+    #[inline]
+    pub(super) fn take(&mut self, sequence: u64, message: &[u8]) -> Step {
+        if sequence <= self.of.last {
+            return self.take_late(sequence, message);
+        }
+        let number = self.under_way();
+        let published = self.group().and_then(|group| {
+            self.append_message(group, message).map_err(|refusal| {
+                self.miss_in(group, 1, Missing::Absent);
+                Why::Refused(refusal)
+            })
+        });
+        if !self.of.ended {
+            self.settle(sequence);
+        }
+        let count = match published {
+            Ok(_) => &mut self.stats.published,
+            Err(Why::BeforeStart) => &mut self.stats.before_start,
+            Err(Why::Refused(_)) => &mut self.stats.refused,
+        };
+        *count += 1;
+        match published {
+            Ok(frames) => self.appended(number, frames),
+            Err(why) => Step::Unpublished { session: self.of.session, sequence, why },
+        }
+    }
+
+    /// Takes the next step of which there is something to say on the way to `last`: messages up to and with
+    /// it will not come. Groups that are not there are passed at once, however many they are.
+    pub(super) fn miss(&mut self, last: u64, why: Missing) -> Option<Step> {
+        let mut step = None;
+        while step.is_none() && self.of.last < last && !self.of.ended {
+            let (index, missing) = (self.of.last % self.size, last - self.of.last);
+            let count = if index == 0 && missing >= self.size {
+                // Whole groups, which are not created.
+                let groups = missing / self.size;
+                self.stats.groups_missing += groups;
+                groups * self.size
+            } else {
+                let count = missing.min(self.size - index);
+                step = self.miss_some(count as u32, why);
+                count
+            };
+            match why {
+                Missing::Lost => self.stats.lost += count,
+                Missing::Absent => self.stats.absent += count,
+            }
+            self.settle(self.of.last + count);
+        }
+        step
+    }
+
+    /// Passes frames of the group that the next message belongs to.
+    fn miss_some(&mut self, count: u32, why: Missing) -> Option<Step> {
+        let next = self.of.next();
+        match &mut self.of.place {
+            Place::Fresh { .. } if self.of.live.is_some_and(|live| next < live) => {
+                self.of.place = Place::Closed(Why::BeforeStart);
+            }
+            Place::Fresh { lost, .. } if why == Missing::Lost => *lost += count,
+            Place::Fresh { absent, lost } => {
+                // One order is enough to remember: of what is lost nothing is kept here either.
+                *absent += *lost + count;
+                *lost = 0;
+            }
+            &mut Place::Open(group) => return Some(self.miss_in(group, count, why)),
+            Place::Closed(_) => {}
+        }
+        None
+    }
+
+    fn miss_in(&mut self, group: GroupId, count: u32, why: Missing) -> Step {
+        let number = self.under_way();
+        match self.append_missing(group, count, why) {
+            Ok(frames) => self.appended(number, frames),
+            Err(why) => {
+                self.give_up(group);
+                self.of.place = Place::Closed(Why::Refused(why));
+                Step::Dropped { track: self.of.track, group: number, why }
+            }
+        }
+    }
+
+    /// The group that the next message belongs to. Where it is not there, it is created.
+    fn group(&mut self) -> Result<GroupId, Why> {
+        match self.of.place {
+            Place::Open(group) => Ok(group),
+            Place::Closed(why) => Err(why),
+            Place::Fresh { absent, lost } => {
+                let created = self.create_group(self.under_way(), absent, lost);
+                let created = created.map_err(Why::Refused);
+                self.of.place = created.map_or_else(Place::Closed, Place::Open);
+                created
+            }
+        }
+    }
+
+    /// Everything up to this message is settled. A group that is full is finished.
+    #[inline]
+    fn settle(&mut self, last: u64) {
+        self.of.last = last;
+        if last < self.of.full_at {
+            return;
+        }
+        self.of.full_at = full_at(last, self.size);
+        match core::mem::replace(&mut self.of.place, FRESH) {
+            Place::Open(group) => self.finish(group),
+            Place::Fresh { absent: 0, lost: 0 } | Place::Closed(_) => {}
+            Place::Fresh { .. } => self.stats.groups_missing += 1,
+        }
+        self.of.live = None;
+    }
+
+    /// Creates the group of a message that comes late, if nothing of it was there until now, with its
+    /// frames missing. One that was evicted stays away.
+    #[cold]
+    fn prepare_late(&mut self, sequence: u64) -> Option<Step> {
+        let (number, under_way) = (sequence.checked_sub(1)? / self.size, self.under_way());
+        let cache = self.cache.machine();
+        if cache.group(self.of.track, number).is_some() {
+            return None;
+        }
+        let (absent, lost) = match self.of.place {
+            Place::Fresh { absent, lost } if number == under_way => (absent, lost),
+            // The size of a group is a u32.
+            _ if number < under_way && number >= cache.floor(self.of.track)?.0 => {
+                (self.size as u32, 0)
+            }
+            _ => return None,
+        };
+        let group = self.create_group(number, absent, lost).ok()?;
+        if number == under_way {
+            self.of.place = Place::Open(group);
+        } else {
+            self.finish(group);
+        }
+        Some(self.appended(number, 0..u64::from(absent + lost)))
+    }
+
+    /// Takes a message of which the place is behind: it is compared, or fills what is missing.
+    #[cold]
+    fn take_late(&mut self, sequence: u64, message: &[u8]) -> Step {
+        let Publishing { session, track, .. } = *self.of;
+        // There is no message 0.
+        let before = sequence.saturating_sub(1);
+        let (number, index) = (before / self.size, before % self.size);
+        let group = self.cache.machine().group(track, number).filter(|_| sequence > 0);
+        let put = group.ok_or(Refusal::UnknownGroup).and_then(|group| {
+            self.check_size(message)?;
+            self.call(Event::Put { group, index, frame: message })
+        });
+        let (count, step) = match put {
+            Ok(Answer::Put(Put::Duplicate)) => {
+                (&mut self.stats.same, Step::Duplicate { session, sequence })
+            }
+            Ok(_) => (&mut self.stats.filled, Step::Filled { track, group: number, index }),
+            Err(Refusal::Contradiction(_)) => {
+                (&mut self.stats.contradictions, Step::Contradiction { session, sequence })
+            }
+            Err(_) => (&mut self.stats.late, Step::Late { session, sequence }),
+        };
+        *count += 1;
+        step
+    }
+
+    /// Takes the next step towards the end of the session: `next` would have been its next message.
+    pub(super) fn end(&mut self, next: u64) -> Option<Step> {
+        self.of.over = true;
+        let missed = self.miss(next.saturating_sub(1), Missing::Absent);
+        if missed.is_some() || self.of.ended {
+            return missed;
+        }
+        self.of.ended = true;
+        if let Place::Open(group) = self.of.place {
+            self.finish(group);
+        }
+        self.of.place = Place::Closed(Why::Refused(Refusal::TrackEnded));
+        let Publishing { session, track, .. } = *self.of;
+        // A track that somebody else ended is over too.
+        let _ = self.call(Event::FinishTrack { track, end: None });
+        Some(Step::Closed { session, track, next: Some(self.of.next()) })
+    }
+
+    /// The number of the group that the next message belongs to.
+    const fn under_way(&self) -> u64 {
+        self.of.last / self.size
+    }
+
+    const fn appended(&self, group: u64, frames: Range<u64>) -> Step {
+        Step::Appended { track: self.of.track, group, frames }
+    }
+
+    #[inline]
+    fn call(&mut self, event: Event<'_>) -> Result<Answer, Refusal> {
+        self.cache.call(self.now, event).result()
+    }
+
+    /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.
+    fn create_group(&mut self, sequence: u64, absent: u32, lost: u32) -> Result<GroupId, Refusal> {
+        let created = self.call(Event::CreateGroup { track: self.of.track, sequence })?;
+        let Answer::Group(group) = created else { return Err(Refusal::UnknownGroup) };
+        self.stats.groups += 1;
+        for (count, why) in [(absent, Missing::Absent), (lost, Missing::Lost)] {
+            if count > 0 {
+                self.append_missing(group, count, why).inspect_err(|_| self.give_up(group))?;
+            }
+        }
+        Ok(group)
+    }
+
+    fn append_missing(&mut self, group: GroupId, count: u32, why: Missing) -> Appended {
+        self.append(group, count, Event::AppendMissing { group, count, why })
+    }
+
+    fn append_message(&mut self, group: GroupId, frame: &[u8]) -> Appended {
+        self.check_size(frame)?;
+        self.append(group, 1, Event::Append { group, frame })
+    }
+
+    /// Appends frames; their indices. The cache does not refuse frames that its budget cannot hold: it
+    /// aborts the group, which is as long then as it was.
+    #[inline]
+    fn append(&mut self, group: GroupId, count: u32, event: Event<'_>) -> Appended {
+        let first = self.end_of(group).ok_or(Refusal::UnknownGroup)?;
+        self.call(event)?;
+        let end = first + u64::from(count);
+        match self.end_of(group) {
+            Some(now) if now == end => Ok(first..end),
+            _ => Err(Refusal::Aborted(TOO_LARGE)),
+        }
+    }
+
+    #[inline]
+    fn end_of(&self, group: GroupId) -> Option<u64> {
+        Some(self.cache.machine().frames(group)?.end)
+    }
+
+    fn check_size(&self, frame: &[u8]) -> Result<(), Refusal> {
+        let (size, max) = (frame.len() as u64, u64::from(self.max_message));
+        if size > max { Err(Refusal::FrameTooLarge { size, max }) } else { Ok(()) }
+    }
+
+    /// Finishes a group that is full, or the last of its session. If it was evicted meanwhile, or aborted
+    /// because it was too large, nothing is left to do.
+    fn finish(&mut self, group: GroupId) {
+        let _ = self.call(Event::FinishGroup { group });
+    }
+
+    /// Drops a group that the cache cannot go on with: whoever reads it is not left to wait.
+    fn give_up(&mut self, group: GroupId) {
+        let _ = self.call(Event::DropGroup { group });
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use gapless_core::cache::{self, Cache, FrameState, Limits, Missing, Next, Start};
-use gapless_core::grouping::{Config, Grouping, Told};
+use gapless_core::grouping::{Config, Grouping, Step, Steps};
 use gapless_core::journal::Driven;
 use gapless_core::journal::{Recorder, Replayer, recorder};
 use gapless_core::receiver::{Batch, Command, LossReason, Origin, SessionEnd};
@@ -62,6 +62,27 @@ fn word(random: &mut Random, next: u64) -> Command {
     }
 }
 
+/// Takes steps to the end, and calls for each.
+fn take<B: AsRef<[u8]>, C: Driven<Cache>>(
+    grouping: &mut Grouping,
+    cache: &mut C,
+    mut steps: Steps<B>,
+    mut taken: impl FnMut(Step, &mut C),
+) {
+    while let Some(step) = grouping.step(NOW, cache, &mut steps) {
+        taken(step, cache);
+    }
+}
+
+/// As [`take`], with a cache that is drained after each step.
+fn publish<B: AsRef<[u8]>, C: Driven<Cache>>(
+    grouping: &mut Grouping,
+    cache: &mut C,
+    steps: Steps<B>,
+) {
+    take(grouping, cache, steps, |_, cache| while cache.poll_command().is_some() {});
+}
+
 /// One cache with its grouping, and a naive account of what it must hold.
 struct Relay<C> {
     cache: C,
@@ -72,7 +93,9 @@ struct Relay<C> {
     held: BTreeMap<u64, Vec<u8>>,
     lost: BTreeSet<u64>,
     contradictions: u64,
-    told: u64,
+    reported: u64,
+    /// The frames that steps appended, by group: they adjoin.
+    appended: BTreeMap<u64, u64>,
 }
 
 impl<C: Driven<Cache>> Relay<C> {
@@ -87,16 +110,26 @@ impl<C: Driven<Cache>> Relay<C> {
             held,
             lost,
             contradictions: 0,
-            told: 0,
+            reported: 0,
+            appended: BTreeMap::new(),
         };
         relay.command(&Command::SessionStarted { session: SESSION, next: first });
         relay
     }
 
+    /// Publishes a command; the cache is drained behind its last step.
     fn command(&mut self, command: &Command) {
-        let Self { cache, grouping, told, .. } = self;
-        let count = &mut |word| *told += u64::from(matches!(word, Told::Contradiction { .. }));
-        grouping.command(NOW, cache, command, count).unwrap();
+        let Self { cache, grouping, reported, appended, .. } = self;
+        let steps = grouping.command(command).unwrap();
+        take(grouping, cache, steps, |step, _| match step {
+            Step::Contradiction { .. } => *reported += 1,
+            Step::Appended { group, frames, .. } => {
+                let end = appended.insert(group, frames.end).unwrap_or_default();
+                assert!(end == frames.start && end < frames.end, "{frames:?} behind {end}");
+            }
+            _ => {}
+        });
+        while cache.poll_command().is_some() {}
     }
 
     fn group(&self, number: u64) -> u64 {
@@ -151,6 +184,7 @@ impl<C: Driven<Cache>> Relay<C> {
             assert!(self.exists(group), "nothing of group {group} came, and it is there");
             let frames = (self.settled - group * self.size).min(self.size);
             assert_eq!(cache.frames(id), Some(0..frames), "group {group}");
+            assert_eq!(self.appended.get(&group), Some(&frames), "group {group}");
             for index in 0..frames {
                 let number = group * self.size + index + 1;
                 match (cache.frame(id, index).unwrap(), self.held.get(&number)) {
@@ -164,7 +198,7 @@ impl<C: Driven<Cache>> Relay<C> {
             }
         }
         assert_eq!(self.grouping.stats().contradictions, self.contradictions);
-        assert_eq!(self.told, self.contradictions);
+        assert_eq!(self.reported, self.contradictions);
     }
 }
 
@@ -211,7 +245,7 @@ fn two_caches_of_one_feed_hold_nothing_different_in_one_place() {
             let first = random.one_of(&[1, 1, 7, 33]);
             let mut relay = Relay::new(bare(), size, first);
             hear(random, &mut relay, false);
-            assert_eq!(relay.told, 0);
+            assert_eq!(relay.reported, 0);
             relay
         });
         let places = |relay: &Relay<Cache>| {
@@ -262,16 +296,19 @@ fn publishing_into_a_warm_cache_allocates_nothing() {
     let mut grouping = Grouping::new(config).unwrap();
     let mut cache = bare();
     let started = Command::SessionStarted { session: SESSION, next: 1 };
-    grouping.command(NOW, &mut cache, &started, &mut |_| ()).unwrap();
+    let steps = grouping.command(&started).unwrap();
+    publish(&mut grouping, &mut cache, steps);
     let reader = cache.open_reader(grouping.track(SESSION).unwrap(), Start::Oldest).unwrap();
     let mut read = 0;
     let mut publish = |from: u64, to: u64, batches: &[Batch<Bytes>]| {
         for (first, batch) in (from..to).step_by(10).zip(batches.iter().cycle()) {
             let batch = Batch { first, ..batch.clone() };
-            grouping.batch(NOW, &mut cache, &batch, &mut |_| ()).unwrap();
+            let steps = grouping.batch(batch).unwrap();
+            publish(&mut grouping, &mut cache, steps);
             let (first, last) = (first + 8, first + 9);
             let lost = lost(first, last);
-            grouping.command(NOW, &mut cache, &lost, &mut |_| ()).unwrap();
+            let steps = grouping.command(&lost).unwrap();
+            publish(&mut grouping, &mut cache, steps);
             loop {
                 match cache.next_frame(reader).unwrap() {
                     Next::Pending => break,
@@ -298,10 +335,12 @@ fn a_session_starts_and_ends_without_an_allocation_of_the_grouping() {
         for name in range {
             let session = Session::new([b'A' + name % 26; 10]);
             let started = Command::SessionStarted { session, next: 1 };
-            grouping.command(NOW, cache, &started, &mut |_| ()).unwrap();
+            let steps = grouping.command(&started).unwrap();
+            publish(&mut grouping, cache, steps);
             let reason = SessionEnd::Ended;
             let ended = Command::SessionEnded { session, next: 1, reason };
-            grouping.command(NOW, cache, &ended, &mut |_| ()).unwrap();
+            let steps = grouping.command(&ended).unwrap();
+            publish(&mut grouping, cache, steps);
         }
     };
     sessions(0..26, &mut cache);
@@ -317,8 +356,10 @@ fn a_group_reaches_its_age_by_the_caches_clock() {
     let mut grouping = Grouping::new(config).unwrap();
     let mut cache = bare();
     let started = Command::SessionStarted { session: SESSION, next: 1 };
-    grouping.command(NOW, &mut cache, &started, &mut |_| ()).unwrap();
-    grouping.batch(NOW, &mut cache, &batch(1, 8, false), &mut |_| ()).unwrap();
+    let steps = grouping.command(&started).unwrap();
+    publish(&mut grouping, &mut cache, steps);
+    let steps = grouping.batch(batch(1, 8, false)).unwrap();
+    publish(&mut grouping, &mut cache, steps);
     let later = NOW + Duration::from_secs(1);
     let mut evicted = 0;
     cache.handle_timeout(later).unwrap();

@@ -1,5 +1,8 @@
 //! Sentences of a grouping, over a cache of its own.
 
+mod sessions;
+mod steps;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -20,11 +23,11 @@ fn monday() -> Session {
     session("MONDAY")
 }
 
-/// A grouping of four messages a group, its cache, and what was told but for the cache's commands.
+/// A grouping of four messages a group, its cache, and the steps taken.
 struct Bench {
     grouping: Grouping,
     cache: Cache,
-    told: Vec<Told>,
+    steps: Vec<Step>,
 }
 
 impl Bench {
@@ -39,29 +42,51 @@ impl Bench {
     fn grouped_by(group_size: u32, config: Config) -> Self {
         let grouping = Grouping::new(Config { group_size, ..config }).unwrap();
         let cache = Cache::new(cache::Config::new(1 << 20)).unwrap();
-        Self { grouping, cache, told: Vec::new() }
+        Self { grouping, cache, steps: Vec::new() }
     }
 
     /// With a session that begins at a number.
     fn started(next: u64) -> Self {
         let mut bench = Self::new();
         bench.start(monday(), next);
-        bench.told.clear();
+        bench.steps.clear();
         bench
     }
 
     fn try_command(&mut self, command: &Command) -> Result<(), Error> {
-        let Self { grouping, cache, told } = self;
-        grouping.command(NOW, cache, command, &mut |more| {
-            if !matches!(more, Told::Cache(_)) {
-                told.push(more);
-            }
-        })
+        let steps = self.grouping.command(command)?;
+        self.take(steps);
+        Ok(())
+    }
+
+    /// Takes steps to the end, and drains the cache after each.
+    fn take<B: AsRef<[u8]>>(&mut self, mut steps: Steps<B>) {
+        while let Some(step) = self.grouping.step(NOW, &mut self.cache, &mut steps) {
+            self.steps.push(step);
+            while self.cache.poll_command().is_some() {}
+        }
     }
 
     fn command(&mut self, command: &Command) {
         self.try_command(command).unwrap();
-        assert_eq!(self.cache.poll_command(), None, "it leaves the cache drained");
+    }
+
+    /// The steps but for those of frames that come, or came before.
+    fn notices(&self) -> Vec<Step> {
+        use Step::{Appended, Duplicate, Filled};
+        let is_frame =
+            |step: &Step| matches!(step, Appended { .. } | Filled { .. } | Duplicate { .. });
+        self.steps.iter().filter(|step| !is_frame(step)).cloned().collect()
+    }
+
+    /// The steps by which something was appended or filled: group and indices.
+    fn frames(&self) -> Vec<(u64, core::ops::Range<u64>)> {
+        let of = |step: &Step| match *step {
+            Step::Appended { group, ref frames, .. } => Some((group, frames.clone())),
+            Step::Filled { group, index, .. } => Some((group, index..index + 1)),
+            _ => None,
+        };
+        self.steps.iter().filter_map(of).collect()
     }
 
     fn start(&mut self, session: Session, next: u64) {
@@ -177,7 +202,7 @@ fn the_last_group_and_the_track_are_finished_with_the_session() {
     let track = bench.grouping.track(monday()).unwrap();
     let beyond = Refusal::BeyondEnd { sequence: 2, end: 1 };
     assert_eq!(bench.cache.create_group(NOW, track, 2), Err(beyond));
-    assert_eq!(bench.told, [Told::Closed { session: monday(), track, next: Some(7) }]);
+    assert_eq!(bench.notices(), [Step::Closed { session: monday(), track, next: Some(7) }]);
 }
 
 #[test]
@@ -266,13 +291,13 @@ fn a_live_start_whose_backfill_is_lost_begins_with_the_next_group() {
     let first = bench.grouping.start_live(monday(), 7);
     bench.start(monday(), first);
     bench.lost(5, 6);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver(7, 9);
     assert_eq!(bench.group(1), None);
     bench.assert_group(2, "9");
     let unpublished =
-        |sequence| Told::Unpublished { session: monday(), sequence, why: Why::BeforeStart };
-    assert_eq!(bench.told, [unpublished(7), unpublished(8)]);
+        |sequence| Step::Unpublished { session: monday(), sequence, why: Why::BeforeStart };
+    assert_eq!(bench.notices(), [unpublished(7), unpublished(8)]);
     assert_eq!(bench.grouping.stats().before_start, 2);
 }
 
@@ -292,7 +317,7 @@ fn a_live_start_without_backfill_begins_with_the_next_group() {
     bench.grouping.start_live(monday(), 7);
     bench.start(monday(), 7);
     let track = bench.grouping.track(monday()).unwrap();
-    assert_eq!(bench.told, [Told::Opened { session: monday(), track, first: 9 }]);
+    assert_eq!(bench.notices(), [Step::Opened { session: monday(), track, first: 9 }]);
     bench.deliver(7, 9);
     assert_eq!(bench.group(1), None);
     bench.assert_group(2, "9");
@@ -317,7 +342,7 @@ fn what_was_missing_and_comes_late_becomes_held() {
     bench.assert_group(0, "1 2 3 4");
     let stats = bench.grouping.stats();
     assert_eq!((stats.filled, stats.same, stats.contradictions), (2, 1, 0));
-    assert_eq!(bench.told, []);
+    assert_eq!(bench.notices(), []);
 }
 
 #[test]
@@ -326,7 +351,7 @@ fn what_comes_again_with_other_bytes_is_told_and_changes_nothing() {
     bench.deliver(1, 5);
     bench.deliver_these(2, &["two".into()]);
     bench.assert_group(0, "1 2 3 4");
-    assert_eq!(bench.told, [Told::Contradiction { session: monday(), sequence: 2 }]);
+    assert_eq!(bench.notices(), [Step::Contradiction { session: monday(), sequence: 2 }]);
     assert_eq!(bench.grouping.stats().contradictions, 1);
     assert_eq!(bench.cache.stats().contradictions, 1);
 }
@@ -363,104 +388,14 @@ fn what_comes_for_a_group_before_the_oldest_is_too_late() {
 }
 
 #[test]
-fn another_receiver_of_the_same_session_goes_on_with_its_track() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 3);
-    bench.start(monday(), 6);
-    bench.deliver(6, 6);
-    bench.start(monday(), 1);
-    bench.deliver(1, 7);
-    bench.assert_group(0, "1 2 3 4");
-    bench.assert_group(1, "5 6 7");
-    assert_eq!(bench.grouping.stats().sessions, 1);
-    assert_eq!(bench.grouping.stats().contradictions, 0);
-}
-
-#[test]
-fn an_ended_session_takes_what_was_missing_and_nothing_behind_its_end() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 1);
-    bench.lost(2, 2);
-    bench.deliver(3, 3);
-    bench.end(monday(), 4);
-    bench.told.clear();
-    bench.start(monday(), 1);
-    bench.deliver(1, 4);
-    bench.end(monday(), 4);
-    bench.assert_group(0, "1 2 3");
-    let why = Why::Refused(Refusal::TrackEnded);
-    assert_eq!(bench.told, [Told::Unpublished { session: monday(), sequence: 4, why }]);
-}
-
-#[test]
-fn two_sessions_go_on_side_by_side_and_the_third_drops_the_one_that_did_not_end() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 1);
-    bench.start(session("TUESDAY"), 1);
-    bench.deliver(2, 2);
-    bench.assert_group(0, "1 2");
-    let track = bench.grouping.track(monday()).unwrap();
-    bench.told.clear();
-    bench.start(session("WEDNESDAY"), 1);
-    assert_eq!(bench.grouping.track(monday()), None);
-    let closed = Told::Closed { session: monday(), track, next: None };
-    assert!(bench.told.contains(&closed), "{:?}", bench.told);
-    let over = bench.try_command(&Command::Batch(batch(monday(), 3, &["3".into()])));
-    assert_eq!(over, Err(Error::NotStarted(monday())));
-}
-
-#[test]
-fn of_three_sessions_the_one_that_ended_is_left() {
-    let mut bench = Bench::started(1);
-    bench.start(session("TUESDAY"), 1);
-    bench.end(session("TUESDAY"), 1);
-    bench.start(session("WEDNESDAY"), 1);
-    assert!(bench.grouping.track(monday()).is_some());
-    assert_eq!(bench.grouping.track(session("TUESDAY")), None);
-}
-
-#[test]
-fn of_three_sessions_that_which_was_taken_up_again_stays() {
-    let mut bench = Bench::started(1);
-    bench.start(session("TUESDAY"), 1);
-    bench.start(monday(), 1);
-    bench.start(session("WEDNESDAY"), 1);
-    bench.end(monday(), 1);
-    assert_eq!(bench.grouping.track(session("TUESDAY")), None);
-}
-
-#[test]
-fn of_three_sessions_that_which_ended_and_was_taken_up_again_stays() {
-    let mut bench = Bench::started(1);
-    bench.start(session("TUESDAY"), 1);
-    bench.end(session("TUESDAY"), 1);
-    // Another receiver begins, and is told of Tuesday's end later than of Wednesday's beginning.
-    bench.start(session("TUESDAY"), 1);
-    bench.start(session("WEDNESDAY"), 1);
-    bench.end(session("TUESDAY"), 1);
-    assert_eq!(bench.grouping.track(monday()), None);
-}
-
-#[test]
-fn what_is_left_is_dropped() {
-    let mut bench = Bench::started(1);
-    bench.deliver(1, 5);
-    let track = bench.grouping.track(monday()).unwrap();
-    let group = bench.cache.group(track, 1).unwrap();
-    bench.grouping.leave(NOW, &mut bench.cache, &mut |_| ());
-    assert_eq!(bench.cache.append(group, b"6"), Err(Refusal::Aborted(cache::DROPPED)));
-    assert_eq!(bench.grouping.track(monday()), None);
-}
-
-#[test]
 fn a_message_that_is_too_long_is_absent_and_told() {
     let mut bench = Bench::with(Config { max_message: 3, ..Config::new("itch") });
     bench.start(monday(), 1);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver_these(1, &["abc".into(), "abcd".into(), "c".into()]);
     bench.assert_group(0, "abc absent c");
     let why = Why::Refused(Refusal::FrameTooLarge { size: 4, max: 3 });
-    assert_eq!(bench.told, [Told::Unpublished { session: monday(), sequence: 2, why }]);
+    assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 2, why }]);
     bench.deliver_these(2, &["abcd".into()]);
     bench.assert_group(0, "abc absent c");
 }
@@ -489,13 +424,13 @@ fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goe
         bench.cache.create_track(NOW, &long, 9, limits).unwrap();
     }
     bench.start(monday(), 1);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver_these(1, &["1".into(), "x".repeat(60_000), "3".into(), "4".into(), "5".into()]);
-    let told = |sequence| {
+    let unpublished = |sequence| {
         let why = Why::Refused(Refusal::Aborted(cache::TOO_LARGE));
-        Told::Unpublished { session: monday(), sequence, why }
+        Step::Unpublished { session: monday(), sequence, why }
     };
-    assert_eq!(bench.told, [told(2), told(3), told(4)]);
+    assert_eq!(bench.notices(), [unpublished(2), unpublished(3), unpublished(4)]);
     assert_eq!(bench.grouping.stats().published, 2);
     bench.assert_group(1, "5");
 }
@@ -530,10 +465,10 @@ fn a_group_beyond_the_window_is_refused_and_told() {
     let mut bench = Bench::new();
     bench.cache = Cache::new(cache::Config { window: 2, ..cache::Config::new(1 << 20) }).unwrap();
     bench.start(monday(), 1);
-    bench.told.clear();
+    bench.steps.clear();
     bench.deliver(13, 13);
     let why = Why::Refused(Refusal::BeyondWindow { sequence: 3, last: 2 });
-    assert_eq!(bench.told, [Told::Unpublished { session: monday(), sequence: 13, why }]);
+    assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 13, why }]);
 }
 
 #[test]
@@ -566,45 +501,6 @@ fn message_zero_is_no_message() {
     assert_eq!(bench.grouping.stats().late, 1);
     bench.deliver(1, 1);
     bench.assert_group(0, "1");
-}
-
-#[test]
-fn borrowed_batches_are_published_like_owned_ones() {
-    let mut bench = Bench::started(1);
-    let Batch { session, first, count, bytes, offset, arrival, origin, repaired } =
-        batch(monday(), 1, &["one".into(), "two".into()]);
-    let bytes = &bytes[..];
-    let borrowed = Batch { session, first, count, bytes, offset, arrival, origin, repaired };
-    let Bench { grouping, cache, .. } = &mut bench;
-    grouping.batch(NOW, cache, &borrowed, &mut |_| ()).unwrap();
-    bench.assert_group(0, "one two");
-}
-
-#[test]
-fn what_the_cache_wants_done_is_told_at_once() {
-    let mut bench = Bench::started(1);
-    let track = bench.grouping.track(monday()).unwrap();
-    let reader = bench.cache.open_reader(track, cache::Start::Oldest).unwrap();
-    assert!(matches!(bench.cache.next_frame(reader), Ok(cache::Next::Pending)));
-    let mut readable = 0;
-    let Bench { grouping, cache, .. } = &mut bench;
-    let batch = batch(monday(), 1, &["1".into(), "2".into()]);
-    let count = &mut |told| {
-        readable += u32::from(told == Told::Cache(cache::Command::Readable(reader)));
-    };
-    grouping.batch(NOW, cache, &batch, count).unwrap();
-    assert_eq!(readable, 1);
-}
-
-#[test]
-fn a_session_under_a_name_that_is_taken_is_refused_and_can_be_tried_again() {
-    let mut bench = Bench::new();
-    let limits = Limits::default();
-    let track = bench.cache.create_track(NOW, b"itch/MONDAY", 9, limits).unwrap();
-    let started = Command::SessionStarted { session: monday(), next: 1 };
-    assert_eq!(bench.try_command(&started), Err(Error::NoTrack(Refusal::NameTaken)));
-    bench.cache.drop_track(track).unwrap();
-    assert_eq!(bench.try_command(&started), Ok(()));
 }
 
 #[test]

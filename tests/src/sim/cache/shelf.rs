@@ -9,7 +9,7 @@ use std::rc::Rc;
 use gapless_core::cache::{
     self, Answer, Cache, Command, Event, Refusal, Start, TOO_LARGE, TrackId,
 };
-use gapless_core::grouping::{self, Grouping, Told};
+use gapless_core::grouping::{self, Grouping, Step, Steps};
 use gapless_core::receiver::{self, Batch, Checkpoint};
 use gapless_core::{Instant, Machine, Session};
 
@@ -66,19 +66,32 @@ pub struct CachePlan {
     pub ballast: Option<Ballast>,
 }
 
-/// What a call of the cache or of the grouping told.
+/// Something to judge: a step of the grouping, or a command of the cache.
+#[derive(Debug)]
+enum Said {
+    Step(Step),
+    Command(Command),
+}
+
+/// What grouping and cache said that is not judged yet.
 #[derive(Debug, Default)]
 struct Heard {
-    told: Vec<Told>,
+    said: Vec<Said>,
     /// Bytes that the list itself allocated.
     bytes: isize,
 }
 
 impl Heard {
-    fn take(&mut self, told: Told) {
+    fn take(&mut self, said: Said) {
         let before = alloc::live();
-        self.told.push(told);
+        self.said.push(said);
         self.bytes += alloc::live() - before;
+    }
+
+    fn drain(&mut self, cache: &mut Recorder<Cache>) {
+        while let Some(command) = cache.poll_command() {
+            self.take(Said::Command(command));
+        }
     }
 }
 
@@ -202,14 +215,14 @@ impl Shelf {
         holdings
     }
 
-    /// Lets the grouping publish something.
-    fn publish(
-        &mut self,
-        publish: impl FnOnce(&mut Grouping, &mut Recorder<Cache>, &mut dyn FnMut(Told)),
-    ) {
+    /// Publishes something, step by step.
+    fn publish<B: AsRef<[u8]>>(&mut self, now: Instant, mut steps: Steps<B>) {
         let Self { grouping, cache, heard, .. } = self;
         let before = alloc::live() - heard.bytes;
-        publish(grouping, cache, &mut |told| heard.take(told));
+        while let Some(step) = grouping.step(now, cache, &mut steps) {
+            heard.take(Said::Step(step));
+            heard.drain(cache);
+        }
         self.allocated += alloc::live() - heard.bytes - before;
     }
 
@@ -218,29 +231,29 @@ impl Shelf {
         let Self { cache, heard, .. } = self;
         let before = alloc::live() - heard.bytes;
         let answer = cache.call(now, event).result();
-        while let Some(command) = cache.poll_command() {
-            heard.take(Told::Cache(command));
-        }
+        heard.drain(cache);
         self.allocated += alloc::live() - heard.bytes - before;
         answer
     }
 
-    /// What was told is written down; the messages that are not published.
+    /// What was said is written down; the messages that are not published.
     fn note(&mut self, now: Instant) -> BTreeSet<u64> {
         let mut unpublished = BTreeSet::new();
-        let told = std::mem::take(&mut self.heard);
-        for told in told.told {
-            match told {
-                Told::Cache(command) => self.command(&command),
-                Told::Opened { session, track, .. } => self.opened(now, session, track),
-                Told::Closed { track, next, .. } => {
+        for said in std::mem::take(&mut self.heard).said {
+            match said {
+                Said::Command(command) => self.command(&command),
+                Said::Step(Step::Opened { session, track, .. }) => self.opened(now, session, track),
+                Said::Step(Step::Closed { track, next, .. }) => {
                     let book = self.books.get_mut(&track).expect("a track that was opened");
                     assert!(book.end.is_none() && !book.left, "{track:?} is closed twice");
                     book.end = next;
                     book.left = next.is_none();
                 }
-                Told::Unpublished { sequence, .. } => assert!(unpublished.insert(sequence)),
-                Told::Contradiction { .. } => panic!("{told:?}"),
+                Said::Step(Step::Unpublished { sequence, .. }) => {
+                    assert!(unpublished.insert(sequence));
+                }
+                Said::Step(Step::Contradiction { .. } | Step::NoTrack { .. }) => panic!("{said:?}"),
+                Said::Step(_) => {}
             }
         }
         unpublished
@@ -269,7 +282,7 @@ impl Shelf {
         }
     }
 
-    fn take_batch<B: AsRef<[u8]>>(&mut self, now: Instant, batch: &Batch<B>) {
+    fn take_batch<B: AsRef<[u8]> + Clone>(&mut self, now: Instant, batch: &Batch<B>) {
         let session = batch.session;
         let next = self.grouping.next(session).expect("a session that started");
         let track = self.grouping.track(session).expect("a session that started");
@@ -278,9 +291,7 @@ impl Shelf {
         let groups = late.filter_map(|sequence| Some(self.grouping.place(sequence)?.0));
         let before: BTreeMap<_, _> =
             groups.map(|group| (group, self.cache().group(track, group))).collect();
-        self.publish(|grouping, cache, mut told| {
-            grouping.batch(now, cache, batch, &mut told).expect("it started");
-        });
+        self.publish(now, self.grouping.batch(batch.clone()).expect("it started"));
         let unpublished = self.note(now);
         let book = self.books.get_mut(&track).expect("a track that was opened");
         let cache = self.cache.machine();
@@ -470,11 +481,7 @@ impl Downstream for Rc<RefCell<Shelf>> {
             }
             _ => {}
         }
-        let mut result = Ok(());
-        shelf.publish(|grouping, cache, mut told| {
-            result = grouping.command(now, cache, command, &mut told);
-        });
-        assert_eq!(result, Ok(()), "{command:?}");
+        shelf.publish(now, shelf.grouping.command(command).expect("it started"));
         shelf.after(now);
         None
     }
@@ -489,9 +496,7 @@ impl Downstream for Rc<RefCell<Shelf>> {
             let Shelf { cache, heard, .. } = shelf;
             let before = alloc::live() - heard.bytes;
             cache.handle_timeout(now).expect("it was drained");
-            while let Some(command) = cache.poll_command() {
-                heard.take(Told::Cache(command));
-            }
+            heard.drain(cache);
             shelf.allocated += alloc::live() - shelf.heard.bytes - before;
             let next = shelf.cache().poll_timeout();
             assert!(next.is_none_or(|next| next > now), "it wants to be woken at {next:?} again");

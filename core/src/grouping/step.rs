@@ -1,0 +1,131 @@
+//! The steps of a grouping: what is left to publish, and what each step did.
+
+use core::fmt;
+use core::ops::Range;
+
+use crate::Session;
+use crate::cache::{Refusal, TrackId};
+use crate::receiver::{Batch, Command};
+
+/// One input of a [`Grouping`](super::Grouping) on its way into the cache, as far as it is not published yet
+/// ([`Grouping::step`](super::Grouping::step)). A batch of [`Bytes`](bytes::Bytes) keeps its buffer alive.
+#[derive(Debug)]
+#[must_use = "nothing is published but by steps"]
+pub struct Steps<B>(pub(super) Input<B>);
+
+#[derive(Debug)]
+pub(super) enum Input<B> {
+    /// The messages that are left.
+    Batch(Batch<B>),
+    /// Any other command.
+    Command(Command),
+    /// Tracks to drop.
+    Leave([Option<(Session, TrackId)>; 2]),
+}
+
+/// What one step did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// The track of a session exists from now on.
+    Opened {
+        /// The session.
+        session: Session,
+        /// Its track.
+        track: TrackId,
+        /// The first message that may be published (2^64-1 stands for 2^64 too).
+        first: u64,
+    },
+    /// The cache takes no track for a session. It can be told to begin again.
+    NoTrack {
+        /// The session.
+        session: Session,
+        /// Why.
+        why: Refusal,
+    },
+    /// Frames were appended to a group, held or missing ones. A group that is full by them is finished.
+    Appended {
+        /// The track.
+        track: TrackId,
+        /// The group's number.
+        group: u64,
+        /// Their indices.
+        frames: Range<u64>,
+    },
+    /// A frame that was missing is held from now on.
+    Filled {
+        /// The track.
+        track: TrackId,
+        /// The group's number.
+        group: u64,
+        /// The frame's index.
+        index: u64,
+    },
+    /// A group was dropped, because the cache refused frames that are missing.
+    Dropped {
+        /// The track.
+        track: TrackId,
+        /// The group's number.
+        group: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// A message came again, as it is held.
+    Duplicate {
+        /// The session.
+        session: Session,
+        /// The message.
+        sequence: u64,
+    },
+    /// A message came again, or at last, when its place was gone.
+    Late {
+        /// The session.
+        session: Session,
+        /// The message.
+        sequence: u64,
+    },
+    /// A message came again with other bytes than are held. What is held stays.
+    Contradiction {
+        /// The session.
+        session: Session,
+        /// The message.
+        sequence: u64,
+    },
+    /// A message came and is not published. Its frame was appended as absent, where its group goes on.
+    Unpublished {
+        /// The session.
+        session: Session,
+        /// The message.
+        sequence: u64,
+        /// Why.
+        why: Why,
+    },
+    /// Nothing more is published of a session.
+    Closed {
+        /// The session.
+        session: Session,
+        /// Its track.
+        track: TrackId,
+        /// One past the session's last message (2^64-1 stands for 2^64 too), when it came to its end;
+        /// `None` when it was left before, and its track given up.
+        next: Option<u64>,
+    },
+}
+
+/// Why a message is not published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// Publishing begins with the next group.
+    BeforeStart,
+    /// The cache refused it, or the group or track that it belongs to.
+    Refused(Refusal),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeforeStart => f.write_str("publishing begins with the next group"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
