@@ -1,7 +1,7 @@
 //! Every event as a call.
 
-use super::event::{Answer, Event, ReadUnit, ReaderId};
-use super::{Cache, Refusal};
+use super::event::{Answer, Event};
+use super::{Cache, ReadUnit, ReaderId, Refusal};
 use crate::Instant;
 
 impl Cache {

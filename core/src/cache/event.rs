@@ -4,40 +4,13 @@ use bytes::Bytes;
 use core::fmt;
 
 use super::config::{Limits, Refusal};
-use super::group::Group;
-use super::reader::Reader;
+use super::group::{GroupId, Missing};
+use super::reader::{ReadUnit, ReaderId};
 use super::run::Run;
-use super::track::Track;
+use super::track::TrackId;
 use crate::display::display;
-use crate::storage::slab::Key;
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
-
-/// An id: a key.
-macro_rules! ids {
-    ($($(#[$doc:meta])* $id:ident($thing:ty) = $name:literal;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $id(pub(super) Key<$thing>);
-
-        impl fmt::Debug for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($name, " {}"), self.0.generation)
-            }
-        }
-
-        display!($id { id => "{id:?}" });
-    )*};
-}
-
-ids! {
-    /// A track of this cache. Ids are never used again.
-    TrackId(Track) = "track";
-    /// A group of this cache. Ids are never used again; one of an evicted group names nothing.
-    GroupId(Group) = "group id";
-    /// A reader of this cache. Ids are never used again.
-    ReaderId(Reader) = "reader";
-}
 
 display!(Missing { Self::Lost => "lost", Self::Absent => "absent" });
 
@@ -58,26 +31,6 @@ pub enum Start {
     Newest,
     /// Behind the last frame of the newest group: at the live edge.
     Live,
-}
-
-/// Why there is a place for a frame, but no frame. An empty payload never means that: it is a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Missing {
-    /// Its sender's feed has given it up.
-    Lost,
-    /// From before the publisher began, or not kept there.
-    Absent,
-}
-
-/// How a frame is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadUnit {
-    /// [`next_shared`](super::Cache::next_shared).
-    Frame,
-    /// [`next_chunk`](super::Cache::next_chunk).
-    Chunk,
-    /// [`next_run`](super::Cache::next_run).
-    Run,
 }
 
 vocabulary! {

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use core::num::NonZeroU32;
 
-use super::event::Missing;
+use super::ids::id;
 use super::pool::Pool;
 use super::reader::{ByFrame, InQueue};
 use crate::Instant;
@@ -14,6 +14,15 @@ use crate::wire::varint;
 
 /// The most frames of a piece, which is how far a look-up walks.
 pub(super) const PIECE_FRAMES: u32 = 256;
+
+/// Why there is a place for a frame, but no frame. An empty payload never means that: it is a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// Its sender's feed has given it up.
+    Lost,
+    /// From before the publisher began, or not kept there.
+    Absent,
+}
 
 /// What lies in a piece.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -271,6 +280,10 @@ impl Pieces {
 
 sorted!(BySequence, Group, by_sequence, |group| group.sequence);
 
+id! {
+    /// A group of this cache. Ids are never used again; one of an evicted group names nothing.
+    GroupId(Group) = "group id"
+}
 linked!(InTrack, Group, link);
 linked!(Unsealed, Group, unsealed);
 linked!(InAborted, Group, aborted);

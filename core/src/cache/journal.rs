@@ -3,12 +3,11 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, Cache, Chunk, Config, Event, Frame, GroupId, Limits, Missing, Next, Put, ReadUnit,
-    ReaderId, Refusal, Run, Start, TrackId,
+    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Next, Put, ReadUnit, Refusal, Run,
+    Start,
 };
 use crate::Instant;
-use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
-use crate::storage::slab::Key;
+use crate::journal::{Journaled, fields, variants};
 
 /// A direct call is any event, and returns what [`Cache::call`] does: refusals are
 /// [`Answer::Refused`].
@@ -25,27 +24,8 @@ impl Journaled for Cache {
     }
 }
 
-/// Ids. Generations begin with 1: zero is that of a free place, which no id names.
-macro_rules! ids {
-    ($($type:ty),*) => {$(
-        impl Field<'_> for $type {
-            fn encode(&self, out: &mut Encoder<'_>) {
-                (self.0.slot, self.0.generation).encode(out);
-            }
-
-            fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-                match Field::decode(input)? {
-                    (_, 0) => Err(Malformed::Unknown { what: "stamp", value: 0 }),
-                    (slot, generation) => Ok(Self(Key::new(slot, generation))),
-                }
-            }
-        }
-    )*};
-}
-
 fields!(Config { max_bytes, max_frame, window, max_unfinished });
 fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_group });
-ids!(TrackId, GroupId, ReaderId);
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
 variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });

@@ -108,7 +108,9 @@ mod calls;
 mod compact;
 mod config;
 mod event;
+mod find;
 mod group;
+mod ids;
 mod journal;
 mod memory;
 mod past;
@@ -129,13 +131,13 @@ mod waiting;
 mod write;
 
 pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
-pub use event::{
-    Answer, Chunk, Command, Event, Frame, FrameState, GroupId, Missing, Next, Put, ReadUnit,
-    ReaderId, Start, TrackId,
-};
+pub use event::{Answer, Chunk, Command, Event, Frame, FrameState, Next, Put, Start};
+pub use group::{GroupId, Missing};
 pub use position::Position;
+pub use reader::{ReadUnit, ReaderId};
 pub use run::{Frames, Run};
 pub use stats::{Evictions, Stats};
+pub use track::TrackId;
 
 use group::InAborted;
 use pool::{Pool, RECLAIMED};

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::group::{Group, State};
-use super::track::{ByPast, Track};
+use super::track::{ByPast, InPast, Track};
 use crate::storage::list::{Link, Linked, List};
 use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::Tree;
@@ -39,10 +39,6 @@ struct PastGroup {
     /// The record of the same track that was made after this one; of a free place, the next free one.
     next: u32,
 }
-
-/// How records are linked.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum InPast {}
 
 impl Linked<InPast> for Vec<PastGroup> {
     fn link(&self, at: u32) -> Link {

@@ -2,7 +2,7 @@
 
 use super::group::{Group, State};
 use super::track::Life;
-use super::{Cache, DROPPED, GroupId, MAX_SEQUENCE, Refusal, TrackId};
+use super::{Cache, DROPPED, GroupId, Limits, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
 
@@ -137,18 +137,14 @@ impl Cache {
             }
             _ => return Err(Refusal::TrackEnded),
         }
-        let from = track
-            .newest
-            .map_or(track.limits.first_group, |newest| newest.max(track.limits.first_group));
+        let Limits { first_group, max_group_bytes, max_group_frames, .. } = track.limits;
+        let from = track.newest.unwrap_or(0).max(first_group);
         let last = from.saturating_add(self.config.window).min(MAX_SEQUENCE);
         if sequence > last {
             return Err(self.refuse(Refusal::BeyondWindow { sequence, last }));
         }
-        let (is_limited, is_new) = {
-            let limits = &track.limits;
-            let is_limited = limits.max_group_bytes != 0 || limits.max_group_frames != 0;
-            (is_limited, track.newest.is_none_or(|newest| sequence > newest))
-        };
+        let is_limited = max_group_bytes != 0 || max_group_frames != 0;
+        let is_new = track.newest.is_none_or(|newest| sequence > newest);
         if let Some(slot) = self.numbered(id, sequence) {
             return self.revive(slot, state);
         }

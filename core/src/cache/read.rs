@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
-use super::event::{Chunk, Frame, FrameState, Next, ReadUnit, Start};
+use super::event::{Chunk, Frame, FrameState, Next, Start};
+use super::find::Lookup;
 use super::pool::RECLAIMED;
-use super::position::{Lookup, Position};
+use super::position::Position;
 use super::reader::{Reader, Waits};
 use super::store::Store;
 use super::take::ChunkBytes;
-use super::{Cache, GroupId, ReaderId, Refusal, Run, TrackId};
+use super::{Cache, GroupId, ReadUnit, ReaderId, Refusal, Run, TrackId};
 use crate::storage::slab::NONE;
 
 impl Cache {

@@ -1,9 +1,20 @@
 //! Readers: places in tracks, and what they wait for.
 
-use super::event::ReadUnit;
+use super::ids::id;
 use super::position::Position;
 use crate::storage::list::{Link, linked};
 use crate::storage::tree::{Links, sorted};
+
+/// How a frame is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadUnit {
+    /// [`next_shared`](super::Cache::next_shared).
+    Frame,
+    /// [`next_chunk`](super::Cache::next_chunk).
+    Chunk,
+    /// [`next_run`](super::Cache::next_run).
+    Run,
+}
 
 /// What a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -51,6 +62,10 @@ impl Reader {
     }
 }
 
+id! {
+    /// A reader of this cache. Ids are never used again.
+    ReaderId(Reader) = "reader"
+}
 linked!(InQueue, Reader, link);
 sorted!(ByWanted, Reader, by_wanted, |reader| reader.position.wanted);
 // Who waits for a frame waits for no group: the links serve both.

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::event::{Chunk, Frame, FrameState};
+use super::find::Lookup;
 use super::group::{Kind, Unfinished, frame_at};
-use super::position::{Lookup, Position};
+use super::position::Position;
 use super::store::Store;
 use super::{GroupId, Run};
 use crate::wire::varint;

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::config::Limits;
 use super::group::{BySequence, InTrack, Unsealed};
-use super::past::InPast;
+use super::ids::id;
 use super::reader::{ByWanted, InQueue};
 use super::stats::Evictions;
 use crate::Instant;
@@ -76,6 +76,15 @@ pub(super) struct Track {
     pub(super) has_evictions: bool,
     pub(super) evicted_from: Link,
 }
+
+id! {
+    /// A track of this cache. Ids are never used again.
+    TrackId(Track) = "track"
+}
+
+/// How the records of a track's evicted groups are linked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum InPast {}
 
 linked!(InEvicted, Track, evicted_from);
 

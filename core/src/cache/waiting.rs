@@ -1,10 +1,10 @@
 //! How readers wait, for groups and for more of a group, and how they are woken.
 
-use super::event::{Command, ReadUnit};
+use super::event::Command;
 use super::group::{Group, State, Unfinished};
 use super::position::Position;
 use super::reader::{Reader, Waits};
-use super::{Cache, ReaderId};
+use super::{Cache, ReadUnit, ReaderId};
 
 impl Cache {
     /// Lets a reader that waits for nothing wait for a group.

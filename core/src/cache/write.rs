@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use core::num::NonZeroU32;
 
-use super::event::{FrameState, Missing, Put, ReadUnit};
+use super::event::{FrameState, Put};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
-use super::{Cache, GroupId, Refusal, TrackId};
+use super::{Cache, GroupId, Missing, ReadUnit, Refusal, TrackId};
 use crate::storage::list::List;
 use crate::storage::ring::SHARED;
 use crate::storage::slab::{Key, NONE};
