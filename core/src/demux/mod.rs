@@ -79,7 +79,7 @@
 //!
 //! # Memory
 //!
-//! [`Config::max_bytes`] bounds everything, whatever peers do. Streams and registrations lie in pages
+//! [`Machine::memory_limit`] bounds everything, whatever peers do. Streams and registrations lie in pages
 //! that come with the need and stay: once the machine was as full as it gets, parking, dispatching, refusing
 //! and expiring allocate nothing, but for tags of more than 32 bytes, which leave in a block of their own.
 //! A held stream keeps its payload: up to 4096 bytes, and such as keeps a buffer of twice its size alive, are

@@ -12,7 +12,7 @@ pub struct Config {
     /// How requests are answered. Where it names no session, the one that is sent is known to it from
     /// the start; where it names another, it needs room for two. One with every default by default.
     pub retransmitter: retransmitter::Config,
-    /// How long the end of a republished session is repeated after [`Event::End`](super::Event::End);
+    /// How long the end of a republished session is repeated after [`Event::End`](transmitter::Event::End);
     /// that of a session of its own is repeated as `transmitter` says. 30 s by default; zero: it is
     /// sent once.
     pub end_linger: Duration,
