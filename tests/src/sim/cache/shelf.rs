@@ -470,7 +470,7 @@ impl Downstream for Rc<RefCell<Shelf>> {
             }
             _ => {}
         }
-        shelf.publish(now, shelf.grouping.command(command).expect("it started"));
+        shelf.publish(now, shelf.grouping.command(command.clone()).expect("it started"));
         shelf.after(now);
         None
     }
