@@ -56,7 +56,7 @@
 //! let mut grouping = Grouping::new(Config::new("itch")).unwrap();
 //! let session = Session::from_name(b"MONDAY").unwrap();
 //! let started = Command::SessionStarted { session, next: 1 };
-//! let mut steps = grouping.command(&started)?;
+//! let mut steps = grouping.command(started)?;
 //! while let Some(step) = grouping.step(Instant::ZERO, &mut cache, &mut steps) {
 //!     println!("{step:?}");
 //!     while let Some(command) = cache.poll_command() {
@@ -193,13 +193,13 @@ impl Grouping {
     ///
     /// # Errors
     /// [`Error::NotStarted`].
-    pub fn command(&self, command: &Command) -> Result<Steps<Bytes>, Error> {
-        match *command {
-            Command::Batch(ref batch) => self.batch(batch.clone()),
+    pub fn command(&self, command: Command) -> Result<Steps<Bytes>, Error> {
+        match command {
+            Command::Batch(batch) => self.batch(batch),
             Command::Lost { session, .. } | Command::SessionEnded { session, .. } => {
-                self.steps(session, Input::Command(command.clone()))
+                self.steps(session, Input::Command(command))
             }
-            _ => Ok(Steps(Input::Command(command.clone()))),
+            _ => Ok(Steps(Input::Command(command))),
         }
     }
 

@@ -120,7 +120,7 @@ impl<C: Driven<Cache>> Relay<C> {
     /// Publishes a command; the cache is drained behind its last step.
     fn command(&mut self, command: &Command) {
         let Self { cache, grouping, reported, appended, .. } = self;
-        let steps = grouping.command(command).unwrap();
+        let steps = grouping.command(command.clone()).unwrap();
         take(grouping, cache, steps, |step, _| match step {
             Step::Contradiction { .. } => *reported += 1,
             Step::Appended { group, frames, .. } => {
@@ -296,7 +296,7 @@ fn publishing_into_a_warm_cache_allocates_nothing() {
     let mut grouping = Grouping::new(config).unwrap();
     let mut cache = bare();
     let started = Command::SessionStarted { session: SESSION, next: 1 };
-    let steps = grouping.command(&started).unwrap();
+    let steps = grouping.command(started).unwrap();
     publish(&mut grouping, &mut cache, steps);
     let reader = cache.open_reader(grouping.track(SESSION).unwrap(), Start::Oldest).unwrap();
     let mut read = 0;
@@ -307,7 +307,7 @@ fn publishing_into_a_warm_cache_allocates_nothing() {
             publish(&mut grouping, &mut cache, steps);
             let (first, last) = (first + 8, first + 9);
             let lost = lost(first, last);
-            let steps = grouping.command(&lost).unwrap();
+            let steps = grouping.command(lost).unwrap();
             publish(&mut grouping, &mut cache, steps);
             loop {
                 match cache.next_frame(reader).unwrap() {
@@ -335,11 +335,11 @@ fn a_session_starts_and_ends_without_an_allocation_of_the_grouping() {
         for name in range {
             let session = Session::new([b'A' + name % 26; 10]);
             let started = Command::SessionStarted { session, next: 1 };
-            let steps = grouping.command(&started).unwrap();
+            let steps = grouping.command(started).unwrap();
             publish(&mut grouping, cache, steps);
             let reason = SessionEnd::Ended;
             let ended = Command::SessionEnded { session, next: 1, reason };
-            let steps = grouping.command(&ended).unwrap();
+            let steps = grouping.command(ended).unwrap();
             publish(&mut grouping, cache, steps);
         }
     };
@@ -356,7 +356,7 @@ fn a_group_reaches_its_age_by_the_caches_clock() {
     let mut grouping = Grouping::new(config).unwrap();
     let mut cache = bare();
     let started = Command::SessionStarted { session: SESSION, next: 1 };
-    let steps = grouping.command(&started).unwrap();
+    let steps = grouping.command(started).unwrap();
     publish(&mut grouping, &mut cache, steps);
     let steps = grouping.batch(batch(1, 8, false)).unwrap();
     publish(&mut grouping, &mut cache, steps);

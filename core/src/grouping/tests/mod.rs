@@ -53,7 +53,7 @@ impl Bench {
         bench
     }
 
-    fn try_command(&mut self, command: &Command) -> Result<(), Error> {
+    fn try_command(&mut self, command: Command) -> Result<(), Error> {
         let steps = self.grouping.command(command)?;
         self.take(steps);
         Ok(())
@@ -67,7 +67,7 @@ impl Bench {
         }
     }
 
-    fn command(&mut self, command: &Command) {
+    fn command(&mut self, command: Command) {
         self.try_command(command).unwrap();
     }
 
@@ -90,16 +90,16 @@ impl Bench {
     }
 
     fn start(&mut self, session: Session, next: u64) {
-        self.command(&Command::SessionStarted { session, next });
+        self.command(Command::SessionStarted { session, next });
     }
 
     fn end(&mut self, session: Session, next: u64) {
-        self.command(&Command::SessionEnded { session, next, reason: SessionEnd::Ended });
+        self.command(Command::SessionEnded { session, next, reason: SessionEnd::Ended });
     }
 
     fn lost(&mut self, first: u64, last: u64) {
         let reason = LossReason::GivenUp;
-        self.command(&Command::Lost { session: monday(), first, last, reason });
+        self.command(Command::Lost { session: monday(), first, last, reason });
     }
 
     /// Delivers messages that say their number.
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn deliver_these(&mut self, first: u64, messages: &[String]) {
-        self.command(&Command::Batch(batch(monday(), first, messages)));
+        self.command(Command::Batch(batch(monday(), first, messages)));
     }
 
     /// The frames of a group of Monday, a word each; `None` when it is not there.

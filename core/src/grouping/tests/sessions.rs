@@ -45,7 +45,7 @@ fn two_sessions_go_on_side_by_side_and_the_third_drops_the_one_that_did_not_end(
     assert_eq!(bench.grouping.track(monday()), None);
     let closed = Step::Closed { session: monday(), track, next: None };
     assert!(bench.steps.contains(&closed), "{:?}", bench.steps);
-    let over = bench.try_command(&Command::Batch(batch(monday(), 3, &["3".into()])));
+    let over = bench.try_command(Command::Batch(batch(monday(), 3, &["3".into()])));
     assert_eq!(over, Err(Error::NotStarted(monday())));
 }
 
@@ -99,11 +99,11 @@ fn a_session_under_a_name_that_is_taken_is_refused_and_can_be_tried_again() {
     let limits = Limits::default();
     let track = bench.cache.create_track(NOW, b"itch/MONDAY", 9, limits).unwrap();
     let started = Command::SessionStarted { session: monday(), next: 1 };
-    bench.command(&started);
+    bench.command(started.clone());
     let why = Refusal::NameTaken;
     assert_eq!(bench.notices(), [Step::NoTrack { session: monday(), why }]);
     bench.cache.drop_track(track).unwrap();
     bench.steps.clear();
-    bench.command(&started);
+    bench.command(started);
     assert!(matches!(bench.notices()[..], [Step::Opened { .. }]));
 }

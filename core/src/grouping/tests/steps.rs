@@ -109,7 +109,7 @@ fn a_composite_keeps_steps_and_takes_one_for_each_command_that_it_is_asked_for()
                         return step;
                     }
                 }
-                self.steps = Some(self.grouping.command(&self.said.pop()?).unwrap());
+                self.steps = Some(self.grouping.command(self.said.pop()?).unwrap());
             }
         }
     }

@@ -282,7 +282,7 @@ impl Shelf {
         }
     }
 
-    fn take_batch<B: AsRef<[u8]> + Clone>(&mut self, now: Instant, batch: &Batch<B>) {
+    fn take_batch<B: AsRef<[u8]>>(&mut self, now: Instant, batch: &Batch<B>) {
         let session = batch.session;
         let next = self.grouping.next(session).expect("a session that started");
         let track = self.grouping.track(session).expect("a session that started");
@@ -291,7 +291,11 @@ impl Shelf {
         let groups = late.filter_map(|sequence| Some(self.grouping.place(sequence)?.0));
         let before: BTreeMap<_, _> =
             groups.map(|group| (group, self.cache().group(track, group))).collect();
-        self.publish(now, self.grouping.batch(batch.clone()).expect("it started"));
+        // A clone of the bytes would be counted as the receiver's.
+        let Batch { first, count, ref bytes, offset, arrival, origin, repaired, .. } = *batch;
+        let bytes = bytes.as_ref();
+        let borrowed = Batch { session, first, count, bytes, offset, arrival, origin, repaired };
+        self.publish(now, self.grouping.batch(borrowed).expect("it started"));
         let unpublished = self.note(now);
         let book = self.books.get_mut(&track).expect("a track that was opened");
         let cache = self.cache.machine();
@@ -481,7 +485,7 @@ impl Downstream for Rc<RefCell<Shelf>> {
             }
             _ => {}
         }
-        shelf.publish(now, shelf.grouping.command(command).expect("it started"));
+        shelf.publish(now, shelf.grouping.command(command.clone()).expect("it started"));
         shelf.after(now);
         None
     }
