@@ -45,7 +45,7 @@ pub use journal::Call;
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
-use line::{Line, Lines};
+use line::Lines;
 use loss::Loss;
 use repair::Repair;
 use server::Servers;
@@ -193,7 +193,7 @@ impl Receiver {
     /// The counters of a line; `None` when it does not exist.
     #[must_use]
     pub fn line(&self, line: LineId) -> Option<LineStats> {
-        self.lines.get(line).map(Line::report)
+        self.lines.get(line).map(|line| line.stats)
     }
 
     /// The counters of a server; `None` when it does not exist.
@@ -244,10 +244,10 @@ impl Receiver {
             return Some(change);
         }
         let session = self.spaces[0].session;
-        let mut lines = self.lines.iter_mut().filter(|(_, line)| line.has_regression());
-        let (line, regressed) = lines.next()?;
-        let (highest, seen) = regressed.take_regression()?;
-        Some(Command::SequenceRegressed { line, session, highest, seen })
+        self.lines.iter_mut().find_map(|(line, regressed)| {
+            let (highest, seen) = regressed.take_regression()?;
+            Some(Command::SequenceRegressed { line, session, highest, seen })
+        })
     }
 
     /// Where a limit is reached and no server may bring what has been missing longest: the number up to
