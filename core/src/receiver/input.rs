@@ -1,13 +1,13 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
-use super::event::{Batch, LineId, Origin, ServerId, Source};
+use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
 use super::gaps::FilledBy;
 use super::ingest::{BLOCKS_AT, Exit, Incoming, Ingested, ingest};
 use super::line::{Content, Line};
 use super::opening::Agreement;
 use super::server::Span;
 use super::store::{Extent, Payload};
-use super::{AcceptAnswers, Contradiction, Delivery, Direct, Phase, Receiver, line};
+use super::{AcceptAnswers, Delivery, Direct, Phase, Receiver, line};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
 use crate::{Instant, Session};
 
@@ -142,14 +142,14 @@ impl Receiver {
         self.pass_time();
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
-            Source::LineFrom(line, peer) => match self.repair.servers().at(peer) {
+            Source::LineFrom(line, peer) => match self.repair.servers.at(peer) {
                 Some(server) if self.is_answer(server, payload.bytes()) => {
                     self.take_from_server(arrival, Some(server), payload, drained)
                 }
                 _ => self.take_from_line(arrival, line, payload, drained),
             },
             Source::Peer(peer) => {
-                match (self.repair.servers().at(peer), self.config.accept_answers) {
+                match (self.repair.servers.at(peer), self.config.accept_answers) {
                     (None, AcceptAnswers::Configured) => {
                         self.stats.unknown_peer += 1;
                         self.strangers.address = Some(peer);
@@ -167,7 +167,7 @@ impl Receiver {
         let Some(header) = Header::read(datagram) else { return false };
         let last = header.sequence.saturating_add(u64::from(header.messages().max(1)) - 1);
         let span = Span { session: header.session, first: header.sequence, last };
-        header.kind() == Kind::Data && self.repair.servers().was_asked(server, span)
+        header.kind() == Kind::Data && self.repair.servers.was_asked(server, span)
     }
 
     fn take_from_line(
@@ -250,7 +250,7 @@ impl Receiver {
             let has_regressed = self.lines.get(packet.line).is_some_and(Line::is_regressed);
             if is_delivered && !has_regressed {
                 let dropped = Origin::Line(packet.line);
-                self.contradict(Contradiction { session, sequence, held: None, dropped });
+                self.contradict(session, sequence, None, dropped);
             }
         }
         content
@@ -299,7 +299,7 @@ impl Receiver {
             return;
         }
         // Nor is anything behind an end that is believed, until enough of them revoke it.
-        let last = space.evidence.end().map_or(last, |end| last.min(end));
+        let last = space.evidence.end.map_or(last, |end| last.min(end));
         space.highest_known = space.highest_known.max(last);
         if self.config.believe_after == 1 || is_end {
             self.consider_claims();
@@ -352,17 +352,23 @@ impl Receiver {
             self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
         if let Some((sequence, held)) = contradiction {
-            let (held, dropped) = (Some(held), origin);
-            self.contradict(Contradiction { session, sequence, held, dropped });
+            self.contradict(session, sequence, Some(held), origin);
         }
         self.stats.delivered += direct.map_or(0, |extent| extent.last - extent.first + 1);
         (fresh, direct.map(|extent| (session, extent)))
     }
 
     /// Counts a message that came with other bytes than before; the first of a drain is emitted.
-    fn contradict(&mut self, found: Contradiction) {
+    fn contradict(
+        &mut self,
+        session: Session,
+        sequence: u64,
+        held: Option<Origin>,
+        dropped: Origin,
+    ) {
         self.stats.contradictions += 1;
-        self.contradiction.get_or_insert(found);
+        let found = Command::Contradiction { session, sequence, held, dropped };
+        self.contradiction.get_or_insert((session, found));
     }
 
     /// Counts what a line brought, and measures its lag.
@@ -425,7 +431,7 @@ impl Receiver {
             }
             Some(_) => {}
             None => {
-                let Some((asked, asked_for)) = self.repair.servers().asked_for(span) else {
+                let Some((asked, asked_for)) = self.repair.servers.asked_for(span) else {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
@@ -453,7 +459,7 @@ impl Receiver {
             self.spaces[index].last_useful = self.context.now();
         }
         if let Some(server) = server {
-            self.repair.servers_mut().answered(self.context.now(), server, span, fresh);
+            self.repair.servers.answered(self.context.now(), server, span, fresh);
         }
         self.repair.invalidate();
     }

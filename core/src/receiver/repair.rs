@@ -5,13 +5,12 @@
 
 use super::candidate::Candidate;
 use super::config::{Config, Delivery};
-use super::event::{Command, ServerId};
+use super::event::Command;
 use super::line::Lines;
-use super::server::{Purpose, Servers, Span, TimedOut, bit};
+use super::server::{Ask, Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
 use super::store::Store;
 use crate::time::earliest;
-use crate::wire::mold::Request;
 use crate::{Duration, Instant};
 
 /// When servers are asked: from the configuration.
@@ -27,7 +26,7 @@ struct Rules {
 #[derive(Debug)]
 pub(super) struct Repair {
     rules: Rules,
-    servers: Servers,
+    pub(super) servers: Servers,
     /// Something changed: what is missing must be evaluated again.
     stale: bool,
     /// Otherwise not before.
@@ -43,9 +42,6 @@ pub(super) struct Repair {
     /// The session that is being left was asked for its tail, and nobody answered.
     tail_known: bool,
 }
-
-/// A server to ask for something.
-type Ask = (ServerId, Span, Purpose);
 
 /// The next step for a session's missing ranges.
 enum Found {
@@ -70,16 +66,6 @@ impl Repair {
             probe_at: Instant::ZERO,
             tail_known: false,
         }
-    }
-
-    pub(super) const fn servers(&self) -> &Servers {
-        &self.servers
-    }
-
-    /// The servers, to change: what is missing is evaluated again.
-    pub(super) const fn servers_mut(&mut self) -> &mut Servers {
-        self.stale = true;
-        &mut self.servers
     }
 
     /// Something changed that requests depend on.
@@ -195,7 +181,7 @@ impl Repair {
         claim.probed = true;
         let number = claim.high.max(1);
         let span = Span { session: claim.session, first: number, last: number };
-        self.ask(now, (server, span, Purpose::Probe))
+        self.servers.request(now, (server, span, Purpose::Probe))
     }
 
     /// The next request for what is missing.
@@ -209,7 +195,7 @@ impl Repair {
         let mut deadline = None;
         for space in spaces.iter_mut().filter(|space| space.is_active()) {
             match self.find_missing(now, space, lines, store) {
-                Found::Ask(ask) => return self.ask(now, ask),
+                Found::Ask(ask) => return self.servers.request(now, ask),
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
                     break;
@@ -299,17 +285,10 @@ impl Repair {
         Found::Nothing(wait)
     }
 
-    fn ask(&mut self, now: Instant, (server, span, purpose): Ask) -> Option<Command> {
-        let (to, Span { session, first, last }) =
-            self.servers.request(now, server, span, purpose)?;
-        let request = Request { session, sequence: first, count: (last - first + 1) as u16 };
-        Some(Command::Request { server, to, request })
-    }
-
     /// When a server is to be asked for what comes next: all lines are silent, or the session is
     /// being left.
     fn tail_probe_at(&self, space: &Space, lines: &Lines) -> Option<Instant> {
-        let nothing_comes = space.evidence.end().is_some() || space.highest_known == u64::MAX;
+        let nothing_comes = space.evidence.end.is_some() || space.highest_known == u64::MAX;
         if !space.is_active() || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
@@ -323,7 +302,7 @@ impl Repair {
     fn ask_for_tail(&mut self, now: Instant, space: &Space) -> Option<Command> {
         let server = self.servers.choose(now, 0)?;
         let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
-        self.ask(now, (server, span, Purpose::Probe))
+        self.servers.request(now, (server, span, Purpose::Probe))
     }
 
     /// How long a gap waits for the other lines: the configured delay, or twice the measured lag
@@ -354,6 +333,7 @@ impl Space {
 mod tests {
     use super::*;
     use crate::Session;
+    use crate::receiver::ServerId;
 
     #[test]
     fn a_gap_is_asked_for_after_the_reordering_delay_and_then_of_the_other_server() {

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::config::Config;
-use super::event::ServerId;
+use super::event::{Command, ServerId};
 use super::stats::ServerStats;
 use crate::storage::in_flight::{InFlight, Jitter, backoff};
-use crate::wire::mold::MAX_COUNT;
+use crate::wire::mold::{MAX_COUNT, Request};
 use crate::{Duration, Instant, Session};
 
 /// The answer size and the window of a server that was never asked.
@@ -68,6 +68,9 @@ pub(super) enum Purpose {
     /// A message that may not exist: silence says nothing about the server.
     Probe,
 }
+
+/// A server to ask for something.
+pub(super) type Ask = (ServerId, Span, Purpose);
 
 /// A request that was not answered in time.
 #[derive(Clone, Copy, Debug)]
@@ -326,22 +329,22 @@ impl Servers {
         resting.map(|server| server.rest_until).min()
     }
 
-    /// The request for the front of a span, as much as this server answers at once, and where to send it.
+    /// The request for the front of a span, as much as this server answers at once.
     pub(super) fn request(
         &mut self,
         now: Instant,
-        id: ServerId,
-        mut span: Span,
-        purpose: Purpose,
-    ) -> Option<(SocketAddr, Span)> {
+        (id, mut span, purpose): Ask,
+    ) -> Option<Command> {
         let server = self.servers.iter_mut().find(|server| server.id == id)?;
         let most = self.rules.max_request.min(server.stats.answer_size).max(1);
         span.last = span.last.min(span.first.saturating_add(u64::from(most) - 1));
         server.stats.in_flight += 1;
         server.stats.requests += 1;
-        let request = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
-        self.in_flight.push(now + server.rto(&self.rules), request);
-        Some((server.address, span))
+        let sent = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
+        self.in_flight.push(now + server.rto(&self.rules), sent);
+        let count = span.count() as u16;
+        let request = Request { session: span.session, sequence: span.first, count };
+        Some(Command::Request { server: id, to: server.address, request })
     }
 
     /// The lowest part of a span that is not being asked for.

@@ -59,7 +59,7 @@ impl Receiver {
             Event::AddLine(line) | Event::RemoveLine(line) => line.check(),
             Event::AddServer(server, address) => {
                 server.check()?;
-                match self.repair.servers().at(address) {
+                match self.repair.servers.at(address) {
                     Some(other) if other != server => {
                         Err(Error::AddressTaken { server: other, address })
                     }
@@ -212,15 +212,15 @@ impl Receiver {
             self.withdraw_claims(index);
             let space = &mut self.spaces[index];
             let known = space.highest_known;
-            if let Some(jump) = space.jump.take_if(|jump| jump.high <= known) {
-                self.take_in_pieces(index, jump.pieces);
-            }
-            let space = &mut self.spaces[index];
-            let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
+            let is_over = |jump: &Candidate| jump.high <= known;
+            let believed =
+                |jump: &mut Candidate| is_over(jump) || jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
-                space.highest_known = space.highest_known.max(jump.high);
-                space.evidence.reset_quorum(jump.first.saturating_sub(1));
-                self.lines.start_marks();
+                if !is_over(&jump) {
+                    space.highest_known = jump.high;
+                    space.evidence.reset_quorum(jump.first.saturating_sub(1));
+                    self.lines.start_marks();
+                }
                 self.take_in_pieces(index, jump.pieces);
             }
             let space = &mut self.spaces[index];
@@ -343,7 +343,7 @@ impl Receiver {
         if !space.is_active() || self.halted.is_some() || space.has_waiting() {
             return None;
         }
-        let reason = if space.evidence.end().is_some_and(|end| space.settled >= end) {
+        let reason = if space.evidence.end.is_some_and(|end| space.settled >= end) {
             SessionEnd::Ended
         } else if let Some(closing) = space.closing() {
             let over = closing <= self.context.now();
@@ -355,9 +355,9 @@ impl Receiver {
             return None;
         };
         let (session, next) = (space.session, space.next(&self.store));
-        let last = space.evidence.end().filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
+        let last = space.evidence.end.filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
         self.ended.remember(Over { session, opening: space.opening.clone(), last });
-        self.repair.servers_mut().forget(session);
+        self.repair.servers.forget(session);
         self.spaces[0].stop(&mut self.store);
         if self.spaces[1].is_active() {
             self.spaces.swap(0, 1);

@@ -226,7 +226,7 @@ impl Space {
 
     /// Whether its start, what was withdrawn, or a gap waits to be emitted.
     pub(super) fn has_news(&self) -> bool {
-        self.announce.is_some() || self.evidence.has_withdrawn() || self.gaps.has_news()
+        self.announce.is_some() || self.evidence.withdrawn.is_some() || self.gaps.has_news()
     }
 
     /// Remembers what was emitted as lost.
