@@ -311,8 +311,8 @@ impl Space {
         }
         let mut behind = last + 1;
         while self.held.last().is_some_and(|held| held > last) {
-            let Some(piece) = self.held.drop_furthest(store) else { break };
-            behind = behind.min(piece.first);
+            let Some(first) = self.held.drop_furthest(store) else { break };
+            behind = behind.min(first);
         }
         self.evict_from(behind);
     }

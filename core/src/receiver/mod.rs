@@ -159,7 +159,7 @@ impl Receiver {
             input::FastPath::Taken(batch) => batch,
             input::FastPath::Miss => {
                 let extent = self.slow_path(arrival, source, Payload::Borrowed(datagram));
-                extent.map(|(session, extent)| extent.batch(session, datagram))
+                extent.map(|extent| extent.batch(datagram))
             }
         }
     }
@@ -458,6 +458,3 @@ impl Machine for Receiver {
         &mut self.context
     }
 }
-
-/// The session of a batch that is returned at once, and where its messages lie.
-type Direct = Option<(Session, store::Extent)>;

@@ -9,10 +9,9 @@ use super::ingest::Incoming;
 use super::input::LinePacket;
 use super::opening::{Agreement, Opening};
 use super::server::Span;
-use super::store::{End, List, Payload};
+use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
-use crate::wire::mold::blocks_len;
 use crate::{Instant, Session};
 
 /// How many sessions that ended are remembered.
@@ -91,7 +90,7 @@ impl Receiver {
 
     /// A packet of a session that is not received.
     pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
-        let session = packet.header.session;
+        let session = packet.extent.session;
         let first = !self.spaces[0].is_active() && self.ended.count == 0;
         let welcome = match self.config.session {
             Some(configured) if first => session == configured,
@@ -101,9 +100,9 @@ impl Receiver {
         if let Some(over) = self.ended.get(session) {
             self.stats.ended_session += 1;
             if packet.is_data() {
-                let agreement = over.opening.compare(packet.messages(&payload));
-                let restarts =
-                    packet.last > over.last || matches!(agreement, Agreement::Contradicts(_));
+                let agreement = over.opening.compare(packet.extent.messages(payload.bytes()));
+                let restarts = packet.extent.last > over.last
+                    || matches!(agreement, Agreement::Contradicts(_));
                 self.stats.ended_session_data += 1;
                 self.stats.ended_session_restarts += u64::from(restarts);
             }
@@ -125,7 +124,8 @@ impl Receiver {
     pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
         let space = &self.spaces[index];
         let far = space.highest_known.saturating_add(self.config.max_jump);
-        let least = if packet.is_data() { packet.header.sequence } else { packet.last };
+        let Extent { first, last, .. } = packet.extent;
+        let least = if packet.is_data() { first } else { last };
         least > far
     }
 
@@ -143,7 +143,8 @@ impl Receiver {
         packet: LinePacket,
         payload: Payload<'_>,
     ) -> Candidate {
-        let (session, first, last) = (packet.header.session, packet.header.sequence, packet.last);
+        let extent = packet.extent;
+        let Extent { session, first, last, .. } = extent;
         let mut candidate = match candidate {
             None => Candidate::new(self.context.now(), session, first, last),
             Some(mut candidate) => {
@@ -163,7 +164,6 @@ impl Receiver {
             }
         };
         if packet.is_data() {
-            let extent = packet.extent();
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let list = &mut candidate.pieces;
@@ -272,19 +272,17 @@ impl Receiver {
     /// Takes in the packets of a claim that is believed.
     fn take_in_pieces(&mut self, index: usize, mut pieces: List) {
         while let Some(piece) = self.store.pop_front(&mut pieces) {
-            let Origin::Line(id) = piece.origin else { continue };
-            let (mut extent, count) = (piece.extent(), piece.count());
-            let payload = piece.into_payload();
-            extent.end = end_of_blocks(payload.bytes(), extent.offset, count as u16);
+            let Origin::Line(id) = piece.batch.origin else { continue };
+            let extent = piece.extent();
             let incoming = Incoming::new(extent, self.context.now());
-            let (fresh, _) = self.take_in(index, incoming, payload, false);
+            let (fresh, _) = self.take_in(index, incoming, piece.into_payload(), false);
             self.spaces[index].evidence.reach(extent.last);
             if index == 0 {
                 self.lines.reach(self.context.now(), id, extent.last, 0);
             }
             if let Some(line) = self.lines.get_mut(id) {
                 line.stats.messages_first += fresh;
-                line.stats.duplicates += count - fresh;
+                line.stats.duplicates += extent.count() - fresh;
             }
         }
         if index == 0 {
@@ -368,10 +366,4 @@ impl Receiver {
         self.consider_claims();
         Some(Command::SessionEnded { session, next, reason })
     }
-}
-
-/// Where the last of so many messages ends, the first of which begins at `offset`.
-fn end_of_blocks(bytes: &[u8], offset: usize, count: u16) -> usize {
-    let blocks = bytes.get(offset..).unwrap_or_default();
-    offset + blocks_len(blocks, count).unwrap_or(blocks.len())
 }

@@ -214,7 +214,7 @@ impl Space {
 
     /// The next number to deliver; 2^64-1 stands for 2^64 too.
     pub(super) fn next(&self, store: &Store) -> u64 {
-        let waits = store.iter(&self.ready).map(|piece| piece.first).min();
+        let waits = store.iter(&self.ready).map(|piece| piece.batch.first).min();
         let next = self.settled.saturating_add(1);
         waits.map_or(next, |first| first.min(next))
     }
@@ -258,10 +258,10 @@ impl Space {
     /// Gives out the next piece in order, or the next piece at all.
     pub(super) fn deliver(&mut self, store: &mut Store) -> Option<Batch<Bytes>> {
         match self.rules.delivery {
-            Delivery::Arrival => store.deliver(&mut self.ready, self.session),
+            Delivery::Arrival => Some(store.pop_front(&mut self.ready)?.batch),
             Delivery::Ordered => {
                 let next = self.settled.checked_add(1)?;
-                let batch = self.held.deliver(store, self.session, next)?;
+                let batch = self.held.deliver(store, next)?;
                 self.settled = batch.last();
                 Some(batch)
             }
