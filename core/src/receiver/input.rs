@@ -365,7 +365,7 @@ impl Receiver {
         let Extent { first, last, arrival, .. } = *extent;
         let space = &self.spaces[index];
         let count = extent.count();
-        let late = space.lost.count(first, last).min(count - fresh);
+        let late = space.count_lost(first, last).min(count - fresh);
         if fresh > 0 && self.lines.wants_sample(id, arrival) {
             self.lines.start_sample(id, last, arrival);
         } else if fresh == 0 {

@@ -49,8 +49,8 @@ use line::Lines;
 use loss::Loss;
 use repair::Repair;
 use server::Servers;
-use sessions::Ended;
-use space::Space;
+use sessions::Over;
+use space::{Recent, Space};
 use store::{Payload, Store};
 use strangers::Strangers;
 
@@ -85,7 +85,8 @@ pub struct Receiver {
     spaces: [Space; 2],
     /// A session that is not believed yet: the first one, or the next.
     pending_session: Option<Candidate>,
-    ended: Ended,
+    /// The last sessions that ended.
+    ended: Recent<Over>,
     /// A message of a session that came again with other bytes, to be emitted: the first of this drain.
     contradiction: Option<(Session, Command)>,
     /// Delivery has stopped after a loss; whether that was emitted.
@@ -350,7 +351,7 @@ impl Machine for Receiver {
             phase: Phase::Eventful,
             spaces,
             pending_session: None,
-            ended: Ended::default(),
+            ended: Recent::new(),
             contradiction: None,
             halted: None,
             store,

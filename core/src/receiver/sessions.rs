@@ -9,39 +9,19 @@ use super::ingest::Incoming;
 use super::input::LinePacket;
 use super::opening::{Agreement, Opening};
 use super::server::Span;
+use super::space::remember;
 use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
 use crate::{Instant, Session};
 
-/// How many sessions that ended are remembered.
-const REMEMBERED: usize = 8;
-
-/// The last sessions that ended, which never come back.
-#[derive(Debug, Default)]
-pub(super) struct Ended {
-    sessions: [Option<Over>; REMEMBERED],
-    count: usize,
-}
-
-/// A session that ended.
+/// A session that ended, and never comes back.
 #[derive(Debug)]
-struct Over {
+pub(super) struct Over {
     session: Session,
     opening: Opening,
     /// Its last number; the last there is where its sender did not say.
     last: u64,
-}
-
-impl Ended {
-    fn remember(&mut self, over: Over) {
-        self.sessions[self.count % REMEMBERED] = Some(over);
-        self.count += 1;
-    }
-
-    fn get(&self, session: Session) -> Option<&Over> {
-        self.sessions.iter().flatten().find(|over| over.session == session)
-    }
 }
 
 impl Receiver {
@@ -50,6 +30,11 @@ impl Receiver {
         if let (Some(session), Start::At(first)) = (self.config.session, self.config.start) {
             self.spaces[0].start(session, first - 1);
         }
+    }
+
+    /// Whether no session was received yet.
+    fn is_first(&self) -> bool {
+        !self.spaces[0].is_active() && self.ended.is_empty()
     }
 
     pub(super) fn check_event(&self, event: &Event) -> Result<(), Error> {
@@ -76,14 +61,16 @@ impl Receiver {
         let halted = self.halted.take().and_then(|halt| match halt {
             Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
         });
-        let space = &mut self.spaces[halted.unwrap_or(0)];
-        if !space.is_active() && self.ended.count == 0 {
+        if self.is_first() {
             self.config.start = Start::At(next);
             self.start_known_session();
             if self.spaces[0].is_active() {
                 self.drop_pending_session();
             }
-        } else if space.is_active() {
+            return;
+        }
+        let space = &mut self.spaces[halted.unwrap_or(0)];
+        if space.is_active() {
             space.skip(&mut self.store, next - 1);
         }
     }
@@ -91,13 +78,13 @@ impl Receiver {
     /// A packet of a session that is not received.
     pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
         let session = packet.extent.session;
-        let first = !self.spaces[0].is_active() && self.ended.count == 0;
+        let first = self.is_first();
         let welcome = match self.config.session {
             Some(configured) if first => session == configured,
             _ => first || (self.config.follow && !self.spaces[1].is_active()),
         };
         let line = self.lines.get_mut(packet.line);
-        if let Some(over) = self.ended.get(session) {
+        if let Some(over) = self.ended.iter().find(|over| over.session == session) {
             self.stats.ended_session += 1;
             if packet.is_data() {
                 let agreement = over.opening.compare(packet.extent.messages(payload.bytes()));
@@ -180,8 +167,7 @@ impl Receiver {
     /// order, and each of them is kept.
     fn lowest(&self, candidate: &Candidate) -> u64 {
         let is_jump = self.space_of(candidate.session).is_some();
-        let is_first = !self.spaces[0].is_active() && self.ended.count == 0;
-        let is_live_start = is_first && self.config.start == Start::Live;
+        let is_live_start = self.is_first() && self.config.start == Start::Live;
         if is_jump || is_live_start { candidate.first } else { 0 }
     }
 
@@ -252,7 +238,7 @@ impl Receiver {
     fn adopt(&mut self, pending: Candidate) {
         let index = usize::from(self.spaces[0].is_active());
         let settled = match self.config.start {
-            _ if index > 0 || self.ended.count > 0 => 0,
+            _ if !self.is_first() => 0,
             Start::At(first) => first - 1,
             Start::Live => pending.first.saturating_sub(1),
         };
@@ -354,7 +340,7 @@ impl Receiver {
         };
         let (session, next) = (space.session, space.next(&self.store));
         let last = space.evidence.end.filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
-        self.ended.remember(Over { session, opening: space.opening.clone(), last });
+        remember(&mut self.ended, Over { session, opening: space.opening.clone(), last });
         self.repair.servers.forget(session);
         self.spaces[0].stop(&mut self.store);
         if self.spaces[1].is_active() {

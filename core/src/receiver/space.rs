@@ -9,6 +9,7 @@
 //! Positions are the last number of what they name, so that 2^64-1 is a number like any other.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::candidate::Candidate;
 use super::claims::Evidence;
@@ -20,8 +21,19 @@ use super::opening::Opening;
 use super::store::{List, Store};
 use crate::{Duration, Instant, Session};
 
-/// Lost ranges that are remembered, to tell late messages from duplicates.
+/// So many of the last things that happened are remembered.
 const REMEMBERED: usize = 8;
+
+/// The last things of a kind that happened.
+pub(super) type Recent<T> = SmallVec<[T; REMEMBERED]>;
+
+/// Remembers the last thing that happened, in place of the oldest.
+pub(super) fn remember<T>(recent: &mut Recent<T>, last: T) {
+    if recent.len() == REMEMBERED {
+        recent.remove(0);
+    }
+    recent.push(last);
+}
 
 /// How a session's numbers are delivered, confirmed and given up: from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -44,30 +56,6 @@ enum Phase {
     Left {
         until: Instant,
     },
-}
-
-/// The ranges that were lost last.
-#[derive(Debug, Default)]
-pub(super) struct LostRanges {
-    ranges: [(u64, u64); REMEMBERED],
-    count: usize,
-}
-
-impl LostRanges {
-    fn remember(&mut self, first: u64, last: u64) {
-        self.ranges[self.count % REMEMBERED] = (first, last);
-        self.count += 1;
-    }
-
-    /// How many of `first..=last` are remembered.
-    pub(super) fn count(&self, first: u64, last: u64) -> u64 {
-        let lost = self.ranges.iter().take(self.count);
-        let overlap = |&(a, b): &(u64, u64)| {
-            let (low, high) = (a.max(first), b.min(last));
-            if low <= high { high - low + 1 } else { 0 }
-        };
-        lost.map(overlap).sum()
-    }
 }
 
 /// One session's sequence space.
@@ -93,7 +81,8 @@ pub(super) struct Space {
     pub(super) give_up: Duration,
     /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
-    pub(super) lost: LostRanges,
+    /// The ranges that were lost last, to tell late messages from duplicates.
+    lost: Recent<(u64, u64)>,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
@@ -126,7 +115,7 @@ impl Space {
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
             announce: None,
-            lost: LostRanges::default(),
+            lost: Recent::new(),
             opening: Opening::new(1),
             looked_at: 0,
         }
@@ -172,7 +161,7 @@ impl Space {
             store.clear(&mut jump.pieces);
         }
         self.evidence = Evidence::new(0);
-        self.lost = LostRanges::default();
+        self.lost.clear();
     }
 
     /// Whether there is a session.
@@ -231,8 +220,17 @@ impl Space {
 
     /// Remembers what was emitted as lost.
     pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
-        self.lost.remember(first, last);
+        remember(&mut self.lost, (first, last));
         self.looked_at = self.looked_at.max(last);
+    }
+
+    /// How many of `first..=last` are remembered as lost.
+    pub(super) fn count_lost(&self, first: u64, last: u64) -> u64 {
+        let overlap = |&(a, b): &(u64, u64)| {
+            let (low, high) = (a.max(first), b.min(last));
+            if low <= high { high - low + 1 } else { 0 }
+        };
+        self.lost.iter().map(overlap).sum()
     }
 
     pub(super) fn evict_from(&mut self, first: u64) {
