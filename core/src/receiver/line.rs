@@ -135,7 +135,7 @@ impl Line {
         (first, last): (u64, u64),
         settled: u64,
         agreement: Agreement,
-        rules: Rules,
+        (believe_after, quiet): (u8, Duration),
     ) -> Content {
         if self.regression != Regression::None {
             return Content::Plain;
@@ -158,8 +158,7 @@ impl Line {
             }
             (Some(of), _) => {
                 // A few forged packets do not make theirs what the old feed sends next.
-                let is_old =
-                    first == of.highest.saturating_add(1) && of.packets < rules.believe_after;
+                let is_old = first == of.highest.saturating_add(1) && of.packets < believe_after;
                 let goes_on = first == of.next && !is_old;
                 let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
                 if !goes_on && !skips {
@@ -173,7 +172,7 @@ impl Line {
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         of.latest = (first, last);
-        if of.packets >= rules.believe_after && now.since(of.since) >= rules.quiet {
+        if of.packets >= believe_after && now.since(of.since) >= quiet {
             self.regress(self.high.max(of.highest), first.min(of.highest));
             return Content::Regressed;
         }
@@ -238,19 +237,11 @@ impl Line {
     }
 }
 
-/// When lines are down, passed a gap, or started over: from the configuration.
-#[derive(Clone, Copy, Default, Debug)]
-struct Rules {
-    line_timeout: Duration,
-    reorder_packets: u8,
-    believe_after: u8,
-    quiet: Duration,
-}
-
 /// All lines that there can be, by their numbers.
 #[derive(Default, Debug)]
 pub(super) struct Lines {
-    rules: Rules,
+    /// The configuration, without its lines and servers.
+    rules: Config,
     lines: Vec<Line>,
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
@@ -278,12 +269,7 @@ impl Lines {
     pub(super) fn new(config: &Config) -> Self {
         let mut all = Vec::with_capacity(Self::COUNT);
         all.resize_with(Self::COUNT, Line::default);
-        let Config { line_timeout, reorder_packets, believe_after, quiet, .. } = *config;
-        let mut lines = Self {
-            rules: Rules { line_timeout, reorder_packets, believe_after, quiet },
-            lines: all,
-            ..Self::default()
-        };
+        let mut lines = Self { rules: config.rules(), lines: all, ..Self::default() };
         config.lines.iter().for_each(|&line| lines.add(Instant::ZERO, line));
         lines
     }
@@ -361,7 +347,7 @@ impl Lines {
 
     /// A packet of the current session reached `last`: [`Line::reach`], and the reordering is counted.
     pub(super) fn reach(&mut self, now: Instant, id: LineId, last: u64, settled: u64) {
-        let Rules { quiet, reorder_packets, .. } = self.rules;
+        let Config { quiet, reorder_packets, .. } = self.rules;
         if let Some(line) = self.get_mut(id) {
             line.reach(now, last, settled, quiet);
             line.push_mark(last, usize::from(reorder_packets));
@@ -396,7 +382,7 @@ impl Lines {
         settled: u64,
         agreement: Agreement,
     ) -> Content {
-        let rules = self.rules;
+        let rules = (self.rules.believe_after, self.rules.quiet);
         let contradicts = matches!(agreement, Agreement::Contradicts(_));
         let suspected = contradicts || self.contradicting & bit(id) != 0;
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };

@@ -13,19 +13,11 @@ use super::store::Store;
 use crate::time::earliest;
 use crate::{Duration, Instant};
 
-/// When servers are asked: from the configuration.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    reorder_delay: Duration,
-    max_reorder_delay: Duration,
-    max_attempts: u8,
-    probe_after: Duration,
-}
-
 /// The servers, and what is known between two evaluations of what is missing.
 #[derive(Debug)]
 pub(super) struct Repair {
-    rules: Rules,
+    /// The configuration, without its lines and servers.
+    rules: Config,
     pub(super) servers: Servers,
     /// Something changed: what is missing must be evaluated again.
     stale: bool,
@@ -54,9 +46,8 @@ enum Found {
 
 impl Repair {
     pub(super) fn new(config: &Config) -> Self {
-        let Config { reorder_delay, max_reorder_delay, max_attempts, probe_after, .. } = *config;
         Self {
-            rules: Rules { reorder_delay, max_reorder_delay, max_attempts, probe_after },
+            rules: config.rules(),
             servers: Servers::new(config),
             stale: false,
             deadline: None,

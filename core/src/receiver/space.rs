@@ -35,17 +35,6 @@ pub(super) fn remember<T>(recent: &mut Recent<T>, last: T) {
     recent.push(last);
 }
 
-/// How a session's numbers are delivered, confirmed and given up: from the configuration.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) delivery: Delivery,
-    pub(super) believe_after: u8,
-    pub(super) quiet: Duration,
-    pub(super) line_timeout: Duration,
-    pub(super) max_reorder_delay: Duration,
-    pub(super) max_stall: Option<Duration>,
-}
-
 /// Whether a space has a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -61,7 +50,8 @@ enum Phase {
 /// One session's sequence space.
 #[derive(Debug)]
 pub(super) struct Space {
-    pub(super) rules: Rules,
+    /// The configuration, without its lines and servers.
+    pub(super) rules: Config,
     phase: Phase,
     pub(super) session: Session,
     pub(super) settled: u64,
@@ -90,17 +80,9 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(config: &Config) -> Self {
-        let Config { delivery, believe_after, quiet, line_timeout, .. } = *config;
-        let Config { max_reorder_delay, max_stall, max_gaps, .. } = *config;
+        let Config { delivery, max_gaps, .. } = *config;
         Self {
-            rules: Rules {
-                delivery,
-                believe_after,
-                quiet,
-                line_timeout,
-                max_reorder_delay,
-                max_stall,
-            },
+            rules: config.rules(),
             phase: Phase::Absent,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
