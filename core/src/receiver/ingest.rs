@@ -132,8 +132,8 @@ pub(super) fn ingest(
         if !evict_further(spaces, index, store, plan.first) {
             let space = &mut spaces[index];
             space.highest_known = space.highest_known.max(packet.extent.last);
-            let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
-            let piece = space.gaps.missing().get(at).map_or(packet.extent.last, |range| range.last);
+            let range = space.gaps.at_or_after(plan.first);
+            let piece = range.map_or(packet.extent.last, |range| range.last);
             if !plan.passes() || piece >= packet.extent.last {
                 return ingested;
             }

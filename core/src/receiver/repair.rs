@@ -83,8 +83,7 @@ impl Repair {
         }
         let passed = lines.passed();
         if passed > space.due {
-            let (Ok(at) | Err(at)) = space.gaps.missing().find(space.due + 1);
-            let next = space.gaps.missing().get(at);
+            let next = space.gaps.at_or_after(space.due + 1);
             self.stale |= next.is_some_and(|range| range.first <= passed);
             space.due = passed;
         }
@@ -93,10 +92,8 @@ impl Repair {
     /// Lines filled `first..=last`, or it was withdrawn: cancels the requests of which nothing is missing any
     /// more, and says how many.
     pub(super) fn cancel(&mut self, space: &Space, first: u64, last: u64) -> u64 {
-        let missing = space.gaps.missing();
-        let matters = |span: Span| match missing.find(span.first) {
-            Ok(_) => true,
-            Err(next) => missing.get(next).is_some_and(|range| range.first <= span.last),
+        let matters = |span: Span| {
+            space.gaps.at_or_after(span.first).is_some_and(|range| range.first <= span.last)
         };
         self.servers.cancel(Span { session: space.session, first, last }, matters)
     }
@@ -127,9 +124,8 @@ impl Repair {
         let (server, last) = (late.request.server, late.request.span.last);
         let mut from = late.request.span.first;
         loop {
-            let (Ok(at) | Err(at)) = space.gaps.missing().find(from);
-            let range = space.gaps.missing().get(at).copied();
-            let Some(range) = range.filter(|range| range.first <= last) else { return };
+            let range = space.gaps.at_or_after(from).filter(|range| range.first <= last);
+            let Some(&range) = range else { return };
             let part = (range.first.max(from), range.last.min(last));
             let mut value = range.value;
             value.tried_servers |= bit(server);
@@ -308,9 +304,7 @@ impl Space {
     /// Makes due what has waited for `delay`; returns when the next gap will have.
     fn pass_delay(&mut self, now: Instant, delay: Duration) -> Option<Instant> {
         loop {
-            let above = self.due.checked_add(1)?;
-            let (Ok(at) | Err(at)) = self.gaps.missing().find(above);
-            let range = self.gaps.missing().get(at)?;
+            let range = self.gaps.at_or_after(self.due.checked_add(1)?)?;
             let due_at = self.gaps.opened(range) + delay;
             if due_at > now {
                 return Some(due_at);
