@@ -59,11 +59,11 @@ pub(super) struct Evidence {
     /// Such a claim that was lost: the number before it, and its last.
     claims_lost: (u64, u64),
     /// The withdrawn numbers that wait to be emitted: first and last.
-    withdrawn: Option<(u64, u64)>,
+    pub(super) withdrawn: Option<(u64, u64)>,
     /// Nothing is emitted as stalled before.
     stalled_until: Instant,
     /// The last number of a session that has ended.
-    end: Option<u64>,
+    pub(super) end: Option<u64>,
     ending: Option<Ending>,
     /// An end below delivered data, with nothing past it since, and the line of its latest packet: see
     /// `Space::overtaken_deadline`.
@@ -80,21 +80,6 @@ impl Evidence {
     /// Whether no end is believed or claimed.
     pub(super) const fn has_no_end(&self) -> bool {
         self.end.is_none() && self.ending.is_none() && self.overtaken.is_none()
-    }
-
-    /// The last number of a session that has ended.
-    pub(super) const fn end(&self) -> Option<u64> {
-        self.end
-    }
-
-    /// Whether something was withdrawn that waits to be emitted.
-    pub(super) const fn has_withdrawn(&self) -> bool {
-        self.withdrawn.is_some()
-    }
-
-    /// The withdrawn numbers that were not emitted yet: first and last.
-    pub(super) const fn take_withdrawn(&mut self) -> Option<(u64, u64)> {
-        self.withdrawn.take()
     }
 
     /// A line is there no longer: another one of its number has contradicted nothing yet.
@@ -326,8 +311,8 @@ impl Space {
         }
         let mut behind = last + 1;
         while self.held.last().is_some_and(|held| held > last) {
-            let Some(piece) = self.held.drop_furthest(store) else { break };
-            behind = behind.min(piece.first);
+            let Some(first) = self.held.drop_furthest(store) else { break };
+            behind = behind.min(first);
         }
         self.evict_from(behind);
     }

@@ -265,6 +265,12 @@ impl Config {
         self.give_up.unwrap_or(if alone { self.max_reorder_delay } else { GIVE_UP })
     }
 
+    /// It without its lines and servers, for the parts of a receiver that go by it.
+    pub(super) fn rules(&self) -> Self {
+        let (lines, servers) = Default::default();
+        Self { lines, servers, ..self.clone() }
+    }
+
     /// This configuration, going on from a checkpoint.
     #[must_use]
     pub fn resume(mut self, checkpoint: Checkpoint) -> Self {

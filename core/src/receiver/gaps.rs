@@ -104,6 +104,12 @@ impl Gaps {
         &self.missing
     }
 
+    /// The first missing range that does not lie before a number.
+    pub(super) fn at_or_after(&self, number: u64) -> Option<&MissingRange> {
+        let (Ok(at) | Err(at)) = self.missing.find(number);
+        self.missing.get(at)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.missing.is_empty()
     }

@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use super::event::Batch;
 use super::event::Origin;
-use super::store::{End, Extent, List, Payload, Piece, Place, Store};
-use crate::Session;
+use super::store::{End, Extent, List, Payload, Place, Store};
 use crate::wire::mold::Messages;
 
 /// How many pieces are looked through for a number.
@@ -106,14 +105,14 @@ impl Held {
                 return None;
             }
             let mut place = store.find(&run.pieces, self.compared, from, SEARCHED);
-            while let Some((piece, at)) = place.and_then(|at| Some((store.at(at)?, at))) {
+            while let Some((piece, at)) = place.and_then(|at| Some((store.piece(at)?, at))) {
                 self.compared = Some(at);
-                let mut held = piece.messages();
-                held.pass((messages.sequence() - piece.first) as u16);
+                let mut held = piece.batch.messages();
+                held.pass((messages.sequence() - piece.batch.first) as u16);
                 while held.remaining() > 0 {
                     let (number, message) = messages.next()?;
                     if held.next().is_none_or(|(_, held)| held != message) {
-                        return Some((number, piece.origin));
+                        return Some((number, piece.batch.origin));
                     }
                 }
                 place = store.after(at);
@@ -123,14 +122,9 @@ impl Held {
     }
 
     /// Gives out the piece that starts at `next`.
-    pub(super) fn deliver(
-        &mut self,
-        store: &mut Store,
-        session: Session,
-        next: u64,
-    ) -> Option<Batch<Bytes>> {
+    pub(super) fn deliver(&mut self, store: &mut Store, next: u64) -> Option<Batch<Bytes>> {
         let run = self.runs.front_mut().filter(|run| run.first == next)?;
-        let batch = store.deliver(&mut run.pieces, session)?;
+        let batch = store.pop_front(&mut run.pieces)?.batch;
         if run.pieces.is_empty() {
             self.runs.pop_front();
         } else {
@@ -149,16 +143,16 @@ impl Held {
         self.runs.back().map(|run| run.last)
     }
 
-    /// Drops the piece that lies furthest out, and returns it.
-    pub(super) fn drop_furthest(&mut self, store: &mut Store) -> Option<Piece> {
+    /// Drops the piece that lies furthest out, and returns the number of its first message.
+    pub(super) fn drop_furthest(&mut self, store: &mut Store) -> Option<u64> {
         let run = self.runs.back_mut()?;
-        let piece = store.pop_back(&mut run.pieces)?;
+        let first = store.pop_back(&mut run.pieces)?.batch.first;
         if run.pieces.is_empty() {
             self.runs.pop_back();
         } else {
-            run.last = piece.first - 1;
+            run.last = first - 1;
         }
-        Some(piece)
+        Some(first)
     }
 
     /// Drops every message before `next`.
@@ -169,10 +163,7 @@ impl Held {
                 self.runs.pop_front();
                 continue;
             }
-            while let Some(piece) = store.front(&run.pieces) {
-                if piece.last >= next {
-                    break;
-                }
+            while store.front(&run.pieces).is_some_and(|piece| piece.last() < next) {
                 store.pop_front(&mut run.pieces);
             }
             if run.first < next {

@@ -7,7 +7,7 @@ use super::gaps::FilledBy;
 use super::space::Space;
 use super::store::{End, Extent, Payload, Store};
 use crate::Instant;
-use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, Messages};
+use crate::wire::mold::{LENGTH_LEN, Messages};
 
 /// Consecutive messages of one datagram, checked.
 #[derive(Clone, Copy, Debug)]
@@ -132,8 +132,8 @@ pub(super) fn ingest(
         if !evict_further(spaces, index, store, plan.first) {
             let space = &mut spaces[index];
             space.highest_known = space.highest_known.max(packet.extent.last);
-            let (Ok(at) | Err(at)) = space.gaps.missing().find(plan.first);
-            let piece = space.gaps.missing().get(at).map_or(packet.extent.last, |range| range.last);
+            let range = space.gaps.at_or_after(plan.first);
+            let piece = range.map_or(packet.extent.last, |range| range.last);
             if !plan.passes() || piece >= packet.extent.last {
                 return ingested;
             }
@@ -159,8 +159,8 @@ fn evict_further(spaces: &mut [Space; 2], index: usize, store: &mut Store, first
     let space = &mut spaces[furthest];
     let further = space.held.furthest(store).is_some_and(|piece| piece > first);
     let evicts = furthest > index || (furthest == index && further);
-    if evicts && let Some(piece) = space.held.drop_furthest(store) {
-        space.evict_from(piece.first);
+    if evicts && let Some(first) = space.held.drop_furthest(store) {
+        space.evict_from(first);
     }
     evicts
 }
@@ -318,6 +318,3 @@ impl Cursor {
         self.sequence = self.sequence.wrapping_add(u64::from(count));
     }
 }
-
-/// Where the blocks begin in a datagram that came from outside.
-pub(super) const BLOCKS_AT: usize = HEADER_LEN;

@@ -1,51 +1,45 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
-use super::event::{Batch, LineId, Origin, ServerId, Source};
+use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
 use super::gaps::FilledBy;
-use super::ingest::{BLOCKS_AT, Exit, Incoming, Ingested, ingest};
+use super::ingest::{Exit, Incoming, Ingested, ingest};
 use super::line::{Content, Line};
 use super::opening::Agreement;
 use super::server::Span;
 use super::store::{Extent, Payload};
-use super::{AcceptAnswers, Contradiction, Delivery, Direct, Phase, Receiver, line};
-use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Messages, Packet, blocks_len};
+use super::{AcceptAnswers, Delivery, Phase, Receiver, line};
+use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Packet, blocks_len};
 use crate::{Instant, Session};
 
 /// A packet of a line, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LinePacket {
     pub(super) line: LineId,
-    pub(super) arrival: Instant,
-    pub(super) header: Header,
-    /// The last number that it brings, or speaks of.
-    pub(super) last: u64,
-    /// Where its last message ends.
-    pub(super) end: usize,
+    pub(super) kind: Kind,
+    /// Its messages, up to the last number that it brings or speaks of.
+    pub(super) extent: Extent,
 }
 
 impl LinePacket {
     pub(super) fn is_data(&self) -> bool {
-        self.header.kind() == Kind::Data
+        self.kind == Kind::Data
     }
+}
 
-    /// Its messages, in the datagram that it was read from.
-    pub(super) fn messages<'a>(&self, payload: &'a Payload<'_>) -> Messages<'a> {
-        let blocks = payload.bytes().get(BLOCKS_AT..self.end).unwrap_or_default();
-        Messages::new(self.header.sequence, self.header.messages(), blocks)
-    }
-
-    /// Where its messages lie.
-    pub(super) const fn extent(&self) -> Extent {
-        Extent {
-            first: self.header.sequence,
-            last: self.last,
-            offset: BLOCKS_AT,
-            end: self.end,
-            origin: Origin::Line(self.line),
-            arrival: self.arrival,
-            repaired: false,
-        }
-    }
+/// Reads a packet: its kind, its messages, and whether bytes lie behind them.
+fn read(payload: &Payload<'_>, origin: Origin, arrival: Instant) -> Option<(Kind, Extent, bool)> {
+    let packet = Packet::new_checked(payload.bytes()).ok()?;
+    let extent = Extent {
+        session: packet.header().session,
+        first: packet.header().sequence,
+        last: packet.header().next().map_or(u64::MAX, |next| next - 1),
+        offset: HEADER_LEN,
+        end: payload.bytes().len() - packet.trailing(),
+        origin,
+        arrival,
+        repaired: false,
+    };
+    Some((packet.header().kind(), extent, packet.trailing() > 0))
 }
 
 /// The fast path's outcome for a datagram.
@@ -135,21 +129,21 @@ impl Receiver {
         arrival: Instant,
         source: Source,
         payload: Payload<'_>,
-    ) -> Direct {
+    ) -> Option<Extent> {
         let drained = !self.context.is_draining();
         self.context.pend();
         self.phase = Phase::Eventful;
         self.pass_time();
         match source {
             Source::Line(line) => self.take_from_line(arrival, line, payload, drained),
-            Source::LineFrom(line, peer) => match self.repair.servers().at(peer) {
+            Source::LineFrom(line, peer) => match self.repair.servers.at(peer) {
                 Some(server) if self.is_answer(server, payload.bytes()) => {
                     self.take_from_server(arrival, Some(server), payload, drained)
                 }
                 _ => self.take_from_line(arrival, line, payload, drained),
             },
             Source::Peer(peer) => {
-                match (self.repair.servers().at(peer), self.config.accept_answers) {
+                match (self.repair.servers.at(peer), self.config.accept_answers) {
                     (None, AcceptAnswers::Configured) => {
                         self.stats.unknown_peer += 1;
                         self.strangers.address = Some(peer);
@@ -167,7 +161,7 @@ impl Receiver {
         let Some(header) = Header::read(datagram) else { return false };
         let last = header.sequence.saturating_add(u64::from(header.messages().max(1)) - 1);
         let span = Span { session: header.session, first: header.sequence, last };
-        header.kind() == Kind::Data && self.repair.servers().was_asked(server, span)
+        header.kind() == Kind::Data && self.repair.servers.was_asked(server, span)
     }
 
     fn take_from_line(
@@ -176,22 +170,19 @@ impl Receiver {
         id: LineId,
         payload: Payload<'_>,
         drained: bool,
-    ) -> Direct {
+    ) -> Option<Extent> {
         let Some(line) = self.lines.get_mut(id) else {
             self.stats.unknown_line += 1;
             return None;
         };
-        let Ok(packet) = Packet::new_checked(payload.bytes()) else {
+        let Some((kind, extent, trails)) = read(&payload, Origin::Line(id), arrival) else {
             line.stats.malformed += 1;
             return None;
         };
-        let header = *packet.header();
-        let end = payload.bytes().len() - packet.trailing();
-        line.stats.trailing += u64::from(packet.trailing() > 0 && header.kind() == Kind::Data);
-        self.stats.session_not_ascii += u64::from(!header.session.is_ascii());
-        let last = header.next().map_or(u64::MAX, |next| next - 1);
-        let mut packet = LinePacket { line: id, arrival, header, last, end };
-        let Some(index) = self.space_of(header.session) else {
+        line.stats.trailing += u64::from(trails && kind == Kind::Data);
+        self.stats.session_not_ascii += u64::from(!extent.session.is_ascii());
+        let mut packet = LinePacket { line: id, kind, extent };
+        let Some(index) = self.space_of(extent.session) else {
             self.take_from_stranger(packet, payload);
             return None;
         };
@@ -199,8 +190,8 @@ impl Receiver {
         self.lines.note_packet(self.context.now(), id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
-        if header.sequence == u64::MAX && self.spaces[index].highest_known == u64::MAX {
-            packet.last = u64::MAX;
+        if extent.first == u64::MAX && self.spaces[index].highest_known == u64::MAX {
+            packet.extent.last = u64::MAX;
         }
         if self.is_jump(index, &packet) {
             self.vote_jump(index, packet, payload);
@@ -216,11 +207,11 @@ impl Receiver {
             self.note_edge(index, &packet);
             return None;
         }
-        let incoming = Incoming::new(packet.extent(), self.context.now());
+        let incoming = Incoming::new(packet.extent, self.context.now());
         // A regression is emitted before what comes with it is delivered.
         let is_plain = content == Content::Plain;
         let (fresh, direct) = self.take_in(index, incoming, payload, drained && is_plain);
-        self.count_line(index, id, &packet.extent(), fresh);
+        self.count_line(index, id, &packet.extent, fresh);
         direct
     }
 
@@ -236,21 +227,20 @@ impl Receiver {
         }
         let space = &self.spaces[index];
         let (session, settled) = (space.session, space.settled);
-        let numbers = (packet.header.sequence, packet.last);
-        let is_opening = packet.is_data() && packet.header.sequence <= space.opening.last();
-        let agreement = match is_opening {
-            true => space.opening.compare(packet.messages(payload)),
+        let Extent { first, last, .. } = packet.extent;
+        let agreement = match packet.is_data() && first <= space.opening.last() {
+            true => space.opening.compare(packet.extent.messages(payload.bytes())),
             false => Agreement::Unknown,
         };
-        let content =
-            self.lines.note_content(self.context.now(), packet.line, numbers, settled, agreement);
+        let (now, numbers) = (self.context.now(), (first, last));
+        let content = self.lines.note_content(now, packet.line, numbers, settled, agreement);
         if let Agreement::Contradicts(sequence) = agreement {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
             let has_regressed = self.lines.get(packet.line).is_some_and(Line::is_regressed);
             if is_delivered && !has_regressed {
                 let dropped = Origin::Line(packet.line);
-                self.contradict(Contradiction { session, sequence, held: None, dropped });
+                self.contradict(session, sequence, None, dropped);
             }
         }
         content
@@ -258,10 +248,10 @@ impl Receiver {
 
     /// Notes what a packet says about its line and the edge of the feed.
     fn note_line(&mut self, index: usize, packet: &LinePacket) {
-        let (kind, last) = (packet.header.kind(), packet.last);
+        let LinePacket { kind, extent: Extent { first, last, .. }, .. } = *packet;
         let space = &mut self.spaces[index];
         let was_clean = space.is_clean();
-        let in_order = packet.header.sequence.wrapping_sub(1) == space.settled;
+        let in_order = first.wrapping_sub(1) == space.settled;
         let mut moves_on = last > space.highest_known;
         // No quorum is needed while nothing is missing: an honest next packet keeps it so.
         if !was_clean || !in_order || kind != Kind::Data {
@@ -289,17 +279,17 @@ impl Receiver {
 
     /// Notes what a heartbeat or an end says: everything up to `last` exists.
     fn note_edge(&mut self, index: usize, packet: &LinePacket) {
-        let LinePacket { line, header, last, .. } = *packet;
+        let LinePacket { line, kind, extent: Extent { first, last, .. } } = *packet;
         let space = &mut self.spaces[index];
         // 2^64-1 stands for 2^64 where there is a message of that number.
-        let last = if header.sequence == u64::MAX { last.max(space.highest_known) } else { last };
-        let is_end = header.kind() == Kind::EndOfSession;
+        let last = if first == u64::MAX { last.max(space.highest_known) } else { last };
+        let is_end = kind == Kind::EndOfSession;
         if is_end && space.claim_end(self.context.now(), last, line, index == 0) {
             self.stats.ends_refused += 1;
             return;
         }
         // Nor is anything behind an end that is believed, until enough of them revoke it.
-        let last = space.evidence.end().map_or(last, |end| last.min(end));
+        let last = space.evidence.end.map_or(last, |end| last.min(end));
         space.highest_known = space.highest_known.max(last);
         if self.config.believe_after == 1 || is_end {
             self.consider_claims();
@@ -313,15 +303,14 @@ impl Receiver {
         packet: Incoming,
         payload: Payload<'_>,
         drained: bool,
-    ) -> (u64, Direct) {
-        let Extent { first, last, offset, origin, .. } = packet.extent;
+    ) -> (u64, Option<Extent>) {
+        let Extent { first, last, origin, .. } = packet.extent;
         let ordered = self.config.delivery == Delivery::Ordered;
         let delivers = self.halted.is_none() && !(ordered && index > 0);
         let opening = &self.spaces[index].opening;
         let begun = (first <= opening.last()).then(|| {
-            let blocks = payload.bytes().get(offset..).unwrap_or_default();
-            let count = (last - packet.base + 1) as u16;
-            opening.with(first, Messages::new(packet.base, count, blocks))
+            let all = Extent { first: packet.base, ..packet.extent };
+            opening.with(first, all.messages(payload.bytes()))
         });
         let space = &mut self.spaces[index];
         space.prove(last);
@@ -352,25 +341,31 @@ impl Receiver {
             self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
         if let Some((sequence, held)) = contradiction {
-            let (held, dropped) = (Some(held), origin);
-            self.contradict(Contradiction { session, sequence, held, dropped });
+            self.contradict(session, sequence, Some(held), origin);
         }
-        self.stats.delivered += direct.map_or(0, |extent| extent.last - extent.first + 1);
-        (fresh, direct.map(|extent| (session, extent)))
+        self.stats.delivered += direct.map_or(0, |extent| extent.count());
+        (fresh, direct)
     }
 
     /// Counts a message that came with other bytes than before; the first of a drain is emitted.
-    fn contradict(&mut self, found: Contradiction) {
+    fn contradict(
+        &mut self,
+        session: Session,
+        sequence: u64,
+        held: Option<Origin>,
+        dropped: Origin,
+    ) {
         self.stats.contradictions += 1;
-        self.contradiction.get_or_insert(found);
+        let found = Command::Contradiction { session, sequence, held, dropped };
+        self.contradiction.get_or_insert((session, found));
     }
 
     /// Counts what a line brought, and measures its lag.
     fn count_line(&mut self, index: usize, id: LineId, extent: &Extent, fresh: u64) {
         let Extent { first, last, arrival, .. } = *extent;
         let space = &self.spaces[index];
-        let count = last - first + 1;
-        let late = space.lost.count(first, last).min(count - fresh);
+        let count = extent.count();
+        let late = space.count_lost(first, last).min(count - fresh);
         if fresh > 0 && self.lines.wants_sample(id, arrival) {
             self.lines.start_sample(id, last, arrival);
         } else if fresh == 0 {
@@ -390,20 +385,18 @@ impl Receiver {
         mut server: Option<ServerId>,
         payload: Payload<'_>,
         drained: bool,
-    ) -> Direct {
-        let Ok(packet) = Packet::new_checked(payload.bytes()) else {
+    ) -> Option<Extent> {
+        let origin = server.map_or(Origin::Unknown, Origin::Server);
+        let Some((kind, extent, trails)) = read(&payload, origin, arrival) else {
             self.stats.malformed_answers += 1;
             return None;
         };
-        let header = *packet.header();
-        let end = payload.bytes().len() - packet.trailing();
-        self.stats.malformed_answers += u64::from(packet.trailing() > 0);
-        if header.kind() != Kind::Data {
+        self.stats.malformed_answers += u64::from(trails);
+        if kind != Kind::Data {
             self.stats.empty_answers += 1;
             return None;
         }
-        let (session, first) = (header.session, header.sequence);
-        let last = header.next().map_or(u64::MAX, |next| next - 1);
+        let Extent { session, first, last, .. } = extent;
         let span = Span { session, first, last };
         if server.is_some() {
             self.confirm_claims(span);
@@ -413,9 +406,6 @@ impl Receiver {
             return None;
         };
         let highest_known = self.spaces[index].highest_known;
-        let origin = server.map_or(Origin::Unknown, Origin::Server);
-        let (offset, repaired) = (BLOCKS_AT, false);
-        let extent = Extent { first, last, offset, end, origin, arrival, repaired };
         let mut incoming = Incoming::new(extent, self.context.now());
         match server {
             // An answer that continues the feed is as good as the feed; one that lies apart proves nothing.
@@ -425,7 +415,7 @@ impl Receiver {
             }
             Some(_) => {}
             None => {
-                let Some((asked, asked_for)) = self.repair.servers().asked_for(span) else {
+                let Some((asked, asked_for)) = self.repair.servers.asked_for(span) else {
                     self.stats.unknown_peer += 1;
                     return None;
                 };
@@ -453,7 +443,7 @@ impl Receiver {
             self.spaces[index].last_useful = self.context.now();
         }
         if let Some(server) = server {
-            self.repair.servers_mut().answered(self.context.now(), server, span, fresh);
+            self.repair.servers.answered(self.context.now(), server, span, fresh);
         }
         self.repair.invalidate();
     }

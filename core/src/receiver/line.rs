@@ -22,21 +22,17 @@ const SKIPPED: u64 = 256;
 #[derive(Default, Debug)]
 pub(super) struct Line {
     pub(super) present: bool,
-    /// Its counters; the lag is reported by [`Line::report`].
+    /// Its counters, and how far it is behind.
     pub(super) stats: LineStats,
-    /// How far it is behind, smoothed, and at most: nanoseconds.
-    lag: u64,
-    max_lag: u64,
     /// When its last packet came, by the core's time.
     pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
     pub(super) high: u64,
     marks: Marks,
-    /// Packets in a row below `high` that brought nothing new, since when, the last one's number, and what
-    /// was settled all the while.
+    /// Packets in a row below `high` that brought nothing new, since when, and what was settled all the
+    /// while.
     below: u16,
     below_since: Instant,
-    below_at: u64,
     below_settled: u64,
     /// A regression waits to be emitted, or was.
     regression: Regression,
@@ -97,12 +93,6 @@ enum Regression {
 }
 
 impl Line {
-    /// Its counters and what was measured.
-    pub(super) const fn report(&self) -> LineStats {
-        let (lag, max_lag) = (Duration::from_nanos(self.lag), Duration::from_nanos(self.max_lag));
-        LineStats { lag, max_lag, ..self.stats }
-    }
-
     /// Notes how far a packet says that the feed got, everything up to `settled` being there before it. A
     /// regression takes many packets in a row that lie below, over `quiet`, while nobody brings anything new.
     #[inline]
@@ -131,10 +121,8 @@ impl Line {
             self.below_settled = settled;
         }
         self.below = self.below.saturating_add(1);
-        self.below_at = last;
-        let sustained = self.below >= REGRESSION && now.since(self.below_since) >= quiet;
-        if sustained && self.regression == Regression::None {
-            self.regression = Regression::Pending { highest: self.high, seen: last };
+        if self.below >= REGRESSION && now.since(self.below_since) >= quiet {
+            self.regress(self.high, last);
         }
     }
 
@@ -147,7 +135,7 @@ impl Line {
         (first, last): (u64, u64),
         settled: u64,
         agreement: Agreement,
-        rules: Rules,
+        (believe_after, quiet): (u8, Duration),
     ) -> Content {
         if self.regression != Regression::None {
             return Content::Plain;
@@ -170,8 +158,7 @@ impl Line {
             }
             (Some(of), _) => {
                 // A few forged packets do not make theirs what the old feed sends next.
-                let is_old =
-                    first == of.highest.saturating_add(1) && of.packets < rules.believe_after;
+                let is_old = first == of.highest.saturating_add(1) && of.packets < believe_after;
                 let goes_on = first == of.next && !is_old;
                 let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
                 if !goes_on && !skips {
@@ -185,9 +172,8 @@ impl Line {
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         of.latest = (first, last);
-        if of.packets >= rules.believe_after && now.since(of.since) >= rules.quiet {
-            let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
-            self.regression = Regression::Pending { highest, seen };
+        if of.packets >= believe_after && now.since(of.since) >= quiet {
+            self.regress(self.high.max(of.highest), first.min(of.highest));
             return Content::Regressed;
         }
         self.other_content = Some(of);
@@ -251,19 +237,11 @@ impl Line {
     }
 }
 
-/// When lines are down, passed a gap, or started over: from the configuration.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    line_timeout: Duration,
-    reorder_packets: u8,
-    believe_after: u8,
-    quiet: Duration,
-}
-
 /// All lines that there can be, by their numbers.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Lines {
-    rules: Rules,
+    /// The configuration, without its lines and servers.
+    rules: Config,
     lines: Vec<Line>,
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
@@ -291,21 +269,7 @@ impl Lines {
     pub(super) fn new(config: &Config) -> Self {
         let mut all = Vec::with_capacity(Self::COUNT);
         all.resize_with(Self::COUNT, Line::default);
-        let Config { line_timeout, reorder_packets, believe_after, quiet, .. } = *config;
-        let mut lines = Self {
-            rules: Rules { line_timeout, reorder_packets, believe_after, quiet },
-            lines: all,
-            up: 0,
-            pending_up: 0,
-            pending_down: 0,
-            sample: 0,
-            sample_at: Instant::ZERO,
-            sample_from: 0,
-            expire_at: Instant::ZERO,
-            sample_due: Instant::ZERO,
-            awaited: 0,
-            contradicting: 0,
-        };
+        let mut lines = Self { rules: config.rules(), lines: all, ..Self::default() };
         config.lines.iter().for_each(|&line| lines.add(Instant::ZERO, line));
         lines
     }
@@ -348,12 +312,15 @@ impl Lines {
         if let Some(line) = self.lines.get_mut(usize::from(id.0)) {
             *line = Line::default();
         }
-        let others = !bit(id);
-        self.up &= others;
-        self.awaited &= others;
-        self.contradicting &= others;
-        self.pending_up &= others;
-        self.pending_down &= others;
+        self.clear(bit(id));
+    }
+
+    /// Takes lines out of all sets of lines.
+    fn clear(&mut self, lines: u32) {
+        let Self { up, awaited, contradicting, pending_up, pending_down, .. } = self;
+        for set in [up, awaited, contradicting, pending_up, pending_down] {
+            *set &= !lines;
+        }
     }
 
     /// A line that went up or down, to emit.
@@ -380,7 +347,7 @@ impl Lines {
 
     /// A packet of the current session reached `last`: [`Line::reach`], and the reordering is counted.
     pub(super) fn reach(&mut self, now: Instant, id: LineId, last: u64, settled: u64) {
-        let Rules { quiet, reorder_packets, .. } = self.rules;
+        let Config { quiet, reorder_packets, .. } = self.rules;
         if let Some(line) = self.get_mut(id) {
             line.reach(now, last, settled, quiet);
             line.push_mark(last, usize::from(reorder_packets));
@@ -415,7 +382,7 @@ impl Lines {
         settled: u64,
         agreement: Agreement,
     ) -> Content {
-        let rules = self.rules;
+        let rules = (self.rules.believe_after, self.rules.quiet);
         let contradicts = matches!(agreement, Agreement::Contradicts(_));
         let suspected = contradicts || self.contradicting & bit(id) != 0;
         let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
@@ -439,11 +406,8 @@ impl Lines {
                 down |= bit(id);
             }
         }
-        self.up &= !down;
-        self.contradicting &= !down;
-        self.awaited &= !down;
+        self.clear(down);
         self.pending_down |= down;
-        self.pending_up &= !down;
         // A line that brings a packet meanwhile goes down later, never earlier.
         self.expire_at = self.deadline().unwrap_or(now);
     }
@@ -464,16 +428,18 @@ impl Lines {
         self.iter().map(|(_, line)| line.last_packet_at).max()
     }
 
+    fn iter_up(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.stats.up)
+    }
+
     /// The number that every line that is up passed by `reorder_packets`; 0 when none is up.
     pub(super) fn passed(&self) -> u64 {
-        let up = self.iter().filter(|(_, line)| line.stats.up);
-        up.map(|(_, line)| line.passed()).min().unwrap_or(0)
+        self.iter_up().map(Line::passed).min().unwrap_or(0)
     }
 
     /// The largest smoothed lag of a line that is up.
     pub(super) fn lag(&self) -> Duration {
-        let up = self.iter().filter(|(_, line)| line.stats.up);
-        Duration::from_nanos(up.map(|(_, line)| line.lag).max().unwrap_or(0))
+        self.iter_up().map(|line| line.stats.lag).max().unwrap_or_default()
     }
 
     /// Whether a first delivery by this line is to be looked at for the lag: a sample is due and
@@ -508,14 +474,13 @@ impl Lines {
         }
         self.awaited &= !bit(id);
         if first <= self.sample {
-            let lag = arrival.as_nanos().saturating_sub(self.sample_at.as_nanos());
-            let from = LineId(self.sample_from);
-            if let Some(line) = self.get_mut(id) {
-                line.lag = smooth(line.lag, lag);
-                line.max_lag = line.max_lag.max(lag);
+            let lag = arrival.since(self.sample_at);
+            if let Some(Line { stats, .. }) = self.get_mut(id) {
+                stats.lag = smooth(stats.lag, lag);
+                stats.max_lag = stats.max_lag.max(lag);
             }
-            if let Some(ahead) = self.get_mut(from) {
-                ahead.lag = smooth(ahead.lag, 0);
+            if let Some(Line { stats, .. }) = self.get_mut(LineId(self.sample_from)) {
+                stats.lag = smooth(stats.lag, Duration::ZERO);
             }
         }
     }
@@ -532,7 +497,7 @@ fn numbered<T>((index, line): (usize, T)) -> (LineId, T) {
 }
 
 /// Moves an eighth of the way to the sample.
-const fn smooth(smoothed: u64, sample: u64) -> u64 {
+fn smooth(smoothed: Duration, sample: Duration) -> Duration {
     smoothed - smoothed / 8 + sample / 8
 }
 
@@ -586,8 +551,8 @@ mod tests {
         lines.start_sample(A, 10, Instant::from_millis(100));
         assert!(!lines.wants_sample(A, Instant::from_millis(100)), "the sample is still open");
         lines.take_sample(B, 8, 12, Instant::from_millis(108));
-        assert_eq!(lines.get(B).unwrap().report().max_lag, Duration::from_millis(8));
-        assert_eq!(lines.get(B).unwrap().report().lag, Duration::from_millis(1));
+        assert_eq!(lines.get(B).unwrap().stats.max_lag, Duration::from_millis(8));
+        assert_eq!(lines.get(B).unwrap().stats.lag, Duration::from_millis(1));
         assert_eq!(lines.lag(), Duration::from_millis(1));
     }
 

@@ -45,12 +45,12 @@ pub use journal::Call;
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
-use line::{Line, Lines};
+use line::Lines;
 use loss::Loss;
 use repair::Repair;
 use server::Servers;
-use sessions::Ended;
-use space::Space;
+use sessions::Over;
+use space::{Recent, Space};
 use store::{Payload, Store};
 use strangers::Strangers;
 
@@ -85,9 +85,10 @@ pub struct Receiver {
     spaces: [Space; 2],
     /// A session that is not believed yet: the first one, or the next.
     pending_session: Option<Candidate>,
-    ended: Ended,
-    /// A message that came again with other bytes, to be emitted: the first of this drain.
-    contradiction: Option<Contradiction>,
+    /// The last sessions that ended.
+    ended: Recent<Over>,
+    /// A message of a session that came again with other bytes, to be emitted: the first of this drain.
+    contradiction: Option<(Session, Command)>,
     /// Delivery has stopped after a loss; whether that was emitted.
     halted: Option<Halt>,
     store: Store,
@@ -104,15 +105,6 @@ enum Phase {
     Steady,
     /// None: commands may wait, or something is claimed, contradicted, ending or halted.
     Eventful,
-}
-
-/// A message that is held came again with other bytes.
-#[derive(Clone, Copy, Debug)]
-struct Contradiction {
-    session: Session,
-    sequence: u64,
-    held: Option<Origin>,
-    dropped: Origin,
 }
 
 /// Delivery stopped.
@@ -168,7 +160,7 @@ impl Receiver {
             input::FastPath::Taken(batch) => batch,
             input::FastPath::Miss => {
                 let extent = self.slow_path(arrival, source, Payload::Borrowed(datagram));
-                extent.map(|(session, extent)| extent.batch(session, datagram))
+                extent.map(|extent| extent.batch(datagram))
             }
         }
     }
@@ -193,13 +185,13 @@ impl Receiver {
     /// The counters of a line; `None` when it does not exist.
     #[must_use]
     pub fn line(&self, line: LineId) -> Option<LineStats> {
-        self.lines.get(line).map(Line::report)
+        self.lines.get(line).map(|line| line.stats)
     }
 
     /// The counters of a server; `None` when it does not exist.
     #[must_use]
     pub fn server(&self, server: ServerId) -> Option<ServerStats> {
-        self.repair.servers().get(server).map(|server| server.stats)
+        self.repair.servers.get(server).map(|server| server.stats)
     }
 
     /// Sessions that came by lines and are not received, with the packets of each: at most eight, those
@@ -244,10 +236,10 @@ impl Receiver {
             return Some(change);
         }
         let session = self.spaces[0].session;
-        let mut lines = self.lines.iter_mut().filter(|(_, line)| line.has_regression());
-        let (line, regressed) = lines.next()?;
-        let (highest, seen) = regressed.take_regression()?;
-        Some(Command::SequenceRegressed { line, session, highest, seen })
+        self.lines.iter_mut().find_map(|(line, regressed)| {
+            let (highest, seen) = regressed.take_regression()?;
+            Some(Command::SequenceRegressed { line, session, highest, seen })
+        })
     }
 
     /// Where a limit is reached and no server may bring what has been missing longest: the number up to
@@ -258,7 +250,7 @@ impl Receiver {
         // While only time passes nothing wants room.
         let is_full = !self.context.is_timeout() && (self.store.is_full() || space.gaps.is_full());
         let may_come =
-            !is_full || self.repair.servers().may_answer(space.gaps.opened(oldest), space.give_up);
+            !is_full || self.repair.servers.may_answer(space.gaps.opened(oldest), space.give_up);
         (!may_come).then(|| self.lines.passed())
     }
 
@@ -278,12 +270,11 @@ impl Receiver {
         if let Some(next) = space.announce.take() {
             return Some(Command::SessionStarted { session: space.session, next });
         }
-        if let Some((first, last)) = space.evidence.take_withdrawn() {
+        if let Some((first, last)) = space.evidence.withdrawn.take() {
             return Some(Command::Withdrawn { session: space.session, first, last });
         }
-        if let Some(found) = self.contradiction.take_if(|found| found.session == space.session) {
-            let Contradiction { session, sequence, held, dropped } = found;
-            return Some(Command::Contradiction { session, sequence, held, dropped });
+        if let Some((_, found)) = self.contradiction.take_if(|(of, _)| *of == space.session) {
+            return Some(found);
         }
         if let Some(command) = space.gaps.poll(space.session) {
             return Some(command);
@@ -360,7 +351,7 @@ impl Machine for Receiver {
             phase: Phase::Eventful,
             spaces,
             pending_session: None,
-            ended: Ended::default(),
+            ended: Recent::new(),
             contradiction: None,
             halted: None,
             store,
@@ -388,11 +379,11 @@ impl Machine for Receiver {
                 self.lines.remove(line);
                 self.spaces.iter_mut().for_each(|space| space.evidence.forget_line(line));
             }
-            Event::AddServer(server, address) => self.repair.servers_mut().add(server, address),
-            Event::RemoveServer(server) => self.repair.servers_mut().remove(server),
+            Event::AddServer(server, address) => self.repair.servers.add(server, address),
+            Event::RemoveServer(server) => self.repair.servers.remove(server),
             Event::Advance { next } => self.advance(next),
         }
-        let give_up = self.config.give_up(self.lines.count(), self.repair.servers().count());
+        let give_up = self.config.give_up(self.lines.count(), self.repair.servers.count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
         self.context.event(now);
@@ -402,38 +393,28 @@ impl Machine for Receiver {
 
     fn next_command(&mut self) -> Option<Command> {
         loop {
-            if let Some(command) = self.poll_line() {
-                return Some(command);
+            let command = self.poll_line().or_else(|| self.poll_space(0));
+            let command = command.or_else(|| self.poll_space(1)).or_else(|| self.close_session());
+            if command.is_some() {
+                return command;
             }
-            for index in 0..2 {
-                if let Some(command) = self.poll_space(index) {
-                    return Some(command);
-                }
-            }
-            if let Some(command) = self.close_session() {
-                return Some(command);
-            }
-            let ends = |space: &Space| space.end_deadline();
-            if self
-                .spaces
-                .iter()
-                .any(|space| ends(space).is_some_and(|at| at <= self.context.now()))
-            {
+            let now = self.context.now();
+            let ends = |space: &Space| space.end_deadline().is_some_and(|at| at <= now);
+            if self.spaces.iter().any(ends) {
                 // Claims behind an end are settled, and contest it no longer.
                 self.consider_claims();
                 continue;
             }
-            let (now, store) = (self.context.now(), &self.store);
-            if self.spaces.iter_mut().any(|space| space.refetch(now, store)) {
+            if self.spaces.iter_mut().any(|space| space.refetch(now, &self.store)) {
                 self.repair.invalidate();
                 continue;
             }
-            if let Some(command) = self.poll_request() {
-                return Some(command);
+            let request = self.poll_request();
+            if request.is_none() {
+                self.context.drained();
+                self.find_phase();
             }
-            self.context.drained();
-            self.find_phase();
-            return None;
+            return request;
         }
     }
 
@@ -478,6 +459,3 @@ impl Machine for Receiver {
         &mut self.context
     }
 }
-
-/// The session of a batch that is returned at once, and where its messages lie.
-type Direct = Option<(Session, store::Extent)>;

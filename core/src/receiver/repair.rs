@@ -5,29 +5,20 @@
 
 use super::candidate::Candidate;
 use super::config::{Config, Delivery};
-use super::event::{Command, ServerId};
+use super::event::Command;
 use super::line::Lines;
-use super::server::{Purpose, Servers, Span, TimedOut, bit};
+use super::server::{Ask, Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
 use super::store::Store;
 use crate::time::earliest;
-use crate::wire::mold::Request;
 use crate::{Duration, Instant};
-
-/// When servers are asked: from the configuration.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    reorder_delay: Duration,
-    max_reorder_delay: Duration,
-    max_attempts: u8,
-    probe_after: Duration,
-}
 
 /// The servers, and what is known between two evaluations of what is missing.
 #[derive(Debug)]
 pub(super) struct Repair {
-    rules: Rules,
-    servers: Servers,
+    /// The configuration, without its lines and servers.
+    rules: Config,
+    pub(super) servers: Servers,
     /// Something changed: what is missing must be evaluated again.
     stale: bool,
     /// Otherwise not before.
@@ -44,9 +35,6 @@ pub(super) struct Repair {
     tail_known: bool,
 }
 
-/// A server to ask for something.
-type Ask = (ServerId, Span, Purpose);
-
 /// The next step for a session's missing ranges.
 enum Found {
     Ask(Ask),
@@ -58,9 +46,8 @@ enum Found {
 
 impl Repair {
     pub(super) fn new(config: &Config) -> Self {
-        let Config { reorder_delay, max_reorder_delay, max_attempts, probe_after, .. } = *config;
         Self {
-            rules: Rules { reorder_delay, max_reorder_delay, max_attempts, probe_after },
+            rules: config.rules(),
             servers: Servers::new(config),
             stale: false,
             deadline: None,
@@ -70,16 +57,6 @@ impl Repair {
             probe_at: Instant::ZERO,
             tail_known: false,
         }
-    }
-
-    pub(super) const fn servers(&self) -> &Servers {
-        &self.servers
-    }
-
-    /// The servers, to change: what is missing is evaluated again.
-    pub(super) const fn servers_mut(&mut self) -> &mut Servers {
-        self.stale = true;
-        &mut self.servers
     }
 
     /// Something changed that requests depend on.
@@ -106,8 +83,7 @@ impl Repair {
         }
         let passed = lines.passed();
         if passed > space.due {
-            let (Ok(at) | Err(at)) = space.gaps.missing().find(space.due + 1);
-            let next = space.gaps.missing().get(at);
+            let next = space.gaps.at_or_after(space.due + 1);
             self.stale |= next.is_some_and(|range| range.first <= passed);
             space.due = passed;
         }
@@ -116,10 +92,8 @@ impl Repair {
     /// Lines filled `first..=last`, or it was withdrawn: cancels the requests of which nothing is missing any
     /// more, and says how many.
     pub(super) fn cancel(&mut self, space: &Space, first: u64, last: u64) -> u64 {
-        let missing = space.gaps.missing();
-        let matters = |span: Span| match missing.find(span.first) {
-            Ok(_) => true,
-            Err(next) => missing.get(next).is_some_and(|range| range.first <= span.last),
+        let matters = |span: Span| {
+            space.gaps.at_or_after(span.first).is_some_and(|range| range.first <= span.last)
         };
         self.servers.cancel(Span { session: space.session, first, last }, matters)
     }
@@ -150,9 +124,8 @@ impl Repair {
         let (server, last) = (late.request.server, late.request.span.last);
         let mut from = late.request.span.first;
         loop {
-            let (Ok(at) | Err(at)) = space.gaps.missing().find(from);
-            let range = space.gaps.missing().get(at).copied();
-            let Some(range) = range.filter(|range| range.first <= last) else { return };
+            let range = space.gaps.at_or_after(from).filter(|range| range.first <= last);
+            let Some(&range) = range else { return };
             let part = (range.first.max(from), range.last.min(last));
             let mut value = range.value;
             value.tried_servers |= bit(server);
@@ -195,7 +168,7 @@ impl Repair {
         claim.probed = true;
         let number = claim.high.max(1);
         let span = Span { session: claim.session, first: number, last: number };
-        self.ask(now, (server, span, Purpose::Probe))
+        self.servers.request(now, (server, span, Purpose::Probe))
     }
 
     /// The next request for what is missing.
@@ -209,7 +182,7 @@ impl Repair {
         let mut deadline = None;
         for space in spaces.iter_mut().filter(|space| space.is_active()) {
             match self.find_missing(now, space, lines, store) {
-                Found::Ask(ask) => return self.ask(now, ask),
+                Found::Ask(ask) => return self.servers.request(now, ask),
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
                     break;
@@ -299,17 +272,10 @@ impl Repair {
         Found::Nothing(wait)
     }
 
-    fn ask(&mut self, now: Instant, (server, span, purpose): Ask) -> Option<Command> {
-        let (to, Span { session, first, last }) =
-            self.servers.request(now, server, span, purpose)?;
-        let request = Request { session, sequence: first, count: (last - first + 1) as u16 };
-        Some(Command::Request { server, to, request })
-    }
-
     /// When a server is to be asked for what comes next: all lines are silent, or the session is
     /// being left.
     fn tail_probe_at(&self, space: &Space, lines: &Lines) -> Option<Instant> {
-        let nothing_comes = space.evidence.end().is_some() || space.highest_known == u64::MAX;
+        let nothing_comes = space.evidence.end.is_some() || space.highest_known == u64::MAX;
         if !space.is_active() || nothing_comes || self.servers.is_probing(space.session) {
             return None;
         }
@@ -323,7 +289,7 @@ impl Repair {
     fn ask_for_tail(&mut self, now: Instant, space: &Space) -> Option<Command> {
         let server = self.servers.choose(now, 0)?;
         let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
-        self.ask(now, (server, span, Purpose::Probe))
+        self.servers.request(now, (server, span, Purpose::Probe))
     }
 
     /// How long a gap waits for the other lines: the configured delay, or twice the measured lag
@@ -338,9 +304,7 @@ impl Space {
     /// Makes due what has waited for `delay`; returns when the next gap will have.
     fn pass_delay(&mut self, now: Instant, delay: Duration) -> Option<Instant> {
         loop {
-            let above = self.due.checked_add(1)?;
-            let (Ok(at) | Err(at)) = self.gaps.missing().find(above);
-            let range = self.gaps.missing().get(at)?;
+            let range = self.gaps.at_or_after(self.due.checked_add(1)?)?;
             let due_at = self.gaps.opened(range) + delay;
             if due_at > now {
                 return Some(due_at);
@@ -354,6 +318,7 @@ impl Space {
 mod tests {
     use super::*;
     use crate::Session;
+    use crate::receiver::ServerId;
 
     #[test]
     fn a_gap_is_asked_for_after_the_reordering_delay_and_then_of_the_other_server() {

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::config::Config;
-use super::event::ServerId;
+use super::event::{Command, ServerId};
 use super::stats::ServerStats;
 use crate::storage::in_flight::{InFlight, Jitter, backoff};
-use crate::wire::mold::MAX_COUNT;
+use crate::wire::mold::{MAX_COUNT, Request};
 use crate::{Duration, Instant, Session};
 
 /// The answer size and the window of a server that was never asked.
@@ -69,23 +69,15 @@ pub(super) enum Purpose {
     Probe,
 }
 
+/// A server to ask for something.
+pub(super) type Ask = (ServerId, Span, Purpose);
+
 /// A request that was not answered in time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimedOut {
     pub(super) request: InFlightRequest,
     /// The server answered others since it was sent, or just before.
     pub(super) answers_others: bool,
-}
-
-/// How servers are asked: from the configuration.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    max_request: u16,
-    max_in_flight: u8,
-    initial_timeout: Duration,
-    min_timeout: Duration,
-    max_timeout: Duration,
-    max_backoff: Duration,
 }
 
 /// A re-request server.
@@ -115,14 +107,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn new(id: ServerId, address: SocketAddr, rules: &Rules) -> Self {
+    fn new(id: ServerId, address: SocketAddr, rules: &Config) -> Self {
         let answer_size = FIRST_ANSWER_SIZE.min(rules.max_request);
         let window = FIRST_WINDOW.min(rules.max_in_flight);
         Self {
             id,
             address,
             stats: ServerStats { answer_size, window, ..ServerStats::default() },
-            timeout: rules.initial_timeout,
+            timeout: rules.initial_request_timeout,
             doubled: 0,
             variance: Duration::ZERO,
             halved_at: Instant::ZERO,
@@ -170,7 +162,7 @@ impl Server {
 
     /// Learns from a measured round trip (RFC 6298 § 2, with the bounds of the configuration, and with
     /// half a round trip to spare where they hardly vary).
-    fn learn_round_trip(&mut self, sample: Duration, rules: &Rules) {
+    fn learn_round_trip(&mut self, sample: Duration, rules: &Config) {
         let smoothed = &mut self.stats.round_trip;
         if *smoothed == Duration::ZERO {
             *smoothed = sample;
@@ -182,20 +174,20 @@ impl Server {
         }
         let spare = self.variance.saturating_mul(4).max(*smoothed / 2);
         let timeout = smoothed.saturating_add(spare);
-        self.timeout = timeout.max(rules.min_timeout).min(rules.max_timeout);
+        self.timeout = timeout.max(rules.min_request_timeout).min(rules.max_request_timeout);
         self.doubled = 0;
     }
 
     /// How long the next request waits for its answer: doubled by each round of silence, so that a
     /// round trip that has grown is found. Until one is measured an answer does not undo that: where
     /// all are longer than the first timeout, none would ever be (RFC 6298 § 5).
-    fn rto(&self, rules: &Rules) -> Duration {
-        backoff(self.timeout, self.silent.max(self.doubled), rules.max_timeout)
+    fn rto(&self, rules: &Config) -> Duration {
+        backoff(self.timeout, self.silent.max(self.doubled), rules.max_request_timeout)
     }
 
     /// The rest after so many unanswered requests: doubled by each, at most eight timeouts and
     /// `max_backoff`.
-    fn backoff(&self, unanswered: u32, rules: &Rules, jitter: &mut Jitter) -> Duration {
+    fn backoff(&self, unanswered: u32, rules: &Config, jitter: &mut Jitter) -> Duration {
         let doublings = unanswered.saturating_sub(1).min(3);
         jitter.shorten(backoff(self.timeout, doublings, rules.max_backoff))
     }
@@ -207,7 +199,8 @@ pub(super) struct Servers {
     servers: Vec<Server>,
     in_flight: InFlight<InFlightRequest>,
     jitter: Jitter,
-    rules: Rules,
+    /// The configuration, without its lines and servers.
+    rules: Config,
 }
 
 impl Servers {
@@ -224,14 +217,7 @@ impl Servers {
             servers: Vec::with_capacity(Self::MOST),
             in_flight: InFlight::new(Self::MOST * usize::from(config.max_in_flight)),
             jitter: Jitter(config.seed),
-            rules: Rules {
-                max_request: config.max_request,
-                max_in_flight: config.max_in_flight,
-                initial_timeout: config.initial_request_timeout,
-                min_timeout: config.min_request_timeout,
-                max_timeout: config.max_request_timeout,
-                max_backoff: config.max_backoff,
-            },
+            rules: config.rules(),
         };
         config.servers.iter().for_each(|&(server, address)| servers.add(server, address));
         servers
@@ -326,22 +312,22 @@ impl Servers {
         resting.map(|server| server.rest_until).min()
     }
 
-    /// The request for the front of a span, as much as this server answers at once, and where to send it.
+    /// The request for the front of a span, as much as this server answers at once.
     pub(super) fn request(
         &mut self,
         now: Instant,
-        id: ServerId,
-        mut span: Span,
-        purpose: Purpose,
-    ) -> Option<(SocketAddr, Span)> {
+        (id, mut span, purpose): Ask,
+    ) -> Option<Command> {
         let server = self.servers.iter_mut().find(|server| server.id == id)?;
         let most = self.rules.max_request.min(server.stats.answer_size).max(1);
         span.last = span.last.min(span.first.saturating_add(u64::from(most) - 1));
         server.stats.in_flight += 1;
         server.stats.requests += 1;
-        let request = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
-        self.in_flight.push(now + server.rto(&self.rules), request);
-        Some((server.address, span))
+        let sent = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
+        self.in_flight.push(now + server.rto(&self.rules), sent);
+        let count = span.count() as u16;
+        let request = Request { session: span.session, sequence: span.first, count };
+        Some(Command::Request { server: id, to: server.address, request })
     }
 
     /// The lowest part of a span that is not being asked for.

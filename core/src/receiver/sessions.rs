@@ -9,40 +9,19 @@ use super::ingest::Incoming;
 use super::input::LinePacket;
 use super::opening::{Agreement, Opening};
 use super::server::Span;
-use super::store::{End, List, Payload};
+use super::space::remember;
+use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
-use crate::wire::mold::blocks_len;
 use crate::{Instant, Session};
 
-/// How many sessions that ended are remembered.
-const REMEMBERED: usize = 8;
-
-/// The last sessions that ended, which never come back.
-#[derive(Debug, Default)]
-pub(super) struct Ended {
-    sessions: [Option<Over>; REMEMBERED],
-    count: usize,
-}
-
-/// A session that ended.
+/// A session that ended, and never comes back.
 #[derive(Debug)]
-struct Over {
+pub(super) struct Over {
     session: Session,
     opening: Opening,
     /// Its last number; the last there is where its sender did not say.
     last: u64,
-}
-
-impl Ended {
-    fn remember(&mut self, over: Over) {
-        self.sessions[self.count % REMEMBERED] = Some(over);
-        self.count += 1;
-    }
-
-    fn get(&self, session: Session) -> Option<&Over> {
-        self.sessions.iter().flatten().find(|over| over.session == session)
-    }
 }
 
 impl Receiver {
@@ -53,13 +32,18 @@ impl Receiver {
         }
     }
 
+    /// Whether no session was received yet.
+    fn is_first(&self) -> bool {
+        !self.spaces[0].is_active() && self.ended.is_empty()
+    }
+
     pub(super) fn check_event(&self, event: &Event) -> Result<(), Error> {
         match *event {
             Event::Datagram(_) => Ok(()),
             Event::AddLine(line) | Event::RemoveLine(line) => line.check(),
             Event::AddServer(server, address) => {
                 server.check()?;
-                match self.repair.servers().at(address) {
+                match self.repair.servers.at(address) {
                     Some(other) if other != server => {
                         Err(Error::AddressTaken { server: other, address })
                     }
@@ -77,33 +61,35 @@ impl Receiver {
         let halted = self.halted.take().and_then(|halt| match halt {
             Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
         });
-        let space = &mut self.spaces[halted.unwrap_or(0)];
-        if !space.is_active() && self.ended.count == 0 {
+        if self.is_first() {
             self.config.start = Start::At(next);
             self.start_known_session();
             if self.spaces[0].is_active() {
                 self.drop_pending_session();
             }
-        } else if space.is_active() {
+            return;
+        }
+        let space = &mut self.spaces[halted.unwrap_or(0)];
+        if space.is_active() {
             space.skip(&mut self.store, next - 1);
         }
     }
 
     /// A packet of a session that is not received.
     pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
-        let session = packet.header.session;
-        let first = !self.spaces[0].is_active() && self.ended.count == 0;
+        let session = packet.extent.session;
+        let first = self.is_first();
         let welcome = match self.config.session {
             Some(configured) if first => session == configured,
             _ => first || (self.config.follow && !self.spaces[1].is_active()),
         };
         let line = self.lines.get_mut(packet.line);
-        if let Some(over) = self.ended.get(session) {
+        if let Some(over) = self.ended.iter().find(|over| over.session == session) {
             self.stats.ended_session += 1;
             if packet.is_data() {
-                let agreement = over.opening.compare(packet.messages(&payload));
-                let restarts =
-                    packet.last > over.last || matches!(agreement, Agreement::Contradicts(_));
+                let agreement = over.opening.compare(packet.extent.messages(payload.bytes()));
+                let restarts = packet.extent.last > over.last
+                    || matches!(agreement, Agreement::Contradicts(_));
                 self.stats.ended_session_data += 1;
                 self.stats.ended_session_restarts += u64::from(restarts);
             }
@@ -125,7 +111,8 @@ impl Receiver {
     pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
         let space = &self.spaces[index];
         let far = space.highest_known.saturating_add(self.config.max_jump);
-        let least = if packet.is_data() { packet.header.sequence } else { packet.last };
+        let Extent { first, last, .. } = packet.extent;
+        let least = if packet.is_data() { first } else { last };
         least > far
     }
 
@@ -143,7 +130,8 @@ impl Receiver {
         packet: LinePacket,
         payload: Payload<'_>,
     ) -> Candidate {
-        let (session, first, last) = (packet.header.session, packet.header.sequence, packet.last);
+        let extent = packet.extent;
+        let Extent { session, first, last, .. } = extent;
         let mut candidate = match candidate {
             None => Candidate::new(self.context.now(), session, first, last),
             Some(mut candidate) => {
@@ -163,7 +151,6 @@ impl Receiver {
             }
         };
         if packet.is_data() {
-            let extent = packet.extent();
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let list = &mut candidate.pieces;
@@ -180,8 +167,7 @@ impl Receiver {
     /// order, and each of them is kept.
     fn lowest(&self, candidate: &Candidate) -> u64 {
         let is_jump = self.space_of(candidate.session).is_some();
-        let is_first = !self.spaces[0].is_active() && self.ended.count == 0;
-        let is_live_start = is_first && self.config.start == Start::Live;
+        let is_live_start = self.is_first() && self.config.start == Start::Live;
         if is_jump || is_live_start { candidate.first } else { 0 }
     }
 
@@ -212,15 +198,15 @@ impl Receiver {
             self.withdraw_claims(index);
             let space = &mut self.spaces[index];
             let known = space.highest_known;
-            if let Some(jump) = space.jump.take_if(|jump| jump.high <= known) {
-                self.take_in_pieces(index, jump.pieces);
-            }
-            let space = &mut self.spaces[index];
-            let believed = |jump: &mut Candidate| jump.is_believed(now, after, quiet);
+            let is_over = |jump: &Candidate| jump.high <= known;
+            let believed =
+                |jump: &mut Candidate| is_over(jump) || jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
-                space.highest_known = space.highest_known.max(jump.high);
-                space.evidence.reset_quorum(jump.first.saturating_sub(1));
-                self.lines.start_marks();
+                if !is_over(&jump) {
+                    space.highest_known = jump.high;
+                    space.evidence.reset_quorum(jump.first.saturating_sub(1));
+                    self.lines.start_marks();
+                }
                 self.take_in_pieces(index, jump.pieces);
             }
             let space = &mut self.spaces[index];
@@ -252,7 +238,7 @@ impl Receiver {
     fn adopt(&mut self, pending: Candidate) {
         let index = usize::from(self.spaces[0].is_active());
         let settled = match self.config.start {
-            _ if index > 0 || self.ended.count > 0 => 0,
+            _ if !self.is_first() => 0,
             Start::At(first) => first - 1,
             Start::Live => pending.first.saturating_sub(1),
         };
@@ -272,19 +258,17 @@ impl Receiver {
     /// Takes in the packets of a claim that is believed.
     fn take_in_pieces(&mut self, index: usize, mut pieces: List) {
         while let Some(piece) = self.store.pop_front(&mut pieces) {
-            let Origin::Line(id) = piece.origin else { continue };
-            let (mut extent, count) = (piece.extent(), piece.count());
-            let payload = piece.into_payload();
-            extent.end = end_of_blocks(payload.bytes(), extent.offset, count as u16);
+            let Origin::Line(id) = piece.batch.origin else { continue };
+            let extent = piece.extent();
             let incoming = Incoming::new(extent, self.context.now());
-            let (fresh, _) = self.take_in(index, incoming, payload, false);
+            let (fresh, _) = self.take_in(index, incoming, piece.into_payload(), false);
             self.spaces[index].evidence.reach(extent.last);
             if index == 0 {
                 self.lines.reach(self.context.now(), id, extent.last, 0);
             }
             if let Some(line) = self.lines.get_mut(id) {
                 line.stats.messages_first += fresh;
-                line.stats.duplicates += count - fresh;
+                line.stats.duplicates += extent.count() - fresh;
             }
         }
         if index == 0 {
@@ -343,7 +327,7 @@ impl Receiver {
         if !space.is_active() || self.halted.is_some() || space.has_waiting() {
             return None;
         }
-        let reason = if space.evidence.end().is_some_and(|end| space.settled >= end) {
+        let reason = if space.evidence.end.is_some_and(|end| space.settled >= end) {
             SessionEnd::Ended
         } else if let Some(closing) = space.closing() {
             let over = closing <= self.context.now();
@@ -355,9 +339,9 @@ impl Receiver {
             return None;
         };
         let (session, next) = (space.session, space.next(&self.store));
-        let last = space.evidence.end().filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
-        self.ended.remember(Over { session, opening: space.opening.clone(), last });
-        self.repair.servers_mut().forget(session);
+        let last = space.evidence.end.filter(|_| reason == SessionEnd::Ended).unwrap_or(u64::MAX);
+        remember(&mut self.ended, Over { session, opening: space.opening.clone(), last });
+        self.repair.servers.forget(session);
         self.spaces[0].stop(&mut self.store);
         if self.spaces[1].is_active() {
             self.spaces.swap(0, 1);
@@ -368,10 +352,4 @@ impl Receiver {
         self.consider_claims();
         Some(Command::SessionEnded { session, next, reason })
     }
-}
-
-/// Where the last of so many messages ends, the first of which begins at `offset`.
-fn end_of_blocks(bytes: &[u8], offset: usize, count: u16) -> usize {
-    let blocks = bytes.get(offset..).unwrap_or_default();
-    offset + blocks_len(blocks, count).unwrap_or(blocks.len())
 }

@@ -9,6 +9,7 @@
 //! Positions are the last number of what they name, so that 2^64-1 is a number like any other.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::candidate::Candidate;
 use super::claims::Evidence;
@@ -20,18 +21,18 @@ use super::opening::Opening;
 use super::store::{List, Store};
 use crate::{Duration, Instant, Session};
 
-/// Lost ranges that are remembered, to tell late messages from duplicates.
+/// So many of the last things that happened are remembered.
 const REMEMBERED: usize = 8;
 
-/// How a session's numbers are delivered, confirmed and given up: from the configuration.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) delivery: Delivery,
-    pub(super) believe_after: u8,
-    pub(super) quiet: Duration,
-    pub(super) line_timeout: Duration,
-    pub(super) max_reorder_delay: Duration,
-    pub(super) max_stall: Option<Duration>,
+/// The last things of a kind that happened.
+pub(super) type Recent<T> = SmallVec<[T; REMEMBERED]>;
+
+/// Remembers the last thing that happened, in place of the oldest.
+pub(super) fn remember<T>(recent: &mut Recent<T>, last: T) {
+    if recent.len() == REMEMBERED {
+        recent.remove(0);
+    }
+    recent.push(last);
 }
 
 /// Whether a space has a session.
@@ -46,34 +47,11 @@ enum Phase {
     },
 }
 
-/// The ranges that were lost last.
-#[derive(Debug, Default)]
-pub(super) struct LostRanges {
-    ranges: [(u64, u64); REMEMBERED],
-    count: usize,
-}
-
-impl LostRanges {
-    fn remember(&mut self, first: u64, last: u64) {
-        self.ranges[self.count % REMEMBERED] = (first, last);
-        self.count += 1;
-    }
-
-    /// How many of `first..=last` are remembered.
-    pub(super) fn count(&self, first: u64, last: u64) -> u64 {
-        let lost = self.ranges.iter().take(self.count);
-        let overlap = |&(a, b): &(u64, u64)| {
-            let (low, high) = (a.max(first), b.min(last));
-            if low <= high { high - low + 1 } else { 0 }
-        };
-        lost.map(overlap).sum()
-    }
-}
-
 /// One session's sequence space.
 #[derive(Debug)]
 pub(super) struct Space {
-    pub(super) rules: Rules,
+    /// The configuration, without its lines and servers.
+    pub(super) rules: Config,
     phase: Phase,
     pub(super) session: Session,
     pub(super) settled: u64,
@@ -93,7 +71,8 @@ pub(super) struct Space {
     pub(super) give_up: Duration,
     /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
-    pub(super) lost: LostRanges,
+    /// The ranges that were lost last, to tell late messages from duplicates.
+    lost: Recent<(u64, u64)>,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
@@ -101,17 +80,9 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(config: &Config) -> Self {
-        let Config { delivery, believe_after, quiet, line_timeout, .. } = *config;
-        let Config { max_reorder_delay, max_stall, max_gaps, .. } = *config;
+        let Config { delivery, max_gaps, .. } = *config;
         Self {
-            rules: Rules {
-                delivery,
-                believe_after,
-                quiet,
-                line_timeout,
-                max_reorder_delay,
-                max_stall,
-            },
+            rules: config.rules(),
             phase: Phase::Absent,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
@@ -126,7 +97,7 @@ impl Space {
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
             announce: None,
-            lost: LostRanges::default(),
+            lost: Recent::new(),
             opening: Opening::new(1),
             looked_at: 0,
         }
@@ -172,7 +143,7 @@ impl Space {
             store.clear(&mut jump.pieces);
         }
         self.evidence = Evidence::new(0);
-        self.lost = LostRanges::default();
+        self.lost.clear();
     }
 
     /// Whether there is a session.
@@ -214,7 +185,7 @@ impl Space {
 
     /// The next number to deliver; 2^64-1 stands for 2^64 too.
     pub(super) fn next(&self, store: &Store) -> u64 {
-        let waits = store.iter(&self.ready).map(|piece| piece.first).min();
+        let waits = store.iter(&self.ready).map(|piece| piece.batch.first).min();
         let next = self.settled.saturating_add(1);
         waits.map_or(next, |first| first.min(next))
     }
@@ -226,13 +197,22 @@ impl Space {
 
     /// Whether its start, what was withdrawn, or a gap waits to be emitted.
     pub(super) fn has_news(&self) -> bool {
-        self.announce.is_some() || self.evidence.has_withdrawn() || self.gaps.has_news()
+        self.announce.is_some() || self.evidence.withdrawn.is_some() || self.gaps.has_news()
     }
 
     /// Remembers what was emitted as lost.
     pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
-        self.lost.remember(first, last);
+        remember(&mut self.lost, (first, last));
         self.looked_at = self.looked_at.max(last);
+    }
+
+    /// How many of `first..=last` are remembered as lost.
+    pub(super) fn count_lost(&self, first: u64, last: u64) -> u64 {
+        let overlap = |&(a, b): &(u64, u64)| {
+            let (low, high) = (a.max(first), b.min(last));
+            if low <= high { high - low + 1 } else { 0 }
+        };
+        self.lost.iter().map(overlap).sum()
     }
 
     pub(super) fn evict_from(&mut self, first: u64) {
@@ -258,10 +238,10 @@ impl Space {
     /// Gives out the next piece in order, or the next piece at all.
     pub(super) fn deliver(&mut self, store: &mut Store) -> Option<Batch<Bytes>> {
         match self.rules.delivery {
-            Delivery::Arrival => store.deliver(&mut self.ready, self.session),
+            Delivery::Arrival => Some(store.pop_front(&mut self.ready)?.batch),
             Delivery::Ordered => {
                 let next = self.settled.checked_add(1)?;
-                let batch = self.held.deliver(store, self.session, next)?;
+                let batch = self.held.deliver(store, next)?;
                 self.settled = batch.last();
                 Some(batch)
             }

@@ -11,7 +11,7 @@ use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
 use crate::storage::list::Link;
 use crate::storage::slab::NONE;
 use crate::storage::table::{InRow, Row, Table};
-use crate::wire::mold::{LENGTH_LEN, MAX_DATAGRAM, Messages};
+use crate::wire::mold::{MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 
 /// Bytes of a block: any datagram's messages fit.
@@ -21,18 +21,8 @@ const _: () = assert!(MAX_DATAGRAM <= BLOCK_LEN);
 /// Consecutive messages out of one datagram.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// Number of the first message.
-    pub(super) first: u64,
-    /// Number of the last message.
-    pub(super) last: u64,
-    /// The line or server that brought it.
-    pub(super) origin: Origin,
-    /// When its datagram arrived.
-    pub(super) arrival: Instant,
-    /// Whether it fills a gap.
-    pub(super) repaired: bool,
-    bytes: Bytes,
-    offset: usize,
+    /// The messages as they are delivered.
+    pub(super) batch: Batch<Bytes>,
     backing: Backing,
     link: Link,
 }
@@ -40,17 +30,17 @@ pub(super) struct Piece {
 impl Default for Piece {
     /// The piece of a free place.
     fn default() -> Self {
-        Self {
+        let batch = Batch {
+            session: Session::new([b' '; Session::LEN]),
             first: 0,
-            last: 0,
-            origin: Origin::Unknown,
-            arrival: Instant::ZERO,
-            repaired: false,
+            count: 1,
             bytes: Bytes::new(),
             offset: 0,
-            backing: Backing::Shared(0),
-            link: Link::default(),
-        }
+            arrival: Instant::ZERO,
+            origin: Origin::Unknown,
+            repaired: false,
+        };
+        Self { batch, backing: Backing::Shared(0), link: Link::default() }
     }
 }
 
@@ -76,36 +66,21 @@ enum Backing {
 }
 
 impl Piece {
-    /// How many messages.
-    pub(super) const fn count(&self) -> u64 {
-        self.last - self.first + 1
-    }
-
-    /// Its messages.
-    pub(super) fn messages(&self) -> Messages<'_> {
-        let blocks = self.bytes.get(self.offset..).unwrap_or_default();
-        Messages::new(self.first, self.count() as u16, blocks)
-    }
-
     /// Where its messages lie in its bytes.
-    pub(super) const fn extent(&self) -> Extent {
-        let Self { first, last, offset, origin, arrival, repaired, .. } = *self;
-        Extent { first, last, offset, end: self.bytes.len(), origin, arrival, repaired }
+    pub(super) fn extent(&self) -> Extent {
+        let Batch { session, first, count, offset, arrival, origin, repaired, .. } = self.batch;
+        let end = offset + self.batch.messages().pass(count).len();
+        Extent { session, first, last: self.batch.last(), offset, end, origin, arrival, repaired }
     }
 
     /// Its bytes, once it is off its list.
     pub(super) fn into_payload(self) -> Payload<'static> {
         match self.backing {
             Backing::Shared(pinned) | Backing::Leaving(pinned) => {
-                Payload::Owned(self.bytes, pinned)
+                Payload::Owned(self.batch.bytes, pinned)
             }
-            Backing::Pooled(block) => Payload::Released(self.bytes, block),
+            Backing::Pooled(block) => Payload::Released(self.batch.bytes, block),
         }
-    }
-
-    /// The piece as it is delivered.
-    fn into_batch(self, session: Session) -> Batch<Bytes> {
-        self.extent().batch(session, self.bytes)
     }
 }
 
@@ -156,6 +131,7 @@ impl<'a> Payload<'a> {
 /// Where new messages lie in a datagram, and what is known of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
+    pub(super) session: Session,
     pub(super) first: u64,
     pub(super) last: u64,
     /// Where the first message's length lies.
@@ -169,10 +145,21 @@ pub(super) struct Extent {
 
 impl Extent {
     /// The messages as they are delivered, in `bytes`.
-    pub(super) const fn batch<B>(&self, session: Session, bytes: B) -> Batch<B> {
-        let Self { first, last, offset, origin, arrival, repaired, .. } = *self;
-        let count = (last - first + 1) as u16;
+    pub(super) const fn batch<B>(&self, bytes: B) -> Batch<B> {
+        let Self { session, first, offset, origin, arrival, repaired, .. } = *self;
+        let count = self.count() as u16;
         Batch { session, first, count, bytes, offset, arrival, origin, repaired }
+    }
+
+    /// The messages, out of the datagram's bytes.
+    pub(super) fn messages<'a>(&self, bytes: &'a [u8]) -> Messages<'a> {
+        let blocks = bytes.get(self.offset..self.end).unwrap_or_default();
+        Messages::new(self.first, self.count() as u16, blocks)
+    }
+
+    /// How many messages.
+    pub(super) const fn count(&self) -> u64 {
+        self.last - self.first + 1
     }
 }
 
@@ -355,19 +342,13 @@ impl Store {
             Backing::Leaving(pinned) => self.leaving += pinned as u64,
             Backing::Pooled(_) => {}
         }
-        let Extent { first, last, origin, arrival, repaired, .. } = *extent;
-        let link = Link::default();
-        let piece = Piece { first, last, origin, arrival, repaired, bytes, offset, backing, link };
+        let batch = Extent { offset, ..*extent }.batch(bytes);
+        let piece = Piece { batch, backing, link: Link::default() };
         if let Some(id) = self.pieces.insert(piece) {
             let before = if end == End::Back { list.last() } else { NONE };
             list.insert_after(&mut self.pieces, before, id);
         }
         Ok(())
-    }
-
-    /// Gives the first piece of a list out.
-    pub(super) fn deliver(&mut self, list: &mut List, session: Session) -> Option<Batch<Bytes>> {
-        self.pop_front(list).map(|piece| piece.into_batch(session))
     }
 
     /// Takes the first piece off a list; what it kept alive no longer counts.
@@ -384,14 +365,18 @@ impl Store {
         self.take(id)
     }
 
-    /// The first piece of a list.
-    pub(super) fn front(&self, list: &List) -> Option<&Piece> {
-        self.pieces.get(list.first())
+    /// The messages of the first piece of a list.
+    pub(super) fn front(&self, list: &List) -> Option<&Batch<Bytes>> {
+        self.at(list.first())
     }
 
-    /// The last piece of a list.
-    pub(super) fn back(&self, list: &List) -> Option<&Piece> {
-        self.pieces.get(list.last())
+    /// The messages of the last piece of a list.
+    pub(super) fn back(&self, list: &List) -> Option<&Batch<Bytes>> {
+        self.at(list.last())
+    }
+
+    fn at(&self, id: u32) -> Option<&Batch<Bytes>> {
+        self.pieces.get(id).map(|piece| &piece.batch)
     }
 
     /// Drops every piece of a list.
@@ -418,15 +403,14 @@ impl Store {
             Some(if back { previous } else { next })
         };
         let has = |id: &u32| {
-            let piece = self.pieces.get(*id);
-            piece.is_some_and(|piece| (piece.first..=piece.last).contains(&number))
+            self.at(*id).is_some_and(|piece| (piece.first..=piece.last()).contains(&number))
         };
         let find = |from: u32, back: bool| {
             core::iter::successors(Some(from), |id| next(id, back)).take(most).find(has)
         };
         let hinted =
             hint.filter(|hint| hint.taken == self.taken).and_then(|hint| find(hint.id, false));
-        let (first, last) = (self.front(list)?.first, self.back(list)?.last);
+        let (first, last) = (self.front(list)?.first, self.back(list)?.last());
         let is_near_back = last - number < number - first;
         let id = hinted.or_else(|| match is_near_back {
             true => find(list.last(), true),
@@ -436,47 +420,40 @@ impl Store {
     }
 
     /// The piece at a place that was found since pieces were last taken off lists.
-    pub(super) fn at(&self, place: Place) -> Option<&Piece> {
+    pub(super) fn piece(&self, place: Place) -> Option<&Piece> {
         self.pieces.get(place.id).filter(|_| place.taken == self.taken)
     }
 
     /// The place behind one on its list, if there is one.
     pub(super) fn after(&self, place: Place) -> Option<Place> {
-        let id = self.at(place)?.link.next;
+        let id = self.piece(place)?.link.next;
         (id != NONE).then_some(Place { id, ..place })
     }
 
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
     pub(super) fn trim_front(&mut self, list: &List, first: u64) {
-        let Some(piece) = self.pieces.get_mut(list.first()) else { return };
-        let mut messages = Messages::new(
-            piece.first,
-            piece.count() as u16,
-            piece.bytes.get(piece.offset..).unwrap_or_default(),
-        );
-        while piece.first < first {
-            let Some((_, message)) = messages.next() else { return };
-            piece.offset += LENGTH_LEN + message.len();
-            piece.first += 1;
-        }
+        let Some(Piece { batch, .. }) = self.pieces.get_mut(list.first()) else { return };
+        let mut messages = batch.messages();
+        let passed = messages.pass(first.saturating_sub(batch.first) as u16).len();
+        (batch.first, batch.count) = (messages.sequence(), messages.remaining());
+        batch.offset += passed;
     }
 
     /// The pieces of a list.
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
-        core::iter::successors(self.front(list), |piece| self.pieces.get(piece.link.next))
+        let next = |piece: &&Piece| self.pieces.get(piece.link.next);
+        core::iter::successors(self.pieces.get(list.first()), next)
     }
 
     /// Drops every message before `first` from a list in no order.
     pub(super) fn skip_to(&mut self, list: &mut List, first: u64) {
         let mut rest = core::mem::take(list);
         while let Some(piece) = self.front(&rest) {
-            if piece.last < first {
+            if piece.last() < first {
                 self.pop_front(&mut rest);
                 continue;
             }
-            if piece.first < first {
-                self.trim_front(&rest, first);
-            }
+            self.trim_front(&rest, first);
             if let Some(id) = rest.pop(&mut self.pieces) {
                 list.push(&mut self.pieces, id);
             }
