@@ -130,7 +130,7 @@ use registry::Registry;
 use waiting::{Waiting, Waits};
 
 use crate::machine::Context;
-use crate::storage::ring::SHARED;
+use crate::storage::blocks::OVERHEAD;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
 
@@ -218,7 +218,7 @@ impl Machine for Demux {
             Registry::most(config.max_registrations),
             config.max_held_bytes,
             // The tag or the preamble of a command that is about to be taken, and sharing its payload.
-            MAX_PREAMBLE + SHARED,
+            MAX_PREAMBLE + OVERHEAD,
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
