@@ -7,8 +7,8 @@ use super::event::{FrameState, Put};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, GroupId, Missing, ReadUnit, Refusal, TrackId};
-use crate::storage::list::List;
 use crate::storage::blocks::OVERHEAD;
+use crate::storage::list::List;
 use crate::storage::slab::{Key, NONE};
 use crate::wire::varint;
 

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::event::{AcceptorId, PeerId, StreamId};
 use super::tag::Tag;
-use crate::storage::counts::Counts;
 use crate::storage::blocks::OVERHEAD;
+use crate::storage::counts::Counts;
 use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::tag::{MAX_PREAMBLE, Malformed};
