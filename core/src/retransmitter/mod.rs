@@ -98,7 +98,8 @@ impl Retransmitter {
 
     /// Counts an answer against the rates.
     fn answer(&mut self, to: SocketAddr, answer: &Answer) -> Command {
-        self.limits.charge(self.context.now(), to.ip(), answer.bytes.len());
+        let evicts = self.limits.charge(self.context.now(), to.ip(), answer.bytes.len());
+        self.stats.evicted_addresses += u64::from(evicts);
         self.stats.answered_messages += u64::from(answer.count);
         self.stats.answered_bytes += answer.bytes.len() as u64;
         Command::Answer { to, bytes: answer.bytes.clone() }
@@ -194,7 +195,6 @@ impl Retransmitter {
     /// Brings the counters up to date that the parts keep.
     fn gather(&mut self) {
         self.stats.waiting = self.look_ups.waiting() as u64;
-        self.stats.evicted_addresses = self.limits.evicted;
     }
 }
 
