@@ -33,11 +33,6 @@ impl Ring {
         Self { blocks, block_len, pool, open: None, closed: VecDeque::with_capacity(blocks) }
     }
 
-    /// How many blocks there are.
-    pub(crate) const fn len(&self) -> usize {
-        self.blocks
-    }
-
     /// The bytes that a ring of `blocks` blocks of `block_len` bytes takes.
     pub(crate) const fn bytes(blocks: usize, block_len: usize) -> usize {
         blocks.saturating_mul(cost(block_len).saturating_add(2 * Pool::PLACE))

@@ -99,7 +99,7 @@ impl Transmitter {
         }
         if !self.fits(len) && !self.ring.has_room() {
             let waiting = self.ring.closed() + usize::from(self.open.is_some());
-            return Err(Error::Full { ring: self.ring.len(), waiting });
+            return Err(Error::Full { ring: self.config.ring, waiting });
         }
         Ok(sequence)
     }
