@@ -129,7 +129,7 @@ use smallvec::SmallVec;
 use registry::Registry;
 use waiting::{Waiting, Waits};
 
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::storage::blocks::OVERHEAD;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
@@ -224,9 +224,7 @@ impl Machine for Demux {
         .fold(0, usize::saturating_add)
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
@@ -239,14 +237,6 @@ impl Machine for Demux {
     /// Zero: what left in commands is the outside's.
     fn lent(&self) -> usize {
         0
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }
 

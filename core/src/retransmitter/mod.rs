@@ -29,7 +29,7 @@ use limits::{Limits, Over};
 use look_ups::{Admission, LookUps};
 use segments::Slot;
 
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::storage::blocks::cost;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
@@ -278,9 +278,7 @@ impl Machine for Retransmitter {
             .saturating_add(LookUps::bytes(config.max_look_ups, config.max_waiting))
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         let pending = match &self.pending {
@@ -296,13 +294,5 @@ impl Machine for Retransmitter {
 
     fn lent(&self) -> usize {
         self.answers.lent()
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }
