@@ -36,5 +36,4 @@ pub mod wire;
 
 pub use machine::Machine;
 pub use session::Session;
-pub use storage::ranges;
 pub use time::{Duration, Instant};

@@ -204,3 +204,21 @@ pub trait Machine: Sized {
     /// Makes the next command out of the state; `None` when there is none. One bounded step.
     fn next_command(&mut self) -> Option<Self::Command>;
 }
+
+/// The items of [`Machine`] that give the fields `stats` and `context` of a machine of this crate.
+macro_rules! stats_and_context {
+    () => {
+        fn stats(&self) -> &Self::Stats {
+            &self.stats
+        }
+
+        fn context(&self) -> &$crate::machine::Context {
+            &self.context
+        }
+
+        fn context_mut(&mut self) -> &mut $crate::machine::Context {
+            &mut self.context
+        }
+    };
+}
+pub(crate) use stats_and_context;

@@ -145,7 +145,7 @@ use reader::{InQueue, Reader};
 use store::Store;
 use track::{ByEviction, ByExpiry, ByName, ByNumber, InEvicted, Publisher};
 
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::storage::list::List;
 use crate::storage::slab::{Keyed, NONE, Slab};
 use crate::storage::tree::Tree;
@@ -254,9 +254,7 @@ impl Machine for Cache {
         config.max_bytes
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         self.live() + self.pool.idle() + self.pool.lent()
@@ -264,14 +262,6 @@ impl Machine for Cache {
 
     fn lent(&self) -> usize {
         self.pool.lent()
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }
 

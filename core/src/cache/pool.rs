@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
-use crate::storage::ring::SHARED;
+use crate::storage::blocks::OVERHEAD;
 use crate::storage::slab::Slab;
 
 /// The sizes of blocks. A group's first is as small as its first frame allows; each further one is of
@@ -23,7 +23,7 @@ const BYTES_PER_IDLE: usize = 8192;
 
 /// What a block of so many bytes takes.
 pub(super) const fn cost(size: usize) -> usize {
-    size + SHARED
+    size + OVERHEAD
 }
 
 /// A block in use.

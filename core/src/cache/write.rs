@@ -7,8 +7,8 @@ use super::event::{FrameState, Put};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, GroupId, Missing, ReadUnit, Refusal, TrackId};
+use crate::storage::blocks::OVERHEAD;
 use crate::storage::list::List;
-use crate::storage::ring::SHARED;
 use crate::storage::slab::{Key, NONE};
 use crate::wire::varint;
 
@@ -396,7 +396,7 @@ impl Cache {
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
         self.seal_group(at);
-        let cost = pinned.max(bytes.len()).saturating_add(SHARED);
+        let cost = pinned.max(bytes.len()).saturating_add(OVERHEAD);
         let fits = self.can_hold(cost)
             && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(cost));
         if !fits {

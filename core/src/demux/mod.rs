@@ -129,8 +129,8 @@ use smallvec::SmallVec;
 use registry::Registry;
 use waiting::{Waiting, Waits};
 
-use crate::machine::Context;
-use crate::storage::ring::SHARED;
+use crate::machine::{Context, stats_and_context};
+use crate::storage::blocks::OVERHEAD;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
 
@@ -218,15 +218,13 @@ impl Machine for Demux {
             Registry::most(config.max_registrations),
             config.max_held_bytes,
             // The tag or the preamble of a command that is about to be taken, and sharing its payload.
-            MAX_PREAMBLE + SHARED,
+            MAX_PREAMBLE + OVERHEAD,
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
@@ -239,14 +237,6 @@ impl Machine for Demux {
     /// Zero: what left in commands is the outside's.
     fn lent(&self) -> usize {
         0
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }
 

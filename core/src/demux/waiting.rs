@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::event::{AcceptorId, PeerId, StreamId};
 use super::tag::Tag;
+use crate::storage::blocks::OVERHEAD;
 use crate::storage::counts::Counts;
-use crate::storage::ring::SHARED;
 use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::tag::{MAX_PREAMBLE, Malformed};
@@ -40,7 +40,7 @@ impl Piece {
     /// Bytes that it keeps allocated as it came: what shares a buffer takes a few bytes beside it, and who
     /// brought it may not know.
     pub(super) fn shared_cost(&self) -> usize {
-        self.pinned.max(self.rest.len()).saturating_add(SHARED)
+        self.pinned.max(self.rest.len()).saturating_add(OVERHEAD)
     }
 }
 

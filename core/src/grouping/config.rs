@@ -136,18 +136,17 @@ impl Info {
     ///
     /// # Errors
     /// They do not; in words, with both values.
-    pub const fn agrees_with(&self, theirs: &Self) -> Result<(), Mismatch> {
+    pub fn agrees_with(&self, theirs: &Self) -> Result<(), Mismatch> {
         if self.group_size != theirs.group_size {
             return Err(Mismatch::GroupSize(self.group_size, theirs.group_size));
         }
         if self.first != theirs.first {
             return Err(Mismatch::First(self.first, theirs.first));
         }
-        match (self.epoch, theirs.epoch) {
-            (None, None) => Ok(()),
-            (Some(ours), Some(others)) if ours == others => Ok(()),
-            (ours, others) => Err(Mismatch::Epoch(ours, others)),
+        if self.epoch != theirs.epoch {
+            return Err(Mismatch::Epoch(self.epoch, theirs.epoch));
         }
+        Ok(())
     }
 }
 

@@ -121,33 +121,23 @@ impl Grouping {
 
     /// Group and index of a message's frame; `None` for message 0, which there is not.
     #[must_use]
-    pub const fn place(&self, sequence: u64) -> Option<(u64, u32)> {
-        let size = self.config.group_size as u64;
-        match sequence.checked_sub(1) {
-            Some(before) => Some((before / size, (before % size) as u32)),
-            None => None,
-        }
+    pub fn place(&self, sequence: u64) -> Option<(u64, u32)> {
+        let (before, size) = (sequence.checked_sub(1)?, u64::from(self.config.group_size));
+        Some((before / size, (before % size) as u32))
     }
 
     /// Which message is a frame; `None` when there is none so far out, or in a group.
     #[must_use]
-    pub const fn sequence(&self, group: u64, index: u32) -> Option<u64> {
-        let size = self.config.group_size as u64;
-        if index as u64 >= size {
-            return None;
-        }
+    pub fn sequence(&self, group: u64, index: u32) -> Option<u64> {
+        let size = self.config.group_size;
+        let front = group.checked_mul(size.into()).filter(|_| index < size)?;
         // Numbers are from 1.
-        let Some(front) = group.checked_mul(size) else { return None };
-        match front.checked_add(index as u64) {
-            Some(before) => before.checked_add(1),
-            None => None,
-        }
+        front.checked_add(index.into())?.checked_add(1)
     }
 
     /// The first message of the group that a message belongs to: where a receiver must begin, for the
     /// group to become whole.
-    #[must_use]
-    pub const fn boundary(&self, sequence: u64) -> u64 {
+    const fn boundary(&self, sequence: u64) -> u64 {
         let before = sequence.saturating_sub(1);
         before - before % self.config.group_size as u64 + 1
     }

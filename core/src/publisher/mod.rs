@@ -42,7 +42,7 @@ pub use stats::Stats;
 use bytes::Bytes;
 
 use crate::limits::within;
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::retransmitter::{self, Retransmitter};
 use crate::time::earliest;
 use crate::transmitter::{self, Transmitter};
@@ -246,9 +246,7 @@ impl Machine for Publisher {
         sending.saturating_add(Retransmitter::memory_limit(&config.retransmitter))
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         self.transmitter.as_ref().map_or(0, Machine::memory_used)
@@ -258,13 +256,5 @@ impl Machine for Publisher {
 
     fn lent(&self) -> usize {
         self.transmitter.as_ref().map_or(0, Machine::lent) + self.retransmitter.lent()
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }

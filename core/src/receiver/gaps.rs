@@ -135,7 +135,7 @@ impl Gaps {
         let gap = Gap { first, last, opened: now, closed: now, missing, ..Gap::default() };
         let room = !self.missing.is_full();
         let Some(id) = room.then(|| self.gaps.insert(gap)).flatten() else {
-            return Err(Full { capacity: self.gaps.most() });
+            return Err(Full);
         };
         enqueue(&mut self.gaps, &mut self.news, id);
         let value = Missing { gap: id, since: now, ..Missing::default() };
@@ -211,7 +211,7 @@ impl Gaps {
     pub(super) fn mark(&mut self, first: u64, last: u64, value: Missing) -> Result<(), Full> {
         // Up to two pieces are left over beside the marked one.
         if self.missing.len() + 2 > self.missing.capacity() {
-            return Err(Full { capacity: self.missing.capacity() });
+            return Err(Full);
         }
         self.missing.remove(first, last, |_| {})?;
         self.missing.insert(first, last, value)

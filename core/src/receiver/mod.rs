@@ -56,7 +56,7 @@ use strangers::Strangers;
 
 use core::net::SocketAddr;
 
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
@@ -439,9 +439,7 @@ impl Machine for Receiver {
         config.max_held_bytes.saturating_add(config.table_bytes())
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         self.config.table_bytes().saturating_add(self.store.payload_bytes())
@@ -449,13 +447,5 @@ impl Machine for Receiver {
 
     fn lent(&self) -> usize {
         self.store.lent()
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }

@@ -59,29 +59,19 @@ impl Answers {
         if first.is_empty() {
             return None;
         }
-        let alone = HEADER_LEN + first.len();
-        if alone > self.mtu {
-            return Some(allocate(Wanted { count: 1, ..wanted }, alone, messages, from));
-        }
-        if let Some(block) = self.ring.open() {
-            let count = fill(block, wanted, self.mtu, messages, from);
+        // A message that does not fit is answered alone: a larger packet has no room for a second.
+        let size = self.mtu.max(HEADER_LEN + first.len());
+        if size == self.mtu
+            && let Some(block) = self.ring.open()
+        {
+            let count = fill(block, wanted, size, messages, from);
             self.ring.close();
             return self.ring.send().map(|bytes| Answer { bytes, count, allocated: 0 });
         }
-        Some(allocate(wanted, self.mtu, messages, from))
+        let mut block = BytesMut::with_capacity(size);
+        let count = fill(&mut block, wanted, size, messages, from);
+        Some(Answer { bytes: block.freeze(), count, allocated: cost(size) })
     }
-}
-
-/// An answer of at most `size` bytes in a block of its own.
-fn allocate<'a>(
-    wanted: Wanted,
-    size: usize,
-    messages: Messages<'a>,
-    from: impl Fn(u64) -> Option<Messages<'a>>,
-) -> Answer {
-    let mut block = BytesMut::with_capacity(size);
-    let count = fill(&mut block, wanted, size, messages, from);
-    Answer { bytes: block.freeze(), count, allocated: cost(size) }
 }
 
 /// Writes a packet of at most `size` bytes that begins with `messages`; says how many it holds.

@@ -94,10 +94,6 @@ pub(super) struct History {
     laid_out: usize,
     /// Bytes of an extent, unless one message takes more.
     extent: usize,
-    /// Messages are laid into as many of the blocks begun last, so that none is evicted before the
-    /// other half were begun after it.
-    young: u64,
-    allocated: usize,
     packets: u64,
 }
 
@@ -119,17 +115,16 @@ impl History {
             begun: 0,
             laid_out: 0,
             extent: extent.clamp(LEAST_EXTENT, BLOCK),
-            young: (count as u64).div_ceil(2),
-            allocated: 0,
             packets: 0,
         }
     }
 
-    pub(super) const fn memory_used(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
+        let allocated = self.begun.min(self.blocks.len() as u64) as usize;
         self.sessions.capacity() * size_of::<Known>()
             + self.segments.memory_used()
             + self.blocks.capacity() * size_of::<Block>()
-            + self.allocated * BLOCK
+            + allocated * BLOCK
     }
 
     /// Segments that the index has.
@@ -262,7 +257,10 @@ impl History {
             let most = tail.map_or(MOST_MESSAGES, |tail| MOST_MESSAGES - tail.count());
             let lengthens = tail.is_some();
             let block = known.extent.block;
-            let open = block >= self.oldest && self.begun - block <= self.young;
+            // Nothing is laid into the older half: no message is evicted before half of the blocks were
+            // begun after it.
+            let young = (self.blocks.len() as u64).div_ceil(2);
+            let open = block >= self.oldest && self.begun - block <= young;
             let room = if open { known.extent.room() } else { 0 };
             let before = messages.clone();
             let (taken, bytes) = front(messages, count.min(most), room);
@@ -275,7 +273,7 @@ impl History {
                 self.forget_first(stats);
                 continue;
             }
-            let place = (known.extent.block % self.blocks.len() as u64) as usize;
+            let place = place(known.extent.block, &self.blocks);
             let offset = known.extent.at as usize;
             let block = &mut self.blocks[place];
             block.bytes[offset..][..bytes.len()].copy_from_slice(bytes);
@@ -321,49 +319,39 @@ impl History {
         if self.begun - self.oldest == self.blocks.len() as u64 {
             self.evict(stats);
         }
-        let at = (self.begun % self.blocks.len() as u64) as usize;
-        let block = &mut self.blocks[at];
-        if block.bytes.is_empty() {
-            block.bytes = alloc::vec![0; BLOCK];
-            self.allocated += 1;
-        }
+        let at = place(self.begun, &self.blocks);
+        self.blocks[at].bytes.resize(BLOCK, 0);
         self.begun += 1;
         self.laid_out = 0;
     }
 
     /// Forgets the messages in the oldest block.
     fn evict(&mut self, stats: &mut Stats) {
-        let block = (self.oldest % self.blocks.len() as u64) as usize;
-        while self.forget_first_of(block, stats) {}
+        while self.forget_first_of_oldest(stats) {}
         self.oldest += 1;
     }
 
-    /// Forgets the segment of the oldest block that was begun first; its bytes stay until the block
-    /// is evicted.
+    /// Forgets the segment that was begun first; its bytes stay until its block is evicted.
     fn forget_first(&mut self, stats: &mut Stats) {
-        while self.oldest < self.begun {
-            let block = (self.oldest % self.blocks.len() as u64) as usize;
-            if self.forget_first_of(block, stats) {
-                break;
-            }
+        while self.oldest < self.begun && !self.forget_first_of_oldest(stats) {
             self.oldest += 1;
         }
     }
 
-    /// Forgets the segment of a block that was begun first; `false` when it has none.
-    fn forget_first_of(&mut self, block: usize, stats: &mut Stats) -> bool {
-        let of_block = &mut self.blocks[block].segments;
-        let at = of_block.first();
+    /// Forgets the segment of the oldest block that was begun first; `false` when it has none.
+    fn forget_first_of_oldest(&mut self, stats: &mut Stats) -> bool {
+        let block = place(self.oldest, &self.blocks);
+        let first = self.blocks[block].segments.pop(&mut self.segments);
+        let Some(at) = first else { return false };
         let Some(segment) = self.segments.get(at) else { return false };
-        if let Some(Slot(slot)) = segment.slot() {
+        if let Some(known) = self.sessions.get_mut(usize::from(segment.slot.0)) {
             stats.evicted_messages += u64::from(segment.count());
-            let known = &mut self.sessions[usize::from(slot)];
             known.segments.remove(&mut self.segments, at);
             if known.tail == at {
                 known.tail = NONE;
             }
         }
-        self.segments.free_first(of_block);
+        self.segments.remove(at);
         true
     }
 
@@ -384,6 +372,11 @@ impl History {
         }
         self.slot(session)
     }
+}
+
+/// Where the block of a number lies in the circle.
+const fn place(number: u64, blocks: &[Block]) -> usize {
+    (number % blocks.len() as u64) as usize
 }
 
 /// Walks over as many messages as are at most `count` and, with their lengths, `room` bytes; says how

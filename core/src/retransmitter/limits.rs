@@ -79,8 +79,6 @@ pub(super) struct Limits {
     /// By address.
     addresses: Vec<Address>,
     max_addresses: usize,
-    /// Addresses forgotten to make room for others.
-    pub(super) evicted: u64,
 }
 
 impl Limits {
@@ -94,7 +92,6 @@ impl Limits {
             line: Line::default(),
             addresses: Vec::with_capacity(config.max_addresses),
             max_addresses: config.max_addresses,
-            evicted: 0,
         }
     }
 
@@ -144,32 +141,30 @@ impl Limits {
         })
     }
 
-    /// An answer of `bytes` goes to an address.
-    pub(super) fn charge(&mut self, now: Instant, ip: IpAddr, bytes: usize) {
+    /// An answer of `bytes` goes to an address; whether another one was forgotten to make room for it.
+    pub(super) fn charge(&mut self, now: Instant, ip: IpAddr, bytes: usize) -> bool {
         self.total.take(now, self.total_rate, bytes);
         if let Some(remote) = self.remote_of(ip) {
             self.all_remote.take(now, remote.all(self.line.most(now)), bytes);
         }
         let rate = self.rate_of(now, ip);
-        let at = match self.place(ip) {
-            Ok(at) => at,
-            Err(at) if self.addresses.len() < self.max_addresses => self.add(at, ip),
-            Err(_) => {
-                self.forget_most_rested();
-                self.add(self.place(ip).unwrap_or_else(|at| at), ip)
-            }
-        };
+        let mut place = self.place(ip);
+        let is_full = place.is_err() && self.addresses.len() == self.max_addresses;
+        if is_full {
+            self.forget_most_rested();
+            place = self.place(ip);
+        }
+        let at = place.unwrap_or_else(|at| {
+            let (ip, bucket) = (ip.to_canonical(), Bucket::default());
+            self.addresses.insert(at, Address { ip, bucket });
+            at
+        });
         self.addresses[at].bucket.take(now, rate, bytes);
+        is_full
     }
 
     fn place(&self, ip: IpAddr) -> Result<usize, usize> {
         self.addresses.binary_search_by_key(&ip.to_canonical(), |address| address.ip)
-    }
-
-    fn add(&mut self, at: usize, ip: IpAddr) -> usize {
-        let (ip, bucket) = (ip.to_canonical(), Bucket::default());
-        self.addresses.insert(at, Address { ip, bucket });
-        at
     }
 
     /// Forgets the address whose bucket is full again first, which forgives the least: a crowd of
@@ -178,7 +173,6 @@ impl Limits {
         let full = |(at, address): (usize, &Address)| (address.bucket.full(), at);
         if let Some((_, at)) = self.addresses.iter().enumerate().map(full).min() {
             self.addresses.remove(at);
-            self.evicted += 1;
         }
     }
 }
@@ -320,23 +314,21 @@ mod tests {
     fn the_address_that_is_rested_first_is_forgotten() {
         let mut limits = limits();
         for last in [1, 2, 3, 1] {
-            limits.charge(NOW, ip(last), 110);
+            assert!(!limits.charge(NOW, ip(last), 110));
         }
-        limits.charge(NOW, ip(4), 110);
+        assert!(limits.charge(NOW, ip(4), 110));
         assert_eq!(limits.admit(NOW, ip(1)), Err(Over::Address));
         assert_eq!(limits.admit(NOW, ip(2)), Ok(()));
-        assert_eq!((limits.evicted, limits.addresses.len()), (1, 3));
+        assert_eq!(limits.addresses.len(), 3);
     }
 
     #[test]
     fn a_crowd_of_addresses_does_not_make_one_over_its_rate_forgotten() {
         let mut limits = limits();
         limits.charge(NOW, ip(1), 200);
-        for last in 2..=50 {
-            limits.charge(NOW, ip(last), 10);
-        }
+        let forgotten = (2..=50).filter(|&last| limits.charge(NOW, ip(last), 10)).count();
         assert_eq!(limits.admit(NOW, ip(1)), Err(Over::Address));
-        assert_eq!(limits.evicted, 47);
+        assert_eq!(forgotten, 47);
     }
 
     #[test]

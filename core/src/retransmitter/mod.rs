@@ -29,7 +29,7 @@ use limits::{Limits, Over};
 use look_ups::{Admission, LookUps};
 use segments::Slot;
 
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::storage::blocks::cost;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
@@ -98,7 +98,8 @@ impl Retransmitter {
 
     /// Counts an answer against the rates.
     fn answer(&mut self, to: SocketAddr, answer: &Answer) -> Command {
-        self.limits.charge(self.context.now(), to.ip(), answer.bytes.len());
+        let evicts = self.limits.charge(self.context.now(), to.ip(), answer.bytes.len());
+        self.stats.evicted_addresses += u64::from(evicts);
         self.stats.answered_messages += u64::from(answer.count);
         self.stats.answered_bytes += answer.bytes.len() as u64;
         Command::Answer { to, bytes: answer.bytes.clone() }
@@ -194,7 +195,6 @@ impl Retransmitter {
     /// Brings the counters up to date that the parts keep.
     fn gather(&mut self) {
         self.stats.waiting = self.look_ups.waiting() as u64;
-        self.stats.evicted_addresses = self.limits.evicted;
     }
 }
 
@@ -278,9 +278,7 @@ impl Machine for Retransmitter {
             .saturating_add(LookUps::bytes(config.max_look_ups, config.max_waiting))
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         let pending = match &self.pending {
@@ -296,13 +294,5 @@ impl Machine for Retransmitter {
 
     fn lent(&self) -> usize {
         self.answers.lent()
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }

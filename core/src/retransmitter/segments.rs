@@ -23,11 +23,7 @@ pub(super) struct Slot(pub(super) u8);
 
 impl Slot {
     /// That of a session which is not known any more: there are at most 255.
-    pub(super) const FORGOTTEN: Self = Self(u8::MAX);
-
-    pub(super) const fn is_known(self) -> bool {
-        self.0 != Self::FORGOTTEN.0
-    }
+    const FORGOTTEN: Self = Self(u8::MAX);
 }
 
 /// Sorts the segments of one session by their first number.
@@ -49,7 +45,8 @@ pub(super) struct Segment {
     pub(super) offset: u16,
     /// Messages after the first.
     more: u8,
-    slot: Slot,
+    /// The session.
+    pub(super) slot: Slot,
 }
 
 impl Segment {
@@ -63,11 +60,6 @@ impl Segment {
 
     pub(super) const fn last(&self) -> u64 {
         self.first + self.more as u64
-    }
-
-    /// The session; `None` when it was forgotten.
-    pub(super) const fn slot(&self) -> Option<Slot> {
-        if self.slot.is_known() { Some(self.slot) } else { None }
     }
 }
 
@@ -147,13 +139,6 @@ impl Segments {
     pub(super) fn lengthen(&mut self, at: u32, count: u16) {
         if let Some(segment) = self.get_mut(at) {
             segment.more += count as u8;
-        }
-    }
-
-    /// Frees the first segment of a block, which is in no tree any more.
-    pub(super) fn free_first(&mut self, of_block: &mut OfBlock) {
-        if let Some(at) = of_block.pop(self) {
-            self.remove(at);
         }
     }
 

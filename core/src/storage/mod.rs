@@ -9,7 +9,7 @@ pub(crate) mod blocks;
 pub(crate) mod counts;
 pub(crate) mod in_flight;
 pub(crate) mod list;
-pub mod ranges;
+pub(crate) mod ranges;
 pub(crate) mod ring;
 pub(crate) mod slab;
 pub(crate) mod table;

@@ -1,157 +1,110 @@
-//! A bounded set of sequence ranges: the memory of the gap machinery.
+//! A bounded map of sequence ranges: the memory of the gap machinery.
 //!
-//! [`RangeMap`] keeps disjoint ranges of numbers in ascending order, each with a value; [`RangeSet`]
-//! is the same without values, and merges neighbours. Ranges are inclusive, so that `u64::MAX` is a
-//! number like any other and nothing overflows. Memory is allocated once, at construction; what
-//! does not fit is refused and changes nothing.
+//! [`RangeMap`] keeps disjoint ranges of numbers in ascending order, each with a value. Ranges are
+//! inclusive, so that `u64::MAX` is a number like any other and nothing overflows. Memory is allocated
+//! once, at construction; what does not fit is refused and changes nothing.
 
 use alloc::collections::VecDeque;
 use alloc::collections::vec_deque;
-use core::fmt;
 
 /// The numbers `first..=last`, and a value for all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Range<T> {
+pub(crate) struct Range<T> {
     /// The first number.
-    pub first: u64,
+    pub(crate) first: u64,
     /// The last number, not below the first.
-    pub last: u64,
+    pub(crate) last: u64,
     /// What is kept about them.
-    pub value: T,
+    pub(crate) value: T,
 }
 
 impl<T> Range<T> {
     /// How many numbers the range has, from 1; `u64::MAX` stands for 2^64 too.
     #[inline]
-    #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub(crate) const fn len(&self) -> u64 {
         (self.last - self.first).saturating_add(1)
-    }
-
-    /// Never: a range has at least one number.
-    #[inline]
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        false
-    }
-
-    /// Whether it holds a number.
-    #[inline]
-    #[must_use]
-    pub const fn contains(&self, sequence: u64) -> bool {
-        self.first <= sequence && sequence <= self.last
     }
 }
 
 /// There would be more ranges than there is room for. Nothing has changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("all {capacity} ranges are taken")]
-pub struct Full {
-    /// How many ranges there is room for.
-    pub capacity: usize,
-}
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Full;
 
 /// Disjoint ranges in ascending order, each with a value, never more than its capacity.
 ///
 /// Neighbours are not merged: what was put in as two ranges stays two ranges. Look-ups take
 /// O(log n), and O(1) at either end. Putting in and taking out moves the ranges of the shorter side:
 /// O(1) at either end, O(n) in the middle. Nothing is allocated after construction.
-pub struct RangeMap<T: Copy> {
+#[derive(Debug)]
+pub(crate) struct RangeMap<T: Copy> {
     ranges: VecDeque<Range<T>>,
     capacity: usize,
 }
 
-/// Disjoint ranges without values.
-pub type RangeSet = RangeMap<()>;
-
 impl<T: Copy> RangeMap<T> {
     /// An empty map with room for `capacity` ranges, which it allocates here and now.
-    #[must_use]
-    pub fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { ranges: VecDeque::with_capacity(capacity), capacity }
     }
 
     /// How many ranges there is room for.
     #[inline]
-    #[must_use]
-    pub const fn capacity(&self) -> usize {
+    pub(crate) const fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// How many ranges there are.
     #[inline]
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ranges.len()
     }
 
     /// Whether there are no ranges.
     #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
     /// Whether there is no room for one more range.
     #[inline]
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.ranges.len() >= self.capacity
-    }
-
-    /// The bytes allocated, which never change.
-    #[must_use]
-    pub fn memory_used(&self) -> usize {
-        self.ranges.capacity() * size_of::<Range<T>>()
     }
 
     /// The range at an index, counted from the lowest.
     #[inline]
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<&Range<T>> {
+    pub(crate) fn get(&self, index: usize) -> Option<&Range<T>> {
         self.ranges.get(index)
     }
 
     /// The value of the range at an index.
     #[inline]
-    #[must_use]
-    pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         self.ranges.get_mut(index).map(|range| &mut range.value)
     }
 
     /// The lowest range.
     #[inline]
-    #[must_use]
-    pub fn first(&self) -> Option<&Range<T>> {
+    pub(crate) fn first(&self) -> Option<&Range<T>> {
         self.ranges.front()
     }
 
     /// The highest range.
     #[inline]
-    #[must_use]
-    pub fn last_range(&self) -> Option<&Range<T>> {
+    pub(crate) fn last_range(&self) -> Option<&Range<T>> {
         self.ranges.back()
     }
 
     /// The ranges in ascending order.
     #[inline]
-    pub fn iter(&self) -> vec_deque::Iter<'_, Range<T>> {
+    pub(crate) fn iter(&self) -> vec_deque::Iter<'_, Range<T>> {
         self.ranges.iter()
-    }
-
-    /// The ranges in ascending order, from an index on; none past the end.
-    #[inline]
-    pub fn iter_from(&self, index: usize) -> vec_deque::Iter<'_, Range<T>> {
-        self.ranges.range(index.min(self.ranges.len())..)
     }
 
     /// Where a number is: `Ok(index)` of the range that holds it, or `Err(index)` of the first range
     /// after it, which is [`RangeMap::len`] when there is none.
-    ///
-    /// # Errors
-    /// No range holds the number.
     #[inline]
-    pub fn find(&self, sequence: u64) -> Result<usize, usize> {
+    pub(crate) fn find(&self, sequence: u64) -> Result<usize, usize> {
         let index = self.not_before(sequence);
         match self.ranges.get(index) {
             Some(range) if range.first <= sequence => Ok(index),
@@ -159,44 +112,25 @@ impl<T: Copy> RangeMap<T> {
         }
     }
 
-    /// Whether a range holds the number.
-    #[inline]
-    #[must_use]
-    pub fn contains(&self, sequence: u64) -> bool {
-        self.find(sequence).is_ok()
-    }
-
-    /// How many numbers all ranges have together. O(n).
-    #[must_use]
-    pub fn count_numbers(&self) -> u128 {
-        self.ranges.iter().map(|range| u128::from(range.last - range.first) + 1).sum()
-    }
-
     /// Appends a range above all others. It is not merged with its neighbour.
-    ///
-    /// # Errors
-    /// There is no room.
     #[inline]
-    pub fn push_back(&mut self, range: Range<T>) -> Result<(), Full> {
+    pub(crate) fn push_back(&mut self, range: Range<T>) -> Result<(), Full> {
         debug_assert!(range.first <= range.last);
         debug_assert!(self.ranges.back().is_none_or(|back| back.last < range.first));
         if self.is_full() {
-            return Err(self.full());
+            return Err(Full);
         }
         self.ranges.push_back(range);
         Ok(())
     }
 
     /// Puts in `first..=last`, none of which is there yet. It is not merged with its neighbours.
-    ///
-    /// # Errors
-    /// There is no room.
-    pub fn insert(&mut self, first: u64, last: u64, value: T) -> Result<(), Full> {
+    pub(crate) fn insert(&mut self, first: u64, last: u64, value: T) -> Result<(), Full> {
         debug_assert!(first <= last);
         let index = self.not_before(first);
         debug_assert!(self.ranges.get(index).is_none_or(|next| last < next.first));
         if self.is_full() {
-            return Err(self.full());
+            return Err(Full);
         }
         self.ranges.insert(index, Range { first, last, value });
         Ok(())
@@ -204,12 +138,8 @@ impl<T: Copy> RangeMap<T> {
 
     /// Takes every number of `first..=last` out. `removed` is given what was there of it, range by
     /// range in ascending order. A range of which the middle is taken out becomes two ranges with
-    /// the same value.
-    ///
-    /// # Errors
-    /// A range would become two, and there is no room. Nothing has changed then, and `removed` was
-    /// not called.
-    pub fn remove(
+    /// the same value; where there is no room for both, nothing has changed, and `removed` was not called.
+    pub(crate) fn remove(
         &mut self,
         first: u64,
         last: u64,
@@ -217,14 +147,13 @@ impl<T: Copy> RangeMap<T> {
     ) -> Result<(), Full> {
         debug_assert!(first <= last);
         let mut start = self.not_before(first);
-        let full = self.full();
         let is_full = self.is_full();
         let Some(range) = self.ranges.get_mut(start) else { return Ok(()) };
         if range.first < first {
             let cut = *range;
             if cut.last > last {
                 if is_full {
-                    return Err(full);
+                    return Err(Full);
                 }
                 range.last = first - 1;
                 self.ranges.insert(start + 1, Range { first: last + 1, ..cut });
@@ -246,7 +175,7 @@ impl<T: Copy> RangeMap<T> {
 
     /// Takes every number from `first` on out. `removed` is given what was there of them, range by
     /// range in ascending order.
-    pub fn truncate_from(&mut self, first: u64, mut removed: impl FnMut(Range<T>)) {
+    pub(crate) fn truncate_from(&mut self, first: u64, mut removed: impl FnMut(Range<T>)) {
         let mut start = self.not_before(first);
         if let Some(range) = self.ranges.get_mut(start).filter(|range| range.first < first) {
             let cut = *range;
@@ -257,14 +186,8 @@ impl<T: Copy> RangeMap<T> {
         self.ranges.drain(start..).for_each(removed);
     }
 
-    /// Takes the lowest range out.
-    #[inline]
-    pub fn pop_first(&mut self) -> Option<Range<T>> {
-        self.ranges.pop_front()
-    }
-
     /// Takes everything out.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ranges.clear();
     }
 
@@ -294,42 +217,6 @@ impl<T: Copy> RangeMap<T> {
             removed(range);
         }
     }
-
-    const fn full(&self) -> Full {
-        Full { capacity: self.capacity }
-    }
-}
-
-impl RangeSet {
-    /// Adds `first..=last`, of which some may be there already. Ranges that then overlap or lie
-    /// side by side become one.
-    ///
-    /// # Errors
-    /// It touches no range that is there, and there is no room for one more.
-    pub fn insert_merging(&mut self, first: u64, last: u64) -> Result<(), Full> {
-        debug_assert!(first <= last);
-        let start = self.not_before(first.saturating_sub(1));
-        let end = self.not_after(last.saturating_add(1));
-        if start == end {
-            if self.is_full() {
-                return Err(self.full());
-            }
-            self.ranges.insert(start, Range { first, last, value: () });
-            return Ok(());
-        }
-        let highest = self.ranges[end - 1].last.max(last);
-        let merged = &mut self.ranges[start];
-        merged.first = merged.first.min(first);
-        merged.last = highest;
-        self.ranges.drain(start + 1..end);
-        Ok(())
-    }
-
-    /// Index of the first range that lies wholly after `sequence`.
-    #[inline]
-    fn not_after(&self, sequence: u64) -> usize {
-        self.ranges.partition_point(|range| range.first <= sequence)
-    }
 }
 
 impl<'a, T: Copy> IntoIterator for &'a RangeMap<T> {
@@ -338,12 +225,6 @@ impl<'a, T: Copy> IntoIterator for &'a RangeMap<T> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
-    }
-}
-
-impl<T: Copy + fmt::Debug> fmt::Debug for RangeMap<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -360,20 +241,8 @@ mod tests {
         map
     }
 
-    fn set(ranges: &[(u64, u64)], capacity: usize) -> RangeSet {
-        let mut set = RangeSet::with_capacity(capacity);
-        for &(first, last) in ranges {
-            set.insert_merging(first, last).unwrap();
-        }
-        set
-    }
-
     fn listed(map: &RangeMap<char>) -> Vec<(u64, u64, char)> {
         map.iter().map(|range| (range.first, range.last, range.value)).collect()
-    }
-
-    fn bounds(set: &RangeSet) -> Vec<(u64, u64)> {
-        set.iter().map(|range| (range.first, range.last)).collect()
     }
 
     fn take(map: &mut RangeMap<char>, first: u64, last: u64) -> Vec<(u64, u64, char)> {
@@ -393,8 +262,6 @@ mod tests {
         assert_eq!(map.find(7), Err(2));
         assert_eq!(map.find(8), Ok(2));
         assert_eq!(map.find(10), Err(3));
-        assert_eq!(map.iter_from(2).map(|range| range.value).collect::<Vec<_>>(), ['c']);
-        assert_eq!(map.iter_from(9).count(), 0);
     }
 
     #[test]
@@ -446,7 +313,7 @@ mod tests {
     fn a_split_that_finds_no_room_is_refused_and_changes_nothing() {
         let mut map = map(&[(1, 3, 'a'), (5, 9, 'b')], 2);
         let refused = map.remove(7, 7, |_| panic!("nothing is removed"));
-        assert_eq!(refused, Err(Full { capacity: 2 }));
+        assert_eq!(refused, Err(Full));
         assert_eq!(listed(&map), [(1, 3, 'a'), (5, 9, 'b')]);
         assert_eq!(take(&mut map, 8, 9), [(8, 9, 'b')], "a cut needs no room");
     }
@@ -455,9 +322,9 @@ mod tests {
     fn a_full_map_refuses_another_range() {
         let mut map = map(&[(1, 3, 'a'), (9, 9, 'b')], 2);
         assert!(map.is_full());
-        assert_eq!(map.insert(5, 6, 'c'), Err(Full { capacity: 2 }));
+        assert_eq!(map.insert(5, 6, 'c'), Err(Full));
         let above = Range { first: 20, last: 20, value: 'd' };
-        assert_eq!(map.push_back(above), Err(Full { capacity: 2 }));
+        assert_eq!(map.push_back(above), Err(Full));
         assert_eq!(listed(&map), [(1, 3, 'a'), (9, 9, 'b')]);
     }
 
@@ -473,20 +340,10 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_range_pops_first() {
-        let mut map = map(&[(1, 4, 'a'), (6, 6, 'b')], 2);
-        assert_eq!(map.pop_first(), Some(Range { first: 1, last: 4, value: 'a' }));
-        assert_eq!(map.first().map(|range| range.value), Some('b'));
-        map.clear();
-        assert_eq!(map.pop_first(), None);
-    }
-
-    #[test]
     fn the_first_and_the_last_number_are_numbers_like_any_other() {
         let mut map = map(&[(0, u64::MAX, 'a')], 2);
-        assert_eq!(map.count_numbers(), 1 << 64);
         assert_eq!(map.first().unwrap().len(), u64::MAX);
-        assert!(map.contains(0) && map.contains(u64::MAX));
+        assert_eq!((map.find(0), map.find(u64::MAX)), (Ok(0), Ok(0)));
         assert_eq!(take(&mut map, u64::MAX, u64::MAX), [(u64::MAX, u64::MAX, 'a')]);
         assert_eq!(take(&mut map, 0, 0), [(0, 0, 'a')]);
         assert_eq!(listed(&map), [(1, u64::MAX - 1, 'a')]);
@@ -497,51 +354,108 @@ mod tests {
     }
 
     #[test]
-    fn a_set_merges_what_overlaps_or_lies_side_by_side() {
-        let mut set = set(&[(1, 2), (5, 6), (9, 9)], 3);
-        set.insert_merging(3, 3).unwrap();
-        assert_eq!(bounds(&set), [(1, 3), (5, 6), (9, 9)]);
-        set.insert_merging(4, 8).unwrap();
-        assert_eq!(bounds(&set), [(1, 9)]);
-        set.insert_merging(2, 3).unwrap();
-        assert_eq!(bounds(&set), [(1, 9)]);
-    }
-
-    #[test]
-    fn a_full_set_still_grows_the_ranges_that_it_has() {
-        let mut set = set(&[(2, 3), (7, 8)], 2);
-        assert_eq!(set.insert_merging(5, 5), Err(Full { capacity: 2 }));
-        assert_eq!(bounds(&set), [(2, 3), (7, 8)]);
-        set.insert_merging(4, 4).unwrap();
-        set.insert_merging(6, 6).unwrap();
-        assert_eq!(bounds(&set), [(2, 4), (6, 8)]);
-    }
-
-    #[test]
-    fn a_set_merges_at_both_ends_of_the_numbers() {
-        let mut set = set(&[(0, 0), (u64::MAX, u64::MAX)], 2);
-        set.insert_merging(1, 1).unwrap();
-        set.insert_merging(u64::MAX - 1, u64::MAX).unwrap();
-        assert_eq!(bounds(&set), [(0, 1), (u64::MAX - 1, u64::MAX)]);
-        set.insert_merging(0, u64::MAX).unwrap();
-        assert_eq!(bounds(&set), [(0, u64::MAX)]);
-    }
-
-    #[test]
     fn a_map_of_no_room_is_always_full() {
-        let mut set = RangeSet::with_capacity(0);
-        assert!(set.is_full() && set.is_empty());
-        assert_eq!(set.insert_merging(1, 1), Err(Full { capacity: 0 }));
-        assert_eq!(set.memory_used(), 0);
+        let mut map = map(&[], 0);
+        assert!(map.is_full() && map.is_empty());
+        assert_eq!(map.insert(1, 1, 'a'), Err(Full));
     }
 
     #[test]
-    fn memory_used_is_what_its_ranges_take_from_the_start() {
+    fn nothing_is_allocated_after_construction() {
         let mut map = RangeMap::<u64>::with_capacity(100);
-        assert_eq!(map.memory_used(), 100 * 24);
+        assert_eq!(map.ranges.capacity(), 100);
         for first in 0..100 {
             map.insert(first * 2, first * 2, 0).unwrap();
         }
-        assert_eq!(map.memory_used(), 100 * 24);
+        assert_eq!(map.ranges.capacity(), 100);
+    }
+
+    /// What each of 64 numbers belongs to. Ranges are the runs of equal cells.
+    type Cells = [Option<u32>; 64];
+
+    fn runs(cells: &Cells, base: u64) -> Vec<Range<u32>> {
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        for (at, cell) in (0..).zip(cells) {
+            let Some(value) = *cell else { continue };
+            match runs.last_mut() {
+                Some(run) if run.value == value && run.last + 1 == base + at => run.last += 1,
+                _ => runs.push(Range { first: base + at, last: base + at, value }),
+            }
+        }
+        runs
+    }
+
+    /// Makes a call at random, with a value of its own, on a map and on its cells.
+    fn play(map: &mut RangeMap<u32>, cells: &mut Cells, base: u64, random: u64, value: u32) {
+        let before = *cells;
+        let start = (random >> 58) as usize;
+        let most = if random >> 40 & 3 == 0 { 64 } else { 6 };
+        let end = (start + (random >> 48) as usize % most).min(63);
+        let (first, last) = (base + start as u64, base + end as u64);
+        let mut removed = Vec::new();
+        let result = match random >> 32 & 0x1F {
+            0 => {
+                *cells = [None; 64];
+                removed.extend(map.iter().copied());
+                map.clear();
+                Ok(())
+            }
+            1..=2 => {
+                cells[start..].fill(None);
+                map.truncate_from(first, |range| removed.push(range));
+                Ok(())
+            }
+            3..=13 => {
+                cells[start..=end].fill(None);
+                map.remove(first, last, |range| removed.push(range))
+            }
+            14..=19 if cells[start..].iter().all(Option::is_none) => {
+                cells[start..=end].fill(Some(value));
+                map.push_back(Range { first, last, value })
+            }
+            20.. if cells[start..=end].iter().all(Option::is_none) => {
+                cells[start..=end].fill(Some(value));
+                map.insert(first, last, value)
+            }
+            _ => return,
+        };
+        if runs(cells, base).len() > map.capacity() {
+            assert_eq!(result, Err(Full));
+            assert_eq!(removed, [], "what is refused removes nothing");
+            *cells = before;
+        } else {
+            assert_eq!(result, Ok(()));
+            let mut gone = before;
+            gone.iter_mut()
+                .zip(&*cells)
+                .filter(|(_, now)| now.is_some())
+                .for_each(|(cell, _)| *cell = None);
+            assert_eq!(removed, runs(&gone, base));
+        }
+    }
+
+    #[test]
+    fn a_map_does_what_64_cells_do() {
+        let mut random = 1_u64;
+        let bases = [0, 1 << 40, u64::MAX - 63];
+        for (round, base) in (0..3000).zip(bases.into_iter().cycle()) {
+            let capacity = [0, 1, 2, 3, 5, 8, 40][round % 7];
+            let (mut map, mut cells) = (RangeMap::with_capacity(capacity), [None; 64]);
+            for value in 0..60 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                play(&mut map, &mut cells, base, random, value);
+                let expected = runs(&cells, base);
+                assert_eq!(map.iter().copied().collect::<Vec<_>>(), expected);
+                assert_eq!((map.len(), map.is_empty()), (expected.len(), expected.is_empty()));
+                assert_eq!(map.is_full(), expected.len() == capacity);
+                assert_eq!((map.first(), map.last_range()), (expected.first(), expected.last()));
+                for (at, cell) in (0..).zip(&cells) {
+                    let index = expected.iter().take_while(|range| range.last < base + at).count();
+                    let found = map.find(base + at);
+                    assert_eq!(found, if cell.is_some() { Ok(index) } else { Err(index) });
+                    assert_eq!(map.get(index), expected.get(index));
+                }
+            }
+        }
     }
 }

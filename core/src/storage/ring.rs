@@ -6,7 +6,6 @@
 use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
-pub(crate) use super::blocks::OVERHEAD as SHARED;
 use super::blocks::{Pool, allocate, cost};
 
 /// How many blocks are reclaimed at once at most, while others are free.
@@ -32,11 +31,6 @@ impl Ring {
         }
         pool.reclaim_all();
         Self { blocks, block_len, pool, open: None, closed: VecDeque::with_capacity(blocks) }
-    }
-
-    /// How many blocks there are.
-    pub(crate) const fn len(&self) -> usize {
-        self.blocks
     }
 
     /// The bytes that a ring of `blocks` blocks of `block_len` bytes takes.
@@ -98,6 +92,7 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blocks::OVERHEAD;
     use super::*;
 
     fn write(ring: &mut Ring, byte: u8) -> bool {
@@ -127,7 +122,7 @@ mod tests {
         let held = ring.send().unwrap();
         let copy = held.clone();
         assert!(write(&mut ring, 2));
-        assert_eq!(ring.lent(), 8 + SHARED);
+        assert_eq!(ring.lent(), 8 + OVERHEAD);
         assert!(!write(&mut ring, 3));
         drop(held);
         assert!(!write(&mut ring, 3));
@@ -165,7 +160,7 @@ mod tests {
         for byte in 2..=4 {
             assert_eq!(ring.send().unwrap()[..], [byte; 8]);
         }
-        assert_eq!((&held[..], ring.lent()), (&[0; 8][..], 4 * (8 + SHARED)));
+        assert_eq!((&held[..], ring.lent()), (&[0; 8][..], 4 * (8 + OVERHEAD)));
     }
 
     #[test]

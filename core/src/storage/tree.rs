@@ -126,15 +126,7 @@ impl<By> Tree<By> {
         things: &impl Sorted<By>,
         order: impl Fn(u32) -> Ordering,
     ) -> Option<u32> {
-        let (mut at, mut found) = (self.root, None);
-        while at != NONE {
-            let before = order(at) == Ordering::Less;
-            if !before {
-                found = Some(at);
-            }
-            at = things.links(at).down[usize::from(before)];
-        }
-        found
+        self.outermost(things, false, |at| order(at) != Ordering::Less)
     }
 
     /// The last thing that does not come behind what is looked for.
@@ -143,25 +135,12 @@ impl<By> Tree<By> {
         things: &impl Sorted<By>,
         order: impl Fn(u32) -> Ordering,
     ) -> Option<u32> {
-        let (mut at, mut found) = (self.root, None);
-        while at != NONE {
-            let after = order(at) == Ordering::Greater;
-            if !after {
-                found = Some(at);
-            }
-            at = things.links(at).down[usize::from(!after)];
-        }
-        found
+        self.outermost(things, true, |at| order(at) != Ordering::Greater)
     }
 
     /// The thing before all others, or behind them.
     pub(crate) fn end(&self, things: &impl Sorted<By>, last: bool) -> Option<u32> {
-        let (mut at, mut found) = (self.root, None);
-        while at != NONE {
-            found = Some(at);
-            at = things.links(at).down[usize::from(last)];
-        }
-        found
+        self.outermost(things, last, |_| true)
     }
 
     pub(crate) fn first(&self, things: &impl Sorted<By>) -> Option<u32> {
@@ -170,6 +149,24 @@ impl<By> Tree<By> {
 
     pub(crate) fn last(&self, things: &impl Sorted<By>) -> Option<u32> {
         self.end(things, true)
+    }
+
+    /// The first or last of the things that are `within`, which no thing beyond them is.
+    fn outermost(
+        &self,
+        things: &impl Sorted<By>,
+        last: bool,
+        within: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let (mut at, mut found) = (self.root, None);
+        while at != NONE {
+            let is_within = within(at);
+            if is_within {
+                found = Some(at);
+            }
+            at = things.links(at).down[usize::from(is_within == last)];
+        }
+        found
     }
 
     /// Adds a thing that is in no tree of this kind.

@@ -17,7 +17,7 @@ pub use stats::Stats;
 
 use bytes::Bytes;
 
-use crate::machine::Context;
+use crate::machine::{Context, stats_and_context};
 use crate::rate::Bucket;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{
@@ -99,7 +99,7 @@ impl Transmitter {
         }
         if !self.fits(len) && !self.ring.has_room() {
             let waiting = self.ring.closed() + usize::from(self.open.is_some());
-            return Err(Error::Full { ring: self.ring.len(), waiting });
+            return Err(Error::Full { ring: self.config.ring, waiting });
         }
         Ok(sequence)
     }
@@ -320,9 +320,7 @@ impl Machine for Transmitter {
         Ring::bytes(config.ring, config.mtu).saturating_add(Ring::bytes(CONTROL_RING, HEADER_LEN))
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
-    }
+    stats_and_context!();
 
     fn memory_used(&self) -> usize {
         self.ring.memory_used() + self.control.memory_used()
@@ -330,13 +328,5 @@ impl Machine for Transmitter {
 
     fn lent(&self) -> usize {
         self.ring.lent() + self.control.lent()
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
     }
 }

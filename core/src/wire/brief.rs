@@ -7,7 +7,7 @@ use crate::Session;
 
 /// Prints a downstream packet as what it says, without its messages.
 #[derive(Clone, Copy)]
-pub struct Brief<'a>(pub &'a [u8]);
+pub(crate) struct Brief<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Debug for Brief<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,13 +31,13 @@ impl fmt::Debug for Brief<'_> {
 
 /// Prints the numbers of some messages; any numbers, for who reads journals may read nonsense.
 #[derive(Clone, Copy)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     /// The session.
-    pub session: Session,
+    pub(crate) session: Session,
     /// The first number.
-    pub first: u64,
+    pub(crate) first: u64,
     /// How many.
-    pub count: u16,
+    pub(crate) count: u16,
 }
 
 impl fmt::Debug for Numbers {
@@ -60,7 +60,7 @@ impl fmt::Debug for Request {
 
 /// Prints a datagram that should be a request.
 #[derive(Clone, Copy)]
-pub struct BriefRequest<'a>(pub &'a [u8]);
+pub(crate) struct BriefRequest<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Debug for BriefRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +73,7 @@ impl fmt::Debug for BriefRequest<'_> {
 
 /// Prints a message as its length and how it begins.
 #[derive(Clone, Copy)]
-pub struct BriefMessage<'a>(pub &'a [u8]);
+pub(crate) struct BriefMessage<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Debug for BriefMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

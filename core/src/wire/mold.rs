@@ -170,26 +170,9 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn new_checked(datagram: &'a [u8]) -> Result<Self, Malformed> {
         let header = Header::read(datagram).ok_or(Malformed::Header { len: datagram.len() })?;
-        Self::with_header(header, datagram)
-    }
-
-    /// Checks the rest of a datagram whose header has been read from it.
-    ///
-    /// # Errors
-    /// As [`Packet::new_checked`].
-    #[inline]
-    pub fn with_header(header: Header, datagram: &'a [u8]) -> Result<Self, Malformed> {
-        if header.sequence == 0 {
-            return Err(Malformed::SequenceZero);
-        }
         let body = datagram.get(HEADER_LEN..).unwrap_or_default();
         let count = header.messages();
-        let Some(above_first) = count.checked_sub(1) else {
-            return Ok(Self { header, blocks: &[], trailing: body.len() });
-        };
-        if header.sequence.checked_add(u64::from(above_first)).is_none() {
-            return Err(Malformed::SequenceOverflow { sequence: header.sequence, count });
-        }
+        check_numbers(header.sequence, count)?;
         match blocks_len(body, count).and_then(|len| body.split_at_checked(len)) {
             Some((blocks, trailing)) => Ok(Self { header, blocks, trailing: trailing.len() }),
             None => Err(first_broken_block(body, count)),
@@ -201,13 +184,6 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
-    }
-
-    /// The message blocks, without header and trailing bytes.
-    #[inline]
-    #[must_use]
-    pub const fn blocks(&self) -> &'a [u8] {
-        self.blocks
     }
 
     /// Bytes behind the last block.
@@ -351,6 +327,18 @@ pub fn blocks_len(blocks: &[u8], count: u16) -> Option<usize> {
     (at <= blocks.len()).then_some(at)
 }
 
+/// Checks that each of `count` messages has a number.
+#[inline]
+fn check_numbers(sequence: u64, count: u16) -> Result<(), Malformed> {
+    if sequence == 0 {
+        return Err(Malformed::SequenceZero);
+    }
+    match sequence.checked_add(u64::from(count.saturating_sub(1))) {
+        Some(_last) => Ok(()),
+        None => Err(Malformed::SequenceOverflow { sequence, count }),
+    }
+}
+
 /// Tells which of `count` blocks is the first that is not whole.
 #[cold]
 fn first_broken_block(blocks: &[u8], count: u16) -> Malformed {
@@ -383,21 +371,14 @@ impl Request {
     /// # Errors
     /// Another length, number 0, no messages wanted, or some past the last number there is.
     pub fn new_checked(datagram: &[u8]) -> Result<Self, Malformed> {
-        let malformed = Malformed::Header { len: datagram.len() };
-        let header = match datagram.len() {
-            HEADER_LEN => Header::read(datagram).ok_or(malformed)?,
-            _ => return Err(malformed),
-        };
-        match header {
-            Header { sequence: 0, .. } => Err(Malformed::SequenceZero),
-            Header { count: 0, .. } => Err(Malformed::CountZero),
-            Header { session, sequence, count } => {
-                match sequence.checked_add(u64::from(count) - 1) {
-                    Some(_last) => Ok(Self { session, sequence, count }),
-                    None => Err(Malformed::SequenceOverflow { sequence, count }),
-                }
-            }
+        let len = datagram.len();
+        let header = Header::read(datagram).filter(|_| len == HEADER_LEN);
+        let Header { session, sequence, count } = header.ok_or(Malformed::Header { len })?;
+        check_numbers(sequence, count)?;
+        if count == 0 {
+            return Err(Malformed::CountZero);
         }
+        Ok(Self { session, sequence, count })
     }
 
     /// Writes the 20 bytes.

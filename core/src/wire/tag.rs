@@ -1,5 +1,6 @@
-//! Tagged streams: the preamble at the head of a stream that says whom it is for, as a view and as a
-//! writer. One check proves that a preamble is whole; what is read after it cannot fail.
+//! Tagged streams: the preamble at the head of a stream that says whom it is for, as a view;
+//! [`Preamble`](crate::demux::Preamble) is what is written. One check proves that a preamble is whole; what is
+//! read after it cannot fail.
 //!
 //! ```text
 //! length: u8, 1 to 255 | tag: length bytes | payload: the rest of the stream
@@ -82,27 +83,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Writes the preamble of a tag; what is left of `out` behind it.
-///
-/// # Errors
-/// The tag is empty or too long; nothing was written.
-///
-/// # Panics
-/// When `out` is shorter than the preamble: [`MAX_PREAMBLE`] bytes are always enough.
-pub fn write<'a>(tag: &[u8], out: &'a mut [u8]) -> Result<&'a mut [u8], Length> {
-    let length = length(tag)?;
-    let (preamble, rest) = out.split_at_mut(1 + tag.len());
-    preamble[0] = length;
-    preamble[1..].copy_from_slice(tag);
-    Ok(rest)
-}
-
-/// The length byte of a tag.
-///
-/// # Errors
-/// The tag is empty or too long.
+/// The length byte of a tag, unless it is empty or too long.
 #[inline]
-pub fn length(tag: &[u8]) -> Result<u8, Length> {
+pub(crate) fn length(tag: &[u8]) -> Result<u8, Length> {
     match u8::try_from(tag.len()) {
         Ok(length @ 1..) => Ok(length),
         _ => Err(Length(tag.len())),
@@ -148,25 +131,22 @@ mod tests {
     fn every_length_of_tag_comes_back_and_no_part_of_its_preamble_is_whole() {
         let tag: [u8; MAX_TAG] = core::array::from_fn(|at| at as u8);
         for len in 1..=MAX_TAG {
-            let mut out = [0xEE; MAX_PREAMBLE + 1];
-            let left = write(&tag[..len], &mut out).unwrap().len();
-            let written = &out[..out.len() - left];
-            let head = Head::new(written).unwrap();
+            let mut written = alloc::vec![length(&tag[..len]).unwrap()];
+            written.extend_from_slice(&tag[..len]);
+            assert!(written.len() <= MAX_PREAMBLE);
+            let head = Head::new(&written).unwrap();
             assert_eq!((head.tag(), head.preamble_len()), (&tag[..len], written.len()));
             for cut in 0..written.len() {
                 let lacks = if cut == 0 { 1 } else { written.len() - cut };
                 assert_eq!(Head::new(&written[..cut]), Err(Malformed::Incomplete { lacks }));
             }
-            assert_eq!(out[written.len()], 0xEE, "nothing is written behind it");
         }
     }
 
     #[test]
     fn an_empty_tag_and_one_of_256_bytes_cannot_be_written() {
-        let mut out = [0; 300];
-        assert_eq!(write(b"", &mut out), Err(Length(0)));
-        assert_eq!(write(&[b't'; 256], &mut out), Err(Length(256)));
-        assert_eq!(out, [0; 300]);
+        assert_eq!(length(b""), Err(Length(0)));
+        assert_eq!(length(&[b't'; 256]), Err(Length(256)));
     }
 
     #[test]

@@ -7,7 +7,6 @@ pub mod memory;
 pub mod mold;
 mod numbers;
 pub mod publisher;
-pub mod ranges;
 pub mod receiver;
 mod recorded;
 pub mod retransmitter;

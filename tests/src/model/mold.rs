@@ -82,7 +82,7 @@ fn check_packet(datagram: &[u8]) {
     assert_eq!(packet.header().messages(), promised);
     let next = u128::from(sequence) + u128::from(promised);
     assert_eq!(packet.header().next().map(u128::from), Some(next).filter(|n| *n <= LAST_NUMBER));
-    check_walk(&found, promised, packet.blocks());
+    check_walk(&found, promised, packet.messages().rest());
 
     let kind = packet.header().kind();
     let packet_len = datagram.len() - found.behind;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{
-    cache, demux, journal, mold, publisher, ranges, receiver, retransmitter, transmitter,
+    cache, demux, journal, mold, publisher, receiver, retransmitter, transmitter,
 };
 
 fn fuzz(folder: &str) -> PathBuf {
@@ -50,7 +50,6 @@ fn every_fuzz_target_has_seeds_that_are_played_here() {
         "journal",
         "mold_wire",
         "publisher",
-        "ranges",
         "receiver",
         "retransmitter",
         "tag_wire",
@@ -83,14 +82,6 @@ fn kept_datagrams_are_read_as_a_naive_reader_reads_them() {
 #[test]
 fn kept_cases_of_publishers_pass() {
     each_case("publisher", publisher::check);
-}
-
-#[test]
-fn kept_cases_of_ranges_pass() {
-    each_case("ranges", |case: &ranges::Case| {
-        ranges::check_map(case);
-        ranges::check_set(case);
-    });
 }
 
 #[test]

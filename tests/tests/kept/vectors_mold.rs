@@ -244,7 +244,8 @@ fn every_truncation_of_every_packet_is_told_for_what_it_is() {
         for len in 0..vector.bytes.len() {
             let cut = &vector.bytes[..len];
             let whole = whole_messages_within(vector, len);
-            let told = Packet::new_checked(cut).map(|packet| (packet.blocks(), packet.trailing()));
+            let told = Packet::new_checked(cut)
+                .map(|packet| (packet.messages().rest(), packet.trailing()));
             assert_eq!(told, expected_of_cut(vector, cut, whole), "{} at {len}", vector.name);
             // Collecting them at each of 65,507 lengths would compare gigabytes.
             let leading = Header::read(cut).map_or(0, |header| {

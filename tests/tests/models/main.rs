@@ -5,7 +5,6 @@ mod demux_model;
 mod grouping;
 mod mold_model;
 mod publisher_model;
-mod ranges_model;
 mod receiver_hostile_model;
 mod receiver_model;
 mod receiver_model_regressions;

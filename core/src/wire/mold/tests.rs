@@ -60,11 +60,11 @@ fn bytes_behind_the_last_block_are_told_and_no_message() {
     for count in [HEARTBEAT, END_OF_SESSION] {
         let bytes = datagram(1, count, b"\0\x01A");
         let packet = Packet::new_checked(&bytes).unwrap();
-        assert_eq!((packet.blocks(), packet.trailing()), (&b""[..], 3));
+        assert_eq!((packet.messages().rest(), packet.trailing()), (&b""[..], 3));
     }
     let bytes = datagram(1, 1, b"\0\x01A\0\x01B");
     let packet = Packet::new_checked(&bytes).unwrap();
-    assert_eq!((packet.blocks(), packet.trailing()), (&b"\0\x01A"[..], 3));
+    assert_eq!((packet.messages().rest(), packet.trailing()), (&b"\0\x01A"[..], 3));
     assert_eq!(walked(packet.messages()), [(1, &b"A"[..])]);
 }
 
