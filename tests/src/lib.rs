@@ -6,6 +6,7 @@
 #[allow(unsafe_code, reason = "an allocator is unsafe by its nature")]
 pub mod alloc;
 pub mod data;
+pub mod fanout;
 pub mod model;
 pub mod namespace;
 pub mod program;

@@ -55,6 +55,8 @@ pub(super) struct Piece {
     /// The block it lies in; `NONE` for a buffer from outside, of which it keeps `pinned` bytes alive.
     pub(super) block: u32,
     pub(super) pinned: usize,
+    /// Of what it began with, where checksums are kept.
+    pub(super) checksum: u32,
     /// The frame that it began with at first, and where in that: what its place in the order is.
     key: u64,
     pub(super) link: Link,

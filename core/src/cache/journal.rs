@@ -7,13 +7,13 @@ use super::{
     Start,
 };
 use crate::Instant;
-use crate::journal::{Journaled, fields, variants};
+use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
 
 /// A direct call is any event, and returns what [`Cache::call`] does: refusals are
 /// [`Answer::Refused`].
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
-    /// Version 2 added [`Event::Seal`].
+    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies.
     const VERSION: u16 = 2;
 
     type Call<'a> = Event<'a>;
@@ -21,6 +21,32 @@ impl Journaled for Cache {
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         Self::call(self, now, call).unwrap_or_else(Answer::Refused)
+    }
+
+    fn keep_checksums(&mut self) {
+        self.store.keeps_checksums = true;
+    }
+}
+
+/// Its fields; where it is only digested, from version 2 on, the bytes by their length and the checksum of the
+/// piece that they lie in.
+impl Field<'_> for Run {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        let Self { group, first, frames, offset, head, bytes, checksum } = self;
+        (*group, *first).encode(out);
+        (*frames, *offset).encode(out);
+        head.encode(out);
+        if out.is_digest() && out.version_of::<Cache>() >= 2 {
+            (bytes.len(), *checksum).encode(out);
+        } else {
+            bytes.encode(out);
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let ((group, first), (frames, offset)) = Field::decode(input)?;
+        let (head, bytes) = Field::decode(input)?;
+        Ok(Self { group, first, frames, offset, head, bytes, checksum: 0 })
     }
 }
 
@@ -32,7 +58,6 @@ variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
 fields!(Frame<Bytes> { group, index, bytes });
 fields!(Chunk<Bytes> { group, index, size, offset, bytes });
-fields!(Run { group, first, frames, offset, head, bytes });
 variants!("refusal", Refusal {
     // 0 was a refusal of calls before a drain.
     1 => UnknownTrack,

@@ -9,7 +9,7 @@ use crate::wire::varint;
 /// as a varint, then its payload. First [`head`](Run::head), then [`bytes`](Run::bytes).
 ///
 /// One reference count for all its frames, and no copy: the bytes are the cache's own.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Run {
     /// The group's number.
     pub group: u64,
@@ -23,7 +23,19 @@ pub struct Run {
     pub(super) head: Option<u64>,
     /// The stretch, but for the head.
     pub bytes: Bytes,
+    /// Of the piece that `bytes` lie in as it was sealed; zero unless checksums are kept.
+    pub(super) checksum: u32,
 }
+
+/// Equal runs may lie in different pieces.
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |run: &Self| (run.group, run.first, run.frames, run.offset, run.head);
+        place(self) == place(other) && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Run {}
 
 impl Run {
     /// What goes before [`bytes`](Run::bytes): the size of a large frame, or nothing.

@@ -6,6 +6,7 @@ use super::past::Past;
 use super::position::Position;
 use super::track::Track;
 use super::{GroupId, Refusal, TrackId};
+use crate::journal::Digest;
 use crate::storage::slab::Keyed;
 
 /// Tracks, groups and pieces, and what is remembered of groups that went.
@@ -15,6 +16,8 @@ pub(super) struct Store {
     pub(super) groups: Keyed<Group>,
     pub(super) pieces: Keyed<Piece>,
     pub(super) past: Past,
+    /// Whether pieces get checksums.
+    pub(super) keeps_checksums: bool,
 }
 
 impl Store {
@@ -25,6 +28,7 @@ impl Store {
             groups: Keyed::new(),
             pieces: Keyed::new(),
             past: Past::new(max_bytes),
+            keeps_checksums: false,
         }
     }
 
@@ -39,9 +43,22 @@ impl Store {
         self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
     }
 
+    /// Makes the checksum of a piece that is sealed, where such are kept.
+    pub(super) fn sum(&self, piece: &mut Piece) {
+        if self.keeps_checksums {
+            piece.checksum = Digest::of(&piece.bytes).value();
+        }
+    }
+
     /// Hangs a piece behind another one of its group, or before all for `NONE`; its place.
-    pub(super) fn insert_piece(&mut self, group: u32, before: u32, piece: Piece) -> Option<u32> {
+    pub(super) fn insert_piece(
+        &mut self,
+        group: u32,
+        before: u32,
+        mut piece: Piece,
+    ) -> Option<u32> {
         let generation = self.groups.key(group)?.generation;
+        self.sum(&mut piece);
         let at = self.pieces.insert_as(generation, piece)?.slot;
         self.groups.get_mut(group)?.pieces.insert_after(&mut self.pieces, before, at);
         Some(at)

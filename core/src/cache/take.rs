@@ -105,7 +105,7 @@ impl Store {
         let bytes = if start == 0 { piece.bytes.clone() } else { piece.bytes.slice(start..) };
         at.frame = piece.end();
         at.leave(piece.next());
-        Some(Run { group, first, frames, offset: 0, head: None, bytes })
+        Some(Run { group, first, frames, offset: 0, head: None, bytes, checksum: piece.checksum })
     }
 
     /// Reads a run of the piece that a position stands in: as much as `max_bytes` allow, but a frame, or a byte
@@ -131,7 +131,15 @@ impl Store {
                 }
             }
             let (frames, offset) = (ends.into(), within.into());
-            return Some(Run { group, first, frames, offset, head, bytes });
+            return Some(Run {
+                group,
+                first,
+                frames,
+                offset,
+                head,
+                bytes,
+                checksum: piece.checksum,
+            });
         }
         if let Some(rest) = self.rest_of_piece(at, max_bytes) {
             return Some(rest);
@@ -149,7 +157,7 @@ impl Store {
             at.leave(piece.next());
         }
         let bytes = piece.bytes.slice(start..end);
-        Some(Run { group, first, frames, offset: 0, head: None, bytes })
+        Some(Run { group, first, frames, offset: 0, head: None, bytes, checksum: piece.checksum })
     }
 
     /// Reads a chunk, with what it lies in.

@@ -600,6 +600,7 @@ impl Cache {
 
     /// Hangs a piece out of the tail's block behind a group's pieces, in the place that was kept for it.
     fn push_tail(&mut self, at: u32, mut piece: Piece) {
+        self.store.sum(&mut piece);
         let Some(group) = self.store.groups.get_mut(at) else { return };
         piece.block = group.tail_block;
         self.pool.share(group.tail_block);

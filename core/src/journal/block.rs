@@ -8,8 +8,8 @@ use core::convert::Infallible;
 
 use super::digest::Digest;
 
-/// The version of this format.
-pub const VERSION: u16 = 1;
+/// The version of this format that is written; all from 1 on are read.
+pub const VERSION: u16 = 2;
 /// How every block begins.
 pub const MAGIC: [u8; 4] = *b"GPLJ";
 /// Bytes before a block's records.
@@ -135,6 +135,7 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 /// One block, as read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
+    pub(super) version: u16,
     pub(super) machine: u16,
     pub(super) number: u32,
     /// Where its records begin in the journal.
@@ -217,6 +218,7 @@ impl<R: Source> Blocks<R> {
         let offset = self.offset + HEADER_LEN as u64;
         self.offset = offset + u64::from(length);
         Ok(Block {
+            version,
             machine: u16::from_le_bytes([i0, i1]),
             number: u32::from_le_bytes([n0, n1, n2, n3]),
             offset,

@@ -22,6 +22,13 @@ impl Digest {
         Self(FACTOR)
     }
 
+    /// Of one piece.
+    pub(crate) fn of(piece: &[u8]) -> Self {
+        let mut digest = Self::new();
+        digest.update(piece);
+        digest
+    }
+
     /// Takes a piece. Where one ends and the next begins makes a difference, but not between seven bytes
     /// that something follows and the same with a byte 7 in between: who needs that counts the pieces.
     #[inline]

@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 
+use super::Journaled;
 use crate::time::nanos;
 use crate::{Duration, Instant, Session};
 
@@ -50,31 +51,58 @@ pub enum Malformed {
     Trailing(usize),
 }
 
+/// The name of a nested machine, and the version of its encoding.
+pub(super) type Nested = (Bytes, u16);
+
+/// The version of a nested machine's encoding, where it is told.
+pub(super) fn version_in(nested: &[Nested], name: &str) -> Option<u16> {
+    nested.iter().find(|(known, _)| known == name.as_bytes()).map(|(_, version)| *version)
+}
+
 /// Writes values behind one another.
 #[derive(Debug)]
 pub struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     version: u16,
+    nested: &'a [Nested],
+    is_digest: bool,
 }
 
 impl<'a> Encoder<'a> {
     /// Writes behind what there is, in the last version of the machine's encoding.
     #[must_use]
     pub const fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, version: u16::MAX }
+        Self::in_version(out, u16::MAX)
     }
 
     /// Writes in an earlier version: what is compared with a journal in it must be written like it.
     #[must_use]
     pub const fn in_version(out: &'a mut Vec<u8>, version: u16) -> Self {
-        Self { out, version }
+        Self { out, version, nested: &[], is_digest: false }
     }
 
-    /// The version ([`Journaled::VERSION`](super::Journaled::VERSION)) to write in, or a later one: a field
-    /// that came with a later one is left out.
+    /// Writes what machines within the machine have in versions of their own.
+    pub(super) const fn with_nested(self, nested: &'a [Nested]) -> Self {
+        Self { nested, ..self }
+    }
+
+    /// Writes what is digested of values, not what is recorded of them.
     #[must_use]
-    pub const fn version(&self) -> u16 {
-        self.version
+    pub const fn digesting(self) -> Self {
+        Self { is_digest: true, ..self }
+    }
+
+    /// Whether what is written is only digested: then payload that says where it lies may be left out.
+    #[must_use]
+    pub const fn is_digest(&self) -> bool {
+        self.is_digest
+    }
+
+    /// The version ([`Journaled::VERSION`]) to write values of this machine in, or a later one: a field that
+    /// came with a later one is left out.
+    #[must_use]
+    pub fn version_of<M: Journaled>(&self) -> u16 {
+        version_in(self.nested, M::NAME).unwrap_or(self.version)
     }
 
     /// Writes bytes as they are, without their length.
@@ -89,20 +117,26 @@ impl<'a> Encoder<'a> {
 pub struct Decoder<'a> {
     bytes: &'a [u8],
     version: u16,
+    nested: &'a [Nested],
 }
 
 impl<'a> Decoder<'a> {
     /// Reads what was written in this version of the machine's encoding.
     #[must_use]
     pub const fn new(bytes: &'a [u8], version: u16) -> Self {
-        Self { bytes, version }
+        Self { bytes, version, nested: &[] }
     }
 
-    /// The version ([`Journaled::VERSION`](super::Journaled::VERSION)) in which it was written: a field
-    /// that came with a later one is not there.
+    /// Reads what machines within the machine have in versions of their own.
+    pub(super) const fn with_nested(self, nested: &'a [Nested]) -> Self {
+        Self { nested, ..self }
+    }
+
+    /// The version ([`Journaled::VERSION`]) in which values of this machine were written: a field that came
+    /// with a later one is not there.
     #[must_use]
-    pub const fn version(&self) -> u16 {
-        self.version
+    pub fn version_of<M: Journaled>(&self) -> u16 {
+        version_in(self.nested, M::NAME).unwrap_or(self.version)
     }
 
     /// The next `count` bytes as they are.

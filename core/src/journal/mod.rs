@@ -37,7 +37,7 @@
 //! and packets of transports are not the core's and not in it. Secrets are not either: a [`Secret`] is
 //! written as its hash.
 //!
-//! # The format, byte by byte (version 1)
+//! # The format, byte by byte (version 2)
 //!
 //! All integers are little-endian. A journal is a row of blocks without anything between them, so
 //! journals can be concatenated when their machines' ids differ, and several machines share a file.
@@ -45,7 +45,7 @@
 //! | block, offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | `GPLJ` |
-//! | 4 | 2 | version of the format: 1 |
+//! | 4 | 2 | version of the format: 2 |
 //! | 6 | 2 | id of the machine whose records these are |
 //! | 8 | 4 | number of the block among its machine's, from 0 |
 //! | 12 | 4 | bytes of records: 1 to 1,048,576 |
@@ -56,7 +56,7 @@
 //!
 //! | kind | what | body |
 //! |---|---|---|
-//! | 0 | machine: the first record of its first block, and only that | name (a byte string), version of its encoding (2), configuration |
+//! | 0 | machine: the first record of its first block, and only that | name (a byte string), version of its encoding (2), how many machines are nested (1), of each name and version; configuration |
 //! | 1 | event | time (8), event |
 //! | 2 | timeout | time (8) |
 //! | 3 | direct call | time (8), what it was given |
@@ -66,14 +66,20 @@
 //!
 //! Times are nanoseconds since the driver's origin. A record of kind 6 follows each of kind 0 to 3, unless the
 //! journal ends before. Its digest is the value of one [`Digest`] that is kept over the machine's whole
-//! life: it takes the body of every answer and command as it would be recorded, a piece each, then
-//! for the record of kind 6 a piece of ten bytes: drained or not (1), whether there is a next
-//! timeout (1), when (8; 0 without).
+//! life: it takes what is digested of every answer and command, a piece each, then for the record of kind 6 a
+//! piece of ten bytes: drained or not (1), whether there is a next timeout (1), when (8; 0 without).
+//! Digested is the body as it would be recorded, but for the payload of a cache's [`Run`](crate::cache::Run):
+//! instead of it the number of its bytes (8), and the value of one [`Digest`] of one piece (4): the stretch that
+//! the run is of, as it was sealed. So payload is hashed once, however many it is given to.
+//!
+//! In version 1 of the format nothing is said of nested machines: their values are in the version of the
+//! machine that they are within, counted as theirs.
 //!
 //! # Values
 //!
 //! The version of a machine's encoding says how its configuration, events, calls, answers and commands
-//! are written. In every version, of every machine:
+//! are written, also where they are within those of another machine ([`Journaled::NESTED`]). In every version,
+//! of every machine:
 //!
 //! | value | how it is written |
 //! |---|---|
@@ -88,7 +94,7 @@
 //! | [`Secret`] | its hash (4) |
 //! | struct, tuple | its fields, in the order in which they are declared |
 //! | enum | which variant, from 0 in the order in which they are declared (1), and its fields |
-//! | before version 2 | a receiver's `give_up` is no `Option`; its [`LossReason`](crate::receiver::LossReason) is left out, and so is a retransmitter's `remote` |
+//! | before version 2 | a receiver's `give_up` is no `Option`; its [`LossReason`](crate::receiver::LossReason) is left out, and so is a retransmitter's `remote`; a cache's runs are digested as they are recorded |
 //!
 //! So a publisher's command `Answer { to, bytes }` is 1, the address, the length, and the bytes.
 //!
@@ -153,6 +159,9 @@ pub trait Journaled:
     /// one more with every change. What was written in an earlier one stays readable
     /// ([`Decoder::version`]).
     const VERSION: u16;
+    /// The machines whose values are among its own, at any depth, and the versions of their encodings. Its
+    /// own version does not change with these.
+    const NESTED: &'static [(&'static str, u16)] = &[];
 
     /// What a direct call is given, but for the time; [`Infallible`](core::convert::Infallible) without
     /// direct calls.
@@ -162,4 +171,14 @@ pub trait Journaled:
 
     /// Makes a direct call.
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a>;
+
+    /// Told once, before anything else, when what it gives is digested: payload that it gives more than once
+    /// can be digested by a checksum that is made once. A composite tells those within.
+    fn keep_checksums(&mut self) {}
+}
+
+/// An entry of [`Journaled::NESTED`].
+#[must_use]
+pub const fn nested<M: Journaled>() -> (&'static str, u16) {
+    (M::NAME, M::VERSION)
 }

@@ -1,13 +1,14 @@
 //! One machine in a replay: takes its records, one after the other.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Journaled;
 use super::block::{FULL, MAX_PAYLOAD};
 use super::digest::Digest;
-use super::field::{Decoder, Encoder, Field};
+use super::field::{self, Decoder, Encoder, Field, Nested};
 use super::observer::{Difference, Fault, Happening, Observer, Place, Replayed};
 use super::record::{self, Kind, Record, Settled};
 use crate::Instant;
@@ -35,6 +36,7 @@ pub(super) trait Play {
 pub(super) struct Playback<M> {
     machine: M,
     version: u16,
+    nested: Rc<[Nested]>,
     digest: Digest,
     event: u64,
     now: Instant,
@@ -56,26 +58,34 @@ impl<M: Journaled> Playback<M> {
     /// and how it is played.
     const BESIDE: usize = MAX_PAYLOAD + FULL + size_of::<Self>();
 
-    /// Makes a machine from its header, of which the name was read; with what it may take.
+    /// Makes a machine from its header in a version of the format, of which the name was read; with what it
+    /// may take.
     pub(super) fn make(
         header: &mut Decoder<'_>,
+        format: u16,
         most: usize,
     ) -> Result<(Box<dyn Play>, usize), Fault> {
         let version = u16::decode(header)?;
-        if version == 0 || version > M::VERSION {
-            return Err(Fault::Version { name: M::NAME, version, known: M::VERSION });
+        is_known(M::NAME, version, M::VERSION)?;
+        let count = if format >= 2 { u8::decode(header)? } else { 0 };
+        let nested: Rc<[Nested]> =
+            (0..count).map(|_| Field::decode(header)).collect::<Result<_, _>>()?;
+        for &(name, known) in M::NESTED {
+            is_known(name, field::version_in(&nested, name).unwrap_or(known), known)?;
         }
-        let mut input = Decoder::new(header.rest(), version);
+        let mut input = Decoder::new(header.rest(), version).with_nested(&nested);
         let config = M::Config::decode(&mut input)?;
         input.finish()?;
         let bytes = M::memory_limit(&config).saturating_add(Self::BESIDE);
         if bytes > most {
             return Err(Fault::TooLarge { bytes, most });
         }
-        let machine = M::new(config).map_err(|error| Fault::Refused(error.to_string()))?;
+        let mut machine = M::new(config).map_err(|error| Fault::Refused(error.to_string()))?;
+        machine.keep_checksums();
         let playback = Self {
             machine,
             version,
+            nested,
             digest: Digest::new(),
             event: 0,
             now: Instant::ZERO,
@@ -106,13 +116,21 @@ impl<M: Journaled> Playback<M> {
     /// The next command, if there is one, taken into the digest; how it is written is in `scratch`.
     fn command(&mut self, id: u16, observer: &mut dyn Observer) -> bool {
         let Some(command) = self.machine.poll_command() else { return false };
-        self.scratch.clear();
-        command.encode(&mut Encoder::in_version(&mut self.scratch, self.version));
-        self.digest.update(&self.scratch);
+        self.give(&command);
         self.taken += 1;
         self.commands += 1;
         observer.happens(self.place(id), Happening::Command(&command));
         true
+    }
+
+    /// Takes something that the machine gave into the digest, and leaves in `scratch` how it is recorded.
+    fn give<'a>(&mut self, given: &impl Field<'a>) {
+        let Self { scratch, version, nested, .. } = self;
+        scratch.clear();
+        given.encode(&mut Encoder::in_version(scratch, *version).with_nested(nested).digesting());
+        self.digest.update(scratch);
+        scratch.clear();
+        given.encode(&mut Encoder::in_version(scratch, *version).with_nested(nested));
     }
 
     fn call(
@@ -126,10 +144,8 @@ impl<M: Journaled> Playback<M> {
         input.finish()?;
         observer.happens(self.place(id), Happening::Call(&call));
         let answer = self.machine.call(now, call);
-        self.scratch.clear();
-        answer.encode(&mut Encoder::in_version(&mut self.scratch, self.version));
-        self.digest.update(&self.scratch);
-        self.answer = Some(of(&self.scratch));
+        self.give(&answer);
+        self.answer = Some(Digest::of(&self.scratch));
         observer.happens(self.place(id), Happening::Answer(&answer));
         Ok(())
     }
@@ -138,13 +154,12 @@ impl<M: Journaled> Playback<M> {
     fn show<'a, T: Field<'a> + core::fmt::Debug>(
         &self,
         id: u16,
-        recorded: &'a [u8],
+        mut recorded: Decoder<'a>,
         observer: &mut dyn Observer,
     ) -> Result<(), Fault> {
-        let mut input = Decoder::new(recorded, self.version);
-        let recorded = T::decode(&mut input)?;
-        input.finish()?;
-        observer.happens(self.place(id), Happening::Recorded(&recorded));
+        let value = T::decode(&mut recorded)?;
+        recorded.finish()?;
+        observer.happens(self.place(id), Happening::Recorded(&value));
         Ok(())
     }
 
@@ -196,7 +211,8 @@ impl<M: Journaled> Play for Playback<M> {
         verifies: bool,
         observer: &mut dyn Observer,
     ) -> Result<(), Fault> {
-        let mut input = Decoder::new(body, self.version);
+        let nested = Rc::clone(&self.nested);
+        let mut input = Decoder::new(body, self.version).with_nested(&nested);
         let misplaced = Err(Fault::Misplaced { kind: kind.name() });
         let happens = matches!(kind, Kind::Event | Kind::Timeout | Kind::Call);
         if happens != self.settled {
@@ -225,10 +241,10 @@ impl<M: Journaled> Play for Playback<M> {
             }
             Kind::Answer => {
                 let Some(answer) = self.answer.take() else { return misplaced };
-                if answer == of(body) {
+                if answer == Digest::of(body) {
                     Ok(())
                 } else {
-                    self.show::<M::Answer<'_>>(id, body, observer)?;
+                    self.show::<M::Answer<'_>>(id, input, observer)?;
                     Err(Difference::Command { index: 0 })
                 }
             }
@@ -238,7 +254,7 @@ impl<M: Journaled> Play for Playback<M> {
                 if given && self.scratch == body {
                     Ok(())
                 } else {
-                    self.show::<M::Command>(id, body, observer)?;
+                    self.show::<M::Command>(id, input, observer)?;
                     Err(Difference::Command { index })
                 }
             }
@@ -281,11 +297,12 @@ impl<M: Journaled> Play for Playback<M> {
     }
 }
 
-/// The digest of one piece.
-fn of(piece: &[u8]) -> Digest {
-    let mut digest = Digest::new();
-    digest.update(piece);
-    digest
+/// Checks that a version of an encoding can be read.
+fn is_known(name: &'static str, version: u16, known: u16) -> Result<(), Fault> {
+    if version == 0 || version > known {
+        return Err(Fault::Version { name, version, known });
+    }
+    Ok(())
 }
 
 fn refused<E: core::error::Error>(result: Result<(), E>) -> Result<(), Difference> {

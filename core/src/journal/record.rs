@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::Journaled;
 use super::digest::Digest;
 use super::field::{Decoder, Encoder, Field, Malformed};
 use crate::Instant;
@@ -87,17 +88,24 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Appends a record whose body is written by `body`; where that lies.
-pub(super) fn append(
-    out: &mut Vec<u8>,
-    kind: Kind,
-    body: impl FnOnce(&mut Encoder<'_>),
-) -> core::ops::Range<usize> {
+/// Appends the record of what a machine is made from.
+pub(super) fn append_machine<M: Journaled>(out: &mut Vec<u8>, config: &M::Config) {
+    append(out, Kind::Machine, |out| {
+        (M::NAME.as_bytes(), M::VERSION).encode(out);
+        out.put(&[M::NESTED.len() as u8]);
+        for (name, version) in M::NESTED {
+            (name.as_bytes(), *version).encode(out);
+        }
+        config.encode(out);
+    });
+}
+
+/// Appends a record whose body is written by `body`.
+pub(super) fn append(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
     out.push(kind as u8);
     let start = out.len() + size_of::<u32>();
     out.extend_from_slice(&[0; 4]);
     body(&mut Encoder::new(out));
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
     out[start - 4..start].copy_from_slice(&length.to_le_bytes());
-    start..out.len()
 }

@@ -112,10 +112,11 @@ impl<S: Sink> Journal<S> {
             return;
         }
         let start = self.building.bytes.len();
-        let body = record::append(&mut self.building.bytes, kind, |out| given.encode(out));
-        self.digest.update(&self.building.bytes[body]);
-        if !self.commands {
-            self.building.bytes.truncate(start);
+        given.encode(&mut Encoder::new(&mut self.building.bytes).digesting());
+        self.digest.update(&self.building.bytes[start..]);
+        self.building.bytes.truncate(start);
+        if self.commands {
+            self.record(kind, |out| given.encode(out));
         }
         self.commit();
     }
@@ -203,11 +204,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
         let journal = sink.map(|sink| {
             let mut building = Building::new(id);
             let whole = building.bytes.len();
-            record::append(&mut building.bytes, Kind::Machine, |out| {
-                M::NAME.as_bytes().encode(out);
-                M::VERSION.encode(out);
-                machine.encode(out);
-            });
+            record::append_machine::<M>(&mut building.bytes, &machine);
             let digest = Digest::new();
             // What a new machine has to say follows from its making.
             let (taken, unsettled, failure) = (0, true, None);
@@ -215,6 +212,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
         });
         let mut recorder = Self { machine: M::new(machine)?, journal };
         if let Some(journal) = &mut recorder.journal {
+            recorder.machine.keep_checksums();
             journal.commit();
         }
         Ok(recorder)

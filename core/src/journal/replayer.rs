@@ -30,8 +30,8 @@ pub struct Replayer {
     bytes: usize,
 }
 
-/// Makes a machine from its header, within so many bytes; what it may take.
-type Make = fn(&mut Decoder<'_>, usize) -> Result<(Box<dyn Play>, usize), Fault>;
+/// Makes a machine from its header in a version of the format, within so many bytes; what it may take.
+type Make = fn(&mut Decoder<'_>, u16, usize) -> Result<(Box<dyn Play>, usize), Fault>;
 
 struct Member {
     play: Box<dyn Play>,
@@ -89,7 +89,7 @@ impl Replayer {
     /// Knows this kind of machine too.
     #[must_use]
     pub fn knowing<M: Journaled>(mut self) -> Self {
-        self.kinds.push((M::NAME, |config, most| Playback::<M>::make(config, most)));
+        self.kinds.push((M::NAME, Playback::<M>::make));
         self
     }
 
@@ -157,7 +157,7 @@ impl Replayer {
             let offset = block.offset + (block.records.len() - rest.len()) as u64;
             let (record, behind) =
                 Record::split(rest).map_err(|malformed| (offset, malformed.into()))?;
-            self.record(block.machine, record, observer).map_err(|fault| (offset, fault))?;
+            self.record(block, record, observer).map_err(|fault| (offset, fault))?;
             rest = behind;
         }
         if let Some(member) = self.machines.get_mut(&block.machine) {
@@ -168,13 +168,14 @@ impl Replayer {
 
     fn record(
         &mut self,
-        id: u16,
+        block: &Block<'_>,
         record: Record<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), Fault> {
+        let id = block.machine;
         match (self.machines.get_mut(&id), record.kind) {
             (None, Kind::Machine) => {
-                let member = Member { play: self.make(record.body)?, blocks: 0 };
+                let member = Member { play: self.make(block.version, record.body)?, blocks: 0 };
                 let place = member.play.replayed(id).place;
                 self.machines.insert(id, member);
                 observer.happens(place, Happening::Made);
@@ -187,22 +188,20 @@ impl Replayer {
         }
     }
 
-    fn make(&mut self, header: &[u8]) -> Result<Box<dyn Play>, Fault> {
+    fn make(&mut self, format: u16, header: &[u8]) -> Result<Box<dyn Play>, Fault> {
         let mut input = Decoder::new(header, 0);
         let name = <&[u8]>::decode(&mut input)?;
         let known = self.kinds.iter().find(|(known, _)| known.as_bytes() == name);
         let Some((_, make)) = known else {
             return Err(Fault::Unknown { name: String::from_utf8_lossy(name).into_owned() });
         };
-        let (play, bytes) =
-            make(&mut input, self.most_bytes.saturating_sub(self.bytes)).map_err(|fault| {
-                match fault {
-                    Fault::TooLarge { bytes, .. } => Fault::TooLarge {
-                        bytes: self.bytes.saturating_add(bytes),
-                        most: self.most_bytes,
-                    },
-                    fault => fault,
-                }
+        let (play, bytes) = make(&mut input, format, self.most_bytes.saturating_sub(self.bytes))
+            .map_err(|fault| match fault {
+                Fault::TooLarge { bytes, .. } => Fault::TooLarge {
+                    bytes: self.bytes.saturating_add(bytes),
+                    most: self.most_bytes,
+                },
+                fault => fault,
             })?;
         self.bytes += bytes;
         Ok(play)

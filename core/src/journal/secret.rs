@@ -22,9 +22,7 @@ impl Secret {
     /// A secret of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        let mut digest = Digest::new();
-        digest.update(bytes);
-        Self { bytes: bytes.to_vec(), hash: digest.value() }
+        Self { bytes: bytes.to_vec(), hash: Digest::of(bytes).value() }
     }
 
     /// The bytes; none when it comes out of a journal.

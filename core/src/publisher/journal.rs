@@ -1,12 +1,17 @@
 //! How a publisher is written in journals.
 
 use super::{Command, Config, Publisher};
-use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, no_direct_calls};
-use crate::retransmitter::Command as Asked;
+use crate::journal::{
+    Decoder, Encoder, Field, Journaled, Malformed, fields, nested, no_direct_calls,
+};
+use crate::retransmitter::{Command as Asked, Retransmitter};
+use crate::transmitter::Transmitter;
 
 impl Journaled for Publisher {
     const NAME: &'static str = "publisher";
     const VERSION: u16 = 3;
+    const NESTED: &'static [(&'static str, u16)] =
+        &[nested::<Transmitter>(), nested::<Retransmitter>()];
 
     no_direct_calls!();
 }

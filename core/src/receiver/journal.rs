@@ -95,19 +95,19 @@ fields!(Config {
 /// The configuration's `give_up`, which has no default before version 2: `None` is written there as the
 /// longest duration.
 mod give_up {
-    use super::{Decoder, Duration, Encoder, Field, Malformed};
+    use super::{Decoder, Duration, Encoder, Field, Malformed, Receiver};
 
     const LONGEST: Duration = Duration::from_nanos(u64::MAX);
 
     pub(super) fn encode(give_up: &Option<Duration>, out: &mut Encoder<'_>) {
-        match out.version() {
+        match out.version_of::<Receiver>() {
             0..2 => give_up.unwrap_or(LONGEST).encode(out),
             _ => give_up.encode(out),
         }
     }
 
     pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Option<Duration>, Malformed> {
-        match input.version() {
+        match input.version_of::<Receiver>() {
             0..2 => Duration::decode(input).map(Some),
             _ => Option::decode(input),
         }
@@ -117,7 +117,7 @@ mod give_up {
 /// A number from 0; nothing before version 2.
 impl Field<'_> for LossReason {
     fn encode(&self, out: &mut Encoder<'_>) {
-        if out.version() >= 2 {
+        if out.version_of::<Receiver>() >= 2 {
             out.put(&[*self as u8]);
         }
     }
@@ -131,7 +131,7 @@ impl Field<'_> for LossReason {
             LossReason::NobodyToAsk,
             LossReason::ClaimedOnly,
         ];
-        let number = if input.version() >= 2 { u8::decode(input)? } else { 0 };
+        let number = if input.version_of::<Receiver>() >= 2 { u8::decode(input)? } else { 0 };
         let unknown = Malformed::Unknown { what: "reason of a loss", value: number.into() };
         ALL.get(usize::from(number)).copied().ok_or(unknown)
     }

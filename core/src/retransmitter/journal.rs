@@ -30,17 +30,17 @@ fields!(Remote { least, times_line, burst });
 
 /// The configuration's `remote`: before version 2 there was none.
 mod since_2 {
-    use super::Remote;
+    use super::{Remote, Retransmitter};
     use crate::journal::{Decoder, Encoder, Field, Malformed};
 
     pub(super) fn encode(remote: &Option<Remote>, out: &mut Encoder<'_>) {
-        if out.version() >= 2 {
+        if out.version_of::<Retransmitter>() >= 2 {
             remote.encode(out);
         }
     }
 
     pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Option<Remote>, Malformed> {
-        if input.version() >= 2 { Field::decode(input) } else { Ok(None) }
+        if input.version_of::<Retransmitter>() >= 2 { Field::decode(input) } else { Ok(None) }
     }
 }
 newtypes!(LookUpId);

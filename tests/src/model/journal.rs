@@ -83,7 +83,9 @@ fn mended(journal: &[u8]) -> Vec<u8> {
         mend_records(records);
         let number = numbers.entry([header[6], header[7]]).or_default();
         header[..4].copy_from_slice(&MAGIC);
-        header[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        if !(1..=VERSION).contains(&u16::from_le_bytes([header[4], header[5]])) {
+            header[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        }
         header[8..12].copy_from_slice(&number.to_le_bytes());
         header[12..16].copy_from_slice(&(len as u32).to_le_bytes());
         *number += 1;

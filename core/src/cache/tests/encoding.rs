@@ -7,7 +7,7 @@ use crate::cache::{
     Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
     ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
 };
-use crate::journal::written::{BYTES, is_written};
+use crate::journal::written::{BYTES, is_digested, is_written};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
 use crate::storage::slab::Key;
 
@@ -72,8 +72,11 @@ fn what_a_cache_gives() {
     is_written(&answer(Answer::Frame(Next::Held(frame))), "0 5 0 1q 2q B");
     let chunk = Chunk { group: 1, index: 2, size: 3, offset: 4, bytes: BYTES };
     is_written(&answer(Answer::Chunk(Next::Held(chunk))), "0 6 0 1q 2q 3q 4q B");
-    let run = Run { group: 1, first: 2, frames: 3, offset: 4, head: Some(5), bytes: BYTES };
-    is_written(&answer(Answer::Run(Next::Held(run))), "0 7 0 1q 2q 3d 4q 1 5q B");
+    let run =
+        Run { group: 1, first: 2, frames: 3, offset: 4, head: Some(5), bytes: BYTES, checksum: 6 };
+    let read = answer(Answer::Run(Next::Held(run)));
+    is_written(&read, "0 7 0 1q 2q 3d 4q 1 5q B");
+    is_digested(&read, "0 7 0 1q 2q 3d 4q 1 5q 2q 6d");
     is_written(&answer(Answer::Refused(Refusal::Name(7))), "0 8 4 7q");
     is_written(&Command::Readable(READER), "1 5d 6q");
     is_written(&Command::Evicted { track: TRACK, floor: Some((7, 8)) }, "2 1d 2q 1 7q 8q");

@@ -1,5 +1,6 @@
 //! Journals of real machines: recorded, replayed, cut, flipped and changed.
 
+mod nested;
 pub(crate) mod written;
 
 use alloc::format;
@@ -347,11 +348,7 @@ fn a_machine_that_would_take_too_much_memory_is_not_made() {
 /// A journal that only says what a receiver is made from.
 fn block_of_machine(config: &receiver::Config, journal: &mut Vec<u8>) {
     let mut building = block::Building::new(0);
-    record::append(&mut building.bytes, record::Kind::Machine, |out| {
-        Receiver::NAME.as_bytes().encode(out);
-        Receiver::VERSION.encode(out);
-        config.encode(out);
-    });
+    record::append_machine::<Receiver>(&mut building.bytes, config);
     building.close(journal).unwrap();
 }
 

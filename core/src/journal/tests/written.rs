@@ -32,6 +32,19 @@ pub(crate) const fn at(nanos: u64) -> Instant {
 pub(crate) fn is_written<'a>(value: &impl Field<'a>, expected: &str) {
     let mut written = Vec::new();
     value.encode(&mut Encoder::new(&mut written));
+    are_bytes(&written, expected);
+}
+
+/// Checks that what is digested of a value is this.
+#[track_caller]
+pub(crate) fn is_digested<'a>(value: &impl Field<'a>, expected: &str) {
+    let mut written = Vec::new();
+    value.encode(&mut Encoder::new(&mut written).digesting());
+    are_bytes(&written, expected);
+}
+
+#[track_caller]
+fn are_bytes(written: &[u8], expected: &str) {
     let number = |digits: &str, bytes: usize| {
         let number: u64 = digits.parse().expect("a number");
         number.to_le_bytes()[..bytes].to_vec()
