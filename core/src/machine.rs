@@ -205,7 +205,8 @@ pub trait Machine: Sized {
     fn next_command(&mut self) -> Option<Self::Command>;
 }
 
-/// The items of [`Machine`] that give the fields `stats` and `context` of a machine of this crate.
+/// The items of [`Machine`](crate::Machine) that give a machine's fields `stats` and `context`.
+#[macro_export]
 macro_rules! stats_and_context {
     () => {
         fn stats(&self) -> &Self::Stats {
@@ -221,4 +222,3 @@ macro_rules! stats_and_context {
         }
     };
 }
-pub(crate) use stats_and_context;

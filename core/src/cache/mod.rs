@@ -145,7 +145,8 @@ use reader::{InQueue, Reader};
 use store::Store;
 use track::{ByEviction, ByExpiry, ByName, ByNumber, InEvicted, Publisher};
 
-use crate::machine::{Context, stats_and_context};
+use crate::machine::Context;
+use crate::stats_and_context;
 use crate::storage::list::List;
 use crate::storage::slab::{Keyed, NONE, Slab};
 use crate::storage::tree::Tree;

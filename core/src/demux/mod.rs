@@ -129,7 +129,8 @@ use smallvec::SmallVec;
 use registry::Registry;
 use waiting::{Waiting, Waits};
 
-use crate::machine::{Context, stats_and_context};
+use crate::machine::Context;
+use crate::stats_and_context;
 use crate::storage::blocks::OVERHEAD;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};

@@ -117,7 +117,7 @@ mod secret;
 mod tests;
 mod vocabulary;
 
-pub use crate::{fields, newtypes, variants, vocabulary};
+pub use crate::{fields, newtypes, no_direct_calls, variants, vocabulary};
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};
@@ -131,19 +131,6 @@ use core::any::Any;
 use core::fmt::Debug;
 
 use crate::{Instant, Machine};
-
-/// The items of [`Journaled`] for a machine without direct calls.
-macro_rules! no_direct_calls {
-    () => {
-        type Call<'a> = core::convert::Infallible;
-        type Answer<'a> = ();
-
-        fn call<'a>(&mut self, _now: $crate::Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-            match call {}
-        }
-    };
-}
-pub(crate) use no_direct_calls;
 
 /// A machine that can be recorded and replayed.
 ///

@@ -176,3 +176,16 @@ macro_rules! vocabulary {
     (@show $field:ident) => { $field };
     (@show $field:ident as $show:ident) => { $show($field) };
 }
+
+/// The items of [`Journaled`](crate::journal::Journaled) for a machine without direct calls.
+#[macro_export]
+macro_rules! no_direct_calls {
+    () => {
+        type Call<'a> = core::convert::Infallible;
+        type Answer<'a> = ();
+
+        fn call<'a>(&mut self, _now: $crate::Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
+            match call {}
+        }
+    };
+}

@@ -42,8 +42,9 @@ pub use stats::Stats;
 use bytes::Bytes;
 
 use crate::limits::within;
-use crate::machine::{Context, stats_and_context};
+use crate::machine::Context;
 use crate::retransmitter::{self, Retransmitter};
+use crate::stats_and_context;
 use crate::time::earliest;
 use crate::transmitter::{self, Transmitter};
 use crate::wire::mold::{Kind, MAX_DATAGRAM, Packet};

@@ -56,7 +56,8 @@ use strangers::Strangers;
 
 use core::net::SocketAddr;
 
-use crate::machine::{Context, stats_and_context};
+use crate::machine::Context;
+use crate::stats_and_context;
 use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 

@@ -29,7 +29,8 @@ use limits::{Limits, Over};
 use look_ups::{Admission, LookUps};
 use segments::Slot;
 
-use crate::machine::{Context, stats_and_context};
+use crate::machine::Context;
+use crate::stats_and_context;
 use crate::storage::blocks::cost;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};

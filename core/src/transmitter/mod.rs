@@ -17,8 +17,9 @@ pub use stats::Stats;
 
 use bytes::Bytes;
 
-use crate::machine::{Context, stats_and_context};
+use crate::machine::Context;
 use crate::rate::Bucket;
+use crate::stats_and_context;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{
     END_OF_SESSION, HEADER_LEN, HEARTBEAT, Header, Kind, LENGTH_LEN, MAX_COUNT,
