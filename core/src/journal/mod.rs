@@ -158,7 +158,7 @@ pub trait Journaled:
     const NAME: &'static str;
     /// The version of how its configuration, events, calls, answers and commands are written, from 1;
     /// one more with every change. What was written in an earlier one stays readable
-    /// ([`Decoder::version`]).
+    /// ([`Decoder::version_of`]).
     const VERSION: u16;
     /// The machines whose values are among its own, at any depth, and the versions of their encodings. Its
     /// own version does not change with these.
