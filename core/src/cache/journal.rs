@@ -28,19 +28,22 @@ impl Journaled for Cache {
     }
 }
 
-/// Its fields; where it is only digested, from version 2 on, the bytes by their length and the checksum of the
-/// piece that they lie in.
+/// Its fields; where it is only digested, from version 2 on, where it lies: eight bytes each for the group, its
+/// first frame, the offset within that, the size that goes before (all ones without), and its length; then the
+/// checksum of its piece, and how many frames.
 impl Field<'_> for Run {
     fn encode(&self, out: &mut Encoder<'_>) {
         let Self { group, first, frames, offset, head, bytes, checksum } = self;
+        if out.is_digest() && out.version_of::<Cache>() >= 2 {
+            let (head, len) = (head.unwrap_or(u64::MAX), bytes.len() as u64);
+            let sum = u64::from(*frames) << 32 | u64::from(*checksum);
+            let place = [*group, *first, *offset, head, len, sum].map(u64::to_le_bytes);
+            return out.put(place.as_flattened());
+        }
         (*group, *first).encode(out);
         (*frames, *offset).encode(out);
         head.encode(out);
-        if out.is_digest() && out.version_of::<Cache>() >= 2 {
-            (bytes.len(), *checksum).encode(out);
-        } else {
-            bytes.encode(out);
-        }
+        bytes.encode(out);
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {

@@ -16,7 +16,7 @@ use crate::{Duration, Instant, Session};
 /// What is encoded and decoded again is equal, so far as a machine can tell: a [`Bytes`] comes back in
 /// a buffer of its own, and a [`Secret`](super::Secret) as its hash.
 pub trait Field<'a>: Sized {
-    /// Writes it.
+    /// Writes it; or, where [`Encoder::is_digest`], what stands for it.
     fn encode(&self, out: &mut Encoder<'_>);
 
     /// Reads it.

@@ -68,9 +68,10 @@
 //! journal ends before. Its digest is the value of one [`Digest`] that is kept over the machine's whole
 //! life: it takes what is digested of every answer and command, a piece each, then for the record of kind 6 a
 //! piece of ten bytes: drained or not (1), whether there is a next timeout (1), when (8; 0 without).
-//! Digested is the body as it would be recorded, but for the payload of a cache's [`Run`](crate::cache::Run):
-//! instead of it the number of its bytes (8), and the value of one [`Digest`] of one piece (4): the stretch that
-//! the run is of, as it was sealed. So payload is hashed once, however many it is given to.
+//! Digested is the body as it would be recorded, but for a cache's [`Run`](crate::cache::Run). Of that it is its
+//! group, first frame, offset in it, and head (8 each; all ones without a head), how many bytes (8), the value of
+//! one [`Digest`] of one piece (4), which are the bytes that were sealed together and the run is of, and how many
+//! frames (4). So payload is hashed once, however many it is given to.
 //!
 //! In version 1 of the format nothing is said of nested machines: their values are in the version of the
 //! machine that they are within, counted as theirs.
@@ -144,7 +145,7 @@ pub trait Journaled:
     const NAME: &'static str;
     /// The version of how its configuration, events, calls, answers and commands are written, from 1;
     /// one more with every change. What was written in an earlier one stays readable
-    /// ([`Decoder::version`]).
+    /// ([`Decoder::version_of`]).
     const VERSION: u16;
     /// The machines whose values are among its own, at any depth, and the versions of their encodings. Its
     /// own version does not change with these.

@@ -1,6 +1,6 @@
 //! How many instructions a packet costs: by the wire format alone, through a receiver, as a copy that
 //! another line brought before, and through a receiver that is recorded; and how many an operation of
-//! the cache costs among ever more tracks, groups and readers, and its runs. Ends with a failure when a
+//! the cache costs among ever more tracks, groups and readers, its runs, and recording. Ends with a failure when a
 //! goal is missed.
 //!
 //! `cargo bench -p gapless-instructions` needs valgrind, and gungraun-runner in the
@@ -11,6 +11,7 @@ mod cache;
 mod feed;
 mod growth;
 mod measured;
+mod recorded;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -37,10 +38,12 @@ fn main() -> ExitCode {
         measured::run();
         return ExitCode::SUCCESS;
     }
-    let print =
-        |counts| Ok([Table::new(&counts)?.print(), growth::print(&counts)?, runs::print(&counts)?]);
+    let print = |counts| {
+        let [packets, growth] = [Table::new(&counts)?.print(), growth::print(&counts)?];
+        Ok([packets, growth, runs::print(&counts)?, recorded::print(&counts)?])
+    };
     match count().and_then(print) {
-        Ok([true, true, true]) => ExitCode::SUCCESS,
+        Ok([true, true, true, true]) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("no instructions counted: {why}");

@@ -4,11 +4,9 @@
 //!
 //! The attributes of gungraun take no doc comments.
 
-use std::convert::Infallible;
 use std::hint::black_box;
 
-use gapless_core::journal::Driven;
-use gapless_core::journal::{Digest, Recorder, Sink, recorder};
+use gapless_core::journal::{Digest, Driven, Recorder};
 use gapless_core::receiver::{Call, Command, Config, LineId, Receiver, Source, Start};
 use gapless_core::wire::mold::Packet;
 use gapless_core::{Duration, Instant, Machine};
@@ -16,6 +14,7 @@ use gungraun::prelude::*;
 
 use crate::cache::crowds;
 use crate::feed::{SESSION, Tally, feed};
+use crate::recorded::{Dropped, recorder, recording};
 use crate::runs::runs;
 
 /// Packets that are counted in one run.
@@ -53,22 +52,8 @@ fn warm(messages: u16) -> Warm {
     warm_up(Receiver::new(config()).unwrap(), messages)
 }
 
-/// A journal that nobody keeps.
-struct Dropped;
-
-impl Sink for Dropped {
-    type Error = Infallible;
-
-    fn write(&mut self, block: &[u8]) -> Result<(), Infallible> {
-        black_box(block);
-        Ok(())
-    }
-}
-
 fn warm_recorder(messages: u16) -> Warm<Recorder<Receiver, Dropped>> {
-    let config =
-        recorder::Config { machine: config(), id: 0, sink: Some(Dropped), commands: false };
-    warm_up(Recorder::new(config).unwrap(), messages)
+    warm_up(recorder(config()), messages)
 }
 
 fn warm_up<M: Driven<Receiver>>(receiver: M, messages: u16) -> Warm<M> {
@@ -202,7 +187,7 @@ library_benchmark_group!(
     name = packets,
     benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
 );
-gungraun::main!(library_benchmark_groups = [packets, crowds, runs]);
+gungraun::main!(library_benchmark_groups = [packets, crowds, runs, recording]);
 
 /// Hands over to gungraun, which has its own idea of arguments.
 pub(crate) fn run() {

@@ -76,7 +76,7 @@ fn what_a_cache_gives() {
         Run { group: 1, first: 2, frames: 3, offset: 4, head: Some(5), bytes: BYTES, checksum: 6 };
     let read = answer(Answer::Run(Next::Held(run)));
     is_written(&read, "0 7 0 1q 2q 3d 4q 1 5q B");
-    is_digested(&read, "0 7 0 1q 2q 3d 4q 1 5q 2q 6d");
+    is_digested(&read, "0 7 0 1q 2q 4q 5q 2q 6d 3d");
     is_written(&answer(Answer::Refused(Refusal::Name(7))), "0 8 4 7q");
     is_written(&Command::Readable(READER), "1 5d 6q");
     is_written(&Command::Evicted { track: TRACK, floor: Some((7, 8)) }, "2 1d 2q 1 7q 8q");
