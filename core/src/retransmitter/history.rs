@@ -158,8 +158,8 @@ impl History {
         let segment = self.holding(slot, sequence)?;
         let block = self.blocks.get(segment.block as usize)?;
         let bytes = block.bytes.get(usize::from(segment.offset)..)?;
-        let mut messages = Messages::new(segment.first(), segment.count(), bytes);
-        messages.pass(u16::try_from(sequence - segment.first()).ok()?);
+        let mut messages = Messages::new(segment.first, segment.count(), bytes);
+        messages.pass(u16::try_from(sequence - segment.first).ok()?);
         Some(messages)
     }
 
@@ -174,7 +174,7 @@ impl History {
         let of = self.known(slot);
         let next = of.and_then(|known| self.segments.at_or_after(&known.segments, first));
         next.map_or(count, |next| {
-            u16::try_from(next.first() - first).map_or(count, |gap| gap.min(count))
+            u16::try_from(next.first - first).map_or(count, |gap| gap.min(count))
         })
     }
 
@@ -184,12 +184,12 @@ impl History {
         let mut next = held(0);
         core::iter::from_fn(move || {
             let segment = next?;
-            let (first, mut last) = (segment.first(), segment.last());
+            let (first, mut last) = (segment.first, segment.last());
             loop {
                 let following = last.checked_add(1);
                 next = following.and_then(held);
                 match next {
-                    Some(neighbour) if Some(neighbour.first()) == following => {
+                    Some(neighbour) if Some(neighbour.first) == following => {
                         last = neighbour.last();
                     }
                     _ => return Some((first, last)),

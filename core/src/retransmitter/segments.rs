@@ -36,7 +36,7 @@ pub(super) type Session = Tree<ByNumber>;
 /// Consecutive messages that lie together in one block.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Segment {
-    first: u64,
+    pub(super) first: u64,
     links: Links,
     /// The segment of the same block that was begun after this one.
     next: u32,
@@ -50,10 +50,6 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) const fn first(&self) -> u64 {
-        self.first
-    }
-
     pub(super) fn count(&self) -> u16 {
         u16::from(self.more) + 1
     }
@@ -81,7 +77,7 @@ pub(super) type Segments = Table<Segment>;
 
 impl Sorted<ByNumber> for Segments {
     fn links(&self, at: u32) -> Links {
-        self.get(at).map_or(Links::UNTIED, |segment| segment.links)
+        self.get(at).map(|segment| segment.links).unwrap_or_default()
     }
 
     fn set_links(&mut self, at: u32, links: Links) {
@@ -91,7 +87,7 @@ impl Sorted<ByNumber> for Segments {
     }
 
     fn order(&self, one: u32, other: u32) -> Ordering {
-        let first = |at: u32| self.get(at).map(Segment::first);
+        let first = |at: u32| self.get(at).map(|segment| segment.first);
         first(one).cmp(&first(other))
     }
 }
@@ -122,7 +118,7 @@ impl Segments {
     ) -> Option<u32> {
         let segment = Segment {
             first,
-            links: Links::UNTIED,
+            links: Links::default(),
             next: NONE,
             block: place,
             offset,

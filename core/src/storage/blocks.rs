@@ -137,7 +137,6 @@ impl InRow for Block {
 /// Blocks of one size that pieces are copied into.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    size: usize,
     in_use: Table<Block>,
     pool: Pool,
     /// The block that went to the pool last.
@@ -156,7 +155,7 @@ impl Blocks {
     /// At most `most` blocks of `size` bytes; none is allocated yet.
     pub(crate) fn new(size: usize, most: usize) -> Self {
         let (in_use, pool) = (Table::new(most), Pool::new(size, most));
-        Self { size, in_use, pool, released_last: None, current: None, allocated: 0 }
+        Self { in_use, pool, released_last: None, current: None, allocated: 0 }
     }
 
     /// Bytes of the blocks that there are, lent ones included.
@@ -177,7 +176,7 @@ impl Blocks {
 
     /// The bytes that one block takes in all.
     pub(crate) const fn block_cost(&self) -> usize {
-        cost(self.size)
+        cost(self.pool.size)
     }
 
     /// Blocks allocated so far, freed ones included.
@@ -196,7 +195,7 @@ impl Blocks {
         if self.has_room(len) {
             return true;
         }
-        if len > self.size {
+        if len > self.pool.size {
             return false;
         }
         self.retire();
@@ -208,7 +207,7 @@ impl Blocks {
             None if !may_allocate || (is_full(self) && !self.free_idle()) => return false,
             None => {
                 self.allocated += 1;
-                allocate(self.size)
+                allocate(self.pool.size)
             }
         };
         self.current = self.in_use.insert(Block { rest, ..Block::default() });

@@ -17,14 +17,10 @@ pub(crate) struct Links {
     height: u8,
 }
 
-impl Links {
-    pub(crate) const UNTIED: Self = Self { down: [NONE; 2], height: 0 };
-}
-
 impl Default for Links {
     /// That of a thing in no tree.
     fn default() -> Self {
-        Self::UNTIED
+        Self { down: [NONE; 2], height: 0 }
     }
 }
 
@@ -216,7 +212,7 @@ impl<By> Tree<By> {
             self.hang(things, path.above(path.len), orphan);
         }
         self.balance(things, &path);
-        things.set_links(at, Links::UNTIED);
+        things.set_links(at, Links::default());
     }
 
     /// Takes all things out, each of them given to `each`, in the order in which they are sorted: O(n).
@@ -229,7 +225,7 @@ impl<By> Tree<By> {
         while top != NONE {
             let [before, after] = things.links(top).down;
             if before == NONE {
-                things.set_links(top, Links::UNTIED);
+                things.set_links(top, Links::default());
                 each(things, top);
                 top = after;
             } else {
@@ -384,7 +380,7 @@ mod tests {
                     tree.remove(&mut things, at);
                 } else {
                     let at = things.0.len() as u32;
-                    things.0.push((key, Links::UNTIED));
+                    things.0.push((key, Links::default()));
                     tree.insert(&mut things, at);
                     model.insert(key, at);
                 }
