@@ -3,7 +3,6 @@
 
 use super::config::Delivery;
 use super::event::Origin;
-use super::gaps::FilledBy;
 use super::space::Space;
 use super::store::{End, Extent, Payload, Store};
 use crate::Instant;
@@ -23,13 +22,6 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) const fn new(extent: Extent, now: Instant) -> Self {
         Self { extent, base: extent.first, now }
-    }
-
-    pub(super) const fn filled_by(&self) -> FilledBy {
-        match self.extent.origin {
-            Origin::Line(_) => FilledBy::Line,
-            Origin::Server(_) | Origin::Unknown => FilledBy::Answer,
-        }
     }
 
     /// Where its message of a number begins and that of another ends, behind each other.
@@ -223,6 +215,7 @@ impl Space {
         ingested: &mut Ingested,
     ) {
         let delivery = self.rules.delivery;
+        let by_line = matches!(packet.extent.origin, Origin::Line(_));
         let mut cursor = Cursor { sequence: packet.base, offset: packet.extent.offset };
         let mut pieces = plan.pieces();
         if pieces > 1 {
@@ -266,9 +259,7 @@ impl Space {
         };
         if plan.inside > 0 {
             let last = packet.extent.last.min(self.tracked);
-            let filled_by = packet.filled_by();
-            let filled =
-                gaps.fill(packet.now, plan.first, last, filled_by, |f, l| keep(f, l, true));
+            let filled = gaps.fill(packet.now, plan.first, last, by_line, |f, l| keep(f, l, true));
             if filled.is_err() {
                 ingested.dropped_for_gaps += 1;
                 return;
@@ -279,7 +270,7 @@ impl Space {
                 !plan.opens_gap || gaps.open(packet.now, self.tracked + 1, above - 1).is_ok();
             if opened {
                 self.tracked = packet.extent.last;
-                keep(above, packet.extent.last, packet.filled_by() == FilledBy::Answer);
+                keep(above, packet.extent.last, !by_line);
             }
             self.highest_known = self.highest_known.max(packet.extent.last);
         }

@@ -1,7 +1,6 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
 use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
-use super::gaps::FilledBy;
 use super::ingest::{Exit, Incoming, Ingested, ingest};
 use super::line::{Content, Line};
 use super::opening::Agreement;
@@ -18,12 +17,6 @@ pub(super) struct LinePacket {
     pub(super) kind: Kind,
     /// Its messages, up to the last number that it brings or speaks of.
     pub(super) extent: Extent,
-}
-
-impl LinePacket {
-    pub(super) fn is_data(&self) -> bool {
-        self.kind == Kind::Data
-    }
 }
 
 /// Reads a packet: its kind, its messages, and whether bytes lie behind them.
@@ -203,7 +196,7 @@ impl Receiver {
             return None;
         }
         self.note_line(index, &packet);
-        if !packet.is_data() {
+        if packet.kind != Kind::Data {
             self.note_edge(index, &packet);
             return None;
         }
@@ -228,7 +221,7 @@ impl Receiver {
         let space = &self.spaces[index];
         let (session, settled) = (space.session, space.settled);
         let Extent { first, last, .. } = packet.extent;
-        let agreement = match packet.is_data() && first <= space.opening.last() {
+        let agreement = match packet.kind == Kind::Data && first <= space.opening.last() {
             true => space.opening.compare(packet.extent.messages(payload.bytes())),
             false => Agreement::Unknown,
         };
@@ -331,12 +324,12 @@ impl Receiver {
         }
         self.stats.put_off_for_memory += ingested.dropped_for_memory;
         self.stats.put_off_for_gaps += ingested.dropped_for_gaps;
-        self.stats.blocks_allocated = self.store.blocks_allocated();
-        self.stats.copied_packets = self.store.copied();
+        self.stats.blocks_allocated = self.store.blocks.allocated();
+        self.stats.copied_packets = self.store.copied;
         if space.gaps.missing().len() != missing_before {
             self.repair.invalidate();
         }
-        if fresh > 0 && packet.filled_by() == FilledBy::Line {
+        if fresh > 0 && matches!(origin, Origin::Line(_)) {
             let space = &self.spaces[index];
             self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }

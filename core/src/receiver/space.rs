@@ -255,18 +255,12 @@ impl Space {
 
     /// Drops everything up to `settled` that is not delivered, as no longer wanted.
     pub(super) fn skip(&mut self, store: &mut Store, settled: u64) {
-        match settled.checked_add(1) {
-            Some(next) => store.skip_to(&mut self.ready, next),
-            None => store.clear(&mut self.ready),
-        }
+        store.skip(&mut self.ready, settled);
         if settled <= self.settled {
             return;
         }
         while self.gaps.abandon_first(settled).is_some() {}
-        match settled.checked_add(1) {
-            Some(next) => self.held.skip_to(store, next),
-            None => self.held.clear(store),
-        }
+        self.held.skip(store, settled);
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
         self.highest_known = self.highest_known.max(settled);
