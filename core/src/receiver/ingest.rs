@@ -6,7 +6,7 @@ use super::event::Origin;
 use super::space::Space;
 use super::store::{End, Extent, Payload, Store};
 use crate::Instant;
-use crate::wire::mold::{LENGTH_LEN, Messages};
+use crate::wire::mold::Messages;
 
 /// Consecutive messages of one datagram, checked.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +24,8 @@ impl Incoming {
         Self { extent, base: extent.first, now }
     }
 
-    /// Where its message of a number begins and that of another ends, behind each other.
-    fn find(&self, payload: &Payload<'_>, first: u64, last: u64) -> (usize, usize) {
-        Cursor { sequence: self.base, offset: self.extent.offset }.find(
-            payload.bytes(),
-            first,
-            last,
-        )
+    fn cursor(&self) -> Cursor {
+        Cursor { sequence: self.base, offset: self.extent.offset }
     }
 }
 
@@ -131,7 +126,7 @@ pub(super) fn ingest(
             }
             // Messages in order leave at once: the first piece at least; the rest is asked for later.
             packet.extent.last = piece;
-            packet.extent.end = packet.find(&payload, plan.first, piece).1;
+            packet.extent.end = packet.cursor().find(payload.bytes(), plan.first, piece).1;
         }
     };
     let space = &mut spaces[index];
@@ -200,7 +195,7 @@ impl Space {
         if self.held.last().is_none_or(|held| held < first) {
             return None;
         }
-        let (offset, end) = packet.find(payload, first, packet.extent.last);
+        let (offset, end) = packet.cursor().find(payload.bytes(), first, packet.extent.last);
         let count = u16::try_from(packet.extent.last - first + 1).unwrap_or(u16::MAX);
         let messages = Messages::new(first, count, payload.bytes().get(offset..end)?);
         self.held.contradiction(store, messages)
@@ -216,7 +211,7 @@ impl Space {
     ) {
         let delivery = self.rules.delivery;
         let by_line = matches!(packet.extent.origin, Origin::Line(_));
-        let mut cursor = Cursor { sequence: packet.base, offset: packet.extent.offset };
+        let mut cursor = packet.cursor();
         let mut pieces = plan.pieces();
         if pieces > 1 {
             payload.will_be_shared();
@@ -303,9 +298,7 @@ impl Cursor {
     fn skip(&mut self, bytes: &[u8], count: u64) {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         let rest = bytes.get(self.offset..).unwrap_or_default();
-        for (_, message) in Messages::new(self.sequence, count, rest) {
-            self.offset += LENGTH_LEN + message.len();
-        }
+        self.offset += Messages::new(self.sequence, count, rest).pass(count).len();
         self.sequence = self.sequence.wrapping_add(u64::from(count));
     }
 }

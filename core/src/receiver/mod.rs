@@ -395,7 +395,7 @@ impl Machine for Receiver {
             Event::RemoveServer(server) => self.repair.servers.remove(server),
             Event::Advance { next } => self.advance(next),
         }
-        let give_up = self.config.give_up(self.lines.count(), self.repair.servers.count());
+        let give_up = self.config.give_up(self.lines.iter().count(), self.repair.servers.count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
         self.context.event(now);
