@@ -375,7 +375,7 @@ impl Receiver {
     fn take_from_server(
         &mut self,
         arrival: Instant,
-        mut server: Option<ServerId>,
+        server: Option<ServerId>,
         payload: Payload<'_>,
         drained: bool,
     ) -> Option<Extent> {
@@ -400,13 +400,13 @@ impl Receiver {
         };
         let highest_known = self.spaces[index].highest_known;
         let mut incoming = Incoming::new(extent, self.context.now());
-        match server {
+        let server = match server {
             // An answer that continues the feed is as good as the feed; one that lies apart proves nothing.
-            Some(_) if first > highest_known.saturating_add(1) => {
+            Some(server) if first > highest_known.saturating_add(1) => {
                 self.answered(index, server, span, 0);
                 return None;
             }
-            Some(_) => {}
+            Some(server) => server,
             None => {
                 let Some((asked, asked_for)) = self.repair.servers.asked_for(span) else {
                     self.stats.unknown_peer += 1;
@@ -418,9 +418,9 @@ impl Receiver {
                     return None;
                 }
                 // Whoever sends it, it is the answer of the server that was asked.
-                server = Some(asked);
+                asked
             }
-        }
+        };
         let (fresh, direct) = self.take_in(index, incoming, payload, drained);
         if origin != Origin::Unknown {
             self.spaces[index].evidence.confirm(last);
@@ -430,14 +430,12 @@ impl Receiver {
     }
 
     /// Settles the request that an answer belongs to.
-    fn answered(&mut self, index: usize, server: Option<ServerId>, span: Span, fresh: u64) {
+    fn answered(&mut self, index: usize, server: ServerId, span: Span, fresh: u64) {
         if fresh > 0 {
             self.stats.useful_answers += 1;
             self.spaces[index].last_useful = self.context.now();
         }
-        if let Some(server) = server {
-            self.repair.servers.answered(self.context.now(), server, span, fresh);
-        }
+        self.repair.servers.answered(self.context.now(), server, span, fresh);
         self.repair.invalidate();
     }
 

@@ -72,7 +72,7 @@ pub(super) struct Space {
     /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
     /// The ranges that were lost last, to tell late messages from duplicates.
-    lost: Recent<(u64, u64)>,
+    pub(super) lost: Recent<(u64, u64)>,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
@@ -198,12 +198,6 @@ impl Space {
     /// Whether its start, what was withdrawn, or a gap waits to be emitted.
     pub(super) fn has_news(&self) -> bool {
         self.announce.is_some() || self.evidence.withdrawn.is_some() || self.gaps.has_news()
-    }
-
-    /// Remembers what was emitted as lost.
-    pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
-        remember(&mut self.lost, (first, last));
-        self.looked_at = self.looked_at.max(last);
     }
 
     /// How many of `first..=last` are remembered as lost.
