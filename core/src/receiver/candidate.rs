@@ -110,7 +110,8 @@ pub(super) struct Ending {
     /// Its last number.
     pub(super) last: u64,
     votes: u8,
-    since: Instant,
+    /// When its first packet came, or the feed last moved on below it.
+    pub(super) since: Instant,
 }
 
 impl Ending {
@@ -134,11 +135,6 @@ impl Ending {
     pub(super) fn contradict(&mut self) -> bool {
         self.votes = self.votes.saturating_sub(1);
         self.votes > 0
-    }
-
-    /// The feed moved on below it.
-    pub(super) fn restart(&mut self, now: Instant) {
-        self.since = now;
     }
 
     /// When it will be believed if nothing happens before.

@@ -195,7 +195,7 @@ impl Space {
                 *ending = None;
                 refused += 1;
             } else if moves_on {
-                claimed.restart(now);
+                claimed.since = now;
             }
         }
         overtaken.take_if(|(ending, _)| last > ending.last);

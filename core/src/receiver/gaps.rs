@@ -33,13 +33,6 @@ pub(super) struct Missing {
 /// A missing range.
 pub(super) type MissingRange = Range<Missing>;
 
-/// The kind of source that brought messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum FilledBy {
-    Line,
-    Answer,
-}
-
 #[derive(Clone, Copy, Default, Debug)]
 struct Gap {
     first: u64,
@@ -142,13 +135,13 @@ impl Gaps {
         self.missing.push_back(Range { first, last, value })
     }
 
-    /// Takes `first..=last` out as filled; `fresh` is told each range that was missing.
+    /// Takes `first..=last` out as filled, by a line or by an answer; `fresh` is told each range that was missing.
     pub(super) fn fill(
         &mut self,
         now: Instant,
         first: u64,
         last: u64,
-        by: FilledBy,
+        by_line: bool,
         mut fresh: impl FnMut(u64, u64),
     ) -> Result<(), Full> {
         let Self { missing, gaps, news } = self;
@@ -156,15 +149,13 @@ impl Gaps {
         missing.remove(first, last, |range| {
             is_new = true;
             lessen(gaps, news, &range, |gap| {
-                match by {
-                    FilledBy::Line => gap.by_lines += range.len(),
-                    FilledBy::Answer => gap.by_answers += range.len(),
-                }
+                let count = if by_line { &mut gap.by_lines } else { &mut gap.by_answers };
+                *count += range.len();
                 gap.closed = now;
             });
             fresh(range.first, range.last);
         })?;
-        if is_new && by == FilledBy::Line {
+        if is_new && by_line {
             for beside in [first.checked_sub(1), last.checked_add(1)].into_iter().flatten() {
                 if let Ok(index) = missing.find(beside)
                     && let Some(beside) = missing.get_mut(index)

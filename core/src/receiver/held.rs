@@ -155,20 +155,20 @@ impl Held {
         Some(first)
     }
 
-    /// Drops every message before `next`.
-    pub(super) fn skip_to(&mut self, store: &mut Store, next: u64) {
+    /// Drops every message up to `last`.
+    pub(super) fn skip(&mut self, store: &mut Store, last: u64) {
         while let Some(run) = self.runs.front_mut() {
-            if run.last < next {
+            if run.last <= last {
                 store.clear(&mut run.pieces);
                 self.runs.pop_front();
                 continue;
             }
-            while store.front(&run.pieces).is_some_and(|piece| piece.last() < next) {
+            while store.front(&run.pieces).is_some_and(|piece| piece.last() <= last) {
                 store.pop_front(&mut run.pieces);
             }
-            if run.first < next {
-                store.trim_front(&run.pieces, next);
-                run.first = next;
+            if run.first <= last {
+                store.trim_front(&run.pieces, last + 1);
+                run.first = last + 1;
             }
             return;
         }

@@ -3,11 +3,10 @@
 
 use super::config::Delivery;
 use super::event::Origin;
-use super::gaps::FilledBy;
 use super::space::Space;
 use super::store::{End, Extent, Payload, Store};
 use crate::Instant;
-use crate::wire::mold::{LENGTH_LEN, Messages};
+use crate::wire::mold::Messages;
 
 /// Consecutive messages of one datagram, checked.
 #[derive(Clone, Copy, Debug)]
@@ -25,20 +24,8 @@ impl Incoming {
         Self { extent, base: extent.first, now }
     }
 
-    pub(super) const fn filled_by(&self) -> FilledBy {
-        match self.extent.origin {
-            Origin::Line(_) => FilledBy::Line,
-            Origin::Server(_) | Origin::Unknown => FilledBy::Answer,
-        }
-    }
-
-    /// Where its message of a number begins and that of another ends, behind each other.
-    fn find(&self, payload: &Payload<'_>, first: u64, last: u64) -> (usize, usize) {
-        Cursor { sequence: self.base, offset: self.extent.offset }.find(
-            payload.bytes(),
-            first,
-            last,
-        )
+    fn cursor(&self) -> Cursor {
+        Cursor { sequence: self.base, offset: self.extent.offset }
     }
 }
 
@@ -139,7 +126,7 @@ pub(super) fn ingest(
             }
             // Messages in order leave at once: the first piece at least; the rest is asked for later.
             packet.extent.last = piece;
-            packet.extent.end = packet.find(&payload, plan.first, piece).1;
+            packet.extent.end = packet.cursor().find(payload.bytes(), plan.first, piece).1;
         }
     };
     let space = &mut spaces[index];
@@ -208,7 +195,7 @@ impl Space {
         if self.held.last().is_none_or(|held| held < first) {
             return None;
         }
-        let (offset, end) = packet.find(payload, first, packet.extent.last);
+        let (offset, end) = packet.cursor().find(payload.bytes(), first, packet.extent.last);
         let count = u16::try_from(packet.extent.last - first + 1).unwrap_or(u16::MAX);
         let messages = Messages::new(first, count, payload.bytes().get(offset..end)?);
         self.held.contradiction(store, messages)
@@ -223,7 +210,8 @@ impl Space {
         ingested: &mut Ingested,
     ) {
         let delivery = self.rules.delivery;
-        let mut cursor = Cursor { sequence: packet.base, offset: packet.extent.offset };
+        let by_line = matches!(packet.extent.origin, Origin::Line(_));
+        let mut cursor = packet.cursor();
         let mut pieces = plan.pieces();
         if pieces > 1 {
             payload.will_be_shared();
@@ -266,9 +254,7 @@ impl Space {
         };
         if plan.inside > 0 {
             let last = packet.extent.last.min(self.tracked);
-            let filled_by = packet.filled_by();
-            let filled =
-                gaps.fill(packet.now, plan.first, last, filled_by, |f, l| keep(f, l, true));
+            let filled = gaps.fill(packet.now, plan.first, last, by_line, |f, l| keep(f, l, true));
             if filled.is_err() {
                 ingested.dropped_for_gaps += 1;
                 return;
@@ -279,7 +265,7 @@ impl Space {
                 !plan.opens_gap || gaps.open(packet.now, self.tracked + 1, above - 1).is_ok();
             if opened {
                 self.tracked = packet.extent.last;
-                keep(above, packet.extent.last, packet.filled_by() == FilledBy::Answer);
+                keep(above, packet.extent.last, !by_line);
             }
             self.highest_known = self.highest_known.max(packet.extent.last);
         }
@@ -312,9 +298,7 @@ impl Cursor {
     fn skip(&mut self, bytes: &[u8], count: u64) {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         let rest = bytes.get(self.offset..).unwrap_or_default();
-        for (_, message) in Messages::new(self.sequence, count, rest) {
-            self.offset += LENGTH_LEN + message.len();
-        }
+        self.offset += Messages::new(self.sequence, count, rest).pass(count).len();
         self.sequence = self.sequence.wrapping_add(u64::from(count));
     }
 }

@@ -1,7 +1,6 @@
 //! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
 use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
-use super::gaps::FilledBy;
 use super::ingest::{Exit, Incoming, Ingested, ingest};
 use super::line::{Content, Line};
 use super::opening::Agreement;
@@ -18,12 +17,6 @@ pub(super) struct LinePacket {
     pub(super) kind: Kind,
     /// Its messages, up to the last number that it brings or speaks of.
     pub(super) extent: Extent,
-}
-
-impl LinePacket {
-    pub(super) fn is_data(&self) -> bool {
-        self.kind == Kind::Data
-    }
 }
 
 /// Reads a packet: its kind, its messages, and whether bytes lie behind them.
@@ -203,7 +196,7 @@ impl Receiver {
             return None;
         }
         self.note_line(index, &packet);
-        if !packet.is_data() {
+        if packet.kind != Kind::Data {
             self.note_edge(index, &packet);
             return None;
         }
@@ -228,7 +221,7 @@ impl Receiver {
         let space = &self.spaces[index];
         let (session, settled) = (space.session, space.settled);
         let Extent { first, last, .. } = packet.extent;
-        let agreement = match packet.is_data() && first <= space.opening.last() {
+        let agreement = match packet.kind == Kind::Data && first <= space.opening.last() {
             true => space.opening.compare(packet.extent.messages(payload.bytes())),
             false => Agreement::Unknown,
         };
@@ -331,12 +324,12 @@ impl Receiver {
         }
         self.stats.put_off_for_memory += ingested.dropped_for_memory;
         self.stats.put_off_for_gaps += ingested.dropped_for_gaps;
-        self.stats.blocks_allocated = self.store.blocks_allocated();
-        self.stats.copied_packets = self.store.copied();
+        self.stats.blocks_allocated = self.store.blocks.allocated();
+        self.stats.copied_packets = self.store.copied;
         if space.gaps.missing().len() != missing_before {
             self.repair.invalidate();
         }
-        if fresh > 0 && packet.filled_by() == FilledBy::Line {
+        if fresh > 0 && matches!(origin, Origin::Line(_)) {
             let space = &self.spaces[index];
             self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
@@ -382,7 +375,7 @@ impl Receiver {
     fn take_from_server(
         &mut self,
         arrival: Instant,
-        mut server: Option<ServerId>,
+        server: Option<ServerId>,
         payload: Payload<'_>,
         drained: bool,
     ) -> Option<Extent> {
@@ -407,13 +400,13 @@ impl Receiver {
         };
         let highest_known = self.spaces[index].highest_known;
         let mut incoming = Incoming::new(extent, self.context.now());
-        match server {
+        let server = match server {
             // An answer that continues the feed is as good as the feed; one that lies apart proves nothing.
-            Some(_) if first > highest_known.saturating_add(1) => {
+            Some(server) if first > highest_known.saturating_add(1) => {
                 self.answered(index, server, span, 0);
                 return None;
             }
-            Some(_) => {}
+            Some(server) => server,
             None => {
                 let Some((asked, asked_for)) = self.repair.servers.asked_for(span) else {
                     self.stats.unknown_peer += 1;
@@ -425,9 +418,9 @@ impl Receiver {
                     return None;
                 }
                 // Whoever sends it, it is the answer of the server that was asked.
-                server = Some(asked);
+                asked
             }
-        }
+        };
         let (fresh, direct) = self.take_in(index, incoming, payload, drained);
         if origin != Origin::Unknown {
             self.spaces[index].evidence.confirm(last);
@@ -437,14 +430,12 @@ impl Receiver {
     }
 
     /// Settles the request that an answer belongs to.
-    fn answered(&mut self, index: usize, server: Option<ServerId>, span: Span, fresh: u64) {
+    fn answered(&mut self, index: usize, server: ServerId, span: Span, fresh: u64) {
         if fresh > 0 {
             self.stats.useful_answers += 1;
             self.spaces[index].last_useful = self.context.now();
         }
-        if let Some(server) = server {
-            self.repair.servers.answered(self.context.now(), server, span, fresh);
-        }
+        self.repair.servers.answered(self.context.now(), server, span, fresh);
         self.repair.invalidate();
     }
 

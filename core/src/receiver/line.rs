@@ -291,11 +291,6 @@ impl Lines {
         self.lines.iter().enumerate().filter(|(_, line)| line.present).map(numbered)
     }
 
-    /// How many lines exist.
-    pub(super) fn count(&self) -> usize {
-        self.iter().count()
-    }
-
     /// The lines that exist.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LineId, &mut Line)> {
         self.lines.iter_mut().enumerate().filter(|(_, line)| line.present).map(numbered)

@@ -5,7 +5,7 @@ use super::config::Delivery;
 use super::event::LossReason;
 use super::gaps::MissingRange;
 use super::line::Lines;
-use super::space::Space;
+use super::space::{Space, remember};
 use crate::{Duration, Instant};
 
 /// Messages that are given up.
@@ -90,7 +90,8 @@ impl Space {
             self.settle();
         }
         let last = lost?;
-        self.remember_lost(first, last);
+        remember(&mut self.lost, (first, last));
+        self.looked_at = self.looked_at.max(last);
         Some(Loss { first, last, reason })
     }
 }

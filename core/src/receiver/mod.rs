@@ -216,7 +216,7 @@ impl Receiver {
 
     /// Lets time pass: what is over is over before the event is looked at.
     fn pass_time(&mut self) {
-        self.store.reclaim();
+        self.store.blocks.reclaim();
         self.lines.expire(self.context.now());
         self.stats.requests_timed_out += self.repair.expire(self.context.now(), &mut self.spaces);
         self.consider_claims();
@@ -257,12 +257,6 @@ impl Receiver {
 
     /// The next news or delivery of a session.
     fn poll_space(&mut self, index: usize) -> Option<Command> {
-        let command = self.next_of_space(index)?;
-        self.stats.count(&command);
-        Some(command)
-    }
-
-    fn next_of_space(&mut self, index: usize) -> Option<Command> {
         let Self { spaces, store, config, .. } = self;
         let space = &mut spaces[index];
         if !space.is_active() {
@@ -296,7 +290,7 @@ impl Receiver {
         let halts = config.on_loss == OnLoss::Halt && config.delivery == Delivery::Arrival;
         if halts
             && index == 0
-            && let Some(command) = self.next_of_space(1)
+            && let Some(command) = self.poll_space(1)
         {
             return Some(command);
         }
@@ -318,15 +312,33 @@ impl Receiver {
     /// The next request to send.
     fn poll_request(&mut self) -> Option<Command> {
         let now = self.context.now();
-        let Self { spaces, pending_session, lines, repair, store, stats, .. } = self;
+        let Self { spaces, pending_session, lines, repair, store, .. } = self;
         if !repair.is_due(now, store) {
             return None;
         }
         let jumps = spaces.iter_mut().filter_map(|space| space.jump.as_mut());
         let request = repair.ask_about(now, jumps.chain(pending_session));
-        let request = request.or_else(|| repair.poll(now, spaces, lines, store))?;
-        stats.count(&request);
-        Some(request)
+        request.or_else(|| repair.poll(now, spaces, lines, store))
+    }
+
+    fn find_command(&mut self) -> Option<Command> {
+        loop {
+            let command = self.poll_line().or_else(|| self.poll_space(0));
+            let command = command.or_else(|| self.poll_space(1)).or_else(|| self.close_session());
+            if command.is_some() {
+                return command;
+            }
+            let now = self.context.now();
+            let ends = |space: &Space| space.end_deadline().is_some_and(|at| at <= now);
+            if self.spaces.iter().any(ends) {
+                // Claims behind an end are settled, and contest it no longer.
+                self.consider_claims();
+            } else if self.spaces.iter_mut().any(|space| space.refetch(now, &self.store)) {
+                self.repair.invalidate();
+            } else {
+                return self.poll_request();
+            }
+        }
     }
 }
 
@@ -384,7 +396,7 @@ impl Machine for Receiver {
             Event::RemoveServer(server) => self.repair.servers.remove(server),
             Event::Advance { next } => self.advance(next),
         }
-        let give_up = self.config.give_up(self.lines.count(), self.repair.servers.count());
+        let give_up = self.config.give_up(self.lines.iter().count(), self.repair.servers.count());
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
         self.context.event(now);
@@ -393,30 +405,14 @@ impl Machine for Receiver {
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        loop {
-            let command = self.poll_line().or_else(|| self.poll_space(0));
-            let command = command.or_else(|| self.poll_space(1)).or_else(|| self.close_session());
-            if command.is_some() {
-                return command;
-            }
-            let now = self.context.now();
-            let ends = |space: &Space| space.end_deadline().is_some_and(|at| at <= now);
-            if self.spaces.iter().any(ends) {
-                // Claims behind an end are settled, and contest it no longer.
-                self.consider_claims();
-                continue;
-            }
-            if self.spaces.iter_mut().any(|space| space.refetch(now, &self.store)) {
-                self.repair.invalidate();
-                continue;
-            }
-            let request = self.poll_request();
-            if request.is_none() {
-                self.context.drained();
-                self.find_phase();
-            }
-            return request;
+        let command = self.find_command();
+        if let Some(command) = &command {
+            self.stats.count(command);
+        } else {
+            self.context.drained();
+            self.find_phase();
         }
+        command
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -447,6 +443,6 @@ impl Machine for Receiver {
     }
 
     fn lent(&self) -> usize {
-        self.store.lent()
+        self.store.blocks.lent()
     }
 }

@@ -235,10 +235,6 @@ impl Servers {
         self.servers.iter().find(|server| server.id == id)
     }
 
-    pub(super) fn get_mut(&mut self, id: ServerId) -> Option<&mut Server> {
-        self.servers.iter_mut().find(|server| server.id == id)
-    }
-
     /// The server that has an address.
     pub(super) fn at(&self, address: SocketAddr) -> Option<ServerId> {
         let port = |server: &&Server| server.address.port() == address.port();
@@ -247,7 +243,7 @@ impl Servers {
     }
 
     pub(super) fn add(&mut self, id: ServerId, address: SocketAddr) {
-        match self.get_mut(id) {
+        match self.servers.iter_mut().find(|server| server.id == id) {
             Some(server) => server.address = address,
             None => self.servers.push(Server::new(id, address, &self.rules)),
         }

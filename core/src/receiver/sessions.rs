@@ -13,6 +13,7 @@ use super::space::remember;
 use super::store::{End, Extent, List, Payload};
 use super::{Delivery, Error, Halt, Receiver, Start};
 use crate::time::earliest;
+use crate::wire::mold::Kind;
 use crate::{Instant, Session};
 
 /// A session that ended, and never comes back.
@@ -86,7 +87,7 @@ impl Receiver {
         let line = self.lines.get_mut(packet.line);
         if let Some(over) = self.ended.iter().find(|over| over.session == session) {
             self.stats.ended_session += 1;
-            if packet.is_data() {
+            if packet.kind == Kind::Data {
                 let agreement = over.opening.compare(packet.extent.messages(payload.bytes()));
                 let restarts = packet.extent.last > over.last
                     || matches!(agreement, Agreement::Contradicts(_));
@@ -112,7 +113,7 @@ impl Receiver {
         let space = &self.spaces[index];
         let far = space.highest_known.saturating_add(self.config.max_jump);
         let Extent { first, last, .. } = packet.extent;
-        let least = if packet.is_data() { first } else { last };
+        let least = if packet.kind == Kind::Data { first } else { last };
         least > far
     }
 
@@ -150,7 +151,7 @@ impl Receiver {
                 candidate
             }
         };
-        if packet.is_data() {
+        if packet.kind == Kind::Data {
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let list = &mut candidate.pieces;

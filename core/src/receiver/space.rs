@@ -72,7 +72,7 @@ pub(super) struct Space {
     /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
     /// The ranges that were lost last, to tell late messages from duplicates.
-    lost: Recent<(u64, u64)>,
+    pub(super) lost: Recent<(u64, u64)>,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
     pub(super) looked_at: u64,
@@ -200,12 +200,6 @@ impl Space {
         self.announce.is_some() || self.evidence.withdrawn.is_some() || self.gaps.has_news()
     }
 
-    /// Remembers what was emitted as lost.
-    pub(super) fn remember_lost(&mut self, first: u64, last: u64) {
-        remember(&mut self.lost, (first, last));
-        self.looked_at = self.looked_at.max(last);
-    }
-
     /// How many of `first..=last` are remembered as lost.
     pub(super) fn count_lost(&self, first: u64, last: u64) -> u64 {
         let overlap = |&(a, b): &(u64, u64)| {
@@ -255,18 +249,12 @@ impl Space {
 
     /// Drops everything up to `settled` that is not delivered, as no longer wanted.
     pub(super) fn skip(&mut self, store: &mut Store, settled: u64) {
-        match settled.checked_add(1) {
-            Some(next) => store.skip_to(&mut self.ready, next),
-            None => store.clear(&mut self.ready),
-        }
+        store.skip(&mut self.ready, settled);
         if settled <= self.settled {
             return;
         }
         while self.gaps.abandon_first(settled).is_some() {}
-        match settled.checked_add(1) {
-            Some(next) => self.held.skip_to(store, next),
-            None => self.held.clear(store),
-        }
+        self.held.skip(store, settled);
         self.settled = settled;
         self.tracked = self.tracked.max(settled);
         self.highest_known = self.highest_known.max(settled);

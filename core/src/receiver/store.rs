@@ -179,12 +179,13 @@ pub(super) struct Store {
     pieces: Table<Piece>,
     /// How many were taken off their lists.
     taken: u64,
-    blocks: Blocks,
+    pub(super) blocks: Blocks,
     referenced: usize,
     /// As a driver says of each piece, so the sum may be more than there is memory.
     leaving: u64,
     max_bytes: usize,
-    copied: u64,
+    /// Pieces that were copied.
+    pub(super) copied: u64,
 }
 
 impl Store {
@@ -219,18 +220,6 @@ impl Store {
     /// Held bytes, and what is on its way out.
     pub(super) fn payload_bytes(&self) -> usize {
         self.held_bytes().saturating_add(usize::try_from(self.leaving).unwrap_or(usize::MAX))
-    }
-
-    pub(super) fn lent(&self) -> usize {
-        self.blocks.lent()
-    }
-
-    pub(super) fn blocks_allocated(&self) -> u64 {
-        self.blocks.allocated()
-    }
-
-    pub(super) fn copied(&self) -> u64 {
-        self.copied
     }
 
     /// Whether a quarter of both limits is free.
@@ -445,24 +434,19 @@ impl Store {
         core::iter::successors(self.pieces.get(list.first()), next)
     }
 
-    /// Drops every message before `first` from a list in no order.
-    pub(super) fn skip_to(&mut self, list: &mut List, first: u64) {
+    /// Drops every message up to `last` from a list in no order.
+    pub(super) fn skip(&mut self, list: &mut List, last: u64) {
         let mut rest = core::mem::take(list);
         while let Some(piece) = self.front(&rest) {
-            if piece.last() < first {
+            if piece.last() <= last {
                 self.pop_front(&mut rest);
                 continue;
             }
-            self.trim_front(&rest, first);
+            self.trim_front(&rest, last + 1);
             if let Some(id) = rest.pop(&mut self.pieces) {
                 list.push(&mut self.pieces, id);
             }
         }
-    }
-
-    /// Sees which lent blocks came back.
-    pub(super) fn reclaim(&mut self) {
-        self.blocks.reclaim();
     }
 
     /// Empties the place of a piece that hangs on no list any more.
