@@ -87,14 +87,9 @@ impl Cache {
     /// [`Refusal::UnknownGroup`], [`Refusal::Aborted`], [`Refusal::Skipped`].
     pub fn abort_group(&mut self, group: GroupId, code: u64) -> Result<(), Refusal> {
         self.begin();
-        match self.store.group(group)?.state {
-            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
-            State::Skipped => Err(Refusal::Skipped),
-            State::Open | State::Finished => {
-                self.abort(group.0.slot, code);
-                Ok(())
-            }
-        }
+        self.store.present(group)?;
+        self.abort(group.0.slot, code);
+        Ok(())
     }
 
     /// Says that a group's producer went away: an open one is aborted as [`DROPPED`]. Nothing happens to
@@ -204,10 +199,7 @@ impl Cache {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
         let waiting = core::mem::take(&mut track.waiting);
-        if !waiting.is_empty() {
-            self.context.pend();
-        }
-        self.ready.append(&mut self.readers, waiting);
+        self.wake(waiting);
         self.wake_later(at, false, |wanted| wanted <= sequence);
     }
 
@@ -218,11 +210,9 @@ impl Cache {
 
     /// The place of a group that can be written to.
     pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Refusal> {
-        match self.store.group(group)?.state {
+        match self.store.present(group)?.state {
             State::Open => Ok(group.0.slot),
-            State::Finished => Err(Refusal::GroupEnded),
-            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
-            State::Skipped => Err(Refusal::Skipped),
+            _ => Err(Refusal::GroupEnded),
         }
     }
 

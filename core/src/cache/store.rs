@@ -1,7 +1,7 @@
 //! What a cache holds: its tracks, their groups, and the pieces of those. It is read without being changed.
 
 use super::event::Start;
-use super::group::{Group, Piece};
+use super::group::{Group, Piece, State};
 use super::past::Past;
 use super::position::Position;
 use super::track::Track;
@@ -37,6 +37,16 @@ impl Store {
     #[inline]
     pub(super) fn group(&self, group: GroupId) -> Result<&Group, Refusal> {
         self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
+    }
+
+    /// A group that is open or finished.
+    pub(super) fn present(&self, group: GroupId) -> Result<&Group, Refusal> {
+        let group = self.group(group)?;
+        match group.state {
+            State::Open | State::Finished => Ok(group),
+            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
+            State::Skipped => Err(Refusal::Skipped),
+        }
     }
 
     /// Hangs a piece behind another one of its group, or before all for `NONE`; its place.

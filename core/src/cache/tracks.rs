@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
-use super::reader::Reader;
 use super::track::{Life, Publisher, Track};
 use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
@@ -175,10 +174,7 @@ impl Cache {
         // Who waits for the next group has nothing to read as long as that may come.
         if last.is_none_or(|last| track.newest == Some(last)) {
             let waiting = core::mem::take(&mut track.waiting);
-            if !waiting.is_empty() {
-                self.context.pend();
-            }
-            self.ready.append(&mut self.readers, waiting);
+            self.wake(waiting);
         }
         self.wake_later(at, true, |wanted| last.is_none_or(|last| wanted > last));
         self.reorder(at);
@@ -193,9 +189,7 @@ impl Cache {
             && self.readers.get(first).is_some_and(|reader| has(reader.position.wanted))
         {
             track.later.remove(&mut self.readers, first);
-            self.readers.get_mut(first).into_iter().for_each(Reader::leave_order);
-            self.ready.push(&mut self.readers, first);
-            self.context.pend();
+            self.wake_one(first);
         }
     }
 
@@ -242,9 +236,12 @@ impl Cache {
 
     /// Says that bytes of an incomplete frame are complete, or gone.
     pub(super) fn forget_unfinished(&mut self, track: u32, bytes: u32) {
-        let Some(track) = self.store.tracks.get(track) else { return };
-        if let Some(publisher) = self.publishers.get_mut(track.publisher) {
+        if let Some(publisher) = self.publisher_of(track) {
             publisher.unfinished -= u64::from(bytes);
         }
+    }
+
+    pub(super) fn publisher_of(&mut self, track: u32) -> Option<&mut Publisher> {
+        self.publishers.get_mut(self.store.tracks.get(track)?.publisher)
     }
 }
