@@ -8,7 +8,6 @@ use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, GroupId, Missing, ReadUnit, Refusal, TrackId};
 use crate::storage::list::List;
-use crate::storage::ring::SHARED;
 use crate::storage::slab::NONE;
 use crate::wire::varint;
 
@@ -380,19 +379,19 @@ impl Cache {
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
         self.seal_group(at);
-        let cost = pinned.max(bytes.len()).saturating_add(SHARED);
-        let fits = self.can_hold(cost)
-            && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(cost));
+        let pinned = cost(pinned.max(bytes.len()));
+        let fits = self.can_hold(pinned)
+            && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(pinned));
         if !fits {
             self.abort_as_too_large(at);
             return false;
         }
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
-        self.external_bytes += cost;
+        self.external_bytes += pinned;
         let index = self.store.groups.get(at).map_or(0, |group| group.count);
         let mut piece = Piece::new(index, 1, kind, bytes);
-        piece.pinned = cost;
+        piece.pinned = pinned;
         self.store.push_piece(at, piece);
         self.settle();
         true
