@@ -81,6 +81,11 @@ impl Cache {
         fits
     }
 
+    /// Makes room for something new.
+    pub(super) fn admit(&mut self, need: impl Fn(&Self) -> usize) -> Result<(), Refusal> {
+        if self.room_for(NONE, need) { Ok(()) } else { Err(self.full()) }
+    }
+
     /// A block of `size` bytes: where it lies, and its memory.
     pub(super) fn block(&mut self, current: u32, size: usize) -> Option<(u32, BytesMut)> {
         self.pool.reclaim(RECLAIMED);

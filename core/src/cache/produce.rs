@@ -143,9 +143,7 @@ impl Cache {
         if let Some(slot) = self.numbered(id, sequence) {
             return self.revive(slot, state);
         }
-        if !self.room_for(NONE, |cache| cache.store.groups.growth()) {
-            return Err(self.full());
-        }
+        self.admit(|cache| cache.store.groups.growth())?;
         self.context.advance(now);
         let generation = self.next_generation();
         let group = Group {
@@ -158,8 +156,7 @@ impl Cache {
             tail_piece: NONE,
             ..Group::default()
         };
-        let key = self.store.groups.insert_as(generation, group);
-        let Some(key) = key else { return Err(self.full()) };
+        let key = self.store.groups.insert_as(generation, group).ok_or_else(|| self.full())?;
         self.stats.groups += 1;
         self.link(key.slot, id.0.slot, sequence);
         if is_new {

@@ -81,11 +81,9 @@ impl Cache {
 
     fn add_reader(&mut self, position: Position) -> Result<ReaderId, Refusal> {
         let generation = self.next_generation();
-        if !self.room_for(NONE, |cache| cache.readers.growth()) {
-            return Err(self.full());
-        }
-        let key = self.readers.insert_as(generation, Reader::at(position));
-        let Some(key) = key else { return Err(self.full()) };
+        self.admit(|cache| cache.readers.growth())?;
+        let reader = Reader::at(position);
+        let key = self.readers.insert_as(generation, reader).ok_or_else(|| self.full())?;
         if let Some(track) = self.store.tracks.get_mut(position.track) {
             track.readers += 1;
         }

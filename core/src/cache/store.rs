@@ -84,17 +84,17 @@ impl Store {
     pub(super) fn position(&self, at: u32, start: Start) -> Position {
         let track = self.tracks.get(at);
         let edge = track.and_then(|track| track.newest).map_or(0, |newest| newest + 1);
-        let top = track.and_then(|track| self.groups.get(track.top));
-        let (group, frame) = match start {
-            Start::At { group, frame } => (group, u32::try_from(frame).unwrap_or(u32::MAX)),
-            Start::Oldest => {
-                let first = track.and_then(|track| track.groups.first(&self.groups));
-                let first = first.and_then(|at| self.groups.get(at));
-                first.map_or((edge, 0), |group| (group.sequence, group.floor))
+        let group = match start {
+            Start::At { group, frame } => {
+                let frame = u32::try_from(frame).unwrap_or(u32::MAX);
+                return Position::in_track(at, group, frame);
             }
-            Start::Newest => top.map_or((edge, 0), |group| (group.sequence, group.floor)),
-            Start::Live => top.map_or((edge, 0), |group| (group.sequence, group.count)),
+            Start::Oldest => track.and_then(|track| track.groups.first(&self.groups)),
+            Start::Newest | Start::Live => track.map(|track| track.top),
         };
+        let group = group.and_then(|at| self.groups.get(at));
+        let frame = |group: &Group| if start == Start::Live { group.count } else { group.floor };
+        let (group, frame) = group.map_or((edge, 0), |group| (group.sequence, frame(group)));
         Position::in_track(at, group, frame)
     }
 }

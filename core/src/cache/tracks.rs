@@ -30,12 +30,7 @@ impl Cache {
         if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
             return Err(Refusal::NameTaken);
         }
-        let fits = self.room_for(NONE, |cache| {
-            cache.store.tracks.growth() + cache.publishers.growth() + name.len()
-        });
-        if !fits {
-            return Err(self.full());
-        }
+        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
         self.context.advance(now);
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
@@ -44,7 +39,7 @@ impl Cache {
                 track.is_named = false;
             }
         }
-        let Some(publisher) = self.publisher(publisher) else { return Err(self.full()) };
+        let publisher = self.publisher(publisher).ok_or_else(|| self.full())?;
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
         self.external_bytes += name.len();
@@ -57,8 +52,7 @@ impl Cache {
             expiry: Instant::FAR,
             ..Track::default()
         };
-        let key = self.store.tracks.insert_as(generation, track);
-        let Some(key) = key else { return Err(self.full()) };
+        let key = self.store.tracks.insert_as(generation, track).ok_or_else(|| self.full())?;
         self.names.insert(&mut self.store.tracks, key.slot);
         self.stats.tracks += 1;
         Ok(TrackId(key))
