@@ -26,8 +26,8 @@ impl Cache {
             ReadUnit::Frame => Answer::Frame(self.next_shared(reader)?),
             ReadUnit::Run => Answer::Run(self.next_run(reader)?),
             ReadUnit::Chunk => {
-                let chunk = self.next_chunk_bytes(reader)?;
-                Answer::Chunk(chunk.map(|chunk| chunk.map(|bytes| bytes.share())))
+                let chunk = self.next_chunk_within(reader)?;
+                Answer::Chunk(chunk.map(|(chunk, whole)| chunk.share_of(whole)))
             }
         })
     }

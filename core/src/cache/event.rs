@@ -423,11 +423,13 @@ pub struct Chunk<B> {
     pub bytes: B,
 }
 
-impl<B> Chunk<B> {
-    /// The same chunk with its bytes made into something else.
-    pub fn map<C>(self, make: impl FnOnce(B) -> C) -> Chunk<C> {
+impl Chunk<&[u8]> {
+    /// The same chunk for keeps: a share of the bytes that it lies in, or else a copy.
+    pub(super) fn share_of(self, whole: Option<&Bytes>) -> Chunk<Bytes> {
         let Self { group, index, size, offset, bytes } = self;
-        Chunk { group, index, size, offset, bytes: make(bytes) }
+        let copy = || Bytes::copy_from_slice(bytes);
+        let bytes = whole.map_or_else(copy, |whole| whole.slice_ref(bytes));
+        Chunk { group, index, size, offset, bytes }
     }
 }
 

@@ -64,14 +64,22 @@ pub(super) enum Lookup {
 }
 
 impl Lookup {
-    /// What is said where nothing is read.
-    pub(super) fn report<T>(self) -> Result<Next<T>, Refusal> {
+    /// What is read there, or what is said where nothing is.
+    #[inline]
+    pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Refusal> {
         match self {
+            Self::Piece | Self::Tail | Self::Unfinished => Ok(held(read())),
             Self::Within => Err(Refusal::WithinFrame),
             Self::Report(next) => Ok(next.map(|never| match never {})),
-            _ => Ok(Next::Pending),
+            Self::NoGroup | Self::NoMore => Ok(Next::Pending),
         }
     }
+}
+
+/// What is held; a cache whose tables agree has it.
+#[inline]
+pub(super) fn held<T>(held: Option<T>) -> Next<T> {
+    held.map_or(Next::Pending, Next::Held)
 }
 
 impl Store {
@@ -98,9 +106,9 @@ impl Store {
     fn enter(&self, at: &mut Position) -> Option<Lookup> {
         let track = self.tracks.get(at.track)?;
         match self.group_from(at.track, at.wanted) {
-            Some((key, sequence)) if sequence == at.wanted || at.wanted >= track.evicted_end => {
-                if sequence > at.wanted {
-                    at.go(sequence, 0);
+            Some((key, group)) if group.sequence == at.wanted || at.wanted >= track.evicted_end => {
+                if group.sequence > at.wanted {
+                    at.go(group.sequence, 0);
                 }
                 (at.group, at.generation) = (key.slot, key.generation);
                 None
@@ -119,11 +127,11 @@ impl Store {
         }
     }
 
-    /// The first group of a track from a number on, and its number.
-    fn group_from(&self, track: u32, wanted: u64) -> Option<(Key<Group>, u64)> {
+    /// The first group of a track from a number on.
+    fn group_from(&self, track: u32, wanted: u64) -> Option<(Key<Group>, &Group)> {
         let order = |at| self.groups.get(at).map(|group| group.sequence).cmp(&Some(wanted));
         let slot = self.tracks.get(track)?.groups.at_or_after(&self.groups, order)?;
-        Some((self.groups.key(slot)?, self.groups.get(slot)?.sequence))
+        Some((self.groups.key(slot)?, self.groups.get(slot)?))
     }
 
     /// Says what became of the group that a position is in or would enter, which is not there or no longer
@@ -146,9 +154,9 @@ impl Store {
     /// Says that the cache passed a position, and brings it to what is still there.
     fn report_evicted(&self, at: &mut Position) -> Next<Infallible> {
         let (group, frame) = (at.wanted, at.frame);
-        let next = self.group_from(at.track, group).and_then(|(key, sequence)| {
-            let floor = self.groups.find(key)?.floor;
-            Some((sequence, if sequence == group { floor.max(frame) } else { floor }))
+        let next = self.group_from(at.track, group).map(|(_, next)| {
+            let least = if next.sequence == group { frame } else { 0 };
+            (next.sequence, next.floor.max(least))
         });
         let newest = self.tracks.get(at.track).and_then(|track| track.newest);
         let (to, first) = next.unwrap_or((newest.map_or(0, |last| last + 1), 0));
@@ -158,18 +166,12 @@ impl Store {
     }
 
     /// What comes next in the group of a position, whose front it is not behind.
-    fn find_within(&self, at: &mut Position, group: &Group, by: ReadUnit) -> Lookup {
+    pub(super) fn find_within(&self, at: &mut Position, group: &Group, by: ReadUnit) -> Lookup {
         match group.state {
             State::Aborted { code, finished } if !finished || at.frame < group.count => {
-                let group = at.wanted;
-                at.go(group + 1, 0);
-                return Lookup::Report(Next::Aborted { group, code });
+                return Lookup::Report(Next::Aborted { group: at.leave_group(), code });
             }
-            State::Skipped => {
-                let group = at.wanted;
-                at.go(group + 1, 0);
-                return Lookup::Report(Next::Skipped { group });
-            }
+            State::Skipped => return Lookup::Report(Next::Skipped { group: at.leave_group() }),
             _ => {}
         }
         let is_next = at.frame == group.count;
@@ -202,9 +204,7 @@ impl Store {
         if group.state == State::Open {
             return Lookup::NoMore;
         }
-        let (frames, group) = (group.count.into(), at.wanted);
-        at.go(group + 1, 0);
-        Lookup::Report(Next::GroupEnd { group, frames })
+        Lookup::Report(Next::GroupEnd { frames: group.count.into(), group: at.leave_group() })
     }
 
     /// Brings a position to the piece that has its frame.

@@ -288,7 +288,8 @@ id! {
 }
 linked!(InTrack, Group, link);
 linked!(Unsealed, Group, unsealed);
-linked!(InAborted, Group, aborted);
+// An aborted group has no frames: the links serve both.
+linked!(InAborted, Group, unsealed);
 
 /// One group.
 #[derive(Default, Debug)]
@@ -301,11 +302,11 @@ pub(super) struct Group {
     pub(super) link: Link,
     /// Neighbours among those groups of the track that have frames behind `sealed`.
     pub(super) unsealed: Link,
-    /// Neighbours among the aborted groups that are to be reported.
-    pub(super) aborted: Link,
     pub(super) state: State,
     /// Whether the track limits its bytes or frames.
     pub(super) is_limited: bool,
+    /// Whether its abortion is still to be reported.
+    pub(super) is_unreported: bool,
     pub(super) pieces: Pieces,
     /// The first frame that was not evicted.
     pub(super) floor: u32,

@@ -4,38 +4,38 @@ use super::event::Command;
 use super::group::{Kind, Piece, State, frame_at};
 use super::pool::RECLAIMED;
 use super::track::{EvictionKey, Track};
-use super::{Cache, Refusal, TOO_LARGE, TrackId};
+use super::{Cache, Evictions, Refusal, TOO_LARGE, TrackId};
 use crate::Instant;
 use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::{Sorted, Tree};
 use bytes::{Buf, BytesMut};
 
-/// Why a group goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Cause {
-    Bytes,
-    Age,
-    Count,
-}
+/// Which of the counts of evictions one adds to.
+type Counter = fn(&mut Evictions) -> &mut u64;
+
+const BY_BYTES: Counter = |evicted| &mut evicted.by_bytes;
+const FRAMES: Counter = |evicted| &mut evicted.frames;
 
 impl Cache {
     /// Bytes that the budget is about: all but blocks that are idle or lent.
     pub(super) fn live(&self) -> usize {
-        self.store.tracks.bytes()
+        self.tables()
             + self.store.groups.bytes()
             + self.store.pieces.bytes()
-            + self.store.past.bytes()
-            + self.readers.bytes()
-            + self.publishers.bytes()
             + self.pool.used()
             + self.external_bytes
     }
 
+    /// Bytes of tables of what is not evicted.
+    fn tables(&self) -> usize {
+        let tables = self.store.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
+        tables + self.store.past.bytes()
+    }
+
     /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
-        let stays = self.store.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
-        let stays = stays + self.store.past.bytes();
-        stays.saturating_add(self.pool.tables()).saturating_add(bytes) <= self.config.max_bytes
+        let stays = self.tables() + self.pool.tables();
+        stays.saturating_add(bytes) <= self.config.max_bytes
     }
 
     /// Evicts until there is room for what `need` says; `false` when there cannot be. The group
@@ -67,7 +67,7 @@ impl Cache {
         while self.live().saturating_add(need(self)) > self.config.max_bytes {
             match self.eviction_order.first(&self.store.tracks).and_then(|track| self.victim(track))
             {
-                Some((at, false)) if at != current => self.evict_group(at, Cause::Bytes),
+                Some((at, false)) if at != current => self.evict_group(at, BY_BYTES),
                 _ => return false,
             }
         }
@@ -77,9 +77,13 @@ impl Cache {
     /// As [`make_room`](Self::make_room), and gives up idle blocks for it.
     pub(super) fn room_for(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
         let fits = self.make_room(current, &need);
-        let live = self.live().saturating_add(if fits { need(self) } else { 0 });
-        self.pool.shrink(self.config.max_bytes.saturating_sub(live));
+        self.shrink_for(if fits { need(self) } else { 0 });
         fits
+    }
+
+    /// Makes room for something new.
+    pub(super) fn admit(&mut self, need: impl Fn(&Self) -> usize) -> Result<(), Refusal> {
+        if self.room_for(NONE, need) { Ok(()) } else { Err(self.full()) }
     }
 
     /// A block of `size` bytes: where it lies, and its memory.
@@ -92,8 +96,7 @@ impl Cache {
         }
         // What was let go just now is perhaps a block of this size.
         if !self.pool.has_idle(size) {
-            let live = self.live() + growth(self);
-            self.pool.shrink(self.config.max_bytes.saturating_sub(live));
+            self.shrink_for(growth(self));
         }
         let block = self.pool.take(size);
         self.stats.blocks_allocated = self.pool.allocated();
@@ -103,7 +106,13 @@ impl Cache {
 
     /// Gives up idle blocks that there is no room for.
     pub(super) fn settle(&mut self) {
-        self.pool.shrink(self.config.max_bytes.saturating_sub(self.live()));
+        self.shrink_for(0);
+    }
+
+    /// Gives up idle blocks that there is no room for beside so many bytes more.
+    fn shrink_for(&mut self, bytes: usize) {
+        let live = self.live().saturating_add(bytes);
+        self.pool.shrink(self.config.max_bytes.saturating_sub(live));
     }
 
     /// How full the cache is of what cannot be evicted.
@@ -121,7 +130,7 @@ impl Cache {
                 return true;
             }
             if at != current {
-                self.evict_group(at, Cause::Bytes);
+                self.evict_group(at, BY_BYTES);
                 return true;
             }
             self.protected = at;
@@ -190,7 +199,7 @@ impl Cache {
             && self.expiry(track) <= self.context.now()
             && let Some((at, false)) = self.victim(track)
         {
-            self.evict_group(at, Cause::Age);
+            self.evict_group(at, |evicted| &mut evicted.by_age);
         }
     }
 
@@ -201,7 +210,7 @@ impl Cache {
             && track.group_count > track.limits.max_groups
             && let Some((group, false)) = self.victim(at)
         {
-            self.evict_group(group, Cause::Count);
+            self.evict_group(group, |evicted| &mut evicted.by_count);
         }
     }
 
@@ -214,25 +223,23 @@ impl Cache {
                 return false;
             }
             self.drop_front_piece(at);
-        } else if group.unfinished.is_some_and(|frame| !frame.is_parted()) {
+        } else if group.tail_block == NONE
+            || group.unfinished.is_some_and(|frame| !frame.is_parted())
+        {
             return false;
-        } else if group.tail_block != NONE {
+        } else {
             // Nothing of the tail was shared, or it would be a piece.
             group.floor = group.count;
             group.tail.clear();
             self.mark_sealed(at);
             self.retire_tail(at);
-        } else {
-            return false;
         }
         if let Some(group) = self.store.groups.get_mut(at) {
-            let gone = group.floor - floor;
             if group.floor == group.count && group.unfinished.is_none() {
                 group.bytes = 0;
             }
-            if gone > 0 {
-                self.count_frames(track, gone);
-            }
+            let gone = group.floor - floor;
+            self.count_evicted(track, FRAMES, gone);
         }
         true
     }
@@ -260,13 +267,15 @@ impl Cache {
         }
     }
 
-    /// Counts frames that went from the front of a group that stays.
-    fn count_frames(&mut self, track: u32, gone: u32) {
-        self.stats.evicted.frames += u64::from(gone);
-        if let Some(track) = self.store.tracks.get_mut(track) {
-            track.evicted.frames += u64::from(gone);
+    /// Counts what goes of a track, which is queued to be reported.
+    fn count_evicted(&mut self, at: u32, counter: Counter, gone: u32) {
+        let Some(track) = self.store.tracks.get_mut(at).filter(|_| gone > 0) else { return };
+        *counter(&mut track.evicted) += u64::from(gone);
+        *counter(&mut self.stats.evicted) += u64::from(gone);
+        self.context.pend();
+        if !core::mem::replace(&mut track.has_evictions, true) {
+            self.evicted_from.push(&mut self.store.tracks, at);
         }
-        self.mark_evicted(track);
     }
 
     /// Keeps a group within the limits of its track, frame by frame from the front.
@@ -276,25 +285,19 @@ impl Cache {
         let (limits, floor, track) = (track.limits, group.floor, group.track);
         while let Some(group) = self.store.groups.get(at) {
             let frames = group.count - group.floor;
+            let is_heavy = limits.max_group_bytes != 0 && group.bytes > limits.max_group_bytes;
             let excess = match limits.max_group_frames {
+                _ if is_heavy => frames.saturating_sub(1),
                 0 => 0,
                 most => frames.saturating_sub(most),
             };
-            if excess > 0 {
-                self.trim(at, excess);
-            } else if limits.max_group_bytes != 0
-                && group.bytes > limits.max_group_bytes
-                && frames > 1
-            {
-                self.trim(at, frames - 1);
-            } else {
+            if excess == 0 {
                 break;
             }
+            self.trim(at, excess);
         }
         let gone = self.store.groups.get(at).map_or(0, |group| group.floor - floor);
-        if gone > 0 {
-            self.count_frames(track, gone);
-        }
+        self.count_evicted(track, FRAMES, gone);
     }
 
     /// Frees the first frame of a group; of missing ones up to `most`.
@@ -321,35 +324,28 @@ impl Cache {
     }
 
     /// Evicts a whole group.
-    fn evict_group(&mut self, at: u32, cause: Cause) {
+    fn evict_group(&mut self, at: u32, counter: Counter) {
         let Some(group) = self.store.groups.get(at) else { return };
-        let (track, sequence) = (group.track, group.sequence);
-        let counter = |evicted: &mut super::Evictions| match cause {
-            Cause::Bytes => evicted.by_bytes += 1,
-            Cause::Age => evicted.by_age += 1,
-            Cause::Count => evicted.by_count += 1,
-        };
-        counter(&mut self.stats.evicted);
-        if let Some(track) = self.store.tracks.get_mut(track) {
-            counter(&mut track.evicted);
-            track.evicted_end = track.evicted_end.max(sequence.saturating_add(1));
+        let number = group.track;
+        if let Some(track) = self.store.tracks.get_mut(number) {
+            track.evicted_end = track.evicted_end.max(group.sequence.saturating_add(1));
         }
-        self.store.past.add(&mut self.store.tracks, track, group);
+        self.store.past.add(&mut self.store.tracks, number, group);
+        self.count_evicted(number, counter, 1);
         self.wake_group(at);
         self.clear(at);
         self.remove_group(at);
-        self.mark_evicted(track);
     }
 
     /// Takes a group without frames out of its track.
     fn remove_group(&mut self, at: u32) {
         let Some(group) = self.store.groups.get(at) else { return };
-        let number = group.track;
+        let (number, is_unreported) = (group.track, group.is_unreported);
         let Some(track) = self.store.tracks.get_mut(number) else { return };
         track.groups.remove(&mut self.store.groups, at);
         track.group_count -= 1;
         track.row.remove(&mut self.store.groups, at);
-        if self.aborted.may_have(&self.store.groups, at) {
+        if is_unreported {
             self.aborted.remove(&mut self.store.groups, at);
         }
         if track.top == at {
@@ -390,7 +386,9 @@ impl Cache {
         self.wake_group(at);
         let Some(group) = self.store.groups.get_mut(at) else { return };
         group.state = State::Aborted { code: TOO_LARGE, finished: false };
-        self.aborted.push(&mut self.store.groups, at);
+        if !core::mem::replace(&mut group.is_unreported, true) {
+            self.aborted.push(&mut self.store.groups, at);
+        }
         self.context.pend();
         self.stats.too_large += 1;
     }
@@ -398,19 +396,10 @@ impl Cache {
     /// The report of the next group that was aborted, and is still there.
     pub(super) fn next_aborted(&mut self) -> Option<Command> {
         let at = self.aborted.pop(&mut self.store.groups)?;
-        let group = self.store.groups.get(at)?;
+        let group = self.store.groups.get_mut(at)?;
+        group.is_unreported = false;
         let track = TrackId(self.store.tracks.key(group.track)?);
         Some(Command::Aborted { track, group: group.sequence, code: TOO_LARGE })
-    }
-
-    /// Queues a track whose evictions are to be reported.
-    fn mark_evicted(&mut self, at: u32) {
-        let Some(track) = self.store.tracks.get_mut(at) else { return };
-        self.context.pend();
-        if core::mem::replace(&mut track.has_evictions, true) {
-            return;
-        }
-        self.evicted_from.push(&mut self.store.tracks, at);
     }
 
     /// The report of the next track that holds less.

@@ -7,7 +7,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
-use crate::storage::blocks::OVERHEAD;
+pub(super) use crate::storage::blocks::cost;
+use crate::storage::blocks::{allocate, reclaim};
 use crate::storage::slab::Slab;
 
 /// The sizes of blocks. A group's first is as small as its first frame allows; each further one is of
@@ -21,9 +22,9 @@ pub(super) const RECLAIMED: usize = 4;
 /// Bytes of the budget for which one idle block of each size may be kept.
 const BYTES_PER_IDLE: usize = 8192;
 
-/// What a block of so many bytes takes.
-pub(super) const fn cost(size: usize) -> usize {
-    size + OVERHEAD
+/// Which of the sizes one is; `None` for a block of another.
+fn number_of(size: usize) -> Option<usize> {
+    SIZES.iter().position(|&of| of == size)
 }
 
 /// A block in use.
@@ -100,7 +101,7 @@ impl Pool {
 
     /// Whether a block of this size is idle.
     pub(super) fn has_idle(&self, size: usize) -> bool {
-        SIZES.iter().position(|&of| of == size).is_some_and(|of| !self.idle[of].is_empty())
+        number_of(size).is_some_and(|of| !self.idle[of].is_empty())
     }
 
     /// Bytes that a further block of this size takes in use, its place included.
@@ -113,20 +114,11 @@ impl Pool {
         let block = Block { buffer: BytesMut::new(), size, users: 1 };
         let at = self.blocks.insert(block)?;
         self.used_bytes += cost(size);
-        let idle = SIZES.iter().position(|&of| of == size).and_then(|of| self.idle[of].pop());
-        let buffer = match idle {
-            Some(buffer) => {
-                self.idle_bytes -= cost(size);
-                buffer
-            }
-            None => {
-                self.allocated += 1;
-                let mut buffer = BytesMut::with_capacity(size);
-                // Makes it a shared buffer now, so that cutting pieces off it never allocates.
-                drop(buffer.split());
-                buffer
-            }
+        let Some(buffer) = number_of(size).and_then(|of| self.idle[of].pop()) else {
+            self.allocated += 1;
+            return Some((at, allocate(size)));
         };
+        self.idle_bytes -= cost(size);
         Some((at, buffer))
     }
 
@@ -163,12 +155,10 @@ impl Pool {
 
     /// Lays a block aside that nothing holds; gives it back when something does.
     fn rest(&mut self, mut buffer: BytesMut, size: usize) -> Result<(), BytesMut> {
-        buffer.clear();
-        if !buffer.try_reclaim(size) {
+        if !reclaim(&mut buffer, size) {
             return Err(buffer);
         }
-        let of = SIZES.iter().position(|&of| of == size);
-        if let Some(idle) = of.and_then(|of| self.idle.get_mut(of))
+        if let Some(idle) = number_of(size).map(|of| &mut self.idle[of])
             && idle.len() < idle.capacity()
         {
             idle.push(buffer);

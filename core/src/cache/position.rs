@@ -1,5 +1,6 @@
 //! Positions: places in a track.
 
+use super::group::Piece;
 use crate::storage::slab::NONE;
 
 /// A place in a track, to be read from without any state in the cache
@@ -74,6 +75,23 @@ impl Position {
     /// Goes to a frame of a group, or of the first one behind that number.
     pub(super) const fn go(&mut self, group: u64, frame: u32) {
         *self = Self::in_track(self.track, group, frame);
+    }
+
+    /// Goes behind its group, whose number it gives.
+    pub(super) const fn leave_group(&mut self) -> u64 {
+        let group = self.wanted;
+        self.go(group + 1, 0);
+        group
+    }
+
+    /// Goes behind so many frames of a piece, which end at an offset from its first byte.
+    #[inline]
+    pub(super) fn pass_frames(&mut self, piece: &Piece, frames: u32, end: usize) {
+        self.frame += frames;
+        self.offset = end as u32 + piece.trimmed;
+        if self.frame == piece.end() {
+            self.leave(piece.next());
+        }
     }
 
     /// Goes behind the last frame of a piece, to the next piece.

@@ -87,14 +87,9 @@ impl Cache {
     /// [`Refusal::UnknownGroup`], [`Refusal::Aborted`], [`Refusal::Skipped`].
     pub fn abort_group(&mut self, group: GroupId, code: u64) -> Result<(), Refusal> {
         self.begin();
-        match self.store.group(group)?.state {
-            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
-            State::Skipped => Err(Refusal::Skipped),
-            State::Open | State::Finished => {
-                self.abort(group.0.slot, code);
-                Ok(())
-            }
-        }
+        self.store.present(group)?;
+        self.abort(group.0.slot, code);
+        Ok(())
     }
 
     /// Says that a group's producer went away: an open one is aborted as [`DROPPED`]. Nothing happens to
@@ -148,9 +143,7 @@ impl Cache {
         if let Some(slot) = self.numbered(id, sequence) {
             return self.revive(slot, state);
         }
-        if !self.room_for(NONE, |cache| cache.store.groups.growth()) {
-            return Err(self.full());
-        }
+        self.admit(|cache| cache.store.groups.growth())?;
         self.context.advance(now);
         let generation = self.next_generation();
         let group = Group {
@@ -163,8 +156,7 @@ impl Cache {
             tail_piece: NONE,
             ..Group::default()
         };
-        let key = self.store.groups.insert_as(generation, group);
-        let Some(key) = key else { return Err(self.full()) };
+        let key = self.store.groups.insert_as(generation, group).ok_or_else(|| self.full())?;
         self.stats.groups += 1;
         self.link(key.slot, id.0.slot, sequence);
         if is_new {
@@ -204,10 +196,7 @@ impl Cache {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.newest = Some(sequence);
         let waiting = core::mem::take(&mut track.waiting);
-        if !waiting.is_empty() {
-            self.context.pend();
-        }
-        self.ready.append(&mut self.readers, waiting);
+        self.wake(waiting);
         self.wake_later(at, false, |wanted| wanted <= sequence);
     }
 
@@ -218,11 +207,9 @@ impl Cache {
 
     /// The place of a group that can be written to.
     pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Refusal> {
-        match self.store.group(group)?.state {
+        match self.store.present(group)?.state {
             State::Open => Ok(group.0.slot),
-            State::Finished => Err(Refusal::GroupEnded),
-            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
-            State::Skipped => Err(Refusal::Skipped),
+            _ => Err(Refusal::GroupEnded),
         }
     }
 

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 use super::event::{Chunk, Frame, FrameState, Next, Start};
-use super::find::Lookup;
+use super::find::{Lookup, held};
 use super::pool::RECLAIMED;
 use super::position::Position;
 use super::reader::{Reader, Waits};
 use super::store::Store;
-use super::take::ChunkBytes;
+use super::take::ChunkWithin;
 use super::{Cache, GroupId, ReadUnit, ReaderId, Refusal, Run, TrackId};
 use crate::storage::slab::NONE;
 
@@ -56,10 +56,8 @@ impl Cache {
             let Position { wanted, frame, within, .. } = *position;
             *position = Position { within, ..Position::in_track(track.0.slot, wanted, frame) };
         }
-        match self.store.find(position, ReadUnit::Run) {
-            Lookup::Piece => Ok(held(self.store.run_in_piece(position, max_bytes))),
-            lookup => lookup.report(),
-        }
+        let lookup = self.store.find(position, ReadUnit::Run);
+        lookup.read(|| self.store.run_in_piece(position, max_bytes))
     }
 
     /// A reader of a track, from a place on. It costs a place in a table, and holds nothing back.
@@ -83,11 +81,9 @@ impl Cache {
 
     fn add_reader(&mut self, position: Position) -> Result<ReaderId, Refusal> {
         let generation = self.next_generation();
-        if !self.room_for(NONE, |cache| cache.readers.growth()) {
-            return Err(self.full());
-        }
-        let key = self.readers.insert_as(generation, Reader::at(position));
-        let Some(key) = key else { return Err(self.full()) };
+        self.admit(|cache| cache.readers.growth())?;
+        let reader = Reader::at(position);
+        let key = self.readers.insert_as(generation, reader).ok_or_else(|| self.full())?;
         if let Some(track) = self.store.tracks.get_mut(position.track) {
             track.readers += 1;
         }
@@ -146,11 +142,7 @@ impl Cache {
     fn find_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Refusal> {
         let lookup = self.find(reader, ReadUnit::Frame);
         let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
-        match lookup {
-            Lookup::Piece => Ok(held(self.store.frame_in_piece(&mut known.position))),
-            Lookup::Tail => Ok(held(self.store.frame_in_tail(&mut known.position))),
-            lookup => lookup.report(),
-        }
+        lookup.read(|| self.store.frame_at(&mut known.position, lookup))
     }
 
     /// As [`next_frame`](Self::next_frame), as a share in the cache's own memory: no copy.
@@ -164,10 +156,8 @@ impl Cache {
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.share_in_piece(&mut known.position)));
         }
-        match self.find_sealed(reader, ReadUnit::Frame)? {
-            (Lookup::Piece, known, store) => Ok(held(store.share_in_piece(&mut known.position))),
-            (lookup, ..) => lookup.report(),
-        }
+        let (lookup, known, store) = self.find_sealed(reader, ReadUnit::Frame)?;
+        lookup.read(|| store.share_in_piece(&mut known.position))
     }
 
     /// What there is of the next frame, or of what is left of it: all, unless it is incomplete, or came in
@@ -176,24 +166,18 @@ impl Cache {
     /// # Errors
     /// [`Refusal::UnknownReader`].
     pub fn next_chunk(&mut self, reader: ReaderId) -> Result<Next<Chunk<&[u8]>>, Refusal> {
-        let chunk = self.next_chunk_bytes(reader)?;
-        Ok(chunk.map(|chunk| chunk.map(|bytes| bytes.as_slice())))
+        Ok(self.next_chunk_within(reader)?.map(|(chunk, _)| chunk))
     }
 
     /// The next chunk, with what it lies in.
-    pub(super) fn next_chunk_bytes(
+    pub(super) fn next_chunk_within(
         &mut self,
         reader: ReaderId,
-    ) -> Result<Next<Chunk<ChunkBytes<'_>>>, Refusal> {
+    ) -> Result<Next<ChunkWithin<'_>>, Refusal> {
         self.reading(reader)?;
         let lookup = self.find(reader, ReadUnit::Chunk);
         let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
-        match lookup {
-            Lookup::Piece | Lookup::Tail | Lookup::Unfinished => {
-                Ok(held(self.store.chunk_at(&mut known.position, lookup)))
-            }
-            lookup => lookup.report(),
-        }
+        lookup.read(|| self.store.chunk_at(&mut known.position, lookup))
     }
 
     /// As many frames as lie together from the reader's place on, or as there are of a large one, as one
@@ -208,12 +192,8 @@ impl Cache {
         if let Some(run) = self.store.rest_of_piece(&mut known.position, usize::MAX) {
             return Ok(Next::Held(run));
         }
-        match self.find_sealed(reader, ReadUnit::Run)? {
-            (Lookup::Piece, known, store) => {
-                Ok(held(store.run_in_piece(&mut known.position, usize::MAX)))
-            }
-            (lookup, ..) => lookup.report(),
-        }
+        let (lookup, known, store) = self.find_sealed(reader, ReadUnit::Run)?;
+        lookup.read(|| store.run_in_piece(&mut known.position, usize::MAX))
     }
 
     /// What there is under an index of a group; `None` when there is no such group, or no longer.
@@ -272,9 +252,4 @@ impl Cache {
         }
         lookup
     }
-}
-
-/// What is held; a cache whose tables agree has it.
-fn held<T>(held: Option<T>) -> Next<T> {
-    held.map_or(Next::Pending, Next::Held)
 }

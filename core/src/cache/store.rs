@@ -1,7 +1,7 @@
 //! What a cache holds: its tracks, their groups, and the pieces of those. It is read without being changed.
 
 use super::event::Start;
-use super::group::{Group, Piece};
+use super::group::{Group, Piece, State};
 use super::past::Past;
 use super::position::Position;
 use super::track::Track;
@@ -50,6 +50,16 @@ impl Store {
         }
     }
 
+    /// A group that is open or finished.
+    pub(super) fn present(&self, group: GroupId) -> Result<&Group, Refusal> {
+        let group = self.group(group)?;
+        match group.state {
+            State::Open | State::Finished => Ok(group),
+            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
+            State::Skipped => Err(Refusal::Skipped),
+        }
+    }
+
     /// Hangs a piece behind another one of its group, or before all for `NONE`; its place.
     pub(super) fn insert_piece(
         &mut self,
@@ -91,17 +101,17 @@ impl Store {
     pub(super) fn position(&self, at: u32, start: Start) -> Position {
         let track = self.tracks.get(at);
         let edge = track.and_then(|track| track.newest).map_or(0, |newest| newest + 1);
-        let top = track.and_then(|track| self.groups.get(track.top));
-        let (group, frame) = match start {
-            Start::At { group, frame } => (group, u32::try_from(frame).unwrap_or(u32::MAX)),
-            Start::Oldest => {
-                let first = track.and_then(|track| track.groups.first(&self.groups));
-                let first = first.and_then(|at| self.groups.get(at));
-                first.map_or((edge, 0), |group| (group.sequence, group.floor))
+        let group = match start {
+            Start::At { group, frame } => {
+                let frame = u32::try_from(frame).unwrap_or(u32::MAX);
+                return Position::in_track(at, group, frame);
             }
-            Start::Newest => top.map_or((edge, 0), |group| (group.sequence, group.floor)),
-            Start::Live => top.map_or((edge, 0), |group| (group.sequence, group.count)),
+            Start::Oldest => track.and_then(|track| track.groups.first(&self.groups)),
+            Start::Newest | Start::Live => track.map(|track| track.top),
         };
+        let group = group.and_then(|at| self.groups.get(at));
+        let frame = |group: &Group| if start == Start::Live { group.count } else { group.floor };
+        let (group, frame) = group.map_or((edge, 0), |group| (group.sequence, frame(group)));
         Position::in_track(at, group, frame)
     }
 }

@@ -2,39 +2,16 @@
 
 use bytes::Bytes;
 
-use super::event::{Chunk, Frame, FrameState};
+use super::event::{Chunk, Frame, FrameState, Next};
 use super::find::Lookup;
-use super::group::{Kind, Unfinished, frame_at};
+use super::group::{Kind, Piece, Unfinished, frame_at};
 use super::position::Position;
 use super::store::Store;
-use super::{GroupId, Run};
+use super::{GroupId, ReadUnit, Run};
 use crate::wire::varint;
 
-/// The bytes of a chunk.
-pub(super) enum ChunkBytes<'a> {
-    /// In a piece, of which a part can be shared.
-    Shared(&'a Bytes, core::ops::Range<usize>),
-    /// In a tail.
-    Lent(&'a [u8]),
-}
-
-impl<'a> ChunkBytes<'a> {
-    pub(super) fn as_slice(&self) -> &'a [u8] {
-        match self {
-            Self::Shared(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
-            Self::Lent(bytes) => bytes,
-        }
-    }
-
-    /// The bytes for keeps: shared, unless they belong to a frame of up to 4096 bytes that is not
-    /// complete.
-    pub(super) fn share(&self) -> Bytes {
-        match self {
-            Self::Shared(bytes, range) => bytes.slice(range.clone()),
-            Self::Lent(bytes) => Bytes::copy_from_slice(bytes),
-        }
-    }
-}
+/// A chunk, and the shared bytes that it lies in; `None` in a tail.
+pub(super) type ChunkWithin<'a> = (Chunk<&'a [u8]>, Option<&'a Bytes>);
 
 impl Store {
     /// Whether a position stands before a small frame in a piece, with nothing to be said before it.
@@ -59,11 +36,7 @@ impl Store {
             return Some(Frame { group, index, bytes: &piece.bytes });
         }
         let (bytes, end) = frame_at(&piece.bytes, (at.offset - piece.trimmed) as usize)?;
-        at.frame += 1;
-        at.offset = end as u32 + piece.trimmed;
-        if at.frame == piece.end() {
-            at.leave(piece.next());
-        }
+        at.pass_frames(piece, 1, end);
         Some(Frame { group, index, bytes })
     }
 
@@ -71,15 +44,13 @@ impl Store {
     #[inline]
     pub(super) fn share_in_piece(&self, at: &mut Position) -> Option<Frame<Bytes>> {
         let piece = self.pieces.get(at.piece)?;
-        let start = at.offset.wrapping_sub(piece.trimmed) as usize;
         let Frame { group, index, bytes } = self.frame_in_piece(at)?;
-        let bytes = if piece.kind == Kind::Frames {
-            let start = start + varint::len(bytes.len() as u64);
-            piece.bytes.slice(start..start + bytes.len())
-        } else {
-            piece.bytes.clone()
-        };
-        Some(Frame { group, index, bytes })
+        Some(Frame { group, index, bytes: piece.bytes.slice_ref(bytes) })
+    }
+
+    /// Reads the frame that was found to come next, in a piece or in the tail.
+    pub(super) fn frame_at(&self, at: &mut Position, lookup: Lookup) -> Option<Frame<&[u8]>> {
+        if lookup == Lookup::Tail { self.frame_in_tail(at) } else { self.frame_in_piece(at) }
     }
 
     /// Reads the complete frame that a position stands before in a tail.
@@ -113,33 +84,14 @@ impl Store {
     pub(super) fn run_in_piece(&self, at: &mut Position, max_bytes: usize) -> Option<Run> {
         let piece = self.pieces.get(at.piece)?;
         let (group, first) = (at.wanted, u64::from(at.frame));
-        if let Kind::Part { offset, size } = piece.kind {
-            let within = core::mem::take(&mut at.within);
+        if let Kind::Part { size, .. } = piece.kind {
+            let within = at.within;
             let head = (within == 0).then_some(size.into());
-            let start = (within - offset) as usize;
             let most = max_bytes.saturating_sub(head.map_or(0, varint::len)).max(1);
-            let end = piece.bytes.len().min(start.saturating_add(most));
-            let bytes = piece.bytes.slice(start..end);
-            let read = offset + end as u32;
-            let ends = read == size;
-            if ends {
-                at.pass(piece.next());
-            } else {
-                at.within = read;
-                if end == piece.bytes.len() {
-                    at.piece = piece.next();
-                }
-            }
-            let (frames, offset) = (ends.into(), within.into());
-            return Some(Run {
-                group,
-                first,
-                frames,
-                offset,
-                head,
-                bytes,
-                checksum: piece.checksum,
-            });
+            let bytes = piece.bytes.slice_ref(piece.read_part(at, most)?);
+            let (frames, offset) = (u32::from(at.within == 0), within.into());
+            let checksum = piece.checksum;
+            return Some(Run { group, first, frames, offset, head, bytes, checksum });
         }
         if let Some(rest) = self.rest_of_piece(at, max_bytes) {
             return Some(rest);
@@ -151,69 +103,37 @@ impl Store {
         {
             (frames, end) = (frames + 1, next);
         }
-        at.frame += frames;
-        at.offset = end as u32 + piece.trimmed;
-        if at.frame == piece.end() {
-            at.leave(piece.next());
-        }
+        at.pass_frames(piece, frames, end);
         let bytes = piece.bytes.slice(start..end);
         Some(Run { group, first, frames, offset: 0, head: None, bytes, checksum: piece.checksum })
     }
 
     /// Reads a chunk, with what it lies in.
-    pub(super) fn chunk_at(
-        &self,
-        at: &mut Position,
-        lookup: Lookup,
-    ) -> Option<Chunk<ChunkBytes<'_>>> {
+    pub(super) fn chunk_at(&self, at: &mut Position, lookup: Lookup) -> Option<ChunkWithin<'_>> {
         let (group, index, within) = (at.wanted, u64::from(at.frame), at.within);
-        let start = within as usize;
-        let (bytes, size) = match lookup {
-            Lookup::Unfinished => {
-                let group = self.groups.get(at.group)?;
-                let Unfinished { size, written } = group.unfinished?;
-                let size = size.get();
-                let payload = group.tail.get(varint::len(size.into())..)?;
-                at.within = written;
-                (ChunkBytes::Lent(payload.get(start..)?), size)
-            }
-            Lookup::Tail => {
-                let Frame { bytes, .. } = self.frame_in_tail(at)?;
-                at.within = 0;
-                (ChunkBytes::Lent(bytes.get(start..)?), bytes.len() as u32)
-            }
-            _ => {
-                let piece = self.pieces.get(at.piece)?;
-                if let Kind::Part { offset, size } = piece.kind {
-                    let end = offset + piece.bytes.len() as u32;
-                    if end == size {
-                        at.pass(piece.next());
-                    } else {
-                        (at.within, at.piece) = (end, piece.next());
-                    }
-                    (
-                        ChunkBytes::Shared(
-                            &piece.bytes,
-                            (within - offset) as usize..piece.bytes.len(),
-                        ),
-                        size,
-                    )
-                } else {
-                    let begin = (at.offset - piece.trimmed) as usize;
-                    let Frame { bytes, .. } = self.frame_in_piece(at)?;
-                    at.within = 0;
-                    let begin = begin + varint::len(bytes.len() as u64);
-                    let range = begin + start..begin + bytes.len();
-                    (ChunkBytes::Shared(&piece.bytes, range), bytes.len() as u32)
-                }
-            }
+        let piece = self.pieces.get(at.piece).filter(|_| lookup == Lookup::Piece);
+        let (bytes, size) = if lookup == Lookup::Unfinished {
+            let group = self.groups.get(at.group)?;
+            let Unfinished { size, written } = group.unfinished?;
+            at.within = written;
+            let begin = varint::len(size.get().into()) + within as usize;
+            (group.tail.get(begin..)?, size.get())
+        } else if let Some(piece) = piece
+            && let Kind::Part { size, .. } = piece.kind
+        {
+            (piece.read_part(at, usize::MAX)?, size)
+        } else {
+            let Frame { bytes, .. } = self.frame_at(at, lookup)?;
+            at.within = 0;
+            (bytes.get(within as usize..)?, bytes.len() as u32)
         };
-        Some(Chunk { group, index, size: size.into(), offset: within.into(), bytes })
+        let whole = piece.map(|piece| &piece.bytes);
+        Some((Chunk { group, index, size: size.into(), offset: within.into(), bytes }, whole))
     }
 
     /// What there is under an index of a group.
-    pub(super) fn frame(&self, group: GroupId, index: u64) -> Option<FrameState<'_>> {
-        let group = self.group(group).ok()?;
+    pub(super) fn frame(&self, id: GroupId, index: u64) -> Option<FrameState<'_>> {
+        let group = self.group(id).ok()?;
         if index >= group.count.into() {
             return Some(FrameState::Pending);
         }
@@ -221,21 +141,31 @@ impl Store {
         if index < group.floor {
             return Some(FrameState::Evicted);
         }
-        if index >= group.sealed {
-            let (payload, _) = frame_at(&group.tail, group.tail_offset(index) as usize)?;
-            return Some(FrameState::Held(payload));
-        }
-        let piece = self.pieces.get(group.pieces.find(&self.pieces, index, 0)?)?;
-        Some(match piece.kind {
-            Kind::Missing(why) => FrameState::Missing(why),
-            Kind::Part { size, .. } if piece.bytes.len() == size as usize => {
-                FrameState::Held(&piece.bytes)
-            }
-            Kind::Part { size, .. } => FrameState::Parts { size: size.into() },
-            Kind::Frames => {
-                let offset = (piece.offset_of(index) - piece.trimmed) as usize;
-                FrameState::Held(frame_at(&piece.bytes, offset)?.0)
-            }
+        let mut at = Position {
+            group: id.0.slot,
+            generation: id.0.generation,
+            ..Position::in_track(group.track, group.sequence, index)
+        };
+        Some(match self.find_within(&mut at, group, ReadUnit::Frame) {
+            Lookup::Report(Next::Missing { why, .. }) => FrameState::Missing(why),
+            Lookup::Report(Next::Parts { size, .. }) => FrameState::Parts { size },
+            lookup => FrameState::Held(self.frame_at(&mut at, lookup)?.bytes),
         })
+    }
+}
+
+impl Piece {
+    /// Reads on in a part of a large frame, at most so many bytes of it.
+    fn read_part(&self, at: &mut Position, max_bytes: usize) -> Option<&[u8]> {
+        let Kind::Part { offset, size } = self.kind else { return None };
+        let start = (at.within - offset) as usize;
+        let end = self.bytes.len().min(start.saturating_add(max_bytes));
+        at.within = offset + end as u32;
+        if at.within == size {
+            at.pass(self.next());
+        } else if end == self.bytes.len() {
+            at.piece = self.next();
+        }
+        self.bytes.get(start..end)
     }
 }

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
-use super::reader::Reader;
 use super::track::{Life, Publisher, Track};
 use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
 use crate::Instant;
@@ -31,12 +30,7 @@ impl Cache {
         if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
             return Err(Refusal::NameTaken);
         }
-        let fits = self.room_for(NONE, |cache| {
-            cache.store.tracks.growth() + cache.publishers.growth() + name.len()
-        });
-        if !fits {
-            return Err(self.full());
-        }
+        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
         self.context.advance(now);
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
@@ -45,7 +39,7 @@ impl Cache {
                 track.is_named = false;
             }
         }
-        let Some(publisher) = self.publisher(publisher) else { return Err(self.full()) };
+        let publisher = self.publisher(publisher).ok_or_else(|| self.full())?;
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
         self.external_bytes += name.len();
@@ -58,8 +52,7 @@ impl Cache {
             expiry: Instant::FAR,
             ..Track::default()
         };
-        let key = self.store.tracks.insert_as(generation, track);
-        let Some(key) = key else { return Err(self.full()) };
+        let key = self.store.tracks.insert_as(generation, track).ok_or_else(|| self.full())?;
         self.names.insert(&mut self.store.tracks, key.slot);
         self.stats.tracks += 1;
         Ok(TrackId(key))
@@ -175,10 +168,7 @@ impl Cache {
         // Who waits for the next group has nothing to read as long as that may come.
         if last.is_none_or(|last| track.newest == Some(last)) {
             let waiting = core::mem::take(&mut track.waiting);
-            if !waiting.is_empty() {
-                self.context.pend();
-            }
-            self.ready.append(&mut self.readers, waiting);
+            self.wake(waiting);
         }
         self.wake_later(at, true, |wanted| last.is_none_or(|last| wanted > last));
         self.reorder(at);
@@ -193,9 +183,7 @@ impl Cache {
             && self.readers.get(first).is_some_and(|reader| has(reader.position.wanted))
         {
             track.later.remove(&mut self.readers, first);
-            self.readers.get_mut(first).into_iter().for_each(Reader::leave_order);
-            self.ready.push(&mut self.readers, first);
-            self.context.pend();
+            self.wake_one(first);
         }
     }
 
@@ -242,9 +230,12 @@ impl Cache {
 
     /// Says that bytes of an incomplete frame are complete, or gone.
     pub(super) fn forget_unfinished(&mut self, track: u32, bytes: u32) {
-        let Some(track) = self.store.tracks.get(track) else { return };
-        if let Some(publisher) = self.publishers.get_mut(track.publisher) {
+        if let Some(publisher) = self.publisher_of(track) {
             publisher.unfinished -= u64::from(bytes);
         }
+    }
+
+    pub(super) fn publisher_of(&mut self, track: u32) -> Option<&mut Publisher> {
+        self.publishers.get_mut(self.store.tracks.get(track)?.publisher)
     }
 }

@@ -3,8 +3,9 @@
 use super::event::Command;
 use super::group::{Group, State, Unfinished};
 use super::position::Position;
-use super::reader::{Reader, Waits};
+use super::reader::{InQueue, Reader, Waits};
 use super::{Cache, ReadUnit, ReaderId};
+use crate::storage::list::List;
 
 impl Cache {
     /// Lets a reader that waits for nothing wait for a group.
@@ -63,9 +64,7 @@ impl Cache {
             && let Some(first) = group.ahead.first(&self.readers)
         {
             group.ahead.remove(&mut self.readers, first);
-            self.readers.get_mut(first).into_iter().for_each(Reader::leave_order);
-            self.ready.push(&mut self.readers, first);
-            self.context.pend();
+            self.wake_one(first);
         }
     }
 
@@ -78,11 +77,10 @@ impl Cache {
             && reader.position.frame <= group.count
         {
             let is_here = reader.position.frame < group.count;
-            reader.waits = Waits::ForMore(by);
+            reader.leave_order();
             group.ahead.remove(&mut self.readers, first);
             if is_here {
-                self.ready.push(&mut self.readers, first);
-                self.context.pend();
+                self.wake_one(first);
             } else {
                 group.waiting[by as usize].push(&mut self.readers, first);
             }
@@ -92,12 +90,29 @@ impl Cache {
     /// Wakes everybody who waits for more of a group.
     pub(super) fn wake_waiting(&mut self, at: u32) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
-        for waiting in core::mem::take(&mut group.waiting) {
-            if !waiting.is_empty() {
-                self.context.pend();
-            }
-            self.ready.append(&mut self.readers, waiting);
+        core::mem::take(&mut group.waiting).into_iter().for_each(|waiting| self.wake(waiting));
+    }
+
+    /// Wakes those who wait for more of a group to take it by this unit.
+    pub(super) fn wake_by(&mut self, at: u32, by: ReadUnit) {
+        let Some(group) = self.store.groups.get_mut(at) else { return };
+        let waiting = core::mem::take(&mut group.waiting[by as usize]);
+        self.wake(waiting);
+    }
+
+    /// Wakes those of a row.
+    pub(super) fn wake(&mut self, waiting: List<InQueue>) {
+        if !waiting.is_empty() {
+            self.context.pend();
         }
+        self.ready.append(&mut self.readers, waiting);
+    }
+
+    /// Wakes a reader that is in no order any more.
+    pub(super) fn wake_one(&mut self, at: u32) {
+        self.readers.get_mut(at).into_iter().for_each(Reader::leave_order);
+        self.ready.push(&mut self.readers, at);
+        self.context.pend();
     }
 
     /// Takes a reader out of what it waits in, or of those that are ready.
@@ -106,23 +121,20 @@ impl Cache {
         let waits = core::mem::take(&mut reader.waits);
         let group = self.store.groups.find_mut(reader.position.group_key());
         let track = self.store.tracks.get_mut(reader.position.track);
-        let waiting = match waits {
-            Waits::Not => return,
-            Waits::ForFrame(_) => {
-                return group
-                    .into_iter()
-                    .for_each(|group| group.ahead.remove(&mut self.readers, at));
+        match (waits, group, track) {
+            (Waits::Not, ..) => {}
+            (Waits::ForFrame(_), Some(group), _) => group.ahead.remove(&mut self.readers, at),
+            (Waits::ForLater, _, Some(track)) => track.later.remove(&mut self.readers, at),
+            (Waits::ForMore(by), Some(group), _)
+                if group.waiting[by as usize].may_have(&self.readers, at) =>
+            {
+                group.waiting[by as usize].remove(&mut self.readers, at);
             }
-            Waits::ForLater => {
-                return track
-                    .into_iter()
-                    .for_each(|track| track.later.remove(&mut self.readers, at));
+            (Waits::ForNewest, _, Some(track)) if track.waiting.may_have(&self.readers, at) => {
+                track.waiting.remove(&mut self.readers, at);
             }
-            Waits::ForMore(by) => group.map(|group| &mut group.waiting[by as usize]),
-            Waits::ForNewest => track.map(|track| &mut track.waiting),
-        };
-        let waiting = waiting.filter(|waiting| waiting.may_have(&self.readers, at));
-        waiting.unwrap_or(&mut self.ready).remove(&mut self.readers, at);
+            _ => self.ready.remove(&mut self.readers, at),
+        }
     }
 }
 

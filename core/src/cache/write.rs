@@ -7,9 +7,8 @@ use super::event::{FrameState, Put};
 use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, GroupId, Missing, ReadUnit, Refusal, TrackId};
-use crate::storage::blocks::OVERHEAD;
 use crate::storage::list::List;
-use crate::storage::slab::{Key, NONE};
+use crate::storage::slab::NONE;
 use crate::wire::varint;
 
 /// The most frames of a group: an index behind the last one is still a number.
@@ -172,35 +171,24 @@ impl Cache {
             return Ok(index);
         }
         self.seal_group(at);
-        if !self.lengthen_missing(at, count, why) {
-            if !self.room_for(at, |cache| cache.store.pieces.growth()) {
-                self.abort_as_too_large(at);
-                return Ok(index);
-            }
-            let Some(group) = self.store.groups.get(at) else { return Ok(index) };
-            self.store
-                .push_piece(at, Piece::new(group.count, count, Kind::Missing(why), Bytes::new()));
-            let Some(group) = self.store.groups.get_mut(at) else { return Ok(index) };
+        let kind = Kind::Missing(why);
+        let last = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
+        let last = self.store.pieces.get_mut(last).filter(|last| last.kind == kind);
+        if let Some(last) = last {
+            last.frames += count;
+        } else if self.room_for(at, |cache| cache.store.pieces.growth()) {
+            self.store.push_piece(at, Piece::new(index as u32, count, kind, Bytes::new()));
+        } else {
+            self.abort_as_too_large(at);
+            return Ok(index);
+        }
+        if let Some(group) = self.store.groups.get_mut(at) {
             group.count += count;
             group.sealed = group.count;
         }
         self.stats.missing += u64::from(count);
         self.appended(at);
         Ok(index)
-    }
-
-    /// Appends missing frames to a last piece of the same kind, if there is one.
-    fn lengthen_missing(&mut self, at: u32, count: u32, why: Missing) -> bool {
-        let Some(group) = self.store.groups.get_mut(at) else { return false };
-        match self.store.pieces.get_mut(group.pieces.last()) {
-            Some(last) if last.kind == Kind::Missing(why) => {
-                last.frames += count;
-                group.count += count;
-                group.sealed = group.count;
-                true
-            }
-            _ => false,
-        }
     }
 
     /// Puts a frame under an index: as the next one; where one is missing; or to be compared with the one
@@ -211,12 +199,7 @@ impl Cache {
     /// [`Refusal::Contradiction`], [`Refusal::Full`].
     pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, Refusal> {
         self.begin();
-        let known = self.store.group(group)?;
-        match known.state {
-            State::Aborted { code, .. } => return Err(Refusal::Aborted(code)),
-            State::Skipped => return Err(Refusal::Skipped),
-            State::Open | State::Finished => {}
-        }
+        let known = self.store.present(group)?;
         let (floor, next) = (u64::from(known.floor), u64::from(known.count));
         if index == next {
             return self.append(group, frame).map(|_| Put::Appended);
@@ -330,8 +313,8 @@ impl Cache {
         if len > left {
             return Err(self.refuse(Refusal::PastSize { len, left }));
         }
-        let publisher = self.store.tracks.get(group.track).map_or(NONE, |track| track.publisher);
-        let unfinished = self.publishers.get(publisher).map_or(0, |publisher| publisher.unfinished);
+        let track = group.track;
+        let unfinished = self.publisher_of(track).map_or(0, |publisher| publisher.unfinished);
         let (bytes, max) = (unfinished + len, self.config.max_unfinished);
         // What completes a frame leaves nothing unfinished.
         if bytes > max && len < left {
@@ -396,19 +379,19 @@ impl Cache {
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
         self.seal_group(at);
-        let cost = pinned.max(bytes.len()).saturating_add(OVERHEAD);
-        let fits = self.can_hold(cost)
-            && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(cost));
+        let pinned = cost(pinned.max(bytes.len()));
+        let fits = self.can_hold(pinned)
+            && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(pinned));
         if !fits {
             self.abort_as_too_large(at);
             return false;
         }
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
-        self.external_bytes += cost;
+        self.external_bytes += pinned;
         let index = self.store.groups.get(at).map_or(0, |group| group.count);
         let mut piece = Piece::new(index, 1, kind, bytes);
-        piece.pinned = cost;
+        piece.pinned = pinned;
         self.store.push_piece(at, piece);
         self.settle();
         true
@@ -450,24 +433,20 @@ impl Cache {
         let Some(frame) = &mut group.unfinished else { return };
         frame.written += len as u32;
         let (track, size, written) = (group.track, frame.size.get(), frame.written);
-        let publisher = self.store.tracks.get(track).map_or(NONE, |track| track.publisher);
-        if let Some(publisher) = self.publishers.get_mut(publisher) {
+        if written == size {
+            group.unfinished = None;
+        }
+        if let Some(publisher) = self.publisher_of(track) {
             publisher.unfinished += len as u64;
         }
         if written == size {
-            group.unfinished = None;
             self.forget_unfinished(track, size);
             return self.complete(at, size as usize);
         }
+        self.wake_by(at, ReadUnit::Chunk);
         // A part of a large frame can go into a run; of a small one the frame has to be whole.
-        let of_large: &[ReadUnit] = &[ReadUnit::Chunk, ReadUnit::Run];
-        let by = if size as usize > LARGE { of_large } else { &[ReadUnit::Chunk] };
-        for &by in by {
-            let waiting = core::mem::take(&mut group.waiting[by as usize]);
-            if !waiting.is_empty() {
-                self.context.pend();
-            }
-            self.ready.append(&mut self.readers, waiting);
+        if size as usize > LARGE {
+            self.wake_by(at, ReadUnit::Run);
         }
     }
 
@@ -475,16 +454,15 @@ impl Cache {
     fn complete(&mut self, at: u32, len: usize) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         group.count += 1;
+        if group.is_limited {
+            group.bytes += len as u64;
+        }
         if len > LARGE {
             group.sealed += 1;
         } else if group.count - group.sealed == 1
             && let Some(track) = self.store.tracks.get_mut(group.track)
         {
             track.unsealed.push(&mut self.store.groups, at);
-        }
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        if group.is_limited {
-            group.bytes += len as u64;
         }
         self.stats.frames += 1;
         self.stats.bytes += len as u64;
@@ -515,48 +493,31 @@ impl Cache {
         if group.count - group.sealed >= PIECE_FRAMES || !group.has_bytes(len) {
             self.seal_group(at);
         }
-        let ready = self.reserve_piece(at) && self.reserve_bytes(at, len);
-        if !ready {
+        let is_ready = self.reserve(at, len).is_some();
+        if !is_ready {
             self.abort_as_too_large(at);
         }
-        ready
+        is_ready
     }
 
-    /// A place for the piece that the tail will be.
-    fn reserve_piece(&mut self, at: u32) -> bool {
-        if self.store.groups.get(at).is_some_and(|group| group.tail_piece != NONE) {
-            return true;
+    /// A place for the piece that the tail will be, and a block with room for so many bytes; what is in the
+    /// tail was sealed when it lacked that.
+    fn reserve(&mut self, at: u32, len: usize) -> Option<()> {
+        if self.store.groups.get(at)?.tail_piece == NONE {
+            self.room_for(at, |cache| cache.store.pieces.growth()).then_some(())?;
+            let generation = self.store.groups.key(at)?.generation;
+            let place = self.store.pieces.insert_as(generation, Piece::default())?.slot;
+            self.store.groups.get_mut(at)?.tail_piece = place;
         }
-        if !self.room_for(at, |cache| cache.store.pieces.growth()) {
-            return false;
-        }
-        let Some(generation) = self.store.groups.key(at).map(|key| key.generation) else {
-            return false;
-        };
-        let Some(Key { slot: place, .. }) =
-            self.store.pieces.insert_as(generation, Piece::default())
-        else {
-            return false;
-        };
-        if let Some(group) = self.store.groups.get_mut(at) {
-            group.tail_piece = place;
-        }
-        true
-    }
-
-    /// A block with room for so many bytes; what is in the tail was sealed when it lacked that.
-    fn reserve_bytes(&mut self, at: u32, len: usize) -> bool {
-        let Some(group) = self.store.groups.get(at) else { return false };
-        if group.has_bytes(len) {
-            return true;
-        }
-        let size = Pool::size_after(group.block_size as usize, len);
-        self.retire_block(at);
-        let Some((block, buffer)) = self.block(at, size) else { return false };
-        if let Some(group) = self.store.groups.get_mut(at) {
+        let group = self.store.groups.get(at)?;
+        if !group.has_bytes(len) {
+            let size = Pool::size_after(group.block_size as usize, len);
+            self.retire_block(at);
+            let (block, buffer) = self.block(at, size)?;
+            let group = self.store.groups.get_mut(at)?;
             (group.tail, group.tail_block, group.block_size) = (buffer, block, size as u16);
         }
-        true
+        Some(())
     }
 
     /// Lets positions and readers read by shares what was appended to groups of a track: once for all that was

@@ -651,9 +651,11 @@ fn direct(
             cache.next_frame(reader).map(copied).map(Answer::Frame)
         }
         Event::Read { reader, by: ReadUnit::Chunk } => {
-            let copied =
-                |next: Next<Chunk<&[u8]>>| next.map(|chunk| chunk.map(Bytes::copy_from_slice));
-            cache.next_chunk(reader).map(copied).map(Answer::Chunk)
+            let copied = |Chunk { group, index, size, offset, bytes }: Chunk<&[u8]>| {
+                let bytes = Bytes::copy_from_slice(bytes);
+                Chunk { group, index, size, offset, bytes }
+            };
+            cache.next_chunk(reader).map(|next| Answer::Chunk(next.map(copied)))
         }
         Event::Read { reader, by: ReadUnit::Run } => cache.next_run(reader).map(Answer::Run),
     }
