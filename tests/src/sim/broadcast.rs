@@ -9,10 +9,10 @@ use gapless_core::{Duration, Instant, Session};
 
 use super::listener::{Listener, Way};
 use super::path::{Chance, Path};
+use super::publisher_node::{Schedule, Station};
 use super::random::Random;
 use super::runner::Plan;
 use super::setup::{line_address, listener_address, server_address};
-use super::station::{Schedule, Station};
 use super::swarm::{Fault, What, Who};
 use super::trace::Fact;
 use super::world::{NodeId, Outbox, State, World};

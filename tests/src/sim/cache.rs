@@ -9,12 +9,12 @@ mod ballast;
 mod book;
 mod draw;
 mod law;
+mod node;
 mod reader;
 mod relays;
-mod shelf;
 
 pub use ballast::Ballast;
 pub use law::Holdings;
+pub use node::{CachePlan, Keeps, Rounding, Shelf, Totals};
 pub use reader::{Pace, ReaderPlan};
 pub use relays::{Relay, Relays};
-pub use shelf::{CachePlan, Keeps, Rounding, Shelf, Totals};

@@ -5,8 +5,8 @@
 //! demultiplexer, its commands are done, and the streams are judged by what their peers wrote. Every
 //! refusal must have its cause, and come when it should.
 
-mod crowd;
-mod doorman;
 mod draw;
+mod driver;
+mod load;
 
-pub use crowd::{AcceptorPlan, Crowd, Sends, Totals};
+pub use load::{AcceptorPlan, Crowd, Sends, Totals};

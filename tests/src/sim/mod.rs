@@ -14,6 +14,7 @@
 //! that are values: of one that fails it finds the smallest that still does, and leaves a journal of
 //! each node in `target/simulator`. [`Swarm`] is the standard plan.
 
+mod attacker;
 mod broadcast;
 pub mod cache;
 pub mod check;
@@ -21,23 +22,23 @@ pub mod demux;
 mod feed;
 mod journal;
 mod ledger;
+mod link;
 mod listener;
 mod netsim;
-mod passage;
 mod path;
 mod program;
+mod publisher_node;
 mod random;
 mod receiver;
 mod runner;
 mod server;
 mod setup;
-mod station;
-mod stranger;
 mod swarm;
 mod trace;
 mod whole;
 mod world;
 
+pub use attacker::Stranger;
 pub use broadcast::Broadcast;
 pub use feed::{Feed, Line};
 pub use journal::{Journal, Journals, recorded};
@@ -46,14 +47,13 @@ pub use listener::{Downstream, Listener, Way};
 pub use netsim::{Cell, Measured};
 pub use path::{Bandwidth, Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};
+pub use publisher_node::{Schedule, Station};
 pub use random::Random;
 pub use runner::{Plan, fails, plans, seeds, shrink};
 pub use server::{Server, ServerPlan};
 pub use setup::{
     Setup, Stage, feed_address, line_address, listener_address, server_address, session,
 };
-pub use station::{Schedule, Station};
-pub use stranger::Stranger;
 pub use swarm::{Fault, Swarm, What, Who};
 pub use trace::{Fact, Trace};
 pub use whole::Whole;

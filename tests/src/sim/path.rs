@@ -1,6 +1,6 @@
 //! What a path through the network does to datagrams: it delays, loses (one by one or in bursts),
 //! duplicates and reorders them, is too narrow for them, and is down for a while. How it does so is
-//! the business of `passage`.
+//! the business of `link`.
 
 use std::ops::Range;
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use gapless_core::Instant;
 
-use super::passage::Passage;
+use super::link::Passage;
 use super::path::{Chance, Path};
 use super::random::Random;
 

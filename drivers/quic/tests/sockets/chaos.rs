@@ -8,8 +8,8 @@ use gapless_quic::{Direction, Driver, Limits, StreamId, Transport};
 use crate::certified::PROTOCOL;
 use crate::crafted::Random;
 use crate::pair::{NOW, PAUSE, Pair};
-use crate::party::{Habit, Party};
 use crate::path::Path;
+use crate::peer::{Habit, Party};
 
 const SEEDS: u64 = 8;
 const STEPS: usize = 250;

@@ -9,8 +9,8 @@ use quinn_proto::ConnectionError;
 use crate::certified::client;
 use crate::crafted::Random;
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS, assert_clean};
-use crate::party::{Habit, Party};
 use crate::path::{Path, Way};
+use crate::peer::{Habit, Party};
 
 /// A connection that hears nothing for so long is over.
 const IDLE: Duration = Duration::from_millis(150);

@@ -11,8 +11,8 @@ use quinn_proto::ConnectionError;
 use crate::certified::client;
 use crate::crafted::{Initial, Random, unknown_version};
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS, assert_clean};
-use crate::party::{Habit, Party};
 use crate::path::{Path, socket};
+use crate::peer::{Habit, Party};
 
 /// The largest payload of a UDP datagram over IPv4.
 const LARGEST: usize = 65_507;

@@ -9,8 +9,8 @@ use quinn_proto::{ConnectionError, TransportErrorCode};
 use crate::certified::{PROTOCOL, client};
 use crate::crafted::Initial;
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS};
-use crate::party::Party;
 use crate::path::{Path, Way, socket};
+use crate::peer::Party;
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 

@@ -13,7 +13,7 @@ use crate::certified::{PROTOCOL, client};
 use crate::crafted::Initial;
 use crate::hostile::Memory;
 use crate::pair::{NOW, PAUSE, Pair};
-use crate::party::{Habit, Party};
+use crate::peer::{Habit, Party};
 
 /// What an endpoint takes for itself, and what a connection is promised at first.
 fn first_promise(transport: Transport) -> (u64, u64) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gapless_quic::{ConnectionId, Driver, Limits, Transport};
 
 use super::certified::{Certified, PROTOCOL, client};
-use super::party::Party;
+use super::peer::Party;
 
 /// Rounds of turns that a test waits at most.
 pub(crate) const ROUNDS: usize = 20_000;

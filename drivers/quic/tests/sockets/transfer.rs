@@ -8,8 +8,8 @@ use gapless_tests::alloc;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 
 use crate::pair::{NOW, Pair, ROUNDS};
-use crate::party::{CHUNK, Habit, Party};
 use crate::path::{Path, socket};
+use crate::peer::{CHUNK, Habit, Party};
 
 #[test]
 fn streams_of_both_kinds_and_both_ways_arrive_whole() {

@@ -10,8 +10,8 @@ use mio::{Events, Poll, Token};
 
 use crate::certified::{Certified, PROTOCOL, client};
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS, assert_clean};
-use crate::party::Party;
 use crate::path::socket;
+use crate::peer::Party;
 
 /// Far more than a turn that does not wait takes on a slow machine, far less than those that wait.
 const SOON: Duration = Duration::from_secs(20);

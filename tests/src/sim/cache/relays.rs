@@ -8,7 +8,7 @@ use gapless_core::cache::Limits;
 use gapless_core::receiver::Start;
 
 use super::law::Holdings;
-use super::shelf::{CachePlan, Keeps, Shelf, Totals};
+use super::node::{CachePlan, Keeps, Shelf, Totals};
 use crate::sim::listener::Listener;
 use crate::sim::program::SessionPlan;
 use crate::sim::runner::Plan;

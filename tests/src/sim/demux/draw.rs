@@ -5,7 +5,7 @@ use std::ops::Range;
 use gapless_core::demux::{Config, Pattern, Registrant};
 use gapless_core::{Duration, Instant};
 
-use super::crowd::{AcceptorPlan, Crowd, Sends};
+use super::load::{AcceptorPlan, Crowd, Sends};
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 

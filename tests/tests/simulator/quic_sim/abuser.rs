@@ -9,9 +9,9 @@ use gapless_quic::{ConnectionId, Direction, Event, StreamId};
 use gapless_tests::sim::{Chance, Random};
 
 use super::host::{Desk, Program};
-use super::liar::{self, Lies};
+use super::malicious_peer::{self, Lies};
 use super::null;
-use super::town::{client, server_address};
+use super::testbed::{client, server_address};
 
 /// Connections that it makes, one after the other.
 const CONNECTIONS: u64 = 20;
@@ -53,7 +53,7 @@ impl Abuser {
         identity[..8].copy_from_slice(&desk.random.any().to_le_bytes());
         let client =
             null::Client { identity: Some(identity), hello_len: 400, ..self.client.clone() };
-        let client = liar::Client { client, lies: Arc::clone(&self.lies) };
+        let client = malicious_peer::Client { client, lies: Arc::clone(&self.lies) };
         self.open = Some(desk.connect_as(Arc::new(client), server_address()));
     }
 

@@ -10,7 +10,7 @@ use quinn_proto::{ConnectionError, TransportErrorCode};
 use super::host::Host;
 use super::null::{BAD_CERTIFICATE, NO_APPLICATION_PROTOCOL};
 use super::streams::lossy;
-use super::town::{Plan, Town, client_address};
+use super::testbed::{Plan, Town, client_address};
 use super::traffic::Traffic;
 
 /// Whether the peer ended it with this code.

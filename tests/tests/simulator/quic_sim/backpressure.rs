@@ -3,7 +3,7 @@
 use gapless_core::Duration;
 use gapless_tests::sim::{Chance, seeds};
 
-use super::town::{Plan, Town};
+use super::testbed::{Plan, Town};
 use super::traffic::Manners;
 
 #[test]

@@ -13,7 +13,7 @@ use gapless_tests::sim::{Chance, Path, Random, World, seeds};
 use super::book::{Book, Flow};
 use super::host::{Desk, Host, Program, Recipe};
 use super::null;
-use super::town::{Plan, Town, client_address, server_address};
+use super::testbed::{Plan, Town, client_address, server_address};
 
 /// Larger than any datagram.
 const TOO_LARGE: usize = 70_000;

@@ -7,7 +7,7 @@ use gapless_tests::sim::{Random, State, seeds};
 use quinn_proto::{ApplicationClose, ConnectionError};
 
 use super::host::Host;
-use super::town::{Plan, Town, client_address};
+use super::testbed::{Plan, Town, client_address};
 use super::traffic::{Manners, Traffic};
 
 const IDLE: Duration = Duration::from_secs(10);

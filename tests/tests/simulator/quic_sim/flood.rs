@@ -16,7 +16,7 @@ use quinn_proto::ClientConfig;
 
 use super::clock::{Ids, standard};
 use super::null;
-use super::town::{Plan, client, client_address, server_address};
+use super::testbed::{Plan, client, client_address, server_address};
 use super::traffic::{Manners, Traffic};
 
 /// Datagrams that are sent at once.

@@ -12,9 +12,9 @@ use gapless_tests::sim::{Chance, Random};
 use quinn_proto::ClientConfig;
 
 use super::clock::{Wall, standard};
-use super::liar::{self, Lies, Script, put};
+use super::malicious_peer::{self, Lies, Script, put};
 use super::null;
-use super::town::{Plan, client};
+use super::testbed::{Plan, client};
 
 /// Where everybody is.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
@@ -117,7 +117,7 @@ impl Hoard {
         for _ in 0..count {
             let lies = Lies::new(self.random.fork(), Chance::NEVER);
             let client = null::Client { hello_len: 400, ..client(&mut self.random) };
-            let session = liar::Client { client, lies: Arc::clone(&lies) };
+            let session = malicious_peer::Client { client, lies: Arc::clone(&lies) };
             let config = ClientConfig::new(Arc::new(session));
             let connection = self.clients.connect(self.now, config, ANYWHERE, "peer");
             self.connections.push((connection.expect("an address"), lies));

@@ -8,7 +8,7 @@ use gapless_tests::sim::{Bandwidth, Chance, Random, seeds};
 
 use super::book::Entry;
 use super::host::Host;
-use super::town::{Plan, Town};
+use super::testbed::{Plan, Town};
 use super::traffic::Manners;
 
 pub(crate) fn lossy(random: &mut Random) -> Plan {

@@ -18,7 +18,7 @@ use super::book::{Book, Flow};
 use super::clock::{simulated, standard};
 use super::host::{Desk, Host, Program};
 use super::null;
-use super::town::{Plan, client, client_address, server_address};
+use super::testbed::{Plan, client, client_address, server_address};
 
 const TAG: &[u8] = b"honest";
 const ACCEPTOR: AcceptorId = AcceptorId(1);

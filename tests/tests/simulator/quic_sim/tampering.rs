@@ -22,10 +22,10 @@ use super::abuser::Abuser;
 use super::book::Book;
 use super::clock::{Wall, simulated, standard};
 use super::host::{Desk, Host, Program};
-use super::liar::{self, Lies};
+use super::malicious_peer::{self, Lies};
 use super::null;
 use super::streams::{lossy, moody};
-use super::town::{Plan, Town, client, client_address, server_address};
+use super::testbed::{Plan, Town, client, client_address, server_address};
 use super::traffic::Traffic;
 
 /// Whoever takes tagged streams.
@@ -117,7 +117,7 @@ fn cost_of(frame: &[u8]) -> (usize, Measured) {
         [&plan.server, &plan.client].map(|recipe| recipe.endpoint(&mut random, &Wall::default()));
     let [server, client_end] = &mut ends;
     let lies = Lies::new(random.fork(), Chance::NEVER);
-    let session = liar::Client { client: client(&mut random), lies: Arc::clone(&lies) };
+    let session = malicious_peer::Client { client: client(&mut random), lies: Arc::clone(&lies) };
     let mut now = standard(Instant::from_millis(1));
     let config = quinn_proto::ClientConfig::new(Arc::new(session));
     let connection = client_end.connect(now, config, ANYWHERE, "peer").expect("an address");
@@ -175,7 +175,10 @@ fn servers_that_lie_leave_their_clients_nothing() {
         let chance = Chance::percent(random.one_of(&[2, 10, 50]));
         let server = plan.server.server.clone().expect("it is a server");
         let server = Server {
-            crypto: Arc::new(liar::Server { server, lies: Lies::new(random.fork(), chance) }),
+            crypto: Arc::new(malicious_peer::Server {
+                server,
+                lies: Lies::new(random.fork(), chance),
+            }),
             token_key: Arc::new(null::TokenKey(random.any())),
             time_source: Some(Arc::new(Wall::default())),
         };

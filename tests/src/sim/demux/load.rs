@@ -5,7 +5,7 @@ use std::ops::Range;
 use gapless_core::demux::{Config, Pattern, Registrant, Stats};
 use gapless_core::{Duration, Instant};
 
-use super::doorman::Doorman;
+use super::driver::Doorman;
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 use crate::sim::runner::Plan;

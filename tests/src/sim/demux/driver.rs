@@ -10,7 +10,7 @@ use gapless_core::demux::{
 };
 use gapless_core::{Duration, Instant, Machine};
 
-use super::crowd::{AcceptorPlan, Sends, Totals};
+use super::load::{AcceptorPlan, Sends, Totals};
 use crate::model::demux::{End, Fate, Streams, Written, is_reserved, look_up};
 use crate::sim::journal::{Journal, Recorder, journal_of, recorder_of};
 use crate::sim::path::Chance;
