@@ -14,7 +14,7 @@ use gapless_core::wire::mold::Packet;
 use gapless_core::{Duration, Instant, Machine};
 use gungraun::prelude::*;
 
-use crate::cache::crowds;
+use crate::cache::loads;
 use crate::feed::{SESSION, Tally, feed};
 use crate::runs::runs;
 
@@ -202,7 +202,7 @@ library_benchmark_group!(
     name = packets,
     benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
 );
-gungraun::main!(library_benchmark_groups = [packets, crowds, runs]);
+gungraun::main!(library_benchmark_groups = [packets, loads, runs]);
 
 /// Hands over to gungraun, which has its own idea of arguments.
 pub(crate) fn run() {

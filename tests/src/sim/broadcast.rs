@@ -9,7 +9,7 @@ use gapless_core::{Duration, Instant, Session};
 
 use super::listener::{Listener, Way};
 use super::path::{Chance, Path};
-use super::publisher_node::{Schedule, Station};
+use super::publisher_node::{PublisherNode, Schedule};
 use super::random::Random;
 use super::runner::Plan;
 use super::setup::{line_address, listener_address, server_address};
@@ -92,9 +92,14 @@ impl Broadcast {
             ids.map(|line| (line_address(line), LineId(line))).collect();
         let server = server_address(0);
         let to = lines.iter().map(|&(address, _)| address).collect();
-        let station =
-            Station::new(self.config.clone(), self.schedule.clone(), random.fork(), server, to);
-        let station = world.add(station, &[server]);
+        let publisher = PublisherNode::new(
+            self.config.clone(),
+            self.schedule.clone(),
+            random.fork(),
+            server,
+            to,
+        );
+        let publisher = world.add(publisher, &[server]);
 
         let receiver = Config {
             lines: lines.iter().map(|&(_, line)| line).collect(),
@@ -110,13 +115,13 @@ impl Broadcast {
         let listener = Listener::new(Instant::ZERO, receiver, self.way, address, lines.clone());
         let listener = world.add(listener, &addresses);
         for (path, (to, _)) in self.lines.iter().zip(lines) {
-            world.set_path(station, to, listener, path.clone());
+            world.set_path(publisher, to, listener, path.clone());
         }
         let (there, back) = self.requests.clone();
-        world.set_path(listener, server, station, there);
-        world.set_path(station, address, listener, back);
+        world.set_path(listener, server, publisher, there);
+        world.set_path(publisher, address, listener, back);
         for fault in &self.faults {
-            fault.schedule(&mut world, |who| if who == Who::Feed { station } else { listener });
+            fault.schedule(&mut world, |who| if who == Who::Feed { publisher } else { listener });
         }
         (world, listener)
     }

@@ -3,8 +3,8 @@
 //!
 //! A [`World`] holds nodes, the paths between them and one queue ordered by time. Nodes of a feed are
 //! a [`Feed`] (its lines), [`Server`]s and a [`Listener`] (the receiver with its checks), or a
-//! [`Station`] (a publisher) in place of the first two; [`Setup`] and [`Broadcast`] put them together.
-//! What a receiver says can go on in its node, into a cache ([`cache`]). A crowd of peers at the door of
+//! [`PublisherNode`] (a publisher) in place of the first two; [`Setup`] and [`Broadcast`] put them together.
+//! What a receiver says can go on in its node, into a cache ([`cache`]). The load of many peers on
 //! a demultiplexer ([`demux`]) needs no network: only what comes of its streams, and when.
 //!
 //! What a node takes and gives is told as [`Fact`]s to the checkers of [`check`], each of which states
@@ -38,7 +38,7 @@ mod trace;
 mod whole;
 mod world;
 
-pub use attacker::Stranger;
+pub use attacker::Attacker;
 pub use broadcast::Broadcast;
 pub use feed::{Feed, Line};
 pub use journal::{Journal, Journals, recorded};
@@ -47,7 +47,7 @@ pub use listener::{Downstream, Listener, Way};
 pub use netsim::{Cell, Measured};
 pub use path::{Bandwidth, Chance, Path};
 pub use program::{Ending, Message, Program, SessionPlan, message};
-pub use publisher_node::{Schedule, Station};
+pub use publisher_node::{PublisherNode, Schedule};
 pub use random::Random;
 pub use runner::{Plan, fails, plans, seeds, shrink};
 pub use server::{Server, ServerPlan};

@@ -29,7 +29,7 @@ pub struct Schedule {
 
 /// A node that publishes a feed.
 #[derive(Debug)]
-pub struct Station {
+pub struct PublisherNode {
     publisher: Recorder<Publisher>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
@@ -44,7 +44,7 @@ pub struct Station {
     next_at: Instant,
 }
 
-impl Station {
+impl PublisherNode {
     /// A publisher that sends from, and is asked at, an address.
     ///
     /// # Panics
@@ -116,7 +116,7 @@ impl Station {
     }
 }
 
-impl Node for Station {
+impl Node for PublisherNode {
     fn arrive(
         &mut self,
         now: Instant,

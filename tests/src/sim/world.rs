@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use gapless_core::Instant;
 
-use super::link::Passage;
+use super::link::Link;
 use super::path::{Chance, Path};
 use super::random::Random;
 
@@ -131,7 +131,7 @@ pub struct World {
     random: Random,
     places: Vec<Place>,
     members: BTreeMap<SocketAddr, Vec<NodeId>>,
-    passages: BTreeMap<(NodeId, SocketAddr, NodeId), Passage>,
+    links: BTreeMap<(NodeId, SocketAddr, NodeId), Link>,
     cuts: Vec<(Range<Instant>, Cut)>,
     queue: BTreeMap<(Instant, u64), Happening>,
     order: u64,
@@ -157,7 +157,7 @@ impl World {
             random,
             places: Vec::new(),
             members: BTreeMap::new(),
-            passages: BTreeMap::new(),
+            links: BTreeMap::new(),
             cuts: Vec::new(),
             queue: BTreeMap::new(),
             order: 0,
@@ -185,7 +185,7 @@ impl World {
     /// Sets the path from a node to an address of another node; it is the default path otherwise.
     pub fn set_path(&mut self, from: NodeId, to: SocketAddr, member: NodeId, path: Path) {
         let random = self.random.fork();
-        self.passages.insert((from, to, member), Passage::new(path, random));
+        self.links.insert((from, to, member), Link::new(path, random));
     }
 
     /// Lets nothing pass meanwhile between these nodes and all others, in either direction.
@@ -202,8 +202,8 @@ impl World {
     /// long or too much, and nobody is cut off.
     pub fn mend_paths(&mut self) {
         self.cuts.clear();
-        for passage in self.passages.values_mut() {
-            passage.path = passage.path.mended();
+        for link in self.links.values_mut() {
+            link.path = link.path.mended();
         }
     }
 
@@ -354,11 +354,11 @@ impl World {
                 if self.is_cut(sender, member) {
                     continue;
                 }
-                let passage = self
-                    .passages
+                let link = self
+                    .links
                     .entry((sender, to, member))
-                    .or_insert_with(|| Passage::new(Path::default(), self.random.fork()));
-                for time in passage.arrivals(self.now, bytes.len()) {
+                    .or_insert_with(|| Link::new(Path::default(), self.random.fork()));
+                for time in link.arrivals(self.now, bytes.len()) {
                     let arrival = Arrival { at: to, from, bytes: bytes.clone() };
                     self.put(time, Happening::Arrival(member, arrival));
                 }

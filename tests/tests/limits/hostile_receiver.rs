@@ -21,7 +21,7 @@ fn server() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 1, 1), 8000).into()
 }
 
-fn stranger() -> SocketAddr {
+fn attacker() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 9, 9), 9999).into()
 }
 
@@ -96,9 +96,9 @@ fn random_datagrams_leave_the_honest_feed_complete() {
         Source::Line(LineId(7)),
         // Now and then an answer, of the other line's socket.
         Source::LineFrom(LineId(1), server()),
-        Source::LineFrom(LINE, stranger()),
+        Source::LineFrom(LINE, attacker()),
         Source::Peer(server()),
-        Source::Peer(stranger()),
+        Source::Peer(attacker()),
     ];
     let mut turn = 0_u64;
     while turn < datagrams || trace.ledger.next(session) < next {
@@ -189,7 +189,7 @@ fn every_truncation_of_every_vector_is_counted() {
         let mut now = Instant::ZERO;
         for len in 0..=vector.len() {
             let cut = &vector[..len];
-            for source in [Source::Line(LINE), Source::Peer(server()), Source::Peer(stranger())] {
+            for source in [Source::Line(LINE), Source::Peer(server()), Source::Peer(attacker())] {
                 now = now + Duration::from_micros(10);
                 receiver.receive(now, source, cut);
                 while receiver.poll_command().is_some() {}

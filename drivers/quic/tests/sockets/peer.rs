@@ -41,7 +41,7 @@ pub(crate) enum Habit {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Party {
+pub(crate) struct TestPeer {
     pub(crate) habit: Habit,
     /// Sends so many bytes on so many streams as soon as it is connected.
     pub(crate) begin: Option<(Direction, usize, u64)>,
@@ -75,7 +75,7 @@ impl Pattern {
     }
 }
 
-impl Party {
+impl TestPeer {
     pub(crate) fn reading() -> Self {
         Self::default()
     }
@@ -177,7 +177,7 @@ impl Party {
     }
 }
 
-impl Handler for Party {
+impl Handler for TestPeer {
     fn event(&mut self, endpoint: &mut Endpoint, _: Instant, event: Event) {
         let stream = match &event {
             Event::Data { stream, .. }

@@ -9,14 +9,14 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 
 use crate::pair::{NOW, Pair, ROUNDS};
 use crate::path::{Path, socket};
-use crate::peer::{CHUNK, Habit, Party};
+use crate::peer::{CHUNK, Habit, TestPeer};
 
 #[test]
 fn streams_of_both_kinds_and_both_ways_arrive_whole() {
     const BYTES: u64 = 400_000;
     for direction in [Direction::Bidirectional, Direction::Unidirectional] {
-        let answering = Party::with_habit(Habit::Answer(BYTES / 2));
-        let sending = Party::sending(direction, 5, BYTES);
+        let answering = TestPeer::with_habit(Habit::Answer(BYTES / 2));
+        let sending = TestPeer::sending(direction, 5, BYTES);
         let mut pair = Pair::with(Transport::default(), answering, sending);
         let connection = pair.connect();
         pair.until(|pair| {
@@ -42,8 +42,8 @@ fn streams_of_both_kinds_and_both_ways_arrive_whole() {
 
 #[test]
 fn an_empty_stream_arrives_with_its_end() {
-    let sending = Party::sending(Direction::Unidirectional, 1, 0);
-    let mut pair = Pair::with(Transport::default(), Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 1, 0);
+    let mut pair = Pair::with(Transport::default(), TestPeer::reading(), sending);
     pair.connect();
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_closed));
     let known = pair.at_server.streams.values().next().unwrap();
@@ -52,8 +52,8 @@ fn an_empty_stream_arrives_with_its_end() {
 
 #[test]
 fn a_call_carries_many_datagrams_each_way() {
-    let sending = Party::sending(Direction::Unidirectional, 1, 8_000_000);
-    let mut pair = Pair::with(Transport::default(), Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 1, 8_000_000);
+    let mut pair = Pair::with(Transport::default(), TestPeer::reading(), sending);
     pair.connect();
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_finished));
     let (sent, received) = (pair.client.sent(), pair.server.received());
@@ -65,8 +65,8 @@ fn a_call_carries_many_datagrams_each_way() {
 #[test]
 fn packets_larger_than_those_of_an_ethernet_arrive_where_the_path_takes_them() {
     let transport = Transport { max_udp_payload: 9_000, ..Transport::default() };
-    let sending = Party::sending(Direction::Unidirectional, 1, 8_000_000);
-    let mut pair = Pair::with(transport, Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 1, 8_000_000);
+    let mut pair = Pair::with(transport, TestPeer::reading(), sending);
     let connection = pair.connect();
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_finished));
     let stats = pair.client.endpoint().connection_stats(connection).unwrap().path;
@@ -90,7 +90,7 @@ fn packets_carry_ecn_marks() {
 #[test]
 fn a_path_that_marks_congestion_is_noticed_without_a_loss() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
-    pair.at_client = Party::sending(Direction::Unidirectional, 1, 200_000);
+    pair.at_client = TestPeer::sending(Direction::Unidirectional, 1, 200_000);
     let mut path = Path::new(pair.server.address());
     path.mark_congestion();
     let connection = pair.connect_to(path.address());

@@ -8,7 +8,7 @@ use gapless_core::cache::Limits;
 use gapless_core::receiver::Start;
 
 use super::law::Holdings;
-use super::node::{CachePlan, Keeps, Shelf, Totals};
+use super::node::{CacheNode, CachePlan, Keeps, Totals};
 use crate::sim::listener::Listener;
 use crate::sim::program::SessionPlan;
 use crate::sim::runner::Plan;
@@ -61,15 +61,15 @@ impl Relays {
         plan.grouping.epoch = self.epoch;
         let mut stage = swarm.stage();
         let live = swarm.setup.config.start == Start::Live;
-        let shelf = Rc::new(RefCell::new(Shelf::new(stage.world.now(), plan, live)));
-        let downstream = Box::new(Rc::clone(&shelf));
+        let node = Rc::new(RefCell::new(CacheNode::new(stage.world.now(), plan, live)));
+        let downstream = Box::new(Rc::clone(&node));
         stage.world.call(stage.listener, |listener: &mut Listener, _, _: &mut Outbox| {
             listener.downstream = Some(downstream);
         });
         swarm.play(&mut stage);
-        let mut shelf = shelf.borrow_mut();
-        let holdings = shelf.finish(stage.world.now());
-        (holdings, shelf.totals)
+        let mut node = node.borrow_mut();
+        let holdings = node.finish(stage.world.now());
+        (holdings, node.totals)
     }
 
     /// This plan with a change.

@@ -1,11 +1,11 @@
-//! Draws crowds.
+//! Draws loads.
 
 use std::ops::Range;
 
 use gapless_core::demux::{Config, Pattern, Registrant};
 use gapless_core::{Duration, Instant};
 
-use super::load::{AcceptorPlan, Crowd, Sends};
+use super::load::{AcceptorPlan, Load, Sends};
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 
@@ -18,7 +18,7 @@ const LAST: Instant = Instant::from_millis(10_000);
 const TAGS: [&str; 7] =
     ["chat", "chat/1", "files", "files/a/rather/long/path/to/it", "x", "gapless:feed", "gapless"];
 
-impl Crowd {
+impl Load {
     /// Draws one to four kinds of peers, and as many acceptors.
     pub fn draw(random: &mut Random) -> Self {
         let acceptors = (0..random.within(1..=4)).map(|_| AcceptorPlan::draw(random)).collect();

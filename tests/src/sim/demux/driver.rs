@@ -46,7 +46,7 @@ enum Happening {
 }
 
 /// A demultiplexer and everybody around it.
-pub(super) struct Doorman {
+pub(super) struct DemuxDriver {
     demux: Recorder<Demux>,
     config: Config,
     streams: Streams,
@@ -72,7 +72,7 @@ pub(super) struct Doorman {
     totals: Totals,
 }
 
-impl Doorman {
+impl DemuxDriver {
     pub(super) fn new(config: Config, random: Random) -> Self {
         let journal: Option<(Journal, u16)> = journal_of("demultiplexer").map(|to| (to, 0));
         Self {
@@ -389,7 +389,7 @@ impl Doorman {
         }
     }
 
-    /// Holds a refusal against what the doorman knows himself.
+    /// Holds a refusal against what the driver knows itself.
     fn has_a_cause(&self, id: StreamId, code: u64) {
         let stream = self.streams.get(id);
         let preamble = stream.written().preamble_len();

@@ -1,11 +1,11 @@
-//! A crowd as a value: who opens streams and how, and who takes them.
+//! A load as a value: who opens streams and how, and who takes them.
 
 use std::ops::Range;
 
 use gapless_core::demux::{Config, Pattern, Registrant, Stats};
 use gapless_core::{Duration, Instant};
 
-use super::driver::Doorman;
+use super::driver::DemuxDriver;
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 use crate::sim::runner::Plan;
@@ -81,7 +81,7 @@ impl Sends {
 
 /// A demultiplexer, and who comes to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Crowd {
+pub struct Load {
     /// How it is configured.
     pub config: Config,
     /// Who takes streams.
@@ -92,7 +92,7 @@ pub struct Crowd {
     pub seed: u64,
 }
 
-/// What happened to a crowd.
+/// Statistics of a load.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Totals {
     /// What the demultiplexer counted.
@@ -107,21 +107,21 @@ pub struct Totals {
     pub ended: u64,
 }
 
-impl Crowd {
-    /// Lets the crowd come, until nothing happens any more.
+impl Load {
+    /// Plays the load, until nothing happens any more.
     ///
     /// # Panics
     /// When something does not hold.
     #[must_use]
     pub fn play(&self) -> Totals {
-        let mut doorman = Doorman::new(self.config.clone(), Random::new(self.seed));
+        let mut driver = DemuxDriver::new(self.config.clone(), Random::new(self.seed));
         for acceptor in &self.acceptors {
-            doorman.expect_acceptor(acceptor.clone());
+            driver.expect_acceptor(acceptor.clone());
         }
         for sends in &self.sends {
-            doorman.expect_peers(sends);
+            driver.expect_peers(sends);
         }
-        doorman.run()
+        driver.run()
     }
 
     fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
@@ -160,7 +160,7 @@ impl Crowd {
     }
 }
 
-impl Plan for Crowd {
+impl Plan for Load {
     fn run(&self) {
         _ = self.play();
     }

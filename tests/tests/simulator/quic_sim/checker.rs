@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Reason, StreamId};
 
 use super::book::{Book, End, Entry, Flow};
-use super::null::LIAR;
+use super::null::MALICIOUS;
 
 /// A stream as it must be.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +24,7 @@ struct Connection {
     /// What it is called in the book; a server learns it with the client's identity.
     label: Option<u64>,
     /// What it says is in no book: only that it is told of in order can be checked.
-    is_liar: bool,
+    is_malicious: bool,
     is_client: bool,
     is_open: bool,
     streams: BTreeMap<u64, Stream>,
@@ -64,7 +64,7 @@ pub(crate) struct Checker {
     book: Book,
     connections: BTreeMap<ConnectionId, Connection>,
     over: BTreeSet<ConnectionId>,
-    /// Whether all peers may lie, not only those that say so.
+    /// Whether all peers may be malicious, not only those that say so.
     pub(crate) distrusts: bool,
     pub(crate) counts: Counts,
     /// Why connections ended, in order.
@@ -121,9 +121,9 @@ impl Checker {
         self.connections.values().map(|it| it.streams.len()).sum()
     }
 
-    /// Writes down what became of a direction, unless the peer lies.
+    /// Writes down what became of a direction, unless the peer is malicious.
     fn note(&self, id: StreamId, is_own: bool, note: impl FnOnce(&mut Entry)) {
-        if !self.connections[&id.connection].is_liar {
+        if !self.connections[&id.connection].is_malicious {
             self.book.note(self.flow(id, is_own), note);
         }
     }
@@ -135,7 +135,7 @@ impl Checker {
 
     pub(crate) fn connects(&mut self, id: ConnectionId, label: u64) {
         let label = Some(label);
-        self.add(id, Connection { label, is_liar: self.distrusts, ..fresh(true) });
+        self.add(id, Connection { label, is_malicious: self.distrusts, ..fresh(true) });
     }
 
     fn add(&mut self, id: ConnectionId, connection: Connection) {
@@ -285,8 +285,8 @@ impl Checker {
         if peer.is_client {
             let identity = peer.fingerprint.expect("clients have identities here");
             let label = u64::from_le_bytes(identity[..8].try_into().expect("eight bytes"));
-            let is_liar = self.distrusts || identity[31] == LIAR;
-            self.add(id, Connection { label: Some(label), is_liar, ..fresh(false) });
+            let is_malicious = self.distrusts || identity[31] == MALICIOUS;
+            self.add(id, Connection { label: Some(label), is_malicious, ..fresh(false) });
         }
         let connection = self.connections.get_mut(&id).expect("known");
         assert!(!connection.is_open, "{id} is connected twice");
@@ -335,7 +335,7 @@ impl Checker {
 const fn fresh(is_client: bool) -> Connection {
     Connection {
         label: None,
-        is_liar: false,
+        is_malicious: false,
         is_client,
         is_open: false,
         streams: BTreeMap::new(),

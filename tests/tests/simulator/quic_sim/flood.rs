@@ -145,32 +145,34 @@ fn a_flood_costs_bounded_memory_and_honest_clients_are_served_meanwhile() {
             ..manners.clone()
         };
     }
-    let mut town = plan.build(&mut random);
-    town.run("the first is connected", |town| town.host(town.server).checker.counts.connected == 1);
+    let mut testbed = plan.build(&mut random);
+    testbed.run("the first is connected", |testbed| {
+        testbed.host(testbed.server).checker.counts.connected == 1
+    });
     let before = alloc::live();
     let left = datagrams();
     let every = FLOOD / u32::try_from(left.div_ceil(BATCH)).expect("few batches");
-    let attacker = Attacker { random: random.fork(), left, every, next: town.world.now() };
-    let attacker = town.world.add(attacker, &[]);
-    town.pass(Duration::from_millis(200));
+    let attacker = Attacker { random: random.fork(), left, every, next: testbed.world.now() };
+    let attacker = testbed.world.add(attacker, &[]);
+    testbed.pass(Duration::from_millis(200));
     // Another one comes in the middle of it.
-    town.add_client(&plan, &plan.asking, &mut random);
+    testbed.add_client(&plan, &plan.asking, &mut random);
     let mut most = 0;
-    while town.world.node::<Attacker>(attacker).left > 0 {
-        town.pass(Duration::from_millis(5));
+    while testbed.world.node::<Attacker>(attacker).left > 0 {
+        testbed.pass(Duration::from_millis(5));
         most = most.max(alloc::live() - before);
     }
-    let stats = *town.host(town.server).endpoint.stats();
+    let stats = *testbed.host(testbed.server).endpoint.stats();
     println!("at most {most} bytes more; {stats:?}");
     assert!(most < MEMORY, "{most} bytes");
-    let served = town.clients.iter().filter(|&&id| town.is_client_done(id)).count();
+    let served = testbed.clients.iter().filter(|&&id| testbed.is_client_done(id)).count();
     assert_eq!(served, 2, "the honest clients had to wait");
-    town.run_to_the_end();
-    town.book.assert_all_arrived();
-    for id in town.clients.clone() {
-        town.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, 5));
+    testbed.run_to_the_end();
+    testbed.book.assert_all_arrived();
+    for id in testbed.clients.clone() {
+        testbed.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, 5));
     }
-    town.assert_drains();
+    testbed.assert_drains();
     let after = alloc::live() - before;
     assert!(after < MEMORY / 4, "{after} bytes are left");
 }

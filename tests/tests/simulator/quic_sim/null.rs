@@ -20,8 +20,8 @@ use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErr
 /// What stands in place of a certificate's SHA-256.
 pub(crate) type Identity = [u8; 32];
 
-/// The last byte of an identity whose packets lie.
-pub(crate) const LIAR: u8 = 1;
+/// The last byte of an identity of a malicious peer.
+pub(crate) const MALICIOUS: u8 = 1;
 
 /// Alerts of TLS (RFC 8446 §6.2).
 const UNEXPECTED_MESSAGE: u8 = 10;

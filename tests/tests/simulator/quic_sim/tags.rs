@@ -33,12 +33,12 @@ fn payload() -> Bytes {
 
 /// Takes honest streams.
 #[derive(Default)]
-struct Shelf {
+struct TestAcceptor {
     streams: BTreeMap<StreamId, usize>,
     whole: Rc<Cell<u64>>,
 }
 
-impl Acceptors for Shelf {
+impl Acceptors for TestAcceptor {
     fn opened(&mut self, _: &mut Streams<'_>, opened: Opened) -> bool {
         assert_eq!((opened.acceptor, &opened.tag[..]), (ACCEPTOR, TAG));
         assert!(self.streams.insert(opened.stream, 0).is_none(), "{} again", opened.stream);
@@ -60,7 +60,7 @@ impl Acceptors for Shelf {
 
 /// A server of tagged streams.
 struct Server {
-    tagged: Tagged<Shelf>,
+    tagged: Tagged<TestAcceptor>,
     /// Honest streams that were read to their end.
     whole: Rc<Cell<u64>>,
     /// The most streams that were parked.
@@ -70,15 +70,15 @@ struct Server {
 impl Server {
     fn new(config: demux::Config) -> Self {
         let origin = standard(Instant::ZERO);
-        let (shelf, whole) = (Shelf::default(), Rc::default());
-        let shelf = Shelf { whole: Rc::clone(&whole), ..shelf };
-        let tagged = Tagged::new(config, origin, shelf).expect("values in their ranges");
+        let (acceptor, whole) = (TestAcceptor::default(), Rc::default());
+        let acceptor = TestAcceptor { whole: Rc::clone(&whole), ..acceptor };
+        let tagged = Tagged::new(config, origin, acceptor).expect("values in their ranges");
         Self { tagged, whole, most_pending: 0 }
     }
 
     fn register(&mut self, desk: &mut Desk<'_>) {
         let now = standard(desk.now);
-        let register = |streams: &mut Streams<'_>, _: &mut Shelf| {
+        let register = |streams: &mut Streams<'_>, _: &mut TestAcceptor| {
             streams.register(ACCEPTOR, Pattern::Exact(TAG), Registrant::Application)
         };
         self.tagged.with(desk.endpoint, now, register).expect("a free tag");
