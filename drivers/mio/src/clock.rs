@@ -114,8 +114,8 @@ mod tests {
         let clock = Clock::new();
         let wall = WallClock::new(clock);
         let before = clock.now();
-        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let converted = wall.to_core(saturating_nanos(stamp), Instant::FAR);
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let converted = wall.to_core(saturating_nanos(since_epoch), Instant::FAR);
         // The two readings lie within a measurement's error of each other; a second is far beyond.
         assert!(converted + Duration::from_secs(1) > before);
         assert!(converted < clock.now() + Duration::from_secs(1));

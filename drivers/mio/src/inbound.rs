@@ -135,7 +135,7 @@ impl Inbound {
         if self.ready != self.backlog {
             self.stats.clock_calls += 1;
             // Where it is refused, nothing has changed.
-            if sys::tell_arrivals(self.socket.as_fd(), !self.ready).is_ok() {
+            if sys::enable_arrival_times(self.socket.as_fd(), !self.ready).is_ok() {
                 self.backlog = self.ready;
             }
         }

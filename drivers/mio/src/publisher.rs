@@ -15,7 +15,7 @@ use gapless_core::transmitter;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
 
-use crate::attachment::{Attachment, LOOK_EVERY};
+use crate::attachment::{Attachment, CHECK_EVERY};
 use crate::clock::Arrivals;
 use crate::inbound::Inbound;
 use crate::outbox::Outbox;
@@ -136,7 +136,7 @@ pub struct PublisherDriver<T = PassThrough, M = Publisher> {
     requests: Option<Requests>,
     out: Outgoing,
     /// When the interfaces of groups are looked at next.
-    next_look: Instant,
+    next_check: Instant,
 }
 
 /// What leaves.
@@ -253,7 +253,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
                 patience: config.send_patience,
             },
             machine: make(config.publisher)?,
-            next_look: config.clock.now() + LOOK_EVERY,
+            next_check: config.clock.now() + CHECK_EVERY,
             clock: config.clock,
             tap,
             readiness,
@@ -330,7 +330,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// # Errors
     /// Waiting or reading fails for good. Single failures are counted.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, Error> {
-        self.look();
+        self.check_interfaces();
         self.expire()?;
         self.send();
         let timeout = shorter(timeout, self.timeout());
@@ -523,15 +523,15 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     }
 
     /// Looks, if it is time to, whether the interfaces of groups are still there.
-    fn look(&mut self) {
+    fn check_interfaces(&mut self) {
         let now = self.clock.now();
-        if now < self.next_look {
+        if now < self.next_check {
             return;
         }
-        self.next_look = now + LOOK_EVERY;
+        self.next_check = now + CHECK_EVERY;
         for Line { address, socket, attachment, .. } in &mut self.out.lines {
             if let Some(attachment) = attachment {
-                attachment.look(|_, index| socket.send_on(address, index));
+                attachment.check(|_, index| socket.send_on(address, index));
             }
         }
     }

@@ -232,7 +232,7 @@ fn open(ipv4: bool, wishes: Wishes) -> Result<socket2::Socket, (Step, io::Error)
     }
     if wishes.arrivals != Arrivals::Read {
         // Where the kernel does not tell, the time of reading stands in.
-        let _ = sys::tell_arrivals(socket.as_fd(), true);
+        let _ = sys::enable_arrival_times(socket.as_fd(), true);
     }
     if let Some(time) = wishes.busy_poll {
         // Raising it takes a right that few programs have; the driver spins by itself too.

@@ -35,8 +35,8 @@ pub struct Config {
     /// The socket's receive buffer, in bytes; the system may give less without a word (`net.core.rmem_max`).
     /// Zero leaves the system's default. 1 MiB by default.
     pub receive_buffer: usize,
-    /// The socket's send buffer, in bytes; the system may give less without a word (`net.core.wmem_max`). Zero
-    /// leaves the system's default; zero by default.
+    /// The socket's send buffer, in bytes; the system may give less without a word (`net.core.wmem_max`).
+    /// Zero leaves the system's default; zero by default.
     pub send_buffer: usize,
 }
 
@@ -140,8 +140,8 @@ impl Driver {
         let mut turn = Turn::default();
         self.work(&mut turn, handler)?;
         // Whoever was told something may have to act on it before anything else happens.
-        let told = (turn.events > 0).then_some(Duration::ZERO);
-        self.wait([told, timeout, self.timeout(handler)].into_iter().flatten().min())?;
+        let pending = (turn.events > 0).then_some(Duration::ZERO);
+        self.wait([pending, timeout, self.timeout(handler)].into_iter().flatten().min())?;
         self.endpoint.begin_turn(Instant::now());
         for _ in 0..ROUNDS {
             let read = if self.socket.is_readable { self.read()? } else { 0 };
@@ -371,6 +371,6 @@ mod tests {
             "the first packet waits for room"
         );
         driver.endpoint.close(now, connection, 1, b"").unwrap();
-        assert_eq!(driver.timeout(&Nobody), Some(Duration::ZERO), "the end is to be told");
+        assert_eq!(driver.timeout(&Nobody), Some(Duration::ZERO), "the end is to be reported");
     }
 }

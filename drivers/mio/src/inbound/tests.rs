@@ -424,8 +424,8 @@ fn groups_of_ipv6_are_kept_apart_by_group_and_by_interface() {
         for (number, inbound) in apart.iter_mut().enumerate() {
             assert_eq!(contents(inbound), [[number as u8]]);
         }
-        let told: Vec<_> = (0..3).map(|n| (Source::Line(LineId(n)), vec![n])).collect();
-        assert_eq!(read_all(&mut shared), told);
+        let expected: Vec<_> = (0..3).map(|n| (Source::Line(LineId(n)), vec![n])).collect();
+        assert_eq!(read_all(&mut shared), expected);
         assert_eq!(shared.stats.stray, 0);
     }
 }

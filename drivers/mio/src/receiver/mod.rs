@@ -15,7 +15,7 @@ use mio::{Registry, Token};
 
 pub use config::{LineReport, ReceiverConfig, Sink};
 
-use crate::attachment::{Attachment, LOOK_EVERY};
+use crate::attachment::{Attachment, CHECK_EVERY};
 use crate::clock::WallClock;
 use crate::inbound::{self, Inbound, Role};
 use crate::outbox::Outbox;
@@ -62,7 +62,7 @@ pub struct ReceiverDriver<M = Receiver> {
     /// For how many rounds a due timer has waited.
     put_off: u32,
     /// When the interfaces of groups are looked at next, if there are any.
-    next_look: Option<Instant>,
+    next_check: Option<Instant>,
 }
 
 struct Line {
@@ -153,7 +153,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
             answer_slots: ReceiveBatch::new(true),
             requests: Requests { outboxes: Default::default(), batch: SendBatch::new() },
             put_off: 0,
-            next_look: None,
+            next_check: None,
             config,
         };
         driver.sockets.resize_with(SOCKETS, || None);
@@ -201,8 +201,8 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
                 }
             }
         }
-        if self.next_look.is_some_and(|at| at <= looked) {
-            self.look(looked);
+        if self.next_check.is_some_and(|at| at <= looked) {
+            self.check_interfaces(looked);
         }
         turn.more = self.has_ready_sockets();
         Ok(turn)
@@ -230,7 +230,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         if self.has_ready_sockets() {
             return Some(Duration::ZERO);
         }
-        let look = self.next_look;
+        let look = self.next_check;
         let next =
             self.machine.poll_timeout().map_or(look, |at| Some(look.map_or(at, |l| l.min(at))));
         next.map(|at| at.since(self.now()))
@@ -497,8 +497,8 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         self.register(inbound, index)?;
         for (id, address) in lines {
             let attachment = Attachment::new(&address);
-            if attachment.is_some() && self.next_look.is_none() {
-                self.next_look = Some(self.now() + LOOK_EVERY);
+            if attachment.is_some() && self.next_check.is_none() {
+                self.next_check = Some(self.now() + CHECK_EVERY);
             }
             self.lines.push(Line { id, address, socket: index, attachment });
         }
@@ -507,7 +507,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
 
     /// Looks whether the interfaces of groups are still there, and has groups joined again on those that came
     /// back.
-    fn look(&mut self, now: Instant) {
+    fn check_interfaces(&mut self, now: Instant) {
         let wishes = self.config.wishes();
         let Self { readiness, sockets, lines, .. } = self;
         let mut has_groups = false;
@@ -516,12 +516,12 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
                 continue;
             };
             has_groups = true;
-            attachment.look(|from, to| {
+            attachment.check(|from, to| {
                 let register = |socket: &Socket| readiness.register(socket, *index);
                 inbound.join_again((*id, address), (from, to), wishes, register)
             });
         }
-        self.next_look = has_groups.then(|| now + LOOK_EVERY);
+        self.next_check = has_groups.then(|| now + CHECK_EVERY);
     }
 
     /// Opens the socket that a server's address family is asked from, unless it is there.

@@ -200,9 +200,9 @@ impl SendBatch {
     }
 }
 
-/// Whether the kernel tells the arrival time with every datagram. Once it did, it goes on noting
+/// Whether the kernel reports the arrival time with every datagram. Once it did, it goes on noting
 /// arrivals, for [`last_arrival`].
-pub(crate) fn tell_arrivals(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+pub(crate) fn enable_arrival_times(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &c_int::from(on))
 }
 

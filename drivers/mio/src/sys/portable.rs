@@ -77,7 +77,7 @@ impl SendBatch {
 
 pub(crate) const RECEIVE_BUFFER_FACTOR: usize = 1;
 
-pub(crate) fn tell_arrivals(_: BorrowedFd<'_>, _on: bool) -> io::Result<()> {
+pub(crate) fn enable_arrival_times(_: BorrowedFd<'_>, _on: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -37,7 +37,7 @@ impl Endpoint {
         }
         let number = stream.number;
         if let Some(known) = link.streams.get_mut(&number) {
-            link.credit.wrote(number, &mut known.place, written, !bytes.is_empty());
+            link.credit.wrote(number, &mut known.ticket, written, !bytes.is_empty());
         }
         if written > 0 {
             let (charged, released) = (link.charged(), link.fits_send_buffer());

@@ -1,4 +1,5 @@
-//! What connections and streams are called, what an [`Endpoint`](super::Endpoint) tells of them, and how it refuses.
+//! What connections and streams are called, what an [`Endpoint`](super::Endpoint) tells of them, and how it
+//! refuses.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,20 +13,20 @@ use quinn_proto::ConnectionError;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnectionId {
     pub(super) slot: u32,
-    pub(super) stamp: u64,
+    pub(super) serial: u64,
 }
 
 impl ConnectionId {
     /// A number that no other connection of the endpoint has or will have, from 1.
     #[must_use]
     pub const fn number(self) -> u64 {
-        self.stamp
+        self.serial
     }
 }
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {}", self.stamp)
+        write!(f, "connection {}", self.serial)
     }
 }
 
@@ -105,7 +106,8 @@ pub enum Reason {
 /// [`Closed`](Self::Closed), unless the connection ends first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A handshake is complete: what is known of the peer stands in [`Endpoint::peer`](super::Endpoint::peer).
+    /// A handshake is complete: what is known of the peer stands in
+    /// [`Endpoint::peer`](super::Endpoint::peer).
     Connected {
         /// Of which connection.
         connection: ConnectionId,
@@ -121,10 +123,11 @@ pub enum Event {
     /// cannot be reached, nobody listens at its port, sending there is not permitted, or a packet is too
     /// large for the way. Emitted at most once for each connection that is made here.
     ///
-    /// The endpoint ends nothing for it: the report may be an ICMP message that somebody forged, and the peer may be
-    /// there a moment later, so that the connection goes on trying until
-    /// [`handshake_timeout`](super::Transport::handshake_timeout). The program decides: it tries another address
-    /// now if it has one, and may give up where a wrong report costs little. Of a peer that has answered, such reports are ignored (RFC 9000 §14.2.1).
+    /// The endpoint ends nothing for it: the report may be an ICMP message that somebody forged, and the peer
+    /// may be there a moment later, so that the connection goes on trying until
+    /// [`handshake_timeout`](super::Transport::handshake_timeout). The program decides: it tries another
+    /// address now if it has one, and may give up where a wrong report costs little. Of a peer that has
+    /// answered, such reports are ignored (RFC 9000 §14.2.1).
     SendFailed {
         /// To whom.
         connection: ConnectionId,

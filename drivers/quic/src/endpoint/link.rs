@@ -12,7 +12,7 @@ use super::config::{Handshake, Transport};
 use super::credit::Credit;
 use super::event::{ConnectionId, Direction, Event, Reason, StreamId};
 use super::pool::{self, Pool, Share};
-use super::stream::{Stream, Told};
+use super::stream::{Notification, Stream};
 
 /// The shortest time within which half of a window must have come for it to be too small.
 const FAST: Duration = Duration::from_millis(50);
@@ -196,7 +196,8 @@ impl Link {
         self.state != State::Over && (self.wants_window || self.wants_streams != [false; 2])
     }
 
-    /// Promises the peer more, where it is to be and there is room for it; it still wants what there is none for.
+    /// Promises the peer more, where it is to be and there is room for it; it still wants what there is none
+    /// for.
     pub(super) fn grow(&mut self, transport: &Transport, pool: &mut Pool) {
         let charged = self.charged();
         if self.wants_window {
@@ -404,12 +405,12 @@ impl Link {
             let (Some(inner), true) = (id.inner(), stream.is_ready()) else { continue };
             let (owner, offset) = (stream.owner, stream.offset);
             let event = match stream.next(&mut self.inner, inner) {
-                Told::Data { bytes, fin } => {
+                Notification::Data { bytes, fin } => {
                     stream.offset += bytes.len() as u64;
                     Event::Data { stream: id, owner, offset, bytes, fin }
                 }
-                Told::Reset(code) => Event::Reset { stream: id, owner, code },
-                Told::Nothing => continue,
+                Notification::Reset(code) => Event::Reset { stream: id, owner, code },
+                Notification::Nothing => continue,
             };
             self.queue(number);
             self.note_if_over(number);
@@ -434,7 +435,7 @@ impl Link {
                     && stream.write_head(&mut self.inner, id)
                     && !stream.finishes
                 {
-                    self.credit.ready(number, &mut stream.place);
+                    self.credit.ready(number, &mut stream.ticket);
                 }
             }
             StreamEvent::Finished { id } => self.noted.ended.push_back((id, None)),
@@ -485,7 +486,7 @@ impl Link {
     /// Nothing more is written to a stream.
     pub(super) fn wants_no_credit(&mut self, number: u64) {
         if let Some(stream) = self.streams.get(&number) {
-            self.credit.remove(stream.place);
+            self.credit.remove(stream.ticket);
         }
     }
 

@@ -59,19 +59,19 @@ pub struct Endpoint {
     starved: BTreeSet<u32>,
     /// By quinn-proto's handles.
     links: Vec<Option<Box<Link>>>,
-    stamp: u64,
+    last_serial: u64,
     /// Clients whose handshake may begin in a later turn.
     waiting: VecDeque<Incoming>,
-    /// Links that have something to tell or to do.
+    /// Links that have something to report or to do.
     dirty: VecDeque<u32>,
-    /// Events that the first of them has told of late.
-    told: usize,
+    /// Events that the first of them has emitted since it came first.
+    emitted: usize,
     /// Links that may have something to send.
     sending: VecDeque<u32>,
     timers: BTreeSet<(Instant, u32)>,
     /// Connections that are made here and that nothing has come for, nor that sending failed, by where they
     /// go.
-    unheard: BTreeSet<(SocketAddr, u32)>,
+    unanswered: BTreeSet<(SocketAddr, u32)>,
     /// What happened to connections that they do not report: their close here, and failures to send.
     local_events: VecDeque<Event>,
     answers: Answers,
@@ -102,13 +102,13 @@ impl Endpoint {
             transport,
             config,
             links: Vec::new(),
-            stamp: 0,
+            last_serial: 0,
             waiting: VecDeque::new(),
             dirty: VecDeque::new(),
-            told: 0,
+            emitted: 0,
             sending: VecDeque::new(),
             timers: BTreeSet::new(),
-            unheard: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
             local_events: VecDeque::new(),
             answers: Answers::default(),
             stats: Stats::default(),
@@ -153,7 +153,7 @@ impl Endpoint {
             None => {}
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let slot = handle.0 as u32;
-                self.heard(slot);
+                self.on_answer(slot);
                 let Self { links, pool, config: Config { transport, .. }, .. } = self;
                 if let Some(link) = links.get_mut(handle.0).and_then(Option::as_mut) {
                     link.inner.handle_event(event);
@@ -251,7 +251,7 @@ impl Endpoint {
         let (handle, connection) = self.inner.connect(now, config, remote, name)?;
         let network = Network::of(remote.ip());
         self.admission.add(network);
-        self.unheard.insert((remote, handle.0 as u32));
+        self.unanswered.insert((remote, handle.0 as u32));
         Ok(self.add(now, handle, connection, network))
     }
 
@@ -259,9 +259,9 @@ impl Endpoint {
     /// [`Event::SendFailed`] of the connections that are made to there and have had no answer.
     pub fn send_failed(&mut self, remote: SocketAddr, os_error: i32) {
         while let Some(&(remote, slot)) =
-            self.unheard.range((remote, 0)..=(remote, u32::MAX)).next()
+            self.unanswered.range((remote, 0)..=(remote, u32::MAX)).next()
         {
-            self.unheard.remove(&(remote, slot));
+            self.unanswered.remove(&(remote, slot));
             if let Some(link) = self.link_at(slot)
                 && link.state == State::Opening
             {
@@ -272,11 +272,11 @@ impl Endpoint {
     }
 
     /// Something came for a link, or it is forgotten: what sending to it meets is of no interest any more.
-    fn heard(&mut self, slot: u32) {
-        if !self.unheard.is_empty()
+    fn on_answer(&mut self, slot: u32) {
+        if !self.unanswered.is_empty()
             && let Some(remote) = self.link_at(slot).map(|link| link.address())
         {
-            self.unheard.remove(&(remote, slot));
+            self.unanswered.remove(&(remote, slot));
         }
     }
 
@@ -287,8 +287,8 @@ impl Endpoint {
         connection: quinn_proto::Connection,
         network: Network,
     ) -> ConnectionId {
-        self.stamp += 1;
-        let id = ConnectionId { slot: handle.0 as u32, stamp: self.stamp };
+        self.last_serial += 1;
+        let id = ConnectionId { slot: handle.0 as u32, serial: self.last_serial };
         let handshake_timeout = self.config.transport.handshake_timeout;
         let share = Share::first(&self.config.transport);
         let mut link = Link::new(connection, id, network, share);
@@ -313,13 +313,13 @@ impl Endpoint {
             }
             let slot = *self.dirty.front()?;
             let event = self.pump(now, slot);
-            self.told += 1;
+            self.emitted += 1;
             if event.is_none() {
                 self.dirty.pop_front();
-                self.told = 0;
-            } else if self.told >= EVENTS_PER_TURN {
+                self.emitted = 0;
+            } else if self.emitted >= EVENTS_PER_TURN {
                 self.dirty.rotate_left(1);
-                self.told = 0;
+                self.emitted = 0;
             }
             if event.is_some() {
                 return event;
@@ -416,7 +416,7 @@ impl Endpoint {
     }
 
     fn remove(&mut self, slot: u32) {
-        self.heard(slot);
+        self.on_answer(slot);
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::take) else { return };
         if let Some(at) = link.deadline {
             self.timers.remove(&(at, slot));

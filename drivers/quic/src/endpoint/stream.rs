@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError};
 
-use super::credit::Place;
+use super::credit::Ticket;
 
 /// Chunks that are read from a stream at once, and bytes: they are held here though the peer may send as many
 /// more.
 pub(super) const CHUNKS: usize = 8;
 const BYTES: usize = 16 << 10;
 
-/// Chunks of less than so many bytes are copied: what they are cut out of can be as much as quinn-proto copied
-/// together of the stream.
+/// Chunks of less than so many bytes are copied: what they are cut out of can be as much as quinn-proto
+/// copied together of the stream.
 const SMALL: usize = 1 << 10;
 
 /// How the receiving direction ended.
@@ -37,7 +37,7 @@ pub(super) struct Stream {
     pub(super) receives: bool,
     pub(super) sends: bool,
     /// Since when it waits to be written to.
-    pub(super) place: Place,
+    pub(super) ticket: Ticket,
     /// Whether the program wants nothing told of what comes.
     pub(super) is_paused: bool,
     /// Whether nothing is told for its owner's sake: it pauses, or there is none yet.
@@ -54,9 +54,9 @@ pub(super) struct Stream {
     pub(super) is_readable: bool,
 }
 
-/// The next thing to be told of a stream.
+/// The next event of a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Notification {
     Data { bytes: Bytes, fin: bool },
     Reset(u64),
     Nothing,
@@ -84,7 +84,11 @@ impl Stream {
     }
 
     /// What comes next of it, read from the transport if nothing is left over.
-    pub(super) fn next(&mut self, connection: &mut Connection, id: quinn_proto::StreamId) -> Told {
+    pub(super) fn next(
+        &mut self,
+        connection: &mut Connection,
+        id: quinn_proto::StreamId,
+    ) -> Notification {
         if self.chunks.len() < 2 && self.is_readable && self.end.is_none() {
             self.read(connection, id);
         }
@@ -93,14 +97,14 @@ impl Stream {
             (_, Some(End::Reset(code))) => {
                 self.chunks.clear();
                 self.receives = false;
-                Told::Reset(code)
+                Notification::Reset(code)
             }
             (bytes, Some(End::Fin)) if self.chunks.is_empty() => {
                 self.receives = false;
-                Told::Data { bytes: bytes.unwrap_or_default(), fin: true }
+                Notification::Data { bytes: bytes.unwrap_or_default(), fin: true }
             }
-            (Some(bytes), _) => Told::Data { bytes, fin: false },
-            (None, _) => Told::Nothing,
+            (Some(bytes), _) => Notification::Data { bytes, fin: false },
+            (None, _) => Notification::Nothing,
         }
     }
 

@@ -85,7 +85,7 @@ fn attacker(pair: &Pair) -> Option<Child> {
 }
 
 /// The honest client sends on and on: how many streams are done, of which nothing is kept.
-fn go_on(pair: &mut Pair, honest: ConnectionId) -> usize {
+fn serve_more(pair: &mut Pair, honest: ConnectionId) -> usize {
     let Pair { client, at_client, .. } = pair;
     if !at_client.without_end().is_empty() {
         return 0;
@@ -115,19 +115,19 @@ fn whoever_breaks_the_rules_loses_its_connection_and_others_are_served() {
     while attacker.try_wait().unwrap().is_none() || pair.server.endpoint().connections() > 1 {
         memory.turn(&mut pair.server, &mut pair.at_server);
         pair.client.turn(PAUSE, &mut pair.at_client).unwrap();
-        served += go_on(&mut pair, honest);
+        served += serve_more(&mut pair, honest);
         // The test's own record of streams is none of the server's memory.
         let known = &mut pair.at_server.streams;
         memory.live += alloc::measure(|| known.retain(|_, known| !known.is_closed)).1.growth;
     }
     assert!(attacker.wait().unwrap().success());
-    let mut told = String::new();
-    attacker.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    let mut report = String::new();
+    attacker.stdout.take().unwrap().read_to_string(&mut report).unwrap();
     let code =
         |code: Option<Code>| code.map_or("null".to_owned(), |code| u64::from(code).to_string());
     let expected =
         ABUSES.map(|(abuse, is)| format!("{{\"abuse\": \"{abuse}\", \"code\": {}}}", code(is)));
-    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(report.lines().collect::<Vec<_>>(), expected);
     // Our program is told why, too.
     let gone = &pair.at_server.gone;
     let reasons = gone.iter().map(|(_, reason)| match reason {

@@ -12,9 +12,9 @@ const PERIOD: usize = 251;
 /// What is given to a write at most.
 pub(crate) const CHUNK: usize = 16 << 10;
 
-/// What became of a stream.
+/// The record of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct StreamLog {
     /// Bytes that came, all of them as they should be.
     pub(crate) received: u64,
     /// Bytes that were taken to be sent.
@@ -51,7 +51,7 @@ pub(crate) struct TestPeer {
     pub(crate) gone: Vec<(ConnectionId, Reason)>,
     /// What the system said of sending to peers that had not answered.
     pub(crate) send_failures: Vec<(ConnectionId, i32)>,
-    pub(crate) streams: BTreeMap<StreamId, Known>,
+    pub(crate) streams: BTreeMap<StreamId, StreamLog>,
     pub(crate) writables: Vec<StreamId>,
     pub(crate) openables: usize,
     /// Events that came of what was not known or was over already.
@@ -113,12 +113,12 @@ impl TestPeer {
         bytes: u64,
     ) -> Option<StreamId> {
         let stream = endpoint.open(connection, direction).unwrap()?;
-        self.streams.insert(stream, Known { left: Some(bytes), ..Known::default() });
-        self.go_on(endpoint, stream);
+        self.streams.insert(stream, StreamLog { left: Some(bytes), ..StreamLog::default() });
+        self.write_more(endpoint, stream);
         Some(stream)
     }
 
-    fn go_on(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
+    fn write_more(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
         let known = self.streams.get_mut(&stream).unwrap();
         let Some(mut left) = known.left else { return };
         while left > 0 {
@@ -138,7 +138,7 @@ impl TestPeer {
     }
 
     fn opened(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
-        let is_new = self.streams.insert(stream, Known::default()).is_none();
+        let is_new = self.streams.insert(stream, StreamLog::default()).is_none();
         assert!(is_new, "{stream} was opened twice");
         match self.habit {
             Habit::Read => {}
@@ -146,7 +146,7 @@ impl TestPeer {
             Habit::Answer(bytes) => {
                 if stream.direction() == Direction::Bidirectional {
                     self.streams.get_mut(&stream).unwrap().left = Some(bytes);
-                    self.go_on(endpoint, stream);
+                    self.write_more(endpoint, stream);
                 }
             }
         }
@@ -232,7 +232,7 @@ impl Handler for TestPeer {
             }
             Event::Writable { stream, .. } => {
                 self.writables.push(stream);
-                self.go_on(endpoint, stream);
+                self.write_more(endpoint, stream);
             }
             Event::Finished { stream, .. } => {
                 self.streams.get_mut(&stream).unwrap().is_finished = true;

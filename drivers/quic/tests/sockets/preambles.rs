@@ -70,7 +70,7 @@ fn a_preamble_that_is_broken_off_costs_the_peer_no_stream_for_good() {
             opened.is_some()
         });
         let (stream, mut part) = (opened.unwrap(), Bytes::from_static(b"\x09h"));
-        scene.peer.streams.insert(stream, crate::peer::Known::default());
+        scene.peer.streams.insert(stream, crate::peer::StreamLog::default());
         scene.client.endpoint().write(stream, &mut part).unwrap();
         scene.until(|scene| scene.tagged.demux().pending() == 1);
         scene.client.endpoint().reset(stream, 5).unwrap();

@@ -107,11 +107,11 @@ struct Greedy {
     begins: usize,
     streams: Vec<(gapless_quic::StreamId, u64)>,
     chunk: Bytes,
-    told: usize,
+    writable: usize,
 }
 
 impl Greedy {
-    fn go_on(&mut self, endpoint: &mut gapless_quic::Endpoint, which: usize) {
+    fn write_more(&mut self, endpoint: &mut gapless_quic::Endpoint, which: usize) {
         loop {
             let mut chunk = self.chunk.clone();
             let (stream, written) = &mut self.streams[which];
@@ -135,13 +135,13 @@ impl Handler for Greedy {
                 for which in 0..self.begins {
                     let stream = endpoint.open(connection, Direction::Unidirectional);
                     self.streams.push((stream.unwrap().unwrap(), 0));
-                    self.go_on(endpoint, which);
+                    self.write_more(endpoint, which);
                 }
             }
             Event::Writable { stream, .. } => {
-                self.told += 1;
+                self.writable += 1;
                 let which = self.streams.iter().position(|known| known.0 == stream).unwrap();
-                self.go_on(endpoint, which);
+                self.write_more(endpoint, which);
             }
             _ => {}
         }
@@ -159,7 +159,7 @@ fn streams_that_are_all_written_to_share_fairly() {
     };
     let mut pair = Pair::new(Limits::default(), transport);
     let chunk = Bytes::from(vec![0; CHUNK]);
-    let mut greedy = Greedy { begins: STREAMS, streams: Vec::new(), chunk, told: 0 };
+    let mut greedy = Greedy { begins: STREAMS, streams: Vec::new(), chunk, writable: 0 };
     let mut bytes = Counted::default();
     pair.connect();
     for _ in 0..ROUNDS {
@@ -170,7 +170,7 @@ fn streams_that_are_all_written_to_share_fairly() {
         }
     }
     let all: u64 = greedy.streams.iter().map(|stream| stream.1).sum();
-    println!("{:?} {} times told", greedy.streams, greedy.told);
+    println!("{:?} {} times told", greedy.streams, greedy.writable);
     assert!(bytes.bytes > 12_000_000);
     for (stream, written) in &greedy.streams {
         let share = all / STREAMS as u64;
@@ -196,7 +196,7 @@ impl Handler for Counted {
 fn a_warm_transfer_allocates_little_for_a_datagram() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let chunk = Bytes::from(vec![0; CHUNK]);
-    let mut greedy = Greedy { begins: 1, streams: Vec::new(), chunk, told: 0 };
+    let mut greedy = Greedy { begins: 1, streams: Vec::new(), chunk, writable: 0 };
     let mut counted = Counted::default();
     pair.connect();
     let mut sender = [0_u64; 2];

@@ -29,7 +29,7 @@ fn nobody(test: u16) -> SocketAddr {
 
 /// Turns until something was told of sending, which must be this.
 #[track_caller]
-fn assert_told(pair: &mut Pair, connection: ConnectionId, os_error: i32) {
+fn assert_reported(pair: &mut Pair, connection: ConnectionId, os_error: i32) {
     pair.until(|pair| !pair.at_client.send_failures.is_empty());
     pair.rounds(20);
     assert_eq!(pair.at_client.send_failures, [(connection, os_error)]);
@@ -49,7 +49,7 @@ fn ip(arguments: &str) {
 fn that_nobody_listens_at_a_port_is_told_at_once() {
     let mut pair = pair();
     let connection = pair.connect_to(nobody(1));
-    assert_told(&mut pair, connection, ECONNREFUSED);
+    assert_reported(&mut pair, connection, ECONNREFUSED);
 }
 
 #[cfg(target_os = "linux")]
@@ -61,7 +61,7 @@ fn each_connection_is_told_of_its_own_address_only() {
     let refused = pair.connect_to(nobody(2));
     let connected = pair.connect();
     pair.until(|pair| !pair.at_client.connected.is_empty());
-    assert_told(&mut pair, refused, ECONNREFUSED);
+    assert_reported(&mut pair, refused, ECONNREFUSED);
     assert_eq!(pair.at_client.connected, [connected]);
 }
 
@@ -71,7 +71,7 @@ fn a_peer_that_is_there_a_moment_after_it_refused_is_connected_to() {
     let mut pair = pair();
     let address = nobody(3);
     let connection = pair.connect_to(address);
-    assert_told(&mut pair, connection, ECONNREFUSED);
+    assert_reported(&mut pair, connection, ECONNREFUSED);
     let mut server = pair.certified.server(Limits::default(), Transport::default());
     server.bind = address;
     pair.server = Driver::new(server).unwrap();
@@ -137,6 +137,6 @@ fn what_cannot_be_reached_is_not_permitted_or_is_too_large_is_told_with_the_syst
         config.bind = all;
         pair.client = Driver::new(config).unwrap();
         let connection = pair.connect_to(remote.parse().unwrap());
-        assert_told(&mut pair, connection, os_error);
+        assert_reported(&mut pair, connection, os_error);
     }
 }

@@ -41,8 +41,8 @@ impl Dice {
     }
 }
 
-/// A stream as the acceptors were told of it.
-struct Known {
+/// A stream as it was reported to the acceptors.
+struct StreamLog {
     acceptor: AcceptorId,
     /// Where the next data begins.
     offset: u64,
@@ -55,7 +55,7 @@ struct RandomAcceptor {
     dice: Dice,
     /// Whether it still does what the dice say.
     is_random: bool,
-    streams: BTreeMap<StreamId, Known>,
+    streams: BTreeMap<StreamId, StreamLog>,
     connections: BTreeSet<ConnectionId>,
 }
 
@@ -106,7 +106,7 @@ impl RandomAcceptor {
     }
 
     fn begins(&mut self, stream: StreamId, acceptor: AcceptorId, offset: u64) {
-        let known = Known { acceptor, offset, is_over: false, is_closed: false };
+        let known = StreamLog { acceptor, offset, is_over: false, is_closed: false };
         assert!(self.streams.insert(stream, known).is_none(), "{stream:?} begins twice");
     }
 

@@ -180,8 +180,8 @@ fn run_again(test: &str, folder: &Path, roots: &str) {
         .env_remove("SSL_CERT_DIR")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]
@@ -238,9 +238,9 @@ fn protocols_need_a_name_of_1_to_255_bytes() {
     let long = [0; 256];
     for (protocols, length) in [(vec![&b""[..]], 0), (vec![b"ok", &long[..]], 256)] {
         let refused = server_config(&identity(), &protocols, &ClientAuth::None).err();
-        assert!(matches!(refused, Some(TlsError::Protocol { length: told }) if told == length));
+        assert!(matches!(refused, Some(TlsError::Protocol { length: sent }) if sent == length));
         let refused = client_config(&Trust::Insecure, &protocols, None).err();
-        assert!(matches!(refused, Some(TlsError::Protocol { length: told }) if told == length));
+        assert!(matches!(refused, Some(TlsError::Protocol { length: sent }) if sent == length));
     }
     let none: [&[u8]; 0] = [];
     let refused = server_config(&identity(), &none, &ClientAuth::None).err();
