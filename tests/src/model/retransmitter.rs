@@ -86,7 +86,7 @@ enum Fate {
 
 /// A session that is known.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownSession {
     session: Session,
     pinned: bool,
     newest: u64,
@@ -108,7 +108,7 @@ struct Model {
     largest: usize,
     now: Instant,
     /// The one stored into least lately first.
-    sessions: Vec<Known>,
+    sessions: Vec<KnownSession>,
     /// What is held, by what the machine says.
     held: Held,
     look_ups: Vec<LookUp>,
@@ -131,7 +131,7 @@ impl Model {
             now: Instant::ZERO,
             sessions: config
                 .session
-                .map(|session| Known { session, pinned, newest })
+                .map(|session| KnownSession { session, pinned, newest })
                 .into_iter()
                 .collect(),
             held: Held::default(),
@@ -159,7 +159,7 @@ impl Model {
     /// own found a place.
     fn stored(&mut self, session: Session, last: u64) -> (Option<Session>, bool) {
         let mut forgotten = None;
-        let mut known = Known { session, pinned: false, newest: 0 };
+        let mut known = KnownSession { session, pinned: false, newest: 0 };
         if let Some(at) = self.sessions.iter().position(|known| known.session == session) {
             known = self.sessions.remove(at);
         } else if self.sessions.len() == self.config.max_sessions {
@@ -174,7 +174,7 @@ impl Model {
     }
 
     /// A request of 20 bytes, for numbers that there are.
-    fn asked(&mut self, to: SocketAddr, mut wanted: Wanted) -> Fate {
+    fn on_request(&mut self, to: SocketAddr, mut wanted: Wanted) -> Fate {
         let Wanted { session, first, .. } = wanted;
         let Some(known) = self.sessions.iter().find(|known| known.session == session) else {
             self.stats.other_session += 1;

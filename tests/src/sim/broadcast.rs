@@ -136,7 +136,7 @@ impl Plan for Broadcast {
         let ended =
             world.run(PATIENCE, |world| world.node::<Listener>(listener).ledger().ended(session));
         world.call(listener, |listener: &mut Listener, now, _: &mut Outbox| {
-            listener.trace.tell(now, Fact::Over);
+            listener.trace.record(now, Fact::Over);
         });
         let ledger = world.node::<Listener>(listener).ledger();
         assert!(ended, "not ended: {:?}", ledger.accounts);

@@ -144,7 +144,7 @@ impl Ledger {
             }
             Fact::Revealed { .. }
             | Fact::Useful
-            | Fact::Asked { .. }
+            | Fact::Requested { .. }
             | Fact::Memory { .. }
             | Fact::Mended
             | Fact::Over => {}

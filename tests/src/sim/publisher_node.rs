@@ -112,7 +112,7 @@ impl PublisherNode {
             }
         }
         let (used, bound) = (self.publisher().memory_used(), Publisher::memory_limit(&self.config));
-        self.trace.tell(now, Fact::Memory { used, bound, allocated: None });
+        self.trace.record(now, Fact::Memory { used, bound, allocated: None });
     }
 }
 

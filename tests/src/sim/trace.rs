@@ -102,7 +102,7 @@ pub enum Fact {
         brought: u64,
     },
     /// Something was asked for.
-    Asked {
+    Requested {
         /// The session.
         session: Session,
         /// The first number.
@@ -162,7 +162,7 @@ impl Trace {
     ///
     /// # Panics
     /// When it breaks what one of the checkers watches over.
-    pub fn tell(&mut self, now: Instant, fact: Fact) {
+    pub fn record(&mut self, now: Instant, fact: Fact) {
         (now, fact).hash(&mut self.digest);
         if !matches!(fact, Fact::Memory { .. }) {
             if self.shown.len() == SHOWN {
@@ -179,7 +179,7 @@ impl Trace {
     /// Takes the fact that messages were delivered, and what each of them says.
     ///
     /// # Panics
-    /// As [`Trace::tell`].
+    /// As [`Trace::record`].
     pub fn deliver<'a>(
         &mut self,
         now: Instant,
@@ -195,7 +195,7 @@ impl Trace {
             }
         }
         let (first, last) = range.expect("one message at least");
-        self.tell(now, Fact::Delivered { session, first, last, arrival });
+        self.record(now, Fact::Delivered { session, first, last, arrival });
     }
 
     /// A digest of every fact so far and its time.

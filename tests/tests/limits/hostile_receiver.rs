@@ -46,7 +46,7 @@ fn drain(receiver: &mut Receiver, trace: &mut Trace, now: Instant) -> Vec<(u64, 
         }
     }
     let (used, bound) = (receiver.memory_used(), Receiver::memory_limit(receiver.config()));
-    trace.tell(now, Fact::Memory { used, bound, allocated: None });
+    trace.record(now, Fact::Memory { used, bound, allocated: None });
     requests
 }
 
@@ -142,7 +142,7 @@ fn random_datagrams_leave_the_honest_feed_complete() {
             receiver.handle(now, Event::Datagram(datagram)).unwrap();
         }
         for _ in useful..receiver.stats().useful_answers {
-            trace.tell(now, Fact::Useful);
+            trace.record(now, Fact::Useful);
         }
         asked.extend(drain(&mut receiver, &mut trace, now));
     }

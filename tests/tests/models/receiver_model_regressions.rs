@@ -27,7 +27,7 @@ impl Harness {
         Self { receiver: receiver.unwrap(), now: Instant::from_millis(1) }
     }
 
-    fn tell(&mut self, event: Event) -> Vec<Command> {
+    fn handle(&mut self, event: Event) -> Vec<Command> {
         self.receiver.handle(self.now, event).unwrap();
         self.listen()
     }
@@ -39,7 +39,7 @@ impl Harness {
     fn give(&mut self, source: Source, bytes: Vec<u8>) -> Vec<Command> {
         let (pinned, arrival) = (bytes.len(), self.now);
         let bytes = bytes.into_boxed_slice().into();
-        self.tell(Event::Datagram(Datagram { source, bytes, pinned, arrival }))
+        self.handle(Event::Datagram(Datagram { source, bytes, pinned, arrival }))
     }
 
     fn line(&mut self, first: u64, count: u64) -> Vec<Command> {
@@ -108,7 +108,7 @@ fn without_order_a_halted_receiver_resumes_where_delivery_stopped() {
     assert_eq!(delivered(&harness.line(6, 4)), []);
     let checkpoint = Checkpoint { session: OURS, next: 6 };
     assert_eq!(harness.receiver.checkpoint(), Some(checkpoint));
-    assert_eq!(delivered(&harness.tell(Event::Advance { next: 8 })), [8, 9]);
+    assert_eq!(delivered(&harness.handle(Event::Advance { next: 8 })), [8, 9]);
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn a_claim_that_was_advanced_past_is_not_asked_about() {
         Harness::new(Config { session: Some(OURS), max_jump: 10, ..Config::default() });
     harness.line(1, 2);
     harness.bare(OURS, 101, HEARTBEAT);
-    harness.tell(Event::Advance { next: 200 });
-    let said = harness.tell(Event::AddServer(ServerId(0), SERVER));
+    harness.handle(Event::Advance { next: 200 });
+    let said = harness.handle(Event::AddServer(ServerId(0), SERVER));
     assert!(!said.iter().any(|command| matches!(command, Command::Request { .. })), "{said:?}");
 }
 

@@ -266,7 +266,7 @@ impl Streams {
     ///
     /// # Panics
     /// It may not.
-    pub fn obey(&mut self, command: &Command) {
+    pub fn execute(&mut self, command: &Command) {
         let dispatched = self.dispatched.take();
         match command {
             Command::Dispatch { stream: id, acceptor, tag } => {
@@ -317,7 +317,7 @@ impl Streams {
         }
     }
 
-    /// Judges what the acceptor of a stream was given, once all commands are obeyed.
+    /// Judges what the acceptor of a stream was given, once all commands are executed.
     ///
     /// # Panics
     /// It is not what came.

@@ -151,9 +151,9 @@ pub(super) enum Shape {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Arbitrary)]
 pub(super) enum From {
     /// Whom was asked.
-    Asked,
+    Requested,
     /// The same, to the socket of a line.
-    AskedOnLine,
+    RequestedOnLine,
     /// Another server.
     Other,
     /// An address that nobody configured.
@@ -316,7 +316,7 @@ fn op(u: &mut Unstructured<'_>, world: World, large: bool) -> Result<Op> {
         45..=64 => Op::Answer {
             nth: u.int_in_range(0..=5)?,
             shape: if u.ratio(1, 2)? { u.arbitrary()? } else { Shape::Right },
-            from: if u.ratio(1, 5)? { u.arbitrary()? } else { From::Asked },
+            from: if u.ratio(1, 5)? { u.arbitrary()? } else { From::Requested },
         },
         65..=69 if hostile => Op::Forged {
             session: session(u)?,

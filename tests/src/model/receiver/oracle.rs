@@ -331,21 +331,21 @@ impl Oracle {
     /// Checks one command against all that is known.
     fn hear(&mut self, feed: &Feed, command: &Command) {
         match command {
-            Command::Batch(message) => self.hear_message(feed, message),
-            Command::Request { server, to, request } => self.hear_request(*server, *to, request),
-            Command::SessionStarted { session, next } => self.hear_started(*session, *next),
+            Command::Batch(message) => self.on_message(feed, message),
+            Command::Request { server, to, request } => self.on_request(*server, *to, request),
+            Command::SessionStarted { session, next } => self.on_started(*session, *next),
             Command::SessionEnded { session, next, reason } => {
-                self.hear_ended(feed, *session, *next, *reason);
+                self.on_ended(feed, *session, *next, *reason);
             }
             Command::GapOpened { session, first, last } => {
-                self.hear_gap(*session, *first, *last);
+                self.on_gap(*session, *first, *last);
             }
             Command::GapFilled { session, first, last, by_lines, by_answers, after } => {
                 let by = by_lines + by_answers;
-                self.hear_filled(*session, (*first, *last), by, *after);
+                self.on_filled(*session, (*first, *last), by, *after);
             }
             Command::Lost { session, first, last, reason } => {
-                self.hear_lost(*session, *first, *last, *reason);
+                self.on_lost(*session, *first, *last, *reason);
             }
             Command::Halted { session, next } => {
                 assert_eq!(self.config.on_loss, OnLoss::Halt);
@@ -366,9 +366,9 @@ impl Oracle {
                 line.up = false;
             }
             Command::Withdrawn { session, first, last } => {
-                self.hear_withdrawn(*session, *first, *last);
+                self.on_withdrawn(*session, *first, *last);
             }
-            Command::Stalled { session, first, last } => self.hear_stalled(*session, *first, *last),
+            Command::Stalled { session, first, last } => self.on_stalled(*session, *first, *last),
             Command::SequenceRegressed { line, highest, seen, .. } => {
                 assert!(seen <= highest && self.lines.contains_key(line), "{command:?}");
             }
@@ -392,7 +392,7 @@ impl Oracle {
         self.tracks.get_mut(&session).expect("a session that was started")
     }
 
-    fn hear_message(&mut self, feed: &Feed, message: &Batch<bytes::Bytes>) {
+    fn on_message(&mut self, feed: &Feed, message: &Batch<bytes::Bytes>) {
         assert_eq!(self.halted, None, "{message:?} while halted");
         let ordered = self.config.delivery == Delivery::Ordered;
         let now = self.now;
@@ -418,7 +418,7 @@ impl Oracle {
         self.counted.delivered += 1;
     }
 
-    fn hear_request(&mut self, server: ServerId, to: SocketAddr, request: &mold::Request) {
+    fn on_request(&mut self, server: ServerId, to: SocketAddr, request: &mold::Request) {
         assert_eq!(self.servers.get(&server), Some(&to), "{request:?} to nobody");
         assert!((1..=self.config.max_request.min(mold::MAX_COUNT)).contains(&request.count));
         let first = request.sequence;
@@ -448,7 +448,7 @@ impl Oracle {
         self.counted.requested += u64::from(request.count);
     }
 
-    fn hear_started(&mut self, session: Session, next: u64) {
+    fn on_started(&mut self, session: Session, next: u64) {
         assert_eq!(self.successor, None, "more than two sessions");
         assert!(self.current.is_none() || self.config.follow, "a session inside a session");
         self.sessions_started += 1;
@@ -472,7 +472,7 @@ impl Oracle {
         self.windows_freed += 1;
     }
 
-    fn hear_ended(&mut self, feed: &Feed, session: Session, next: u64, reason: SessionEnd) {
+    fn on_ended(&mut self, feed: &Feed, session: Session, next: u64, reason: SessionEnd) {
         let (world, follow) = (self.world, self.config.follow);
         let track = self.open(session);
         let start = track.start.expect("a session that was started");
@@ -493,7 +493,7 @@ impl Oracle {
         self.windows_freed += 1;
     }
 
-    fn hear_gap(&mut self, session: Session, first: u64, last: u64) {
+    fn on_gap(&mut self, session: Session, first: u64, last: u64) {
         let opened = self.now;
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(!track.ended && first <= last);
@@ -521,8 +521,8 @@ impl Oracle {
         self.counted.gaps += 1;
     }
 
-    fn hear_filled(&mut self, session: Session, told: (u64, u64), by: u64, after: Duration) {
-        let (first, last) = told;
+    fn on_filled(&mut self, session: Session, range: (u64, u64), by: u64, after: Duration) {
+        let (first, last) = range;
         let now = self.now;
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         let found = track
@@ -544,7 +544,7 @@ impl Oracle {
         self.counted.filled += 1;
     }
 
-    fn hear_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
+    fn on_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
         let is_stuck = reason == LossReason::NobodyToAsk;
         let is_patient = self.world == World::Patient && !is_stuck;
         assert!(!is_patient, "lost {first}..={last} with patience");

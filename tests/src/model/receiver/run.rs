@@ -22,9 +22,9 @@ const HEARTBEATS: Duration = Duration::from_millis(5);
 /// How long a case waits for a timeout at the most.
 const SOON: Duration = Duration::from_secs(60);
 /// From whom answers come that nobody asked.
-const STRANGER: u8 = 77;
-/// How many steps a case that fails tells of.
-const TOLD: usize = 40;
+const UNKNOWN_SENDER: u8 = 77;
+/// Steps that the report of a failed case shows.
+const SHOWN: usize = 40;
 /// How many steps, and bytes of answers, are worth playing until everything has arrived: many tiny
 /// answers to a small window, or large ones for which there is hardly room, can take more.
 const WORTH_STEPS: u32 = 5_000;
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
 
     /// Takes one step, and lets the oracle hear the answer, and the twins confirm it.
     fn step(&mut self, step: Step) {
-        if self.steps.len() == TOLD {
+        if self.steps.len() == SHOWN {
             self.steps.pop_front();
         }
         // Noted first, for a run that fails in the middle of it.
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
             }
             Wrap::Truncated => bytes.truncate(bytes.len() - 1),
             Wrap::Altered => alter(&mut bytes),
-            Wrap::Shared => source = Source::LineFrom(line, address(STRANGER)),
+            Wrap::Shared => source = Source::LineFrom(line, address(UNKNOWN_SENDER)),
         }
         self.datagram(source, bytes, pinned);
     }
@@ -263,12 +263,14 @@ impl<'a> Run<'a> {
         }
         let source = match from {
             // What a server sends to a line of a session that nobody asked for is that line's.
-            From::AskedOnLine if shape != Shape::Foreign || self.case.world == World::Hostile => {
+            From::RequestedOnLine
+                if shape != Shape::Foreign || self.case.world == World::Hostile =>
+            {
                 Source::LineFrom(LineId(0), to)
             }
-            From::Asked | From::AskedOnLine => Source::Peer(to),
+            From::Requested | From::RequestedOnLine => Source::Peer(to),
             From::Other => Source::Peer(address(1)),
-            From::Unknown => Source::Peer(address(STRANGER)),
+            From::Unknown => Source::Peer(address(UNKNOWN_SENDER)),
         };
         self.datagram(source, bytes, 0);
     }

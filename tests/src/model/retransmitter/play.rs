@@ -414,7 +414,7 @@ impl Play {
         } else if first.checked_add(u64::from(count) - 1).is_none() {
             stats.out_of_range += 1;
         } else {
-            fate = self.model.asked(from, wanted);
+            fate = self.model.on_request(from, wanted);
         }
         let expected = match fate {
             Fate::Answered(messages) => {

@@ -346,7 +346,7 @@ impl CacheNode {
             }
         }
         self.note(now);
-        self.tell_memory(now);
+        self.record_memory(now);
     }
 
     fn join(&mut self, now: Instant, track: TrackId, plan: ReaderPlan) {
@@ -450,7 +450,7 @@ impl CacheNode {
         }
     }
 
-    fn tell_memory(&mut self, now: Instant) {
+    fn record_memory(&mut self, now: Instant) {
         let cache = self.cache.machine();
         let (used, lent) = (cache.memory_used(), cache.lent());
         let holds = self.plan.readers.iter().any(|plan| plan.holds);
@@ -458,7 +458,7 @@ impl CacheNode {
         let allocated = counted
             .then(|| usize::try_from(self.allocated).expect("frees no more than it allocated"));
         let used = used.checked_sub(lent).expect("what is lent is used");
-        self.trace.tell(now, Fact::Memory { used, bound: self.plan.cache.max_bytes, allocated });
+        self.trace.record(now, Fact::Memory { used, bound: self.plan.cache.max_bytes, allocated });
     }
 }
 

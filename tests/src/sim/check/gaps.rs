@@ -38,8 +38,8 @@ mod tests {
     /// A gap from 3 to 5 opens, and something is told as filled.
     fn fills(first: u64, last: u64, brought: u64) {
         let (mut trace, session) = started(GapsAddUp);
-        trace.tell(Instant::ZERO, Fact::GapOpened { session, first: 3, last: 5 });
-        trace.tell(Instant::ZERO, Fact::GapFilled { session, first, last, brought });
+        trace.record(Instant::ZERO, Fact::GapOpened { session, first: 3, last: 5 });
+        trace.record(Instant::ZERO, Fact::GapFilled { session, first, last, brought });
         assert!(trace.ledger.accounts[&session].gaps.is_empty());
     }
 

@@ -30,7 +30,7 @@ mod tests {
 
     fn uses(used: usize, bound: usize, allocated: usize) {
         let allocated = Some(allocated);
-        started(MemoryBound).0.tell(Instant::ZERO, Fact::Memory { used, bound, allocated });
+        started(MemoryBound).0.record(Instant::ZERO, Fact::Memory { used, bound, allocated });
     }
 
     #[test]

@@ -48,6 +48,6 @@ fn account(ledger: &Ledger, session: Session) -> &Account {
 fn started(checker: impl Checker + 'static) -> (super::trace::Trace, Session) {
     let mut trace = super::trace::Trace::new(vec![Box::new(checker)]);
     let session = super::session("CHECKED");
-    trace.tell(Instant::ZERO, Fact::Started { session, next: 1 });
+    trace.record(Instant::ZERO, Fact::Started { session, next: 1 });
     (trace, session)
 }

@@ -30,15 +30,15 @@ mod tests {
     #[should_panic(expected = "ended before everything was settled")]
     fn a_session_that_ends_past_a_hole_is_noticed() {
         let (mut trace, session) = started(NothingSilent);
-        trace.tell(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::ZERO, Fact::Ended { session, next: 5 });
+        trace.record(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
+        trace.record(Instant::ZERO, Fact::Ended { session, next: 5 });
     }
 
     #[test]
     fn a_session_of_which_everything_was_told_may_end() {
         let (mut trace, session) = started(NothingSilent);
-        trace.tell(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::ZERO, Fact::Ended { session, next: 4 });
+        trace.record(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
+        trace.record(Instant::ZERO, Fact::Ended { session, next: 4 });
         assert!(trace.ledger.ended(session));
     }
 }

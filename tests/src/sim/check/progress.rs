@@ -90,11 +90,11 @@ mod tests {
     /// 3 are settled at a time in milliseconds.
     fn settles(progress: Progress, at: u64) {
         let (mut trace, session) = started(progress);
-        trace.tell(Instant::ZERO, Fact::Heard { session, first: 3, last: 3, answer: false });
-        trace.tell(Instant::ZERO, Fact::Mended);
-        trace.tell(Instant::from_millis(8), Fact::Useful);
-        trace.tell(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::FAR, Fact::Over);
+        trace.record(Instant::ZERO, Fact::Heard { session, first: 3, last: 3, answer: false });
+        trace.record(Instant::ZERO, Fact::Mended);
+        trace.record(Instant::from_millis(8), Fact::Useful);
+        trace.record(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
+        trace.record(Instant::FAR, Fact::Over);
     }
 
     const PATIENCE: Duration = Duration::from_millis(10);

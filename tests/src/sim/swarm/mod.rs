@@ -70,7 +70,7 @@ impl Swarm {
         if !self.serves_all() && self.never_gives_up() {
             // What nobody has is waited for all the time.
             stage.world.run(self.mends + Duration::from_secs(10), |_| false);
-            return stage.tell(Fact::Over);
+            return stage.record(Fact::Over);
         }
         stage.run_until_ended(&[last]);
         if self.serves_all() && self.is_patient() {

@@ -38,7 +38,7 @@ fn a_paused_stream_stops_its_sender_at_the_window_and_no_other_stream() {
         let flow = testbed.host(server).checker.flow(paused, false);
         testbed.pass(Duration::from_secs(5));
         let entry = testbed.book.entry(flow);
-        assert!(entry.ends.is_empty() && entry.told.is_none());
+        assert!(entry.ends.is_empty() && entry.reported.is_none());
         assert!(entry.written <= entry.read + u64::from(window) + send_buffer, "{entry:?}");
         testbed.pass(Duration::from_secs(5));
         assert_eq!(testbed.book.entry(flow).written, entry.written, "the sender went on");

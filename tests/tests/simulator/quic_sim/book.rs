@@ -57,7 +57,7 @@ pub(crate) struct Entry {
     pub(crate) stopped: Option<u64>,
     /// What the reader was told.
     pub(crate) read: u64,
-    pub(crate) told: Option<End>,
+    pub(crate) reported: Option<End>,
 }
 
 /// The book of a world; copies are the same book.
@@ -86,7 +86,7 @@ impl Book {
     pub(crate) fn assert_all_arrived(&self) {
         for (flow, entry) in self.0.borrow().iter() {
             assert_eq!(entry.ends, [End::Fin], "{flow:?}");
-            assert_eq!((entry.read, entry.told), (entry.written, Some(End::Fin)), "{flow:?}");
+            assert_eq!((entry.read, entry.reported), (entry.written, Some(End::Fin)), "{flow:?}");
         }
     }
 }

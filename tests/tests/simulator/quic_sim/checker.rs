@@ -240,7 +240,7 @@ impl Checker {
                 let end = End::Reset(code);
                 self.note(stream, false, |entry| {
                     assert!(entry.ends.contains(&end), "nobody reset {stream} with {code}");
-                    entry.told = Some(end);
+                    entry.reported = Some(end);
                 });
                 self.counts.resets += 1;
             }
@@ -313,7 +313,7 @@ impl Checker {
             entry.read = end;
             if fin {
                 assert_eq!((end, entry.ends.first()), (entry.written, Some(&End::Fin)));
-                entry.told = Some(End::Fin);
+                entry.reported = Some(End::Fin);
             }
         });
         self.counts.bytes += bytes.len() as u64;

@@ -157,7 +157,7 @@ fn a_close_tells_the_peer_its_code_and_reason() {
         });
         testbed.pass(in_the_middle(random));
         let code = random.within(0..=(1 << 62) - 1);
-        let (closing, told) = if random.any() % 2 == 0 {
+        let (closing, closed) = if random.any() % 2 == 0 {
             (vec![testbed.server], testbed.clients.clone())
         } else {
             (testbed.clients.clone(), vec![testbed.server])
@@ -169,7 +169,7 @@ fn a_close_tells_the_peer_its_code_and_reason() {
         for id in closing {
             assert!(testbed.reasons(id).iter().all(|reason| *reason == Reason::Closed { code }));
         }
-        for id in told {
+        for id in closed {
             for reason in testbed.reasons(id) {
                 let Reason::Lost(ConnectionError::ApplicationClosed(close)) = reason else {
                     panic!("{reason:?}");

@@ -219,8 +219,8 @@ impl Host {
     /// Tells what happened, and sends.
     fn work(&mut self, now: Instant, out: &mut Outbox) {
         let at = standard(now);
-        for told in 0.. {
-            assert!(told < EVENTS, "events without end");
+        for count in 0.. {
+            assert!(count < EVENTS, "events without end");
             let Some(event) = self.endpoint.poll_event(at) else { break };
             if self.is_watched {
                 self.checker.event(&self.endpoint, &event);

@@ -32,7 +32,7 @@ impl Oracle {
     }
 
     /// What was only claimed is gone again, with the gaps that reach there.
-    pub(super) fn hear_withdrawn(&mut self, session: Session, first: u64, last: u64) {
+    pub(super) fn on_withdrawn(&mut self, session: Session, first: u64, last: u64) {
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(first <= last && last <= track.evidence, "{first}..={last} was never claimed");
         assert!(!track.settled.intersects(first, last), "{first}..={last} is settled");
@@ -63,7 +63,7 @@ impl Oracle {
     }
 
     /// All lines are silent, and what is stalled is neither here nor given up.
-    pub(super) fn hear_stalled(&mut self, session: Session, first: u64, last: u64) {
+    pub(super) fn on_stalled(&mut self, session: Session, first: u64, last: u64) {
         let track = &self.tracks[&session];
         let start = track.start.expect("a session that was started");
         assert_eq!(track.settled.first_missing(start), Some(first), "what is lowest is stalled");
