@@ -11,7 +11,7 @@ use crate::{Address, Interface};
 /// How often interfaces are looked at.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What became of the interface of a group.
+/// A change of the interface of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum InterfaceEvent {
     /// It is gone, or the group cannot be attached to it any more: nothing comes and goes until it is back.
@@ -27,7 +27,7 @@ pub(crate) struct Attachment {
     /// The index of the interface: it says whether that is still the same.
     index: u32,
     is_gone: bool,
-    /// What nobody was told yet.
+    /// The change that is not reported yet.
     event: Option<InterfaceEvent>,
 }
 
@@ -67,7 +67,7 @@ impl Attachment {
         }
     }
 
-    /// What has happened since this was asked last.
+    /// The change since this was called last.
     pub(crate) const fn take_event(&mut self) -> Option<InterfaceEvent> {
         self.event.take()
     }

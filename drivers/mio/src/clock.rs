@@ -35,17 +35,17 @@ impl Default for Clock {
     }
 }
 
-/// Whose clock tells when a datagram arrived.
+/// The clock that arrival times are read from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Arrivals {
     /// The driver's: a datagram arrived when it was read.
     Read,
     /// The kernel's, of every datagram as long as the driver keeps up. While a backlog of more than
     /// a batch is worked off, the last of each batch stands for the batch, for telling each costs
-    /// the kernel a sixth of what reading it costs. As `Read` where the kernel does not tell.
+    /// the kernel a sixth of what reading it costs. As `Read` where the kernel does not report them.
     #[default]
     Kernel,
-    /// The kernel's, of every datagram, in a backlog too. As `Read` where the kernel does not tell.
+    /// The kernel's, of every datagram, in a backlog too. As `Read` where the kernel does not report them.
     KernelEach,
 }
 

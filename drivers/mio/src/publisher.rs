@@ -112,11 +112,11 @@ impl Tap for PassThrough {
 pub struct SentLine {
     /// Where it goes.
     pub address: Address,
-    /// What its socket is bound to.
+    /// The address that its socket is bound to.
     pub local: SocketAddr,
-    /// What was sent on it.
+    /// The statistics of what was sent on it.
     pub stats: SendStats,
-    /// What the system did not take of it, by reason, in the order in which the reasons came up.
+    /// The datagrams that the system did not take, by reason, in the order in which the reasons came up.
     pub failures: Vec<SendFailure>,
 }
 
@@ -139,7 +139,7 @@ pub struct PublisherDriver<T = PassThrough, M = Publisher> {
     next_check: Instant,
 }
 
-/// What leaves.
+/// The sending side.
 struct Outgoing {
     lines: Vec<Line>,
     answers: Outbox<Bytes>,
@@ -423,7 +423,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
         &self.tap
     }
 
-    /// The time that the machine is told.
+    /// The time that the machine is given.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.clock.now()
@@ -453,19 +453,19 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
         self.requests.as_ref().map(|requests| requests.inbound.socket.receive_buffer())
     }
 
-    /// What was read of requests.
+    /// The statistics of reading requests.
     #[must_use]
     pub fn requests_read(&self) -> ReadStats {
         self.requests.as_ref().map(|requests| requests.inbound.stats).unwrap_or_default()
     }
 
-    /// What was sent of answers.
+    /// The statistics of sending answers.
     #[must_use]
     pub fn answers_sent(&self) -> SendStats {
         self.out.answers.stats
     }
 
-    /// What the system did not take of answers, by reason, in the order in which the reasons came up.
+    /// The answers that the system did not take, by reason, in the order in which the reasons came up.
     #[must_use]
     pub fn answer_failures(&self) -> &[SendFailure] {
         self.out.answers.failures()

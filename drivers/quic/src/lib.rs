@@ -134,7 +134,7 @@
 //!
 //! # Bytes
 //!
-//! What comes is told in chunks as they lie in packets, which are copied once out of the socket's buffer, so
+//! Data is reported in chunks as they lie in packets, which are copied once out of the socket's buffer, so
 //! that a chunk keeps no more alive than its packet; quinn-proto copies what came out of order in many
 //! small pieces together, into buffers of many chunks, of which one keeps all alive: so chunks of less than 1
 //! KiB are copied once more before they are given to the program. What is written is kept by reference until

@@ -123,7 +123,7 @@ fn what_the_network_says_of_datagrams_that_were_sent_does_not_come_up_in_reading
         let somebody = sender(any);
         for number in 0..=2 * MOST_ERRORS {
             let datagrams = std::iter::once((&b"request"[..], nobody));
-            // Each is answered by an ICMP message, which the next call may be told of.
+            // Each is answered by an ICMP message, which the next call may report.
             let _ = SendBatch::new().send(inbound.socket.as_fd(), datagrams);
             somebody.send_to(&number.to_be_bytes(), inbound.socket.local()).unwrap();
             assert_eq!(contents(&mut inbound), [number.to_be_bytes()]);
@@ -253,7 +253,7 @@ fn the_receive_buffer_that_was_granted_is_told() {
     // 64 KiB is below the limit of every Linux system.
     assert_eq!(granted(1 << 16), 1 << 16);
     assert!(granted(0) > 0);
-    // More than there can be is not an error, and what came of it is told.
+    // More than there can be is not an error, and the size that came of it is reported.
     assert!(granted(usize::MAX) < usize::MAX);
 }
 

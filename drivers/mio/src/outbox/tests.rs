@@ -109,7 +109,7 @@ fn a_refusal_that_is_told_stops_nothing() {
     let (gone, to) = receiver();
     drop(gone);
     let (socket, alive) = receiver();
-    // A connected socket is told what came back for its datagrams.
+    // A connected socket reports the errors that came back for its datagrams.
     let sender = sender();
     socket2::SockRef::from(&sender).connect(&to.into()).unwrap();
     assert_eq!(send(&sender, &[(1, to)]).refused, 0);
@@ -119,7 +119,7 @@ fn a_refusal_that_is_told_stops_nothing() {
     assert_eq!(received(&socket), [2, 3]);
 }
 
-/// Whether a plain socket is told that nobody listens. Not where the kernel's room for ICMP, which all
+/// Whether a plain socket reports that nobody listens. Not where the kernel's room for ICMP, which all
 /// namespaces share, is taken up.
 fn kernel_tells_of_refusals() -> bool {
     let (gone, to) = receiver();

@@ -256,7 +256,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         if let Event::AddServer(_, address) = event {
             self.open_requests(address)?;
         }
-        // A new machine has a session to tell of, where it was configured with one.
+        // A new machine has a session to report, where it was configured with one.
         self.drain(sink);
         self.machine.feed(self.now(), event)?;
         self.drain(sink);
@@ -330,7 +330,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         &mut self.machine
     }
 
-    /// The time that the machine is told.
+    /// The time that the machine is given.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.config.clock.now()
@@ -355,7 +355,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         reports
     }
 
-    /// What was read from the sockets that answers come to.
+    /// The statistics of the sockets that answers come to.
     #[must_use]
     pub fn answers_read(&self) -> ReadStats {
         let mut sum = ReadStats::default();
@@ -376,7 +376,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         self.requests.outboxes.iter_mut().find_map(Outbox::next_failure)
     }
 
-    /// What was sent to servers.
+    /// The statistics of what was sent to servers.
     #[must_use]
     pub fn requests_sent(&self) -> SendStats {
         let [mut sum, ipv6] =

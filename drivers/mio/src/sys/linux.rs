@@ -234,7 +234,7 @@ pub(crate) const RECEIVE_BUFFER_FACTOR: usize = 2;
 
 /// Lets a socket take only what its own joins ask for, not what any socket of this machine joined.
 ///
-/// For IPv4 that tells interfaces and sources apart too; for IPv6 only groups, so there a socket
+/// For IPv4 that distinguishes interfaces and sources too; for IPv6 only groups, so there a socket
 /// whose joins are all on one interface (not 0) is bound to that.
 pub(crate) fn keep_to_own_joins(
     socket: BorrowedFd<'_>,

@@ -101,7 +101,7 @@ pub(crate) fn set_busy_poll(_: BorrowedFd<'_>, _: Duration) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Joins a group on an interface; sources cannot be told by index here.
+/// Joins a group on an interface; sources cannot be given by index here.
 pub(crate) fn join(
     socket: BorrowedFd<'_>,
     group: IpAddr,

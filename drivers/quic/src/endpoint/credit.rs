@@ -34,7 +34,7 @@ impl Credit {
         self.ready.insert(*ticket, number);
     }
 
-    /// The next stream to be told so.
+    /// The next stream to be reported writable.
     pub(super) fn next(&mut self) -> Option<u64> {
         if self.is_spent {
             return None;
@@ -109,7 +109,7 @@ mod tests {
             wake(&mut credit, &mut tickets);
             assert_eq!(credit.next(), Some(expected));
             credit.wrote(expected, &mut tickets[expected as usize], 1200, true);
-            // The next one finds that nothing is left, and so the third is not told in vain.
+            // The next one finds that nothing is left, and so the third is not notified in vain.
             let next = credit.next().unwrap();
             credit.wrote(next, &mut tickets[next as usize], 0, true);
             assert_eq!(credit.next(), None);

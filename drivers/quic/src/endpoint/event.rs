@@ -1,4 +1,4 @@
-//! What connections and streams are called, what an [`Endpoint`](super::Endpoint) tells of them, and how it
+//! The ids of connections and streams, the events that an [`Endpoint`](super::Endpoint) emits, and how it
 //! refuses.
 
 use std::fmt;
@@ -33,7 +33,7 @@ impl fmt::Display for ConnectionId {
 /// A stream: its connection, and its number there (RFC 9000 §2.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StreamId {
-    /// Whose it is.
+    /// The connection that it belongs to.
     pub connection: ConnectionId,
     /// The QUIC stream id: below 2^62, and it says who opened the stream and which ways it goes.
     pub number: u64,
@@ -58,7 +58,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// What is known of the other side of a connection.
+/// The other side of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Where it is now: it may move.
@@ -98,7 +98,7 @@ pub enum Reason {
     Lost(ConnectionError),
 }
 
-/// What happened.
+/// An event of a connection or a stream.
 ///
 /// A connection's events come between [`Connected`](Self::Connected) and
 /// [`Disconnected`](Self::Disconnected), which ends all its streams; one that never was complete has
@@ -150,7 +150,7 @@ pub enum Event {
     Data {
         /// Which one.
         stream: StreamId,
-        /// What [`Endpoint::set_owner`](super::Endpoint::set_owner) said, or 0.
+        /// The number set by [`Endpoint::set_owner`](super::Endpoint::set_owner), or 0.
         owner: u64,
         /// How many bytes of the stream came before.
         offset: u64,
@@ -186,7 +186,7 @@ pub enum Event {
         owner: u64,
     },
     /// All that was written, and the end of it, has been acknowledged by the peer's transport. Whether its
-    /// program was told of it, or ever will be, only an answer can say.
+    /// program got it, or ever will, only an answer can say.
     Finished {
         /// To which stream.
         stream: StreamId,
@@ -255,7 +255,7 @@ pub enum Refusal {
     /// Codes are below 2^62 (RFC 9000 §16).
     #[error("{code:#x} is no code: it must be below 2^62")]
     BadCode {
-        /// What was given.
+        /// The value that was given.
         code: u64,
     },
     /// A datagram is larger than the path or the peer takes.
@@ -266,7 +266,7 @@ pub enum Refusal {
         /// The largest that fits now; 0 when the peer takes none, or there are none here.
         most: usize,
     },
-    /// There is no room for the datagram now; `DatagramsWritable` will tell.
+    /// There is no room for the datagram now; `DatagramsWritable` will follow.
     #[error("there is no room for the datagram now")]
     Blocked,
 }

@@ -1,5 +1,5 @@
 //! A stream as the endpoint knows it: whose it is, which directions are open, and what was read of it and
-//! not told yet.
+//! not reported yet.
 
 use std::collections::VecDeque;
 
@@ -26,11 +26,11 @@ pub(super) enum End {
 
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// What the program calls its owner.
+    /// The program's number for its owner.
     pub(super) owner: u64,
-    /// Bytes that were told.
+    /// Bytes that were reported.
     pub(super) offset: u64,
-    /// Read and not told: chunks, and the end if it was seen.
+    /// Read and not reported: chunks, and the end if it was seen.
     chunks: VecDeque<Bytes>,
     end: Option<End>,
     /// Whether the directions are open as far as the program knows.
@@ -38,13 +38,13 @@ pub(super) struct Stream {
     pub(super) sends: bool,
     /// Since when it waits to be written to.
     pub(super) ticket: Ticket,
-    /// Whether the program wants nothing told of what comes.
+    /// Whether the program paused it.
     pub(super) is_paused: bool,
-    /// Whether nothing is told for its owner's sake: it pauses, or there is none yet.
+    /// Whether nothing is reported for its owner's sake: it pauses, or there is none yet.
     pub(super) is_held: bool,
     /// Whether it stays known when it is over, since somebody is still to become its owner.
     pub(super) is_kept: bool,
-    /// What must be written before anything else, as far as it was not taken yet.
+    /// The bytes that must be written before anything else, as far as it was not taken yet.
     pub(super) head: Bytes,
     /// Whether it is to be finished once the head is written.
     pub(super) finishes: bool,
@@ -72,7 +72,7 @@ impl Stream {
         !self.receives && !self.sends
     }
 
-    /// Whether something may be told of it; that it was broken off always may.
+    /// Whether it may have an event; that it was broken off always is one.
     pub(super) fn is_ready(&self) -> bool {
         let has_something = self.is_readable || self.end.is_some() || !self.chunks.is_empty();
         self.receives && (matches!(self.end, Some(End::Reset(_))) || !self.waits() && has_something)
@@ -83,7 +83,7 @@ impl Stream {
         self.is_paused || self.is_held
     }
 
-    /// What comes next of it, read from the transport if nothing is left over.
+    /// Its next event, read from the transport if nothing is left over.
     pub(super) fn next(
         &mut self,
         connection: &mut Connection,
@@ -93,7 +93,7 @@ impl Stream {
             self.read(connection, id);
         }
         match (self.chunks.pop_front(), self.end) {
-            // What was broken off is over at once: bytes before it are of no use.
+            // A stream that was broken off is over at once: bytes before it are of no use.
             (_, Some(End::Reset(code))) => {
                 self.chunks.clear();
                 self.receives = false;
@@ -121,7 +121,7 @@ impl Stream {
             }
         }
         if self.finishes {
-            // It is refused only where the peer stopped it, which is told.
+            // It is refused only where the peer stopped it, which is reported.
             let _ = connection.send_stream(id).finish();
         }
         true
@@ -181,15 +181,15 @@ impl Stream {
         }
     }
 
-    /// Holds what was read and not told by itself, since that may take long now: chunks keep what they were
-    /// cut out of alive, which may be as much as fits into a window.
+    /// Holds what was read and not reported by itself, since that may take long now: chunks keep what they
+    /// were cut out of alive, which may be as much as fits into a window.
     pub(super) fn hold_by_itself(&mut self) {
         for chunk in &mut self.chunks {
             *chunk = Bytes::copy_from_slice(chunk);
         }
     }
 
-    /// Forgets what was read and not told.
+    /// Forgets what was read and not reported.
     pub(super) fn stop_receiving(&mut self) {
         self.receives = false;
         self.chunks = VecDeque::new();

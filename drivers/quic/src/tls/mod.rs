@@ -1,4 +1,4 @@
-//! Who we are and whom we believe: identities, the keys that have to outlive a restart, what clients
+//! Identities and trust: the keys that have to outlive a restart, what clients
 //! and servers trust, and the configurations that quinn-proto takes.
 //!
 //! * [`Identity`]: a certificate chain with its key, from files or self-signed and kept in a folder,
