@@ -112,7 +112,7 @@ pub fn counts() -> bool {
     before != allocations()
 }
 
-/// What a piece of work did to this thread's memory.
+/// The effect of some work on this thread's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Measured {
     /// Blocks allocated or grown.

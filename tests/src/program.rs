@@ -61,9 +61,9 @@ pub struct Program(Option<Child>);
 pub struct Ended {
     /// Its exit code; `None` when it was killed.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub output: String,
-    /// What it said on standard error.
+    /// Its standard error.
     pub errors: String,
 }
 

@@ -57,7 +57,7 @@ impl Stop {
     fn take(&self, number: i32) -> Option<Signal> {
         let signal = Signal::ALL.into_iter().find(|signal| signal.number() == number)?;
         let Requests { asked, first, count, further } = &*self.0;
-        // Whoever sees the request finds the signal too.
+        // A thread that sees the request finds the signal too.
         let _ = first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
         let before = count.fetch_add(1, Ordering::Relaxed);
         asked.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! What is counted of the cache: the same thousand operations, however many tracks, groups and readers
+//! Instructions of the cache: the same thousand operations, however many tracks, groups and readers
 //! there are besides. Only ten tracks or groups are worked with, spread over all of them, so that they
 //! are in the same state at every size.
 //!
@@ -14,7 +14,7 @@ use gungraun::prelude::*;
 
 /// Operations that are counted in one run, but for `wake_all`.
 pub(crate) const STEPS: usize = 1_000;
-/// What is worked with.
+/// Tracks, groups or readers that are worked with.
 const SPREAD: usize = 10;
 const FRAME: [u8; 64] = [7; 64];
 /// Enough for everything here.
@@ -349,12 +349,12 @@ fn wake_one_of_many(loaded: LoadedCache) -> LoadedCache {
     woken(loaded)
 }
 
-/// A frame is appended, the reader is told, reads it and waits again.
+/// A frame is appended, the reader is notified, reads it and waits again.
 fn woken(mut loaded: LoadedCache) -> LoadedCache {
     for _ in 0..STEPS {
         loaded.cache.append(loaded.groups[0], black_box(&FRAME)).unwrap();
         let Some(Command::Readable(reader)) = loaded.cache.poll_command() else {
-            panic!("no reader is told");
+            panic!("no reader is notified");
         };
         loaded.drain();
         loaded.read(reader);
@@ -363,7 +363,7 @@ fn woken(mut loaded: LoadedCache) -> LoadedCache {
     loaded
 }
 
-// One frame is appended, and every reader is told.
+// One frame is appended, and every reader is notified.
 #[library_benchmark(setup = all_wait, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]

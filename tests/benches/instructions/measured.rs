@@ -1,4 +1,4 @@
-//! What is counted: runs of packets through the bare wire format, through a receiver, and through one
+//! The benchmarks: runs of packets through the bare wire format, through a receiver, and through one
 //! that is recorded, each with the same consumer. Setting up, warming up and checking afterwards lie
 //! outside the count.
 //!

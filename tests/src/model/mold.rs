@@ -10,7 +10,7 @@ use gapless_core::wire::mold::{
 /// Numbers that a header can carry go up to this one; sums of them do not fit 64 bits.
 const LAST_NUMBER: u128 = u64::MAX as u128;
 
-/// What a naive reader finds behind a header: complete leading blocks, and what comes after them.
+/// The blocks that a naive reader finds behind a header: complete leading blocks, and what comes after them.
 struct Found {
     header: Header,
     messages: Vec<(u64, Vec<u8>)>,

@@ -41,7 +41,7 @@ pub enum Op {
     Timeout,
 }
 
-/// What is tried: a configuration, and what happens.
+/// A random case: a configuration, and what happens.
 #[derive(Clone, Debug)]
 pub struct Case {
     config: Config,

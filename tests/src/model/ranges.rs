@@ -43,7 +43,7 @@ impl<'a> Arbitrary<'a> for Op {
     }
 }
 
-/// What is tried: where the 64 numbers lie, how many ranges fit, and the calls.
+/// A random case: where the 64 numbers lie, how many ranges fit, and the calls.
 #[derive(Clone, Debug)]
 pub struct Case {
     base: u64,
@@ -61,7 +61,7 @@ impl<'a> Arbitrary<'a> for Case {
     }
 }
 
-/// What each number belongs to. Ranges are the runs of equal cells.
+/// The value of each number. Ranges are the runs of equal cells.
 type Cells = [Option<u32>; NUMBERS as usize];
 
 fn runs(cells: &Cells, base: u64) -> Vec<Range<u32>> {

@@ -46,7 +46,7 @@ fn packet(session: Session, first: u64, count: u64, largest: usize) -> Vec<u8> {
     packet
 }
 
-/// What is held of each session.
+/// The messages that are held of each session.
 #[derive(Clone, Default, Debug)]
 struct Held([Numbers; SESSIONS.len()]);
 
@@ -65,7 +65,7 @@ fn place(session: Session) -> usize {
     SESSIONS.iter().position(|known| *known == session).expect("a session that occurs")
 }
 
-/// What a request wants, or a look-up.
+/// The messages that a request wants, or a look-up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Wanted {
     session: Session,
@@ -73,7 +73,7 @@ struct Wanted {
     count: u16,
 }
 
-/// What must become of a request.
+/// The expected fate of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Fate {
     /// It is answered with so many messages.
@@ -101,7 +101,7 @@ struct LookUp {
     waiting: Vec<SocketAddr>,
 }
 
-/// What a retransmitter must know, kept without any economy.
+/// The naive model of a retransmitter.
 struct Model {
     config: Config,
     /// Bytes of the largest message.
@@ -109,7 +109,7 @@ struct Model {
     now: Instant,
     /// The one stored into least lately first.
     sessions: Vec<KnownSession>,
-    /// What is held, by what the machine says.
+    /// The messages that are held, according to the machine.
     held: Held,
     look_ups: Vec<LookUp>,
     next_id: u64,
@@ -277,7 +277,7 @@ impl Model {
         true
     }
 
-    /// What rules for an address of another machine.
+    /// The limit of an address of another machine.
     fn remote_of(&self, ip: IpAddr) -> Option<Remote> {
         self.config.remote.filter(|_| !ip.is_loopback())
     }

@@ -20,12 +20,12 @@ use super::world::{NodeId, Outbox, State, World};
 /// How long a run may take in all.
 const PATIENCE: Instant = Instant::from_millis(180_000);
 
-/// What is published, how, and what goes wrong.
+/// A plan: the messages that are published, how, and the faults.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broadcast {
     /// How it is published, by a publisher with a session of its own.
     pub config: publisher::Config,
-    /// What is published, and when.
+    /// The messages that are published, and when.
     pub schedule: Schedule,
     /// The lines.
     pub lines: Vec<Path>,
@@ -33,7 +33,7 @@ pub struct Broadcast {
     pub requests: (Path, Path),
     /// How the receiver is given datagrams.
     pub way: Way,
-    /// What happens to the two.
+    /// The faults of the two.
     pub faults: Vec<Fault>,
     /// From here on every draw of the run follows.
     pub seed: u64,

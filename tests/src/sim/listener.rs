@@ -27,7 +27,7 @@ pub enum Way {
     Borrowed,
 }
 
-/// What goes on, in the same node, with what a receiver says.
+/// A consumer, in the same node, of a receiver's output.
 pub trait Downstream: std::fmt::Debug {
     /// Takes a command. Where it gives a place, a receiver that begins there takes the place of this
     /// one, and says everything again.
@@ -46,15 +46,15 @@ pub trait Downstream: std::fmt::Debug {
     fn restart(&mut self, now: Instant, state: State);
 }
 
-/// A node that receives a feed, and tells every fact of it to the checkers.
+/// A node that receives a feed, and records every fact of it for the checkers.
 #[derive(Debug)]
 pub struct Listener {
     receiver: Recorder<Receiver>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
-    /// What went in and out of it.
+    /// The facts of its input and output.
     pub trace: Trace,
-    /// What the node is configured with, and what its machine was made from.
+    /// The configuration of the node, and that of its machine.
     config: Config,
     made_from: Config,
     way: Way,
@@ -62,7 +62,7 @@ pub struct Listener {
     lines: Vec<(SocketAddr, LineId)>,
     /// Bytes that the receiver allocated or was given and did not free.
     allocated: isize,
-    /// What goes on with what the receiver says.
+    /// The consumer of the receiver's output.
     pub downstream: Option<Box<dyn Downstream>>,
     /// Where it wants another receiver to begin.
     begins: Option<Checkpoint>,
@@ -108,7 +108,7 @@ impl Listener {
         self.receiver.machine()
     }
 
-    /// What it heard and said, added up.
+    /// The ledger of its input and output.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.trace.ledger
@@ -275,7 +275,7 @@ impl Node for Listener {
 
     /// Goes on with a new receiver from the checkpoint of the last one, or begins anew.
     fn restart(&mut self, now: Instant, state: State) {
-        // What was never told was never written down.
+        // A session that never started was never written down.
         let is_started = |at: &Checkpoint| self.ledger().accounts.contains_key(&at.session);
         let checkpoint = self.receiver().checkpoint().filter(is_started);
         let checkpoint = checkpoint.filter(|_| state == State::Kept);
@@ -298,7 +298,7 @@ fn made(config: &Config, journal: Option<&(Journal, u16)>) -> (Recorder<Receiver
     (receiver, alloc::live() - before)
 }
 
-/// What [`Bytes`] allocates to count who holds a buffer, once it is more than one.
+/// The bytes that [`Bytes`] allocates to count who holds a buffer, once it is more than one.
 const HOLDERS: usize = 24;
 
 /// A datagram in a buffer of its own, or at the front of one that is four times as large; and the

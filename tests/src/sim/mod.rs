@@ -4,11 +4,11 @@
 //! A [`World`] holds nodes, the paths between them and one queue ordered by time. Nodes of a feed are
 //! a [`Feed`] (its lines), [`Server`]s and a [`Listener`] (the receiver with its checks), or a
 //! [`PublisherNode`] (a publisher) in place of the first two; [`Setup`] and [`Broadcast`] put them together.
-//! What a receiver says can go on in its node, into a cache ([`cache`]). The load of many peers on
+//! The output of a receiver can go into a cache in its node ([`cache`]). The load of many peers on
 //! a demultiplexer ([`demux`]) needs no network: only what comes of its streams, and when.
 //!
-//! What a node takes and gives is told as [`Fact`]s to the checkers of [`check`], each of which states
-//! one property of the machines. They watch over every plan.
+//! The input and output of a node are recorded as [`Fact`]s for the checkers of [`check`], each of which
+//! states one property of the machines. They watch over every plan.
 //!
 //! [`seeds`] runs a plan once per seed and prints how to repeat a failure. [`plans`] does so for plans
 //! that are values: of one that fails it finds the smallest that still does, and leaves a journal of

@@ -16,7 +16,7 @@ use super::random::Random;
 use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
 
-/// What a publisher is given.
+/// The messages and times of a publisher.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
     /// The session that the publisher is configured for.
@@ -33,7 +33,7 @@ pub struct PublisherNode {
     publisher: Recorder<Publisher>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
-    /// What it uses is watched.
+    /// Records its use of memory.
     pub trace: Trace,
     config: Config,
     schedule: Schedule,

@@ -1,4 +1,4 @@
-//! What a receiver says, as facts, and all that must hold of it in any network.
+//! The output of a receiver as facts, and the checkers of all that must hold of it in any network.
 
 use gapless_core::Instant;
 use gapless_core::receiver::{Batch, Command, Config};

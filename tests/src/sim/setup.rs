@@ -53,10 +53,10 @@ pub fn listener_address() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 2, 1), 6000).into()
 }
 
-/// What to simulate.
+/// The plan of a simulation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setup {
-    /// What the feed sends.
+    /// The program of the feed.
     pub sessions: Vec<SessionPlan>,
     /// The lines: each one's path, and when it sends.
     pub lines: Vec<(Path, Range<Instant>)>,
@@ -142,7 +142,7 @@ impl Setup {
 pub struct Stage {
     /// The world.
     pub world: World,
-    /// What the feed sends.
+    /// The program of the feed.
     pub program: Rc<Program>,
     /// The feed.
     pub feed: NodeId,

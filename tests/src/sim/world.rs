@@ -38,10 +38,10 @@ pub trait Node: Any {
     fn restart(&mut self, _now: Instant, _state: State) {}
 }
 
-/// What a node still knows when it runs again.
+/// The state that a node still has when it runs again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// What it would have written down.
+    /// The state that it would have written down.
     Kept,
     /// Nothing but its configuration.
     Lost,
@@ -51,7 +51,7 @@ pub enum State {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct NodeId(usize);
 
-/// What a node sends while it is called.
+/// The datagrams that a node sends while it is called.
 #[derive(Debug, Default)]
 pub struct Outbox(Vec<(SocketAddr, SocketAddr, Bytes)>);
 
@@ -79,9 +79,9 @@ enum Happening {
 /// Whether a node runs.
 enum Condition {
     Runs,
-    /// What arrives is gone, and no timer fires.
+    /// Arriving datagrams are lost, and no timer fires.
     Stopped,
-    /// What arrives waits, within so many bytes, and so do timers.
+    /// Arriving datagrams wait, within so many bytes, and so do timers.
     Starved {
         until: Instant,
         room: usize,

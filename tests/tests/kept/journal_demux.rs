@@ -46,7 +46,7 @@ impl<'a> Recorded<'a> {
         self.now += 1;
         let now = Instant::from_millis(self.now);
         if self.directly {
-            // What is refused is in the journal too.
+            // A refused call is in the journal too.
             let _refused = self.demux.call(now, event);
         } else {
             let _misused = self.demux.handle(now, event);

@@ -14,7 +14,7 @@ use gapless_core::wire::mold::{
 use gapless_tests::shared;
 use serde_json::Value;
 
-/// What is known of one datagram.
+/// The reading of one datagram.
 #[derive(Debug, PartialEq)]
 struct Vector {
     name: String,
@@ -116,7 +116,7 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digits).collect()
 }
 
-/// What the strict reading finds wrong with a downstream packet, out of what the view tells.
+/// The fault that the strict reading finds in a downstream packet, by the fields of the view.
 fn packet_defect(datagram: &[u8]) -> Option<&'static str> {
     match Packet::new_checked(datagram) {
         Ok(packet) if packet.trailing() > 0 => Some("trailing-bytes"),

@@ -27,7 +27,7 @@ fn molest(stop: &AtomicBool) -> u64 {
             let far = random.within(1 << 40..=1 << 60);
             let end = Header { session, sequence: far, count: END_OF_SESSION }.to_bytes();
             let request = Request { session, sequence: 1, count: u16::MAX }.to_bytes();
-            // Whoever listened may have gone: that is no failure of this one.
+            // The listener may have gone: that is no failure of this one.
             sent += u64::from(attacker.send_to(&noise, LINE).is_ok());
             sent += u64::from(attacker.send_to(&end, LINE).is_ok());
             let _ = attacker.send_to(&noise, SERVER);

@@ -1,7 +1,7 @@
-//! Whatever bytes come, from wherever: a receiver does not panic, keeps within its memory, counts
+//! Arbitrary bytes from anywhere: a receiver does not panic, keeps within its memory, counts
 //! every datagram by what was wrong with it, and delivers the honest feed.
 //!
-//! `GAPLESS_DATAGRAMS` says how many random ones there are (100,000 unless told).
+//! `GAPLESS_DATAGRAMS` says how many random ones there are (100,000 by default).
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,5 +1,5 @@
 //! The `Demux` and its wire format against their naive models, on random cases. `GAPLESS_CASES` says how
-//! many of each (300 unless told).
+//! many of each (300 by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_core::demux::{

@@ -1,5 +1,5 @@
 //! `RangeMap` and `RangeSet` against their naive models, on random calls. `GAPLESS_CASES` says how
-//! many cases (2,000 unless told).
+//! many cases (2,000 by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{cases, ranges};

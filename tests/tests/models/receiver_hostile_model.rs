@@ -1,5 +1,5 @@
 //! Random and forged datagrams beside an honest feed: the feed goes on complete, within its memory.
-//! `GAPLESS_CASES` says how many hundreds of random datagrams (1,000 unless told).
+//! `GAPLESS_CASES` says how many hundreds of random datagrams (1,000 by default).
 
 use gapless_core::receiver::{
     Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, SessionEnd, Source,
@@ -144,7 +144,7 @@ impl Feed {
     }
 }
 
-/// What can be forged, and stands alone against the feed.
+/// The packets that can be forged, each alone against the feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Forgery {
     FarJump,

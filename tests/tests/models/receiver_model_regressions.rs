@@ -1,4 +1,4 @@
-//! What the model found in the receiver, each as the shortest trace that shows it.
+//! Bugs that the model found in the receiver, each as the shortest trace that shows it.
 
 use gapless_core::receiver::{
     AcceptAnswers, Checkpoint, Command, Config, Datagram, Delivery, Event, LineId, LossReason,
@@ -179,7 +179,7 @@ fn what_a_packet_that_comes_apart_keeps_alive_is_charged() {
     drop(harness.line(2, 17));
     let allocated = usize::try_from(alloc::live() - before).unwrap();
     let used = harness.receiver.memory_used();
-    assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+    assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! from `gapless stream send`.
 //!
 //! Python is that of GAPLESS_PYTHON, or `python3`; without aioquic the tests are skipped. It is slow: 100 MiB
-//! take it about 20 s each way. `GAPLESS_PEER_BYTES` says how long the longest stream is (8 MiB unless told).
+//! take it about 20 s each way. `GAPLESS_PEER_BYTES` says how long the longest stream is (8 MiB by default).
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -58,7 +58,7 @@ fn small_packets_arrive_complete() {
 fn publishers_and_receivers_that_stop_starve_or_are_cut_off_go_on() {
     plans(|random| {
         let mut config = Config::new(session_id());
-        // Whoever comes late, or anew, still hears of the end.
+        // A receiver that comes late, or anew, still hears of the end.
         config.transmitter.as_mut().unwrap().end_linger = Duration::from_secs(300);
         broadcast(random, config).with_faults(random)
     });

@@ -51,7 +51,7 @@ impl Feed {
     }
 }
 
-/// What follows `--line` of a receiver that reads a feed from its start.
+/// The arguments behind `--line` of a receiver that reads a feed from its start.
 const START: &str = "receive --line 127.0.0.1:0 --from start";
 
 #[test]
@@ -132,7 +132,7 @@ fn a_forced_file_is_replaced_as_a_whole_at_its_first_byte() {
     wait_until(|| files.read("there") == b"\0\x01A");
     feed.end("S", 2);
     receive.wait().assert_code(0);
-    // Who has it open keeps what was there.
+    // A reader that has it open keeps what was there.
     let mut kept = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut kept).unwrap();
     assert_eq!(kept, WORK);
@@ -230,7 +230,7 @@ fn a_file_is_refused_by_whichever_path_it_is_named() {
         ended.assert_code(4);
         assert!(ended.errors.contains("the file exists"), "{path}: {}", ended.errors);
     }
-    // What is open already is added to.
+    // A file that is open already is appended to.
     let line = "receive --line 127.0.0.1:0 --from start --output /dev/fd/3";
     let mut receive = Program::start_in(&[], &format!("{folder} 3>>work"), line);
     let feed = Feed::new(receive.address("line A on"));
@@ -321,7 +321,7 @@ fn another_file_than_the_one_that_the_state_goes_with_is_refused_and_stays() {
     fs::write(&state, old.to_string()).unwrap();
     refused(&out, "names no output: it was kept without --output, or by an older gapless");
     assert_eq!(fs::read_to_string(&state).unwrap(), old.to_string());
-    // Who insists gets a new one.
+    // With --force there is a new one.
     let ended = resume(&files, 3, &format!("--force --output {out}"));
     ended.assert_code(0);
     assert!(ended.errors.contains("begins anew at message 3"), "{}", ended.errors);

@@ -15,7 +15,7 @@ use quinn_proto::{
 
 /// The largest payload that is taken at least: that of an Ethernet frame.
 const PAYLOAD: u16 = 1472;
-/// What may wait of the packets of a connection whose handshake has not begun, in bytes.
+/// The bytes of packets that may wait of a connection whose handshake has not begun.
 const WAITING_BYTES: u64 = 8 << 10;
 
 /// The largest payload that there is (RFC 9000 §18.2).

@@ -12,8 +12,8 @@ use quinn_proto::{ConnectionError, TransportErrorCode as Code};
 use crate::hostile::Memory;
 use crate::pair::{PAUSE, Pair};
 
-/// What `abuse.py` sends, and what the connection is closed with; what only costs whoever does it is let
-/// pass, and the connection lives.
+/// The packets that `abuse.py` sends, and the code that the connection is closed with; an abuse that only
+/// costs its sender is let pass, and the connection lives.
 const ABUSES: [(&str, Option<Code>); 53] = [
     ("a stream beyond the limit", Some(Code::STREAM_LIMIT_ERROR)),
     ("a stream of one way beyond the limit", Some(Code::STREAM_LIMIT_ERROR)),
@@ -25,7 +25,7 @@ const ABUSES: [(&str, Option<Code>); 53] = [
     ("the last byte that a stream can have", Some(Code::FLOW_CONTROL_ERROR)),
     ("more than the window of the connection", Some(Code::FLOW_CONTROL_ERROR)),
     ("a reset beyond the window of a stream", Some(Code::FLOW_CONTROL_ERROR)),
-    // What is reset is not kept: each gives back what it took.
+    // A reset stream is not kept: each gives back what it took.
     ("resets beyond the window of the connection", None),
     ("bytes beyond a FIN", Some(Code::FINAL_SIZE_ERROR)),
     // quinn-proto lets it pass: the stream never ends, and takes a place of its peer's.

@@ -402,7 +402,7 @@ fn streams_that_are_reset_at_any_point_end_with_the_code_on_both_sides() {
             let stream = streams[random.below(streams.len() as u64) as usize];
             let _ = pair.client.endpoint().reset(stream, 0x77);
         }
-        // What nobody reads ends too, once it is read.
+        // An unread stream ends too, once it is read.
         pair.rounds(10);
         let paused: Vec<_> = pair.at_server.without_end();
         pair.at_server.habit = Habit::Read;

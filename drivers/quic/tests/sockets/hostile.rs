@@ -17,7 +17,7 @@ use crate::peer::{Habit, TestPeer};
 /// The largest payload of a UDP datagram over IPv4.
 const LARGEST: usize = 65_507;
 
-/// What a server's turns did to its memory.
+/// The effect of a server's turns on its memory.
 #[derive(Default, Debug)]
 pub(crate) struct Memory {
     pub(crate) live: isize,
@@ -111,7 +111,7 @@ fn a_flood_of_a_hundred_thousand_first_packets_stays_within_bounds_and_others_ar
     // Those that were given up linger for a while, beside others in their place.
     assert!(pair.server.endpoint().connections() <= 2 + 2 * limits.retry_above);
     assert!(memory.peak < 8 << 20, "{memory:?}");
-    // What is there after a quarter serves for the rest; the second client came later.
+    // The memory that is there after a quarter serves for the rest; the second client came later.
     assert!(memory.peak - early < 2 << 20, "{memory:?} {early}");
     assert!(stats.retried > 0);
 }
@@ -289,7 +289,7 @@ fn a_server_that_is_gone_for_good_and_answers_with_noise_ends_by_the_idle_timeou
     let mut pair = Pair::with(transport, TestPeer::reading(), sending);
     pair.connect();
     pair.until(|pair| pair.at_server.received() > 50_000);
-    // Whoever has the server's address now knows nothing of its keys.
+    // The new process at the server's address knows nothing of its keys.
     let address = pair.server.address();
     pair.server = Driver::new(client(transport)).unwrap();
     let impostor = UdpSocket::bind(address).unwrap();

@@ -15,7 +15,7 @@ use crate::hostile::Memory;
 use crate::pair::{NOW, PAUSE, Pair};
 use crate::peer::{Habit, TestPeer};
 
-/// What an endpoint takes for itself, and what a connection is promised at first.
+/// The memory of an endpoint itself, and the first share of a connection.
 fn first_promise(transport: Transport) -> (u64, u64) {
     let mut pair = Pair::new(Limits::default(), transport);
     let before = pair.server.endpoint().promised();
@@ -174,7 +174,7 @@ fn who_wants_much_keeps_nobody_who_wants_little_from_growing() {
     pair.rounds(200);
     let window = u64::from(transport.first_window);
     assert!(sent.iter().all(|stream| pair.at_client.streams[stream].sent == window));
-    // What this one leaves is too little for the first.
+    // The memory that this one leaves is too little for the first.
     close(&mut pair, 2);
     pair.until(|pair| pair.at_client.streams[&sent[0]].sent >= 2 * window);
     assert!(pair.server.endpoint().promised() <= most);

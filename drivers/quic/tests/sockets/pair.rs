@@ -11,7 +11,7 @@ use super::peer::TestPeer;
 /// Rounds of turns that a test waits at most.
 pub(crate) const ROUNDS: usize = 20_000;
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
-/// What an idle round sleeps at most.
+/// The longest sleep of an idle round.
 pub(crate) const PAUSE: Option<Duration> = Some(Duration::from_millis(2));
 
 pub(crate) struct Pair {

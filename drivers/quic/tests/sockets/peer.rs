@@ -9,7 +9,7 @@ use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Handler, Reason, St
 
 /// Every stream carries the same bytes, over and over: byte n is n modulo this.
 const PERIOD: usize = 251;
-/// What is given to a write at most.
+/// The most bytes of one write.
 pub(crate) const CHUNK: usize = 16 << 10;
 
 /// The record of a stream.
@@ -28,7 +28,7 @@ pub(crate) struct StreamLog {
     left: Option<u64>,
 }
 
-/// What a program does with a stream that the peer opens.
+/// The handling of a stream that the peer opens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Habit {
     /// Reads it, and ends its own direction when the peer's ends.
@@ -49,7 +49,7 @@ pub(crate) struct TestPeer {
     to_open: BTreeMap<ConnectionId, usize>,
     pub(crate) connected: Vec<ConnectionId>,
     pub(crate) gone: Vec<(ConnectionId, Reason)>,
-    /// What the system said of sending to peers that had not answered.
+    /// The system's errors of sending to peers that had not answered.
     pub(crate) send_failures: Vec<(ConnectionId, i32)>,
     pub(crate) streams: BTreeMap<StreamId, StreamLog>,
     pub(crate) writables: Vec<StreamId>,
@@ -152,7 +152,7 @@ impl TestPeer {
         }
     }
 
-    /// What came is over: so is what goes, unless an answer is still being sent.
+    /// The receiving direction is over: so is the sending one, unless an answer is still being sent.
     fn over(&self, endpoint: &mut Endpoint, stream: StreamId) {
         if stream.direction() == Direction::Bidirectional && self.streams[&stream].left.is_none() {
             let _ = endpoint.finish(stream);

@@ -1,4 +1,4 @@
-//! What turns promise: when they wait, how much they do, and that they work in somebody else's loop.
+//! Properties of turns: when they wait, how much they do, and that they work in somebody else's loop.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the system answers to what is sent: it is told of a peer that has not answered yet, at once, and of
+//! Errors of sending: they are reported of a peer that has not answered yet, at once, and of
 //! no other.
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,5 @@
 //! An acceptor that does whatever it can whenever it is called: pauses, goes on, registers, breaks off,
-//! opens, closes. What it is told stays in order, nothing is told twice, and nothing is left.
+//! opens, closes. The events stay in order, nothing is reported twice, and nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ impl RandomAcceptor {
         let stream = self.streams.keys().nth(nth).copied();
         let nth = self.dice.roll(self.connections.len().max(1));
         let connection = self.connections.iter().nth(nth).copied();
-        // What is refused is refused.
+        // Refusals are fine.
         match (self.dice.roll(40), stream, connection) {
             (0..6, ..) => streams.pause(acceptor),
             (6..14, ..) => streams.resume(acceptor),
@@ -249,7 +249,7 @@ fn an_acceptor_that_does_everything_at_any_moment_is_told_all_in_order_and_leave
         }
         pair.turn_until(|pair| pair.theirs.acceptors().connections.is_empty());
         assert_eq!(pair.server.endpoint().streams(), 0);
-        // Who waits is given to somebody, broken off, or refused: not just over.
+        // A waiting stream is given to somebody, broken off, or refused: not just over.
         assert_eq!(pair.theirs.demux().stats().forgotten.closed, 0);
         assert!(pair.theirs.acceptors().streams.is_empty());
     }

@@ -1,4 +1,4 @@
-//! What the ends of connections are called, whoever has ended them.
+//! The names of the ends of connections, whichever side has ended them.
 
 use gapless_quic::tls::{Cause, Fingerprint, Noticed, TlsFailure, explain};
 use quinn_proto::{ConnectionClose, ConnectionError, TransportError, TransportErrorCode};

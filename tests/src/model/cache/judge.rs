@@ -10,7 +10,7 @@ use gapless_core::{Instant, Machine};
 use super::oracle::{Group, Model, Slot, State, Track};
 use super::play::Said;
 
-/// What tables may grow by at once.
+/// The bytes that tables may grow by at once.
 const TABLE_BYTES: usize = 64 << 10;
 
 impl Model {

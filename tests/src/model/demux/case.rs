@@ -1,4 +1,4 @@
-//! What is tried: a configuration, and what happens to registrations, streams and time.
+//! Random cases: a configuration, and what happens to registrations, streams and time.
 //!
 //! Operations name acceptors, peers and streams by small numbers, which the play takes for some that there
 //! are, so that most of what bytes draw means something.
@@ -73,7 +73,7 @@ pub(super) struct Opens {
     pub(super) payload: u32,
 }
 
-/// What comes of a stream in one event.
+/// The bytes of a stream in one event.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunk {
     /// So many bytes.
@@ -110,7 +110,7 @@ pub(super) enum Op {
     Empty(Nth, bool),
     /// Bytes at a place where they do not belong, so far from where they would.
     Misplaced(Nth, i16, u8, bool),
-    /// What is in flight of a stream that is not read any more comes all the same.
+    /// Data in flight of a stream that is not read any more comes all the same.
     Stray(Nth, u8),
     Reset(Nth),
     Close(Nth),

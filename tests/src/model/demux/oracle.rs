@@ -16,7 +16,7 @@ use super::case::Tags;
 
 /// Payload that is copied where it is held.
 const SMALL: usize = 4096;
-/// What sharing a buffer takes beside it.
+/// The bytes that sharing a buffer takes beside it.
 const SHARED_OVERHEAD: usize = 5 * size_of::<usize>();
 
 /// A registration.
@@ -36,7 +36,7 @@ struct Parked {
     since: Instant,
 }
 
-/// What a held stream waits for.
+/// The acceptor that a held stream waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Waits {
     Unclaimed,
@@ -56,7 +56,7 @@ struct Held {
     waits: Option<Waits>,
 }
 
-/// Who takes a tag; a registration by its place.
+/// The route of a tag; a registration by its index.
 #[derive(Clone, Copy, Debug)]
 enum Route {
     To(usize),
@@ -65,7 +65,7 @@ enum Route {
     Reserved,
 }
 
-/// What was said to an event, or to time that passed.
+/// The answer and the commands to an event, or to time that passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) answer: Result<(), Refusal>,
@@ -390,7 +390,7 @@ impl Model {
         held < self.config.max_held_per_acceptor
     }
 
-    /// What a held stream is to wait for, where it is to wait.
+    /// The acceptor that a held stream is to wait for, if it is to wait.
     fn wanted(&self, held: &Held) -> Option<Waits> {
         match self.route(&held.tag) {
             Route::Paused(at) => Some(Waits::For(self.registered[at].acceptor)),

@@ -21,7 +21,7 @@ const MAX_CHUNKS: usize = 300;
 /// How many peers and acceptors there are at any time.
 const PEERS: usize = 5;
 const ACCEPTORS: u64 = 4;
-/// What sharing a buffer takes beside it.
+/// The bytes that sharing a buffer takes beside it.
 const SHARED_OVERHEAD: usize = 5 * size_of::<usize>();
 
 /// An event; what comes of a stream is put into a buffer when it is given.
@@ -160,7 +160,7 @@ impl Play {
                 self.give(stream, offset, *len, *fin);
             }
             Op::Stray(nth, len) => {
-                // What was not begun may have lost its beginning on the way here, too.
+                // A stream that was not begun may have lost its beginning on the way here, too.
                 let is_left = |stream: &Stream| {
                     let is_new = stream.fate() == Fate::Read && stream.came() == 0;
                     is_new || !matches!(stream.fate(), Fate::Read | Fate::Held)
@@ -355,7 +355,7 @@ impl Play {
         self.check();
     }
 
-    /// What must always hold.
+    /// Checks the invariants.
     fn check(&self) {
         let model = &self.model;
         for side in &self.sides {
@@ -390,8 +390,8 @@ impl Play {
         assert!(listed.eq(known), "{:?}", demux.registrations().collect::<Vec<_>>());
     }
 
-    /// What is still there comes to its end, whoever pauses resumes, and time passes until nothing waits;
-    /// then the journal must replay.
+    /// Every stream that is left comes to its end, whoever pauses resumes, and time passes until nothing
+    /// waits; then the journal must replay.
     fn finish(&mut self) {
         for acceptor in (0..ACCEPTORS).map(AcceptorId) {
             self.event(Event::Resume { acceptor });
@@ -401,7 +401,7 @@ impl Play {
         for &stream in &open {
             self.come(stream, usize::MAX, true, 0);
         }
-        // Whoever is held waits for somebody to register.
+        // Every held stream waits for somebody to register.
         let (acceptor, by) = (AcceptorId(0), Registrant::Protocol);
         let pattern = Pattern::Prefix(b"");
         self.event(Event::Register { acceptor, pattern, by });

@@ -1,4 +1,4 @@
-//! What must be true of everything that a receiver says, whatever it was given. Derived from the
+//! Properties of everything that a receiver emits, whatever it was given. Derived from the
 //! rules, not from the code: it keeps no queues and no timers, only what was said and what came.
 
 mod claims;
@@ -40,7 +40,7 @@ pub(super) struct Oracle {
     now: Instant,
     tracks: BTreeMap<Session, Track>,
     current: Option<Session>,
-    /// What was started while the current session is still repaired.
+    /// The session that was started while the current one is still repaired.
     successor: Option<Session>,
     sessions_started: u32,
     /// The number after the loss that delivery stopped at.
@@ -63,7 +63,7 @@ pub(super) struct Oracle {
     counted: Counted,
 }
 
-/// What the receiver must have counted.
+/// The statistics that the receiver must have counted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counted {
     delivered: u64,
@@ -297,7 +297,7 @@ impl Oracle {
         if line.is_some() {
             track.spoken.insert(last.max(1));
             track.evidence = track.evidence.max(last);
-            // What is not believed yet vouches for nothing.
+            // A candidate that is not believed yet confirms nothing.
             let near = first <= track.believed.saturating_add(self.config.max_jump);
             let vouches = near && is_line && !is_server;
             for gap in &mut track.gaps {
@@ -318,7 +318,7 @@ impl Oracle {
         if first <= last && (is_line || is_server) && !dropped {
             track.brought = track.brought.max(last.min(track.believed));
         }
-        // What an answer brings beyond the live edge need not be kept.
+        // Messages of an answer beyond the live edge need not be kept.
         let kept = last.min(track.believed);
         let is_heard = is_line || is_server && line.is_none();
         // Behind an end it may be a candidate.
@@ -400,7 +400,7 @@ impl Oracle {
         let track = self.open(message.session);
         let start = track.start.expect("a session that was started");
         assert!(sequence >= start, "{message:?} before the start {start}");
-        assert!(!track.lost.covers(sequence, sequence), "{message:?} was told as lost");
+        assert!(!track.lost.covers(sequence, sequence), "{message:?} was reported as lost");
         assert!(!track.settled.covers(sequence, sequence), "{message:?} twice, or advanced over");
         assert!(track.given.covers(sequence, sequence), "{message:?} out of nothing");
         if ordered {
@@ -430,8 +430,8 @@ impl Oracle {
         let arrives = track.arrives.is_some_and(|(a, b)| a <= last && first <= b);
         let held = arrives || track.held.intersects(first, last);
         assert!(!held, "{request:?} for what is held");
-        // What comes next is asked for when all is silent, and what a candidate brought, to confirm it.
-        // Behind an end that is believed no further one, and no heartbeat, is.
+        // The next message is requested when all is silent, and those that a candidate brought, to confirm
+        // it. Behind an end that is believed no further one, and no heartbeat, is.
         let is_behind = first > track.believed || track.ends.is_some_and(|end| first > end);
         let is_probe = is_behind || first == last && track.spoken.contains(&first);
         let within = |gap: &Gap| gap.cut || gap.first <= first && last <= gap.last;
@@ -501,7 +501,7 @@ impl Oracle {
         assert!(last <= track.evidence, "a gap {first}..={last} that nothing speaks of");
         assert!(!track.settled.intersects(first, last), "a gap in what is settled");
         assert!(!track.held.intersects(first, last), "a gap {first}..={last} in what is held");
-        // What was put off is opened again.
+        // An evicted range is opened again.
         for gap in track.gaps.iter_mut().filter(|gap| gap.cut && gap.last >= first) {
             gap.last = first - 1;
         }
@@ -553,8 +553,8 @@ impl Oracle {
         let asked_in_vain = self.servers.keys().all(|server| times_asked(server) >= 2);
         let (has_removed, has_servers) = (self.has_removed, !self.servers.is_empty());
         let is_hostile = self.world == World::Hostile;
-        // What was put off is passed already when it is taken up again, and what a candidate held may pass
-        // in one step what it opens.
+        // An evicted range is passed already when it is refetched, and messages that a candidate held may
+        // pass in one step what it opens.
         let has_put_off = self.before.put_off_for_memory + self.before.put_off_for_gaps > 0;
         let (now, useful) = (self.now, self.useful);
         let give_up = self.give_up();
@@ -603,7 +603,7 @@ impl Oracle {
         self.counted.lost = self.counted.lost.saturating_add((last - first).saturating_add(1));
     }
 
-    /// Whatever is complete was told so, and after a timeout nothing waits that should be given up.
+    /// Everything complete was reported so, and after a timeout nothing waits that should be given up.
     fn check_gaps(&mut self, timed_out: bool) {
         let (now, halted) = (self.now, self.halted.is_some());
         let useful = self.useful.max(self.moved);
@@ -616,7 +616,7 @@ impl Oracle {
                 assert!(!is_complete, "{gap:?} is complete and not filled");
             }
             let Track { gaps, given, settled, brought, .. } = track;
-            // Those are not told as filled; what came of them may have been dropped again.
+            // Those are not reported as filled; what came of them may have been dropped again.
             let is_over = |gap: &Gap| missing(gap, &Numbers::default(), settled).is_none();
             gaps.retain(|gap| !(gap.cut || gap.lost) || !is_over(gap));
             let is_due = |gap: &&Gap| {

@@ -100,9 +100,9 @@ impl<'a> Run<'a> {
         assert!(used <= bound, "{used} bytes where {bound} may be");
         if self.watches_memory {
             let allocated = self.ledger.allocated() - self.receiver.recording_bytes();
-            assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+            assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
             let most = allocated + allocated / 20 + (16 << 10);
-            assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+            assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
         }
     }
 
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is refused changes nothing, the time included: later steps are compared with a receiver
+    /// A refused call changes nothing, the time included: later steps are compared with a receiver
     /// that never saw it.
     fn misuse(&mut self, misuse: Misuse) {
         let later = self.now + Duration::from_secs(3_600);
@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
             bytes.truncate(bytes.len() - 1);
         }
         let source = match from {
-            // What a server sends to a line of a session that nobody asked for is that line's.
+            // A packet that a server sends to a line, of a session that nobody asked for, is that line's.
             From::RequestedOnLine
                 if shape != Shape::Foreign || self.case.world == World::Hostile =>
             {
@@ -357,7 +357,7 @@ impl<'a> Run<'a> {
         assert!(nearer, "repairs without end that repair nothing: {stats:?}");
     }
 
-    /// What a line sends when there is nothing new: a heartbeat or the end. That the last number there
+    /// The packet of a line when there is nothing new: a heartbeat or the end. That the last number there
     /// can be is there only a packet can say.
     fn tail(&mut self, line: u8) {
         let count = if self.feed.has_ended(0) { END_OF_SESSION } else { HEARTBEAT };
@@ -369,14 +369,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether everything arrived that was published, and the end was told if there is one.
+    /// Whether everything arrived that was published, and the end was reported if there is one.
     fn is_finished(&self) -> bool {
         let last = self.feed.last(0);
         let ends = self.feed.has_ended(0) && !self.oracle.starts_after(IDS[0], self.feed.next(0));
         self.oracle.is_complete(IDS[0], last) && (!ends || self.oracle.has_ended(IDS[0]))
     }
 
-    /// What was recorded does the same again.
+    /// Replays the recording: it does the same again.
     pub(super) fn replay(&mut self) {
         self.receiver.replay();
     }

@@ -26,7 +26,7 @@ pub(super) struct Play {
     model: Model,
     base: u64,
     ledger: Ledger,
-    /// What is held, as it came.
+    /// The messages that are held, as they came.
     arrivals: VecDeque<Run>,
     /// How far each session was fed.
     fed: [u64; SESSIONS.len()],
@@ -166,7 +166,7 @@ impl Play {
         let waiting: usize = self.model.look_ups.iter().map(|look_up| look_up.waiting.len()).sum();
         let model = &mut self.model.stats;
         model.waiting = waiting as u64;
-        // What depends on how memory is laid out is checked where it happens.
+        // Numbers that depend on the layout of memory are checked where they change.
         model.stored_messages = stats.stored_messages;
         model.stored_again = stats.stored_again;
         model.evicted_messages = stats.evicted_messages;

@@ -38,7 +38,7 @@ pub enum Keeps {
     All,
 }
 
-/// What becomes of a live start within a group.
+/// The handling of a live start within a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rounding {
     /// The receiver begins again at the front of the group.
@@ -49,20 +49,20 @@ pub enum Rounding {
     Not,
 }
 
-/// What a cache is made from, and who reads it.
+/// The configuration of a cache, and its readers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CachePlan {
     /// The cache.
     pub cache: cache::Config,
     /// The grouping.
     pub grouping: grouping::Config,
-    /// What becomes of a live start.
+    /// The handling of a live start.
     pub rounding: Rounding,
-    /// What a restart leaves.
+    /// The state that a restart keeps.
     pub keeps: Keeps,
     /// The readers that each track gets.
     pub readers: Vec<ReaderPlan>,
-    /// What else takes memory.
+    /// The ballast, which takes memory too.
     pub ballast: Option<Ballast>,
 }
 
@@ -73,7 +73,7 @@ enum Said {
     Command(Command),
 }
 
-/// What grouping and cache said that is not judged yet.
+/// Output of grouping and cache that is not judged yet.
 #[derive(Debug, Default)]
 struct Heard {
     said: Vec<Said>,
@@ -116,16 +116,16 @@ pub struct CacheNode {
     heard: Heard,
     /// Bytes that the cache allocated and did not free.
     allocated: isize,
-    /// What became of readers, and of what was published, in all.
+    /// Totals of the readers, and of what was published.
     pub totals: Totals,
 }
 
-/// What happened on a cache node.
+/// Totals of a cache node.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Totals {
     /// Messages read.
     pub read: u64,
-    /// How often readers were told of evictions.
+    /// How often readers were notified of evictions.
     pub evicted: u64,
     /// Readers that read to the end of their track.
     pub ended: u64,
@@ -236,7 +236,7 @@ impl CacheNode {
         answer
     }
 
-    /// What was said is written down; the messages that are not published.
+    /// Writes the output down; yields the messages that are not published.
     fn note(&mut self, now: Instant) -> BTreeSet<u64> {
         let mut unpublished = BTreeSet::new();
         for said in std::mem::take(&mut self.heard).said {
@@ -273,7 +273,7 @@ impl CacheNode {
             Command::Readable(id) => {
                 let mut readers = self.readers.iter_mut();
                 let reader = readers.find(|reader| reader.id == id).expect("a reader that is open");
-                assert!(!reader.readable, "{reader:?} is told again that there is something");
+                assert!(!reader.readable, "{reader:?} is notified again");
                 reader.readable = true;
             }
             Command::Aborted { code, .. } => assert_eq!(code, TOO_LARGE),
@@ -432,7 +432,7 @@ impl CacheNode {
         }
     }
 
-    /// Who is told that there is nothing has read everything.
+    /// A reader that gets the end has read everything.
     fn check_pending(&self, index: usize) {
         let reader = &self.readers[index];
         let Some((group, frame)) = reader.place() else { return };

@@ -23,14 +23,14 @@ pub enum Pace {
     Never,
 }
 
-/// What a reader does.
+/// The plan of a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReaderPlan {
     /// How long after the track was opened it comes.
     pub joins: Duration,
     /// Where it begins.
     pub start: Start,
-    /// What it takes.
+    /// The units that it reads by.
     pub by: ReadUnit,
     /// How often.
     pub pace: Pace,
@@ -66,7 +66,7 @@ pub(super) struct Reader {
     pub(super) steps: u32,
     /// Messages read.
     pub(super) read: u64,
-    /// What it was told that it does not get.
+    /// The ranges that were reported as missed.
     pub(super) evicted: u64,
     held: Option<Bytes>,
 }
@@ -239,7 +239,7 @@ impl Reader {
     }
 
     fn end(&mut self, book: &Book) {
-        assert!(!self.over, "the end is told twice");
+        assert!(!self.over, "the end is reported twice");
         if let Some(place) = self.place {
             book.check_rest(place);
         }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "is told as Absent")]
+    #[should_panic(expected = "is reported as Absent")]
     fn what_was_given_and_is_told_as_missing_is_noticed() {
         read([Next::Missing { group: 0, first: 0, count: 1, why: Missing::Absent }]);
     }

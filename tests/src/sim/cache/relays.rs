@@ -28,13 +28,13 @@ pub struct Relay {
 /// a message says depends on nothing but its session and number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Relays {
-    /// What the feed sends.
+    /// The program of the feed.
     pub sessions: Vec<SessionPlan>,
     /// Messages in a group.
     pub group_size: u32,
     /// The epoch, if there is one.
     pub epoch: Option<u64>,
-    /// Who receives it.
+    /// The receiver's plan.
     pub relays: Vec<Relay>,
 }
 

@@ -16,9 +16,9 @@ impl Checker for MemoryBound {
         let Fact::Memory { used, bound, allocated } = *fact else { return };
         assert!(used <= bound, "{used} bytes used where {bound} are the limit");
         if let Some(allocated) = allocated {
-            assert!(allocated <= used, "{allocated} bytes allocated, {used} told");
+            assert!(allocated <= used, "{allocated} bytes allocated, {used} reported");
             let most = allocated + allocated / 20 + 16_384;
-            assert!(used <= most, "{used} bytes told, {allocated} allocated");
+            assert!(used <= most, "{used} bytes reported, {allocated} allocated");
         }
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "bytes told")]
+    #[should_panic(expected = "bytes reported")]
     fn telling_far_too_much_is_noticed() {
         uses(100_000, 100_000, 70_000);
     }

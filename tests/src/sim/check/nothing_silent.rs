@@ -1,4 +1,4 @@
-//! What is not delivered is told.
+//! Every message that is not delivered is reported.
 
 use gapless_core::Instant;
 
@@ -7,7 +7,7 @@ use crate::sim::ledger::Ledger;
 use crate::sim::trace::Fact;
 
 /// *Nothing silently lost*: when a session ends, every number from where it started was delivered,
-/// told as lost, or renounced; a session ends once.
+/// reported as lost, or renounced; a session ends once.
 #[derive(Clone, Copy, Debug)]
 pub struct NothingSilent;
 

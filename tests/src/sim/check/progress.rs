@@ -1,4 +1,4 @@
-//! What can be repaired is repaired soon.
+//! Every gap that can be repaired is repaired soon.
 
 use std::collections::VecDeque;
 
@@ -44,7 +44,7 @@ impl Progress {
         }
     }
 
-    /// What is due by now is settled.
+    /// Numbers that are due by now are settled.
     fn assert_settled(&mut self, now: Instant, before: &Ledger) {
         while let Some(&(due, session, last)) = self.due.front().filter(|(due, ..)| *due < now) {
             let account = before.accounts.get(&session);

@@ -14,7 +14,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const KIND: Chance = Chance::percent(30);
 /// When the last streams are opened.
 const LAST: Instant = Instant::from_millis(10_000);
-/// What peers ask for, and what of it there may be nobody for.
+/// The tags that peers ask for, and those that there may be nobody for.
 const TAGS: [&str; 7] =
     ["chat", "chat/1", "files", "files/a/rather/long/path/to/it", "x", "gapless:feed", "gapless"];
 

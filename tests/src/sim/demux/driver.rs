@@ -30,7 +30,7 @@ struct Pace {
     leaves: Chance,
 }
 
-/// What is going to happen.
+/// An action that is planned.
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Comes(usize),
@@ -294,7 +294,7 @@ impl DemuxDriver {
         }
     }
 
-    /// Who takes a tag.
+    /// The acceptor of a tag.
     fn takes(&self, tag: &[u8]) -> Option<usize> {
         let registered = self.registered.iter().map(|&(pattern, by, _)| (pattern, by));
         look_up(registered, tag).map(|at| self.registered[at].2)
@@ -374,7 +374,7 @@ impl DemuxDriver {
         }
     }
 
-    /// What was not read of a stream is read now, or still in flight when it is refused.
+    /// The rest of a stream is read now, or is still in flight when it is refused.
     fn goes_on(&mut self, stream: StreamId, command: &Command) {
         let unread = self.unread.remove(&stream).unwrap_or_default();
         if let Command::Refuse { .. } = command {

@@ -13,7 +13,7 @@ use crate::sim::runner::Plan;
 /// Somebody who takes streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AcceptorPlan {
-    /// What it registers when it comes.
+    /// The patterns that it registers when it comes.
     pub takes: Vec<Pattern<'static>>,
     /// On whose behalf.
     pub by: Registrant,
@@ -84,9 +84,9 @@ impl Sends {
 pub struct Load {
     /// How it is configured.
     pub config: Config,
-    /// Who takes streams.
+    /// The acceptors.
     pub acceptors: Vec<AcceptorPlan>,
-    /// Who opens them.
+    /// The peers that open streams.
     pub sends: Vec<Sends>,
     /// Decides what the others leave open.
     pub seed: u64,
@@ -95,13 +95,13 @@ pub struct Load {
 /// Statistics of a load.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Totals {
-    /// What the demultiplexer counted.
+    /// The statistics of the demultiplexer.
     pub stats: Stats,
     /// The most streams that were parked.
     pub most_pending: usize,
     /// The most streams that were held.
     pub most_held: usize,
-    /// The most bytes that the demultiplexer told.
+    /// The most bytes that the demultiplexer reported.
     pub most_bytes: usize,
     /// Streams read to their end by their acceptors.
     pub ended: u64,

@@ -1,4 +1,4 @@
-//! Who may connect: protocols, identities, limits, validation of addresses, handshakes that take turns.
+//! Admission: protocols, identities, limits, validation of addresses, handshakes that take turns.
 
 use std::cell::Cell;
 
@@ -70,7 +70,7 @@ fn clients_are_validated_when_many_handshakes_pend_and_all_are_served() {
         plan.asking.streams = 0..=1;
         plan.serving.streams = 0..=1;
         plan.server.limits.retry_above = random.within(0..=3) as usize;
-        // What is corrupted fails a handshake on the server; and a client of quinn-proto takes no second
+        // A corrupted packet fails a handshake on the server; and a client of quinn-proto takes no second
         // Retry after one that was not valid.
         (plan.server.corrupts, plan.client.corrupts) = (Chance::NEVER, Chance::NEVER);
         let mut testbed = plan.build(random);

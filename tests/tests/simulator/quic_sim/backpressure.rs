@@ -24,7 +24,7 @@ fn a_paused_stream_stops_its_sender_at_the_window_and_no_other_stream() {
         let server = testbed.server;
         testbed
             .run("streams are opened", |testbed| testbed.host(server).checker.counts.opened == 4);
-        // What is left of it must not fit into what waits on the way: the one that was opened last.
+        // The rest of it must not fit into what waits on the way: the one that was opened last.
         let read = |testbed: &Testbed, stream| {
             testbed.book.entry(testbed.host(server).checker.flow(stream, false)).read
         };

@@ -1,4 +1,4 @@
-//! What must hold of everything that an endpoint tells, whatever the network does: a model of its
+//! Properties of everything that an endpoint reports, whatever the network does: a model of its
 //! connections and streams that is compared with every event, and with what the other side wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +21,9 @@ struct Stream {
 
 #[derive(Debug)]
 struct Connection {
-    /// What it is called in the book; a server learns it with the client's identity.
+    /// Its label in the book; a server learns it with the client's identity.
     label: Option<u64>,
-    /// What it says is in no book: only that it is told of in order can be checked.
+    /// The bytes that it sends are in no book: only the order of its events can be checked.
     is_malicious: bool,
     is_client: bool,
     is_open: bool,
@@ -41,7 +41,7 @@ impl Connection {
     }
 }
 
-/// What was counted since a host runs.
+/// The statistics since a host runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) connected: u64,
@@ -102,7 +102,7 @@ impl Checker {
         self.connections.iter().filter(|(_, it)| it.is_open).map(|(&id, _)| id)
     }
 
-    /// What the open ones are called in the book.
+    /// The labels of the open ones in the book.
     pub(crate) fn labels(&self) -> BTreeSet<u64> {
         self.connections.values().filter(|it| it.is_open).filter_map(|it| it.label).collect()
     }
@@ -141,7 +141,7 @@ impl Checker {
     fn add(&mut self, id: ConnectionId, connection: Connection) {
         assert!(!self.over.contains(&id), "{id} is over");
         let before = self.connections.insert(id, connection);
-        assert!(before.is_none(), "{id} is told twice");
+        assert!(before.is_none(), "{id} is reported twice");
     }
 
     pub(crate) fn opens(&mut self, id: ConnectionId, direction: Direction, is: Option<StreamId>) {
@@ -160,7 +160,7 @@ impl Checker {
 
     fn stream(&mut self, id: StreamId) -> &mut Stream {
         let connection = self.connections.get_mut(&id.connection).expect("a known connection");
-        assert!(connection.is_open, "{id} is told of before the handshake is over");
+        assert!(connection.is_open, "{id} is reported before the handshake is over");
         connection.streams.get_mut(&id.number).unwrap_or_else(|| panic!("{id} is not open"))
     }
 
@@ -302,7 +302,7 @@ impl Checker {
         assert!(model.receives, "{stream} was over before");
         assert!(!model.is_paused, "{stream} is paused");
         assert_eq!(model.offset, offset, "{stream}");
-        assert!(fin || !bytes.is_empty(), "nothing is told of {stream}");
+        assert!(fin || !bytes.is_empty(), "nothing is reported of {stream}");
         model.offset += bytes.len() as u64;
         model.receives = !fin;
         let end = model.offset;
@@ -320,7 +320,7 @@ impl Checker {
         self.counts.fins += u64::from(fin);
     }
 
-    /// Everything was told: the endpoint knows the same streams, and none that is over.
+    /// Everything was reported: the endpoint knows the same streams, and none that is over.
     pub(crate) fn settled(&self, endpoint: &Endpoint) {
         for (id, connection) in &self.connections {
             for (number, stream) in &connection.streams {

@@ -17,7 +17,7 @@ use super::testbed::{Plan, Testbed, client_address, server_address};
 
 /// Larger than any datagram.
 const TOO_LARGE: usize = 70_000;
-/// What a datagram that waits is charged with beside its bytes.
+/// The bytes that a waiting datagram is charged with beside its own.
 const CHARGE: usize = 32;
 /// Every datagram begins with its number.
 const NUMBER: usize = 8;
@@ -43,7 +43,7 @@ struct Courier {
     theirs: Sent,
     got: BTreeSet<u64>,
     is_blocked: bool,
-    /// What may wait for it, and what it was told in the turn at an instant.
+    /// The bytes that may wait for it, and those that it got in the turn at an instant.
     most: usize,
     turn: (Instant, usize),
     /// When it was connected, and when the last was taken.

@@ -1,7 +1,7 @@
 //! A flood of first packets, unknown versions and garbage from addresses that are not the sender's own:
 //! it costs bounded memory, and nobody honest is kept from being served.
 //!
-//! `GAPLESS_DATAGRAMS` says how many datagrams (10,000 unless told).
+//! `GAPLESS_DATAGRAMS` says how many datagrams (10,000 by default).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::traffic::{Manners, Traffic};
 const BATCH: u64 = 100;
 /// How long the flood lasts.
 const FLOOD: Duration = Duration::from_secs(5);
-/// What the server may hold more than before: 64 handshakes that never end, and what waits.
+/// The bytes that the server may hold more than before: 64 handshakes that never end, and what waits.
 const MEMORY: isize = 4 << 20;
 
 /// Sends whatever a server may find hard to bear.

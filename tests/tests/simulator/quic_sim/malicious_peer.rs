@@ -143,7 +143,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
     let stream =
         if random.happens(Chance::percent(80)) { random.within(0..=24) } else { number(random) };
     match kind {
-        // What ends the connection, not so often.
+        // Frames that end the connection, not so often.
         0x1C | 0x1D | 0x07 | 0x1E if random.happens(Chance::percent(95)) => frame.push(1),
         0x00 | 0x01 | 0x1E => frame.push(kind as u8),
         0x02 | 0x03 => {

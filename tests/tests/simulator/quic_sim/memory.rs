@@ -166,7 +166,7 @@ fn streams(count: u64) -> Vec<u64> {
     (0..count).flat_map(|index| [4 * index, 4 * index + 2]).collect()
 }
 
-/// What is said instead of a stream's number of a frame of the handshake.
+/// The number that stands for the handshake instead of a stream's.
 const HANDSHAKE: u64 = u64::MAX;
 
 /// A frame with one byte of a stream, or of the handshake.
@@ -197,7 +197,7 @@ fn every_other_byte(
         payload[0] = 1;
         for _ in 0..in_packet {
             let Some((stream, offset, streams)) = next.next() else { return };
-            // What a stream's last byte uses up of the window counts for all.
+            // The part of the window up to a stream's last byte counts as used.
             if (offset + 1) * streams > window || offset > 1900 {
                 return;
             }

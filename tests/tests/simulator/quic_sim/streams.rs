@@ -99,7 +99,7 @@ fn resets_and_stops_at_any_point_end_both_sides_of_a_stream() {
         }
         // A reset is on its way when its sender is done.
         let is_over = |entry: &Entry| entry.reported.is_some() || entry.stopped.is_some();
-        testbed.run("readers are told", |testbed| testbed.book.entries().values().all(is_over));
+        testbed.run("readers are notified", |testbed| testbed.book.entries().values().all(is_over));
         for host in testbed.hosts() {
             let counts = host.checker.counts;
             resets.set(resets.get() + counts.resets);

@@ -26,7 +26,7 @@ const ACCEPTOR: AcceptorId = AcceptorId(1);
 const PAYLOAD: usize = 3000;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What every honest stream carries.
+/// The payload of every honest stream.
 fn payload() -> Bytes {
     Flow { label: 0, number: 0, by_client: true }.contents(0, PAYLOAD)
 }
@@ -190,7 +190,7 @@ struct Honest {
     connects: Option<Instant>,
     left: u64,
     done: u64,
-    /// What is still to be written to the stream that is open.
+    /// The bytes that are still to be written to the open stream.
     rest: Option<(StreamId, Bytes)>,
 }
 

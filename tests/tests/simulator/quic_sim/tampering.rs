@@ -28,7 +28,7 @@ use super::streams::{lossy, moody};
 use super::testbed::{Plan, Testbed, client, client_address, server_address};
 use super::traffic::Traffic;
 
-/// Whoever takes tagged streams.
+/// The acceptor of tagged streams.
 const ACCEPTOR: AcceptorId = AcceptorId(1);
 /// Where both ends are that are not in a world.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
@@ -61,7 +61,7 @@ fn runs_with_a_malicious_peer(plan: &mut Plan, random: &mut Random) -> (Testbed,
     for recipe in [&mut plan.server, &mut plan.client] {
         recipe.transport.idle_timeout = IDLE;
         recipe.transport.datagrams = random.one_of(&[0, 1000, 100_000]);
-        // Whoever is honest gets in, whatever is lost; a bit of a version may keep it out.
+        // An honest client gets in, whatever is lost; a bit of a version may keep it out.
         recipe.transport.handshake_timeout = std::time::Duration::ZERO;
         recipe.corrupts = Chance::NEVER;
     }
@@ -111,7 +111,8 @@ fn pass(from: &mut Endpoint, to: &mut Endpoint, now: std::time::Instant) -> (usi
     (bytes, alloc::measure(take).1)
 }
 
-/// What a server keeps of packets that say one thing as often as fits: what was sent, and what it took.
+/// The memory that a server keeps of packets that say one thing as often as fits: what was sent, and what it
+/// took.
 fn cost_of(frame: &[u8]) -> (usize, Measured) {
     let mut random = Random::new(1);
     let mut plan = Plan::new(&mut random);

@@ -96,7 +96,7 @@ impl Folder {
             return Err(lost(error));
         }
         if !place.is_there() {
-            // Whatever has its name is somebody else's.
+            // A file of its name is somebody else's.
             return Err(lost(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("somebody removed or replaced {}", place.path.display()),

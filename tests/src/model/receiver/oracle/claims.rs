@@ -1,4 +1,4 @@
-//! What is claimed and what is proved: when a claim may be withdrawn or lost, and that nothing waits
+//! Claims and proofs: when a claim may be withdrawn or lost, and that nothing waits
 //! for ever without a timeout.
 
 use gapless_core::receiver::LossReason;
@@ -31,7 +31,7 @@ impl Oracle {
         self.lines.values().map(|line| line.anything).max().unwrap_or_default()
     }
 
-    /// What was only claimed is gone again, with the gaps that reach there.
+    /// A claimed range is gone again, with the gaps that reach there.
     pub(super) fn on_withdrawn(&mut self, session: Session, first: u64, last: u64) {
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(first <= last && last <= track.evidence, "{first}..={last} was never claimed");
@@ -41,12 +41,12 @@ impl Oracle {
         for gap in track.gaps.iter_mut().filter(|gap| gap.last >= first) {
             (gap.last, gap.shortened) = (first - 1, true);
         }
-        // Who spoke of it vouches for nothing else either.
+        // The sender of the claim confirms nothing else either.
         track.gaps.iter_mut().for_each(|gap| gap.vouched = 0);
         track.believed = track.believed.min(first - 1);
     }
 
-    /// What data speaks of, and what it does not, is lost by rules of its own.
+    /// Numbers that data confirms, and those that it does not, are lost by rules of their own.
     pub(super) fn check_reason(
         &self,
         session: Session,
