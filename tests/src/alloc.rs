@@ -147,7 +147,7 @@ mod tests {
     use std::hint::black_box;
 
     #[test]
-    fn growth_peak_and_allocations_are_told_apart() {
+    fn growth_peak_and_allocations_are_distinguished() {
         let (kept, measured) = measure(|| {
             drop(black_box(Vec::<u8>::with_capacity(1000)));
             black_box(Vec::<u8>::with_capacity(300))

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_told_apart_in_a_mask() {
+    fn signals_are_distinguished_in_a_mask() {
         let background = 0b110;
         assert_eq!(
             [SIGHUP, SIGINT, SIGTERM].map(|number| is_in(number, background)),

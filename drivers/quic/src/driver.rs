@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_told_does_not_wait_for_room_to_send() {
+    fn pending_events_do_not_wait_for_room_to_send() {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let endpoint = tls::endpoint_config(&Keys::random().unwrap(), None);
         let mut driver = Driver::new(Config::new(here, endpoint)).unwrap();

@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     /// Whether the socket's poll reports at once that there is room.
-    fn is_told_of_room(poll: &mut Poll) -> bool {
+    fn reports_room(poll: &mut Poll) -> bool {
         let mut events = Events::with_capacity(4);
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         events.iter().any(mio::event::Event::is_writable)
@@ -387,18 +387,18 @@ mod tests {
     }
 
     #[test]
-    fn room_is_told_of_only_while_there_was_none() {
+    fn room_is_reported_only_while_there_was_none() {
         let mut poll = Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
         let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0, false).unwrap();
         socket.register(&registry, Token(1)).unwrap();
         socket.watch(&registry, Token(1)).unwrap();
-        assert!(!is_told_of_room(&mut poll));
+        assert!(!reports_room(&mut poll));
         socket.is_writable = false;
         socket.watch(&registry, Token(1)).unwrap();
-        assert!(is_told_of_room(&mut poll));
+        assert!(reports_room(&mut poll));
         socket.is_writable = true;
         socket.watch(&registry, Token(1)).unwrap();
-        assert!(!is_told_of_room(&mut poll));
+        assert!(!reports_room(&mut poll));
     }
 }

@@ -214,7 +214,7 @@ fn the_memory_rule_and_the_peak_hold_for_payloads_of_any_size() {
 }
 
 #[test]
-fn what_readers_still_hold_is_told_until_it_comes_back() {
+fn frames_that_readers_still_hold_are_reported_until_they_come_back() {
     let (mut cache, track) = cache(1 << 20);
     let reader = cache.open_reader(track, Start::Oldest).unwrap();
     append_groups(&mut cache, track, 10);

@@ -39,7 +39,7 @@ fn molest(stop: &AtomicBool) -> u64 {
 }
 
 #[test]
-fn an_honest_feed_arrives_complete_among_strangers() {
+fn an_honest_feed_arrives_complete_among_attackers() {
     let input = shared!("data/itch50-sample.bin");
     in_namespace!();
     let folder = tempfile::tempdir().unwrap();

@@ -180,7 +180,7 @@ fn the_default_history_keeps_the_memory_rule_empty_and_full() {
 }
 
 #[test]
-fn an_answer_that_waits_to_be_taken_is_told() {
+fn an_answer_that_waits_to_be_taken_is_reported() {
     let config = retransmitter::Config { ring: 1, ..retransmitter::Config::default() };
     let limit = Retransmitter::memory_limit(&config);
     let large = vec![7; 60_000];

@@ -80,7 +80,7 @@ fn without_order_a_session_starts_at_its_first_message_too() {
 }
 
 #[test]
-fn a_line_that_was_silent_unnoticed_is_not_told_as_up_twice() {
+fn a_line_that_was_silent_unnoticed_is_not_reported_up_twice() {
     let mut harness = Harness::new(Config { session: Some(OURS), ..Config::default() });
     assert!(harness.line(1, 1).contains(&Command::LineUp(A)));
     harness.now = harness.now + Duration::from_secs(10);
@@ -148,7 +148,7 @@ fn a_session_that_used_its_last_number_can_end() {
 }
 
 #[test]
-fn losses_past_the_last_number_that_a_counter_has_are_told() {
+fn losses_past_the_last_number_that_a_counter_has_are_reported() {
     let mut harness = Harness::new(Config { follow: true, max_jump: 1, ..without_order() });
     harness.bare(OURS, u64::MAX, HEARTBEAT);
     harness.wait(Duration::from_millis(50));
@@ -212,7 +212,7 @@ fn a_call_returns_nothing_at_once_before_what_it_made_believed() {
 }
 
 #[test]
-fn what_a_stranger_brings_beyond_what_was_asked_for_takes_no_room() {
+fn messages_of_an_unknown_sender_beyond_those_requested_take_no_room() {
     let accept_answers = AcceptAnswers::Any;
     let config = Config { session: Some(OURS), accept_answers, ..Config::default() };
     let servers = vec![(ServerId(0), SERVER)];

@@ -109,7 +109,7 @@ fn its_stream_that_goes_one_way_is_taken_too() {
 }
 
 #[test]
-fn its_client_is_told_that_nobody_takes_a_tag() {
+fn its_client_learns_that_nobody_takes_a_tag() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1]);
     let (_listener, port) = listen(&folder, "sum", &[]);

@@ -260,7 +260,7 @@ fn its_server_refuses_in_our_words() {
 }
 
 #[test]
-fn its_server_that_closes_in_the_middle_is_told_of() {
+fn its_server_that_closes_in_the_middle_is_reported() {
     run(async {
         let (endpoint, identity) = server(PROTOCOL);
         let sender = sender(&endpoint, &identity, &["--input", "/dev/zero"]);
@@ -277,7 +277,7 @@ fn its_server_that_closes_in_the_middle_is_told_of() {
 }
 
 #[test]
-fn its_server_of_another_protocol_is_told_of() {
+fn its_server_of_another_protocol_is_reported() {
     run(async {
         let (endpoint, identity) = server("other/1");
         let serving = tokio::spawn({

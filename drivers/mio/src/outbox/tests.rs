@@ -105,7 +105,7 @@ fn nobody_listening_is_no_error() {
 }
 
 #[test]
-fn a_refusal_that_is_told_stops_nothing() {
+fn a_refusal_that_is_reported_stops_nothing() {
     let (gone, to) = receiver();
     drop(gone);
     let (socket, alive) = receiver();
@@ -114,14 +114,14 @@ fn a_refusal_that_is_told_stops_nothing() {
     socket2::SockRef::from(&sender).connect(&to.into()).unwrap();
     assert_eq!(send(&sender, &[(1, to)]).refused, 0);
     let stats = send(&sender, &[(2, alive), (3, alive)]);
-    let refused = u64::from(kernel_tells_of_refusals());
+    let refused = u64::from(kernel_reports_refusals());
     assert_eq!((stats.datagrams, stats.dropped(), stats.refused), (2, 0, refused));
     assert_eq!(received(&socket), [2, 3]);
 }
 
 /// Whether a plain socket reports that nobody listens. Not where the kernel's room for ICMP, which all
 /// namespaces share, is taken up.
-fn kernel_tells_of_refusals() -> bool {
+fn kernel_reports_refusals() -> bool {
     let (gone, to) = receiver();
     drop(gone);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

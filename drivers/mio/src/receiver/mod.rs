@@ -32,7 +32,7 @@ const ROUNDS: usize = 16;
 
 /// How many rounds of reading a due timer waits at most: with 64 datagrams each, enough to empty a
 /// receive buffer of 48 MiB.
-const MOST_PUT_OFF: u32 = 1024;
+const MAX_DEFERRED: u32 = 1024;
 
 /// The first index of lines; below are the sockets for requests, IPv4 and IPv6.
 const FIRST_LINE: usize = 2;
@@ -60,7 +60,7 @@ pub struct ReceiverDriver<M = Receiver> {
     answer_slots: ReceiveBatch,
     requests: Requests,
     /// For how many rounds a due timer has waited.
-    put_off: u32,
+    deferred: u32,
     /// When the interfaces of groups are looked at next, if there are any.
     next_check: Option<Instant>,
 }
@@ -152,7 +152,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
             line_slots: ReceiveBatch::new(false),
             answer_slots: ReceiveBatch::new(true),
             requests: Requests { outboxes: Default::default(), batch: SendBatch::new() },
-            put_off: 0,
+            deferred: 0,
             next_check: None,
             config,
         };
@@ -455,11 +455,11 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         let due = self.machine.poll_timeout().filter(|at| *at <= looked);
         let Some(at) = due else { return Ok(()) };
         let is_read = |inbound: &Inbound| !inbound.ready || inbound.read_up_to >= at;
-        if !self.sockets.iter().flatten().all(is_read) && self.put_off < MOST_PUT_OFF {
-            self.put_off += 1;
+        if !self.sockets.iter().flatten().all(is_read) && self.deferred < MAX_DEFERRED {
+            self.deferred += 1;
             return Ok(());
         }
-        self.put_off = 0;
+        self.deferred = 0;
         self.machine.handle_timeout(self.now())?;
         self.drain(sink);
         self.send_requests();

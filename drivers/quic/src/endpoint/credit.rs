@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_written_to_before_it_is_told_is_not_told() {
+    fn a_stream_that_is_written_to_before_it_is_reported_writable_is_not_reported() {
         let (mut credit, mut tickets) = waiting();
         wake(&mut credit, &mut tickets);
         credit.wrote(1, &mut tickets[1], 100, true);

@@ -188,7 +188,7 @@ impl Endpoint {
         let first = Share::first(&self.config.transport).bytes();
         let memory = if !self.pool.has_room(Some(network), first) {
             Memory::None
-        } else if !self.pool.has_room_for_strangers(network, first) {
+        } else if !self.pool.has_room_for_unvalidated(network, first) {
             Memory::Scarce
         } else {
             Memory::Ample

@@ -62,7 +62,7 @@ impl Pool {
 
     /// Whether so much can be promised to somebody whose address is only claimed: half is left to those who
     /// have shown theirs.
-    pub(super) fn has_room_for_strangers(&self, network: Network, bytes: u64) -> bool {
+    pub(super) fn has_room_for_unvalidated(&self, network: Network, bytes: u64) -> bool {
         self.fits(Some(network), bytes, self.limit / 2, self.limit_of_network / 2)
     }
 
@@ -210,12 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_half_of_all_and_half_of_their_networks_part() {
+    fn unvalidated_clients_have_half_of_all_and_half_of_their_networks_part() {
         let mut pool = of(1000, 100);
         let [Some(one), Some(other)] = networks() else { unreachable!() };
-        assert!(pool.has_room_for_strangers(one, 125) && !pool.has_room_for_strangers(one, 126));
+        assert!(
+            pool.has_room_for_unvalidated(one, 125) && !pool.has_room_for_unvalidated(one, 126)
+        );
         pool.take(Some(other), 400);
-        assert!(pool.has_room_for_strangers(one, 100) && !pool.has_room_for_strangers(one, 101));
+        assert!(
+            pool.has_room_for_unvalidated(one, 100) && !pool.has_room_for_unvalidated(one, 101)
+        );
     }
 
     #[test]

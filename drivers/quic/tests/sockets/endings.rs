@@ -422,7 +422,7 @@ fn streams_that_are_reset_at_any_point_end_with_the_code_on_both_sides() {
 }
 
 #[test]
-fn a_stream_that_was_broken_off_before_it_is_paused_is_told_so_at_once() {
+fn a_reset_before_a_pause_is_reported_at_once() {
     for direction in [Direction::Unidirectional, Direction::Bidirectional] {
         let pausing = TestPeer::with_habit(Habit::Pause);
         let mut pair = Pair::with(Transport::default(), pausing, TestPeer::reading());

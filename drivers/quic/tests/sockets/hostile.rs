@@ -34,7 +34,7 @@ impl Memory {
 }
 
 #[test]
-fn a_client_of_an_unknown_protocol_is_told_so_and_leaves_nothing() {
+fn a_client_of_an_unknown_protocol_is_refused_and_leaves_nothing() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let (config, address) = (pair.certified.client(b"other"), pair.server.address());
     pair.client.endpoint().connect(Instant::now(), config, address, "localhost").unwrap();

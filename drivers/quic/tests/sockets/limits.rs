@@ -167,7 +167,7 @@ fn hurried(handshake_timeout: Duration) -> Transport {
 }
 
 #[test]
-fn who_connects_to_somebody_who_never_answers_is_told_so() {
+fn a_connection_that_is_never_answered_ends_with_a_reason() {
     let after = Duration::from_millis(100);
     let mut pair = Pair::new(Limits::default(), hurried(after));
     let silent = socket();

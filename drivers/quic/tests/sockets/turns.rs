@@ -29,7 +29,7 @@ fn a_turn_without_a_timeout_does_not_wait() {
 }
 
 #[test]
-fn a_turn_waits_no_longer_than_it_is_told() {
+fn a_turn_waits_no_longer_than_its_limit() {
     let mut driver = Driver::new(client(Transport::default())).unwrap();
     driver.turn(NOW, &mut TestPeer::reading()).unwrap();
     let begin = Instant::now();
@@ -79,7 +79,7 @@ fn a_turn_wakes_for_what_was_asked_outside_of_it() {
 }
 
 #[test]
-fn a_turn_that_told_something_does_not_wait_for_more() {
+fn a_turn_that_emitted_something_does_not_wait_for_more() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let silent = socket();
     let connection = pair.connect_to(silent.local_addr().unwrap());

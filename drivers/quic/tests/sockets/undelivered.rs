@@ -46,7 +46,7 @@ fn ip(arguments: &str) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn that_nobody_listens_at_a_port_is_told_at_once() {
+fn a_refused_port_is_reported_at_once() {
     let mut pair = pair();
     let connection = pair.connect_to(nobody(1));
     assert_reported(&mut pair, connection, ECONNREFUSED);
@@ -54,7 +54,7 @@ fn that_nobody_listens_at_a_port_is_told_at_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn each_connection_is_told_of_its_own_address_only() {
+fn each_connection_gets_errors_of_its_own_address_only() {
     let mut pair = pair();
     let silent = socket();
     pair.connect_to(silent.local_addr().unwrap());
@@ -107,7 +107,7 @@ fn that_a_peer_that_has_answered_is_gone_is_found_out_by_silence_only() {
 }
 
 #[test]
-fn a_server_is_told_nothing_of_those_that_connect_to_it() {
+fn a_server_gets_no_errors_of_those_that_connect_to_it() {
     let mut pair = pair();
     pair.connected();
     let address = pair.client.address();
@@ -118,7 +118,7 @@ fn a_server_is_told_nothing_of_those_that_connect_to_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_reached_is_not_permitted_or_is_too_large_is_told_with_the_systems_reason() {
+fn an_unreachable_forbidden_or_too_large_datagram_is_reported_with_the_systems_reason() {
     gapless_tests::in_namespace!();
     ip("route add unreachable 10.1.0.0/16");
     ip("route add prohibit 10.2.0.0/16");

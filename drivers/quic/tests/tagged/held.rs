@@ -149,7 +149,7 @@ fn the_end_of_a_connection_leaves_nothing_of_streams_that_are_over_and_wait() {
 }
 
 #[test]
-fn what_a_paused_acceptor_was_not_told_is_gone_with_the_connection_and_so_is_the_end() {
+fn events_a_paused_acceptor_did_not_get_are_gone_with_the_connection_and_so_is_the_end() {
     let mut pair = connected(Duration::ZERO);
     pair.register(TAKER, Pattern::Exact(b"tag"));
     let stream = pair.open(0, Direction::Unidirectional, b"tag");

@@ -193,7 +193,7 @@ fn send(pair: &mut Pair<RandomAcceptor>, dice: &mut Dice, open: &mut Vec<StreamI
 }
 
 #[test]
-fn an_acceptor_that_does_everything_at_any_moment_is_told_all_in_order_and_leaves_nothing() {
+fn an_acceptor_that_does_everything_at_any_moment_gets_all_in_order_and_leaves_nothing() {
     for seed in 1..=SEEDS {
         let mut dice = Dice(seed);
         let config = demux::Config {

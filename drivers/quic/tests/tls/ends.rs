@@ -18,7 +18,7 @@ fn by_peer(alert: u8, reason: &[u8]) -> ConnectionError {
 }
 
 #[test]
-fn an_alert_without_a_reason_is_told_by_its_number() {
+fn an_alert_without_a_reason_is_named_by_its_number() {
     let causes = [
         (40, Cause::Alert(40)),
         (42, Cause::BadCertificate),

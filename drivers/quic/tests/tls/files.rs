@@ -92,7 +92,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_file_without_a_certificate_is_told_from_one_without_a_key() {
+fn a_file_without_a_certificate_is_distinguished_from_one_without_a_key() {
     let (certificate, key) = pem_pair();
     let error = Files::new(&key, &key).read().unwrap_err();
     assert!(matches!(error, TlsError::NoCertificate { .. }), "{error}");
@@ -101,7 +101,7 @@ fn a_file_without_a_certificate_is_told_from_one_without_a_key() {
 }
 
 #[test]
-fn an_encrypted_key_is_told_as_such_in_both_forms() {
+fn an_encrypted_key_is_reported_as_such_in_both_forms() {
     let (certificate, key) = pem_pair();
     let eight = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let old = key.replace("PRIVATE KEY", "RSA PRIVATE KEY").replace(

@@ -232,7 +232,7 @@ fn only_the_owner_can_read_what_is_kept() {
 
 #[cfg(unix)]
 #[test]
-fn what_others_can_read_or_change_is_told() {
+fn files_that_others_can_read_or_change_are_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = TempDir::new().unwrap();

@@ -206,7 +206,7 @@ impl Oracle {
         }
     }
 
-    /// An end that contradicts what was spoken of may be believed: then what lies behind it is dropped.
+    /// An end that contradicts what was spoken of may be highest_known: then what lies behind it is dropped.
     fn cut_ended(&mut self) {
         for track in self.tracks.values_mut() {
             let Some(end) = track.ends.filter(|end| *end < track.evidence) else { continue };
@@ -232,7 +232,7 @@ impl Oracle {
         let start = track.start.unwrap_or(next);
         if start < next {
             track.settled.add(start, next - 1);
-            track.believed = track.believed.max(next - 1);
+            track.highest_known = track.highest_known.max(next - 1);
         }
         for gap in track.gaps.iter_mut().filter(|gap| gap.first < next) {
             gap.cut = true;
@@ -298,28 +298,28 @@ impl Oracle {
             track.spoken.insert(last.max(1));
             track.evidence = track.evidence.max(last);
             // A candidate that is not believed yet confirms nothing.
-            let near = first <= track.believed.saturating_add(self.config.max_jump);
-            let vouches = near && is_line && !is_server;
+            let near = first <= track.highest_known.saturating_add(self.config.max_jump);
+            let confirms = near && is_line && !is_server;
             for gap in &mut track.gaps {
-                gap.vouched += u32::from(vouches && gap.last <= last);
-                gap.brought += u32::from(vouches && gap.last <= last && first <= last);
+                gap.confirmed += u32::from(confirms && gap.last <= last);
+                gap.brought += u32::from(confirms && gap.last <= last && first <= last);
                 gap.followed += u32::from(is_line && !is_server);
             }
         }
-        if !is_current || first > track.believed.saturating_add(self.config.max_jump) {
+        if !is_current || first > track.highest_known.saturating_add(self.config.max_jump) {
             return;
         }
         if is_line && !is_server {
-            track.believed = track.believed.max(last);
+            track.highest_known = track.highest_known.max(last);
         }
         if is_line && track.gaps.iter().any(|gap| gap.first <= last && first <= gap.last) {
             self.moved = self.now;
         }
         if first <= last && (is_line || is_server) && !dropped {
-            track.brought = track.brought.max(last.min(track.believed));
+            track.brought = track.brought.max(last.min(track.highest_known));
         }
         // Messages of an answer beyond the live edge need not be kept.
-        let kept = last.min(track.believed);
+        let kept = last.min(track.highest_known);
         let is_heard = is_line || is_server && line.is_none();
         // Behind an end it may be a candidate.
         let is_behind = track.ends.is_some_and(|end| end < kept);
@@ -407,7 +407,7 @@ impl Oracle {
             let next = track.settled.first_missing(start);
             assert_eq!(next, Some(sequence), "{message:?} out of order");
         }
-        track.believed = track.believed.max(sequence);
+        track.highest_known = track.highest_known.max(sequence);
         track.delivered.add(sequence, sequence);
         track.settled.add(sequence, sequence);
         let payload = feed.payload(message.session, sequence);
@@ -432,7 +432,7 @@ impl Oracle {
         assert!(!held, "{request:?} for what is held");
         // The next message is requested when all is silent, and those that a candidate brought, to confirm
         // it. Behind an end that is believed no further one, and no heartbeat, is.
-        let is_behind = first > track.believed || track.ends.is_some_and(|end| first > end);
+        let is_behind = first > track.highest_known || track.ends.is_some_and(|end| first > end);
         let is_probe = is_behind || first == last && track.spoken.contains(&first);
         let within = |gap: &Gap| gap.cut || gap.first <= first && last <= gap.last;
         assert!(is_probe || track.gaps.iter().any(within), "{request:?} outside {:?}", track.gaps);
@@ -464,7 +464,7 @@ impl Oracle {
         let track = self.tracks.entry(session).or_default();
         assert_eq!(track.start, None, "a session starts once");
         track.start = Some(next);
-        track.believed = track.believed.max(next - 1);
+        track.highest_known = track.highest_known.max(next - 1);
         match self.current {
             None => self.current = Some(session),
             Some(_) => self.successor = Some(session),
@@ -482,7 +482,7 @@ impl Oracle {
         if world != World::Hostile {
             let end = feed.next(0);
             // A start, or an advance, past the end moves the end.
-            assert!(next == end || next == track.believed + 1, "ended at {next}, not {end}");
+            assert!(next == end || next == track.highest_known + 1, "ended at {next}, not {end}");
             assert!(next >= end, "ended at {next}, not {end}");
             assert_eq!(reason, SessionEnd::Ended);
         }
@@ -508,15 +508,15 @@ impl Oracle {
         track.gaps.retain(|gap| gap.first <= gap.last);
         let overlaps = |gap: &&Gap| !gap.cut && gap.first <= last && first <= gap.last;
         assert_eq!(track.gaps.iter().find(overlaps).map(|gap| gap.first), None, "a gap twice");
-        track.believed = track.believed.max(last);
+        track.highest_known = track.highest_known.max(last);
         let cut = track.ends.is_some_and(|end| end < last);
         let (lost, shortened) = (false, false);
         // A candidate's packets came before the gap that they open.
         let behind = track.spoken.range((Bound::Excluded(last), Bound::Unbounded)).count();
         // Behind its first one that passes the gap, each of them counts.
         let behind = if behind > 1 { track.spoken.len() } else { behind };
-        let (vouched, brought, followed) = (1, 0, (behind as u32).max(1));
-        let gap = Gap { first, last, opened, vouched, brought, followed, lost, shortened, cut };
+        let (confirmed, brought, followed) = (1, 0, (behind as u32).max(1));
+        let gap = Gap { first, last, opened, confirmed, brought, followed, lost, shortened, cut };
         track.gaps.push(gap);
         self.counted.gaps += 1;
     }
@@ -626,7 +626,7 @@ impl Oracle {
                     (true, false) => now.since(since) >= patience,
                     (false, _) => now.since(since.max(heard)) >= patience,
                 };
-                !gap.cut && gap.vouched > believe_after.into() && is_old
+                !gap.cut && gap.confirmed > believe_after.into() && is_old
             };
             for gap in gaps.iter().filter(is_due).filter(|_| exact) {
                 let waits = missing(gap, given, settled);

@@ -28,7 +28,7 @@ pub(super) struct Track {
     /// The highest number that anything spoke of.
     pub(super) evidence: u64,
     /// The highest number that is believed to exist, as far as can be told from outside.
-    pub(super) believed: u64,
+    pub(super) highest_known: u64,
     /// The highest number that data brought which was believed.
     pub(super) brought: u64,
     /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
@@ -44,7 +44,7 @@ pub(super) struct Gap {
     pub(super) last: u64,
     pub(super) opened: Instant,
     /// How many datagrams of lines came from behind it.
-    pub(super) vouched: u32,
+    pub(super) confirmed: u32,
     /// How many of these were data, but for the one that opened it.
     pub(super) brought: u32,
     /// How many datagrams of lines came since it opened, with the one that opened it.

@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "is reported as Absent")]
-    fn what_was_given_and_is_told_as_missing_is_noticed() {
+    fn a_given_message_reported_as_missing_is_noticed() {
         read([Next::Missing { group: 0, first: 0, count: 1, why: Missing::Absent }]);
     }
 
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_as_evicted_is_named() {
+    fn frames_reported_as_evicted_are_named() {
         let evicted = Next::Evicted { group: 0, frame: 0, next: Some((1, 1)) };
         let steps = [evicted, frame(1, 1), Next::GroupEnd { group: 1, frames: 2 }, Next::TrackEnd];
         assert_eq!(read(steps).evicted, 1);

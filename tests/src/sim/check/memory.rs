@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "bytes allocated")]
-    fn a_byte_that_is_not_told_is_noticed() {
+    fn a_byte_that_is_not_reported_is_noticed() {
         uses(90_000, 100_000, 90_001);
     }
 

@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_of_which_everything_was_told_may_end() {
+    fn a_session_of_which_everything_was_reported_may_end() {
         let (mut trace, session) = started(NothingSilent);
         trace.record(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
         trace.record(Instant::ZERO, Fact::Ended { session, next: 4 });

@@ -242,7 +242,7 @@ fn where_nothing_is_lost_every_datagram_arrives_or_is_counted_as_dropped() {
 }
 
 #[test]
-fn room_for_datagrams_is_told_of_when_it_is_there_and_not_with_the_next_packet() {
+fn room_for_datagrams_is_reported_when_it_is_there_and_not_with_the_next_packet() {
     seeds(|random| {
         let mut plan = narrow(random);
         for recipe in [&mut plan.server, &mut plan.client] {

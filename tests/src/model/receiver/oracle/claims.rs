@@ -42,8 +42,8 @@ impl Oracle {
             (gap.last, gap.shortened) = (first - 1, true);
         }
         // The sender of the claim confirms nothing else either.
-        track.gaps.iter_mut().for_each(|gap| gap.vouched = 0);
-        track.believed = track.believed.min(first - 1);
+        track.gaps.iter_mut().for_each(|gap| gap.confirmed = 0);
+        track.highest_known = track.highest_known.min(first - 1);
     }
 
     /// Numbers that data confirms, and those that it does not, are lost by rules of their own.
