@@ -8,7 +8,7 @@
 //! [`Publisher`](publisher::Publisher), which sends one and answers requests,
 //! [`Cache`](cache::Cache), which keeps frames for any number of readers, and
 //! [`Demux`](demux::Demux), which finds the owner of a stream by its tag. All keep the contract of
-//! [`Machine`]: give one event, then drain the commands. What the first two are given comes from a
+//! [`Machine`]: give one event, then drain the commands. The input of the first two comes from a
 //! driver, which turns sockets into events and commands into datagrams; `gapless-mio` is one, and the
 //! rest of this page is about writing your own.
 #![doc = include_str!("driver.md")]

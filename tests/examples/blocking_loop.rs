@@ -41,7 +41,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             Some((len, from)) => {
                 // Answers come to this socket too: the sender's address tells them from the line.
                 let source = Source::LineFrom(LineId(0), from);
-                // What is next in order comes back at once, where it lies: nothing is copied.
+                // The next messages in order come back at once, where they lie: nothing is copied.
                 if let Some(batch) = receiver.receive(now(), source, &datagram[..len]) {
                     consumer.batch(&batch);
                 }
@@ -78,7 +78,7 @@ fn read(
 fn drain(receiver: &mut Receiver, socket: &UdpSocket, consumer: &mut Consumer) {
     while let Some(command) = receiver.poll_command() {
         match command {
-            // What had waited for a gap to close.
+            // Messages that had waited for a gap to close.
             Command::Batch(batch) => consumer.batch(&batch),
             Command::Request { to, request, .. } => {
                 // A request that is not sent is like one that is lost on the way: it is repeated.

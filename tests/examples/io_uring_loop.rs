@@ -68,7 +68,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 drop(unsafe { Box::from_raw(index as *mut [u8; HEADER_LEN]) });
                 continue;
             };
-            // What is negative is an error, such as a refused connection: nothing came.
+            // A negative number is an error, such as a refused connection: nothing came.
             if let Ok(len) = usize::try_from(done.result()) {
                 if let Some(batch) = receiver.receive(now(), *source, &buffer[..len]) {
                     consumer.batch(&batch);

@@ -19,7 +19,7 @@ use gapless_mio::{ReceiverConfig, ReceiverDriver, Sink};
 use mio::{Events, Poll, Token, Waker};
 use shared::{Consumer, Feed, PATIENCE};
 
-/// What the loop waits for beside the feed. Tokens below the receiver's are the loop's own.
+/// The events that the loop waits for beside the feed. Tokens below the receiver's are the loop's own.
 const OTHER_WORK: Token = Token(0);
 const RECEIVER: Token = Token(1);
 

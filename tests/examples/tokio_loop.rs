@@ -77,7 +77,7 @@ async fn receive(
 fn drain(receiver: &mut Receiver, requests: &UdpSocket, consumer: &mut Consumer) {
     while let Some(command) = receiver.poll_command() {
         match command {
-            // What had waited for a gap to close.
+            // Messages that had waited for a gap to close.
             Command::Batch(batch) => consumer.batch(&batch),
             Command::Request { to, request, .. } => {
                 // Nothing waits here: a request that is not sent is repeated, like one that is lost.

@@ -112,7 +112,7 @@ pub fn counts() -> bool {
     before != allocations()
 }
 
-/// What a piece of work did to this thread's memory.
+/// The effect of some work on this thread's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Measured {
     /// Blocks allocated or grown.
@@ -147,7 +147,7 @@ mod tests {
     use std::hint::black_box;
 
     #[test]
-    fn growth_peak_and_allocations_are_told_apart() {
+    fn growth_peak_and_allocations_are_distinguished() {
         let (kept, measured) = measure(|| {
             drop(black_box(Vec::<u8>::with_capacity(1000)));
             black_box(Vec::<u8>::with_capacity(300))

@@ -1,4 +1,4 @@
-//! What tests, fuzz targets and benchmarks share: models, a simulated network, a counting allocator,
+//! Shared by tests, fuzz targets and benchmarks: models, a simulated network, a counting allocator,
 //! and ways to find shared data or a network of one's own.
 
 #![deny(unsafe_code)]

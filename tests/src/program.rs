@@ -61,9 +61,9 @@ pub struct Program(Option<Child>);
 pub struct Ended {
     /// Its exit code; `None` when it was killed.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub output: String,
-    /// What it said on standard error.
+    /// Its standard error.
     pub errors: String,
 }
 
@@ -103,10 +103,10 @@ impl Program {
     #[must_use]
     pub fn wait(mut self) -> Ended {
         let child = self.0.take().expect("it is waited for once");
-        let (tell, told) = mpsc::channel();
+        let (sender, result) = mpsc::channel();
         let id = child.id();
-        thread::spawn(move || tell.send(child.wait_with_output()));
-        let Ok(ended) = told.recv_timeout(PATIENCE) else {
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let Ok(ended) = result.recv_timeout(PATIENCE) else {
             let _ = Command::new("kill").arg(id.to_string()).status();
             panic!("still running after {PATIENCE:?}");
         };

@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
     CommandFailed,
     /// A signal ended it before its work was done, and nothing was lost by then.
     Interrupted(Signal),
-    /// Whoever read standard output is gone: nothing is said of it, as by any program in a pipeline.
+    /// The reader of standard output is gone: nothing is said of it, as by any program in a pipeline.
     ReaderGone,
 }
 

@@ -18,7 +18,7 @@ use crate::io::patience::Patience;
 use crate::io::place::{Place, exists, in_use};
 use crate::progress::Progress;
 
-/// What the journal is named by.
+/// The flag that names the journal.
 const FLAG: &str = "--journal";
 
 /// How much of a journal is lost at most when the program is killed.
@@ -115,7 +115,7 @@ impl Journal {
         move |machine| Recorder::new(recorder::Config { machine, id, sink, commands })
     }
 
-    /// What the program ends with: a journal that lacks something is not complete.
+    /// The failure that the program ends with: a journal that lacks something is not complete.
     pub(crate) fn outcome(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Complete if self.failed.load(Ordering::Relaxed) => Outcome::Io,

@@ -57,7 +57,7 @@ impl Stop {
     fn take(&self, number: i32) -> Option<Signal> {
         let signal = Signal::ALL.into_iter().find(|signal| signal.number() == number)?;
         let Requests { asked, first, count, further } = &*self.0;
-        // Whoever sees the request finds the signal too.
+        // A thread that sees the request finds the signal too.
         let _ = first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
         let before = count.fetch_add(1, Ordering::Relaxed);
         asked.store(true, Ordering::Release);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_told_apart_in_a_mask() {
+    fn signals_are_distinguished_in_a_mask() {
         let background = 0b110;
         assert_eq!(
             [SIGHUP, SIGINT, SIGTERM].map(|number| is_in(number, background)),

@@ -17,15 +17,15 @@ use crate::sys;
 /// | `127.0.0.7/232.1.1.1:5000@eth0` | source-specific: of the group, only what `127.0.0.7` sends |
 ///
 /// The interface is a name (`eth0`), one of its own addresses (`127.0.0.1`, `fe80::1`, `fe80::1%eth0`), or
-/// its index (`2`). [`resolve`](Self::resolve) takes names of hosts, too. A group without an interface is refused, so that a feed never depends on the routing
-/// table's choice.
+/// its index (`2`). [`resolve`](Self::resolve) takes names of hosts, too. A group without an interface is
+/// refused, so that a feed never depends on the routing table's choice.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Address {
     destination: SocketAddr,
     multicast: Option<Multicast>,
 }
 
-/// What a group needs beside its address.
+/// The interface and the source of a group, beside its address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Multicast {
     pub(crate) interface: Interface,
@@ -70,10 +70,10 @@ pub enum AddressError {
     Unknown {
         /// The name.
         name: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
-    /// What stands behind the `%` is no interface.
+    /// The text behind the `%` is no interface.
     #[error("`{0}` is no interface of this machine: write its name or its index behind `%`")]
     Zone(String),
     /// A zone behind an address that is the same on every link.
@@ -95,10 +95,10 @@ pub enum AddressError {
     /// A source without a group.
     #[error("{0} is no multicast group: leave out the source before `/`")]
     SourceForUnicast(SocketAddr),
-    /// What stands behind the `@` is no interface.
+    /// The text behind the `@` is no interface.
     #[error("`{0}` is no interface: write its name, its address, or its index from 1")]
     Interface(String),
-    /// What stands before the `/` is not the address of one sender.
+    /// The text before the `/` is not the address of one sender.
     #[error("`{0}` is no source: write the sender's IP address before `/`")]
     Source(String),
     /// The source of an IPv4 group is IPv6, or the other way round.

@@ -9,9 +9,9 @@ use crate::socket::index_of;
 use crate::{Address, Interface};
 
 /// How often interfaces are looked at.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What became of the interface of a group.
+/// A change of the interface of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum InterfaceEvent {
     /// It is gone, or the group cannot be attached to it any more: nothing comes and goes until it is back.
@@ -27,7 +27,7 @@ pub(crate) struct Attachment {
     /// The index of the interface: it says whether that is still the same.
     index: u32,
     is_gone: bool,
-    /// What nobody was told yet.
+    /// The change that is not reported yet.
     event: Option<InterfaceEvent>,
 }
 
@@ -35,14 +35,14 @@ impl Attachment {
     /// That of a group that was attached a moment ago; `None` for unicast.
     pub(crate) fn new(address: &Address) -> Option<Self> {
         let interface = address.interface()?.clone();
-        // Index 0 is no interface's: if it went away meanwhile, that is seen at the first look.
+        // Index 0 is no interface's: if it went away meanwhile, that is seen at the first check.
         let index = index_of(&interface).unwrap_or(0);
         Some(Self { interface, index, is_gone: false, event: None })
     }
 
     /// Looks whether the interface is still there. Where another is in its place, `attach` is given the old
-    /// index and the new one. What it does not manage is tried again at the next look.
-    pub(crate) fn look(&mut self, attach: impl FnOnce(u32, u32) -> io::Result<()>) {
+    /// index and the new one. What it does not manage is tried again at the next check.
+    pub(crate) fn check(&mut self, attach: impl FnOnce(u32, u32) -> io::Result<()>) {
         let here = match index_of(&self.interface) {
             // Renamed, or its address was taken from it, which groups do not mind.
             Err(_) if !self.is_gone && self.index > 0 => index_of(&Interface::Index(self.index)),
@@ -67,7 +67,7 @@ impl Attachment {
         }
     }
 
-    /// What has happened since this was asked last.
+    /// The change since this was called last.
     pub(crate) const fn take_event(&mut self) -> Option<InterfaceEvent> {
         self.event.take()
     }

@@ -35,17 +35,17 @@ impl Default for Clock {
     }
 }
 
-/// Whose clock tells when a datagram arrived.
+/// The clock that arrival times are read from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Arrivals {
     /// The driver's: a datagram arrived when it was read.
     Read,
     /// The kernel's, of every datagram as long as the driver keeps up. While a backlog of more than
     /// a batch is worked off, the last of each batch stands for the batch, for telling each costs
-    /// the kernel a sixth of what reading it costs. As `Read` where the kernel does not tell.
+    /// the kernel a sixth of what reading it costs. As `Read` where the kernel does not report them.
     #[default]
     Kernel,
-    /// The kernel's, of every datagram, in a backlog too. As `Read` where the kernel does not tell.
+    /// The kernel's, of every datagram, in a backlog too. As `Read` where the kernel does not report them.
     KernelEach,
 }
 
@@ -114,8 +114,8 @@ mod tests {
         let clock = Clock::new();
         let wall = WallClock::new(clock);
         let before = clock.now();
-        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let converted = wall.to_core(saturating_nanos(stamp), Instant::FAR);
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let converted = wall.to_core(saturating_nanos(since_epoch), Instant::FAR);
         // The two readings lie within a measurement's error of each other; a second is far beyond.
         assert!(converted + Duration::from_secs(1) > before);
         assert!(converted < clock.now() + Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! What a driver cannot go on with. Datagrams never make an error, and neither do sends.
+//! Errors that a driver cannot continue after. Datagrams never make an error, and neither do sends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,24 +14,24 @@ pub enum Error {
     /// A line's socket cannot be had as it was asked for.
     #[error("cannot {action} {address}: {source}")]
     Line {
-        /// What failed.
+        /// The step that failed.
         action: &'static str,
         /// The line.
         address: Address,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The socket that requests are sent from, or taken on, cannot be had as it was asked for.
     #[error("cannot {action} {address}: {source}")]
     Requests {
-        /// What failed.
+        /// The step that failed.
         action: &'static str,
         /// The local address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Two lines have one address: their packets could not be told apart.
+    /// Two lines have one address: their packets could not be distinguished.
     #[error("line {address} is given twice")]
     LineTwice {
         /// The address.
@@ -58,7 +58,7 @@ pub enum Error {
     Read {
         /// The socket's local address.
         local: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The receiver refuses its configuration, or an event.

@@ -151,7 +151,7 @@ fn create_new(
 ) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     let locked = locked(attempt(&file));
-    // Who has its lock by now goes on with it.
+    // Whichever has its lock by now continues with it.
     if locked.as_ref().is_err_and(|error| error.kind() != ErrorKind::ResourceBusy)
         && is_in_place(&file, path).unwrap_or(false)
     {

@@ -14,7 +14,7 @@ use crate::sys::{self, BATCH, Destination, ReceiveBatch, Received};
 use crate::{Address, Error};
 
 /// So many errors of one socket without a datagram in between mean that it is broken: what comes
-/// back from the network is told once each.
+/// back from the network is reported once each.
 const MOST_ERRORS: u32 = 64;
 
 /// A socket that is read.
@@ -23,18 +23,18 @@ pub(crate) struct Inbound {
     pub(crate) role: Role,
     /// Whether it may hold more.
     pub(crate) ready: bool,
-    /// What came before this was read, as far as the kernel told arrivals.
+    /// Arrivals before this time were read, as far as the kernel reported arrival times.
     pub(crate) read_up_to: Instant,
     pub(crate) stats: ReadStats,
     arrivals: Arrivals,
-    /// More than a batch waited, so the kernel tells arrivals by batch.
+    /// More than a batch waited, so the kernel reports arrivals by batch.
     backlog: bool,
-    /// When the last datagram of the batch arrived, in nanoseconds since 1970, if told by batch.
+    /// When the last datagram of the batch arrived, in nanoseconds since 1970, if reported by batch.
     batch_arrival: Option<u64>,
     errors_in_row: u32,
 }
 
-/// What comes in on a socket.
+/// A socket that datagrams come in on.
 pub(crate) enum Role {
     /// Requests, or answers to requests.
     Peers,
@@ -122,7 +122,7 @@ impl Inbound {
         }
     }
 
-    /// Has arrivals told by batch as long as more than a batch waits.
+    /// Has arrivals reported by batch as long as more than a batch waits.
     fn follow_backlog(&mut self) {
         self.batch_arrival = None;
         if self.arrivals != Arrivals::Kernel {
@@ -135,13 +135,13 @@ impl Inbound {
         if self.ready != self.backlog {
             self.stats.clock_calls += 1;
             // Where it is refused, nothing has changed.
-            if sys::tell_arrivals(self.socket.as_fd(), !self.ready).is_ok() {
+            if sys::enable_arrival_times(self.socket.as_fd(), !self.ready).is_ok() {
                 self.backlog = self.ready;
             }
         }
     }
 
-    /// When a datagram of the last batch arrived, in nanoseconds since 1970, where the kernel tells.
+    /// When a datagram of the last batch arrived, in nanoseconds since 1970, where the kernel reports it.
     #[inline]
     pub(crate) fn arrival(&self, datagram: &Received<'_>) -> Option<u64> {
         datagram.wall_nanos.or(self.batch_arrival)
@@ -155,7 +155,7 @@ impl Inbound {
                 self.follow_backlog();
             }
             ErrorKind::Interrupted => {}
-            // An ICMP message about an earlier request, most likely: told once, then there may be
+            // An ICMP message about an earlier request, most likely: reported once, then there may be
             // more to read.
             _ => {
                 self.stats.errors += 1;
@@ -190,7 +190,7 @@ impl Inbound {
     }
 }
 
-/// Whether two lines could not be told apart, however they are written. Port 0 becomes a port of its own.
+/// Whether two lines could not be distinguished, however they are written. Port 0 becomes a port of its own.
 pub(crate) fn is_same_line(a: &Address, b: &Address) -> bool {
     let index = |address: &Address| index_of(address.interface()?).ok();
     let is_same = a.destination() == b.destination() && a.source() == b.source();
@@ -200,7 +200,7 @@ pub(crate) fn is_same_line(a: &Address, b: &Address) -> bool {
 }
 
 /// Puts lines together that one socket serves: with `share`, groups of one port and family of any
-/// sender. Those of one sender only cannot share: a socket tells groups apart, not senders.
+/// sender. Those of one sender only cannot share: a socket distinguishes groups, not senders.
 pub(crate) fn by_socket(
     lines: Vec<(LineId, Address)>,
     share: bool,

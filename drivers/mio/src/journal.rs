@@ -113,7 +113,7 @@ fn cut(file: &mut File) -> io::Result<()> {
     let mut rest = Vec::new();
     file.seek(SeekFrom::Start(whole))?;
     file.take((HEADER_LEN + MAX_PAYLOAD) as u64).read_to_end(&mut rest)?;
-    // What is torn begins as a block does.
+    // A torn block begins as a whole one does.
     let begin = rest.len().min(MAGIC.len());
     if rest[..begin] != MAGIC[..begin] {
         return Err(match whole {

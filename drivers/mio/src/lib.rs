@@ -52,7 +52,7 @@
 //!
 //! On Linux one system call (`recvmmsg`, `sendmmsg`) moves up to 64 datagrams, into and out of buffers
 //! that are allocated once. quinn-udp does not serve here: its reading switches GRO on, which glues
-//! datagrams together under one arrival time, and it tells neither the kernel's arrival times nor
+//! datagrams together under one arrival time, and it reports neither the kernel's arrival times nor
 //! its drops; its sending batches only datagrams of one size to one place, which packets of a feed
 //! are not, and it forbids fragmentation, which large packets need. So the few calls are made here,
 //! in one module, the only one with `unsafe`.

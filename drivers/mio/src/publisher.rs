@@ -15,7 +15,7 @@ use gapless_core::transmitter;
 use gapless_core::{Instant, Machine};
 use mio::{Registry, Token};
 
-use crate::attachment::{Attachment, LOOK_EVERY};
+use crate::attachment::{Attachment, CHECK_EVERY};
 use crate::clock::Arrivals;
 use crate::inbound::Inbound;
 use crate::outbox::Outbox;
@@ -112,11 +112,11 @@ impl Tap for PassThrough {
 pub struct SentLine {
     /// Where it goes.
     pub address: Address,
-    /// What its socket is bound to.
+    /// The address that its socket is bound to.
     pub local: SocketAddr,
-    /// What was sent on it.
+    /// The statistics of what was sent on it.
     pub stats: SendStats,
-    /// What the system did not take of it, by reason, in the order in which the reasons came up.
+    /// The datagrams that the system did not take, by reason, in the order in which the reasons came up.
     pub failures: Vec<SendFailure>,
 }
 
@@ -136,10 +136,10 @@ pub struct PublisherDriver<T = PassThrough, M = Publisher> {
     requests: Option<Requests>,
     out: Outgoing,
     /// When the interfaces of groups are looked at next.
-    next_look: Instant,
+    next_check: Instant,
 }
 
-/// What leaves.
+/// The sending side.
 struct Outgoing {
     lines: Vec<Line>,
     answers: Outbox<Bytes>,
@@ -253,7 +253,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
                 patience: config.send_patience,
             },
             machine: make(config.publisher)?,
-            next_look: config.clock.now() + LOOK_EVERY,
+            next_check: config.clock.now() + CHECK_EVERY,
             clock: config.clock,
             tap,
             readiness,
@@ -330,7 +330,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     /// # Errors
     /// Waiting or reading fails for good. Single failures are counted.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, Error> {
-        self.look();
+        self.check_interfaces();
         self.expire()?;
         self.send();
         let timeout = shorter(timeout, self.timeout());
@@ -423,7 +423,7 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
         &self.tap
     }
 
-    /// The time that the machine is told.
+    /// The time that the machine is given.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.clock.now()
@@ -453,19 +453,19 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
         self.requests.as_ref().map(|requests| requests.inbound.socket.receive_buffer())
     }
 
-    /// What was read of requests.
+    /// The statistics of reading requests.
     #[must_use]
     pub fn requests_read(&self) -> ReadStats {
         self.requests.as_ref().map(|requests| requests.inbound.stats).unwrap_or_default()
     }
 
-    /// What was sent of answers.
+    /// The statistics of sending answers.
     #[must_use]
     pub fn answers_sent(&self) -> SendStats {
         self.out.answers.stats
     }
 
-    /// What the system did not take of answers, by reason, in the order in which the reasons came up.
+    /// The answers that the system did not take, by reason, in the order in which the reasons came up.
     #[must_use]
     pub fn answer_failures(&self) -> &[SendFailure] {
         self.out.answers.failures()
@@ -523,15 +523,15 @@ impl<T: Tap, M: Driven<Publisher>> PublisherDriver<T, M> {
     }
 
     /// Looks, if it is time to, whether the interfaces of groups are still there.
-    fn look(&mut self) {
+    fn check_interfaces(&mut self) {
         let now = self.clock.now();
-        if now < self.next_look {
+        if now < self.next_check {
             return;
         }
-        self.next_look = now + LOOK_EVERY;
+        self.next_check = now + CHECK_EVERY;
         for Line { address, socket, attachment, .. } in &mut self.out.lines {
             if let Some(attachment) = attachment {
-                attachment.look(|_, index| socket.send_on(address, index));
+                attachment.check(|_, index| socket.send_on(address, index));
             }
         }
     }

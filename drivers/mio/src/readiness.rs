@@ -1,5 +1,5 @@
 //! Which sockets have something: a mio poll of the driver's own, or the registry of somebody else's
-//! loop. mio tells edges, so readiness is remembered until a read finds less than it asked for.
+//! loop. mio reports edges, so readiness is remembered until a read finds less than it asked for.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -41,7 +41,7 @@ impl Readiness {
         token.0.checked_sub(self.first)
     }
 
-    /// Waits, at most `timeout`, and tells the indices that are ready. Never waits in somebody
+    /// Waits, at most `timeout`, and yields the indices that are ready. Never waits in somebody
     /// else's loop.
     pub(crate) fn wait(
         &mut self,

@@ -15,15 +15,15 @@ use crate::address::{Address, Interface, Multicast};
 use crate::clock::Arrivals;
 use crate::sys;
 
-/// What a step of opening a socket is called in an error.
+/// The name of a step of opening a socket, in an error.
 pub(crate) type Step = &'static str;
 
-/// What is asked of every socket that data comes in on.
+/// The options of every socket that data comes in on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes {
     /// Bytes; zero leaves the system's default.
     pub(crate) receive_buffer: usize,
-    /// Whose clock tells when datagrams arrived.
+    /// The clock that arrival times are read from.
     pub(crate) arrivals: Arrivals,
     /// Whether the kernel polls the device, where it can and may.
     pub(crate) busy_poll: Option<Duration>,
@@ -64,7 +64,7 @@ impl Socket {
         Self::bind(socket, local)
     }
 
-    /// A socket that several groups of one port and family come in on, told apart by the
+    /// A socket that several groups of one port and family come in on, distinguished by the
     /// destination of each datagram. Returns the interface index of each.
     pub(crate) fn for_groups(
         lines: &[&Address],
@@ -109,7 +109,7 @@ impl Socket {
         let wishes = Wishes { receive_buffer: 0, arrivals: Arrivals::Read, busy_poll: None };
         let socket = open(ipv4, wishes)?;
         if ipv4 && line.group().is_none() {
-            // Whoever names a broadcast address means it.
+            // A broadcast address that is named is meant.
             socket.set_broadcast(true).map_err(step("allow broadcast to"))?;
         }
         if let Some(hops) = hops {
@@ -173,12 +173,12 @@ impl Socket {
     }
 
     /// The receive buffer, in bytes as they are asked for: without what the kernel adds for its
-    /// bookkeeping. Zero when it cannot be told.
+    /// bookkeeping. Zero when it is unknown.
     pub(crate) fn receive_buffer(&self) -> usize {
         self.socket.recv_buffer_size().unwrap_or(0) / sys::RECEIVE_BUFFER_FACTOR
     }
 
-    /// Datagrams that the kernel dropped here; zero where it does not tell.
+    /// Datagrams that the kernel dropped here; zero where it does not report them.
     pub(crate) fn kernel_drops(&mut self) -> u64 {
         let now = sys::drops(self.as_fd()).unwrap_or(self.drops.last);
         self.drops.total += u64::from(now.wrapping_sub(self.drops.last));
@@ -231,8 +231,8 @@ fn open(ipv4: bool, wishes: Wishes) -> Result<socket2::Socket, (Step, io::Error)
             .map_err(step("size the receive buffer of"))?;
     }
     if wishes.arrivals != Arrivals::Read {
-        // Where the kernel does not tell, the time of reading stands in.
-        let _ = sys::tell_arrivals(socket.as_fd(), true);
+        // Where the kernel does not report it, the time of reading stands in.
+        let _ = sys::enable_arrival_times(socket.as_fd(), true);
     }
     if let Some(time) = wishes.busy_poll {
         // Raising it takes a right that few programs have; the driver spins by itself too.

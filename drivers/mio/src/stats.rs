@@ -1,9 +1,9 @@
-//! What the drivers count: system calls, datagrams, and what went wrong on the way.
+//! The statistics of the drivers: system calls, datagrams, and what went wrong on the way.
 
 use std::io;
 use std::ops::AddAssign;
 
-/// What was read from sockets.
+/// The statistics of reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReadStats {
     /// System calls that read, those that found nothing included.
@@ -34,7 +34,7 @@ impl AddAssign for ReadStats {
     }
 }
 
-/// What was sent from a socket.
+/// The statistics of sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SendStats {
     /// System calls that write.
@@ -47,7 +47,7 @@ pub struct SendStats {
     pub too_large: u64,
     /// Datagrams dropped because there is no way to their destination.
     pub unreachable: u64,
-    /// Times that a destination said that nobody listens there. The datagram that was told so is
+    /// Times that a destination answered that nobody listens there. The datagram that got this answer is
     /// gone; the one that was to be sent is sent all the same.
     pub refused: u64,
     /// Datagrams dropped for other reasons.

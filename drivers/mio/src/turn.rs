@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The longest sleep of a `run` before it asks again whether to stop.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// What became of a turn.
+/// The result of a turn.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {

@@ -464,7 +464,7 @@ fn what_waits_in_a_socket_is_read_before_it_is_given_up() {
         let to = receiver.lines()[0].local;
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let send = |number| sender.send_to(&packet(number), to).unwrap();
-        // More than a turn reads, all before the deadline, but for what the kernel's clock tells;
+        // More than a turn reads, all before the deadline, but for the kernel's clock;
         // and what is missing comes last.
         for number in (1..=1).chain(3..=1500) {
             send(number);

@@ -48,7 +48,7 @@ const LINES: [&str; 6] = [
 struct Both {
     publisher: PublisherDriver,
     receiver: ReceiverDriver,
-    /// What happened to interfaces: to those that are sent on, and to those that are received on.
+    /// Changes of interfaces: of those that are sent on, and to those that are received on.
     sent_on: Vec<(usize, InterfaceEvent)>,
     received_on: Vec<(LineId, InterfaceEvent)>,
 }
@@ -182,7 +182,7 @@ fn an_interface_that_goes_down_and_up_keeps_its_groups() {
     both.assert_all_lines_carry();
     run("ip link set left down");
     both.assert_nothing_happens();
-    // What is down has lost its IPv6 addresses.
+    // An interface that is down has lost its IPv6 addresses.
     run("ip link set left up; ip -6 addr replace fd00::1/64 dev left nodad");
     both.assert_all_lines_carry();
     assert!(both.received_on.is_empty(), "{:?}", both.received_on);

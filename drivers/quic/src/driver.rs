@@ -1,4 +1,4 @@
-//! The socket and the clock around an [`Endpoint`]: reads datagrams, lets time pass, tells what happened,
+//! The socket and the clock around an [`Endpoint`]: reads datagrams, lets time pass, reports what happened,
 //! sends what is to be sent.
 
 use std::net::SocketAddr;
@@ -35,8 +35,8 @@ pub struct Config {
     /// The socket's receive buffer, in bytes; the system may give less without a word (`net.core.rmem_max`).
     /// Zero leaves the system's default. 1 MiB by default.
     pub receive_buffer: usize,
-    /// The socket's send buffer, in bytes; the system may give less without a word (`net.core.wmem_max`). Zero
-    /// leaves the system's default; zero by default.
+    /// The socket's send buffer, in bytes; the system may give less without a word (`net.core.wmem_max`).
+    /// Zero leaves the system's default; zero by default.
     pub send_buffer: usize,
 }
 
@@ -48,13 +48,13 @@ impl Config {
     }
 }
 
-/// What became of a turn.
+/// The result of a turn.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
     /// Datagrams that were read.
     pub datagrams: usize,
-    /// Events that were told.
+    /// Events that were emitted.
     pub events: usize,
     /// Whether there is more to do: the next turn will not wait.
     pub more: bool,
@@ -110,7 +110,8 @@ impl Driver {
         registry: Registry,
         token: Token,
     ) -> Result<Self, Error> {
-        // Whom one connects to may not be there; whoever connects to us is, and could make up reports.
+        // A peer that one connects to may not be there; a peer that connects to us is, and could forge
+        // reports.
         let is_client = config.endpoint.server.is_none();
         let Config { bind, receive_buffer, send_buffer, .. } = config;
         let mut socket = Socket::bind(bind, receive_buffer, send_buffer, is_client)?;
@@ -127,8 +128,8 @@ impl Driver {
     }
 
     /// Waits for something to do, at most `timeout` (`None`: for ever), and does it: reads what has come,
-    /// tells the handler what happened, sends what is to be sent. It does not wait after it told something
-    /// that was to be told already. The work of a turn is bounded; what is left is the next turn's.
+    /// gives the handler all events, sends what is to be sent. It does not wait after it emitted an event
+    /// that was due already. The work of a turn is bounded; what is left is the next turn's.
     ///
     /// # Errors
     /// Waiting or reading fails for good.
@@ -139,9 +140,9 @@ impl Driver {
     ) -> Result<Turn, Error> {
         let mut turn = Turn::default();
         self.work(&mut turn, handler)?;
-        // Whoever was told something may have to act on it before anything else happens.
-        let told = (turn.events > 0).then_some(Duration::ZERO);
-        self.wait([told, timeout, self.timeout(handler)].into_iter().flatten().min())?;
+        // A handler that was given an event may have to act on it before anything else happens.
+        let pending = (turn.events > 0).then_some(Duration::ZERO);
+        self.wait([pending, timeout, self.timeout(handler)].into_iter().flatten().min())?;
         self.endpoint.begin_turn(Instant::now());
         for _ in 0..ROUNDS {
             let read = if self.socket.is_readable { self.read()? } else { 0 };
@@ -207,13 +208,13 @@ impl Driver {
         self.socket.address()
     }
 
-    /// What was read.
+    /// The statistics of reading.
     #[must_use]
     pub const fn received(&self) -> SocketStats {
         self.socket.received
     }
 
-    /// What was sent.
+    /// The statistics of sending.
     #[must_use]
     pub const fn sent(&self) -> SocketStats {
         self.socket.sent
@@ -263,7 +264,7 @@ impl Driver {
         }
     }
 
-    /// Tells what happened, and sends.
+    /// Emits events, and sends.
     fn work(&mut self, turn: &mut Turn, handler: &mut impl Handler) -> Result<(), Error> {
         let now = Instant::now();
         self.report();
@@ -272,7 +273,7 @@ impl Driver {
             handler.event(&mut self.endpoint, now, event);
         }
         self.send(now);
-        // It is the next turn's to tell.
+        // The next turn reports it.
         self.report();
         self.socket.watch(&self.registry, self.token).map_err(Error::Poll)
     }
@@ -297,7 +298,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // A loop that goes on must not be told of a socket that is gone; it is closed anyway.
+        // A loop that goes on must not get events of a socket that is gone; it is closed anyway.
         let _ = self.socket.deregister(&self.registry);
     }
 }
@@ -340,7 +341,7 @@ mod tests {
         });
         (socket.is_readable, socket.is_writable) = (false, false);
         assert!(driver.timeout(&Nobody).is_none_or(|timeout| !timeout.is_zero()));
-        // The kernel has room, so that it is told of at once.
+        // The kernel has room, so that it is reported at once.
         driver.turn(Some(Duration::ZERO), &mut Nobody).unwrap();
         driver.turn(Some(Duration::ZERO), &mut Nobody).unwrap();
         let mut read = [0; 2000];
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_told_does_not_wait_for_room_to_send() {
+    fn pending_events_do_not_wait_for_room_to_send() {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let endpoint = tls::endpoint_config(&Keys::random().unwrap(), None);
         let mut driver = Driver::new(Config::new(here, endpoint)).unwrap();
@@ -371,6 +372,6 @@ mod tests {
             "the first packet waits for room"
         );
         driver.endpoint.close(now, connection, 1, b"").unwrap();
-        assert_eq!(driver.timeout(&Nobody), Some(Duration::ZERO), "the end is to be told");
+        assert_eq!(driver.timeout(&Nobody), Some(Duration::ZERO), "the end is to be reported");
     }
 }

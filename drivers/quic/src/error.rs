@@ -1,4 +1,4 @@
-//! What a driver cannot go on without.
+//! Errors of a driver's set-up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ pub enum Error {
     /// A socket cannot be had at this address.
     #[error("cannot {action} on {address}: {source}")]
     Socket {
-        /// What was tried.
+        /// The step that failed.
         action: &'static str,
         /// Where.
         address: SocketAddr,

@@ -1,4 +1,4 @@
-//! What the system reports of datagrams that it could not deliver: the error queue of a socket on Linux
+//! Reports of the system on datagrams that it could not deliver: the error queue of a socket on Linux
 //! (`IP_RECVERR`, ip(7)), which names where each of them went. Elsewhere it is always empty.
 
 use std::net::SocketAddr;

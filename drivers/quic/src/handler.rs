@@ -1,4 +1,4 @@
-//! Who takes what happens at an [`Endpoint`].
+//! The handler of the events of an [`Endpoint`].
 
 use std::time::Instant;
 

@@ -77,7 +77,7 @@
 //! }
 //!
 //! impl Send {
-//!     fn go_on(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
+//!     fn write_more(&mut self, streams: &mut Streams<'_>, stream: StreamId) {
 //!         // That the stream or the connection is over is an event of its own.
 //!         if streams.endpoint.write(stream, &mut self.left).is_ok() && self.left.is_empty() {
 //!             let _ = streams.endpoint.finish(stream);
@@ -96,11 +96,11 @@
 //!             Event::Connected { connection } => {
 //!                 let (way, by) = (Direction::Unidirectional, Registrant::Application);
 //!                 match streams.open(connection, way, AcceptorId(1), b"logs", by) {
-//!                     Ok(stream) => self.go_on(streams, stream),
+//!                     Ok(stream) => self.write_more(streams, stream),
 //!                     Err(error) => self.end = Some(Err(error.to_string())),
 //!                 }
 //!             }
-//!             Event::Writable { stream, .. } => self.go_on(streams, stream),
+//!             Event::Writable { stream, .. } => self.write_more(streams, stream),
 //!             Event::Finished { .. } => self.end = Some(Ok(())),
 //!             Event::Stopped { code, .. } => self.end = Some(Err(format!("refused: {code:#x}"))),
 //!             // The connection goes on trying until its handshake takes too long; whoever starts this
@@ -134,13 +134,13 @@
 //!
 //! # Bytes
 //!
-//! What comes is told in chunks as they lie in packets, which are copied once out of the socket's buffer, so
+//! Data is reported in chunks as they lie in packets, which are copied once out of the socket's buffer, so
 //! that a chunk keeps no more alive than its packet; quinn-proto copies what came out of order in many
-//! small pieces together, into buffers of many chunks, of which one keeps all alive: so chunks of less than 1 KiB
-//! are copied once more before they are given to the program. What is written is kept by reference until it is
-//! acknowledged. A connection's send buffer follows about twice its congestion window, within bounds
-//! ([`Transport`]): [`Endpoint::write`] takes what fits, and [`Event::Writable`] comes back as credit, to
-//! the streams in turn.
+//! small pieces together, into buffers of many chunks, of which one keeps all alive: so chunks of less than 1
+//! KiB are copied once more before they are given to the program. What is written is kept by reference until
+//! it is acknowledged. A connection's send buffer follows about twice its congestion window, within bounds
+//! ([`Transport`]): [`Endpoint::write`] takes what fits, and [`Event::Writable`] comes back as credit, to the
+//! streams in turn.
 //!
 //! # Limits
 //!
@@ -149,18 +149,19 @@
 //!
 //! # Memory
 //!
-//! All connections of an endpoint share [`Limits::max_memory`]. What a peer is promised counts, at what it can
-//! make this side hold if it wants to: by pieces out of order, and by packets with little in them. That is no hard
-//! bound: a peer that is made for it can let quinn-proto keep several times as much as it is charged with, of streams
-//! whose beginning it never sends. Where that matters, allow fewer connections.
+//! All connections of an endpoint share [`Limits::max_memory`]. What a peer is promised counts, at what it
+//! can make this side hold if it wants to: by pieces out of order, and by packets with little in them. That
+//! is no hard bound: a peer that is made for it can let quinn-proto keep several times as much as it is
+//! charged with, of streams whose beginning it never sends. Where that matters, allow fewer connections.
 //!
-//! Windows and numbers of streams are small at first, and double as they are used, as long as a quarter of the memory
-//! is left; then nothing grows, and when that quarter is promised, too, clients are refused
+//! Windows and numbers of streams are small at first, and double as they are used, as long as a quarter of
+//! the memory is left; then nothing grows, and when that quarter is promised, too, clients are refused
 //! ([`endpoint::Stats`] counts both). The connections from one address have a quarter of it together
-//! ([`Limits::max_memory_per_address`]), and half of it is for addresses that were validated. What was promised
-//! counts until the connection is forgotten: a window does not shrink when it is used less, and only a send buffer
-//! gives back what it needs no more. What is free goes to connections in the order of their numbers, each as far as
-//! there is room: one that wants much may wait as long as others that want little take it first.
+//! ([`Limits::max_memory_per_address`]), and half of it is for addresses that were validated. What was
+//! promised counts until the connection is forgotten: a window does not shrink when it is used less, and only
+//! a send buffer gives back what it needs no more. What is free goes to connections in the order of their
+//! numbers, each as far as there is room: one that wants much may wait as long as others that want little
+//! take it first.
 
 #![deny(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! What is to be sent next, kept while the kernel has no room for it: it was counted as sent already by the
-//! connection that made it, and goes before anything else does.
+//! The datagram to be sent next, kept while the kernel has no room for it: it was counted as sent already by
+//! the connection that made it, and goes before anything else does.
 
 use quinn_proto::Transmit;
 

@@ -1,5 +1,5 @@
 //! One UDP socket: batches of datagrams in and out, segmented by the kernel where it can (GSO, GRO), with
-//! their ECN marks. Readiness is remembered, since mio tells edges.
+//! their ECN marks. Readiness is remembered, since mio reports edges.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -21,17 +21,17 @@ const READS_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 const BATCH_BYTES: usize = 64 << 10;
 /// Reports of what was not delivered that are read at once, and that are kept until they are taken.
 const REPORTS: usize = 64;
-/// What a system answers to a segmented write that its device cannot take (EIO, EINVAL): quinn-udp writes no
+/// The errors of a segmented write that its device cannot take (EIO, EINVAL): quinn-udp writes no
 /// others from then on.
 const NO_SEGMENTS: [i32; 2] = [5, 22];
 /// Times that a datagram is sent again, at most, after a call that failed for what an earlier one met.
 const RETRIES: usize = 3;
-/// The only errors of a read that are the socket's own where the system reports what ICMP messages say: EBADF,
-/// ENOMEM, EFAULT, EINVAL, ENOSYS and ENOTSOCK of Linux. Any other one is what somebody says of a datagram that
-/// was sent, which anybody can forge.
+/// The only errors of a read that are the socket's own where the system reports what ICMP messages say:
+/// EBADF, ENOMEM, EFAULT, EINVAL, ENOSYS and ENOTSOCK of Linux. Any other one is what somebody says of a
+/// datagram that was sent, which anybody can forge.
 const BROKEN: [i32; 6] = [9, 12, 14, 22, 38, 88];
 
-/// What was read or written.
+/// The statistics of reading or writing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct SocketStats {
@@ -66,13 +66,13 @@ pub(crate) struct Socket {
     address: SocketAddr,
     /// Whether the system reports what ICMP messages answer.
     has_icmp: bool,
-    /// Whether it is told that there is room to send.
+    /// Whether room to send is reported.
     is_watched: bool,
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
     /// Whether there may be something in the socket's error queue.
     pub(crate) has_reports: bool,
-    /// What was not delivered, as far as that was not taken yet.
+    /// Reports of failed delivery that were not taken yet.
     undelivered: Vec<Undelivered>,
     pub(crate) received: SocketStats,
     pub(crate) sent: SocketStats,
@@ -132,7 +132,7 @@ impl Socket {
         self.io.register(registry, token, Interest::READABLE)
     }
 
-    /// Wants to be told of room to send as long as there is none: else every datagram that leaves would
+    /// Subscribes to room to send as long as there is none: else every datagram that leaves would
     /// wake somebody.
     pub(crate) fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         if self.is_watched != self.is_writable {
@@ -181,12 +181,12 @@ impl Socket {
                 self.received.blocked += 1;
                 return Ok(0);
             }
-            // What an earlier datagram met on its way.
+            // An earlier datagram met this on its way.
             Err(error) if self.read_reports() || is_passing(&error, self.has_icmp) => return Ok(0),
             Err(error) => return Err(error),
         };
         if READS_ALL && batches < BATCHES {
-            // There was no more; what comes from now on is told.
+            // There was no more; what comes from now on is reported.
             self.is_readable = false;
         }
         let mut count = 0;
@@ -216,7 +216,7 @@ impl Socket {
             src_ip: transmit.src_ip.map(|ip| if is_mapped { mapped_ip(ip) } else { ip }),
         };
         let mut sent = self.try_send(&packet);
-        // What an earlier datagram met on its way is the answer to whatever is sent next, and is not always
+        // The error that an earlier datagram met on its way is the answer to the next send, and is not always
         // reported. An answer that comes again with nothing reported between is to this datagram.
         let mut is_own = !self.has_icmp;
         for _ in 0..RETRIES {
@@ -267,7 +267,8 @@ impl Socket {
         let mut count = 0;
         for _ in 0..REPORTS {
             let Some(undelivered) = error_queue::next(&self.io) else { break };
-            // What is too large for this machine is reported without a port, and is what the call answers, too.
+            // A datagram that is too large for this machine is reported without a port, and is what the call
+            // answers, too.
             if undelivered.remote.port() == 0 {
                 continue;
             }
@@ -279,7 +280,7 @@ impl Socket {
         count > 0
     }
 
-    /// What was not delivered since it was asked last.
+    /// Reports of failed delivery since the last call.
     pub(crate) fn take_undelivered(&mut self) -> Vec<Undelivered> {
         std::mem::take(&mut self.undelivered)
     }
@@ -316,8 +317,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether the socket's poll tells at once that there is room.
-    fn is_told_of_room(poll: &mut Poll) -> bool {
+    /// Whether the socket's poll reports at once that there is room.
+    fn reports_room(poll: &mut Poll) -> bool {
         let mut events = Events::with_capacity(4);
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         events.iter().any(mio::event::Event::is_writable)
@@ -361,7 +362,7 @@ mod tests {
         let here = SocketAddr::from((Ipv4Addr::new(127, 77, 1, 1), 0));
         let mut socket = Socket::bind(here, 4096, 0, true).unwrap();
         let other = std::net::UdpSocket::bind(here).unwrap();
-        // What lies unread leaves no room for reports.
+        // Unread datagrams leave no room for reports.
         for size in [1000, 500, 200, 1] {
             for _ in 0..100 {
                 other.send_to(&vec![0; size], socket.address()).unwrap();
@@ -386,18 +387,18 @@ mod tests {
     }
 
     #[test]
-    fn room_is_told_of_only_while_there_was_none() {
+    fn room_is_reported_only_while_there_was_none() {
         let mut poll = Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
         let mut socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), 0, 0, false).unwrap();
         socket.register(&registry, Token(1)).unwrap();
         socket.watch(&registry, Token(1)).unwrap();
-        assert!(!is_told_of_room(&mut poll));
+        assert!(!reports_room(&mut poll));
         socket.is_writable = false;
         socket.watch(&registry, Token(1)).unwrap();
-        assert!(is_told_of_room(&mut poll));
+        assert!(reports_room(&mut poll));
         socket.is_writable = true;
         socket.watch(&registry, Token(1)).unwrap();
-        assert!(!is_told_of_room(&mut poll));
+        assert!(!reports_room(&mut poll));
     }
 }

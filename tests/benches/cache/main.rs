@@ -1,4 +1,4 @@
-//! What the cache costs by direct calls, beside a floor and beside the model of the crate `moq-net`,
+//! The cost of the cache by direct calls, beside a floor and beside the model of the crate `moq-net`,
 //! and how much memory each takes. Ends with a failure when a goal is missed.
 //!
 //! `cargo bench -p gapless-benches --bench cache` prints one table. Frames have 64 bytes and groups 512
@@ -54,7 +54,7 @@ const EDGE: usize = 8;
 const HOT: usize = 1 << 20;
 const COLD: usize = 256 << 20;
 
-/// What is promised, as multiples of the floor.
+/// The bounds, as multiples of the floor.
 const MAX_WRITE: f64 = 1.5;
 const MAX_READ: f64 = 1.2;
 const MAX_RUNS: f64 = 0.3;

@@ -305,7 +305,7 @@ impl Way for Waiting {
                     self.woken.push(reader);
                 }
             }
-            assert_eq!(self.woken.len(), EDGE, "every reader is told");
+            assert_eq!(self.woken.len(), EDGE, "every reader is notified");
             for reader in self.woken.drain(..) {
                 frame(cache, reader);
                 assert!(matches!(black_box(cache.next_frame(reader)), Ok(Next::Pending)));

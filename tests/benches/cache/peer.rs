@@ -64,7 +64,7 @@ fn write(group: &mut group::Producer, payload: &Bytes) {
     group.write_frame(Timestamp::ZERO, black_box(payload).clone()).unwrap();
 }
 
-/// What a future gives that need not wait.
+/// The output of a future that need not wait.
 #[inline(always)]
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

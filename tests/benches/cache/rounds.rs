@@ -43,7 +43,7 @@ pub(crate) struct Section {
     pub(crate) contenders: Vec<Contender>,
 }
 
-/// What one contender did in one round.
+/// The work of one contender in one round.
 struct Round {
     nanos: f64,
     allocations: u64,
@@ -58,7 +58,7 @@ impl Section {
         for number in 0..=ROUNDS {
             let played = self.contenders.iter_mut();
             let round = played.map(|one| play(one.way.as_mut(), passes, clock)).collect();
-            // What is warm only afterwards does not count.
+            // The first rounds, which warm up, do not count.
             if number > 0 {
                 rounds.push(round)
             }
@@ -103,7 +103,7 @@ fn play(way: &mut dyn Way, passes: usize, clock: f64) -> Round {
     Round { nanos: median(times), allocations }
 }
 
-/// What it costs to look at the clock twice.
+/// The cost of reading the clock twice.
 fn clock_cost() -> f64 {
     median((0..1_001).map(|_| Instant::now().elapsed().as_nanos() as f64).collect())
 }

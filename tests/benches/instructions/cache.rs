@@ -1,4 +1,4 @@
-//! What is counted of the cache: the same thousand operations, however many tracks, groups and readers
+//! Instructions of the cache: the same thousand operations, however many tracks, groups and readers
 //! there are besides. Only ten tracks or groups are worked with, spread over all of them, so that they
 //! are in the same state at every size.
 //!
@@ -14,7 +14,7 @@ use gungraun::prelude::*;
 
 /// Operations that are counted in one run, but for `wake_all`.
 pub(crate) const STEPS: usize = 1_000;
-/// What is worked with.
+/// Tracks, groups or readers that are worked with.
 const SPREAD: usize = 10;
 const FRAME: [u8; 64] = [7; 64];
 /// Enough for everything here.
@@ -22,8 +22,8 @@ const ROOMY: usize = 1 << 30;
 /// Between two groups of a track.
 const PACE: Duration = Duration::from_millis(1);
 
-/// A cache with many of something.
-struct Crowd {
+/// A cache that is loaded with many of something.
+struct LoadedCache {
     cache: Cache,
     now: Instant,
     tracks: Vec<TrackId>,
@@ -32,7 +32,7 @@ struct Crowd {
     readers: Vec<ReaderId>,
 }
 
-impl Crowd {
+impl LoadedCache {
     fn new(max_bytes: usize) -> Self {
         Self {
             cache: Cache::new(Config::new(max_bytes)).unwrap(),
@@ -97,189 +97,189 @@ impl Crowd {
 }
 
 /// One track of so many groups, with as many readers at its beginning.
-fn groups(count: usize) -> Crowd {
+fn groups(count: usize) -> LoadedCache {
     groups_kept(count, Limits::default())
 }
 
-fn groups_kept(count: usize, limits: Limits) -> Crowd {
-    let mut crowd = Crowd::new(ROOMY);
-    crowd.add_track(limits);
+fn groups_kept(count: usize, limits: Limits) -> LoadedCache {
+    let mut loaded = LoadedCache::new(ROOMY);
+    loaded.add_track(limits);
     for _ in 1..count {
-        crowd.add_group(0);
+        loaded.add_group(0);
     }
     for _ in 0..count {
-        crowd.add_reader(0, Start::Oldest);
+        loaded.add_reader(0, Start::Oldest);
     }
-    crowd
+    loaded
 }
 
 /// So many tracks of one group, with one reader each.
-fn tracks(count: usize) -> Crowd {
+fn tracks(count: usize) -> LoadedCache {
     tracks_within(ROOMY, count, Limits::default())
 }
 
-fn tracks_within(max_bytes: usize, count: usize, limits: Limits) -> Crowd {
-    let mut crowd = Crowd::new(max_bytes);
+fn tracks_within(max_bytes: usize, count: usize, limits: Limits) -> LoadedCache {
+    let mut loaded = LoadedCache::new(max_bytes);
     for track in 0..count {
-        crowd.add_track(limits);
-        crowd.add_reader(track, Start::Oldest);
+        loaded.add_track(limits);
+        loaded.add_reader(track, Start::Oldest);
     }
-    crowd
+    loaded
 }
 
 /// A track that keeps so many groups, and has them.
-fn full_track(count: usize) -> Crowd {
+fn full_track(count: usize) -> LoadedCache {
     let limits = Limits { max_groups: count as u32, ..Limits::default() };
-    let mut crowd = groups_kept(count, limits);
-    replace_one_group(&mut crowd);
-    assert_eq!(crowd.cache.stats().evicted.by_count, STEPS as u64);
-    crowd
+    let mut loaded = groups_kept(count, limits);
+    replace_one_group(&mut loaded);
+    assert_eq!(loaded.cache.stats().evicted.by_count, STEPS as u64);
+    loaded
 }
 
 /// As many tracks, with an older group each, as the budget allows.
-fn full_cache(count: usize) -> Crowd {
+fn full_cache(count: usize) -> LoadedCache {
     let two_groups = |max_bytes| {
-        let mut crowd = tracks_within(max_bytes, count, Limits::default());
+        let mut loaded = tracks_within(max_bytes, count, Limits::default());
         for track in 0..count {
-            crowd.add_group(track);
+            loaded.add_group(track);
         }
-        crowd
+        loaded
     };
     let needed = two_groups(ROOMY).cache.memory_used();
-    let mut crowd = two_groups(needed.max(256 << 10));
-    while crowd.cache.stats().evicted.by_bytes == 0 {
-        replace_spread_groups(&mut crowd);
+    let mut loaded = two_groups(needed.max(256 << 10));
+    while loaded.cache.stats().evicted.by_bytes == 0 {
+        replace_spread_groups(&mut loaded);
     }
-    replace_spread_groups(&mut crowd);
-    crowd
+    replace_spread_groups(&mut loaded);
+    loaded
 }
 
 /// So many tracks, whose groups grow old one by one.
-fn aging_tracks(count: usize) -> Crowd {
+fn aging_tracks(count: usize) -> LoadedCache {
     // A track's older group expires when as many others were created after it.
     let limits = Limits { max_age: PACE * count as u32, ..Limits::default() };
-    let mut crowd = tracks_within(ROOMY, count, limits);
+    let mut loaded = tracks_within(ROOMY, count, limits);
     for round in 0..2 * count {
-        age(&mut crowd, round % count);
+        age(&mut loaded, round % count);
     }
-    crowd
+    loaded
 }
 
-fn replace_one_group(crowd: &mut Crowd) {
+fn replace_one_group(loaded: &mut LoadedCache) {
     for _ in 0..STEPS {
-        crowd.add_group(0);
+        loaded.add_group(0);
     }
 }
 
-fn replace_spread_groups(crowd: &mut Crowd) {
+fn replace_spread_groups(loaded: &mut LoadedCache) {
     for _ in 0..STEPS / SPREAD {
-        for track in crowd.spread() {
-            crowd.add_group(track);
+        for track in loaded.spread() {
+            loaded.add_group(track);
         }
     }
 }
 
 /// A group is superseded, and time passes.
 #[inline(always)]
-fn age(crowd: &mut Crowd, track: usize) {
-    crowd.add_group(track);
-    crowd.now = crowd.now + PACE;
-    crowd.cache.handle_timeout(crowd.now).unwrap();
-    crowd.drain();
-    black_box(crowd.cache.poll_timeout());
+fn age(loaded: &mut LoadedCache, track: usize) {
+    loaded.add_group(track);
+    loaded.now = loaded.now + PACE;
+    loaded.cache.handle_timeout(loaded.now).unwrap();
+    loaded.drain();
+    black_box(loaded.cache.poll_timeout());
 }
 
 /// With new groups to append to.
-fn new_groups_in(mut crowd: Crowd) -> Crowd {
-    for track in crowd.spread() {
-        crowd.add_group(track);
+fn new_groups_in(mut loaded: LoadedCache) -> LoadedCache {
+    for track in loaded.spread() {
+        loaded.add_group(track);
     }
-    crowd
+    loaded
 }
 
-fn groups_to_append(count: usize) -> Crowd {
+fn groups_to_append(count: usize) -> LoadedCache {
     new_groups_in(groups(count))
 }
 
-fn tracks_to_append(count: usize) -> Crowd {
+fn tracks_to_append(count: usize) -> LoadedCache {
     new_groups_in(tracks(count))
 }
 
 /// A hundred more readers that stand before the first ten groups.
-fn groups_to_read(count: usize) -> Crowd {
-    let mut crowd = groups(count);
-    crowd.readers.clear();
+fn groups_to_read(count: usize) -> LoadedCache {
+    let mut loaded = groups(count);
+    loaded.readers.clear();
     for _ in 0..STEPS / SPREAD {
-        crowd.add_reader(0, Start::At { group: 0, frame: 0 });
+        loaded.add_reader(0, Start::At { group: 0, frame: 0 });
     }
-    crowd
+    loaded
 }
 
 /// A hundred more readers before each of ten tracks.
-fn tracks_to_read(count: usize) -> Crowd {
-    let mut crowd = tracks(count);
-    crowd.readers.clear();
-    for track in crowd.spread() {
+fn tracks_to_read(count: usize) -> LoadedCache {
+    let mut loaded = tracks(count);
+    loaded.readers.clear();
+    for track in loaded.spread() {
         for _ in 0..STEPS / SPREAD {
-            crowd.add_reader(track, Start::Oldest);
+            loaded.add_reader(track, Start::Oldest);
         }
     }
-    crowd
+    loaded
 }
 
 /// One waiting reader among so many that do not wait.
-fn one_waits(count: usize) -> Crowd {
-    let mut crowd = groups(count);
-    let reader = crowd.add_reader(0, Start::Live);
-    assert_eq!(crowd.cache.next_frame(reader), Ok(Next::Pending));
-    crowd
+fn one_waits(count: usize) -> LoadedCache {
+    let mut loaded = groups(count);
+    let reader = loaded.add_reader(0, Start::Live);
+    assert_eq!(loaded.cache.next_frame(reader), Ok(Next::Pending));
+    loaded
 }
 
 /// The same, and all others wait far ahead in the same group.
-fn others_wait_ahead(count: usize) -> Crowd {
-    let mut crowd = one_waits(1);
+fn others_wait_ahead(count: usize) -> LoadedCache {
+    let mut loaded = one_waits(1);
     for _ in 0..count {
-        let reader = crowd.add_reader(0, Start::At { group: 0, frame: 1 << 30 });
-        assert_eq!(crowd.cache.next_frame(reader), Ok(Next::Pending));
+        let reader = loaded.add_reader(0, Start::At { group: 0, frame: 1 << 30 });
+        assert_eq!(loaded.cache.next_frame(reader), Ok(Next::Pending));
     }
-    crowd
+    loaded
 }
 
 /// So many readers that all wait.
-fn all_wait(count: usize) -> Crowd {
-    let mut crowd = Crowd::new(ROOMY);
-    crowd.add_track(Limits::default());
+fn all_wait(count: usize) -> LoadedCache {
+    let mut loaded = LoadedCache::new(ROOMY);
+    loaded.add_track(Limits::default());
     for _ in 0..count {
-        let reader = crowd.add_reader(0, Start::Live);
-        assert_eq!(crowd.cache.next_frame(reader), Ok(Next::Pending));
+        let reader = loaded.add_reader(0, Start::Live);
+        assert_eq!(loaded.cache.next_frame(reader), Ok(Next::Pending));
     }
-    crowd
+    loaded
 }
 
 /// A thousand frames, a hundred to each of ten groups, where there are ten.
-fn appended(mut crowd: Crowd) -> Crowd {
+fn appended(mut loaded: LoadedCache) -> LoadedCache {
     for _ in 0..STEPS / SPREAD {
-        for track in crowd.spread() {
-            crowd.append(track);
+        for track in loaded.spread() {
+            loaded.append(track);
         }
     }
-    crowd
+    loaded
 }
 
 #[library_benchmark(setup = groups_to_append, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn append_among_groups(crowd: Crowd) -> Crowd {
-    appended(crowd)
+fn append_among_groups(loaded: LoadedCache) -> LoadedCache {
+    appended(loaded)
 }
 
 #[library_benchmark(setup = tracks_to_append, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn append_among_tracks(crowd: Crowd) -> Crowd {
-    appended(crowd)
+fn append_among_tracks(loaded: LoadedCache) -> LoadedCache {
+    appended(loaded)
 }
 
 // Each reads ten groups of one frame, and their ends but the last.
@@ -287,30 +287,30 @@ fn append_among_tracks(crowd: Crowd) -> Crowd {
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn read_among_groups(mut crowd: Crowd) -> Crowd {
-    for index in 0..crowd.readers.len() {
-        let reader = crowd.readers[index];
+fn read_among_groups(mut loaded: LoadedCache) -> LoadedCache {
+    for index in 0..loaded.readers.len() {
+        let reader = loaded.readers[index];
         for group in 0..SPREAD {
             if group > 0 {
-                let end = crowd.cache.next_frame(reader);
+                let end = loaded.cache.next_frame(reader);
                 assert!(matches!(black_box(end), Ok(Next::GroupEnd { .. })));
             }
-            crowd.read(reader);
+            loaded.read(reader);
         }
     }
-    crowd
+    loaded
 }
 
 #[library_benchmark(setup = tracks_to_read, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn read_among_tracks(mut crowd: Crowd) -> Crowd {
-    for index in 0..crowd.readers.len() {
-        let reader = crowd.readers[index];
-        crowd.read(reader);
+fn read_among_tracks(mut loaded: LoadedCache) -> LoadedCache {
+    for index in 0..loaded.readers.len() {
+        let reader = loaded.readers[index];
+        loaded.read(reader);
     }
-    crowd
+    loaded
 }
 
 // A group is created, gets a frame and is finished; the oldest goes, by count.
@@ -318,9 +318,9 @@ fn read_among_tracks(mut crowd: Crowd) -> Crowd {
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn evict_among_groups(mut crowd: Crowd) -> Crowd {
-    replace_one_group(&mut crowd);
-    crowd
+fn evict_among_groups(mut loaded: LoadedCache) -> LoadedCache {
+    replace_one_group(&mut loaded);
+    loaded
 }
 
 // The same for the budget: the oldest of all tracks goes.
@@ -328,62 +328,62 @@ fn evict_among_groups(mut crowd: Crowd) -> Crowd {
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn evict_among_tracks(mut crowd: Crowd) -> Crowd {
-    replace_spread_groups(&mut crowd);
-    crowd
+fn evict_among_tracks(mut loaded: LoadedCache) -> LoadedCache {
+    replace_spread_groups(&mut loaded);
+    loaded
 }
 
 #[library_benchmark(setup = one_waits, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn wake_one(crowd: Crowd) -> Crowd {
-    woken(crowd)
+fn wake_one(loaded: LoadedCache) -> LoadedCache {
+    woken(loaded)
 }
 
 #[library_benchmark(setup = others_wait_ahead, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn wake_one_of_many(crowd: Crowd) -> Crowd {
-    woken(crowd)
+fn wake_one_of_many(loaded: LoadedCache) -> LoadedCache {
+    woken(loaded)
 }
 
-/// A frame is appended, the reader is told, reads it and waits again.
-fn woken(mut crowd: Crowd) -> Crowd {
+/// A frame is appended, the reader is notified, reads it and waits again.
+fn woken(mut loaded: LoadedCache) -> LoadedCache {
     for _ in 0..STEPS {
-        crowd.cache.append(crowd.groups[0], black_box(&FRAME)).unwrap();
-        let Some(Command::Readable(reader)) = crowd.cache.poll_command() else {
-            panic!("no reader is told");
+        loaded.cache.append(loaded.groups[0], black_box(&FRAME)).unwrap();
+        let Some(Command::Readable(reader)) = loaded.cache.poll_command() else {
+            panic!("no reader is notified");
         };
-        crowd.drain();
-        crowd.read(reader);
-        assert!(matches!(black_box(crowd.cache.next_frame(reader)), Ok(Next::Pending)));
+        loaded.drain();
+        loaded.read(reader);
+        assert!(matches!(black_box(loaded.cache.next_frame(reader)), Ok(Next::Pending)));
     }
-    crowd
+    loaded
 }
 
-// One frame is appended, and every reader is told.
+// One frame is appended, and every reader is notified.
 #[library_benchmark(setup = all_wait, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn wake_all(mut crowd: Crowd) -> Crowd {
-    crowd.append(0);
-    crowd
+fn wake_all(mut loaded: LoadedCache) -> LoadedCache {
+    loaded.append(0);
+    loaded
 }
 
 #[library_benchmark(setup = groups, teardown = drop)]
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn look_up_group(crowd: Crowd) -> Crowd {
-    let groups = crowd.cache.group_count(crowd.tracks[0]).unwrap() as usize;
+fn look_up_group(loaded: LoadedCache) -> LoadedCache {
+    let groups = loaded.cache.group_count(loaded.tracks[0]).unwrap() as usize;
     for step in 0..STEPS {
         let sequence = (step * groups / STEPS) as u64;
-        black_box(crowd.cache.group(crowd.tracks[0], black_box(sequence)).unwrap());
+        black_box(loaded.cache.group(loaded.tracks[0], black_box(sequence)).unwrap());
     }
-    crowd
+    loaded
 }
 
 // A group is superseded, another grows too old.
@@ -391,16 +391,16 @@ fn look_up_group(crowd: Crowd) -> Crowd {
 #[bench::ten(10)]
 #[bench::thousand(1_000)]
 #[bench::hundred_thousand(100_000)]
-fn age_among_tracks(mut crowd: Crowd) -> Crowd {
+fn age_among_tracks(mut loaded: LoadedCache) -> LoadedCache {
     for step in 0..STEPS {
-        let track = step % crowd.tracks.len();
-        age(&mut crowd, track);
+        let track = step % loaded.tracks.len();
+        age(&mut loaded, track);
     }
-    crowd
+    loaded
 }
 
 library_benchmark_group!(
-    name = crowds,
+    name = loads,
     benchmarks = [
         append_among_groups,
         append_among_tracks,

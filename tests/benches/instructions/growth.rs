@@ -4,7 +4,7 @@
 use crate::cache::STEPS;
 use crate::{Counts, instructions};
 
-/// What is promised: how much dearer an operation gets when there is ten times as much of everything.
+/// The bounds: how much dearer an operation gets when there is ten times as much of everything.
 const MAX_A_DECADE: f64 = 1.5;
 
 const SIZES: [(&str, f64); 3] =
@@ -17,8 +17,8 @@ enum Cost {
     Same,
     /// With the logarithm of how many there are.
     Logarithm,
-    /// Not at all for each reader that is told.
-    Told,
+    /// Not at all for each reader that is notified.
+    PerReader,
 }
 
 const OPERATIONS: [(&str, &str, Cost); 11] = [
@@ -30,7 +30,7 @@ const OPERATIONS: [(&str, &str, Cost); 11] = [
     ("evict_among_tracks", "evict by budget, tracks", Cost::Same),
     ("wake_one", "wake one reader, readers", Cost::Same),
     ("wake_one_of_many", "wake one reader, readers ahead", Cost::Same),
-    ("wake_all", "wake, readers told", Cost::Told),
+    ("wake_all", "wake, readers told", Cost::PerReader),
     ("look_up_group", "look up by number, groups", Cost::Logarithm),
     ("age_among_tracks", "evict by age, tracks", Cost::Logarithm),
 ];
@@ -44,7 +44,7 @@ pub(crate) fn print(counts: &Counts) -> Result<bool, String> {
     for (function, name, cost) in OPERATIONS {
         let mut costs = [0.0; SIZES.len()];
         for (cost_here, (id, size)) in costs.iter_mut().zip(SIZES) {
-            let steps = if cost == Cost::Told { size } else { STEPS as f64 };
+            let steps = if cost == Cost::PerReader { size } else { STEPS as f64 };
             *cost_here = instructions(counts, function, id)? / steps;
         }
         let allowed = |size: f64| if cost == Cost::Logarithm { size.log2() } else { 1.0 };

@@ -23,13 +23,13 @@ use serde_json::Value;
 /// Set for the copy of this program that gungraun takes over.
 const INNER: &str = "GAPLESS_INSTRUCTIONS_INNER";
 
-/// What is promised at 35 messages a packet, as a multiple of the floor.
+/// The bound at 35 messages a packet, as a multiple of the floor.
 const MAX_RATIO: f64 = 1.25;
-/// What is promised at one message a packet, in instructions above the floor.
+/// The bound at one message a packet, in instructions above the floor.
 const MAX_ABOVE_FLOOR: f64 = 150.0;
-/// What a copy from another line may cost.
+/// The bound of a copy from another line.
 const MAX_DUPLICATE: f64 = 150.0;
-/// What recording may cost at 35 messages a packet, as a multiple of copying and hashing it twice.
+/// The bound of recording at 35 messages a packet, as a multiple of copying and hashing it twice.
 const MAX_RECORDING: f64 = 1.5;
 
 fn main() -> ExitCode {
@@ -89,7 +89,7 @@ fn instructions(counts: &Counts, function: &str, id: &str) -> Result<f64, String
     counts.get(&key).copied().ok_or(format!("{function} was not run for {id}"))
 }
 
-/// What a packet costs at one number of messages.
+/// The cost of a packet at one number of messages.
 struct Column {
     floor: f64,
     receiver: f64,

@@ -1,4 +1,4 @@
-//! What is counted: runs of packets through the bare wire format, through a receiver, and through one
+//! The benchmarks: runs of packets through the bare wire format, through a receiver, and through one
 //! that is recorded, each with the same consumer. Setting up, warming up and checking afterwards lie
 //! outside the count.
 //!
@@ -12,7 +12,7 @@ use gapless_core::wire::mold::Packet;
 use gapless_core::{Duration, Instant, Machine};
 use gungraun::prelude::*;
 
-use crate::cache::crowds;
+use crate::cache::loads;
 use crate::feed::{SESSION, Tally, feed};
 use crate::recorded::{Dropped, recorder, recording};
 use crate::runs::runs;
@@ -187,7 +187,7 @@ library_benchmark_group!(
     name = packets,
     benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
 );
-gungraun::main!(library_benchmark_groups = [packets, crowds, runs, recording]);
+gungraun::main!(library_benchmark_groups = [packets, loads, runs, recording]);
 
 /// Hands over to gungraun, which has its own idea of arguments.
 pub(crate) fn run() {

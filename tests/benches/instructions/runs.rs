@@ -1,4 +1,4 @@
-//! What is counted of runs: reading on by them, by a reader and at a position, and appending with and
+//! Instructions of runs: reading on by them, by a reader and at a position, and appending with and
 //! without somebody who reads at the live edge. The goals stand here too.
 //!
 //! The attributes of gungraun take no doc comments.
@@ -11,12 +11,13 @@ use gungraun::prelude::*;
 
 use crate::{Counts, goal, instructions};
 
-/// What `next_run` took before there were positions: the row below in commit 9674f9d, by rustc 1.95.
+/// The instructions of `next_run` before there were positions: the row below in commit 9674f9d, by rustc
+/// 1.95.
 const NEXT_RUN_BEFORE: f64 = 173.8;
-/// What is promised of `run_at` and of `next_run`, as multiples of that.
+/// The bounds of `run_at` and of `next_run`, as multiples of that.
 const MAX_RUN_AT: f64 = 1.0;
 const MAX_NEXT_RUN: f64 = 1.1;
-/// What is promised of appending with a seal and a run for each batch, as a multiple of appending alone.
+/// The bound of appending with a seal and a run for each batch, as a multiple of appending alone.
 const MAX_SEALED: f64 = 1.6;
 
 /// Runs that are counted in one run.

@@ -18,7 +18,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn go_on(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
+    fn write_more(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
         while self.left > 0 {
             let mut block = self.block.slice(..BLOCK.min(self.left));
             self.left -= endpoint.write(stream, &mut block).expect("an open stream");
@@ -35,9 +35,9 @@ impl Handler for Sender {
         match event {
             Event::Connected { connection } => {
                 let stream = endpoint.open(connection, Direction::Unidirectional);
-                self.go_on(endpoint, stream.expect("a connection").expect("credit"));
+                self.write_more(endpoint, stream.expect("a connection").expect("credit"));
             }
-            Event::Writable { stream, .. } if self.left > 0 => self.go_on(endpoint, stream),
+            Event::Writable { stream, .. } if self.left > 0 => self.write_more(endpoint, stream),
             Event::Finished { .. } => self.is_finished = true,
             Event::Disconnected { reason, .. } => panic!("{reason}"),
             _ => {}

@@ -1,4 +1,4 @@
-//! What moving bytes over QUIC costs: `gapless stream`, against a program that does the same with the crate
+//! The cost of moving bytes over QUIC: `gapless stream`, against a program that does the same with the crate
 //! `quinn` on tokio. Ends with a failure when the goal is missed.
 //!
 //! A listener and a sender, each a process, move a file over loopback: the same certificate, ciphers,
@@ -6,7 +6,7 @@
 //! they end. The two ways take turns, and the median of the rounds' ratios counts. The third part moves
 //! bytes between two drivers within this process and tells their system calls.
 //!
-//! `GAPLESS_BYTES` says how many bytes are moved, 1 GiB unless told.
+//! `GAPLESS_BYTES` says how many bytes are moved, 1 GiB by default.
 
 #[cfg(unix)]
 mod calls;

@@ -48,7 +48,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// What nothing can make shorter.
+/// The time that nothing can make shorter.
 fn fill(file: &Path, bytes: usize) {
     let mut out = std::fs::File::create(file).expect("a file");
     let (mut state, mut left) = (1_u64, bytes);

@@ -1,5 +1,5 @@
-//! What `gapless stream` does, with the crate `quinn` on tokio: listens for one stream whose payload goes to
-//! standard output, and sends a file.
+//! The work of `gapless stream`, with the crate `quinn` on tokio: listens for one stream whose payload goes
+//! to standard output, and sends a file.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};

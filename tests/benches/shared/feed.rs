@@ -1,4 +1,4 @@
-//! What the benchmarks share: a feed of small messages, and a consumer that looks at each of them.
+//! Shared by the benchmarks: a feed of small messages, and a consumer that looks at each of them.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ const MESSAGE: usize = 36;
 
 pub(crate) const SESSION: Session = Session::new(*b"BENCHMARKS");
 
-/// What the consumer makes of the messages: something small that looks at each of them.
+/// A consumer of the messages: something small that reads each of them.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Tally {
     pub(crate) messages: u64,

@@ -11,7 +11,7 @@ use gapless_mio::{Arrivals, ReceiverConfig, ReceiverDriver, Sink};
 use crate::bare::BareLoop;
 use crate::feed::{SESSION, Tally, feed};
 
-/// What is promised: the median of the ratios.
+/// The bound: the median of the ratios.
 const MAX_RATIO: f64 = 1.15;
 const ROUNDS: usize = 50;
 /// Rounds before those, for caches, page faults, and a receiver that knows its line.

@@ -1,4 +1,4 @@
-//! What a packet costs over a socket: `gapless-mio` with a receiver, against a bare batched loop
+//! The cost of a packet over a socket: `gapless-mio` with a receiver, against a bare batched loop
 //! that only walks over the blocks. Ends with a failure when the goal is missed.
 //!
 //! A round fills a socket's receive buffer, stops sending, and times the draining; the two take

@@ -40,7 +40,7 @@ impl Book {
         }
     }
 
-    /// What happens next in the market: most often an order is added, else an open one is executed,
+    /// The next event of the market: most often an order is added, else an open one is executed,
     /// in part or whole. `dice` gives any number.
     pub(crate) fn next_message(&self, id: u32, mut dice: impl FnMut() -> u64) -> Vec<u8> {
         let roll = dice();

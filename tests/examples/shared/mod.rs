@@ -1,4 +1,4 @@
-//! What the examples share, so that each shows nothing but a receiver: a lossy feed to receive, and
+//! Shared by the examples, so that each shows nothing but a receiver: a lossy feed to receive, and
 //! the program that its messages are for.
 
 use std::fmt;
@@ -108,7 +108,7 @@ impl Tap for Lossy {
     }
 }
 
-/// What a program makes of a feed: this one checks that it misses nothing.
+/// The consumer of a feed: this one checks that it misses nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Consumer {
     received: u64,
@@ -130,7 +130,7 @@ impl Consumer {
         self.repaired += if batch.repaired { u64::from(batch.count) } else { 0 };
     }
 
-    /// Takes everything else that a receiver tells.
+    /// Takes everything else that a receiver reports.
     pub(crate) fn notice(&mut self, notice: &Command) {
         match notice {
             Command::Lost { first, last, .. } => self.lost += last - first + 1,

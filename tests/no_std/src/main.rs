@@ -54,7 +54,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(101)
 }
 
-/// What the tables of the precompiled core name; nothing unwinds here.
+/// The personality that the tables of the precompiled core name; nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
@@ -63,7 +63,7 @@ unsafe extern "C" {
     safe fn exit(code: i32) -> !;
 }
 
-/// What the C library's start-up code calls.
+/// The entry that the C library's start-up code calls.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
     i32::from(!receives_a_packet())

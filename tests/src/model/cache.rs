@@ -1,4 +1,4 @@
-//! What must be true of a `Cache`, on random cases.
+//! Properties of a `Cache`, on random cases.
 //!
 //! A [`Case`] is a small configuration and what happens to a few tracks: groups in and out of order,
 //! frames in all the ways in which they come, limits, readers, time. [`check`] plays it on a cache, on

@@ -1,4 +1,4 @@
-//! What must be true of a `Demux`, on random cases.
+//! Properties of a `Demux`, on random cases.
 //!
 //! A [`Case`] is a small configuration and what happens: registrations, streams of several peers cut in
 //! any way, time, failures. [`check`] plays it on a demultiplexer, on a twin that takes the same the other

@@ -15,7 +15,7 @@ use gapless_core::transmitter::Transmitter;
 
 use crate::alloc;
 
-/// What all machines of a replay may take.
+/// The memory that all machines of a replay may take.
 const MOST_BYTES: usize = 16 << 20;
 
 /// Replays a journal. The first byte of the input says how, the others are the journal:
@@ -59,15 +59,15 @@ fn replayer(lenient: bool) -> Replayer {
     replayer.knowing::<Cache>().knowing::<Demux>()
 }
 
-/// What is whole of a torn journal is a journal that does the same.
+/// The whole part of a torn journal is a journal that does the same.
 fn is_whole_without_tail(whole: &[u8], torn: &Replayer, lenient: bool) {
     let mut again = replayer(lenient);
     let ending = again.replay(whole, &mut ());
     assert_eq!(ending, Ok(Ending { bytes: whole.len() as u64, torn: 0 }));
     let (one, other) = (torn.machines(), again.machines());
-    let told =
+    let record =
         |machine: gapless_core::journal::replayer::Replayed<'_>| (machine.place, machine.digest);
-    assert!(one.map(told).eq(other.map(told)));
+    assert!(one.map(record).eq(other.map(record)));
 }
 
 /// The bytes as blocks of records, with right checksums.

@@ -1,4 +1,4 @@
-//! What a machine says of its memory, held against what the counting allocator saw.
+//! The memory that a machine reports, against the counting allocator.
 
 use crate::alloc;
 
@@ -41,9 +41,9 @@ impl Ledger {
         assert!(used <= limit, "{used} bytes are used where {limit} may be");
         if self.watches {
             let allocated = usize::try_from(self.allocated).unwrap();
-            assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+            assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
             let most = allocated + allocated / 20 + (16 << 10);
-            assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+            assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
         }
     }
 }

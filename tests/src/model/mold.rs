@@ -10,7 +10,7 @@ use gapless_core::wire::mold::{
 /// Numbers that a header can carry go up to this one; sums of them do not fit 64 bits.
 const LAST_NUMBER: u128 = u64::MAX as u128;
 
-/// What a naive reader finds behind a header: complete leading blocks, and what comes after them.
+/// The blocks that a naive reader finds behind a header: complete leading blocks, and what comes after them.
 struct Found {
     header: Header,
     messages: Vec<(u64, Vec<u8>)>,
@@ -66,15 +66,15 @@ fn check_packet(datagram: &[u8]) {
     let past_the_last = u128::from(sequence) + u128::from(promised) > LAST_NUMBER + 1;
     let broken = found.messages.len() < usize::from(promised);
     let packet = match Packet::new_checked(datagram) {
-        told if sequence == 0 => return assert_eq!(told, Err(Malformed::SequenceZero)),
-        told if past_the_last => {
-            return assert_eq!(told, Err(Malformed::SequenceOverflow { sequence, count }));
+        parsed if sequence == 0 => return assert_eq!(parsed, Err(Malformed::SequenceZero)),
+        parsed if past_the_last => {
+            return assert_eq!(parsed, Err(Malformed::SequenceOverflow { sequence, count }));
         }
-        told if broken => {
+        parsed if broken => {
             let block = found.messages.len() as u16;
-            return assert_eq!(told, Err(Malformed::Block { block, count }));
+            return assert_eq!(parsed, Err(Malformed::Block { block, count }));
         }
-        told => told.expect("a packet"),
+        parsed => parsed.expect("a packet"),
     };
 
     assert_eq!(*packet.header(), found.header);
@@ -119,21 +119,21 @@ fn check_walk(found: &Found, promised: u16, blocks: &[u8]) {
 }
 
 fn check_request(datagram: &[u8]) {
-    let told = Request::new_checked(datagram);
+    let parsed = Request::new_checked(datagram);
     let Some(Found { header, .. }) = read(datagram, |_| 0).filter(|_| datagram.len() == HEADER_LEN)
     else {
-        return assert_eq!(told, Err(Malformed::Header { len: datagram.len() }));
+        return assert_eq!(parsed, Err(Malformed::Header { len: datagram.len() }));
     };
     let Header { session, sequence, count } = header;
     if sequence == 0 {
-        assert_eq!(told, Err(Malformed::SequenceZero));
+        assert_eq!(parsed, Err(Malformed::SequenceZero));
     } else if count == 0 {
-        assert_eq!(told, Err(Malformed::CountZero));
+        assert_eq!(parsed, Err(Malformed::CountZero));
     } else if u128::from(sequence) + u128::from(count) > LAST_NUMBER + 1 {
-        assert_eq!(told, Err(Malformed::SequenceOverflow { sequence, count }));
+        assert_eq!(parsed, Err(Malformed::SequenceOverflow { sequence, count }));
     } else {
         let request = Request { session, sequence, count };
-        assert_eq!(told, Ok(request));
+        assert_eq!(parsed, Ok(request));
         assert_eq!(request.to_bytes(), datagram);
     }
 }

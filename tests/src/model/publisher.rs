@@ -41,7 +41,7 @@ pub enum Op {
     Timeout,
 }
 
-/// What is tried: a configuration, and what happens.
+/// A random case: a configuration, and what happens.
 #[derive(Clone, Debug)]
 pub struct Case {
     config: Config,
@@ -126,9 +126,11 @@ impl Play {
                 self.drain(VecDeque::new());
             }
             Op::Flush => {
-                self.tell(Event::Transmit(transmitter::Event::Flush), transmitter::Event::Flush)
+                self.handle(Event::Transmit(transmitter::Event::Flush), transmitter::Event::Flush)
             }
-            Op::End => self.tell(Event::Transmit(transmitter::Event::End), transmitter::Event::End),
+            Op::End => {
+                self.handle(Event::Transmit(transmitter::Event::End), transmitter::Event::End)
+            }
             Op::Republish(number, end) => {
                 let count = if end { 0xFFFF } else { 0 };
                 let header = Header { session: CAPTURED, sequence: number.into(), count };
@@ -169,7 +171,7 @@ impl Play {
         }
     }
 
-    fn tell(&mut self, event: Event<'_>, same: transmitter::Event<'_>) {
+    fn handle(&mut self, event: Event<'_>, same: transmitter::Event<'_>) {
         self.publisher.handle(self.now, event).unwrap();
         self.transmitter.handle(self.now, same).unwrap();
         self.drain(VecDeque::new());

@@ -1,4 +1,4 @@
-//! What must be true of a `Receiver`, on random cases.
+//! Properties of a `Receiver`, on random cases.
 //!
 //! A [`Case`] is a small configuration and what happens: lines that lose, double, reorder and repack,
 //! servers that answer well or badly, forged packets, time. [`play`] plays it, lets an oracle judge

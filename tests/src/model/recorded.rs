@@ -238,7 +238,7 @@ impl<M: Journaled> Played<M> {
         }
     }
 
-    /// What was recorded so far must replay, with every digest the same.
+    /// Replays all that was recorded so far: every digest must be the same.
     pub(super) fn replay(&mut self) {
         let Self::Recorded(Recording { recorder, tape, events }) = self else { return };
         let is_whole = recorder.flush().is_ok();

@@ -46,7 +46,7 @@ fn packet(session: Session, first: u64, count: u64, largest: usize) -> Vec<u8> {
     packet
 }
 
-/// What is held of each session.
+/// The messages that are held of each session.
 #[derive(Clone, Default, Debug)]
 struct Held([Numbers; SESSIONS.len()]);
 
@@ -65,7 +65,7 @@ fn place(session: Session) -> usize {
     SESSIONS.iter().position(|known| *known == session).expect("a session that occurs")
 }
 
-/// What a request wants, or a look-up.
+/// The messages that a request wants, or a look-up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Wanted {
     session: Session,
@@ -73,7 +73,7 @@ struct Wanted {
     count: u16,
 }
 
-/// What must become of a request.
+/// The expected fate of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Fate {
     /// It is answered with so many messages.
@@ -86,7 +86,7 @@ enum Fate {
 
 /// A session that is known.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownSession {
     session: Session,
     pinned: bool,
     newest: u64,
@@ -101,15 +101,15 @@ struct LookUp {
     waiting: Vec<SocketAddr>,
 }
 
-/// What a retransmitter must know, kept without any economy.
+/// The naive model of a retransmitter.
 struct Model {
     config: Config,
     /// Bytes of the largest message.
     largest: usize,
     now: Instant,
     /// The one stored into least lately first.
-    sessions: Vec<Known>,
-    /// What is held, by what the machine says.
+    sessions: Vec<KnownSession>,
+    /// The messages that are held, according to the machine.
     held: Held,
     look_ups: Vec<LookUp>,
     next_id: u64,
@@ -131,7 +131,7 @@ impl Model {
             now: Instant::ZERO,
             sessions: config
                 .session
-                .map(|session| Known { session, pinned, newest })
+                .map(|session| KnownSession { session, pinned, newest })
                 .into_iter()
                 .collect(),
             held: Held::default(),
@@ -159,7 +159,7 @@ impl Model {
     /// own found a place.
     fn stored(&mut self, session: Session, last: u64) -> (Option<Session>, bool) {
         let mut forgotten = None;
-        let mut known = Known { session, pinned: false, newest: 0 };
+        let mut known = KnownSession { session, pinned: false, newest: 0 };
         if let Some(at) = self.sessions.iter().position(|known| known.session == session) {
             known = self.sessions.remove(at);
         } else if self.sessions.len() == self.config.max_sessions {
@@ -174,7 +174,7 @@ impl Model {
     }
 
     /// A request of 20 bytes, for numbers that there are.
-    fn asked(&mut self, to: SocketAddr, mut wanted: Wanted) -> Fate {
+    fn on_request(&mut self, to: SocketAddr, mut wanted: Wanted) -> Fate {
         let Wanted { session, first, .. } = wanted;
         let Some(known) = self.sessions.iter().find(|known| known.session == session) else {
             self.stats.other_session += 1;
@@ -277,7 +277,7 @@ impl Model {
         true
     }
 
-    /// What rules for an address of another machine.
+    /// The limit of an address of another machine.
     fn remote_of(&self, ip: IpAddr) -> Option<Remote> {
         self.config.remote.filter(|_| !ip.is_loopback())
     }

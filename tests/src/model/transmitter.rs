@@ -58,7 +58,7 @@ impl<'a> Arbitrary<'a> for Op {
     }
 }
 
-/// What is tried: a configuration, and what happens.
+/// A random case: a configuration, and what happens.
 #[derive(Clone, Debug)]
 pub struct Case {
     config: Config,
@@ -95,7 +95,7 @@ fn size(messages: &[Vec<u8>]) -> usize {
     HEADER_LEN + messages.iter().map(|message| LENGTH_LEN + message.len()).sum::<usize>()
 }
 
-/// What a transmitter must know, kept without any economy.
+/// The naive model of a transmitter.
 struct Model {
     config: Config,
     now: Instant,
@@ -176,7 +176,7 @@ impl Model {
         }
     }
 
-    /// What the next packet is in a drain: kind, first number, messages.
+    /// The next packet of a drain: kind, first number, messages.
     fn next_packet(&mut self) -> Option<Seen> {
         if !self.open.is_empty() && self.open_since + self.config.flush_delay <= self.now {
             self.close();
@@ -367,7 +367,7 @@ impl Play {
         self.drain();
     }
 
-    /// What must not change when an event is refused.
+    /// The state that must not change when an event is refused.
     fn standing(&self) -> (Option<Instant>, Stats, Option<u64>, usize) {
         let transmitter = &self.transmitter;
         let (timeout, stats) = (transmitter.poll_timeout(), *transmitter.stats());

@@ -9,10 +9,10 @@ use gapless_core::{Duration, Instant, Session};
 
 use super::listener::{Listener, Way};
 use super::path::{Chance, Path};
+use super::publisher_node::{PublisherNode, Schedule};
 use super::random::Random;
 use super::runner::Plan;
 use super::setup::{line_address, listener_address, server_address};
-use super::station::{Schedule, Station};
 use super::swarm::{Fault, What, Who};
 use super::trace::Fact;
 use super::world::{NodeId, Outbox, State, World};
@@ -20,12 +20,12 @@ use super::world::{NodeId, Outbox, State, World};
 /// How long a run may take in all.
 const PATIENCE: Instant = Instant::from_millis(180_000);
 
-/// What is published, how, and what goes wrong.
+/// A plan: the messages that are published, how, and the faults.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broadcast {
     /// How it is published, by a publisher with a session of its own.
     pub config: publisher::Config,
-    /// What is published, and when.
+    /// The messages that are published, and when.
     pub schedule: Schedule,
     /// The lines.
     pub lines: Vec<Path>,
@@ -33,7 +33,7 @@ pub struct Broadcast {
     pub requests: (Path, Path),
     /// How the receiver is given datagrams.
     pub way: Way,
-    /// What happens to the two.
+    /// The faults of the two.
     pub faults: Vec<Fault>,
     /// From here on every draw of the run follows.
     pub seed: u64,
@@ -92,9 +92,14 @@ impl Broadcast {
             ids.map(|line| (line_address(line), LineId(line))).collect();
         let server = server_address(0);
         let to = lines.iter().map(|&(address, _)| address).collect();
-        let station =
-            Station::new(self.config.clone(), self.schedule.clone(), random.fork(), server, to);
-        let station = world.add(station, &[server]);
+        let publisher = PublisherNode::new(
+            self.config.clone(),
+            self.schedule.clone(),
+            random.fork(),
+            server,
+            to,
+        );
+        let publisher = world.add(publisher, &[server]);
 
         let receiver = Config {
             lines: lines.iter().map(|&(_, line)| line).collect(),
@@ -110,13 +115,13 @@ impl Broadcast {
         let listener = Listener::new(Instant::ZERO, receiver, self.way, address, lines.clone());
         let listener = world.add(listener, &addresses);
         for (path, (to, _)) in self.lines.iter().zip(lines) {
-            world.set_path(station, to, listener, path.clone());
+            world.set_path(publisher, to, listener, path.clone());
         }
         let (there, back) = self.requests.clone();
-        world.set_path(listener, server, station, there);
-        world.set_path(station, address, listener, back);
+        world.set_path(listener, server, publisher, there);
+        world.set_path(publisher, address, listener, back);
         for fault in &self.faults {
-            fault.schedule(&mut world, |who| if who == Who::Feed { station } else { listener });
+            fault.schedule(&mut world, |who| if who == Who::Feed { publisher } else { listener });
         }
         (world, listener)
     }
@@ -131,7 +136,7 @@ impl Plan for Broadcast {
         let ended =
             world.run(PATIENCE, |world| world.node::<Listener>(listener).ledger().ended(session));
         world.call(listener, |listener: &mut Listener, now, _: &mut Outbox| {
-            listener.trace.tell(now, Fact::Over);
+            listener.trace.record(now, Fact::Over);
         });
         let ledger = world.node::<Listener>(listener).ledger();
         assert!(ended, "not ended: {:?}", ledger.accounts);

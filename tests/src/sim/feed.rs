@@ -14,7 +14,7 @@ use super::world::{Node, Outbox, State};
 
 /// Time from a packet to the heartbeat that follows it.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// What a packet of at most 20 messages fits into.
+/// The size that a packet of at most 20 messages fits into.
 const MTU: usize = 1400;
 
 /// One line of a feed.
@@ -88,8 +88,8 @@ impl Node for Feed {
         }
         let (sequence, count) = match (planned, timetable.ending) {
             (Some(next), _) => (next.first, HEARTBEAT),
-            (None, Ending::Told) => (timetable.end(), END_OF_SESSION),
-            (None, Ending::Untold) => (timetable.end(), HEARTBEAT),
+            (None, Ending::Announced) => (timetable.end(), END_OF_SESSION),
+            (None, Ending::Silent) => (timetable.end(), HEARTBEAT),
         };
         let header = Header { session: timetable.session, sequence, count };
         self.send(now, &Bytes::copy_from_slice(&header.to_bytes()), out);
@@ -100,7 +100,7 @@ impl Node for Feed {
         Some(self.next_planned().map_or(idle, |planned| planned.min(idle)))
     }
 
-    /// What it would have sent meanwhile is sent late, or never by this way.
+    /// Packets that it would have sent meanwhile are sent late, or never by this way.
     fn restart(&mut self, now: Instant, state: State) {
         let begun = |timetable: &&Timetable| timetable.begins <= now;
         let sessions = self.program.timetables.iter().take_while(begun).count();

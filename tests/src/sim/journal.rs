@@ -8,7 +8,7 @@ use std::rc::Rc;
 use gapless_core::Machine;
 use gapless_core::journal::{Journaled, Sink, recorder};
 
-/// What a node took and gave: clones share it, and it outlives the node.
+/// The journal of a node: clones share it, and it outlives the node.
 #[derive(Clone, Debug, Default)]
 pub struct Journal(Rc<RefCell<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! What a node said, added up session by session. The ledger only keeps accounts; whether they are as
+//! The accounts of a node's output, session by session. The ledger only keeps accounts; whether they are as
 //! they should be is for the checkers to say.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use gapless_core::Session;
 
 use super::trace::Fact;
 
-/// What was delivered of one session.
+/// The numbers that were delivered of one session.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Number of the first message that it should have.
@@ -16,7 +16,7 @@ pub struct Account {
     pub next: u64,
     /// How many messages were delivered.
     pub delivered: u64,
-    /// What was lost, in the order in which it was told.
+    /// The losses, in the order in which they were reported.
     pub lost: Vec<(u64, u64)>,
     /// How it ended: one past the last number.
     pub ended: Option<u64>,
@@ -39,7 +39,7 @@ impl Account {
         self.join();
     }
 
-    /// What is settled ahead of `next`, and no longer apart from it, is part of it.
+    /// Numbers that are settled right behind `next` become part of it.
     fn join(&mut self) {
         while let Some(entry) = self.ahead.first_entry().filter(|entry| *entry.key() <= self.next) {
             self.next = self.next.max(entry.remove() + 1);
@@ -144,7 +144,7 @@ impl Ledger {
             }
             Fact::Revealed { .. }
             | Fact::Useful
-            | Fact::Asked { .. }
+            | Fact::Requested { .. }
             | Fact::Memory { .. }
             | Fact::Mended
             | Fact::Over => {}

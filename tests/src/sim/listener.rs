@@ -27,7 +27,7 @@ pub enum Way {
     Borrowed,
 }
 
-/// What goes on, in the same node, with what a receiver says.
+/// A consumer, in the same node, of a receiver's output.
 pub trait Downstream: std::fmt::Debug {
     /// Takes a command. Where it gives a place, a receiver that begins there takes the place of this
     /// one, and says everything again.
@@ -46,15 +46,15 @@ pub trait Downstream: std::fmt::Debug {
     fn restart(&mut self, now: Instant, state: State);
 }
 
-/// A node that receives a feed, and tells every fact of it to the checkers.
+/// A node that receives a feed, and records every fact of it for the checkers.
 #[derive(Debug)]
 pub struct Listener {
     receiver: Recorder<Receiver>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
-    /// What went in and out of it.
+    /// The facts of its input and output.
     pub trace: Trace,
-    /// What the node is configured with, and what its machine was made from.
+    /// The configuration of the node, and that of its machine.
     config: Config,
     made_from: Config,
     way: Way,
@@ -62,7 +62,7 @@ pub struct Listener {
     lines: Vec<(SocketAddr, LineId)>,
     /// Bytes that the receiver allocated or was given and did not free.
     allocated: isize,
-    /// What goes on with what the receiver says.
+    /// The consumer of the receiver's output.
     pub downstream: Option<Box<dyn Downstream>>,
     /// Where it wants another receiver to begin.
     begins: Option<Checkpoint>,
@@ -84,7 +84,7 @@ impl Listener {
         let journal = journal_of("listener").map(|journal| (journal, 0));
         let (receiver, allocated) = made(&config, journal.as_ref());
         let mut trace = Trace::of_receiver(&config);
-        trace.tell(now, Fact::Born { resumes: None });
+        trace.record(now, Fact::Born { resumes: None });
         let made_from = config.clone();
         let downstream = None;
         Self {
@@ -108,7 +108,7 @@ impl Listener {
         self.receiver.machine()
     }
 
-    /// What it heard and said, added up.
+    /// The ledger of its input and output.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.trace.ledger
@@ -120,7 +120,7 @@ impl Listener {
     /// When it is refused.
     pub fn event(&mut self, now: Instant, event: Event, out: &mut Outbox) {
         if let (Event::Advance { next }, Some(at)) = (&event, self.receiver().checkpoint()) {
-            self.trace.tell(now, Fact::Advanced { session: at.session, next: *next });
+            self.trace.record(now, Fact::Advanced { session: at.session, next: *next });
         }
         self.give(now, event, out);
     }
@@ -128,7 +128,7 @@ impl Listener {
     fn give(&mut self, now: Instant, event: Event, out: &mut Outbox) {
         self.charged(|receiver| receiver.handle(now, event)).expect("it was drained");
         let halted = self.drain(now, out);
-        self.go_on(now, halted, out);
+        self.resume_delivery(now, halted, out);
     }
 
     /// Does something with the receiver, and charges it with what that allocates.
@@ -161,14 +161,14 @@ impl Listener {
             self.charged(|_| drop(command));
         }
         assert!(promised || taken == 0, "commands where has_commands said there are none");
-        self.tell_memory(now);
+        self.record_memory(now);
         halted
     }
 
-    /// Delivery that stopped is told to go on.
-    fn go_on(&mut self, now: Instant, halted: Option<(Session, u64)>, out: &mut Outbox) {
+    /// Resumes delivery that was halted.
+    fn resume_delivery(&mut self, now: Instant, halted: Option<(Session, u64)>, out: &mut Outbox) {
         if let Some((session, next)) = halted {
-            self.trace.tell(now, Fact::Advanced { session, next });
+            self.trace.record(now, Fact::Advanced { session, next });
             self.give(now, Event::Advance { next }, out);
         }
     }
@@ -187,28 +187,28 @@ impl Listener {
             *id += 1;
         }
         (self.receiver, self.allocated) = made(&self.made_from, self.journal.as_ref());
-        self.trace.tell(now, Fact::Born { resumes });
+        self.trace.record(now, Fact::Born { resumes });
     }
 
     /// Nobody holds a slice of the receiver now.
-    fn tell_memory(&mut self, now: Instant) {
+    fn record_memory(&mut self, now: Instant) {
         let (used, bound) =
             (self.receiver().memory_used(), Receiver::memory_limit(self.receiver().config()));
         // A journal grows, and is nothing of the machine's.
         let counted = alloc::counts() && self.journal.is_none();
         let allocated = counted
             .then(|| usize::try_from(self.allocated).expect("frees no more than it was given"));
-        self.trace.tell(now, Fact::Memory { used, bound, allocated });
+        self.trace.record(now, Fact::Memory { used, bound, allocated });
     }
 
-    fn tell_arrival(&mut self, now: Instant, answer: bool, bytes: &[u8]) {
+    fn record_arrival(&mut self, now: Instant, answer: bool, bytes: &[u8]) {
         let Ok(packet) = Packet::new_checked(bytes) else { return };
         let Header { session, sequence: first, .. } = *packet.header();
         let fact = match packet.messages().last() {
             Some((last, _)) => Fact::Heard { session, first, last, answer },
             None => Fact::Revealed { session, last: first.saturating_sub(1) },
         };
-        self.trace.tell(now, fact);
+        self.trace.record(now, fact);
     }
 
     fn take(&mut self, now: Instant, source: Source, bytes: &Bytes) {
@@ -245,14 +245,14 @@ impl Node for Listener {
     ) {
         let line = self.lines.iter().find(|(address, _)| *address == at);
         let source = line.map_or(Source::Peer(from), |&(_, line)| Source::Line(line));
-        self.tell_arrival(now, matches!(source, Source::Peer(_)), bytes);
+        self.record_arrival(now, matches!(source, Source::Peer(_)), bytes);
         let useful = self.receiver().stats().useful_answers;
         self.take(now, source, bytes);
         for _ in useful..self.receiver().stats().useful_answers {
-            self.trace.tell(now, Fact::Useful);
+            self.trace.record(now, Fact::Useful);
         }
         let halted = self.drain(now, out);
-        self.go_on(now, halted, out);
+        self.resume_delivery(now, halted, out);
         self.begin_again(now);
     }
 
@@ -261,7 +261,7 @@ impl Node for Listener {
         let halted = self.drain(now, out);
         let next = self.receiver().poll_timeout();
         assert!(next.is_none_or(|next| next > now), "it wants to be woken at {next:?} again");
-        self.go_on(now, halted, out);
+        self.resume_delivery(now, halted, out);
         self.begin_again(now);
         if let Some(downstream) = &mut self.downstream {
             downstream.wake(now);
@@ -275,9 +275,9 @@ impl Node for Listener {
 
     /// Goes on with a new receiver from the checkpoint of the last one, or begins anew.
     fn restart(&mut self, now: Instant, state: State) {
-        // What was never told was never written down.
-        let told = |at: &Checkpoint| self.ledger().accounts.contains_key(&at.session);
-        let checkpoint = self.receiver().checkpoint().filter(told);
+        // A session that never started was never written down.
+        let is_started = |at: &Checkpoint| self.ledger().accounts.contains_key(&at.session);
+        let checkpoint = self.receiver().checkpoint().filter(is_started);
         let checkpoint = checkpoint.filter(|_| state == State::Kept);
         let resumes = checkpoint.map(|Checkpoint { session, next }| (session, next));
         let made_from = match checkpoint {
@@ -298,7 +298,7 @@ fn made(config: &Config, journal: Option<&(Journal, u16)>) -> (Recorder<Receiver
     (receiver, alloc::live() - before)
 }
 
-/// What [`Bytes`] allocates to count who holds a buffer, once it is more than one.
+/// The bytes that [`Bytes`] allocates to count who holds a buffer, once it is more than one.
 const HOLDERS: usize = 24;
 
 /// A datagram in a buffer of its own, or at the front of one that is four times as large; and the

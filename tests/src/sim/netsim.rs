@@ -1,4 +1,4 @@
-//! What repair costs on a network of a given loss and round trip: a [`Cell`] is one such network with
+//! The cost of repair on a network of a given loss and round trip: a [`Cell`] is one such network with
 //! a steady feed, a server and one receiver, and [`Measured`] is what became of every message.
 //!
 //! Everything is counted in messages and in nanoseconds of virtual time, so the same cell gives the
@@ -68,7 +68,7 @@ impl Cell {
             interval: Self::INTERVAL,
             pauses: Chance::NEVER,
             pause: Duration::ZERO,
-            ending: Ending::Told,
+            ending: Ending::Announced,
         };
         let program = Rc::new(Program::new(&mut random, &[plan]));
         let mut world = World::new(random);
@@ -107,17 +107,17 @@ impl Cell {
     }
 }
 
-/// What became of a feed.
+/// The result of a feed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Measured {
     /// Messages that no line brought.
     pub lost: u64,
     /// Messages that the receiver came to miss: it saw a later one, or the end, before them.
     pub missed: u64,
-    /// For each missed message that arrived: from when the gap was told until it arrived, by an
+    /// For each missed message that arrived: from when the gap was reported until it arrived, by an
     /// answer or a line; sorted.
     pub repaired: Vec<Duration>,
-    /// For each missed message that was delivered: from when the gap was told until then, so that
+    /// For each missed message that was delivered: from when the gap was reported until then, so that
     /// waiting for earlier messages counts too; sorted.
     pub delivered: Vec<Duration>,
     /// Requests sent.
@@ -139,7 +139,7 @@ impl Measured {
     }
 }
 
-/// What became of one message.
+/// The fate of one message.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     by_line: bool,

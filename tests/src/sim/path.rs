@@ -1,6 +1,6 @@
-//! What a path through the network does to datagrams: it delays, loses (one by one or in bursts),
+//! Effects of a path through the network on datagrams: it delays, loses (one by one or in bursts),
 //! duplicates and reorders them, is too narrow for them, and is down for a while. How it does so is
-//! the business of `passage`.
+//! the business of `link`.
 
 use std::ops::Range;
 
@@ -37,7 +37,7 @@ impl Chance {
     }
 }
 
-/// What a link lets through, and how much waits in front of it.
+/// The bandwidth of a link, and the queue in front of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bandwidth {
     /// UDP payload that passes in a second: from 1.

@@ -1,5 +1,5 @@
-//! What a feed sends and when: planned before the simulation starts, so that every node can know what
-//! exists at any time, and what every message says.
+//! The program of a feed, messages and times: planned before the simulation starts, so that every node can
+//! know what exists at any time, and what every message says.
 
 use bytes::Bytes;
 use gapless_core::wire::mold::PacketWriter;
@@ -12,9 +12,9 @@ use super::random::{Random, mix};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
     /// End-of-session packets replace heartbeats.
-    Told,
+    Announced,
     /// Heartbeats go on, until the next session begins.
-    Untold,
+    Silent,
 }
 
 /// One session of a program.
@@ -49,7 +49,7 @@ impl SessionPlan {
             interval: random.span(Duration::from_micros(10)..=Duration::from_millis(2)),
             pauses: random.one_of(&[Chance::NEVER, Chance::percent(1)]),
             pause: random.span(Duration::from_millis(1)..=Duration::from_millis(1500)),
-            ending: Ending::Told,
+            ending: Ending::Announced,
         }
     }
 }
@@ -152,7 +152,7 @@ impl std::ops::Deref for Message {
     }
 }
 
-/// What message `number` of a session says: 0 to [`Message::MAX_LEN`] bytes that no other message
+/// The payload of message `number` of a session: 0 to [`Message::MAX_LEN`] bytes that no other message
 /// says.
 #[must_use]
 pub fn message(session: Session, number: u64) -> Message {

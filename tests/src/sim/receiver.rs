@@ -1,4 +1,4 @@
-//! What a receiver says, as facts, and all that must hold of it in any network.
+//! The output of a receiver as facts, and the checkers of all that must hold of it in any network.
 
 use gapless_core::Instant;
 use gapless_core::receiver::{Batch, Command, Config};
@@ -25,12 +25,12 @@ impl Trace {
     /// Takes a command of a receiver.
     ///
     /// # Panics
-    /// As [`Trace::tell`].
+    /// As [`Trace::record`].
     pub fn command(&mut self, now: Instant, command: &Command) {
         let fact = match *command {
             Command::Batch(ref batch) => return self.batch(now, batch),
             Command::Request { request: Request { session, sequence: first, count }, .. } => {
-                Fact::Asked { session, first, count }
+                Fact::Requested { session, first, count }
             }
             Command::SessionStarted { session, next } => Fact::Started { session, next },
             Command::SessionEnded { session, next, .. } => Fact::Ended { session, next },
@@ -47,13 +47,13 @@ impl Trace {
             | Command::Withdrawn { .. }
             | Command::Contradiction { .. } => return,
         };
-        self.tell(now, fact);
+        self.record(now, fact);
     }
 
     /// Takes messages that a receiver delivered.
     ///
     /// # Panics
-    /// As [`Trace::tell`], and when the batch holds another number of messages than it says.
+    /// As [`Trace::record`], and when the batch holds another number of messages than it says.
     pub fn batch<B: AsRef<[u8]>>(&mut self, now: Instant, batch: &Batch<B>) {
         let count = batch.messages().count();
         assert_eq!(count, usize::from(batch.count), "{batch:?} holds another number");

@@ -17,7 +17,7 @@ use super::random::Random;
 const ATTEMPTS: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is simulated, as a value.
+/// The plan of a simulation, as a value.
 pub trait Plan: Clone + Debug {
     /// Runs it. The same plan runs the same way every time.
     ///
@@ -74,7 +74,7 @@ pub fn plans<P: Plan, F: Fn(&mut Random) -> P>(draw: F) {
     }
 }
 
-/// Runs a plan once for each seed: for those below `GAPLESS_SEEDS` (12 unless told), or only for
+/// Runs a plan once for each seed: for those below `GAPLESS_SEEDS` (12 by default), or only for
 /// `GAPLESS_SEED`. A failure leaves journals of its nodes, and prints the command that repeats it.
 ///
 /// # Panics

@@ -12,7 +12,7 @@ use gapless_core::{Instant, Session};
 use super::program::{Program, packet};
 use super::world::{Node, Outbox, State};
 
-/// What a server does.
+/// The plan of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerPlan {
     /// The most messages in an answer.
@@ -48,7 +48,7 @@ impl Default for ServerPlan {
 pub struct Server {
     program: Rc<Program>,
     plan: ServerPlan,
-    /// What was sent before is not in its history.
+    /// Messages sent before are not in its history.
     forgot: Instant,
     /// Requests that arrived while it ran.
     pub requests: u64,

@@ -53,10 +53,10 @@ pub fn listener_address() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 2, 1), 6000).into()
 }
 
-/// What to simulate.
+/// The plan of a simulation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setup {
-    /// What the feed sends.
+    /// The program of the feed.
     pub sessions: Vec<SessionPlan>,
     /// The lines: each one's path, and when it sends.
     pub lines: Vec<(Path, Range<Instant>)>,
@@ -142,7 +142,7 @@ impl Setup {
 pub struct Stage {
     /// The world.
     pub world: World,
-    /// What the feed sends.
+    /// The program of the feed.
     pub program: Rc<Program>,
     /// The feed.
     pub feed: NodeId,
@@ -160,15 +160,16 @@ impl Stage {
     }
 
     /// Tells the receiver's checkers something that no machine says.
-    pub fn tell(&mut self, fact: Fact) {
-        let tell = |listener: &mut Listener, now, _: &mut Outbox| listener.trace.tell(now, fact);
-        self.world.call(self.listener, tell);
+    pub fn record(&mut self, fact: Fact) {
+        let record =
+            |listener: &mut Listener, now, _: &mut Outbox| listener.trace.record(now, fact);
+        self.world.call(self.listener, record);
     }
 
     /// Mends all paths; nothing goes wrong any more.
     pub fn mend(&mut self) {
         self.world.mend_paths();
-        self.tell(Fact::Mended);
+        self.record(Fact::Mended);
     }
 
     /// Lets another checker watch the receiver.
@@ -197,7 +198,7 @@ impl Stage {
             let listener: &Listener = world.node(id);
             sessions.iter().all(|&session| listener.ledger().ended(session))
         });
-        self.tell(Fact::Over);
+        self.record(Fact::Over);
         let listener = self.listener();
         assert!(
             ended,

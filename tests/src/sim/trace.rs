@@ -1,4 +1,4 @@
-//! What went in and out of a node, as facts in words that fit every machine that receives numbered
+//! The input and output of a node, as facts in words that fit every machine that receives numbered
 //! messages. A node translates its machine's events and commands; checkers judge the facts.
 
 use std::collections::VecDeque;
@@ -44,7 +44,7 @@ pub enum Fact {
     Started {
         /// The session.
         session: Session,
-        /// The first number that will be delivered or told as lost.
+        /// The first number that will be delivered or reported as lost.
         next: u64,
     },
     /// A session is over.
@@ -65,7 +65,7 @@ pub enum Fact {
         /// When their datagram arrived.
         arrival: Instant,
     },
-    /// Messages were told as lost.
+    /// Messages were reported as lost.
     Lost {
         /// Their session.
         session: Session,
@@ -74,7 +74,7 @@ pub enum Fact {
         /// The last number.
         last: u64,
     },
-    /// Whoever embeds the machine no longer wants what lies before a number.
+    /// The embedder no longer wants messages before a number.
     Advanced {
         /// The session.
         session: Session,
@@ -102,7 +102,7 @@ pub enum Fact {
         brought: u64,
     },
     /// Something was asked for.
-    Asked {
+    Requested {
         /// The session.
         session: Session,
         /// The first number.
@@ -110,7 +110,7 @@ pub enum Fact {
         /// How many messages.
         count: u16,
     },
-    /// What the machine uses, while nobody holds a slice of it.
+    /// The memory of the machine, while nobody holds a slice of it.
     Memory {
         /// The bytes that it tells.
         used: usize,
@@ -128,7 +128,7 @@ pub enum Fact {
 /// The facts of one node so far: judged, counted, and the last of them kept to be shown.
 #[derive(Debug)]
 pub struct Trace {
-    /// What the node said, added up.
+    /// The ledger of the node's output.
     pub ledger: Ledger,
     checkers: Vec<Box<dyn Checker>>,
     digest: DefaultHasher,
@@ -162,7 +162,7 @@ impl Trace {
     ///
     /// # Panics
     /// When it breaks what one of the checkers watches over.
-    pub fn tell(&mut self, now: Instant, fact: Fact) {
+    pub fn record(&mut self, now: Instant, fact: Fact) {
         (now, fact).hash(&mut self.digest);
         if !matches!(fact, Fact::Memory { .. }) {
             if self.shown.len() == SHOWN {
@@ -179,7 +179,7 @@ impl Trace {
     /// Takes the fact that messages were delivered, and what each of them says.
     ///
     /// # Panics
-    /// As [`Trace::tell`].
+    /// As [`Trace::record`].
     pub fn deliver<'a>(
         &mut self,
         now: Instant,
@@ -195,7 +195,7 @@ impl Trace {
             }
         }
         let (first, last) = range.expect("one message at least");
-        self.tell(now, Fact::Delivered { session, first, last, arrival });
+        self.record(now, Fact::Delivered { session, first, last, arrival });
     }
 
     /// A digest of every fact so far and its time.

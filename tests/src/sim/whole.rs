@@ -10,7 +10,7 @@ use super::swarm::Swarm;
 /// A setup of which every session arrives whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Whole {
-    /// What there is, and what goes wrong all the time.
+    /// The setup, with the faults that last.
     pub setup: Setup,
     /// From here on every draw of the run follows.
     pub seed: u64,

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use gapless_core::Instant;
 
-use super::passage::Passage;
+use super::link::Link;
 use super::path::{Chance, Path};
 use super::random::Random;
 
@@ -38,10 +38,10 @@ pub trait Node: Any {
     fn restart(&mut self, _now: Instant, _state: State) {}
 }
 
-/// What a node still knows when it runs again.
+/// The state that a node still has when it runs again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// What it would have written down.
+    /// The state that it would have written down.
     Kept,
     /// Nothing but its configuration.
     Lost,
@@ -51,7 +51,7 @@ pub enum State {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct NodeId(usize);
 
-/// What a node sends while it is called.
+/// The datagrams that a node sends while it is called.
 #[derive(Debug, Default)]
 pub struct Outbox(Vec<(SocketAddr, SocketAddr, Bytes)>);
 
@@ -79,9 +79,9 @@ enum Happening {
 /// Whether a node runs.
 enum Condition {
     Runs,
-    /// What arrives is gone, and no timer fires.
+    /// Arriving datagrams are lost, and no timer fires.
     Stopped,
-    /// What arrives waits, within so many bytes, and so do timers.
+    /// Arriving datagrams wait, within so many bytes, and so do timers.
     Starved {
         until: Instant,
         room: usize,
@@ -89,12 +89,12 @@ enum Condition {
     },
 }
 
-struct Place {
+struct Host {
     node: Box<dyn Node>,
     condition: Condition,
 }
 
-impl Place {
+impl Host {
     /// When something happens here by itself.
     fn next_wake(&self) -> Option<Instant> {
         match self.condition {
@@ -129,9 +129,9 @@ const MAX_WAKES_AT_ONCE: u32 = 1000;
 pub struct World {
     now: Instant,
     random: Random,
-    places: Vec<Place>,
+    hosts: Vec<Host>,
     members: BTreeMap<SocketAddr, Vec<NodeId>>,
-    passages: BTreeMap<(NodeId, SocketAddr, NodeId), Passage>,
+    links: BTreeMap<(NodeId, SocketAddr, NodeId), Link>,
     cuts: Vec<(Range<Instant>, Cut)>,
     queue: BTreeMap<(Instant, u64), Happening>,
     order: u64,
@@ -142,7 +142,7 @@ impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World")
             .field("now", &self.now)
-            .field("nodes", &self.places.len())
+            .field("nodes", &self.hosts.len())
             .field("queued", &self.queue.len())
             .finish_non_exhaustive()
     }
@@ -155,9 +155,9 @@ impl World {
         Self {
             now: Instant::ZERO,
             random,
-            places: Vec::new(),
+            hosts: Vec::new(),
             members: BTreeMap::new(),
-            passages: BTreeMap::new(),
+            links: BTreeMap::new(),
             cuts: Vec::new(),
             queue: BTreeMap::new(),
             order: 0,
@@ -174,8 +174,8 @@ impl World {
     /// Adds a node that what is sent to these addresses arrives at. Several nodes at one address make
     /// it a group.
     pub fn add(&mut self, node: impl Node, addresses: &[SocketAddr]) -> NodeId {
-        let id = NodeId(self.places.len());
-        self.places.push(Place { node: Box::new(node), condition: Condition::Runs });
+        let id = NodeId(self.hosts.len());
+        self.hosts.push(Host { node: Box::new(node), condition: Condition::Runs });
         for &address in addresses {
             self.members.entry(address).or_default().push(id);
         }
@@ -185,7 +185,7 @@ impl World {
     /// Sets the path from a node to an address of another node; it is the default path otherwise.
     pub fn set_path(&mut self, from: NodeId, to: SocketAddr, member: NodeId, path: Path) {
         let random = self.random.fork();
-        self.passages.insert((from, to, member), Passage::new(path, random));
+        self.links.insert((from, to, member), Link::new(path, random));
     }
 
     /// Lets nothing pass meanwhile between these nodes and all others, in either direction.
@@ -202,19 +202,19 @@ impl World {
     /// long or too much, and nobody is cut off.
     pub fn mend_paths(&mut self) {
         self.cuts.clear();
-        for passage in self.passages.values_mut() {
-            passage.path = passage.path.mended();
+        for link in self.links.values_mut() {
+            link.path = link.path.mended();
         }
     }
 
     /// Stops a node: what arrives at it is gone, and no timer fires.
     pub fn stop(&mut self, id: NodeId) {
-        self.places[id.0].condition = Condition::Stopped;
+        self.hosts[id.0].condition = Condition::Stopped;
     }
 
     /// Lets a node run again, or stops it and lets it run again at once.
     pub fn restart(&mut self, id: NodeId, state: State) {
-        let place = &mut self.places[id.0];
+        let place = &mut self.hosts[id.0];
         place.condition = Condition::Runs;
         place.node.restart(self.now, state);
     }
@@ -222,7 +222,7 @@ impl World {
     /// Gives a running node no processor until then. What arrives waits in a receive buffer of so
     /// many bytes, and what finds it full is dropped; timers are late.
     pub fn starve(&mut self, id: NodeId, until: Instant, room: usize) {
-        let condition = &mut self.places[id.0].condition;
+        let condition = &mut self.hosts[id.0].condition;
         if matches!(condition, Condition::Runs) {
             *condition = Condition::Starved { until, room, waiting: VecDeque::new() };
         }
@@ -239,7 +239,7 @@ impl World {
     /// When it is something else.
     #[must_use]
     pub fn node<N: Node>(&self, id: NodeId) -> &N {
-        let node: &dyn Any = &*self.places[id.0].node;
+        let node: &dyn Any = &*self.hosts[id.0].node;
         node.downcast_ref().expect("a node of this kind")
     }
 
@@ -248,7 +248,7 @@ impl World {
     /// # Panics
     /// When it is something else.
     pub fn call<N: Node>(&mut self, id: NodeId, call: impl FnOnce(&mut N, Instant, &mut Outbox)) {
-        let node: &mut dyn Any = &mut *self.places[id.0].node;
+        let node: &mut dyn Any = &mut *self.hosts[id.0].node;
         let mut out = Outbox::default();
         call(node.downcast_mut().expect("a node of this kind"), self.now, &mut out);
         self.carry(id, out);
@@ -270,7 +270,7 @@ impl World {
 
     /// The next thing that happens until then; `false` when there is nothing.
     fn step(&mut self, until: Instant) -> bool {
-        let wake = self.places.iter().enumerate().filter_map(|(index, place)| {
+        let wake = self.hosts.iter().enumerate().filter_map(|(index, place)| {
             place.next_wake().map(|time| (time.max(self.now), NodeId(index)))
         });
         let wake = wake.min();
@@ -297,7 +297,7 @@ impl World {
     fn wake(&mut self, id: NodeId) {
         self.wakes_at_once += 1;
         assert!(self.wakes_at_once < MAX_WAKES_AT_ONCE, "{id:?} spins at {:?}", self.now);
-        let place = &mut self.places[id.0];
+        let place = &mut self.hosts[id.0];
         if let Condition::Starved { waiting, .. } = &mut place.condition {
             let waiting = std::mem::take(waiting);
             place.condition = Condition::Runs;
@@ -311,7 +311,7 @@ impl World {
     /// A node has a processor again. Nobody says whether a program looks at its sockets or at its
     /// timers first.
     fn resume(&mut self, id: NodeId, waiting: VecDeque<Arrival>) {
-        let late = self.places[id.0].node.next_wake().is_some_and(|time| time <= self.now);
+        let late = self.hosts[id.0].node.next_wake().is_some_and(|time| time <= self.now);
         if late && self.random.happens(Chance::percent(50)) {
             self.wake(id);
         }
@@ -329,7 +329,7 @@ impl World {
     }
 
     fn arrive(&mut self, id: NodeId, arrival: Arrival) {
-        let Place { node, condition } = &mut self.places[id.0];
+        let Host { node, condition } = &mut self.hosts[id.0];
         match condition {
             Condition::Runs => {
                 let Arrival { at, from, bytes } = arrival;
@@ -354,11 +354,11 @@ impl World {
                 if self.is_cut(sender, member) {
                     continue;
                 }
-                let passage = self
-                    .passages
+                let link = self
+                    .links
                     .entry((sender, to, member))
-                    .or_insert_with(|| Passage::new(Path::default(), self.random.fork()));
-                for time in passage.arrivals(self.now, bytes.len()) {
+                    .or_insert_with(|| Link::new(Path::default(), self.random.fork()));
+                for time in link.arrivals(self.now, bytes.len()) {
                     let arrival = Arrival { at: to, from, bytes: bytes.clone() };
                     self.put(time, Happening::Arrival(member, arrival));
                 }

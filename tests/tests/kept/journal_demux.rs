@@ -46,7 +46,7 @@ impl<'a> Recorded<'a> {
         self.now += 1;
         let now = Instant::from_millis(self.now);
         if self.directly {
-            // What is refused is in the journal too.
+            // A refused call is in the journal too.
             let _refused = self.demux.call(now, event);
         } else {
             let _misused = self.demux.handle(now, event);
@@ -275,7 +275,7 @@ fn a_journal_that_somebody_made_up_breaks_nothing() {
 }
 
 #[test]
-fn a_machine_that_does_something_else_is_told_from_the_event_on() {
+fn a_machine_that_does_something_else_is_reported_from_the_event_on() {
     let mut journal = Vec::new();
     let mut recorded = Recorded::new(&mut journal, 0, false);
     recorded.give(Event::Register { acceptor: A, pattern: Exact(b"foo"), by: Application });

@@ -1,5 +1,5 @@
-//! Journals of a publisher and a receiver that talk: kept ones of every version, what a replay holds
-//! in memory, and journals that somebody made up.
+//! Journals of a publisher and a receiver that exchange packets: kept ones of every version, what a replay
+//! holds in memory, and journals that somebody made up.
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,7 +64,7 @@ impl Conversation {
     }
 
     /// Lets both say what they have to say, until nothing is said any more.
-    fn talk(&mut self) {
+    fn exchange(&mut self) {
         loop {
             let mut silent = true;
             while let Some(command) = self.receiver.poll_command() {
@@ -114,12 +114,12 @@ impl Conversation {
             self.now = self.now + Duration::from_micros(400);
             let message: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(len).collect();
             self.send(publisher::Event::Transmit(transmitter::Event::Message(&message)));
-            self.talk();
+            self.exchange();
             self.pass_time();
         }
         self.send(publisher::Event::Transmit(transmitter::Event::End));
         for _ in 0..10_000 {
-            self.talk();
+            self.exchange();
             let timeouts = [self.publisher.poll_timeout(), self.receiver.poll_timeout()];
             let Some(next) = timeouts.into_iter().flatten().min() else { break };
             self.now = self.now.max(next);
@@ -143,10 +143,10 @@ impl Conversation {
                 }
             }
         }
-        self.talk();
+        self.exchange();
         if self.receiver.poll_timeout().is_some_and(|at| at <= self.now) {
             self.receiver.handle_timeout(self.now).unwrap();
-            self.talk();
+            self.exchange();
         }
     }
 }

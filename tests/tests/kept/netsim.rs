@@ -1,4 +1,4 @@
-//! What repair costs under loss and delay, as a table that is kept: a change of the repair policy
+//! The cost of repair under loss and delay, as a table that is kept: a change of the repair policy
 //! shows as a diff of it.
 //!
 //! The figures are of virtual time and one seed, so they are the same on every machine and in every
@@ -25,7 +25,7 @@ const ROUND_TRIPS: [Duration; 4] = [
     Duration::from_millis(100),
 ];
 
-/// What stands above a table.
+/// The heading of a table.
 const LEGEND: &str = "\
 A feed of 50,000 messages (20,000 where none is lost, 200,000 where 0.1 % are) at some 50,000 a
 second, in packets of 1 to 19 messages, 0 to 400 us apart; one server, whose answers are packets of

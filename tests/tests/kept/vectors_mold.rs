@@ -1,7 +1,7 @@
 //! `wire::mold` against the 66 MoldUDP64 vectors, both ways, whole and cut at every byte.
 //!
 //! The copy in `vectors/moldudp64.json` is written to be read. Its bytes are hexadecimal, spaces
-//! mean nothing, and long stretches are told by rule: `41*20` is twenty times 41, `03+07*255` is 255
+//! mean nothing, and long stretches are given by rule: `41*20` is twenty times 41, `03+07*255` is 255
 //! bytes from 03 on, each 07 more than the one before it, and `(0001 78)*256` repeats what stands in
 //! parentheses. `messages` are the complete leading blocks; there `(78)*256` is 256 messages.
 
@@ -14,7 +14,7 @@ use gapless_core::wire::mold::{
 use gapless_tests::shared;
 use serde_json::Value;
 
-/// What is known of one datagram.
+/// The reading of one datagram.
 #[derive(Debug, PartialEq)]
 struct Vector {
     name: String,
@@ -116,7 +116,7 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digits).collect()
 }
 
-/// What the strict reading finds wrong with a downstream packet, out of what the view tells.
+/// The fault that the strict reading finds in a downstream packet, by the fields of the view.
 fn packet_defect(datagram: &[u8]) -> Option<&'static str> {
     match Packet::new_checked(datagram) {
         Ok(packet) if packet.trailing() > 0 => Some("trailing-bytes"),
@@ -239,14 +239,14 @@ fn every_valid_request_is_written_to_the_same_bytes() {
 }
 
 #[test]
-fn every_truncation_of_every_packet_is_told_for_what_it_is() {
+fn every_truncation_of_every_packet_is_parsed_as_what_it_is() {
     for vector in copied_vectors().iter().filter(|vector| !vector.is_request()) {
         for len in 0..vector.bytes.len() {
             let cut = &vector.bytes[..len];
             let whole = whole_messages_within(vector, len);
-            let told = Packet::new_checked(cut)
+            let parsed = Packet::new_checked(cut)
                 .map(|packet| (packet.messages().rest(), packet.trailing()));
-            assert_eq!(told, expected_of_cut(vector, cut, whole), "{} at {len}", vector.name);
+            assert_eq!(parsed, expected_of_cut(vector, cut, whole), "{} at {len}", vector.name);
             // Collecting them at each of 65,507 lengths would compare gigabytes.
             let leading = Header::read(cut).map_or(0, |header| {
                 Messages::new(1, header.messages(), &cut[HEADER_LEN..]).count()

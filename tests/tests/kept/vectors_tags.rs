@@ -18,10 +18,10 @@ use serde_json::Value;
 
 /// The stream that a vector is about.
 const STREAM: StreamId = StreamId { peer: PeerId(0), number: 0 };
-/// What begins the one tag that is reserved elsewhere.
+/// The beginning of the one tag that is reserved elsewhere.
 const RESERVED_ELSEWHERE: &[u8] = b"barrel_p2p:";
 
-/// What becomes of a stream.
+/// The fate of a stream.
 #[derive(Clone, PartialEq, Debug)]
 enum Fate {
     Dispatched {

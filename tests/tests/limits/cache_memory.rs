@@ -1,5 +1,5 @@
-//! What a `Cache` keeps allocated, by a counting allocator: as much as it says, never more than its budget,
-//! and nothing new once it is warm.
+//! The memory that a `Cache` keeps allocated, by a counting allocator: as much as it says, never more than
+//! its budget, and nothing new once it is warm.
 
 use bytes::{Bytes, BytesMut};
 use gapless_core::cache::{
@@ -8,7 +8,7 @@ use gapless_core::cache::{
 use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::alloc;
 
-/// What of the allocator's peak may lie beyond the budget.
+/// The part of the allocator's peak that may lie beyond the budget.
 const BESIDE: isize = 64 << 10;
 /// Frames of a group.
 const FRAMES: u32 = 512;
@@ -50,9 +50,9 @@ fn append_groups(cache: &mut Cache, track: TrackId, groups: u32) {
 /// The memory rule, for a cache that has allocated so much.
 fn keeps_the_rule(cache: &Cache, allocated: isize) {
     let (allocated, used) = (usize::try_from(allocated).unwrap(), cache.memory_used());
-    assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+    assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
     let most = allocated + allocated / 20 + (16 << 10);
-    assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+    assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_warm_cache_reads_in_every_way_without_allocating() {
             steps
         });
         assert!(steps >= 40, "only {steps} steps");
-        // What was written may have taken a further block and a page of places.
+        // The writes may have taken a further block and a page of places.
         assert!(ran.allocations <= 8, "{ran:?} in {steps} steps");
         cache.close_reader(reader).unwrap();
     }
@@ -129,7 +129,7 @@ fn a_warm_cache_is_read_at_positions_without_allocating() {
             }
         }
     });
-    // What was written may have taken a further block and a page of places.
+    // The writes may have taken a further block and a page of places.
     assert!(ran.allocations <= 8, "{ran:?}");
 }
 
@@ -214,7 +214,7 @@ fn the_memory_rule_and_the_peak_hold_for_payloads_of_any_size() {
 }
 
 #[test]
-fn what_readers_still_hold_is_told_until_it_comes_back() {
+fn frames_that_readers_still_hold_are_reported_until_they_come_back() {
     let (mut cache, track) = cache(1 << 20);
     let reader = cache.open_reader(track, Start::Oldest).unwrap();
     append_groups(&mut cache, track, 10);
@@ -229,7 +229,7 @@ fn what_readers_still_hold_is_told_until_it_comes_back() {
     append_groups(&mut cache, track, 100);
     assert!(cache.stats().evicted.by_bytes > 50);
     let bytes: usize = held.iter().map(Bytes::len).sum();
-    assert!(cache.lent() >= bytes, "{} of {bytes} bytes are told", cache.lent());
+    assert!(cache.lent() >= bytes, "{} of {bytes} bytes are reported", cache.lent());
     assert!(cache.memory_used() - cache.lent() <= 1 << 20);
     assert!(held.iter().zip(&copies).all(|(held, copy)| held[..] == copy[..]));
     drop(held);

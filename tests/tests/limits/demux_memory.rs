@@ -1,5 +1,5 @@
-//! What a `Demux` keeps allocated, by a counting allocator: as much as it says, never more than its
-//! configuration allows, and nothing new once it is warm.
+//! The memory that a `Demux` keeps allocated, by a counting allocator: as much as it says, never more than
+//! its configuration allows, and nothing new once it is warm.
 
 use bytes::Bytes;
 use gapless_core::demux::{
@@ -9,7 +9,8 @@ use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::alloc;
 use gapless_tests::sim::Random;
 
-/// What of the allocator's peak may lie beyond what is told: a tag on its way from one place to another.
+/// The part of the allocator's peak that may lie beyond what is reported: a tag on its way from one place to
+/// another.
 const BESIDE: usize = 4 << 10;
 const A: AcceptorId = AcceptorId(1);
 const B: AcceptorId = AcceptorId(2);
@@ -55,9 +56,9 @@ fn data(stream: StreamId, offset: u64, bytes: impl Into<Bytes>, fin: bool) -> Ev
 /// The memory rule, for a machine that has allocated so much.
 fn keeps_the_rule(demux: &Demux, allocated: isize) {
     let (allocated, used) = (usize::try_from(allocated).unwrap(), demux.memory_used());
-    assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+    assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
     let most = allocated + allocated / 20 + (16 << 10);
-    assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+    assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
 }
 
 /// A number below another.
@@ -119,7 +120,7 @@ fn the_memory_rule_holds_after_every_event_before_and_after_its_commands_are_tak
             let event_at = Instant::from_millis(now);
             let ((), ran) = alloc::measure(|| {
                 let event = any_event(&mut random, &mut offsets);
-                // What is misuse changes nothing.
+                // Misuse changes nothing.
                 let _misused = demux.handle(event_at, event);
             });
             allocated += ran.growth;

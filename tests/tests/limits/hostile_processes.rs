@@ -1,4 +1,4 @@
-//! Strangers who send whatever they like to a running `publish` and to a running `receive`, in a
+//! Attackers who send whatever they like to a running `publish` and to a running `receive`, in a
 //! network namespace of its own: the feed arrives complete, and what they sent is counted.
 
 use std::net::UdpSocket;
@@ -21,17 +21,17 @@ fn molest(stop: &AtomicBool) -> u64 {
     let session = session("HONEST");
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
-        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let attacker = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..20 {
             let noise: Vec<u8> = (0..random.within(0..=300)).map(|_| random.any() as u8).collect();
             let far = random.within(1 << 40..=1 << 60);
             let end = Header { session, sequence: far, count: END_OF_SESSION }.to_bytes();
             let request = Request { session, sequence: 1, count: u16::MAX }.to_bytes();
-            // Whoever listened may have gone: that is no failure of this one.
-            sent += u64::from(stranger.send_to(&noise, LINE).is_ok());
-            sent += u64::from(stranger.send_to(&end, LINE).is_ok());
-            let _ = stranger.send_to(&noise, SERVER);
-            let _ = stranger.send_to(&request, SERVER);
+            // The listener may have gone: that is no failure of this one.
+            sent += u64::from(attacker.send_to(&noise, LINE).is_ok());
+            sent += u64::from(attacker.send_to(&end, LINE).is_ok());
+            let _ = attacker.send_to(&noise, SERVER);
+            let _ = attacker.send_to(&request, SERVER);
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -39,7 +39,7 @@ fn molest(stop: &AtomicBool) -> u64 {
 }
 
 #[test]
-fn an_honest_feed_arrives_complete_among_strangers() {
+fn an_honest_feed_arrives_complete_among_attackers() {
     let input = shared!("data/itch50-sample.bin");
     in_namespace!();
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ fn an_honest_feed_arrives_complete_among_strangers() {
     let (input, output) = (input.to_str().unwrap(), output.to_str().unwrap());
     let stop = AtomicBool::new(false);
     let (received, published) = thread::scope(|scope| {
-        let strangers = scope.spawn(|| molest(&stop));
+        let attackers = scope.spawn(|| molest(&stop));
         let receive = Program::start(&[
             "receive",
             "--line",
@@ -82,7 +82,7 @@ fn an_honest_feed_arrives_complete_among_strangers() {
         ]);
         let received = receive.wait();
         stop.store(true, Ordering::Relaxed);
-        assert!(strangers.join().unwrap() > 1000, "the strangers sent next to nothing");
+        assert!(attackers.join().unwrap() > 1000, "the attackers sent next to nothing");
         (received, publish.wait())
     });
     assert_eq!(received.code, Some(0), "{}", received.errors);

@@ -1,8 +1,8 @@
-//! Whatever is sent to the socket that takes requests: a publisher does not panic, keeps within its
+//! Arbitrary datagrams to the socket that takes requests: a publisher does not panic, keeps within its
 //! memory, amplifies nothing beyond its rates, counts every datagram once, and serves who asks
 //! honestly.
 //!
-//! `GAPLESS_DATAGRAMS` says how many random ones there are (100,000 unless told).
+//! `GAPLESS_DATAGRAMS` says how many random ones there are (100,000 by default).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

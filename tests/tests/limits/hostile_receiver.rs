@@ -1,7 +1,7 @@
-//! Whatever bytes come, from wherever: a receiver does not panic, keeps within its memory, counts
+//! Arbitrary bytes from anywhere: a receiver does not panic, keeps within its memory, counts
 //! every datagram by what was wrong with it, and delivers the honest feed.
 //!
-//! `GAPLESS_DATAGRAMS` says how many random ones there are (100,000 unless told).
+//! `GAPLESS_DATAGRAMS` says how many random ones there are (100,000 by default).
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ fn server() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 1, 1), 8000).into()
 }
 
-fn stranger() -> SocketAddr {
+fn attacker() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 9, 9), 9999).into()
 }
 
@@ -46,7 +46,7 @@ fn drain(receiver: &mut Receiver, trace: &mut Trace, now: Instant) -> Vec<(u64, 
         }
     }
     let (used, bound) = (receiver.memory_used(), Receiver::memory_limit(receiver.config()));
-    trace.tell(now, Fact::Memory { used, bound, allocated: None });
+    trace.record(now, Fact::Memory { used, bound, allocated: None });
     requests
 }
 
@@ -96,9 +96,9 @@ fn random_datagrams_leave_the_honest_feed_complete() {
         Source::Line(LineId(7)),
         // Now and then an answer, of the other line's socket.
         Source::LineFrom(LineId(1), server()),
-        Source::LineFrom(LINE, stranger()),
+        Source::LineFrom(LINE, attacker()),
         Source::Peer(server()),
-        Source::Peer(stranger()),
+        Source::Peer(attacker()),
     ];
     let mut turn = 0_u64;
     while turn < datagrams || trace.ledger.next(session) < next {
@@ -142,7 +142,7 @@ fn random_datagrams_leave_the_honest_feed_complete() {
             receiver.handle(now, Event::Datagram(datagram)).unwrap();
         }
         for _ in useful..receiver.stats().useful_answers {
-            trace.tell(now, Fact::Useful);
+            trace.record(now, Fact::Useful);
         }
         asked.extend(drain(&mut receiver, &mut trace, now));
     }
@@ -189,7 +189,7 @@ fn every_truncation_of_every_vector_is_counted() {
         let mut now = Instant::ZERO;
         for len in 0..=vector.len() {
             let cut = &vector[..len];
-            for source in [Source::Line(LINE), Source::Peer(server()), Source::Peer(stranger())] {
+            for source in [Source::Line(LINE), Source::Peer(server()), Source::Peer(attacker())] {
                 now = now + Duration::from_micros(10);
                 receiver.receive(now, source, cut);
                 while receiver.poll_command().is_some() {}

@@ -1,4 +1,4 @@
-//! Bounds: what machines keep allocated, by a counting allocator, and what strangers who send whatever they
+//! Bounds: what machines keep allocated, by a counting allocator, and what attackers who send whatever they
 //! like can do to a machine or to a program.
 
 mod cache_memory;

@@ -1,4 +1,4 @@
-//! What a receiver allocates: nothing once it is warm, recorded or not, and what it says it uses is
+//! Allocations of a receiver: none once it is warm, recorded or not, and what it says it uses is
 //! what it uses.
 
 use std::convert::Infallible;

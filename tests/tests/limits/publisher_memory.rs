@@ -1,4 +1,4 @@
-//! What the sending machines keep allocated, by a counting allocator: as much as they say, and
+//! The memory that the sending machines keep allocated, by a counting allocator: as much as they say, and
 //! nothing more once they are warm.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,10 +45,10 @@ fn say<M: Machine>(machine: &mut M, now: Instant, event: M::Event<'_>) -> usize 
 /// The memory rule, for a machine that has allocated `growth` bytes.
 fn keeps_the_rule(machine: &impl Machine, growth: isize, limit: usize) {
     let (allocated, used) = (usize::try_from(growth).unwrap(), machine.memory_used());
-    assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+    assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
     let most = allocated + allocated / 20 + (16 << 10);
-    assert!(used <= most, "{used} bytes are told and {allocated} allocated");
-    assert!(used <= limit, "{used} bytes are told where {limit} may be");
+    assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
+    assert!(used <= limit, "{used} bytes are reported where {limit} may be");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_default_history_keeps_the_memory_rule_empty_and_full() {
 }
 
 #[test]
-fn an_answer_that_waits_to_be_taken_is_told() {
+fn an_answer_that_waits_to_be_taken_is_reported() {
     let config = retransmitter::Config { ring: 1, ..retransmitter::Config::default() };
     let limit = Retransmitter::memory_limit(&config);
     let large = vec![7; 60_000];

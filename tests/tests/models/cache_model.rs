@@ -1,5 +1,5 @@
 //! The `Cache` against its naive model, on random cases. `GAPLESS_CASES` says how many of each (300
-//! unless told).
+//! by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{cache, cases};

@@ -1,5 +1,5 @@
 //! The `Demux` and its wire format against their naive models, on random cases. `GAPLESS_CASES` says how
-//! many of each (300 unless told).
+//! many of each (300 by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_core::demux::{
@@ -18,7 +18,7 @@ fn a_case(bytes: usize) -> impl Strategy<Value = demux::Case> {
 }
 
 /// More pieces than any stream is cut into.
-const MOST_PIECES: usize = 100_000;
+const MAX_CHUNKS: usize = 100_000;
 
 /// Gives a stream in pieces of these lengths, again and again, while its acceptor pauses from one piece to
 /// another; what the acceptor was told of it in the end.
@@ -29,7 +29,7 @@ fn cut(written: &Written, tag: &[u8], pieces: &[usize], pauses: [usize; 2]) -> S
     let stream = StreamId { peer: PeerId(1), number: 0 };
     streams.open(stream, written.clone());
     demux.register(now, acceptor, Pattern::Exact(tag), Registrant::Application).unwrap();
-    for (index, &most) in pieces.iter().cycle().take(MOST_PIECES).enumerate() {
+    for (index, &most) in pieces.iter().cycle().take(MAX_CHUNKS).enumerate() {
         let pause = [Event::Pause { acceptor }, Event::Resume { acceptor }];
         for (_, event) in pauses.iter().zip(pause).filter(|(at, _)| **at == index) {
             demux.handle(now, event).unwrap();
@@ -41,7 +41,7 @@ fn cut(written: &Written, tag: &[u8], pieces: &[usize], pauses: [usize; 2]) -> S
             demux.data(now, stream, offset, bytes, pinned, fin).unwrap();
         }
         while let Some(command) = demux.poll_command() {
-            streams.obey(&command);
+            streams.execute(&command);
         }
         streams.judge(stream);
         if index >= pauses[1] && streams.get(stream).is_over() {

@@ -40,12 +40,12 @@ fn batch(first: u64, last: u64, forged: bool) -> Batch<Bytes> {
     }
 }
 
-/// What a receiver says of messages that it gives up.
+/// The commands of a receiver for messages that it gives up.
 fn lost(first: u64, last: u64) -> Command {
     Command::Lost { session: SESSION, first, last, reason: LossReason::GivenUp }
 }
 
-/// What a receiver may say, in no order that makes sense.
+/// The commands of a receiver, in no order that makes sense.
 fn word(random: &mut Random, next: u64) -> Command {
     let first = match random.within(0..=9) {
         0..=5 => next,
@@ -141,7 +141,7 @@ impl<C: Driven<Cache>> Relay<C> {
         self.held.keys().any(|&number| self.group(number) == group)
     }
 
-    /// What must follow from a word, naively.
+    /// The expected steps of a command, naively.
     fn account(&mut self, command: &Command) {
         match command {
             Command::Batch(batch) => {
@@ -163,7 +163,7 @@ impl<C: Driven<Cache>> Relay<C> {
         if number > self.settled {
             self.settled = number;
         } else if below && group != under_way {
-            // What comes for a group before the oldest comes too late.
+            // A message for a group before the oldest comes too late.
             return;
         }
         match self.held.get(&number) {
@@ -344,7 +344,7 @@ fn a_session_starts_and_ends_without_an_allocation_of_the_grouping() {
         }
     };
     sessions(0..26, &mut cache);
-    // What the cache allocates for a track is its name.
+    // The only allocation of the cache for a track is its name.
     let ((), warm) = alloc::measure(|| sessions(26..52, &mut cache));
     assert!(warm.allocations <= 26, "{warm:?}");
 }

@@ -1,5 +1,5 @@
 //! `wire::mold` against its naive reader, on datagrams that are packets, nearly packets, or noise.
-//! `GAPLESS_CASES` says how many of each (2,000 unless told).
+//! `GAPLESS_CASES` says how many of each (2,000 by default).
 
 use gapless_core::Session;
 use gapless_core::wire::mold::{END_OF_SESSION, HEADER_LEN, Header, MAX_COUNT};

@@ -1,5 +1,5 @@
 //! `Publisher` against its two machines run by hand, on random events. `GAPLESS_CASES` says how many
-//! cases (500 unless told).
+//! cases (500 by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{cases, publisher};

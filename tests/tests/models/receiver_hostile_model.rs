@@ -1,5 +1,5 @@
 //! Random and forged datagrams beside an honest feed: the feed goes on complete, within its memory.
-//! `GAPLESS_CASES` says how many hundreds of random datagrams (1,000 unless told).
+//! `GAPLESS_CASES` says how many hundreds of random datagrams (1,000 by default).
 
 use gapless_core::receiver::{
     Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, SessionEnd, Source,
@@ -106,7 +106,7 @@ impl Feed {
     }
 
     /// A millisecond of the feed: one packet, which line A loses now and then, B too, at times both.
-    fn go_on(&mut self) {
+    fn advance(&mut self) {
         let number = self.next / COUNT;
         let bytes = packet(SESSION, self.next, COUNT, false);
         self.next += COUNT;
@@ -121,7 +121,7 @@ impl Feed {
     }
 
     /// The end of the session, repeated for a while; then everything must be there.
-    fn finish(mut self, told: &str) {
+    fn finish(mut self, context: &str) {
         for _ in 0..100 {
             for line in LINES {
                 self.give(Source::Line(line), bare(SESSION, self.next, END_OF_SESSION));
@@ -129,17 +129,22 @@ impl Feed {
             self.pass_time(Duration::from_millis(20));
         }
         let stats = self.receiver.stats();
-        let started = self.started.unwrap_or_else(|| panic!("{told}: nothing started: {stats:?}"));
+        let started =
+            self.started.unwrap_or_else(|| panic!("{context}: nothing started: {stats:?}"));
         let whole = (started..self.next).collect::<BTreeSet<_>>();
         let missing = whole.difference(&self.delivered).next();
-        assert_eq!(missing, None, "{told}: missing, of {started}..{}: {stats:?}", self.next);
-        assert_eq!(whole.len(), self.delivered.len(), "{told}: more than there is");
-        assert_eq!(self.ended, Some((SESSION, self.next, SessionEnd::Ended)), "{told}: {stats:?}");
-        assert!(started <= 1 + 2 * COUNT, "{told}: started at {started}");
+        assert_eq!(missing, None, "{context}: missing, of {started}..{}: {stats:?}", self.next);
+        assert_eq!(whole.len(), self.delivered.len(), "{context}: more than there is");
+        assert_eq!(
+            self.ended,
+            Some((SESSION, self.next, SessionEnd::Ended)),
+            "{context}: {stats:?}"
+        );
+        assert!(started <= 1 + 2 * COUNT, "{context}: started at {started}");
     }
 }
 
-/// What can be forged, and stands alone against the feed.
+/// The packets that can be forged, each alone against the feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Forgery {
     FarJump,
@@ -221,7 +226,7 @@ fn play_on(lines: &[LineId], forgeries: &[Forgery], after: u64, start: Start, de
                 lines.iter().for_each(|&line| feed.give(Source::Line(line), bytes.clone()));
             }
         }
-        feed.go_on();
+        feed.advance();
     }
     feed.finish(&format!("{forgeries:?} after {after}, {start:?}, {delivery:?}"));
 }
@@ -276,8 +281,8 @@ fn three_forged_heartbeats_and_three_forged_ends_take_nothing_from_an_honest_fee
     }
 }
 
-/// Plays a feed that has nothing to say for a while and then ends, with forgeries when it falls silent and when
-/// it ends.
+/// Plays a feed that has nothing to say for a while and then ends, with forgeries when it falls silent and
+/// when it ends.
 fn play_idle(forgeries: &[Forgery], delivery: Delivery) {
     let mut feed = Feed::new(Config { delivery, ..Config::default() });
     let forge_all = |feed: &mut Feed| {
@@ -285,7 +290,7 @@ fn play_idle(forgeries: &[Forgery], delivery: Delivery) {
             feed.give(Source::Line(LINES[0]), forge(*forgery, feed.next));
         }
     };
-    (0..40).for_each(|_| feed.go_on());
+    (0..40).for_each(|_| feed.advance());
     feed.pass_time(Duration::from_millis(30));
     forge_all(&mut feed);
     for _ in 0..15 {
@@ -294,7 +299,7 @@ fn play_idle(forgeries: &[Forgery], delivery: Delivery) {
             feed.give(Source::Line(line), bare(SESSION, feed.next, HEARTBEAT));
         }
     }
-    (0..40).for_each(|_| feed.go_on());
+    (0..40).for_each(|_| feed.advance());
     forge_all(&mut feed);
     for _ in 0..15 {
         feed.pass_time(Duration::from_secs(1));
@@ -346,7 +351,7 @@ fn random_datagrams_take_nothing_from_an_honest_feed() {
         state
     };
     for _ in 0..cases(1_000) {
-        feed.go_on();
+        feed.advance();
         for _ in 0..100 {
             let len = (random() % 80) as usize;
             let noise: Vec<u8> =

@@ -1,4 +1,4 @@
-//! What repair promises over time: backfill that is faster than live converges with the smallest
+//! Properties of repair over time: backfill that is faster than live converges with the smallest
 //! memory, a silent server is asked no more than its window allows, a lone claim loses nothing.
 
 use gapless_core::receiver::{

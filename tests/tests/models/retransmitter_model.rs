@@ -1,5 +1,5 @@
 //! `Retransmitter` against its naive model, on random events. `GAPLESS_CASES` says how many cases
-//! (100 unless told).
+//! (100 by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{cases, retransmitter};

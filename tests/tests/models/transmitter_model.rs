@@ -1,5 +1,5 @@
 //! `Transmitter` against its naive model, on random events. `GAPLESS_CASES` says how many cases
-//! (1,000 unless told).
+//! (1,000 by default).
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{cases, transmitter};

@@ -2,7 +2,7 @@
 //! from `gapless stream send`.
 //!
 //! Python is that of GAPLESS_PYTHON, or `python3`; without aioquic the tests are skipped. It is slow: 100 MiB
-//! take it about 20 s each way. `GAPLESS_PEER_BYTES` says how long the longest stream is (8 MiB unless told).
+//! take it about 20 s each way. `GAPLESS_PEER_BYTES` says how long the longest stream is (8 MiB by default).
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,7 +33,7 @@ fn peer(python: &Path, arguments: &[&str]) -> Child {
 }
 
 /// The JSON objects that the peer printed.
-fn told(peer: Child) -> Vec<Value> {
+fn reports(peer: Child) -> Vec<Value> {
     let output = peer.wait_with_output().unwrap();
     assert!(output.status.success(), "the peer failed: {}", output.status);
     let output = String::from_utf8(output.stdout).unwrap();
@@ -85,7 +85,7 @@ fn its_client_is_taken_and_answered_by_our_listener() {
     let (listener, port) =
         listen(&folder, "sum", &["--exec", "sha256sum", "--count", "3", "--json"]);
     for (file, hash) in &files {
-        let answers = told(peer(&python, &["send", &port, "sum", file]));
+        let answers = reports(peer(&python, &["send", &port, "sum", file]));
         let answer = answers[0]["answer"].as_str().unwrap();
         assert_eq!(answer.split_whitespace().next(), Some(hash.as_str()), "{file}");
     }
@@ -101,7 +101,7 @@ fn its_stream_that_goes_one_way_is_taken_too() {
     let (listener, port) =
         listen(&folder, "logs", &["--output", inbox.to_str().unwrap(), "--once", "--json"]);
     let [(file, hash_of_file)] = &files[..] else { panic!("one file") };
-    told(peer(&python, &["send", &port, "logs", file, "uni"]));
+    reports(peer(&python, &["send", &port, "logs", file, "uni"]));
     let listener = listener.wait();
     assert_eq!(listener.code, Some(0), "{}", listener.errors);
     let taken = std::fs::read(inbox.join("logs.000001")).unwrap();
@@ -109,12 +109,12 @@ fn its_stream_that_goes_one_way_is_taken_too() {
 }
 
 #[test]
-fn its_client_is_told_that_nobody_takes_a_tag() {
+fn its_client_learns_that_nobody_takes_a_tag() {
     let Some(python) = with_aioquic() else { skip!("no Python with aioquic") };
     let (folder, files) = folder(&[1]);
     let (_listener, port) = listen(&folder, "sum", &[]);
     for (tag, code) in [("other", 0x100), ("gapless:other", 0x104), ("", 0x100)] {
-        let answers = told(peer(&python, &["send", &port, tag, &files[0].0]));
+        let answers = reports(peer(&python, &["send", &port, tag, &files[0].0]));
         assert_eq!(answers[0]["codes"]["StreamReset"], code, "{tag}");
     }
 }
@@ -139,7 +139,7 @@ fn its_server_takes_and_answers_our_streams() {
         assert_eq!(send(file, &[]), *hash);
     }
     send(&files[1].0, &["--unidirectional", "--json"]);
-    let hashes: Vec<String> = told(server)
+    let hashes: Vec<String> = reports(server)
         .iter()
         .map(|stream| {
             assert_eq!(stream["tag"], "x");

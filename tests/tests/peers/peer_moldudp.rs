@@ -1,6 +1,6 @@
 //! Against the crate moldudp 0.1.1, which speaks multicast only, in a network namespace of its own.
 //!
-//! What it gets wrong is kept out of its way: its server numbers the packets of one send or of one
+//! Features that it gets wrong are avoided: its server numbers the packets of one send or of one
 //! answer all alike when there are several, so it is given one message at a time and asked for what
 //! fits one packet; its client asks for a gap once and for no remainder, so its embedder asks on.
 

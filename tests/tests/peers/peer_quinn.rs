@@ -47,7 +47,7 @@ impl Listener {
         client.connect_with(config, self.address, "localhost").unwrap().await
     }
 
-    /// What is in its folder, in the order that it came.
+    /// The files in its folder, in the order that they came.
     fn inbox(&self) -> Vec<Vec<u8>> {
         let entries = std::fs::read_dir(self.folder.path().join("inbox")).unwrap();
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -147,7 +147,7 @@ fn its_streams_are_refused_with_the_code_of_the_cause() {
             send.finish().unwrap();
             assert_eq!(reset(receive).await, code, "{begin:?}");
         }
-        // Whoever is still sending is told to stop.
+        // A peer that is still sending gets STOP_SENDING.
         let (mut send, _receive) = connection.open_bi().await.unwrap();
         send.write_all(&preamble(b"other")).await.unwrap();
         assert_eq!(send.stopped().await.unwrap(), Some(VarInt::from_u32(0x100)));
@@ -260,7 +260,7 @@ fn its_server_refuses_in_our_words() {
 }
 
 #[test]
-fn its_server_that_closes_in_the_middle_is_told_of() {
+fn its_server_that_closes_in_the_middle_is_reported() {
     run(async {
         let (endpoint, identity) = server(PROTOCOL);
         let sender = sender(&endpoint, &identity, &["--input", "/dev/zero"]);
@@ -270,14 +270,14 @@ fn its_server_that_closes_in_the_middle_is_told_of() {
         endpoint.wait_idle().await;
         let sent = sender.wait();
         assert_eq!(sent.code, Some(1), "{}", sent.errors);
-        // What a peer writes does not reach the terminal as it is.
+        // A peer's text does not reach the terminal as it is.
         let words = r"the peer closed it with code 0x4d: lunch\u{1b}[2J";
         assert!(sent.errors.contains(words), "{}", sent.errors);
     });
 }
 
 #[test]
-fn its_server_of_another_protocol_is_told_of() {
+fn its_server_of_another_protocol_is_reported() {
     run(async {
         let (endpoint, identity) = server("other/1");
         let serving = tokio::spawn({

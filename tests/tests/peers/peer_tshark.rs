@@ -42,7 +42,7 @@ fn write_capture(path: &Path, datagrams: &[Vec<u8>]) {
     file.flush().unwrap();
 }
 
-/// What tshark prints of a capture: these fields of each packet that the filter lets through.
+/// The output of tshark for a capture: these fields of each packet that the filter lets through.
 fn tshark(capture: &Path, filter: &str, fields: &[&str]) -> String {
     let mut tshark = Command::new("tshark");
     tshark.arg("-r").arg(capture).args(["-d", &format!("udp.port=={PORT},moldudp64")]);

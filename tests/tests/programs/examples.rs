@@ -2,7 +2,7 @@
 
 use gapless_tests::program::{Ended, Program};
 
-/// What the examples over sockets print when they miss nothing, around how much was repaired.
+/// The lines that the examples over sockets print when they miss nothing, around how much was repaired.
 const COMPLETE: (&str, &str) =
     ("received 10000 of 10000 messages: ", " repaired, 0 lost, 0 wrong, session ended\n");
 

@@ -13,7 +13,7 @@ struct Feed {
     session: &'static str,
     groups: [Ipv4Addr; 2],
     requests: &'static str,
-    /// What each message begins with.
+    /// The beginning of each message.
     tag: &'static str,
 }
 

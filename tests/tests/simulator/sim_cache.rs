@@ -27,7 +27,7 @@ fn every_kind_of_thing_happens_to_some_caches() {
         ("frames held in the end", held.iter().filter(|&&held| held).count()),
         ("messages published", share(&|totals| totals.published)),
         ("messages read", share(&|totals| totals.read)),
-        ("readers told of evictions", share(&|totals| totals.evicted)),
+        ("readers notified of evictions", share(&|totals| totals.evicted)),
         ("readers at the end of their track", share(&|totals| totals.ended)),
         ("missing frames filled", share(&|totals| totals.filled)),
         ("messages that came again", share(&|totals| totals.same)),

@@ -1,4 +1,4 @@
-//! Demultiplexers in virtual time: whatever a crowd of peers does, what waits stays within its bounds,
+//! Demultiplexers in virtual time: whatever many peers do, what waits stays within its bounds,
 //! honest streams are dispatched meanwhile, and every refusal has its cause and its time.
 
 use std::cell::Cell;
@@ -7,20 +7,20 @@ use gapless_core::Machine;
 use gapless_core::demux::{Config, Demux, Pattern, Registrant};
 use gapless_core::journal::Replayer;
 use gapless_core::{Duration, Instant};
-use gapless_tests::sim::demux::{AcceptorPlan, Crowd, Sends, Totals};
+use gapless_tests::sim::demux::{AcceptorPlan, Load, Sends, Totals};
 use gapless_tests::sim::{Chance, Plan, Random, plans, recorded, seeds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 #[expect(clippy::redundant_closure, reason = "the closure's type has the name of the test")]
-fn every_crowd_gets_what_it_asks_for_or_a_cause() {
-    plans(|random| Crowd::draw(random));
+fn every_load_gets_what_it_asks_for_or_a_cause() {
+    plans(|random| Load::draw(random));
 }
 
 #[test]
-fn every_kind_of_thing_happens_to_some_crowds() {
-    let played: Vec<_> = (0..200).map(|seed| Crowd::draw(&mut Random::new(seed)).play()).collect();
+fn every_kind_of_thing_happens_to_some_loads() {
+    let played: Vec<_> = (0..200).map(|seed| Load::draw(&mut Random::new(seed)).play()).collect();
     let share =
         |kind: &dyn Fn(&Totals) -> u64| played.iter().filter(|totals| kind(totals) > 0).count();
     let kinds = [
@@ -38,8 +38,8 @@ fn every_kind_of_thing_happens_to_some_crowds() {
         ("hand-offs that failed", share(&|totals| totals.stats.hand_off_failed)),
         ("strays", share(&|totals| totals.stats.stray)),
     ];
-    for (kind, crowds) in kinds {
-        assert!(crowds > 4, "{kind}: in {crowds} of {}", played.len());
+    for (kind, loads) in kinds {
+        assert!(loads > 4, "{kind}: in {loads} of {}", played.len());
     }
 }
 
@@ -47,7 +47,7 @@ fn every_kind_of_thing_happens_to_some_crowds() {
 fn a_recorded_demultiplexer_replays_to_the_same_digests() {
     let busy = Cell::new(0_u64);
     seeds(|random| {
-        let plan = Crowd::draw(random);
+        let plan = Load::draw(random);
         let ((), journals) = recorded(|| plan.run());
         for (node, journal) in journals {
             let mut replayer = Replayer::verifying().knowing::<Demux>();
@@ -83,7 +83,7 @@ fn ten_thousand_dribblers(config: Config, first: Option<usize>) -> Totals {
     let stopping = Sends { stops_after: Some(20), ..dribbling.clone() };
     let honest = Sends { first, ..Sends::honest(300, second(1)..second(20), "honest") };
     let sends = vec![dribbling, stopping, honest];
-    Crowd { config, acceptors: vec![acceptor()], sends, seed: 5 }.play()
+    Load { config, acceptors: vec![acceptor()], sends, seed: 5 }.play()
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_flood_of_one_peer_takes_its_own_places_and_nobody_elses() {
     let honest = Sends { first: Some(3), ..Sends::honest(200, second(0)..second(4), "honest") };
     let config = Config::default();
     let of_peer = config.max_pending_per_peer as u64;
-    let plan = Crowd { config, acceptors: vec![acceptor()], sends: vec![flood, honest], seed: 6 };
+    let plan = Load { config, acceptors: vec![acceptor()], sends: vec![flood, honest], seed: 6 };
     let totals = plan.play();
     assert_eq!((totals.stats.dispatched, totals.ended), (200, 200));
     assert_eq!(totals.stats.refused.deadline, of_peer);
@@ -133,7 +133,7 @@ fn streams_for_a_paused_acceptor_are_held_in_bounds_and_read_on_when_it_resumes(
     let paused = AcceptorPlan { pauses: vec![second(1)..second(5)], ..acceptor() };
     let honest = Sends::honest(1_000, second(0)..second(10), "honest");
     let config = Config { max_held_per_acceptor: 100, ..Config::default() };
-    let totals = Crowd { config, acceptors: vec![paused], sends: vec![honest], seed: 7 }.play();
+    let totals = Load { config, acceptors: vec![paused], sends: vec![honest], seed: 7 }.play();
     let stats = totals.stats;
     assert_eq!((stats.held, totals.most_held), (100, 100));
     assert_eq!(stats.dispatched, totals.ended);

@@ -1,4 +1,4 @@
-//! Strangers in the simulated network: they forge packets of the feed, alone and in pairs, or send
+//! Attackers in the simulated network: they forge packets of the feed, alone and in pairs, or send
 //! whatever they like. The honest feed goes on complete, and every datagram of theirs is counted.
 
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use gapless_core::receiver::{Config, LineStats};
 use gapless_core::wire::mold::{END_OF_SESSION, HEARTBEAT, Header, PacketWriter};
 use gapless_core::{Duration, Instant, Machine, Session};
 use gapless_tests::sim::{
-    Chance, Path, Random, ServerPlan, Setup, Stage, Stranger, feed_address, line_address,
+    Attacker, Chance, Path, Random, ServerPlan, Setup, Stage, feed_address, line_address,
     listener_address, seeds, server_address, session,
 };
 
@@ -57,24 +57,24 @@ fn forge_many(
     mut packets: impl FnMut(&mut Random, u64) -> Vec<Bytes>,
 ) {
     let session = stage.program.sessions().next().unwrap().0;
-    let stranger = Stranger::enter(&mut stage.world);
+    let attacker = Attacker::enter(&mut stage.world);
     let mut at = Instant::from_millis(100);
     let until = Instant::from_millis(1500);
     while at < until {
         let packets = packets(random, stage.program.edge(session, at));
-        send(stage, stranger, at, line_address(THE_LINE), packets);
+        send(stage, attacker, at, line_address(THE_LINE), packets);
         at = at + random.span(Duration::from_millis(30)..=Duration::from_millis(300));
     }
 }
 
 fn send(
     stage: &mut Stage,
-    stranger: gapless_tests::sim::NodeId,
+    attacker: gapless_tests::sim::NodeId,
     at: Instant,
     to: SocketAddr,
     packets: Vec<Bytes>,
 ) {
-    Stranger::sends(&mut stage.world, stranger, at, feed_address(), to, packets);
+    Attacker::sends(&mut stage.world, attacker, at, feed_address(), to, packets);
 }
 
 fn line(stage: &Stage) -> LineStats {
@@ -163,12 +163,12 @@ fn a_forged_first_packet_is_not_where_a_feed_starts() {
         }
         let mut stage = setup.stage(random);
         let (honest, end) = stage.program.sessions().next().unwrap();
-        let stranger = Stranger::enter(&mut stage.world);
+        let attacker = Attacker::enter(&mut stage.world);
         let number = random.within(1 << 30..=1 << 60);
         let of = random.one_of(&[honest, session("FORGED")]);
         let mut packets = vec![data(of, number), data(of, number + 1)];
         packets.truncate(random.within(1..=2) as usize);
-        send(&mut stage, stranger, Instant::ZERO, line_address(THE_LINE), packets);
+        send(&mut stage, attacker, Instant::ZERO, line_address(THE_LINE), packets);
         runs_complete(&mut stage);
         let account = &stage.listener().ledger().accounts[&honest];
         assert!(account.first < end, "{account:?}");
@@ -181,14 +181,14 @@ fn what_comes_from_an_unknown_peer_is_counted_and_changes_nothing() {
         let path = Path::lossy(random, Chance::percent(20));
         let mut stage = honest(random, path).stage(random);
         let session = stage.program.sessions().next().unwrap().0;
-        let stranger = Stranger::enter(&mut stage.world);
+        let attacker = Attacker::enter(&mut stage.world);
         for _ in 0..50 {
             let at = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(1));
             let noise: Vec<u8> = (0..random.within(0..=200)).map(|_| random.any() as u8).collect();
             let kinds = [Bytes::from(noise), data(session, random.within(1..=4000))];
             let bytes = random.one_of(&kinds);
             let (from, to) = (server_address(99), listener_address());
-            Stranger::sends(&mut stage.world, stranger, at, from, to, vec![bytes]);
+            Attacker::sends(&mut stage.world, attacker, at, from, to, vec![bytes]);
         }
         runs_complete(&mut stage);
         assert_eq!(stage.listener().receiver().stats().unknown_peer, 50);
@@ -201,13 +201,13 @@ fn noise_on_a_line_is_counted_and_dropped_whole() {
         let path = Path::lossy(random, Chance::percent(20));
         let mut stage = honest(random, path).stage(random);
         let session = stage.program.sessions().next().unwrap().0;
-        let stranger = Stranger::enter(&mut stage.world);
+        let attacker = Attacker::enter(&mut stage.world);
         for _ in 0..50 {
             let at = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(1));
             // Cut within its header or its block, and not a copy of what is there already.
             let whole = data(session, random.within(4001..=5000));
             let cut = whole.slice(..random.within(0..=whole.len() as u64 - 1) as usize);
-            send(&mut stage, stranger, at, line_address(THE_LINE), vec![cut]);
+            send(&mut stage, attacker, at, line_address(THE_LINE), vec![cut]);
         }
         runs_complete(&mut stage);
         assert_eq!(line(&stage).malformed, 50);

@@ -274,7 +274,7 @@ fn a_session_that_nobody_ended_is_superseded_by_the_next() {
             (plan.pauses, plan.per_packet) = (Chance::NEVER, 1);
             plan.messages = random.within(100..=1000);
         }
-        setup.sessions[0].ending = Ending::Untold;
+        setup.sessions[0].ending = Ending::Silent;
         setup.sessions[1].begins = Instant::from_millis(random.within(2_500..=6_000));
         setup.config.follow = true;
         Whole::new(setup.server(Path::sound(random), ServerPlan::default()), random)

@@ -50,7 +50,7 @@ struct NeverAsksFar;
 
 impl Checker for NeverAsksFar {
     fn check(&mut self, _: Instant, fact: &Fact, _: &Ledger) {
-        assert!(!matches!(*fact, Fact::Asked { first, .. } if first > 10));
+        assert!(!matches!(*fact, Fact::Requested { first, .. } if first > 10));
     }
 }
 

@@ -118,7 +118,7 @@ pub(crate) struct Publish {
     pub(crate) stats: Option<Duration>,
 }
 
-/// What an input is.
+/// The format of an input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Format {
     /// A big-endian u16 length and that many bytes, over and over: what Nasdaq's files use.
@@ -130,12 +130,12 @@ pub(crate) enum Format {
 }
 
 impl Publish {
-    /// What happens to the lines.
+    /// The impairment of the lines.
     pub(crate) fn odds(&self) -> Odds {
         odds(self.loss, self.reorder, self.duplicate)
     }
 
-    /// What the input is, said or seen by its name.
+    /// The format of the input, given or seen by its name.
     pub(crate) fn format(&self) -> Format {
         let by_name = || match self.input.extension().and_then(|extension| extension.to_str()) {
             Some("pcap" | "pcapng" | "cap") => Format::Pcap,

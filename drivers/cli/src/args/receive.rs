@@ -131,7 +131,7 @@ pub(crate) enum Delivery {
     Arrival,
 }
 
-/// Whose answers are believed.
+/// The senders whose answers are believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum AcceptAnswers {
     /// Those of the servers that are asked.
@@ -140,7 +140,7 @@ pub(crate) enum AcceptAnswers {
     Any,
 }
 
-/// What happens when a sender starts over.
+/// The reaction to a sender that starts over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum OnRegress {
     /// End there.
@@ -149,7 +149,7 @@ pub(crate) enum OnRegress {
     Ignore,
 }
 
-/// What happens after a loss.
+/// The reaction to a loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum OnLoss {
     /// Go on behind it.

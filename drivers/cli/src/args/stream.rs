@@ -318,7 +318,7 @@ impl Send {
     /// Says what contradicts what, and what to do.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let (input, answer) = (&self.input, &self.answer);
-        // What is no file may be both: /dev/null.
+        // A path that is no file may be both: /dev/null.
         let are_files = !is_standard(input) && !is_standard(answer) && input.is_file();
         if are_files && names_one_file(input, answer) {
             return Err(Failure::usage("--input and --answer name one file")

@@ -207,7 +207,7 @@ impl Reception<'_> {
         }
         self.driver.machine_mut().close(&self.progress);
         let rest = self.ledger.take_all();
-        // Whoever follows sessions and hears no more after the last one was not cut short.
+        // A receiver that follows sessions and hears no more after the last one was not cut short.
         let cut_short = end == End::TimedOut && (self.summed_up == 0 || !rest.is_empty());
         // Packets after the last session's end are reported nowhere else.
         let started_over =

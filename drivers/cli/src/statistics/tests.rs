@@ -50,7 +50,7 @@ fn lost(first: u64, last: u64) -> Command {
 }
 
 #[test]
-fn gaps_are_told_apart_by_who_filled_them() {
+fn gaps_are_distinguished_by_who_filled_them() {
     let mut ledger = ledger(false);
     for first in [5, 10, 15] {
         ledger.notice(Command::GapOpened { session: SESSION, first, last: first + 1 });

@@ -14,7 +14,7 @@ pub(super) const CANNOT_STORE: u64 = 0x200;
 pub(super) const COMMAND_FAILED: u64 = 0x201;
 /// The stream is longer than it may be.
 pub(super) const TOO_LONG: u64 = 0x202;
-/// Whoever took the stream needs no more of it.
+/// The receiver of the stream needs no more of it.
 pub(super) const ENOUGH: u64 = 0x203;
 /// Somebody ended the program.
 pub(super) const INTERRUPTED: u64 = 0x204;

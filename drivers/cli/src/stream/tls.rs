@@ -75,7 +75,7 @@ pub(super) fn listening(
     identity: &Identity,
     clients: &ClientAuth,
 ) -> Result<endpoint::Config, Failure> {
-    // Whoever comes to a port of the system's choice after a restart is a stranger.
+    // A client of a port of the system's choice cannot come back after a restart.
     let keys = match args.listen.port() {
         0 => Keys::random()?,
         _ => identity.keys(&args.listen.to_string()),

@@ -13,7 +13,7 @@ fn the_demo_is_complete_and_shows_a_table() {
 }
 
 #[test]
-fn the_demo_tells_as_json_what_receiving_tells() {
+fn the_demo_reports_as_json_what_receiving_reports() {
     let ended = gapless("demo --messages 20000 --loss 5% --reorder 5% --duplicate 5% --json");
     ended.assert_code(0);
     let json = ended.json();

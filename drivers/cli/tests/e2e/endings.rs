@@ -176,7 +176,7 @@ fn what_was_missing_when_time_was_over_is_named() {
         let packet = [b"GAP       ", &number.to_be_bytes()[..], &[0, 1, 0, 0]].concat();
         sender.send_to(&packet, to[0]).unwrap();
     }
-    // What begins a session is believed after three packets.
+    // A new session is believed after three packets.
     for _ in 0..3 {
         let heartbeat = [b"GAP       ", &6_u64.to_be_bytes()[..], &[0, 0]].concat();
         sender.send_to(&heartbeat, to[0]).unwrap();

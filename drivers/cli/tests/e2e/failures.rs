@@ -54,7 +54,7 @@ fn an_object_of_a_failure_gives_way_to_what_goes_to_standard_output() {
 }
 
 #[test]
-fn an_end_that_was_asked_for_is_told_apart_from_a_failure() {
+fn an_end_that_was_asked_for_is_no_failure() {
     let files = Files::new();
     let pipe = fifo(&files, "pipe");
     let line = format!(

@@ -51,7 +51,7 @@ impl Feed {
     }
 }
 
-/// What follows `--line` of a receiver that reads a feed from its start.
+/// The arguments behind `--line` of a receiver that reads a feed from its start.
 const START: &str = "receive --line 127.0.0.1:0 --from start";
 
 #[test]
@@ -132,7 +132,7 @@ fn a_forced_file_is_replaced_as_a_whole_at_its_first_byte() {
     wait_until(|| files.read("there") == b"\0\x01A");
     feed.end("S", 2);
     receive.wait().assert_code(0);
-    // Who has it open keeps what was there.
+    // A reader that has it open keeps what was there.
     let mut kept = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut kept).unwrap();
     assert_eq!(kept, WORK);
@@ -230,7 +230,7 @@ fn a_file_is_refused_by_whichever_path_it_is_named() {
         ended.assert_code(4);
         assert!(ended.errors.contains("the file exists"), "{path}: {}", ended.errors);
     }
-    // What is open already is added to.
+    // A file that is open already is appended to.
     let line = "receive --line 127.0.0.1:0 --from start --output /dev/fd/3";
     let mut receive = Program::start_in(&[], &format!("{folder} 3>>work"), line);
     let feed = Feed::new(receive.address("line A on"));
@@ -251,8 +251,8 @@ fn receive_some(files: &Files, messages: &[&str]) {
     receive.stop();
 }
 
-/// Goes on with session S at message `next`, by one more message.
-fn go_on(files: &Files, next: u64, flags: &str) -> crate::program::Ended {
+/// Resumes session S at message `next`, by one more message.
+fn resume(files: &Files, next: u64, flags: &str) -> crate::program::Ended {
     let flags = format!("--from start --resume {} {flags}", files.path("state"));
     let (receive, to) = receiver(1, &flags);
     let feed = Feed::new(to[0]);
@@ -270,7 +270,7 @@ fn an_output_is_gone_on_with_and_what_is_cut_is_reported() {
     // As if it had been killed after it wrote more.
     let mut out = fs::File::options().append(true).open(files.path("out")).unwrap();
     std::io::Write::write_all(&mut out, b"\0\x01C\0\x01").unwrap();
-    let ended = go_on(&files, 3, &format!("--output {}", files.path("out")));
+    let ended = resume(&files, 3, &format!("--output {}", files.path("out")));
     ended.assert_code(0);
     assert!(ended.errors.contains("is cut from 11 to 6 bytes"), "{}", ended.errors);
     assert_eq!(files.read("out"), b"\0\x01A\0\x01B\0\x01Z");
@@ -283,7 +283,7 @@ fn an_output_that_is_gone_begins_anew_and_says_so() {
         receive_some(&files, &["A", "B"]);
         fs::remove_file(files.path("out")).unwrap();
         let output = if output == "-" { output.to_owned() } else { files.path(output) };
-        let ended = go_on(&files, 3, &format!("--output {output}"));
+        let ended = resume(&files, 3, &format!("--output {output}"));
         ended.assert_code(0);
         let words = "begins anew at message 3 of session S";
         assert!(ended.errors.contains(words), "{}", ended.errors);
@@ -321,8 +321,8 @@ fn another_file_than_the_one_that_the_state_goes_with_is_refused_and_stays() {
     fs::write(&state, old.to_string()).unwrap();
     refused(&out, "names no output: it was kept without --output, or by an older gapless");
     assert_eq!(fs::read_to_string(&state).unwrap(), old.to_string());
-    // Who insists gets a new one.
-    let ended = go_on(&files, 3, &format!("--force --output {out}"));
+    // With --force there is a new one.
+    let ended = resume(&files, 3, &format!("--force --output {out}"));
     ended.assert_code(0);
     assert!(ended.errors.contains("begins anew at message 3"), "{}", ended.errors);
     assert_eq!(files.read("out"), b"\0\x01Z");
@@ -384,7 +384,7 @@ fn the_first_bytes_are_kept_at_once() {
     let kept = || serde_json::from_slice::<Value>(&files.read("state")).unwrap();
     wait_until(|| kept()["output_bytes"] == 3);
     receive.kill();
-    go_on(&files, 2, &format!("--output {}", files.path("out"))).assert_code(0);
+    resume(&files, 2, &format!("--output {}", files.path("out"))).assert_code(0);
     assert_eq!(files.read("out"), b"\0\x01A\0\x01Z");
 }
 
@@ -442,7 +442,7 @@ fn a_feed_that_was_begun_anew_is_not_gone_on_with() {
     assert!(ended.errors.contains("a sender of session S started over"), "{}", ended.errors);
     assert!(ended.errors.contains("--on-regress ignore"), "{}", ended.errors);
     assert_eq!(files.read("out"), old);
-    go_on(&files, 6, &format!("--output {out} --on-regress ignore")).assert_code(0);
+    resume(&files, 6, &format!("--output {out} --on-regress ignore")).assert_code(0);
     assert!(files.read("out").ends_with(b"\0\x01Z"));
     // Its output is of two feeds now, and stays so.
     gapless(&format!("{START} {flags} --timeout 1")).assert_code(4);

@@ -1,4 +1,4 @@
-//! What a publisher says of its lines and of requests while it runs, how fast it answers, how long it
+//! The reports of a publisher on its lines and requests while it runs, how fast it answers, how long it
 //! stays, what it keeps, and how a signal ends it.
 
 use std::fs::{File, OpenOptions};
@@ -221,7 +221,7 @@ fn what_the_system_takes_of_no_answer_is_reported_and_counted() {
         let flags = format!("--linger 60 {form}");
         let (mut publisher, requests) = lingering_of(&files, 100, "127.0.0.1:0", &flags);
         let asker = socket("10.9.9.1:0");
-        // Whoever asks is gone before there is an answer.
+        // The requester is gone before there is an answer.
         publisher.signal("STOP");
         asker.send_to(&request(1, 1), requests).unwrap();
         assert!(run("addr del 10.9.9.1/32 dev lo"));

@@ -1,4 +1,4 @@
-//! What lines lose is asked for, and comes.
+//! Messages that lines lose are requested, and come.
 
 use crate::program::{Files, Port, ranges};
 use crate::program::{publisher, receiver};
@@ -116,7 +116,7 @@ fn whoever_comes_after_the_last_message_gets_everything_from_the_start() {
     publish.stop().assert_code(0);
 }
 
-/// What `lines` lines drop when nobody answers, and what the receiver says is lost.
+/// The messages that `lines` lines drop when nobody answers, and those that the receiver reports lost.
 fn lost_without_answers(
     lines: usize,
     loss: &str,

@@ -1,4 +1,4 @@
-//! What goes wrong while a feed is received is said on standard error when it happens, and is in the
+//! Trouble while a feed is received is reported on standard error when it happens, and is in the
 //! JSON in the end.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -254,7 +254,7 @@ fn a_sender_that_starts_over_may_be_ignored_but_is_reported_and_no_success() {
     ended.assert_code(1);
     let json = ended.json();
     assert_eq!((&json["end"], &json["regressions"]), (&"ended".into(), &1.into()));
-    // What came while it was not clear who is right was dropped, and is named.
+    // Messages that came while it was not clear who is right were dropped, and are named.
     assert_eq!(ranges(&json["lost_ranges"]), [(6, 10)]);
     assert_eq!(json["delivered"], 15);
     assert!(files.read("copy.bin").ends_with(b"new 20"));

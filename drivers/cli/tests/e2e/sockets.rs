@@ -1,4 +1,4 @@
-//! What the program asks of its sockets: names, where requests come from, whose answers count, how far packets
+//! The program's use of its sockets: names, where requests come from, whose answers count, how far packets
 //! travel, how much the kernel keeps.
 
 use std::io::Read;

@@ -108,7 +108,7 @@ fn a_standard_output_that_was_meant_to_go_nowhere_does() {
         redirected(redirection, "--help").assert_code(0);
         redirected(redirection, "demo --messages 100").assert_code(0);
     }
-    // What is said there is lost, and nobody misses it.
+    // Lines that are written there are lost, and nobody misses them.
     redirected("2>&-", "demo --messages 100").assert_code(0);
 }
 
@@ -284,7 +284,7 @@ fn a_receiver_whose_output_nobody_reads_heeds_the_first_signal_and_names_its_los
             "receive --line 127.0.0.1:0 --from start --give-up 0.1 --output {output} --json"
         );
         let mut receive = Program::start_into(theirs, line.split_whitespace());
-        // Who has it open and does not read it.
+        // A reader that has it open and does not read.
         let _reader = (output != "-").then(|| std::fs::File::open(&pipe).unwrap());
         let to = receive.address("line A on");
         let feed = crate::reports::Feed::new(to, b"UNREAD    ");

@@ -90,7 +90,7 @@ fn streams_of_any_length_arrive_as_they_are() {
         let sent = sent.json();
         assert_eq!((&sent["bytes"], &sent["end"]), (&size.into(), &"complete".into()));
         assert_eq!(sent["fingerprint"], listener.fingerprint);
-        // Who got the word that it is complete finds it complete.
+        // After the report that it is complete it is complete.
         files.assert_same("input", &format!("inbox/size.{number:06}"));
     }
     let taken = listener.program.wait();
@@ -210,7 +210,7 @@ fn the_answer_goes_to_standard_output() {
     listener.program.wait().assert_code(0);
 }
 
-/// What a terminal was given by somebody who sends to a command; `None` where there is no program to make a
+/// The output to a terminal of a send to a command; `None` where there is no program to make a
 /// terminal.
 fn on_a_terminal(files: &Files, command: &str, input: &str) -> Option<String> {
     let listener = Listener::exec(files, "--tag say", command);

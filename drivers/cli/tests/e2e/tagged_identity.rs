@@ -1,4 +1,4 @@
-//! Who a listener of `gapless stream` is: files that are no files, and keys that others can read.
+//! The identity of a listener of `gapless stream`: files that are no files, and keys that others can read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -123,7 +123,7 @@ fn what_the_network_says_of_datagrams_that_were_sent_does_not_come_up_in_reading
         let somebody = sender(any);
         for number in 0..=2 * MOST_ERRORS {
             let datagrams = std::iter::once((&b"request"[..], nobody));
-            // Each is answered by an ICMP message, which the next call may be told of.
+            // Each is answered by an ICMP message, which the next call may report.
             let _ = SendBatch::new().send(inbound.socket.as_fd(), datagrams);
             somebody.send_to(&number.to_be_bytes(), inbound.socket.local()).unwrap();
             assert_eq!(contents(&mut inbound), [number.to_be_bytes()]);
@@ -152,7 +152,7 @@ fn an_empty_socket_is_no_error_and_no_longer_ready() {
 }
 
 #[test]
-fn the_kernel_tells_arrivals_between_sending_and_reading() {
+fn the_kernel_reports_arrivals_between_sending_and_reading() {
     let mut inbound = line("127.0.0.1:0");
     let sender = sender("127.0.0.1:0");
     let mut slots = ReceiveBatch::new(false);
@@ -207,7 +207,7 @@ fn in_a_backlog_the_last_of_a_batch_stands_for_the_batch() {
 }
 
 #[test]
-fn peers_are_told_by_their_address() {
+fn peers_are_distinguished_by_their_address() {
     for any in ["127.0.0.1:0", "[::1]:0"] {
         let mut inbound = Inbound::for_peers(any.parse().unwrap(), WISHES).unwrap();
         let (first, second) = (sender(any), sender(any));
@@ -242,7 +242,7 @@ fn what_the_kernel_dropped_is_counted() {
 }
 
 #[test]
-fn the_receive_buffer_that_was_granted_is_told() {
+fn the_receive_buffer_that_was_granted_is_reported() {
     let granted = |receive_buffer| {
         let socket = Socket::for_requests(
             "127.0.0.1:0".parse().unwrap(),
@@ -253,7 +253,7 @@ fn the_receive_buffer_that_was_granted_is_told() {
     // 64 KiB is below the limit of every Linux system.
     assert_eq!(granted(1 << 16), 1 << 16);
     assert!(granted(0) > 0);
-    // More than there can be is not an error, and what came of it is told.
+    // More than there can be is not an error, and the size that came of it is reported.
     assert!(granted(usize::MAX) < usize::MAX);
 }
 
@@ -327,7 +327,7 @@ fn two_receivers_of_one_group_both_get_it() {
 }
 
 #[test]
-fn lines_that_share_a_socket_are_told_apart_by_their_groups() {
+fn lines_that_share_a_socket_are_distinguished_by_their_groups() {
     in_namespace!();
     let mut inbound = lines(&["239.1.1.1:5000@lo", "239.1.1.2:5000@lo"]);
     // Joined by another socket of this machine, on the same port.
@@ -424,8 +424,8 @@ fn groups_of_ipv6_are_kept_apart_by_group_and_by_interface() {
         for (number, inbound) in apart.iter_mut().enumerate() {
             assert_eq!(contents(inbound), [[number as u8]]);
         }
-        let told: Vec<_> = (0..3).map(|n| (Source::Line(LineId(n)), vec![n])).collect();
-        assert_eq!(read_all(&mut shared), told);
+        let expected: Vec<_> = (0..3).map(|n| (Source::Line(LineId(n)), vec![n])).collect();
+        assert_eq!(read_all(&mut shared), expected);
         assert_eq!(shared.stats.stray, 0);
     }
 }

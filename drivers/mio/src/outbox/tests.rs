@@ -105,23 +105,23 @@ fn nobody_listening_is_no_error() {
 }
 
 #[test]
-fn a_refusal_that_is_told_stops_nothing() {
+fn a_refusal_that_is_reported_stops_nothing() {
     let (gone, to) = receiver();
     drop(gone);
     let (socket, alive) = receiver();
-    // A connected socket is told what came back for its datagrams.
+    // A connected socket reports the errors that came back for its datagrams.
     let sender = sender();
     socket2::SockRef::from(&sender).connect(&to.into()).unwrap();
     assert_eq!(send(&sender, &[(1, to)]).refused, 0);
     let stats = send(&sender, &[(2, alive), (3, alive)]);
-    let refused = u64::from(kernel_tells_of_refusals());
+    let refused = u64::from(kernel_reports_refusals());
     assert_eq!((stats.datagrams, stats.dropped(), stats.refused), (2, 0, refused));
     assert_eq!(received(&socket), [2, 3]);
 }
 
-/// Whether a plain socket is told that nobody listens. Not where the kernel's room for ICMP, which all
+/// Whether a plain socket reports that nobody listens. Not where the kernel's room for ICMP, which all
 /// namespaces share, is taken up.
-fn kernel_tells_of_refusals() -> bool {
+fn kernel_reports_refusals() -> bool {
     let (gone, to) = receiver();
     drop(gone);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! What a receiving driver is made from, where it delivers, and what it reports of its lines.
+//! The configuration of a receiving driver, its sink, and its report of each line.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct ReceiverConfig {
     /// Zero leaves the system's default; 8 MiB by default. What was granted is in
     /// [`LineReport::receive_buffer`].
     pub receive_buffer: usize,
-    /// Whose clock tells when a datagram arrived. The kernel's by default.
+    /// The clock that arrival times are read from. The kernel's by default.
     pub arrivals: Arrivals,
     /// How long a turn reads the sockets over and over before it sleeps. The kernel is asked to poll
     /// the network device for as long, where it may. `None`: it sleeps at once. `None` by default.
@@ -74,7 +74,7 @@ pub trait Sink {
     /// Consecutive messages, delivered once. They lie in a slot that is used again afterwards.
     fn batch(&mut self, batch: Batch<&[u8]>);
 
-    /// Everything else that the machine tells: sessions, gaps, losses, lines. Never
+    /// Everything else that the machine emits: sessions, gaps, losses, lines. Never
     /// [`Command::Batch`] or [`Command::Request`].
     fn notice(&mut self, notice: Command);
 }
@@ -86,15 +86,15 @@ pub struct LineReport {
     pub line: LineId,
     /// Where it comes from.
     pub address: Address,
-    /// What its socket is bound to.
+    /// The address that its socket is bound to.
     pub local: SocketAddr,
-    /// What the machine counted of it.
+    /// The machine's statistics of it.
     pub stats: LineStats,
-    /// What was read from its socket. With `share_sockets` all lines of a socket tell the same,
+    /// The statistics of its socket. With `share_sockets` all lines of a socket report the same,
     /// here and below.
     pub read: ReadStats,
     /// Datagrams that the kernel dropped on its socket, most often because its buffer was full.
-    /// Zero where the system does not tell.
+    /// Zero where the system does not report it.
     pub kernel_drops: u64,
     /// The receive buffer that was granted, in bytes as they were asked for.
     pub receive_buffer: usize,

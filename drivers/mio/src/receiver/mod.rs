@@ -15,7 +15,7 @@ use mio::{Registry, Token};
 
 pub use config::{LineReport, ReceiverConfig, Sink};
 
-use crate::attachment::{Attachment, LOOK_EVERY};
+use crate::attachment::{Attachment, CHECK_EVERY};
 use crate::clock::WallClock;
 use crate::inbound::{self, Inbound, Role};
 use crate::outbox::Outbox;
@@ -32,7 +32,7 @@ const ROUNDS: usize = 16;
 
 /// How many rounds of reading a due timer waits at most: with 64 datagrams each, enough to empty a
 /// receive buffer of 48 MiB.
-const MOST_PUT_OFF: u32 = 1024;
+const MAX_DEFERRED: u32 = 1024;
 
 /// The first index of lines; below are the sockets for requests, IPv4 and IPv6.
 const FIRST_LINE: usize = 2;
@@ -60,9 +60,9 @@ pub struct ReceiverDriver<M = Receiver> {
     answer_slots: ReceiveBatch,
     requests: Requests,
     /// For how many rounds a due timer has waited.
-    put_off: u32,
+    deferred: u32,
     /// When the interfaces of groups are looked at next, if there are any.
-    next_look: Option<Instant>,
+    next_check: Option<Instant>,
 }
 
 struct Line {
@@ -152,8 +152,8 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
             line_slots: ReceiveBatch::new(false),
             answer_slots: ReceiveBatch::new(true),
             requests: Requests { outboxes: Default::default(), batch: SendBatch::new() },
-            put_off: 0,
-            next_look: None,
+            deferred: 0,
+            next_check: None,
             config,
         };
         driver.sockets.resize_with(SOCKETS, || None);
@@ -201,8 +201,8 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
                 }
             }
         }
-        if self.next_look.is_some_and(|at| at <= looked) {
-            self.look(looked);
+        if self.next_check.is_some_and(|at| at <= looked) {
+            self.check_interfaces(looked);
         }
         turn.more = self.has_ready_sockets();
         Ok(turn)
@@ -230,7 +230,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         if self.has_ready_sockets() {
             return Some(Duration::ZERO);
         }
-        let look = self.next_look;
+        let look = self.next_check;
         let next =
             self.machine.poll_timeout().map_or(look, |at| Some(look.map_or(at, |l| l.min(at))));
         next.map(|at| at.since(self.now()))
@@ -256,7 +256,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         if let Event::AddServer(_, address) = event {
             self.open_requests(address)?;
         }
-        // A new machine has a session to tell of, where it was configured with one.
+        // A new machine has a session to report, where it was configured with one.
         self.drain(sink);
         self.machine.feed(self.now(), event)?;
         self.drain(sink);
@@ -330,7 +330,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         &mut self.machine
     }
 
-    /// The time that the machine is told.
+    /// The time that the machine is given.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.config.clock.now()
@@ -355,7 +355,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         reports
     }
 
-    /// What was read from the sockets that answers come to.
+    /// The statistics of the sockets that answers come to.
     #[must_use]
     pub fn answers_read(&self) -> ReadStats {
         let mut sum = ReadStats::default();
@@ -376,7 +376,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         self.requests.outboxes.iter_mut().find_map(Outbox::next_failure)
     }
 
-    /// What was sent to servers.
+    /// The statistics of what was sent to servers.
     #[must_use]
     pub fn requests_sent(&self) -> SendStats {
         let [mut sum, ipv6] =
@@ -455,11 +455,11 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         let due = self.machine.poll_timeout().filter(|at| *at <= looked);
         let Some(at) = due else { return Ok(()) };
         let is_read = |inbound: &Inbound| !inbound.ready || inbound.read_up_to >= at;
-        if !self.sockets.iter().flatten().all(is_read) && self.put_off < MOST_PUT_OFF {
-            self.put_off += 1;
+        if !self.sockets.iter().flatten().all(is_read) && self.deferred < MAX_DEFERRED {
+            self.deferred += 1;
             return Ok(());
         }
-        self.put_off = 0;
+        self.deferred = 0;
         self.machine.handle_timeout(self.now())?;
         self.drain(sink);
         self.send_requests();
@@ -497,8 +497,8 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
         self.register(inbound, index)?;
         for (id, address) in lines {
             let attachment = Attachment::new(&address);
-            if attachment.is_some() && self.next_look.is_none() {
-                self.next_look = Some(self.now() + LOOK_EVERY);
+            if attachment.is_some() && self.next_check.is_none() {
+                self.next_check = Some(self.now() + CHECK_EVERY);
             }
             self.lines.push(Line { id, address, socket: index, attachment });
         }
@@ -507,7 +507,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
 
     /// Looks whether the interfaces of groups are still there, and has groups joined again on those that came
     /// back.
-    fn look(&mut self, now: Instant) {
+    fn check_interfaces(&mut self, now: Instant) {
         let wishes = self.config.wishes();
         let Self { readiness, sockets, lines, .. } = self;
         let mut has_groups = false;
@@ -516,12 +516,12 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
                 continue;
             };
             has_groups = true;
-            attachment.look(|from, to| {
+            attachment.check(|from, to| {
                 let register = |socket: &Socket| readiness.register(socket, *index);
                 inbound.join_again((*id, address), (from, to), wishes, register)
             });
         }
-        self.next_look = has_groups.then(|| now + LOOK_EVERY);
+        self.next_check = has_groups.then(|| now + CHECK_EVERY);
     }
 
     /// Opens the socket that a server's address family is asked from, unless it is there.

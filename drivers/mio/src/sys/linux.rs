@@ -200,9 +200,9 @@ impl SendBatch {
     }
 }
 
-/// Whether the kernel tells the arrival time with every datagram. Once it did, it goes on noting
+/// Whether the kernel reports the arrival time with every datagram. Once it did, it goes on noting
 /// arrivals, for [`last_arrival`].
-pub(crate) fn tell_arrivals(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+pub(crate) fn enable_arrival_times(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &c_int::from(on))
 }
 
@@ -234,7 +234,7 @@ pub(crate) const RECEIVE_BUFFER_FACTOR: usize = 2;
 
 /// Lets a socket take only what its own joins ask for, not what any socket of this machine joined.
 ///
-/// For IPv4 that tells interfaces and sources apart too; for IPv6 only groups, so there a socket
+/// For IPv4 that distinguishes interfaces and sources too; for IPv6 only groups, so there a socket
 /// whose joins are all on one interface (not 0) is bound to that.
 pub(crate) fn keep_to_own_joins(
     socket: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! What the operating system offers beyond the safe crates: batches of datagrams by one system call,
+//! System calls beyond those of the safe crates: batches of datagrams by one system call,
 //! kernel times, drop counters, joins by interface. The only place with `unsafe`.
 //!
 //! Linux has all of it. Elsewhere datagrams go one by one, and what there is no portable way to

@@ -77,7 +77,7 @@ impl SendBatch {
 
 pub(crate) const RECEIVE_BUFFER_FACTOR: usize = 1;
 
-pub(crate) fn tell_arrivals(_: BorrowedFd<'_>, _on: bool) -> io::Result<()> {
+pub(crate) fn enable_arrival_times(_: BorrowedFd<'_>, _on: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn set_busy_poll(_: BorrowedFd<'_>, _: Duration) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Joins a group on an interface; sources cannot be told by index here.
+/// Joins a group on an interface; sources cannot be given by index here.
 pub(crate) fn join(
     socket: BorrowedFd<'_>,
     group: IpAddr,

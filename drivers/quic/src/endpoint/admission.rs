@@ -1,4 +1,4 @@
-//! Who may connect: how many connections there are in all and from one network, how many handshakes go on,
+//! Admission of connections: how many there are in all and from one network, how many handshakes go on,
 //! and how many this turn may begin.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::config::Limits;
 
-/// What connections are counted by: an IPv4 address, or an IPv6 network of 64 bits.
+/// The network that connections are counted by: an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Network(u64);
 
@@ -20,7 +20,7 @@ impl Network {
     }
 }
 
-/// What becomes of who wants to connect.
+/// The decision on an attempt to connect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     /// Its handshake begins.
@@ -29,9 +29,9 @@ pub(super) enum Verdict {
     Retry,
     /// It waits for a later turn.
     Wait,
-    /// It is told no.
+    /// It is refused with an answer.
     Refuse,
-    /// It is told nothing.
+    /// It is dropped without an answer.
     Ignore,
 }
 

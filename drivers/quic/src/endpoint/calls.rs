@@ -1,4 +1,4 @@
-//! What can be asked of streams that are open, and of a connection's datagrams.
+//! The calls on streams that are open, and on a connection's datagrams.
 
 use bytes::Bytes;
 use quinn_proto::{FinishError, SendDatagramError, WriteError};
@@ -9,7 +9,7 @@ use super::{ConnectionId, Endpoint, Refusal, StreamId, code_of};
 
 impl Endpoint {
     /// Writes the front of `bytes` to a stream, as much as may wait to be acknowledged; what is left of
-    /// them was not taken, and [`Event::Writable`](super::Event::Writable) tells when more may be
+    /// them was not taken, and [`Event::Writable`](super::Event::Writable) says when more may be
     /// written. How many bytes were taken.
     ///
     /// The bytes are not copied. What waits is bounded by the connection's send buffer (see
@@ -37,7 +37,7 @@ impl Endpoint {
         }
         let number = stream.number;
         if let Some(known) = link.streams.get_mut(&number) {
-            link.credit.wrote(number, &mut known.place, written, !bytes.is_empty());
+            link.credit.wrote(number, &mut known.ticket, written, !bytes.is_empty());
         }
         if written > 0 {
             let (charged, released) = (link.charged(), link.fits_send_buffer());
@@ -60,7 +60,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends the sending direction of a stream: [`Event::Finished`](super::Event::Finished) tells when
+    /// Ends the sending direction of a stream: [`Event::Finished`](super::Event::Finished) says when
     /// all of it has arrived.
     ///
     /// # Errors
@@ -114,8 +114,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Lets what comes on a stream wait: nothing of it is told, and once the windows are full the peer
-    /// cannot send more. But that the peer breaks it off is told all the same, and at once.
+    /// Lets what comes on a stream wait: nothing of it is reported, and once the windows are full the peer
+    /// cannot send more. But that the peer breaks it off is reported all the same, and at once.
     ///
     /// # Errors
     /// [`Refusal::UnknownStream`], [`Refusal::UnknownConnection`].
@@ -124,7 +124,7 @@ impl Endpoint {
         self.look_for_reset(stream)
     }
 
-    /// Tells what comes on a stream again, unless [`Tagged`](crate::Tagged) lets it wait for its acceptor.
+    /// Reports what comes on a stream again, unless [`Tagged`](crate::Tagged) lets it wait for its acceptor.
     ///
     /// # Errors
     /// As [`pause`](Self::pause).
@@ -141,15 +141,15 @@ impl Endpoint {
         self.look_for_reset(stream)
     }
 
-    /// Lets what comes on a stream wait for an owner: until it is released its end is not told either, though
-    /// both of its directions may be over.
+    /// Lets what comes on a stream wait for an owner: until it is released its end is not reported either,
+    /// though both of its directions may be over.
     pub(crate) fn keep(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let known = self.stream(stream)?;
         (known.is_held, known.is_kept) = (true, true);
         self.look_for_reset(stream)
     }
 
-    /// Tells what comes on a stream again that was held or kept, unless it is paused, too.
+    /// Reports what comes on a stream again that was held or kept, unless it is paused, too.
     pub(crate) fn release(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let known = self.stream(stream)?;
         known.is_held = false;
@@ -163,7 +163,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Says whose a stream is: a number that is told with everything that happens to it, so that its
+    /// Sets the owner of a stream: a number that all its events carry, so that its
     /// events find their way without a look-up. It is 0 before.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Refusal::UnknownConnection`], [`Refusal::TooLarge`]; [`Refusal::Blocked`], and
-    /// [`Event::DatagramsWritable`](super::Event::DatagramsWritable) tells when more may be sent.
+    /// [`Event::DatagramsWritable`](super::Event::DatagramsWritable) says when more may be sent.
     pub fn send_datagram(&mut self, connection: ConnectionId, bytes: Bytes) -> Result<(), Refusal> {
         let given = bytes.len();
         let are_some = self.config.transport.datagrams > 0;
@@ -200,7 +200,7 @@ impl Endpoint {
         link.is_some_and(|link| link.is_client == (stream.number & 1 == 1))
     }
 
-    /// What came before a stream waits may say already that it was broken off.
+    /// Data that came before a stream waits may say already that it was broken off.
     fn look_for_reset(&mut self, stream: StreamId) -> Result<(), Refusal> {
         let link = self.link(stream.connection)?;
         if let Some(inner) = stream.inner() {

@@ -1,4 +1,4 @@
-//! What an endpoint is made from: its limits, what connections may use, and its cryptography.
+//! The configuration of an endpoint: its limits, what connections may use, and its cryptography.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use quinn_proto::{
 
 /// The largest payload that is taken at least: that of an Ethernet frame.
 const PAYLOAD: u16 = 1472;
-/// What may wait of the packets of a connection whose handshake has not begun, in bytes.
+/// The bytes of packets that may wait of a connection whose handshake has not begun.
 const WAITING_BYTES: u64 = 8 << 10;
 
 /// The largest payload that there is (RFC 9000 §18.2).
@@ -26,7 +26,7 @@ const NEVER: Duration = Duration::from_secs(1 << 32);
 /// Makes the generators of connection ids.
 pub type ConnectionIds = Arc<dyn Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync>;
 
-/// What an endpoint takes of those that connect to it, so that a flood harms nobody else.
+/// Limits on those that connect to an endpoint, so that a flood harms nobody else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections at the same time, those included that are being set up or closing, from 1 (0 refuses all).
@@ -42,7 +42,8 @@ pub struct Limits {
     pub max_connections_per_address: usize,
     /// From how many unfinished handshakes on an address must be validated (RFC 9000 §8.1.2): clients
     /// are sent a Retry packet, which costs no memory. 0 validates always. One that has half of its
-    /// connections must be validated in any case, and so must all that would be promised more than half of the memory. By default 64.
+    /// connections must be validated in any case, and so must all that would be promised more than half of
+    /// the memory. By default 64.
     pub retry_above: usize,
     /// Handshakes that a turn begins at most: they cost a signature each. The others wait. From 1, as which 0
     /// counts; by default 16.
@@ -50,24 +51,25 @@ pub struct Limits {
     /// Bytes of memory that all connections may hold together, of either side; 0 for no limit. By default
     /// 512 MiB.
     ///
-    /// What counts is what peers are promised, at what it costs if they use it badly, until the
+    /// Everything that peers are promised counts, at what it costs if they use it badly, until the
     /// connection is forgotten: a connection with its handshake 448 KiB; a stream that the peer may send on
-    /// 370 KiB, for the same bytes again and again in small packets, and nine packets of the largest payload; a byte
-    /// of a receive window 3, for pieces out of order; a byte of a send buffer 1.25; unreliable datagrams by the
-    /// packets that they hold; a client that waits 144 KiB; the endpoint itself 1 MiB. Good peers take far less.
-    /// There are worse ways to use it (see [the memory of an endpoint](crate#memory)).
+    /// 370 KiB, for the same bytes again and again in small packets, and nine packets of the largest payload;
+    /// a byte of a receive window 3, for pieces out of order; a byte of a send buffer 1.25; unreliable
+    /// datagrams by the packets that they hold; a client that waits 144 KiB; the endpoint itself 1 MiB. Good
+    /// peers take far less. There are worse ways to use it (see [the memory of an endpoint](crate#memory)).
     ///
-    /// First promises are small ([`first_window`](field@Transport::first_window), [`first_streams`](field@Transport::first_streams): 2.2 MiB a
-    /// connection by default, so that there are about 230 connections at the default) and grow with use, as long as a quarter of it is left; new clients are refused
-    /// when it has no room for their first promises
+    /// First promises are small ([`first_window`](field@Transport::first_window),
+    /// [`first_streams`](field@Transport::first_streams): 2.2 MiB a connection by default, so that there are
+    /// about 230 connections at the default) and grow with use, as long as a quarter of it is left; new
+    /// clients are refused when it has no room for their first promises
     /// ([`Stats::refused_for_memory`](super::Stats::refused_for_memory)). Connections and streams that are
-    /// opened here count, and are not refused. What the program holds of what it was given, and what is behind
-    /// the bytes that it writes, is its own.
+    /// opened here count, and are not refused. What the program holds of what it was given, and what is
+    /// behind the bytes that it writes, is its own.
     pub max_memory: u64,
     /// Bytes of it that those from one address may hold together, where an address is what it is for
-    /// [`max_connections_per_address`](Self::max_connections_per_address); as many as one connection is promised
-    /// at first in any case. Connections that are made here have no such limit. 0, the default: a quarter of
-    /// `max_memory`.
+    /// [`max_connections_per_address`](Self::max_connections_per_address); as many as one connection is
+    /// promised at first in any case. Connections that are made here have no such limit. 0, the default: a
+    /// quarter of `max_memory`.
     pub max_memory_per_address: u64,
     /// How many wait at most, from 0; further ones are ignored, and come again by themselves. By default 256.
     pub max_waiting: usize,
@@ -89,7 +91,7 @@ impl Default for Limits {
     }
 }
 
-/// What a connection may use.
+/// The resources that a connection may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transport {
     /// A handshake that takes longer is given up ([`Reason::HandshakeTimedOut`](super::Reason)), whether we
@@ -118,8 +120,8 @@ pub struct Transport {
     /// Bytes of these that a peer may send at first, from 1; the window doubles as the peer uses it up, while
     /// the endpoint's memory has room. More than `connection_window` counts as that. By default 64 KiB.
     pub first_window: u32,
-    /// Bytes of a connection that wait to be acknowledged: at least so many may be written. From 1; by default
-    /// 64 KiB.
+    /// Bytes of a connection that wait to be acknowledged: at least so many may be written. From 1; by
+    /// default 64 KiB.
     pub min_send_buffer: u64,
     /// And at most so many, when the congestion window has grown: the buffer is about twice of it, so that
     /// what is given late is not queued early. Less than `min_send_buffer` counts as that. By default 1 MiB.
@@ -136,8 +138,9 @@ pub struct Transport {
 }
 
 impl Default for Transport {
-    /// 10 s for the handshake, 30 s idle, no keep-alive, 2 to 100 streams of each kind, windows of 1 MiB a stream
-    /// and 64 KiB to 8 MiB a connection, 64 KiB to 1 MiB to be acknowledged, payloads of up to 1452 bytes, no datagrams.
+    /// 10 s for the handshake, 30 s idle, no keep-alive, 2 to 100 streams of each kind, windows of 1 MiB a
+    /// stream and 64 KiB to 8 MiB a connection, 64 KiB to 1 MiB to be acknowledged, payloads of up to 1452
+    /// bytes, no datagrams.
     fn default() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(10),
@@ -158,13 +161,13 @@ impl Default for Transport {
 }
 
 impl Transport {
-    /// The largest UDP payload that is taken, in bytes: peers are told.
+    /// The largest UDP payload that is taken, in bytes: peers are informed of it.
     pub(super) fn max_datagram(&self) -> u16 {
         self.max_udp_payload.clamp(PAYLOAD, LARGEST)
     }
 
     /// Bytes of datagrams that wait, and what each is charged with; `None` if there are none. For a peer that
-    /// sends one that does not fit in, as it may by what it was told, quinn-proto ends the connection.
+    /// sends one that does not fit in, as it may by that, quinn-proto ends the connection.
     pub(super) fn datagram_buffer(&self) -> Option<usize> {
         let largest = usize::from(self.max_datagram()) + size_of::<Bytes>();
         (self.datagrams > 0).then(|| self.datagrams.max(largest))
@@ -197,8 +200,8 @@ impl Transport {
         Duration::from_millis(both.min().unwrap_or(0))
     }
 
-    /// As quinn-proto takes it, for the beginning of a connection: an [`Endpoint`](super::Endpoint) lets windows
-    /// and streams grow from there.
+    /// As quinn-proto takes it, for the beginning of a connection: an [`Endpoint`](super::Endpoint) lets
+    /// windows and streams grow from there.
     #[must_use]
     pub fn to_quinn(&self) -> TransportConfig {
         let [bidirectional, unidirectional] = self.first_streams();
@@ -240,7 +243,7 @@ fn max_idle_timeout(parameters: &TransportParameters) -> u64 {
     0
 }
 
-/// What a finished handshake tells of the peer.
+/// The identity of the peer, by a finished handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Handshake {
     /// The protocol that was agreed on (ALPN); `None`, the default, if there is none.
@@ -249,7 +252,7 @@ pub struct Handshake {
     pub fingerprint: Option<[u8; 32]>,
 }
 
-/// What it takes to be connected to. It has no defaults: [`endpoint_config`](crate::tls::endpoint_config)
+/// The configuration of a server. It has no defaults: [`endpoint_config`](crate::tls::endpoint_config)
 /// makes one.
 #[derive(Clone)]
 pub struct Server {
@@ -267,13 +270,13 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What an [`Endpoint`](super::Endpoint) is made from. [`endpoint_config`](crate::tls::endpoint_config) makes
-/// one, with the defaults that are named here.
+/// The configuration of an [`Endpoint`](super::Endpoint). [`endpoint_config`](crate::tls::endpoint_config)
+/// makes one, with the defaults that are named here.
 #[derive(Clone)]
 pub struct Config {
-    /// What it takes of those that connect to it; [`Limits::default`].
+    /// The limits on those that connect to it; [`Limits::default`].
     pub limits: Limits,
-    /// What connections may use; [`Transport::default`].
+    /// The resources of connections; [`Transport::default`].
     pub transport: Transport,
     /// The key of stateless resets (RFC 9000 §10.3): kept with the certificate, so that clients of a
     /// server that was restarted learn it at their next packet.
@@ -281,11 +284,11 @@ pub struct Config {
     /// Makes connection ids: by default such that are known again after a restart with the same keys. `None`
     /// for random ones, which are not: the endpoint sends no stateless resets for them then.
     pub connection_ids: Option<ConnectionIds>,
-    /// What randomness comes from, 32 bytes that nobody may know; `None`, the default, for the system's.
+    /// The seed of all randomness, 32 bytes that nobody may know; `None`, the default, for the system's.
     pub seed: Option<[u8; 32]>,
-    /// What it takes to be connected to; `None` if nobody may.
+    /// The server's part; `None` if nobody may connect.
     pub server: Option<Server>,
-    /// Reads what a finished handshake tells of the peer out of the session's state; by default
+    /// Reads the peer's identity out of the session's state; by default
     /// [`tls::inspect`](crate::tls::inspect), for rustls.
     pub inspect: fn(&dyn crypto::Session) -> Handshake,
 }
@@ -307,7 +310,7 @@ impl Config {
             config.cid_generator(move || ids());
         }
         config.rng_seed(self.seed);
-        // What it refuses is a size below 1200, and one that there is not.
+        // It refuses a size below 1200, and one that there is not.
         config.max_udp_payload_size(self.transport.max_datagram()).map(|_| ()).unwrap_or_default();
         config
     }

@@ -1,4 +1,5 @@
-//! What connections and streams are called, what an [`Endpoint`](super::Endpoint) tells of them, and how it refuses.
+//! The ids of connections and streams, the events that an [`Endpoint`](super::Endpoint) emits, and how it
+//! refuses.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,27 +13,27 @@ use quinn_proto::ConnectionError;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnectionId {
     pub(super) slot: u32,
-    pub(super) stamp: u64,
+    pub(super) serial: u64,
 }
 
 impl ConnectionId {
     /// A number that no other connection of the endpoint has or will have, from 1.
     #[must_use]
     pub const fn number(self) -> u64 {
-        self.stamp
+        self.serial
     }
 }
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {}", self.stamp)
+        write!(f, "connection {}", self.serial)
     }
 }
 
 /// A stream: its connection, and its number there (RFC 9000 §2.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StreamId {
-    /// Whose it is.
+    /// The connection that it belongs to.
     pub connection: ConnectionId,
     /// The QUIC stream id: below 2^62, and it says who opened the stream and which ways it goes.
     pub number: u64,
@@ -57,7 +58,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// What is known of the other side of a connection.
+/// The other side of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Where it is now: it may move.
@@ -97,7 +98,7 @@ pub enum Reason {
     Lost(ConnectionError),
 }
 
-/// What happened.
+/// An event of a connection or a stream.
 ///
 /// A connection's events come between [`Connected`](Self::Connected) and
 /// [`Disconnected`](Self::Disconnected), which ends all its streams; one that never was complete has
@@ -105,7 +106,8 @@ pub enum Reason {
 /// [`Closed`](Self::Closed), unless the connection ends first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A handshake is complete: what is known of the peer stands in [`Endpoint::peer`](super::Endpoint::peer).
+    /// A handshake is complete: what is known of the peer stands in
+    /// [`Endpoint::peer`](super::Endpoint::peer).
     Connected {
         /// Of which connection.
         connection: ConnectionId,
@@ -121,10 +123,11 @@ pub enum Event {
     /// cannot be reached, nobody listens at its port, sending there is not permitted, or a packet is too
     /// large for the way. Emitted at most once for each connection that is made here.
     ///
-    /// The endpoint ends nothing for it: the report may be an ICMP message that somebody forged, and the peer may be
-    /// there a moment later, so that the connection goes on trying until
-    /// [`handshake_timeout`](super::Transport::handshake_timeout). The program decides: it tries another address
-    /// now if it has one, and may give up where a wrong report costs little. Of a peer that has answered, such reports are ignored (RFC 9000 §14.2.1).
+    /// The endpoint ends nothing for it: the report may be an ICMP message that somebody forged, and the peer
+    /// may be there a moment later, so that the connection goes on trying until
+    /// [`handshake_timeout`](super::Transport::handshake_timeout). The program decides: it tries another
+    /// address now if it has one, and may give up where a wrong report costs little. Of a peer that has
+    /// answered, such reports are ignored (RFC 9000 §14.2.1).
     SendFailed {
         /// To whom.
         connection: ConnectionId,
@@ -147,7 +150,7 @@ pub enum Event {
     Data {
         /// Which one.
         stream: StreamId,
-        /// What [`Endpoint::set_owner`](super::Endpoint::set_owner) said, or 0.
+        /// The number set by [`Endpoint::set_owner`](super::Endpoint::set_owner), or 0.
         owner: u64,
         /// How many bytes of the stream came before.
         offset: u64,
@@ -183,7 +186,7 @@ pub enum Event {
         owner: u64,
     },
     /// All that was written, and the end of it, has been acknowledged by the peer's transport. Whether its
-    /// program was told of it, or ever will be, only an answer can say.
+    /// program got it, or ever will, only an answer can say.
     Finished {
         /// To which stream.
         stream: StreamId,
@@ -252,7 +255,7 @@ pub enum Refusal {
     /// Codes are below 2^62 (RFC 9000 §16).
     #[error("{code:#x} is no code: it must be below 2^62")]
     BadCode {
-        /// What was given.
+        /// The value that was given.
         code: u64,
     },
     /// A datagram is larger than the path or the peer takes.
@@ -263,7 +266,7 @@ pub enum Refusal {
         /// The largest that fits now; 0 when the peer takes none, or there are none here.
         most: usize,
     },
-    /// There is no room for the datagram now; `DatagramsWritable` will tell.
+    /// There is no room for the datagram now; `DatagramsWritable` will follow.
     #[error("there is no room for the datagram now")]
     Blocked,
 }

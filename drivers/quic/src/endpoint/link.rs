@@ -12,7 +12,7 @@ use super::config::{Handshake, Transport};
 use super::credit::Credit;
 use super::event::{ConnectionId, Direction, Event, Reason, StreamId};
 use super::pool::{self, Pool, Share};
-use super::stream::{Stream, Told};
+use super::stream::{Notification, Stream};
 
 /// The shortest time within which half of a window must have come for it to be too small.
 const FAST: Duration = Duration::from_millis(50);
@@ -24,7 +24,7 @@ pub(super) enum State {
     Opening,
     /// Its handshake is over.
     Open,
-    /// It is over, and its end was told; quinn-proto still answers stragglers.
+    /// It is over, and its end was reported; quinn-proto still answers stragglers.
     Over,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Link {
     pub(super) handshake: Handshake,
     pub(super) network: Network,
     pub(super) is_client: bool,
-    /// Whether it stands in the list of those that have something to tell or to do.
+    /// Whether it stands in the list of those that have something to report or to do.
     pub(super) is_dirty: bool,
     /// Whether datagrams have come for it since it last was clean.
     pub(super) is_fed: bool,
@@ -44,7 +44,7 @@ pub(super) struct Link {
     is_put_off: bool,
     /// Whether it stands in the list of those that may have something to send.
     pub(super) is_sending: bool,
-    /// What lets quinn-proto's endpoint forget it, once its end is told.
+    /// The event that lets quinn-proto's endpoint forget it, once its end is reported.
     pub(super) drained: Option<EndpointEvent>,
     /// When its handshake must be over.
     pub(super) opens_until: Option<Instant>,
@@ -54,25 +54,25 @@ pub(super) struct Link {
     pub(super) send_window: u64,
     /// In order, so that nothing depends on hashes.
     pub(super) streams: BTreeMap<u64, Stream>,
-    /// Streams that may have something to be told.
+    /// Streams that may have events.
     readable: VecDeque<u64>,
     /// Kinds of streams of which the peer opened some that were not accepted yet.
     accepts: [bool; 2],
     /// Kinds of streams of which one was to be opened and the peer allowed no more.
     wants: [bool; 2],
     receives_datagrams: bool,
-    /// Datagrams that were told or dropped, and those of the latter that are not counted yet.
+    /// Datagrams that were reported or dropped, and those of the latter that are not counted yet.
     past_datagrams: u64,
     dropped_datagrams: u64,
-    /// Whether one was not taken to be sent, and it is to be told when more are.
+    /// Whether one was not taken to be sent, and it is to be reported when more are.
     pub(super) wants_datagrams: bool,
-    /// Whose turn it is to write.
+    /// The streams whose turn it is to write.
     pub(super) credit: Credit,
-    /// Streams that are over, which is not told yet.
+    /// Streams that are over, which is not reported yet.
     closed: VecDeque<u64>,
-    /// What quinn-proto noted and is not told yet.
+    /// Events of quinn-proto that are not reported yet.
     noted: Noted,
-    /// What the peer was promised, and what it is to be promised more.
+    /// The memory that the peer was promised, and what it is to be promised more.
     pub(super) share: Share,
     wants_window: bool,
     wants_streams: [bool; 2],
@@ -87,8 +87,8 @@ pub(super) struct Link {
     blocked: u64,
 }
 
-/// What quinn-proto noted of a connection. It is taken over with every datagram: one can make hundreds of
-/// notes, mostly of the same things.
+/// Events that quinn-proto noted of a connection. They are taken over with every datagram: one can make
+/// hundreds of notes, mostly of the same things.
 #[derive(Debug, Default)]
 struct Noted {
     is_connected: bool,
@@ -196,7 +196,8 @@ impl Link {
         self.state != State::Over && (self.wants_window || self.wants_streams != [false; 2])
     }
 
-    /// Promises the peer more, where it is to be and there is room for it; it still wants what there is none for.
+    /// Promises the peer more, where it is to be and there is room for it; it still wants what there is none
+    /// for.
     pub(super) fn grow(&mut self, transport: &Transport, pool: &mut Pool) {
         let charged = self.charged();
         if self.wants_window {
@@ -234,7 +235,7 @@ impl Link {
         self.is_put_off
     }
 
-    /// Opens a stream, if the peer allows it now; if not, `Openable` will tell.
+    /// Opens a stream, if the peer allows it now; if not, `Openable` will follow.
     pub(super) fn open(&mut self, dir: Dir) -> Option<quinn_proto::StreamId> {
         let opened = self.inner.streams().open(dir);
         if opened.is_none() {
@@ -246,13 +247,13 @@ impl Link {
     /// A stream was opened here that the peer may send on, too; what that takes of the pool.
     pub(super) fn owns(&mut self) -> u64 {
         self.own += 1;
-        // What quinn-proto has of a stream that is over is kept for the next one.
+        // The state that quinn-proto has of a stream that is over is kept for the next one.
         let more = self.own.saturating_sub(self.share.own);
         self.share.own += more;
         self.share.of_streams(more)
     }
 
-    /// When it wants to be told that time has passed.
+    /// When it wants `handle_timeout` to be called.
     pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
         let opens_until = self.opens_until.filter(|_| self.state == State::Opening);
         [self.inner.poll_timeout(), opens_until].into_iter().flatten().min()
@@ -267,9 +268,9 @@ impl Link {
         StreamId { connection: self.id, number }
     }
 
-    /// The next thing to tell of this connection; `None` when there is nothing more.
+    /// The next event of this connection; `None` when there is nothing more.
     ///
-    /// A stream that is over stays known until that is told, so that whoever becomes its owner
+    /// A stream that is over stays known until that is reported, so that whoever becomes its owner
     /// meanwhile hears of it.
     pub(super) fn poll(
         &mut self,
@@ -311,7 +312,7 @@ impl Link {
         }
     }
 
-    /// Tells that more streams can be opened, or datagrams sent.
+    /// Reports that more streams can be opened, or datagrams sent.
     fn allowed(&mut self) -> Option<Event> {
         for dir in [Dir::Bi, Dir::Uni] {
             if std::mem::take(&mut self.noted.openable[dir as usize])
@@ -380,7 +381,7 @@ impl Link {
         }
         let Some(bytes) = self.inner.datagrams().recv() else {
             self.receives_datagrams = false;
-            // All that came were told, or dropped for want of room.
+            // All that came were reported, or dropped for want of room.
             let dropped = self.inner.stats().frame_rx.datagram - self.past_datagrams;
             self.past_datagrams += dropped;
             self.dropped_datagrams += dropped;
@@ -395,7 +396,7 @@ impl Link {
         std::mem::replace(&mut self.dropped_datagrams, 0)
     }
 
-    /// Tells what comes next of a stream; the streams take turns.
+    /// Reports what comes next of a stream; the streams take turns.
     fn read(&mut self) -> Option<Event> {
         while let Some(number) = self.readable.pop_front() {
             let id = self.stream_id(number);
@@ -404,12 +405,12 @@ impl Link {
             let (Some(inner), true) = (id.inner(), stream.is_ready()) else { continue };
             let (owner, offset) = (stream.owner, stream.offset);
             let event = match stream.next(&mut self.inner, inner) {
-                Told::Data { bytes, fin } => {
+                Notification::Data { bytes, fin } => {
                     stream.offset += bytes.len() as u64;
                     Event::Data { stream: id, owner, offset, bytes, fin }
                 }
-                Told::Reset(code) => Event::Reset { stream: id, owner, code },
-                Told::Nothing => continue,
+                Notification::Reset(code) => Event::Reset { stream: id, owner, code },
+                Notification::Nothing => continue,
             };
             self.queue(number);
             self.note_if_over(number);
@@ -434,7 +435,7 @@ impl Link {
                     && stream.write_head(&mut self.inner, id)
                     && !stream.finishes
                 {
-                    self.credit.ready(number, &mut stream.place);
+                    self.credit.ready(number, &mut stream.ticket);
                 }
             }
             StreamEvent::Finished { id } => self.noted.ended.push_back((id, None)),
@@ -444,7 +445,7 @@ impl Link {
         }
     }
 
-    /// Tells that the sending direction of a stream is over.
+    /// Reports that the sending direction of a stream is over.
     fn ended(&mut self) -> Option<Event> {
         while let Some((id, stopped)) = self.noted.ended.pop_front() {
             if let Some(code) = stopped {
@@ -475,7 +476,7 @@ impl Link {
         }
     }
 
-    /// Tells that a stream may be written to; the streams take turns.
+    /// Reports that a stream may be written to; the streams take turns.
     fn writable(&mut self) -> Option<Event> {
         let number = self.credit.next()?;
         let owner = self.streams.get(&number)?.owner;
@@ -485,7 +486,7 @@ impl Link {
     /// Nothing more is written to a stream.
     pub(super) fn wants_no_credit(&mut self, number: u64) {
         if let Some(stream) = self.streams.get(&number) {
-            self.credit.remove(stream.place);
+            self.credit.remove(stream.ticket);
         }
     }
 
@@ -496,7 +497,7 @@ impl Link {
         }
     }
 
-    /// Sees whether a stream that waits was broken off, which is told at once.
+    /// Sees whether a stream that waits was broken off, which is reported at once.
     pub(super) fn look_for_reset(&mut self, id: quinn_proto::StreamId) {
         let number = u64::from(id);
         if let Some(stream) = self.streams.get_mut(&number) {
@@ -505,7 +506,7 @@ impl Link {
         }
     }
 
-    /// Puts a stream into the queue of those to be told of.
+    /// Puts a stream into the queue of those that have events.
     pub(super) fn queue(&mut self, number: u64) {
         if let Some(stream) = self.streams.get_mut(&number)
             && !stream.is_queued
@@ -544,7 +545,7 @@ impl Link {
         }
     }
 
-    /// Tells that a stream is closed, and forgets it.
+    /// Reports that a stream is closed, and forgets it.
     fn close(&mut self) -> Option<Event> {
         while let Some(number) = self.closed.pop_front() {
             // One that is kept is noted again when it is let go, perhaps before it comes here at all.

@@ -45,7 +45,7 @@ use stream::Stream;
 
 /// Bytes of the datagrams that are sent at once at most: what the kernel takes.
 const MAX_WRITE: usize = 65_507;
-/// Events that a connection tells before it is another's turn.
+/// Events that a connection emits before it is another's turn.
 const EVENTS_PER_TURN: usize = 64;
 
 /// QUIC connections, as clients and as a server, over one socket; see the [module](self).
@@ -54,25 +54,25 @@ pub struct Endpoint {
     config: Config,
     transport: Arc<TransportConfig>,
     admission: Admission,
-    /// What connections are promised, and those that are to be promised more when there is room.
+    /// The memory that connections are promised, and those that are to be promised more when there is room.
     pool: Pool,
     starved: BTreeSet<u32>,
     /// By quinn-proto's handles.
     links: Vec<Option<Box<Link>>>,
-    stamp: u64,
+    last_serial: u64,
     /// Clients whose handshake may begin in a later turn.
     waiting: VecDeque<Incoming>,
-    /// Links that have something to tell or to do.
+    /// Links that have something to report or to do.
     dirty: VecDeque<u32>,
-    /// Events that the first of them has told of late.
-    told: usize,
+    /// Events that the first of them has emitted since it came first.
+    emitted: usize,
     /// Links that may have something to send.
     sending: VecDeque<u32>,
     timers: BTreeSet<(Instant, u32)>,
     /// Connections that are made here and that nothing has come for, nor that sending failed, by where they
     /// go.
-    unheard: BTreeSet<(SocketAddr, u32)>,
-    /// What happened to connections that they do not report: their close here, and failures to send.
+    unanswered: BTreeSet<(SocketAddr, u32)>,
+    /// Events of connections that they do not report themselves: their close here, and failures to send.
     local_events: VecDeque<Event>,
     answers: Answers,
     stats: Stats,
@@ -102,13 +102,13 @@ impl Endpoint {
             transport,
             config,
             links: Vec::new(),
-            stamp: 0,
+            last_serial: 0,
             waiting: VecDeque::new(),
             dirty: VecDeque::new(),
-            told: 0,
+            emitted: 0,
             sending: VecDeque::new(),
             timers: BTreeSet::new(),
-            unheard: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
             local_events: VecDeque::new(),
             answers: Answers::default(),
             stats: Stats::default(),
@@ -153,7 +153,7 @@ impl Endpoint {
             None => {}
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let slot = handle.0 as u32;
-                self.heard(slot);
+                self.on_answer(slot);
                 let Self { links, pool, config: Config { transport, .. }, .. } = self;
                 if let Some(link) = links.get_mut(handle.0).and_then(Option::as_mut) {
                     link.inner.handle_event(event);
@@ -188,7 +188,7 @@ impl Endpoint {
         let first = Share::first(&self.config.transport).bytes();
         let memory = if !self.pool.has_room(Some(network), first) {
             Memory::None
-        } else if !self.pool.has_room_for_strangers(network, first) {
+        } else if !self.pool.has_room_for_unvalidated(network, first) {
             Memory::Scarce
         } else {
             Memory::Ample
@@ -251,7 +251,7 @@ impl Endpoint {
         let (handle, connection) = self.inner.connect(now, config, remote, name)?;
         let network = Network::of(remote.ip());
         self.admission.add(network);
-        self.unheard.insert((remote, handle.0 as u32));
+        self.unanswered.insert((remote, handle.0 as u32));
         Ok(self.add(now, handle, connection, network))
     }
 
@@ -259,9 +259,9 @@ impl Endpoint {
     /// [`Event::SendFailed`] of the connections that are made to there and have had no answer.
     pub fn send_failed(&mut self, remote: SocketAddr, os_error: i32) {
         while let Some(&(remote, slot)) =
-            self.unheard.range((remote, 0)..=(remote, u32::MAX)).next()
+            self.unanswered.range((remote, 0)..=(remote, u32::MAX)).next()
         {
-            self.unheard.remove(&(remote, slot));
+            self.unanswered.remove(&(remote, slot));
             if let Some(link) = self.link_at(slot)
                 && link.state == State::Opening
             {
@@ -272,11 +272,11 @@ impl Endpoint {
     }
 
     /// Something came for a link, or it is forgotten: what sending to it meets is of no interest any more.
-    fn heard(&mut self, slot: u32) {
-        if !self.unheard.is_empty()
+    fn on_answer(&mut self, slot: u32) {
+        if !self.unanswered.is_empty()
             && let Some(remote) = self.link_at(slot).map(|link| link.address())
         {
-            self.unheard.remove(&(remote, slot));
+            self.unanswered.remove(&(remote, slot));
         }
     }
 
@@ -287,14 +287,14 @@ impl Endpoint {
         connection: quinn_proto::Connection,
         network: Network,
     ) -> ConnectionId {
-        self.stamp += 1;
-        let id = ConnectionId { slot: handle.0 as u32, stamp: self.stamp };
+        self.last_serial += 1;
+        let id = ConnectionId { slot: handle.0 as u32, serial: self.last_serial };
         let handshake_timeout = self.config.transport.handshake_timeout;
         let share = Share::first(&self.config.transport);
         let mut link = Link::new(connection, id, network, share);
         self.pool.take(link.charged(), share.bytes());
         if !handshake_timeout.is_zero() {
-            // What is too far away for the clock never comes.
+            // A time that is too far away for the clock never comes.
             link.opens_until = now.checked_add(handshake_timeout);
         }
         if self.links.len() <= handle.0 {
@@ -313,13 +313,13 @@ impl Endpoint {
             }
             let slot = *self.dirty.front()?;
             let event = self.pump(now, slot);
-            self.told += 1;
+            self.emitted += 1;
             if event.is_none() {
                 self.dirty.pop_front();
-                self.told = 0;
-            } else if self.told >= EVENTS_PER_TURN {
+                self.emitted = 0;
+            } else if self.emitted >= EVENTS_PER_TURN {
                 self.dirty.rotate_left(1);
-                self.told = 0;
+                self.emitted = 0;
             }
             if event.is_some() {
                 return event;
@@ -327,7 +327,7 @@ impl Endpoint {
         }
     }
 
-    /// Lets a dirty link tell its next event; `None` when it is clean.
+    /// Lets a dirty link emit its next event; `None` when it is clean.
     fn pump(&mut self, now: Instant, slot: u32) -> Option<Event> {
         let link = self.links.get_mut(slot as usize)?.as_mut()?;
         let before = link.state;
@@ -344,7 +344,7 @@ impl Endpoint {
                 State::Opening => {}
             }
         }
-        // What was told is over, or is more than there was.
+        // The end was reported, or there is more than there was.
         self.grow(slot);
         if event.is_some() {
             return event;
@@ -383,7 +383,7 @@ impl Endpoint {
         }
     }
 
-    /// A link has nothing more to tell: what it wants of the endpoint is done, and it may send.
+    /// A link has nothing more to report: what it wants of the endpoint is done, and it may send.
     fn settle(&mut self, now: Instant, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         (link.is_dirty, link.is_fed) = (false, false);
@@ -401,7 +401,7 @@ impl Endpoint {
     }
 
     /// Does what a link wants of quinn-proto's endpoint, except to be forgotten: another one would take its
-    /// place before its end is told.
+    /// place before its end is reported.
     fn relay(&mut self, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         while let Some(event) = link.inner.poll_endpoint_events() {
@@ -416,7 +416,7 @@ impl Endpoint {
     }
 
     fn remove(&mut self, slot: u32) {
-        self.heard(slot);
+        self.on_answer(slot);
         let Some(link) = self.links.get_mut(slot as usize).and_then(Option::take) else { return };
         if let Some(at) = link.deadline {
             self.timers.remove(&(at, slot));
@@ -481,7 +481,7 @@ impl Endpoint {
         self.answers.next(buffer)
     }
 
-    /// What was sent may have made room for datagrams, which quinn-proto only tells who asks.
+    /// Sending may have made room for datagrams, which quinn-proto only says when asked.
     fn tell_of_room(&mut self, slot: u32) {
         if self.link_at(slot).is_some_and(|link| link.wants_datagrams) {
             self.mark_dirty(slot);
@@ -515,7 +515,7 @@ impl Endpoint {
         }
     }
 
-    /// Closes a connection with a code and a reason for the peer: all its streams end. Its end is told
+    /// Closes a connection with a code and a reason for the peer: all its streams end. Its end is reported
     /// as an event.
     ///
     /// # Errors
@@ -549,7 +549,7 @@ impl Endpoint {
     }
 
     /// Opens a stream; `None` when the peer allows no more of this kind now, and
-    /// [`Event::Openable`] will tell, or when the connection is not complete yet.
+    /// [`Event::Openable`] will follow, or when the connection is not complete yet.
     ///
     /// # Errors
     /// [`Refusal::UnknownConnection`].
@@ -569,7 +569,7 @@ impl Endpoint {
         Ok(Some(StreamId { connection, number: id.into() }))
     }
 
-    /// What is known of the other side; `None` for a connection that is over.
+    /// The other side; `None` for a connection that is over.
     #[must_use]
     pub fn peer(&self, connection: ConnectionId) -> Option<Peer> {
         let link = self.links.get(connection.slot as usize)?.as_deref()?;
@@ -620,19 +620,19 @@ impl Endpoint {
         self.pool.used()
     }
 
-    /// Whether something waits to be told, to be sent, or for the next turn.
+    /// Whether something waits to be reported, to be sent, or for the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.has_events() || !self.sending.is_empty() || !self.answers.is_empty()
     }
 
-    /// Whether something waits to be told, or for the next turn: that needs no room to send.
+    /// Whether something waits to be reported, or for the next turn: that needs no room to send.
     #[must_use]
     pub fn has_events(&self) -> bool {
         !self.dirty.is_empty() || !self.local_events.is_empty() || !self.waiting.is_empty()
     }
 
-    /// What was counted.
+    /// The statistics.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats

@@ -1,4 +1,4 @@
-//! What the connections of an endpoint may hold in memory, all together: what is promised to a peer counts,
+//! The memory of the connections of an endpoint, all together: what is promised to a peer counts,
 //! whether the peer uses it or not, until the connection is forgotten. First promises are small; they grow
 //! while there is room, so that an empty pool means no growth, and then no new connections. One network has a
 //! part of it only.
@@ -9,14 +9,14 @@ use super::admission::Network;
 use super::config::{Limits, Transport};
 use super::stream::CHUNKS;
 
-/// What an endpoint takes for itself, in bytes: what is being copied together, and answers that wait.
+/// The memory of the endpoint itself, in bytes: what is being copied together, and answers that wait.
 const ENDPOINT: u64 = 1 << 20;
 /// A connection with its handshake, which the peer may send in the worst of ways as a stream, in bytes.
 const CONNECTION: u64 = 448 << 10;
 /// A stream that the peer sends in the worst of ways, in bytes, beside what is charged for its window:
 /// quinn-proto keeps up to 2048 pieces of packets, which may be the same ones again and again.
 const STREAM: u64 = 370 << 10;
-/// Packets that are held beside these: those of what was read and is not told, and the one that comes.
+/// Packets that are held beside these: those of what was read and is not reported, and the one that comes.
 const PACKETS: u64 = CHUNKS as u64 + 1;
 /// A client that waits for its handshake to begin, in bytes: what may wait of its packets, which are the
 /// smallest that there are, with what quinn-proto keeps of each.
@@ -26,12 +26,12 @@ pub(super) const WAITING: u64 = 144 << 10;
 const PER_RECEIVED: u64 = 3;
 /// Quarters of a byte for each byte that waits to be acknowledged: it is held with what is known of packets.
 const QUARTERS_PER_SENT: u64 = 5;
-/// What a datagram counts for at least, of those that may wait.
+/// The bytes that a datagram counts for at least, of those that may wait.
 const LEAST_DATAGRAM: u64 = 32;
-/// What is allocated with a packet.
+/// The bytes that are allocated with a packet.
 const BESIDE_PACKET: u64 = 128;
 
-/// What all connections hold.
+/// The memory that all connections hold.
 #[derive(Debug)]
 pub(super) struct Pool {
     limit: u64,
@@ -62,7 +62,7 @@ impl Pool {
 
     /// Whether so much can be promised to somebody whose address is only claimed: half is left to those who
     /// have shown theirs.
-    pub(super) fn has_room_for_strangers(&self, network: Network, bytes: u64) -> bool {
+    pub(super) fn has_room_for_unvalidated(&self, network: Network, bytes: u64) -> bool {
         self.fits(Some(network), bytes, self.limit / 2, self.limit_of_network / 2)
     }
 
@@ -92,7 +92,7 @@ impl Pool {
         }
     }
 
-    /// What was taken is there again.
+    /// Gives back what was taken.
     pub(super) fn release(&mut self, network: Option<Network>, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
         if let Some(network) = network
@@ -106,7 +106,7 @@ impl Pool {
     }
 }
 
-/// What one connection was promised.
+/// The memory that one connection was promised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Share {
     /// Bytes that the peer may send, on all streams.
@@ -119,12 +119,12 @@ pub(super) struct Share {
     pub(super) send_buffer: u64,
     /// Bytes of unreliable datagrams.
     datagrams: u64,
-    /// What a stream costs that the peer may send on.
+    /// The cost of a stream that the peer may send on.
     stream: u64,
 }
 
 impl Share {
-    /// What a new connection is promised.
+    /// The share of a new connection.
     pub(super) fn first(transport: &Transport) -> Self {
         let packet = u64::from(transport.max_datagram()) + BESIDE_PACKET;
         Self {
@@ -156,18 +156,18 @@ impl Share {
         .fold(0, u64::saturating_add)
     }
 
-    /// What so many streams cost that a peer may send on.
+    /// The cost of so many streams that a peer may send on.
     pub(super) const fn of_streams(&self, count: u64) -> u64 {
         count.saturating_mul(self.stream)
     }
 }
 
-/// What a receive window of so many bytes costs.
+/// The cost of a receive window of so many bytes.
 pub(super) const fn of_window(bytes: u64) -> u64 {
     bytes.saturating_mul(PER_RECEIVED)
 }
 
-/// What so many bytes cost that wait to be acknowledged.
+/// The cost of so many bytes that wait to be acknowledged.
 pub(super) const fn of_send_buffer(bytes: u64) -> u64 {
     (bytes / 4).saturating_mul(QUARTERS_PER_SENT)
 }
@@ -210,12 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_half_of_all_and_half_of_their_networks_part() {
+    fn unvalidated_clients_have_half_of_all_and_half_of_their_networks_part() {
         let mut pool = of(1000, 100);
         let [Some(one), Some(other)] = networks() else { unreachable!() };
-        assert!(pool.has_room_for_strangers(one, 125) && !pool.has_room_for_strangers(one, 126));
+        assert!(
+            pool.has_room_for_unvalidated(one, 125) && !pool.has_room_for_unvalidated(one, 126)
+        );
         pool.take(Some(other), 400);
-        assert!(pool.has_room_for_strangers(one, 100) && !pool.has_room_for_strangers(one, 101));
+        assert!(
+            pool.has_room_for_unvalidated(one, 100) && !pool.has_room_for_unvalidated(one, 101)
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What an endpoint counts.
+//! The statistics of an endpoint.
 
-/// What was counted.
+/// The statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -20,7 +20,7 @@ pub struct Stats {
     pub retried: u64,
     /// Clients that were ignored since too many waited.
     pub ignored: u64,
-    /// Datagrams that were dropped since they are larger than every peer was told, before anything is read
+    /// Datagrams that were dropped since they are larger than what any peer was told, before anything is read
     /// of them.
     pub oversized: u64,
     /// Unreliable datagrams that came and were dropped, since more came at once than may wait

@@ -1,20 +1,20 @@
 //! A stream as the endpoint knows it: whose it is, which directions are open, and what was read of it and
-//! not told yet.
+//! not reported yet.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError};
 
-use super::credit::Place;
+use super::credit::Ticket;
 
 /// Chunks that are read from a stream at once, and bytes: they are held here though the peer may send as many
 /// more.
 pub(super) const CHUNKS: usize = 8;
 const BYTES: usize = 16 << 10;
 
-/// Chunks of less than so many bytes are copied: what they are cut out of can be as much as quinn-proto copied
-/// together of the stream.
+/// Chunks of less than so many bytes are copied: what they are cut out of can be as much as quinn-proto
+/// copied together of the stream.
 const SMALL: usize = 1 << 10;
 
 /// How the receiving direction ended.
@@ -26,25 +26,25 @@ pub(super) enum End {
 
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// What the program calls its owner.
+    /// The program's number for its owner.
     pub(super) owner: u64,
-    /// Bytes that were told.
+    /// Bytes that were reported.
     pub(super) offset: u64,
-    /// Read and not told: chunks, and the end if it was seen.
+    /// Read and not reported: chunks, and the end if it was seen.
     chunks: VecDeque<Bytes>,
     end: Option<End>,
     /// Whether the directions are open as far as the program knows.
     pub(super) receives: bool,
     pub(super) sends: bool,
     /// Since when it waits to be written to.
-    pub(super) place: Place,
-    /// Whether the program wants nothing told of what comes.
+    pub(super) ticket: Ticket,
+    /// Whether the program paused it.
     pub(super) is_paused: bool,
-    /// Whether nothing is told for its owner's sake: it pauses, or there is none yet.
+    /// Whether nothing is reported for its owner's sake: it pauses, or there is none yet.
     pub(super) is_held: bool,
     /// Whether it stays known when it is over, since somebody is still to become its owner.
     pub(super) is_kept: bool,
-    /// What must be written before anything else, as far as it was not taken yet.
+    /// The bytes that must be written before anything else, as far as it was not taken yet.
     pub(super) head: Bytes,
     /// Whether it is to be finished once the head is written.
     pub(super) finishes: bool,
@@ -54,9 +54,9 @@ pub(super) struct Stream {
     pub(super) is_readable: bool,
 }
 
-/// The next thing to be told of a stream.
+/// The next event of a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Notification {
     Data { bytes: Bytes, fin: bool },
     Reset(u64),
     Nothing,
@@ -72,7 +72,7 @@ impl Stream {
         !self.receives && !self.sends
     }
 
-    /// Whether something may be told of it; that it was broken off always may.
+    /// Whether it may have an event; that it was broken off always is one.
     pub(super) fn is_ready(&self) -> bool {
         let has_something = self.is_readable || self.end.is_some() || !self.chunks.is_empty();
         self.receives && (matches!(self.end, Some(End::Reset(_))) || !self.waits() && has_something)
@@ -83,24 +83,28 @@ impl Stream {
         self.is_paused || self.is_held
     }
 
-    /// What comes next of it, read from the transport if nothing is left over.
-    pub(super) fn next(&mut self, connection: &mut Connection, id: quinn_proto::StreamId) -> Told {
+    /// Its next event, read from the transport if nothing is left over.
+    pub(super) fn next(
+        &mut self,
+        connection: &mut Connection,
+        id: quinn_proto::StreamId,
+    ) -> Notification {
         if self.chunks.len() < 2 && self.is_readable && self.end.is_none() {
             self.read(connection, id);
         }
         match (self.chunks.pop_front(), self.end) {
-            // What was broken off is over at once: bytes before it are of no use.
+            // A stream that was broken off is over at once: bytes before it are of no use.
             (_, Some(End::Reset(code))) => {
                 self.chunks.clear();
                 self.receives = false;
-                Told::Reset(code)
+                Notification::Reset(code)
             }
             (bytes, Some(End::Fin)) if self.chunks.is_empty() => {
                 self.receives = false;
-                Told::Data { bytes: bytes.unwrap_or_default(), fin: true }
+                Notification::Data { bytes: bytes.unwrap_or_default(), fin: true }
             }
-            (Some(bytes), _) => Told::Data { bytes, fin: false },
-            (None, _) => Told::Nothing,
+            (Some(bytes), _) => Notification::Data { bytes, fin: false },
+            (None, _) => Notification::Nothing,
         }
     }
 
@@ -117,7 +121,7 @@ impl Stream {
             }
         }
         if self.finishes {
-            // It is refused only where the peer stopped it, which is told.
+            // It is refused only where the peer stopped it, which is reported.
             let _ = connection.send_stream(id).finish();
         }
         true
@@ -177,15 +181,15 @@ impl Stream {
         }
     }
 
-    /// Holds what was read and not told by itself, since that may take long now: chunks keep what they were
-    /// cut out of alive, which may be as much as fits into a window.
+    /// Holds what was read and not reported by itself, since that may take long now: chunks keep what they
+    /// were cut out of alive, which may be as much as fits into a window.
     pub(super) fn hold_by_itself(&mut self) {
         for chunk in &mut self.chunks {
             *chunk = Bytes::copy_from_slice(chunk);
         }
     }
 
-    /// Forgets what was read and not told.
+    /// Forgets what was read and not reported.
     pub(super) fn stop_receiving(&mut self) {
         self.receives = false;
         self.chunks = VecDeque::new();

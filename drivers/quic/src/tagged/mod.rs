@@ -4,19 +4,19 @@
 //! whole; from the dispatch on everything that happens to them goes straight to [`Acceptors`], without a
 //! look-up. Connections that agreed on another protocol (ALPN) are not touched, nor are streams that were
 //! opened here without a tag: what happens to them is reported as it is. Whoever sets the owner of such a
-//! stream ([`Endpoint::set_owner`]) makes it an acceptor's as far as this goes: what comes of it is reported as
-//! [`Notice::Data`], but [`Streams::pause`] does not know of it.
+//! stream ([`Endpoint::set_owner`]) makes it an acceptor's as far as this goes: what comes of it is reported
+//! as [`Notice::Data`], but [`Streams::pause`] does not know of it.
 //!
 //! # What proves that a stream was taken
 //!
 //! Only an answer does. [`Event::Finished`] says that all of a stream lies at the peer, acknowledged by its
-//! transport: nobody may have been given it yet. When a connection ends, whoever ends it, what was not reported
-//! of its streams is dropped on both sides, as QUIC has it (RFC 9000 §10.2): streams that wait for who
-//! registers their tag or for an acceptor that pauses are forgotten, whole ones too, and counted
-//! ([`Forgotten::peer_gone`](demux::Forgotten)), and what was not reported to an acceptor that pauses of those that
-//! it has is gone; that it lacks their end says so. To keep the whole ones would be no guarantee either, as
-//! only those of one packet lie whole with the demultiplexer. So a sender keeps the connection until it
-//! has an answer, or until it does not matter any more.
+//! transport: nobody may have been given it yet. When a connection ends, whoever ends it, what was not
+//! reported of its streams is dropped on both sides, as QUIC has it (RFC 9000 §10.2): streams that wait for
+//! who registers their tag or for an acceptor that pauses are forgotten, whole ones too, and counted
+//! ([`Forgotten::peer_gone`](demux::Forgotten)), and what was not reported to an acceptor that pauses of
+//! those that it has is gone; that it lacks their end says so. To keep the whole ones would be no guarantee
+//! either, as only those of one packet lie whole with the demultiplexer. So a sender keeps the connection
+//! until it has an answer, or until it does not matter any more.
 
 mod streams;
 mod table;
@@ -52,20 +52,20 @@ impl<M: Driven<Demux>> Calls for M {
 /// A stream was given to an acceptor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened {
-    /// Whose it is now.
+    /// Its owner now.
     pub acceptor: AcceptorId,
     /// The stream; [`Endpoint::peer`] says who is at its other end.
     pub stream: StreamId,
-    /// What it is called.
+    /// Its tag.
     pub tag: Tag,
 }
 
-/// What happens to the streams of acceptors, and to connections.
+/// An event of the streams of acceptors, or of connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// The next bytes of a stream.
     Data {
-        /// Whose it is.
+        /// Its owner.
         acceptor: AcceptorId,
         /// Which one.
         stream: StreamId,
@@ -78,7 +78,7 @@ pub enum Notice {
     },
     /// The hand-off failed: the acceptor did not take the stream.
     HandOffFailed {
-        /// Who did not take it.
+        /// The acceptor that did not take it.
         acceptor: AcceptorId,
         /// Which one.
         stream: StreamId,

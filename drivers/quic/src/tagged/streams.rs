@@ -9,7 +9,7 @@ use gapless_core::demux::{self, AcceptorId, Demux, Pattern, Registrant};
 use super::table::{Table, core};
 use crate::endpoint::{ConnectionId, Direction, Endpoint, Refusal, StreamId};
 
-/// What an acceptor can do: with streams and connections by the endpoint, with tags by these methods.
+/// The calls of an acceptor: on streams and connections by the endpoint, on tags by these methods.
 pub struct Streams<'a> {
     /// The connections.
     pub endpoint: &'a mut Endpoint,
@@ -62,8 +62,8 @@ impl Streams<'_> {
 
     /// Lets the streams of an acceptor wait, those that it has and those to come: nothing is read of them, so
     /// that their peers feel it. Of an acceptor without a registration only those that it has wait.
-    /// [`Endpoint::pause`] and [`Endpoint::resume`], for one stream, are another thing: what comes on a stream
-    /// is reported when neither says that it waits.
+    /// [`Endpoint::pause`] and [`Endpoint::resume`], for one stream, are another thing: what comes on a
+    /// stream is reported when neither says that it waits.
     pub fn pause(&mut self, acceptor: AcceptorId) {
         let _ = self.call(demux::Event::Pause { acceptor });
         for stream in self.table.of(acceptor) {
@@ -126,8 +126,8 @@ pub enum OpenError {
     /// The connection is none that a stream can be opened on.
     #[error(transparent)]
     Connection(#[from] Refusal),
-    /// The peer allows no more streams of this kind now, and [`Event::Openable`](crate::Event::Openable) will tell; or the connection
-    /// is not complete yet, and [`Event::Connected`](crate::Event::Connected) will.
+    /// The peer allows no more streams of this kind now, and [`Event::Openable`](crate::Event::Openable) will
+    /// tell; or the connection is not complete yet, and [`Event::Connected`](crate::Event::Connected) will.
     #[error("the peer allows no more streams now")]
     NoCredit,
     /// Acceptors are numbered from 1.

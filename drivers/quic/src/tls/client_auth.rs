@@ -41,7 +41,7 @@ pub enum ClientTrust {
 }
 
 impl ClientAuth {
-    /// What rustls asks about a client's certificate.
+    /// The answers to rustls about a client's certificate.
     pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
         match self {
             Self::None => Ok(WebPkiClientVerifier::no_client_auth()),

@@ -17,7 +17,7 @@ use super::{ClientAuth, Identity, Keys, TlsError, Trust, peer_fingerprint};
 use crate::endpoint::{self, Handshake, Server};
 use crate::{Limits, Transport};
 
-/// What an endpoint is made from that has these keys, and that takes connections if it has a server's
+/// The configuration of an endpoint that has these keys, and that takes connections if it has a server's
 /// configuration. Limits and transport are the defaults.
 pub fn endpoint_config(keys: &Keys, server: Option<Arc<QuicServerConfig>>) -> endpoint::Config {
     let key = keys.connection_id;
@@ -38,7 +38,7 @@ pub fn endpoint_config(keys: &Keys, server: Option<Arc<QuicServerConfig>>) -> en
     }
 }
 
-/// Reads out of a session of rustls what a finished handshake tells of the peer: for
+/// Reads out of a session of rustls the peer's identity after a handshake: for
 /// [`endpoint::Config::inspect`].
 pub fn inspect(session: &dyn Session) -> Handshake {
     let data = session.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
@@ -68,7 +68,7 @@ pub fn server_config<P: AsRef<[u8]>>(
     QuicServerConfig::try_from(config).map(Arc::new).map_err(configuration)
 }
 
-/// What rustls takes for a server.
+/// The configuration of rustls for a server.
 fn server<P: AsRef<[u8]>>(
     identity: &Identity,
     protocols: &[P],
@@ -104,7 +104,7 @@ pub fn client_config<P: AsRef<[u8]>>(
     QuicClientConfig::try_from(config).map(Arc::new).map_err(configuration)
 }
 
-/// What rustls takes for a client.
+/// The configuration of rustls for a client.
 fn client<P: AsRef<[u8]>>(
     trust: &Trust,
     protocols: &[P],

@@ -1,4 +1,4 @@
-//! What can be wrong with files, names and configurations, before any connection.
+//! Errors of files, names and configurations, before any connection.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ pub enum TlsError {
     /// A file or folder cannot be read, made or written.
     #[error("cannot {action} {}: {source}", file.display())]
     Io {
-        /// What failed.
+        /// The step that failed.
         action: &'static str,
         /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file has no certificate in it.
@@ -44,7 +44,7 @@ pub enum TlsError {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The reason.
         what: String,
     },
     /// A certificate is not one that can be used.
@@ -52,7 +52,7 @@ pub enum TlsError {
     Certificate {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The reason.
         what: String,
     },
     /// A private key is not one that can be used.
@@ -60,7 +60,7 @@ pub enum TlsError {
     Key {
         /// The file.
         file: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
     /// The private key is another certificate's.
@@ -81,19 +81,19 @@ pub enum TlsError {
          move it away to have a new one made"
     )]
     Kept {
-        /// What is wrong with the file.
+        /// The fault of the file.
         source: Box<TlsError>,
     },
     /// Neither a DNS name nor an IP address.
     #[error("{name:?} is neither a DNS name nor an IP address")]
     Name {
-        /// What was given.
+        /// The value that was given.
         name: String,
     },
     /// A self-signed certificate needs a name.
     #[error("a self-signed certificate needs at least one DNS name or IP address")]
     NoNames,
-    /// The time is one that certificates cannot tell.
+    /// The time is one that certificates cannot express.
     #[error("the clock shows a time that no certificate can have")]
     Clock,
     /// A self-signed certificate could not be made.
@@ -105,7 +105,7 @@ pub enum TlsError {
     /// The system has no certificates of authorities that can be used.
     #[error("the system has no usable certificates of authorities{}", because(failures))]
     NoSystemRoots {
-        /// What went wrong when they were loaded, one text each.
+        /// The errors of loading them, one text each.
         failures: Vec<String>,
     },
     /// No fingerprint was given where clients are known by their fingerprints.
@@ -125,7 +125,7 @@ pub enum TlsError {
     Configuration(String),
 }
 
-/// What went wrong, as the end of a sentence.
+/// The error, as the end of a sentence.
 fn because(failures: &[String]) -> String {
     if failures.is_empty() { String::new() } else { format!(": {}", failures.join("; ")) }
 }

@@ -1,4 +1,4 @@
-//! What the end of a connection says about certificates and protocols, in words for people.
+//! Failures of certificates and protocols at the end of a connection, in words for people.
 //!
 //! QUIC carries TLS's alerts as error codes (RFC 9001 4.8): those say the kind. What they leave open
 //! is in the reason that goes with them, which rustls writes and quinn-proto sends along; other
@@ -14,9 +14,9 @@ use super::leaf::NotPinned;
 /// Why TLS refused a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TlsFailure {
-    /// What was wrong.
+    /// The cause.
     pub cause: Cause,
-    /// Who noticed. The certificate that was wrong is the other one's.
+    /// The side that noticed. The certificate that was wrong is the other one's.
     pub noticed: Noticed,
 }
 
@@ -29,7 +29,7 @@ pub enum Noticed {
     Peer,
 }
 
-/// What TLS had to refuse.
+/// The causes for which TLS refuses.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {
@@ -61,7 +61,7 @@ pub enum Cause {
     Alert(u8),
 }
 
-/// What TLS has to do with the end of a connection, if it has.
+/// The TLS failure that ended a connection, if one did.
 pub fn explain(error: &ConnectionError) -> Option<TlsFailure> {
     let (code, reason, noticed) = match error {
         ConnectionError::TransportError(error) => {
@@ -78,7 +78,7 @@ pub fn explain(error: &ConnectionError) -> Option<TlsFailure> {
     Some(TlsFailure { cause, noticed })
 }
 
-/// What an alert (RFC 8446 6.2) means, with what the reason adds.
+/// The cause of an alert (RFC 8446 6.2), with what the reason adds.
 fn cause(alert: u8, reason: &str) -> Cause {
     let says = |word: &str| reason.contains(word);
     match alert {

@@ -60,8 +60,8 @@ impl fmt::Display for Rounded {
     }
 }
 
-/// Who an endpoint is: its certificate chain, its private key, and the secret that its [`Keys`] follow
-/// from.
+/// The identity of an endpoint: its certificate chain, its private key, and the secret that its [`Keys`]
+/// follow from.
 #[derive(Clone)]
 pub struct Identity {
     certified: Arc<CertifiedKey>,
@@ -83,9 +83,9 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Which file it is, and what is wrong with it: it cannot be read, is larger than 16 MiB or damaged, holds no
-    /// certificate or no key, the key is encrypted or is another certificate's, or rustls knows
-    /// no such key.
+    /// Which file it is, and what is wrong with it: it cannot be read, is larger than 16 MiB or damaged,
+    /// holds no certificate or no key, the key is encrypted or is another certificate's, or rustls knows no
+    /// such key.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let chain = pem::certificates(certificate, &pem::read(certificate)?)?;
         let private = pem::private_key(key, &pem::read(key)?)?;
@@ -167,7 +167,7 @@ impl Identity {
 
     /// The keys that are the same after a restart of the same endpoint.
     ///
-    /// `endpoint` tells endpoints apart that share this identity: the address that is listened on
+    /// `endpoint` distinguishes endpoints that share this identity: the address that is listened on
     /// serves, with the machine's name if several machines do. It has to, because two endpoints with
     /// the same keys betray each other's connections: whoever sees a connection id of one sends it to
     /// the other, which does not know it, and gets the token that ends the connection (RFC 9000
@@ -181,7 +181,7 @@ impl Identity {
         self.leaf.validity
     }
 
-    /// What peers that look at dates will refuse this identity for at the time `now`.
+    /// The reason for which peers that check dates refuse this identity at the time `now`.
     pub fn warning(&self, now: SystemTime) -> Option<Warning> {
         let Validity { not_before, not_after } = self.leaf.validity;
         match (now.duration_since(not_after), not_before.duration_since(now)) {

@@ -49,7 +49,7 @@ impl Keys {
     }
 }
 
-/// What [`Keys`] follow from, as it is kept in a file.
+/// The secret that [`Keys`] are derived from, as it is kept in a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Secret([u8; 32]);
 

@@ -40,7 +40,7 @@ pub(super) struct NotPinned {
 }
 
 impl NotPinned {
-    /// What stands before the fingerprint that the peer presented.
+    /// The text before the fingerprint that the peer presented.
     pub(super) const MARK: &str = "not pinned: ";
 }
 

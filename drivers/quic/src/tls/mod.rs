@@ -1,4 +1,4 @@
-//! Who we are and whom we believe: identities, the keys that have to outlive a restart, what clients
+//! Identities and trust: the keys that have to outlive a restart, what clients
 //! and servers trust, and the configurations that quinn-proto takes.
 //!
 //! * [`Identity`]: a certificate chain with its key, from files or self-signed and kept in a folder,
@@ -26,7 +26,7 @@ mod explain;
 mod exposed;
 mod fingerprint;
 mod identity;
-mod kept;
+mod identity_store;
 mod keys;
 mod leaf;
 mod pem;
@@ -41,7 +41,7 @@ pub use explain::{Cause, Noticed, TlsFailure, explain};
 pub use exposed::Exposed;
 pub use fingerprint::{Fingerprint, FingerprintError, peer_fingerprint};
 pub use identity::{Identity, Warning};
-pub use kept::{BACKDATED, LIFETIME, RENEW_BEFORE};
+pub use identity_store::{BACKDATED, LIFETIME, RENEW_BEFORE};
 pub use keys::Keys;
 pub use trust::Trust;
 pub use x509::Validity;

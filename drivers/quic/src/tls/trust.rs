@@ -34,7 +34,7 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// What rustls asks about a server's certificate.
+    /// The answers to rustls about a server's certificate.
     pub(super) fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         let roots = match self {
             Self::System => system_roots()?,

@@ -1,4 +1,4 @@
-//! What has to be known of a certificate's inside: its dates, its names, and whether it is one of
+//! The parts of a certificate that matter here: its dates, its names, and whether it is one of
 //! those that are made here.
 
 use std::collections::BTreeSet;
@@ -20,10 +20,10 @@ pub struct Validity {
     pub not_after: SystemTime,
 }
 
-/// What the common name of certificates that are made here begins with: it tells them from others.
+/// The beginning of the common name of certificates that are made here, which distinguishes them.
 pub(super) const SELF_SIGNED: &str = "gapless self-signed";
 
-/// What a certificate says.
+/// The fields of a certificate.
 pub(super) struct Leaf {
     pub(super) validity: Validity,
     /// DNS names in lower case and IP addresses, from the subject's alternative names.

@@ -12,8 +12,8 @@ use quinn_proto::{ConnectionError, TransportErrorCode as Code};
 use crate::hostile::Memory;
 use crate::pair::{PAUSE, Pair};
 
-/// What `abuse.py` sends, and what the connection is closed with; what only costs whoever does it is let
-/// pass, and the connection lives.
+/// The packets that `abuse.py` sends, and the code that the connection is closed with; an abuse that only
+/// costs its sender is let pass, and the connection lives.
 const ABUSES: [(&str, Option<Code>); 53] = [
     ("a stream beyond the limit", Some(Code::STREAM_LIMIT_ERROR)),
     ("a stream of one way beyond the limit", Some(Code::STREAM_LIMIT_ERROR)),
@@ -25,7 +25,7 @@ const ABUSES: [(&str, Option<Code>); 53] = [
     ("the last byte that a stream can have", Some(Code::FLOW_CONTROL_ERROR)),
     ("more than the window of the connection", Some(Code::FLOW_CONTROL_ERROR)),
     ("a reset beyond the window of a stream", Some(Code::FLOW_CONTROL_ERROR)),
-    // What is reset is not kept: each gives back what it took.
+    // A reset stream is not kept: each gives back what it took.
     ("resets beyond the window of the connection", None),
     ("bytes beyond a FIN", Some(Code::FINAL_SIZE_ERROR)),
     // quinn-proto lets it pass: the stream never ends, and takes a place of its peer's.
@@ -85,7 +85,7 @@ fn attacker(pair: &Pair) -> Option<Child> {
 }
 
 /// The honest client sends on and on: how many streams are done, of which nothing is kept.
-fn go_on(pair: &mut Pair, honest: ConnectionId) -> usize {
+fn serve_more(pair: &mut Pair, honest: ConnectionId) -> usize {
     let Pair { client, at_client, .. } = pair;
     if !at_client.without_end().is_empty() {
         return 0;
@@ -115,19 +115,19 @@ fn whoever_breaks_the_rules_loses_its_connection_and_others_are_served() {
     while attacker.try_wait().unwrap().is_none() || pair.server.endpoint().connections() > 1 {
         memory.turn(&mut pair.server, &mut pair.at_server);
         pair.client.turn(PAUSE, &mut pair.at_client).unwrap();
-        served += go_on(&mut pair, honest);
+        served += serve_more(&mut pair, honest);
         // The test's own record of streams is none of the server's memory.
         let known = &mut pair.at_server.streams;
         memory.live += alloc::measure(|| known.retain(|_, known| !known.is_closed)).1.growth;
     }
     assert!(attacker.wait().unwrap().success());
-    let mut told = String::new();
-    attacker.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    let mut report = String::new();
+    attacker.stdout.take().unwrap().read_to_string(&mut report).unwrap();
     let code =
         |code: Option<Code>| code.map_or("null".to_owned(), |code| u64::from(code).to_string());
     let expected =
         ABUSES.map(|(abuse, is)| format!("{{\"abuse\": \"{abuse}\", \"code\": {}}}", code(is)));
-    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(report.lines().collect::<Vec<_>>(), expected);
     // Our program is told why, too.
     let gone = &pair.at_server.gone;
     let reasons = gone.iter().map(|(_, reason)| match reason {

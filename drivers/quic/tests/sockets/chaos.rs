@@ -8,23 +8,23 @@ use gapless_quic::{Direction, Driver, Limits, StreamId, Transport};
 use crate::certified::PROTOCOL;
 use crate::crafted::Random;
 use crate::pair::{NOW, PAUSE, Pair};
-use crate::party::{Habit, Party};
 use crate::path::Path;
+use crate::peer::{Habit, TestPeer};
 
 const SEEDS: u64 = 8;
 const STEPS: usize = 250;
 
-fn any_stream(party: &Party, random: &mut Random) -> Option<StreamId> {
-    let open: Vec<_> = party.streams.iter().filter(|(_, known)| !known.is_closed).collect();
+fn any_stream(peer: &TestPeer, random: &mut Random) -> Option<StreamId> {
+    let open: Vec<_> = peer.streams.iter().filter(|(_, known)| !known.is_closed).collect();
     let at = random.below(open.len().max(1) as u64) as usize;
     open.get(at).map(|(stream, _)| **stream)
 }
 
 /// Does anything, as often with what is over as with what is not.
-fn act(driver: &mut Driver, party: &mut Party, random: &mut Random) {
+fn act(driver: &mut Driver, peer: &mut TestPeer, random: &mut Random) {
     let endpoint = driver.endpoint();
-    let connections = party.connected.len().max(1) as u64;
-    let connection = party.connected.get(random.below(connections) as usize).copied();
+    let connections = peer.connected.len().max(1) as u64;
+    let connection = peer.connected.get(random.below(connections) as usize).copied();
     let code = random.below(5);
     let what = random.below(100);
     if what < 30 {
@@ -32,13 +32,13 @@ fn act(driver: &mut Driver, party: &mut Party, random: &mut Random) {
         if let Some(connection) = connection
             && endpoint.peer(connection).is_some()
         {
-            party.send(endpoint, connection, direction, random.below(60_000));
+            peer.send(endpoint, connection, direction, random.below(60_000));
         }
     } else if what == 99 {
         if let Some(connection) = connection {
             let _ = endpoint.close(Instant::now(), connection, code, b"so");
         }
-    } else if let Some(stream) = any_stream(party, random) {
+    } else if let Some(stream) = any_stream(peer, random) {
         let _ = match what % 6 {
             0 => endpoint.reset(stream, code),
             1 => endpoint.stop(stream, code),
@@ -47,7 +47,7 @@ fn act(driver: &mut Driver, party: &mut Party, random: &mut Random) {
             _ => endpoint.resume(stream),
         };
     }
-    party.habit = [Habit::Read, Habit::Answer(random.below(40_000)), Habit::Pause]
+    peer.habit = [Habit::Read, Habit::Answer(random.below(40_000)), Habit::Pause]
         [random.below(8).min(2) as usize];
 }
 

@@ -120,7 +120,7 @@ fn value_of(number: &[u8]) -> u64 {
     number.iter().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// A packet of a version that nobody speaks: whoever gets it tells its own.
+/// A packet of a version that nobody speaks: its receiver answers with its own.
 pub(crate) fn unknown_version(id: u64) -> Vec<u8> {
     let mut packet = vec![0xC0, 0x1A, 0x2A, 0x3A, 0x4A, ID as u8];
     packet.extend_from_slice(&id.to_be_bytes());

@@ -9,8 +9,8 @@ use quinn_proto::ConnectionError;
 use crate::certified::client;
 use crate::crafted::Random;
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS, assert_clean};
-use crate::party::{Habit, Party};
 use crate::path::{Path, Way};
+use crate::peer::{Habit, TestPeer};
 
 /// A connection that hears nothing for so long is over.
 const IDLE: Duration = Duration::from_millis(150);
@@ -22,13 +22,13 @@ fn impatient() -> Transport {
 
 /// Several streams of both kinds, answered.
 fn busy() -> Pair {
-    let sending = Party::sending(Direction::Bidirectional, 6, 120_000);
-    Pair::with(impatient(), Party::with_habit(Habit::Answer(60_000)), sending)
+    let sending = TestPeer::sending(Direction::Bidirectional, 6, 120_000);
+    Pair::with(impatient(), TestPeer::with_habit(Habit::Answer(60_000)), sending)
 }
 
 #[track_caller]
-fn assert_timed_out(party: &Party) {
-    assert_eq!(party.reason(), Some(&Reason::IdleTimedOut { after: IDLE }));
+fn assert_timed_out(peer: &TestPeer) {
+    assert_eq!(peer.reason(), Some(&Reason::IdleTimedOut { after: IDLE }));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_close_by_the_server_while_the_handshake_goes_on_leaves_nothing() {
     assert_eq!(closed.gone, Some(Reason::Closed { code: 9 }));
     assert!(pair.at_client.reason().is_some());
     assert_clean(&mut pair.client, &pair.at_client);
-    assert_clean(&mut pair.server, &Party::reading());
+    assert_clean(&mut pair.server, &TestPeer::reading());
 }
 
 /// Closes every connection as soon as it is there.
@@ -148,18 +148,18 @@ fn connections_that_come_and_go_leave_no_memory() {
     for round in 0..60 {
         for _ in 0..4 {
             let connection = pair.connect();
-            let mut party = Party::sending(Direction::Bidirectional, 3, 2_000);
+            let mut peer = TestPeer::sending(Direction::Bidirectional, 3, 2_000);
             for _ in 0..ROUNDS {
-                pair.client.turn(PAUSE, &mut party).unwrap();
+                pair.client.turn(PAUSE, &mut peer).unwrap();
                 let turn = || pair.server.turn(NOW, &mut pair.at_server).unwrap();
                 live[0] += alloc::measure(turn).1.growth;
-                if party.streams.len() == 3 && party.without_end().is_empty() {
+                if peer.streams.len() == 3 && peer.without_end().is_empty() {
                     break;
                 }
             }
             pair.client.endpoint().close(Instant::now(), connection, 0, b"").unwrap();
         }
-        pair.at_client = Party::reading();
+        pair.at_client = TestPeer::reading();
         for _ in 0..ROUNDS {
             pair.client.turn(PAUSE, &mut pair.at_client).unwrap();
             let turn = || pair.server.turn(NOW, &mut pair.at_server).unwrap();
@@ -169,7 +169,7 @@ fn connections_that_come_and_go_leave_no_memory() {
             }
         }
         // The test's own record, as it was allocated in the server's turns.
-        live[0] += alloc::measure(|| pair.at_server = Party::reading()).1.growth;
+        live[0] += alloc::measure(|| pair.at_server = TestPeer::reading()).1.growth;
         if round == 9 {
             live[1] = live[0];
         }
@@ -229,8 +229,8 @@ fn a_path_that_goes_dead_ends_every_stream_on_both_sides() {
 fn a_path_that_loses_a_tenth_of_all_delivers_everything() {
     for seed in 0..3 {
         let mut random = Random(seed);
-        let sending = Party::sending(Direction::Bidirectional, 6, 120_000);
-        let answering = Party::with_habit(Habit::Answer(60_000));
+        let sending = TestPeer::sending(Direction::Bidirectional, 6, 120_000);
+        let answering = TestPeer::with_habit(Habit::Answer(60_000));
         let mut pair = Pair::with(Transport::default(), answering, sending);
         let mut path = Path::new(pair.server.address());
         let connection = pair.connect_to(path.address());
@@ -249,9 +249,9 @@ fn a_path_that_loses_a_tenth_of_all_delivers_everything() {
 
 #[test]
 fn an_idle_connection_is_over_after_its_timeout_and_one_kept_alive_is_not() {
-    let mut idle = Pair::with(impatient(), Party::reading(), Party::reading());
+    let mut idle = Pair::with(impatient(), TestPeer::reading(), TestPeer::reading());
     let keeping = Transport { keep_alive: IDLE / 4, ..impatient() };
-    let mut kept = Pair::with(keeping, Party::reading(), Party::reading());
+    let mut kept = Pair::with(keeping, TestPeer::reading(), TestPeer::reading());
     idle.connected();
     kept.connected();
     // The one that is kept is given twice the time that the other takes.
@@ -273,7 +273,7 @@ fn an_idle_connection_is_over_after_its_timeout_and_one_kept_alive_is_not() {
 #[test]
 fn what_came_in_time_counts_though_it_is_read_late() {
     let transport = Transport { keep_alive: IDLE / 5, ..impatient() };
-    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    let mut pair = Pair::with(transport, TestPeer::reading(), TestPeer::reading());
     pair.connected();
     pair.rounds(5);
     // The client is busy elsewhere, while the server sends to it until it gives up.
@@ -290,8 +290,8 @@ fn what_came_in_time_counts_though_it_is_read_late() {
 
 #[test]
 fn a_client_that_moves_to_another_port_goes_on() {
-    let sending = Party::sending(Direction::Bidirectional, 3, 400_000);
-    let answering = Party::with_habit(Habit::Answer(200_000));
+    let sending = TestPeer::sending(Direction::Bidirectional, 3, 400_000);
+    let answering = TestPeer::with_habit(Habit::Answer(200_000));
     let mut pair = Pair::with(Transport::default(), answering, sending);
     let mut path = Path::new(pair.server.address());
     pair.connect_to(path.address());
@@ -315,7 +315,7 @@ fn a_client_that_moves_to_another_port_goes_on() {
 #[test]
 fn a_client_of_a_server_that_was_restarted_learns_it_at_its_next_packet() {
     let patient = Transport { idle_timeout: Duration::from_secs(3600), ..Transport::default() };
-    let mut pair = Pair::with(patient, Party::reading(), Party::reading());
+    let mut pair = Pair::with(patient, TestPeer::reading(), TestPeer::reading());
     let mut path = Path::new(pair.server.address());
     let connection = pair.connect_to(path.address());
     pair.until(|pair| {
@@ -338,13 +338,13 @@ fn a_client_of_a_server_that_was_restarted_learns_it_at_its_next_packet() {
     });
     assert_eq!(pair.at_client.reason(), Some(&Reason::Lost(ConnectionError::Reset)));
     // A server that was killed has nothing left.
-    pair.at_server = Party::reading();
+    pair.at_server = TestPeer::reading();
     pair.assert_nothing_is_left();
 }
 
 #[test]
 fn nothing_can_be_sent_before_the_handshake_is_over_the_second_time_either() {
-    let mut pair = Pair::with(Transport::default(), Party::reading(), Party::reading());
+    let mut pair = Pair::with(Transport::default(), TestPeer::reading(), TestPeer::reading());
     let config = pair.certified.hasty_client();
     for round in 0..2 {
         let address = pair.server.address();
@@ -365,8 +365,8 @@ fn nothing_can_be_sent_before_the_handshake_is_over_the_second_time_either() {
 fn streams_that_the_reader_stops_at_any_point_end_with_the_code_on_both_sides() {
     for seed in 0..SEEDS {
         let mut random = Random(seed);
-        let sending = Party::sending(Direction::Unidirectional, 8, 60_000);
-        let mut pair = Pair::with(Transport::default(), Party::reading(), sending);
+        let sending = TestPeer::sending(Direction::Unidirectional, 8, 60_000);
+        let mut pair = Pair::with(Transport::default(), TestPeer::reading(), sending);
         let connection = pair.connect();
         pair.until(|pair| pair.at_server.received() > 0);
         for _ in 0..8 {
@@ -393,8 +393,8 @@ fn streams_that_are_reset_at_any_point_end_with_the_code_on_both_sides() {
     for seed in 0..SEEDS {
         let mut random = Random(seed);
         let habit = if seed % 3 == 0 { Habit::Pause } else { Habit::Read };
-        let sending = Party::sending(Direction::Unidirectional, 8, 60_000);
-        let mut pair = Pair::with(Transport::default(), Party::with_habit(habit), sending);
+        let sending = TestPeer::sending(Direction::Unidirectional, 8, 60_000);
+        let mut pair = Pair::with(Transport::default(), TestPeer::with_habit(habit), sending);
         let connection = pair.connected();
         for _ in 0..12 {
             pair.rounds(random.below(3) as usize);
@@ -402,7 +402,7 @@ fn streams_that_are_reset_at_any_point_end_with_the_code_on_both_sides() {
             let stream = streams[random.below(streams.len() as u64) as usize];
             let _ = pair.client.endpoint().reset(stream, 0x77);
         }
-        // What nobody reads ends too, once it is read.
+        // An unread stream ends too, once it is read.
         pair.rounds(10);
         let paused: Vec<_> = pair.at_server.without_end();
         pair.at_server.habit = Habit::Read;
@@ -422,10 +422,10 @@ fn streams_that_are_reset_at_any_point_end_with_the_code_on_both_sides() {
 }
 
 #[test]
-fn a_stream_that_was_broken_off_before_it_is_paused_is_told_so_at_once() {
+fn a_reset_before_a_pause_is_reported_at_once() {
     for direction in [Direction::Unidirectional, Direction::Bidirectional] {
-        let pausing = Party::with_habit(Habit::Pause);
-        let mut pair = Pair::with(Transport::default(), pausing, Party::reading());
+        let pausing = TestPeer::with_habit(Habit::Pause);
+        let mut pair = Pair::with(Transport::default(), pausing, TestPeer::reading());
         let connection = pair.connected();
         let stream = pair.client.endpoint().open(connection, direction).unwrap().unwrap();
         // Nothing was sent of it, so that its end comes with it.

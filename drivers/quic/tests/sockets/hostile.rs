@@ -11,13 +11,13 @@ use quinn_proto::ConnectionError;
 use crate::certified::client;
 use crate::crafted::{Initial, Random, unknown_version};
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS, assert_clean};
-use crate::party::{Habit, Party};
 use crate::path::{Path, socket};
+use crate::peer::{Habit, TestPeer};
 
 /// The largest payload of a UDP datagram over IPv4.
 const LARGEST: usize = 65_507;
 
-/// What a server's turns did to its memory.
+/// The effect of a server's turns on its memory.
 #[derive(Default, Debug)]
 pub(crate) struct Memory {
     pub(crate) live: isize,
@@ -25,8 +25,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn turn(&mut self, driver: &mut Driver, party: &mut Party) -> gapless_quic::Turn {
-        let (turn, measured) = alloc::measure(|| driver.turn(NOW, party).unwrap());
+    pub(crate) fn turn(&mut self, driver: &mut Driver, peer: &mut TestPeer) -> gapless_quic::Turn {
+        let (turn, measured) = alloc::measure(|| driver.turn(NOW, peer).unwrap());
         self.peak = self.peak.max(self.live + measured.peak);
         self.live += measured.growth;
         turn
@@ -34,7 +34,7 @@ impl Memory {
 }
 
 #[test]
-fn a_client_of_an_unknown_protocol_is_told_so_and_leaves_nothing() {
+fn a_client_of_an_unknown_protocol_is_refused_and_leaves_nothing() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let (config, address) = (pair.certified.client(b"other"), pair.server.address());
     pair.client.endpoint().connect(Instant::now(), config, address, "localhost").unwrap();
@@ -81,8 +81,8 @@ fn a_flood_of_a_hundred_thousand_first_packets_stays_within_bounds_and_others_ar
     let flood = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 9), 0)).unwrap();
     flood.set_nonblocking(true).unwrap();
     let initial = Initial::of(&pair.certified);
-    pair.at_client = Party::sending(Direction::Bidirectional, 2, 1_000_000);
-    pair.at_server = Party::with_habit(Habit::Answer(1_000_000));
+    pair.at_client = TestPeer::sending(Direction::Bidirectional, 2, 1_000_000);
+    pair.at_server = TestPeer::with_habit(Habit::Answer(1_000_000));
     pair.connect();
     let (mut memory, mut early) = (Memory::default(), 0);
     let mut answers = [0; 2048];
@@ -111,13 +111,13 @@ fn a_flood_of_a_hundred_thousand_first_packets_stays_within_bounds_and_others_ar
     // Those that were given up linger for a while, beside others in their place.
     assert!(pair.server.endpoint().connections() <= 2 + 2 * limits.retry_above);
     assert!(memory.peak < 8 << 20, "{memory:?}");
-    // What is there after a quarter serves for the rest; the second client came later.
+    // The memory that is there after a quarter serves for the rest; the second client came later.
     assert!(memory.peak - early < 2 << 20, "{memory:?} {early}");
     assert!(stats.retried > 0);
 }
 
 #[test]
-fn answers_to_strangers_do_not_keep_connections_from_sending() {
+fn answers_to_attackers_do_not_keep_connections_from_sending() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     pair.connected();
     pair.rounds(20);
@@ -126,18 +126,18 @@ fn answers_to_strangers_do_not_keep_connections_from_sending() {
     let honest = server.endpoint().peer(connection).unwrap().address;
     at_server.send(server.endpoint(), connection, Direction::Unidirectional, 10_000).unwrap();
     while server.endpoint().poll_event(now).is_some() {}
-    let stranger = "127.0.0.9:9".parse().unwrap();
+    let attacker = "127.0.0.9:9".parse().unwrap();
     for id in 0..64 {
         let probe = BytesMut::from(&unknown_version(id)[..]);
-        server.endpoint().datagram(now, stranger, None, None, probe);
+        server.endpoint().datagram(now, attacker, None, None, probe);
     }
     let mut to = Vec::new();
     while let Some(transmit) = server.endpoint().poll_transmit(now, 1, &mut Vec::new()) {
         to.push(transmit.destination);
     }
-    assert_eq!(to.iter().filter(|&&to| to == stranger).count(), 64);
+    assert_eq!(to.iter().filter(|&&to| to == attacker).count(), 64);
     assert!(to[..4].contains(&honest), "{to:?}");
-    assert!(to[..4].contains(&stranger), "{to:?}");
+    assert!(to[..4].contains(&attacker), "{to:?}");
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn retries_that_cannot_be_sent_are_not_made() {
     let limits = Limits { retry_above: 0, ..Limits::default() };
     let mut pair = Pair::new(limits, Transport::default());
     let initial = Initial::of(&pair.certified);
-    let stranger = "127.0.0.9:9".parse().unwrap();
+    let attacker = "127.0.0.9:9".parse().unwrap();
     for id in 0..300 {
         let packet = BytesMut::from(&initial.to_server(id)[..]);
-        pair.server.endpoint().datagram(Instant::now(), stranger, None, None, packet);
+        pair.server.endpoint().datagram(Instant::now(), attacker, None, None, packet);
     }
     let stats = *pair.server.endpoint().stats();
     assert_eq!((stats.retried, stats.unanswered), (64, 300 - 64));
@@ -156,8 +156,8 @@ fn retries_that_cannot_be_sent_are_not_made() {
 
 #[test]
 fn noise_of_every_size_harms_nobody() {
-    let sending = Party::sending(Direction::Bidirectional, 3, 200_000);
-    let answering = Party::with_habit(Habit::Answer(100_000));
+    let sending = TestPeer::sending(Direction::Bidirectional, 3, 200_000);
+    let answering = TestPeer::with_habit(Habit::Answer(100_000));
     let mut pair = Pair::with(Transport::default(), answering, sending);
     pair.connect();
     let mut random = Random(5);
@@ -185,8 +185,8 @@ fn noise_of_every_size_harms_nobody() {
 fn packets_that_are_cut_or_changed_on_the_way_harm_nobody() {
     for seed in 0..4 {
         let mut random = Random(seed);
-        let sending = Party::sending(Direction::Bidirectional, 3, 100_000);
-        let answering = Party::with_habit(Habit::Answer(50_000));
+        let sending = TestPeer::sending(Direction::Bidirectional, 3, 100_000);
+        let answering = TestPeer::with_habit(Habit::Answer(50_000));
         let mut pair = Pair::with(Transport::default(), answering, sending);
         let mut path = Path::new(pair.server.address());
         pair.connect_to(path.address());
@@ -224,12 +224,12 @@ fn a_flood_of_streams_stays_within_its_limit_and_leaves_nothing() {
     const STREAMS: usize = 10_000;
     let transport =
         Transport { max_bidirectional: 30, max_unidirectional: 30, ..Transport::default() };
-    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    let mut pair = Pair::with(transport, TestPeer::reading(), TestPeer::reading());
     let connection = pair.connected();
     let mut memory = Memory::default();
     let mut random = Random(1);
     let mut opened = 0;
-    let mut abuser = Party::reading();
+    let mut abuser = TestPeer::reading();
     for _ in 0..ROUNDS {
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
             while let Some(stream) =
@@ -266,8 +266,8 @@ fn what_nobody_reads_takes_no_more_memory_than_the_windows() {
     const WINDOW: u32 = 256 << 10;
     let transport =
         Transport { stream_window: 64 << 10, connection_window: WINDOW, ..Transport::default() };
-    let sending = Party::sending(Direction::Unidirectional, 50, 1_000_000);
-    let mut pair = Pair::with(transport, Party::with_habit(Habit::Pause), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 50, 1_000_000);
+    let mut pair = Pair::with(transport, TestPeer::with_habit(Habit::Pause), sending);
     pair.connect();
     let mut memory = Memory::default();
     let mut sent = 0;
@@ -285,11 +285,11 @@ fn what_nobody_reads_takes_no_more_memory_than_the_windows() {
 fn a_server_that_is_gone_for_good_and_answers_with_noise_ends_by_the_idle_timeout() {
     let after = std::time::Duration::from_secs(2);
     let transport = Transport { idle_timeout: after, ..Transport::default() };
-    let sending = Party::sending(Direction::Bidirectional, 2, 1_000_000);
-    let mut pair = Pair::with(transport, Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Bidirectional, 2, 1_000_000);
+    let mut pair = Pair::with(transport, TestPeer::reading(), sending);
     pair.connect();
     pair.until(|pair| pair.at_server.received() > 50_000);
-    // Whoever has the server's address now knows nothing of its keys.
+    // The new process at the server's address knows nothing of its keys.
     let address = pair.server.address();
     pair.server = Driver::new(client(transport)).unwrap();
     let impostor = UdpSocket::bind(address).unwrap();

@@ -9,14 +9,14 @@ use quinn_proto::{ConnectionError, TransportErrorCode};
 use crate::certified::{PROTOCOL, client};
 use crate::crafted::Initial;
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS};
-use crate::party::Party;
 use crate::path::{Path, Way, socket};
+use crate::peer::TestPeer;
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 #[track_caller]
-fn assert_refused(party: &Party, connection: ConnectionId) {
-    let (_, reason) = party.gone.iter().find(|(gone, _)| *gone == connection).unwrap();
+fn assert_refused(peer: &TestPeer, connection: ConnectionId) {
+    let (_, reason) = peer.gone.iter().find(|(gone, _)| *gone == connection).unwrap();
     let Reason::Lost(ConnectionError::ConnectionClosed(close)) = reason else {
         panic!("{reason:?}");
     };
@@ -66,7 +66,7 @@ fn connections_of_one_address_beyond_its_limit_are_refused_and_those_of_others_a
     let mut config = client(Transport::default());
     config.bind = SocketAddr::from((OTHER, 0));
     pair.client = Driver::new(config).unwrap();
-    pair.at_client = Party::reading();
+    pair.at_client = TestPeer::reading();
     pair.connect();
     pair.until(|pair| pair.at_client.connected.len() == 1);
 }
@@ -167,7 +167,7 @@ fn hurried(handshake_timeout: Duration) -> Transport {
 }
 
 #[test]
-fn who_connects_to_somebody_who_never_answers_is_told_so() {
+fn a_connection_that_is_never_answered_ends_with_a_reason() {
     let after = Duration::from_millis(100);
     let mut pair = Pair::new(Limits::default(), hurried(after));
     let silent = socket();
@@ -200,8 +200,8 @@ fn a_send_buffer_starts_at_its_least_and_follows_the_congestion_window() {
     const MOST: u64 = 256 << 10;
     let transport =
         Transport { min_send_buffer: LEAST, max_send_buffer: MOST, ..Transport::default() };
-    let sending = Party::sending(Direction::Unidirectional, 2, 1_500_000);
-    let mut pair = Pair::with(transport, Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 2, 1_500_000);
+    let mut pair = Pair::with(transport, TestPeer::reading(), sending);
     let connection = pair.connect();
     assert_eq!(pair.client.endpoint().send_buffers(), LEAST);
     let mut largest = 0;
@@ -224,7 +224,7 @@ fn a_send_buffer_starts_at_its_least_and_follows_the_congestion_window() {
 fn a_dead_path_is_given_no_more_than_the_send_buffer() {
     const LEAST: u64 = 40_000;
     let transport = Transport { min_send_buffer: LEAST, ..Transport::default() };
-    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    let mut pair = Pair::with(transport, TestPeer::reading(), TestPeer::reading());
     let mut path = Path::new(pair.server.address());
     let connection = pair.connect_to(path.address());
     pair.until(|pair| {
@@ -247,7 +247,7 @@ fn a_dead_path_is_given_no_more_than_the_send_buffer() {
 #[test]
 fn more_streams_can_be_opened_as_soon_as_the_peer_allows_them() {
     let transport = Transport { max_unidirectional: 2, ..Transport::default() };
-    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    let mut pair = Pair::with(transport, TestPeer::reading(), TestPeer::reading());
     let connection = pair.connected();
     for opened in [2, 4, 6] {
         let Pair { client, at_client, .. } = &mut pair;
@@ -274,18 +274,18 @@ fn a_socket_for_both_kinds_of_addresses_reaches_both() {
         let config = pair.certified.client(PROTOCOL);
         both.endpoint().connect(Instant::now(), config, address, "localhost").unwrap();
     }
-    let mut party = Party::sending(Direction::Bidirectional, 1, 50_000);
+    let mut peer = TestPeer::sending(Direction::Bidirectional, 1, 50_000);
     for _ in 0..ROUNDS {
-        both.turn(PAUSE, &mut party).unwrap();
+        both.turn(PAUSE, &mut peer).unwrap();
         pair.server.turn(NOW, &mut pair.at_server).unwrap();
         six.turn(NOW, &mut pair.at_client).unwrap();
-        if party.streams.len() == 2 && party.without_end().is_empty() {
+        if peer.streams.len() == 2 && peer.without_end().is_empty() {
             break;
         }
     }
     assert_eq!(pair.at_server.received() + pair.at_client.received(), 100_000);
     // Addresses are what they are, not what the socket makes of them.
-    let peers = party.connected.iter().map(|&peer| both.endpoint().peer(peer).unwrap().address);
+    let peers = peer.connected.iter().map(|&id| both.endpoint().peer(id).unwrap().address);
     let mut peers: Vec<_> = peers.collect();
     peers.sort();
     assert_eq!(peers, [pair.server.address(), six.address()]);
@@ -307,7 +307,7 @@ fn a_server_for_both_kinds_of_addresses_knows_the_plain_one_of_a_client() {
 #[test]
 fn an_address_that_the_socket_cannot_reach_ends_the_connection() {
     let transport = Transport { idle_timeout: Duration::from_millis(100), ..Transport::default() };
-    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    let mut pair = Pair::with(transport, TestPeer::reading(), TestPeer::reading());
     let silent = socket();
     pair.connect_to(silent.local_addr().unwrap());
     pair.connect_to("[::1]:9".parse().unwrap());

@@ -3,8 +3,8 @@
 mod certified;
 mod crafted;
 mod pair;
-mod party;
 mod path;
+mod peer;
 
 mod abuse;
 mod chaos;

@@ -13,9 +13,9 @@ use crate::certified::{PROTOCOL, client};
 use crate::crafted::Initial;
 use crate::hostile::Memory;
 use crate::pair::{NOW, PAUSE, Pair};
-use crate::party::{Habit, Party};
+use crate::peer::{Habit, TestPeer};
 
-/// What an endpoint takes for itself, and what a connection is promised at first.
+/// The memory of an endpoint itself, and the first share of a connection.
 fn first_promise(transport: Transport) -> (u64, u64) {
     let mut pair = Pair::new(Limits::default(), transport);
     let before = pair.server.endpoint().promised();
@@ -46,13 +46,13 @@ fn a_window_that_is_used_up_grows_to_what_a_connection_may_have() {
     let (before, first) = first_promise(transport);
     let (_, whole) = first_promise(Transport { first_window: WINDOW, ..transport });
     for habit in [Habit::Read, Habit::Pause] {
-        let mut pair = Pair::with(transport, Party::with_habit(habit), Party::reading());
+        let mut pair = Pair::with(transport, TestPeer::with_habit(habit), TestPeer::reading());
         pair.connected();
         assert_eq!(pair.server.endpoint().promised(), before + first);
         send(&mut pair, 8 << 20);
         pair.until(|pair| pair.server.endpoint().promised() >= before + whole);
         if let Habit::Pause = habit {
-            let sent = |party: &Party| party.streams.values().map(|known| known.sent).sum::<u64>();
+            let sent = |peer: &TestPeer| peer.streams.values().map(|known| known.sent).sum::<u64>();
             pair.until(|pair| sent(&pair.at_client) == u64::from(WINDOW));
         }
     }
@@ -60,9 +60,9 @@ fn a_window_that_is_used_up_grows_to_what_a_connection_may_have() {
 
 #[test]
 fn a_peer_that_opens_streams_may_open_more_as_many_as_it_may_have() {
-    let begin = Party::sending(Direction::Unidirectional, 30, 1000);
+    let begin = TestPeer::sending(Direction::Unidirectional, 30, 1000);
     let transport = Transport { max_unidirectional: 30, ..Transport::default() };
-    let mut pair = Pair::with(transport, Party::with_habit(Habit::Pause), begin);
+    let mut pair = Pair::with(transport, TestPeer::with_habit(Habit::Pause), begin);
     pair.connect();
     pair.until(|pair| pair.at_server.streams.len() == 30);
     pair.rounds(50);
@@ -77,7 +77,7 @@ fn memory_that_is_promised_lets_nothing_grow_and_then_nobody_in() {
     let max_memory = before + 3 * first + first / 2;
     let limits = Limits { max_memory, max_memory_per_address: u64::MAX, ..Limits::default() };
     let mut pair = Pair::new(limits, transport);
-    pair.at_server = Party::with_habit(Habit::Pause);
+    pair.at_server = TestPeer::with_habit(Habit::Pause);
     connect(&mut pair, 5);
     assert_eq!((pair.at_client.connected.len(), pair.at_client.gone.len()), (3, 2));
     let stats = *pair.server.endpoint().stats();
@@ -111,7 +111,7 @@ fn one_address_whose_connections_take_all_that_they_can_shuts_nobody_out() {
     let limits = Limits { max_memory: MEMORY, ..Limits::default() };
     let transport = Transport { stream_window: 8 << 20, ..Transport::default() };
     let mut pair = Pair::new(limits, transport);
-    pair.at_server = Party::with_habit(Habit::Pause);
+    pair.at_server = TestPeer::with_habit(Habit::Pause);
     let mut config = client(Transport::default());
     let mut honest = std::mem::replace(&mut pair.client, {
         config.bind = (Ipv4Addr::new(127, 0, 0, 2), 0).into();
@@ -129,7 +129,7 @@ fn one_address_whose_connections_take_all_that_they_can_shuts_nobody_out() {
     assert!(pair.server.endpoint().stats().refused_for_memory > 0);
     let promised = pair.server.endpoint().promised();
     assert!(promised <= MEMORY / 4 + (1 << 20), "{promised}");
-    let mut at_honest = Party::reading();
+    let mut at_honest = TestPeer::reading();
     let (config, address) = (pair.certified.client(PROTOCOL), pair.server.address());
     honest.endpoint().connect(Instant::now(), config, address, "localhost").unwrap();
     pair.until(|_| {
@@ -153,7 +153,7 @@ fn who_wants_much_keeps_nobody_who_wants_little_from_growing() {
         ..Limits::default()
     };
     let mut pair = Pair::new(limits, transport);
-    pair.at_server = Party::with_habit(Habit::Pause);
+    pair.at_server = TestPeer::with_habit(Habit::Pause);
     // One after the other, so that the first has the first number; all of them before anything grows.
     for connected in 1..=3 {
         pair.connect();
@@ -174,7 +174,7 @@ fn who_wants_much_keeps_nobody_who_wants_little_from_growing() {
     pair.rounds(200);
     let window = u64::from(transport.first_window);
     assert!(sent.iter().all(|stream| pair.at_client.streams[stream].sent == window));
-    // What this one leaves is too little for the first.
+    // The memory that this one leaves is too little for the first.
     close(&mut pair, 2);
     pair.until(|pair| pair.at_client.streams[&sent[0]].sent >= 2 * window);
     assert!(pair.server.endpoint().promised() <= most);
@@ -184,20 +184,20 @@ fn who_wants_much_keeps_nobody_who_wants_little_from_growing() {
 fn clients_that_wait_are_within_what_they_are_charged_with_however_small_their_packets() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let (initial, now) = (Initial::of(&pair.certified), Instant::now());
-    let stranger = "127.0.0.9:9".parse().unwrap();
+    let attacker = "127.0.0.9:9".parse().unwrap();
     let server = pair.server.endpoint();
     // So many begin.
     for id in 0..16 {
         let packet = BytesMut::from(&initial.to_server(id)[..]);
-        server.datagram(now, stranger, None, None, packet);
+        server.datagram(now, attacker, None, None, packet);
     }
     for (id, length) in (16..).zip([0, 1, 4, 20]) {
         let before = server.promised();
         let first = initial.to_server(id);
         let ((), measured) = alloc::measure(|| {
-            server.datagram(now, stranger, None, None, BytesMut::from(&first[..]));
+            server.datagram(now, attacker, None, None, BytesMut::from(&first[..]));
             for _ in 0..1000 {
-                server.datagram(now, stranger, None, None, early(&first, length));
+                server.datagram(now, attacker, None, None, early(&first, length));
             }
         });
         let promised = server.promised() - before;
@@ -261,10 +261,10 @@ fn what_is_unread_and_unacknowledged_on_many_connections_stays_within_the_memory
     let mut pair = Pair::new(limits, transport);
     // Both sides send, and neither reads.
     let mut memory = Memory::default();
-    pair.at_server = Party::with_habit(Habit::Pause);
-    let mut quiet = Party::with_habit(Habit::Pause);
+    pair.at_server = TestPeer::with_habit(Habit::Pause);
+    let mut quiet = TestPeer::with_habit(Habit::Pause);
     let mut promised = 0;
-    let mut turns = |pair: &mut Pair, quiet: &mut Party, count: usize| {
+    let mut turns = |pair: &mut Pair, quiet: &mut TestPeer, count: usize| {
         for _ in 0..count {
             pair.client.turn(PAUSE, quiet).unwrap();
             memory.turn(&mut pair.server, &mut pair.at_server);

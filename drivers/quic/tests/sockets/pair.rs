@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use gapless_quic::{ConnectionId, Driver, Limits, Transport};
 
 use super::certified::{Certified, PROTOCOL, client};
-use super::party::Party;
+use super::peer::TestPeer;
 
 /// Rounds of turns that a test waits at most.
 pub(crate) const ROUNDS: usize = 20_000;
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
-/// What an idle round sleeps at most.
+/// The longest sleep of an idle round.
 pub(crate) const PAUSE: Option<Duration> = Some(Duration::from_millis(2));
 
 pub(crate) struct Pair {
     pub(crate) certified: Certified,
     pub(crate) server: Driver,
     pub(crate) client: Driver,
-    pub(crate) at_server: Party,
-    pub(crate) at_client: Party,
+    pub(crate) at_server: TestPeer,
+    pub(crate) at_client: TestPeer,
 }
 
 impl Pair {
@@ -28,13 +28,13 @@ impl Pair {
         Self {
             server: Driver::new(certified.server(limits, transport)).unwrap(),
             client: Driver::new(client(transport)).unwrap(),
-            at_server: Party::reading(),
-            at_client: Party::reading(),
+            at_server: TestPeer::reading(),
+            at_client: TestPeer::reading(),
             certified,
         }
     }
 
-    pub(crate) fn with(transport: Transport, at_server: Party, at_client: Party) -> Self {
+    pub(crate) fn with(transport: Transport, at_server: TestPeer, at_client: TestPeer) -> Self {
         Self { at_server, at_client, ..Self::new(Limits::default(), transport) }
     }
 
@@ -96,12 +96,12 @@ impl Pair {
 /// Sees that an end without connections holds nothing, and that every stream ended and was told of in
 /// order.
 #[track_caller]
-pub(crate) fn assert_clean(driver: &mut Driver, party: &Party) {
+pub(crate) fn assert_clean(driver: &mut Driver, peer: &TestPeer) {
     assert_eq!(driver.endpoint().connections(), 0);
     assert_eq!(driver.endpoint().streams(), 0);
     assert_eq!(driver.endpoint().send_buffers(), 0);
     assert_eq!(driver.endpoint().poll_timeout(), None);
     assert!(!driver.endpoint().has_work());
-    assert_eq!(party.without_end(), []);
-    assert_eq!(party.strays, []);
+    assert_eq!(peer.without_end(), []);
+    assert_eq!(peer.strays, []);
 }

@@ -4,9 +4,9 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 pub(crate) struct Path {
-    /// What the client sends to.
+    /// The address that the client sends to.
     front: UdpSocket,
-    /// What the server sees.
+    /// The address that the server sees.
     back: UdpSocket,
     server: SocketAddr,
     client: Option<SocketAddr>,

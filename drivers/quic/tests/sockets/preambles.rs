@@ -9,7 +9,7 @@ use gapless_quic::{Acceptors, Direction, Driver, Limits, Tagged, Transport};
 
 use crate::certified::{Certified, client};
 use crate::pair::{NOW, PAUSE, ROUNDS};
-use crate::party::Party;
+use crate::peer::TestPeer;
 
 /// Nobody takes a stream.
 struct Nobody;
@@ -26,7 +26,7 @@ struct Scene {
     server: Driver,
     tagged: Tagged<Nobody>,
     client: Driver,
-    party: Party,
+    peer: TestPeer,
 }
 
 impl Scene {
@@ -37,7 +37,7 @@ impl Scene {
             server: Driver::new(server).unwrap(),
             tagged: Tagged::new(demux::Config::default(), Instant::now(), Nobody).unwrap(),
             client: Driver::new(client(Transport::default())).unwrap(),
-            party: Party::reading(),
+            peer: TestPeer::reading(),
         };
         let (config, address) = (certified.client(PROTOCOL), scene.server.address());
         scene.client.endpoint().connect(Instant::now(), config, address, "localhost").unwrap();
@@ -50,7 +50,7 @@ impl Scene {
             if is_so(self) {
                 return;
             }
-            self.client.turn(PAUSE, &mut self.party).unwrap();
+            self.client.turn(PAUSE, &mut self.peer).unwrap();
             self.server.turn(NOW, &mut self.tagged).unwrap();
         }
         panic!("it never came to it: {:?}", self.tagged.demux());
@@ -60,8 +60,8 @@ impl Scene {
 #[test]
 fn a_preamble_that_is_broken_off_costs_the_peer_no_stream_for_good() {
     let mut scene = Scene::new(Transport { max_bidirectional: 2, ..Transport::default() });
-    scene.until(|scene| !scene.party.connected.is_empty());
-    let connection = scene.party.connected[0];
+    scene.until(|scene| !scene.peer.connected.is_empty());
+    let connection = scene.peer.connected[0];
     for _ in 0..6 {
         let mut opened = None;
         scene.until(|scene| {
@@ -70,13 +70,13 @@ fn a_preamble_that_is_broken_off_costs_the_peer_no_stream_for_good() {
             opened.is_some()
         });
         let (stream, mut part) = (opened.unwrap(), Bytes::from_static(b"\x09h"));
-        scene.party.streams.insert(stream, crate::party::Known::default());
+        scene.peer.streams.insert(stream, crate::peer::StreamLog::default());
         scene.client.endpoint().write(stream, &mut part).unwrap();
         scene.until(|scene| scene.tagged.demux().pending() == 1);
         scene.client.endpoint().reset(stream, 5).unwrap();
         scene.until(|scene| scene.tagged.demux().pending() == 0);
     }
     scene.until(|scene| {
-        scene.party.without_end().is_empty() && scene.server.endpoint().streams() == 0
+        scene.peer.without_end().is_empty() && scene.server.endpoint().streams() == 0
     });
 }

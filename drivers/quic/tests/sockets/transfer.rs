@@ -8,15 +8,15 @@ use gapless_tests::alloc;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 
 use crate::pair::{NOW, Pair, ROUNDS};
-use crate::party::{CHUNK, Habit, Party};
 use crate::path::{Path, socket};
+use crate::peer::{CHUNK, Habit, TestPeer};
 
 #[test]
 fn streams_of_both_kinds_and_both_ways_arrive_whole() {
     const BYTES: u64 = 400_000;
     for direction in [Direction::Bidirectional, Direction::Unidirectional] {
-        let answering = Party::with_habit(Habit::Answer(BYTES / 2));
-        let sending = Party::sending(direction, 5, BYTES);
+        let answering = TestPeer::with_habit(Habit::Answer(BYTES / 2));
+        let sending = TestPeer::sending(direction, 5, BYTES);
         let mut pair = Pair::with(Transport::default(), answering, sending);
         let connection = pair.connect();
         pair.until(|pair| {
@@ -42,8 +42,8 @@ fn streams_of_both_kinds_and_both_ways_arrive_whole() {
 
 #[test]
 fn an_empty_stream_arrives_with_its_end() {
-    let sending = Party::sending(Direction::Unidirectional, 1, 0);
-    let mut pair = Pair::with(Transport::default(), Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 1, 0);
+    let mut pair = Pair::with(Transport::default(), TestPeer::reading(), sending);
     pair.connect();
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_closed));
     let known = pair.at_server.streams.values().next().unwrap();
@@ -52,8 +52,8 @@ fn an_empty_stream_arrives_with_its_end() {
 
 #[test]
 fn a_call_carries_many_datagrams_each_way() {
-    let sending = Party::sending(Direction::Unidirectional, 1, 8_000_000);
-    let mut pair = Pair::with(Transport::default(), Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 1, 8_000_000);
+    let mut pair = Pair::with(Transport::default(), TestPeer::reading(), sending);
     pair.connect();
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_finished));
     let (sent, received) = (pair.client.sent(), pair.server.received());
@@ -65,8 +65,8 @@ fn a_call_carries_many_datagrams_each_way() {
 #[test]
 fn packets_larger_than_those_of_an_ethernet_arrive_where_the_path_takes_them() {
     let transport = Transport { max_udp_payload: 9_000, ..Transport::default() };
-    let sending = Party::sending(Direction::Unidirectional, 1, 8_000_000);
-    let mut pair = Pair::with(transport, Party::reading(), sending);
+    let sending = TestPeer::sending(Direction::Unidirectional, 1, 8_000_000);
+    let mut pair = Pair::with(transport, TestPeer::reading(), sending);
     let connection = pair.connect();
     pair.until(|pair| pair.at_client.streams.values().any(|known| known.is_finished));
     let stats = pair.client.endpoint().connection_stats(connection).unwrap().path;
@@ -90,7 +90,7 @@ fn packets_carry_ecn_marks() {
 #[test]
 fn a_path_that_marks_congestion_is_noticed_without_a_loss() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
-    pair.at_client = Party::sending(Direction::Unidirectional, 1, 200_000);
+    pair.at_client = TestPeer::sending(Direction::Unidirectional, 1, 200_000);
     let mut path = Path::new(pair.server.address());
     path.mark_congestion();
     let connection = pair.connect_to(path.address());
@@ -107,11 +107,11 @@ struct Greedy {
     begins: usize,
     streams: Vec<(gapless_quic::StreamId, u64)>,
     chunk: Bytes,
-    told: usize,
+    writable: usize,
 }
 
 impl Greedy {
-    fn go_on(&mut self, endpoint: &mut gapless_quic::Endpoint, which: usize) {
+    fn write_more(&mut self, endpoint: &mut gapless_quic::Endpoint, which: usize) {
         loop {
             let mut chunk = self.chunk.clone();
             let (stream, written) = &mut self.streams[which];
@@ -135,13 +135,13 @@ impl Handler for Greedy {
                 for which in 0..self.begins {
                     let stream = endpoint.open(connection, Direction::Unidirectional);
                     self.streams.push((stream.unwrap().unwrap(), 0));
-                    self.go_on(endpoint, which);
+                    self.write_more(endpoint, which);
                 }
             }
             Event::Writable { stream, .. } => {
-                self.told += 1;
+                self.writable += 1;
                 let which = self.streams.iter().position(|known| known.0 == stream).unwrap();
-                self.go_on(endpoint, which);
+                self.write_more(endpoint, which);
             }
             _ => {}
         }
@@ -159,7 +159,7 @@ fn streams_that_are_all_written_to_share_fairly() {
     };
     let mut pair = Pair::new(Limits::default(), transport);
     let chunk = Bytes::from(vec![0; CHUNK]);
-    let mut greedy = Greedy { begins: STREAMS, streams: Vec::new(), chunk, told: 0 };
+    let mut greedy = Greedy { begins: STREAMS, streams: Vec::new(), chunk, writable: 0 };
     let mut bytes = Counted::default();
     pair.connect();
     for _ in 0..ROUNDS {
@@ -170,7 +170,7 @@ fn streams_that_are_all_written_to_share_fairly() {
         }
     }
     let all: u64 = greedy.streams.iter().map(|stream| stream.1).sum();
-    println!("{:?} {} times told", greedy.streams, greedy.told);
+    println!("{:?} {} times told", greedy.streams, greedy.writable);
     assert!(bytes.bytes > 12_000_000);
     for (stream, written) in &greedy.streams {
         let share = all / STREAMS as u64;
@@ -196,7 +196,7 @@ impl Handler for Counted {
 fn a_warm_transfer_allocates_little_for_a_datagram() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let chunk = Bytes::from(vec![0; CHUNK]);
-    let mut greedy = Greedy { begins: 1, streams: Vec::new(), chunk, told: 0 };
+    let mut greedy = Greedy { begins: 1, streams: Vec::new(), chunk, writable: 0 };
     let mut counted = Counted::default();
     pair.connect();
     let mut sender = [0_u64; 2];

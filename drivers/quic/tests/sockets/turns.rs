@@ -1,4 +1,4 @@
-//! What turns promise: when they wait, how much they do, and that they work in somebody else's loop.
+//! Properties of turns: when they wait, how much they do, and that they work in somebody else's loop.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use mio::{Events, Poll, Token};
 
 use crate::certified::{Certified, PROTOCOL, client};
 use crate::pair::{NOW, PAUSE, Pair, ROUNDS, assert_clean};
-use crate::party::Party;
 use crate::path::socket;
+use crate::peer::TestPeer;
 
 /// Far more than a turn that does not wait takes on a slow machine, far less than those that wait.
 const SOON: Duration = Duration::from_secs(20);
@@ -22,28 +22,28 @@ fn a_turn_without_a_timeout_does_not_wait() {
     let mut driver = Driver::new(client(Transport::default())).unwrap();
     let begin = Instant::now();
     for _ in 0..100 {
-        let turn = driver.turn(NOW, &mut Party::reading()).unwrap();
+        let turn = driver.turn(NOW, &mut TestPeer::reading()).unwrap();
         assert_eq!((turn.datagrams, turn.events, turn.more), (0, 0, false));
     }
     assert!(begin.elapsed() < SOON);
 }
 
 #[test]
-fn a_turn_waits_no_longer_than_it_is_told() {
+fn a_turn_waits_no_longer_than_its_limit() {
     let mut driver = Driver::new(client(Transport::default())).unwrap();
-    driver.turn(NOW, &mut Party::reading()).unwrap();
+    driver.turn(NOW, &mut TestPeer::reading()).unwrap();
     let begin = Instant::now();
-    driver.turn(Some(Duration::from_millis(30)), &mut Party::reading()).unwrap();
+    driver.turn(Some(Duration::from_millis(30)), &mut TestPeer::reading()).unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(30) && begin.elapsed() < SOON);
 }
 
 #[test]
 fn a_turn_wakes_for_a_datagram() {
     let mut driver = Driver::new(client(Transport::default())).unwrap();
-    driver.turn(NOW, &mut Party::reading()).unwrap();
+    driver.turn(NOW, &mut TestPeer::reading()).unwrap();
     socket().send_to(&[0; 100], driver.address()).unwrap();
     let begin = Instant::now();
-    let turn = driver.turn(LONG, &mut Party::reading()).unwrap();
+    let turn = driver.turn(LONG, &mut TestPeer::reading()).unwrap();
     assert_eq!(turn.datagrams, 1);
     assert!(begin.elapsed() < SOON);
 }
@@ -79,7 +79,7 @@ fn a_turn_wakes_for_what_was_asked_outside_of_it() {
 }
 
 #[test]
-fn a_turn_that_told_something_does_not_wait_for_more() {
+fn a_turn_that_emitted_something_does_not_wait_for_more() {
     let mut pair = Pair::new(Limits::default(), Transport::default());
     let silent = socket();
     let connection = pair.connect_to(silent.local_addr().unwrap());
@@ -94,7 +94,7 @@ fn a_turn_that_told_something_does_not_wait_for_more() {
 #[test]
 fn an_idle_connection_does_not_keep_its_driver_busy() {
     let transport = Transport { idle_timeout: Duration::from_millis(300), ..Transport::default() };
-    let mut pair = Pair::with(transport, Party::reading(), Party::reading());
+    let mut pair = Pair::with(transport, TestPeer::reading(), TestPeer::reading());
     pair.connected();
     pair.rounds(20);
     let mut turns = 0;
@@ -110,11 +110,11 @@ fn an_idle_connection_does_not_keep_its_driver_busy() {
 fn a_run_ends_when_it_is_told_to() {
     let mut driver = Driver::new(client(Transport::default())).unwrap();
     let mut asked = 0;
-    let until = |_: &mut Driver, _: &mut Party| {
+    let until = |_: &mut Driver, _: &mut TestPeer| {
         asked += 1;
         asked == 3
     };
-    driver.run(&mut Party::reading(), until).unwrap();
+    driver.run(&mut TestPeer::reading(), until).unwrap();
     assert_eq!(asked, 3);
 }
 
@@ -128,16 +128,16 @@ fn a_turn_reads_no_more_than_a_bounded_number_of_datagrams() {
     for _ in 0..EACH {
         socket.send_to(&[0; 40], driver.address()).unwrap();
     }
-    let mut party = Party::reading();
-    let first = driver.turn(NOW, &mut party).unwrap();
+    let mut peer = TestPeer::reading();
+    let first = driver.turn(NOW, &mut peer).unwrap();
     // 16 calls of 8 each: what one socket sends one by one is not glued together.
     assert_eq!((first.datagrams, first.more), (128, true));
     let mut read = first.datagrams;
     for _ in 0..EACH {
-        read += driver.turn(NOW, &mut party).unwrap().datagrams;
+        read += driver.turn(NOW, &mut peer).unwrap().datagrams;
     }
     assert_eq!(read, EACH);
-    assert!(!driver.turn(NOW, &mut party).unwrap().more);
+    assert!(!driver.turn(NOW, &mut peer).unwrap().more);
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn a_driver_shares_a_poll_with_another_kind_of_driver() {
     let config = certified.client(PROTOCOL);
     client.endpoint().connect(Instant::now(), config, address, "localhost").unwrap();
 
-    let mut reading = Party::reading();
-    let mut sending = Party::sending(Direction::Unidirectional, 3, BYTES);
+    let mut reading = TestPeer::reading();
+    let mut sending = TestPeer::sending(Direction::Unidirectional, 3, BYTES);
     let requester = socket();
     requester.send_to(b"no request", publisher.requests_address().unwrap()).unwrap();
     for _ in 0..ROUNDS {
@@ -196,7 +196,7 @@ fn a_driver_that_is_dropped_leaves_somebody_elses_poll() {
     let mut events = Events::with_capacity(4);
     let config = client(Transport::default());
     let mut driver = Driver::with_registry(config.clone(), poll.registry(), Token(5)).unwrap();
-    driver.turn(NOW, &mut Party::reading()).unwrap();
+    driver.turn(NOW, &mut TestPeer::reading()).unwrap();
     let address = driver.address();
     drop(driver);
     poll.poll(&mut events, NOW).unwrap();
@@ -219,7 +219,7 @@ fn a_datagram_that_leaves_wakes_nobody() {
     let silent = socket();
     let to = silent.local_addr().unwrap();
     driver.endpoint().connect(Instant::now(), certified.client(PROTOCOL), to, "localhost").unwrap();
-    driver.turn(NOW, &mut Party::reading()).unwrap();
+    driver.turn(NOW, &mut TestPeer::reading()).unwrap();
     assert_eq!(driver.sent().datagrams, 1);
     // Its place in the send buffer is free once it was read.
     silent.recv(&mut [0; 2000]).unwrap();
@@ -235,7 +235,7 @@ fn drivers_that_are_dropped_leave_no_descriptors() {
     let before = count();
     for _ in 0..DRIVERS {
         let mut driver = Driver::new(client(Transport::default())).unwrap();
-        driver.turn(NOW, &mut Party::reading()).unwrap();
+        driver.turn(NOW, &mut TestPeer::reading()).unwrap();
     }
     // Tests beside this one open some too.
     assert!(count() < before + DRIVERS / 2);
@@ -261,7 +261,7 @@ fn an_ipv4_address_in_the_form_of_an_ipv6_address_can_be_connected_to() {
         let mut config = client(Transport::default());
         config.bind = (bind, 0).into();
         pair.client = Driver::new(config).unwrap();
-        pair.at_client = Party::reading();
+        pair.at_client = TestPeer::reading();
         let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
         let connection = pair.connect_to((mapped, pair.server.address().port()).into());
         pair.until(|pair| pair.at_client.connected == [connection]);

@@ -1,4 +1,4 @@
-//! What the system answers to what is sent: it is told of a peer that has not answered yet, at once, and of
+//! Errors of sending: they are reported of a peer that has not answered yet, at once, and of
 //! no other.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,7 +29,7 @@ fn nobody(test: u16) -> SocketAddr {
 
 /// Turns until something was told of sending, which must be this.
 #[track_caller]
-fn assert_told(pair: &mut Pair, connection: ConnectionId, os_error: i32) {
+fn assert_reported(pair: &mut Pair, connection: ConnectionId, os_error: i32) {
     pair.until(|pair| !pair.at_client.send_failures.is_empty());
     pair.rounds(20);
     assert_eq!(pair.at_client.send_failures, [(connection, os_error)]);
@@ -46,22 +46,22 @@ fn ip(arguments: &str) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn that_nobody_listens_at_a_port_is_told_at_once() {
+fn a_refused_port_is_reported_at_once() {
     let mut pair = pair();
     let connection = pair.connect_to(nobody(1));
-    assert_told(&mut pair, connection, ECONNREFUSED);
+    assert_reported(&mut pair, connection, ECONNREFUSED);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn each_connection_is_told_of_its_own_address_only() {
+fn each_connection_gets_errors_of_its_own_address_only() {
     let mut pair = pair();
     let silent = socket();
     pair.connect_to(silent.local_addr().unwrap());
     let refused = pair.connect_to(nobody(2));
     let connected = pair.connect();
     pair.until(|pair| !pair.at_client.connected.is_empty());
-    assert_told(&mut pair, refused, ECONNREFUSED);
+    assert_reported(&mut pair, refused, ECONNREFUSED);
     assert_eq!(pair.at_client.connected, [connected]);
 }
 
@@ -71,7 +71,7 @@ fn a_peer_that_is_there_a_moment_after_it_refused_is_connected_to() {
     let mut pair = pair();
     let address = nobody(3);
     let connection = pair.connect_to(address);
-    assert_told(&mut pair, connection, ECONNREFUSED);
+    assert_reported(&mut pair, connection, ECONNREFUSED);
     let mut server = pair.certified.server(Limits::default(), Transport::default());
     server.bind = address;
     pair.server = Driver::new(server).unwrap();
@@ -107,7 +107,7 @@ fn that_a_peer_that_has_answered_is_gone_is_found_out_by_silence_only() {
 }
 
 #[test]
-fn a_server_is_told_nothing_of_those_that_connect_to_it() {
+fn a_server_gets_no_errors_of_those_that_connect_to_it() {
     let mut pair = pair();
     pair.connected();
     let address = pair.client.address();
@@ -118,7 +118,7 @@ fn a_server_is_told_nothing_of_those_that_connect_to_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_reached_is_not_permitted_or_is_too_large_is_told_with_the_systems_reason() {
+fn an_unreachable_forbidden_or_too_large_datagram_is_reported_with_the_systems_reason() {
     gapless_tests::in_namespace!();
     ip("route add unreachable 10.1.0.0/16");
     ip("route add prohibit 10.2.0.0/16");
@@ -137,6 +137,6 @@ fn what_cannot_be_reached_is_not_permitted_or_is_too_large_is_told_with_the_syst
         config.bind = all;
         pair.client = Driver::new(config).unwrap();
         let connection = pair.connect_to(remote.parse().unwrap());
-        assert_told(&mut pair, connection, os_error);
+        assert_reported(&mut pair, connection, os_error);
     }
 }

@@ -131,7 +131,7 @@ fn check(pair: &mut Pair<Taker>, direction: Direction, cut: usize, breaks: Break
     assert_eq!(taker.closed, taker.opened, "{case}");
     if taker.opened == 0 {
         assert_eq!(taker.received, b"", "{case}");
-        // Whoever has sent all of a stream that goes one way cannot be told.
+        // A peer that has sent all of a stream that goes one way cannot be notified.
         if breaks == Break::End && direction == Direction::Bidirectional {
             assert_eq!(fate.reset, Some(FIN_IN_PREAMBLE), "{case}");
         }

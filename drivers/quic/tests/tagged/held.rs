@@ -1,4 +1,5 @@
-//! Streams that end while they wait, and streams that are not for acceptors: nothing is lost, nothing is left.
+//! Streams that end while they wait, and streams that are not for acceptors: nothing is lost, nothing is
+//! left.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ fn send_short(pair: &mut Pair<Log>, tag: &[u8]) -> StreamId {
 }
 
 #[track_caller]
-fn assert_told(pair: &mut Pair<Log>, expected: &[&str]) {
+fn assert_reported(pair: &mut Pair<Log>, expected: &[&str]) {
     pair.turn_until(|pair| pair.theirs.acceptors().0.len() >= expected.len());
     for _ in 0..20 {
         pair.turn();
@@ -85,7 +86,7 @@ fn a_one_way_stream_that_is_whole_waits_for_who_registers_its_tag() {
     send_short(&mut pair, b"later");
     assert_eq!(pair.theirs.demux().held(), 1);
     pair.register(TAKER, Pattern::Exact(b"later"));
-    assert_told(&mut pair, &["opened \"later\"", "data short true", "closed"]);
+    assert_reported(&mut pair, &["opened \"later\"", "data short true", "closed"]);
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_one_way_stream_that_is_whole_waits_for_an_acceptor_that_pauses() {
     send_short(&mut pair, b"tag");
     assert_eq!(pair.theirs.demux().held(), 1);
     pair.at_server(|streams, _| streams.resume(TAKER));
-    assert_told(&mut pair, &["opened \"tag\"", "data short true", "closed"]);
+    assert_reported(&mut pair, &["opened \"tag\"", "data short true", "closed"]);
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn a_one_way_stream_that_is_whole_and_nobody_takes_in_time_leaves_nothing() {
     let mut pair = connected(Duration::from_millis(30));
     send_short(&mut pair, b"never");
     pair.turn_until(|pair| pair.theirs.demux().stats().refused.no_acceptor == 1);
-    assert_told(&mut pair, &[]);
+    assert_reported(&mut pair, &[]);
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn a_stream_whose_both_ways_end_while_it_waits_is_given_and_closed_later() {
     pair.turn_until(|pair| pair.fate(stream).is_closed);
     assert_eq!(pair.theirs.demux().held(), 1);
     pair.register(TAKER, Pattern::Exact(b"later"));
-    assert_told(&mut pair, &["opened \"later\"", "data short true", "closed"]);
+    assert_reported(&mut pair, &["opened \"later\"", "data short true", "closed"]);
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_stream_that_its_peer_breaks_off_while_it_waits_is_forgotten() {
         pair.client.endpoint().reset(stream, 0x33).unwrap();
         pair.turn_until(|pair| pair.theirs.demux().held() == 0);
         pair.register(TAKER, Pattern::Exact(b"later"));
-        assert_told(&mut pair, &[]);
+        assert_reported(&mut pair, &[]);
     }
 }
 
@@ -144,11 +145,11 @@ fn the_end_of_a_connection_leaves_nothing_of_streams_that_are_over_and_wait() {
     pair.turn_until(|pair| pair.theirs.demux().held() == 0);
     assert_eq!(pair.theirs.demux().stats().forgotten.peer_gone, 1);
     pair.register(TAKER, Pattern::Exact(b"later"));
-    assert_told(&mut pair, &[]);
+    assert_reported(&mut pair, &[]);
 }
 
 #[test]
-fn what_a_paused_acceptor_was_not_told_is_gone_with_the_connection_and_so_is_the_end() {
+fn events_a_paused_acceptor_did_not_get_are_gone_with_the_connection_and_so_is_the_end() {
     let mut pair = connected(Duration::ZERO);
     pair.register(TAKER, Pattern::Exact(b"tag"));
     let stream = pair.open(0, Direction::Unidirectional, b"tag");
@@ -161,7 +162,7 @@ fn what_a_paused_acceptor_was_not_told_is_gone_with_the_connection_and_so_is_the
     pair.client.endpoint().close(Instant::now(), stream.connection, 0, b"").unwrap();
     pair.turn_until(|pair| pair.server.endpoint().streams() == 0);
     pair.at_server(|streams, _| streams.resume(TAKER));
-    assert_told(&mut pair, &["opened \"tag\"", "data 1 false"]);
+    assert_reported(&mut pair, &["opened \"tag\"", "data 1 false"]);
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn whoever_does_not_take_a_stream_hears_no_more_of_it() {
     let stream = pair.open(0, Direction::Bidirectional, b"no");
     pair.write(stream, b"data");
     pair.turn_until(|pair| pair.fate(stream).stopped == Some(NO_ACCEPTOR));
-    assert_told(&mut pair, &["opened \"no\"", "data data false", "failed"]);
+    assert_reported(&mut pair, &["opened \"no\"", "data data false", "failed"]);
 }
 
 #[test]
@@ -211,7 +212,7 @@ fn an_answer_to_what_was_opened_without_a_tag_is_no_preamble() {
     let stream = stream.unwrap().unwrap();
     pair.write(stream, b"\x03tag");
     pair.finish(stream);
-    assert_told(&mut pair, &["opened \"tag\"", "data  true", "closed"]);
+    assert_reported(&mut pair, &["opened \"tag\"", "data  true", "closed"]);
     let refused = pair.ours.demux().stats().refused.total();
     assert_eq!((refused, pair.fate(stream).is_closed), (0, true));
 }
@@ -247,6 +248,6 @@ fn what_comes_on_a_connection_of_another_protocol_is_an_acceptor_s_once_it_is_ma
     pair.server.endpoint().set_owner(at_server, TAKER.0).unwrap();
     pair.write(stream, b"cd");
     pair.finish(stream);
-    assert_told(&mut pair, &["bare ab at 0", "data cd true", "closed"]);
+    assert_reported(&mut pair, &["bare ab at 0", "data cd true", "closed"]);
     assert_eq!(pair.theirs.acceptors().2, 2);
 }

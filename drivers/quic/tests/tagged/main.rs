@@ -2,8 +2,8 @@
 
 mod cuts;
 mod dribble;
-mod fickle;
+mod exchange;
 mod held;
 mod pair;
 mod pauses;
-mod talk;
+mod random_acceptor;

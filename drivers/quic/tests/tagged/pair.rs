@@ -12,12 +12,12 @@ use gapless_quic::tls::{self, ClientAuth, Identity, Keys, Trust};
 use gapless_quic::{Acceptors, Config, ConnectionId, Driver, Event, Reason, StreamId, Tagged};
 
 const TURNS: usize = 20_000;
-/// What a handshake may take.
+/// The longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(100);
 /// The acceptor of everything that a client opens.
 pub(crate) const OWN: AcceptorId = AcceptorId(3);
 
-/// What became of a stream that a client opened.
+/// The fate of a stream that a client opened.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Fate {
     pub(crate) answer: Vec<u8>,

@@ -161,7 +161,7 @@ fn a_stream_that_is_resumed_singly_waits_as_long_as_its_acceptor_pauses() {
 }
 
 #[test]
-fn that_a_stream_was_broken_off_is_told_though_its_acceptor_pauses() {
+fn a_reset_is_reported_though_its_acceptor_pauses() {
     let mut pair = connected();
     let [stream, _] = open(&mut pair);
     pair.at_server(|streams, _| streams.pause(TAKER));

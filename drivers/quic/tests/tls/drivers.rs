@@ -20,7 +20,7 @@ const TURNS: usize = 500;
 const WAIT: Option<Duration> = Some(Duration::from_millis(5));
 const PROTOCOLS: [&str; 1] = ["gapless/1"];
 
-/// What an end has seen of its one connection.
+/// The events that an end has seen of its one connection.
 #[derive(Default)]
 struct Seen {
     connection: Option<ConnectionId>,

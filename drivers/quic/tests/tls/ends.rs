@@ -1,4 +1,4 @@
-//! What the ends of connections are called, whoever has ended them.
+//! The names of the ends of connections, whichever side has ended them.
 
 use gapless_quic::tls::{Cause, Fingerprint, Noticed, TlsFailure, explain};
 use quinn_proto::{ConnectionClose, ConnectionError, TransportError, TransportErrorCode};
@@ -18,7 +18,7 @@ fn by_peer(alert: u8, reason: &[u8]) -> ConnectionError {
 }
 
 #[test]
-fn an_alert_without_a_reason_is_told_by_its_number() {
+fn an_alert_without_a_reason_is_named_by_its_number() {
     let causes = [
         (40, Cause::Alert(40)),
         (42, Cause::BadCertificate),
@@ -67,16 +67,16 @@ fn ends_that_are_not_tls_s_are_not_explained() {
 
 #[test]
 fn a_failure_says_whose_fault_it_is() {
-    let told = |cause, noticed| TlsFailure { cause, noticed }.to_string();
+    let text = |cause, noticed| TlsFailure { cause, noticed }.to_string();
     assert_eq!(
-        told(Cause::Untrusted, Noticed::Here),
+        text(Cause::Untrusted, Noticed::Here),
         "the peer's certificate is not signed by anybody who is trusted"
     );
     assert_eq!(
-        told(Cause::Expired, Noticed::Peer),
+        text(Cause::Expired, Noticed::Peer),
         "the peer refused our certificate: it has expired"
     );
-    assert_eq!(told(Cause::NoCertificate, Noticed::Peer), "the peer demands a certificate of us");
+    assert_eq!(text(Cause::NoCertificate, Noticed::Peer), "the peer demands a certificate of us");
     let presented = Fingerprint([0xab; 32]);
-    assert!(told(Cause::NotPinned { presented }, Noticed::Here).ends_with(&presented.to_string()));
+    assert!(text(Cause::NotPinned { presented }, Noticed::Here).ends_with(&presented.to_string()));
 }

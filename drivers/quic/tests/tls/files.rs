@@ -87,12 +87,12 @@ fn a_file_that_is_not_there_is_named() {
     let (certificate, key) = pem_pair();
     let files = Files::new(&certificate, &key);
     let error = Identity::from_files(&files.certificate, &files.key.with_extension("not")).err();
-    let told = error.unwrap().to_string();
-    assert!(told.contains("cannot read") && told.contains("key.not"), "{told}");
+    let text = error.unwrap().to_string();
+    assert!(text.contains("cannot read") && text.contains("key.not"), "{text}");
 }
 
 #[test]
-fn a_file_without_a_certificate_is_told_from_one_without_a_key() {
+fn a_file_without_a_certificate_is_distinguished_from_one_without_a_key() {
     let (certificate, key) = pem_pair();
     let error = Files::new(&key, &key).read().unwrap_err();
     assert!(matches!(error, TlsError::NoCertificate { .. }), "{error}");
@@ -101,7 +101,7 @@ fn a_file_without_a_certificate_is_told_from_one_without_a_key() {
 }
 
 #[test]
-fn an_encrypted_key_is_told_as_such_in_both_forms() {
+fn an_encrypted_key_is_reported_as_such_in_both_forms() {
     let (certificate, key) = pem_pair();
     let eight = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let old = key.replace("PRIVATE KEY", "RSA PRIVATE KEY").replace(
@@ -134,9 +134,9 @@ fn a_chain_that_does_not_begin_with_the_own_certificate_is_refused() {
 fn a_certificate_that_was_cut_is_damaged() {
     let (certificate, key) = pem_pair();
     let error = Files::new(&certificate[..certificate.len() / 2], &key).read().unwrap_err();
-    let told = error.to_string();
-    assert!(matches!(error, TlsError::Damaged { .. }), "{told}");
-    assert!(told.contains("-----END CERTIFICATE-----"), "{told}");
+    let text = error.to_string();
+    assert!(matches!(error, TlsError::Damaged { .. }), "{text}");
+    assert!(text.contains("-----END CERTIFICATE-----"), "{text}");
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn a_certificate_is_warned_of_before_its_first_and_after_its_last_second() {
         identity.warning(validity.not_after + 3 * DAY),
         Some(Warning::Expired { since: 3 * DAY })
     );
-    let told = identity.warning(validity.not_after + 3 * DAY).unwrap().to_string();
-    assert_eq!(told, "the certificate expired 3 days ago");
+    let text = identity.warning(validity.not_after + 3 * DAY).unwrap().to_string();
+    assert_eq!(text, "the certificate expired 3 days ago");
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn only_the_owner_can_read_what_is_kept() {
 
 #[cfg(unix)]
 #[test]
-fn what_others_can_read_or_change_is_told() {
+fn files_that_others_can_read_or_change_are_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = TempDir::new().unwrap();
@@ -247,8 +247,8 @@ fn what_others_can_read_or_change_is_told() {
     assert_eq!(kept(&inner, now).exposed(), []);
     chmod(&inner.join("identity.pem"), 0o644);
     chmod(&inner, 0o777);
-    let told: Vec<String> = kept(&inner, now).exposed().iter().map(ToString::to_string).collect();
-    let [file, place] = &told[..] else { panic!("{told:?}") };
+    let text: Vec<String> = kept(&inner, now).exposed().iter().map(ToString::to_string).collect();
+    let [file, place] = &text[..] else { panic!("{text:?}") };
     assert!(file.contains("identity.pem (its mode is 0644)"), "{file}");
     assert!(place.contains("inner (its mode is 0777)"), "{place}");
     // The same of a key that is a file of its own.

@@ -74,7 +74,7 @@ fn refused_by_server(pair: &Pair) -> Option<Cause> {
 }
 
 #[test]
-fn a_pinned_server_is_believed_and_its_fingerprint_and_protocol_are_told() {
+fn a_pinned_server_is_believed_and_its_fingerprint_and_protocol_are_reported() {
     let server = identity();
     let pair = Setting::new(server.clone()).meet();
     assert!(pair.is_up());
@@ -91,7 +91,7 @@ fn a_pinned_server_is_believed_under_any_name_and_after_its_last_day() {
 }
 
 #[test]
-fn a_server_that_is_not_the_pinned_one_is_refused_and_its_fingerprint_is_told() {
+fn a_server_that_is_not_the_pinned_one_is_refused_and_its_fingerprint_is_reported() {
     let server = identity();
     let presented = server.fingerprint();
     let trust = Trust::Pinned(identity().fingerprint());
@@ -180,8 +180,8 @@ fn run_again(test: &str, folder: &Path, roots: &str) {
         .env_remove("SSL_CERT_DIR")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_server_that_an_authority_of_the_system_has_signed_is_believed_and_another_i
 }
 
 #[test]
-fn a_system_without_authorities_is_told_as_such() {
+fn a_system_without_authorities_is_reported_as_such() {
     if env::var_os(FOLDER).is_some() {
         let error = client_config(&Trust::System, &[b"gapless/1"], None).err().unwrap();
         assert!(matches!(error, TlsError::NoSystemRoots { .. }), "{error}");
@@ -214,7 +214,7 @@ fn a_system_without_authorities_is_told_as_such() {
     }
     let folder = TempDir::new().unwrap();
     run_again(
-        "handshakes::a_system_without_authorities_is_told_as_such",
+        "handshakes::a_system_without_authorities_is_reported_as_such",
         folder.path(),
         "none.pem",
     );
@@ -238,9 +238,9 @@ fn protocols_need_a_name_of_1_to_255_bytes() {
     let long = [0; 256];
     for (protocols, length) in [(vec![&b""[..]], 0), (vec![b"ok", &long[..]], 256)] {
         let refused = server_config(&identity(), &protocols, &ClientAuth::None).err();
-        assert!(matches!(refused, Some(TlsError::Protocol { length: told }) if told == length));
+        assert!(matches!(refused, Some(TlsError::Protocol { length: sent }) if sent == length));
         let refused = client_config(&Trust::Insecure, &protocols, None).err();
-        assert!(matches!(refused, Some(TlsError::Protocol { length: told }) if told == length));
+        assert!(matches!(refused, Some(TlsError::Protocol { length: sent }) if sent == length));
     }
     let none: [&[u8]; 0] = [];
     let refused = server_config(&identity(), &none, &ClientAuth::None).err();
@@ -248,7 +248,7 @@ fn protocols_need_a_name_of_1_to_255_bytes() {
 }
 
 #[test]
-fn a_pinned_client_is_believed_and_its_fingerprint_is_told() {
+fn a_pinned_client_is_believed_and_its_fingerprint_is_reported() {
     let client = identity();
     let clients = ClientAuth::Required(ClientTrust::Pinned(vec![
         identity().fingerprint(),

@@ -20,8 +20,8 @@ fn identity() -> Identity {
     Identity::self_signed(&NAMES, SystemTime::now()).unwrap()
 }
 
-/// What keys make: the token of a stateless reset, a sealed Retry token, and the mark of connection
-/// ids.
+/// The values that keys make: the token of a stateless reset, a sealed Retry token, and the mark of
+/// connection ids.
 fn shown(keys: &Keys) -> (Vec<u8>, Vec<u8>, u64) {
     let mut reset = vec![0; keys.reset.signature_len()];
     keys.reset.sign(b"a connection id", &mut reset);

@@ -19,7 +19,7 @@ use quinn_proto::{
 const TURNS: usize = 100;
 const TURN: Duration = Duration::from_millis(10);
 
-/// What a server and a client are made of; the defaults believe each other.
+/// The configuration of a server and a client; the defaults believe each other.
 pub(crate) struct Setting {
     pub(crate) server: Identity,
     pub(crate) clients: ClientAuth,

@@ -1,4 +1,4 @@
-//! What is tried: a configuration, and what happens to tracks, groups, frames, readers and time.
+//! Random cases: a configuration, and what happens to tracks, groups, frames, readers and time.
 //!
 //! Operations name tracks, groups and readers by small numbers, which the play takes for the latest
 //! ones, so that most of what bytes draw means something.
@@ -17,7 +17,7 @@ pub(super) const LARGEST: usize = 1 << 20;
 /// Where payloads may begin in the pattern that they are cut from.
 const BEGINNINGS: usize = 8_191;
 
-/// What all payloads are cut from.
+/// The bytes that all payloads are cut from.
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut state = 1_u32;
     let next = |_| {
@@ -52,11 +52,11 @@ pub(super) enum Number {
 /// How a frame is put.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Content {
-    /// What is held there; anything where nothing is.
+    /// The payload that is held there; anything where nothing is.
     Same,
     /// Something else.
     Other,
-    /// What is held there, and a byte more, or a byte less.
+    /// The payload that is held there, and a byte more, or a byte less.
     Resized,
 }
 
@@ -134,7 +134,7 @@ pub(super) enum Op {
     Read(Nth, ReadUnit, u8),
     /// A position is taken in a track, so far within its frame.
     Place(Nth, From, u16),
-    /// What was appended to a track is sealed.
+    /// The frames that were appended to a track are sealed.
     Seal(Nth),
     /// Runs of so many bytes are read at a position, up to so many times.
     RunAt(Nth, u32, u8),
@@ -146,7 +146,7 @@ pub(super) enum Op {
     Timeout,
     /// A timeout that lies in the past.
     Past(u8),
-    /// What was read is held from now on, or no longer.
+    /// The frames that were read are held from now on, or no longer.
     Hold(bool),
     /// One of the things held is dropped.
     Release(u8),

@@ -10,7 +10,7 @@ use gapless_core::{Instant, Machine};
 use super::oracle::{Group, Model, Slot, State, Track};
 use super::play::Said;
 
-/// What tables may grow by at once.
+/// The bytes that tables may grow by at once.
 const TABLE_BYTES: usize = 64 << 10;
 
 impl Model {
@@ -100,8 +100,8 @@ impl Model {
         may_go: bool,
         cache: &Cache,
     ) {
-        let told = cache.stats().evicted.frames;
-        if told == self.stats.evicted.frames {
+        let counted = cache.stats().evicted.frames;
+        if counted == self.stats.evicted.frames {
             return;
         }
         for group in self.groups.keys().copied().collect::<Vec<_>>() {
@@ -115,9 +115,9 @@ impl Model {
             }
         }
         // Of groups that went as a whole, or were aborted, in the end.
-        let rest = told - self.stats.evicted.frames;
+        let rest = counted - self.stats.evicted.frames;
         assert!(rest == 0 || may_go, "{rest} frames went of no group");
-        self.stats.evicted.frames = told;
+        self.stats.evicted.frames = counted;
         for (id, track) in &mut self.tracks {
             if let Some(evicted) = cache.evictions(*id).filter(|_| rest > 0) {
                 assert!(evicted.frames >= track.evicted.frames);
@@ -127,7 +127,7 @@ impl Model {
         }
     }
 
-    /// Judges everything that was told.
+    /// Judges everything that was reported.
     pub(super) fn judge_commands(&mut self, commands: &[Command]) {
         let floor = |track: &Track| {
             track.groups.first_key_value().map(|(&number, group)| (number, group.floor))
@@ -147,25 +147,25 @@ impl Model {
         for command in commands {
             match *command {
                 Command::Evicted { track, floor } => {
-                    assert!(left.remove(&track), "{track:?} lost nothing, or is told twice");
+                    assert!(left.remove(&track), "{track:?} lost nothing, or is reported twice");
                     assert_eq!(floor, floors[&track], "the floor of {track:?}");
                 }
                 Command::Readable(reader) => {
-                    assert!(readable.insert(reader), "{reader:?} is told twice");
+                    assert!(readable.insert(reader), "{reader:?} is reported twice");
                 }
                 Command::Answer(_) | Command::Aborted { .. } => {}
             }
         }
-        assert!(left.is_empty(), "not told that something went of {left:?}");
+        assert!(left.is_empty(), "not reported that something went of {left:?}");
         self.stats.woken += readable.len() as u64;
         let waiting =
             self.readers.iter().filter_map(|(id, reader)| Some((*id, *reader, reader.waits?)));
         for (id, reader, waits) in waiting.collect::<Vec<_>>() {
             let (must, may) = self.wakes(reader, waits);
-            let is_told = readable.remove(&id);
-            assert!(is_told || !must, "{id:?} is not told: {reader:?}");
-            assert!(!is_told || may, "{id:?} is told of nothing: {reader:?}");
-            if is_told {
+            let is_reported = readable.remove(&id);
+            assert!(is_reported || !must, "{id:?} is not reported: {reader:?}");
+            assert!(!is_reported || may, "{id:?} is reported though nothing went: {reader:?}");
+            if is_reported {
                 self.readers.get_mut(&id).unwrap().waits = None;
             }
         }
@@ -173,9 +173,9 @@ impl Model {
     }
 
     pub(super) fn check_stats(&self, cache: &Cache) {
-        let mut told = *cache.stats();
-        told.blocks_allocated = 0;
-        assert_eq!(told, self.stats);
+        let mut counted = *cache.stats();
+        counted.blocks_allocated = 0;
+        assert_eq!(counted, self.stats);
     }
 
     /// Whether everything can be compared at every step.

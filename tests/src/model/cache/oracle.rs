@@ -12,7 +12,7 @@ use gapless_core::cache::{
 
 use super::readers::{Reader, SMALL};
 
-/// What there is under one index, or under several.
+/// The state of one index, or of several.
 #[derive(Clone, Debug)]
 pub(super) enum Slot {
     /// A payload; `in_parts`, when it came in several chunks and does not lie together.
@@ -67,7 +67,7 @@ impl Open {
 }
 
 impl Group {
-    /// What is under an index: where the stretch begins, and what it is.
+    /// The state of an index: where the stretch begins, and what it is.
     pub(super) fn slot(&self, index: u64) -> Option<(u64, &Slot)> {
         let (&first, slot) = self.slots.range(..=index).next_back()?;
         let count = if let Slot::Missing { count, .. } = slot { *count } else { 1 };
@@ -204,7 +204,7 @@ impl Model {
         Some((track.groups.get_mut(number)?, unfinished, track.limits))
     }
 
-    /// What becomes of a frame that is put at an index.
+    /// The result of putting a frame at an index.
     pub(super) fn put(&self, group: GroupId, index: u64) -> Put {
         match self.group(group).expect("it is known").slot(index) {
             Some((_, Slot::Held { .. })) => Put::Duplicate,
@@ -534,7 +534,7 @@ impl Model {
         found.map(|(_, frames)| *frames)
     }
 
-    /// What goes next for the budget, of all tracks, and whether it is the newest of a live one.
+    /// The group to evict next for the budget, of all tracks, and whether it is the newest of a live one.
     pub(super) fn victim(&self, spared: Option<(TrackId, u64)>) -> Option<(TrackId, u64, bool)> {
         let of = |(id, track): (&TrackId, &Track)| {
             let spared = spared.filter(|spared| spared.0 == *id).map(|spared| spared.1);

@@ -17,9 +17,9 @@ use crate::model::recorded::{Played, Tape};
 
 /// Payload that a case brings at most: more is not worth the time.
 const MOST_BYTES: usize = 4 << 20;
-/// What of the allocator's peak lies beyond the budget.
+/// The part of the allocator's peak beyond the budget.
 const PEAK_BYTES: usize = 64 << 10;
-/// What one thing that is held outside keeps alive at most, beside twice its length.
+/// The bytes that one slice held outside keeps alive at most, beside twice its length.
 const HELD_BYTES: usize = (16 << 10) + 256;
 /// How long what is held outside may be in all.
 const MOST_HELD: usize = 2 << 20;
@@ -68,14 +68,14 @@ impl<'a> Step<'a> {
     }
 }
 
-/// What was said to an event, or to time that passed.
+/// The answer and the commands to an event, or to time that passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) answer: Result<Answer, Refusal>,
     pub(super) commands: Vec<Command>,
 }
 
-/// What the cache that is judged has allocated.
+/// The memory of the cache that is judged.
 #[derive(Debug)]
 struct Memory {
     allocated: isize,
@@ -139,7 +139,7 @@ struct Play {
     /// Whether all know what time it is.
     is_told: bool,
     holds: bool,
-    /// What is held outside, and a copy of it.
+    /// The slices that are held outside, and copies of them.
     held: Vec<(Bytes, Vec<u8>)>,
     tracks: Vec<TrackId>,
     groups: Vec<GroupId>,
@@ -512,7 +512,7 @@ impl Play {
         self.check();
     }
 
-    /// What must always hold.
+    /// Checks the invariants.
     fn check(&mut self) {
         let (cache, model) = (&self.cache, &self.model);
         let used = cache.memory_used() - cache.lent();
@@ -537,14 +537,14 @@ impl Play {
         }
         let allocated = self.memory.allocated - self.cache.recording_bytes() as isize;
         let (allocated, used) = (usize::try_from(allocated).unwrap(), self.cache.memory_used());
-        assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+        assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
         let most = allocated + allocated / 20 + (16 << 10);
-        assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+        assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
     }
 
-    /// What was allocated at most, while an event was taken that came with so many bytes, and before which
-    /// so many were told as lent: some of them may have come back since without being seen yet. What is held
-    /// outside may become lent in this very event.
+    /// The peak of allocations, while an event was taken that came with so many bytes, and before which
+    /// so many were reported as lent: some of them may have come back since without being seen yet. What is
+    /// held outside may become lent in this very event.
     fn check_peak(&self, peak: isize, incoming: usize, lent: usize) {
         if self.memory.watches && !self.cache.is_recorded() {
             let held: usize = self.held.iter().map(|(bytes, _)| 2 * bytes.len() + HELD_BYTES).sum();
@@ -581,7 +581,7 @@ fn refused(answer: Answer) -> Result<Answer, Refusal> {
     if let Answer::Refused(refusal) = answer { Err(refusal) } else { Ok(answer) }
 }
 
-/// What is appended gets the next index.
+/// An appended frame gets the next index.
 fn at_index(index: u64, next: Option<u64>) -> Answer {
     assert_eq!(Some(index), next);
     Answer::Done

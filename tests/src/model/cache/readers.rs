@@ -1,4 +1,4 @@
-//! What a reader of the naive cache finds next, and whether what it was given is that.
+//! The next frame of a reader of the naive cache, and the check that it was given that.
 
 use gapless_core::cache::{Answer, Chunk, Frame, Next, ReadUnit, ReaderId, Refusal, Run, TrackId};
 
@@ -10,7 +10,7 @@ const RUN_FRAMES: u32 = 256;
 /// The largest frame that lies among others.
 pub(super) const SMALL: u64 = 4096;
 
-/// What a reader waits for.
+/// The position that a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Waits {
     /// More of its group, taken this way.
@@ -33,7 +33,7 @@ pub(super) struct Reader {
     pub(super) waits: Option<Waits>,
 }
 
-/// What a reader finds.
+/// The result of a read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Found<'a> {
     /// No bytes.
@@ -72,7 +72,7 @@ impl Reader {
     }
 }
 
-/// What comes behind the last group that there is.
+/// The result behind the last group that there is.
 fn ends(track: &Track, wanted: u64) -> Next<()> {
     match track.life {
         Life::Aborted { code } => Next::TrackAborted { code },
@@ -108,7 +108,7 @@ impl Model {
         next
     }
 
-    /// What a reader finds who takes what comes this way. It is brought there, and behind what is told
+    /// The result of a read in this way. It is brought there, and behind what is told
     /// without bytes.
     fn find(&self, reader: &mut Reader, by: ReadUnit) -> Found<'_> {
         let track = &self.tracks[&reader.track];
@@ -349,7 +349,7 @@ impl Reader {
     }
 }
 
-/// What is told without bytes.
+/// The result without its bytes.
 fn says(answer: &Answer) -> Option<Next<()>> {
     let next = match answer.clone() {
         Answer::Frame(next) => next.map(|_| ()),

@@ -1,4 +1,4 @@
-//! What a cache must refuse, and why.
+//! The calls that a cache must refuse, and why.
 
 use gapless_core::cache::{Event, GroupId, MAX_NAME, Refusal, TrackId};
 

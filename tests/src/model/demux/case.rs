@@ -1,4 +1,4 @@
-//! What is tried: a configuration, and what happens to registrations, streams and time.
+//! Random cases: a configuration, and what happens to registrations, streams and time.
 //!
 //! Operations name acceptors, peers and streams by small numbers, which the play takes for some that there
 //! are, so that most of what bytes draw means something.
@@ -73,9 +73,9 @@ pub(super) struct Opens {
     pub(super) payload: u32,
 }
 
-/// What comes of a stream in one event.
+/// The bytes of a stream in one event.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Piece {
+pub(super) enum Chunk {
     /// So many bytes.
     Bytes(u16),
     /// All that its preamble lacks, and so many bytes more, or less.
@@ -101,16 +101,16 @@ pub(super) enum Op {
     /// A paused acceptor takes one stream.
     Take(u8),
     /// A stream is opened, and its first piece comes.
-    Begin(Opens, Piece, Spare),
+    Begin(Opens, Chunk, Spare),
     /// The next piece of a stream comes.
-    Send(Nth, Piece, Spare),
+    Send(Nth, Chunk, Spare),
     /// Everything of a stream comes, in pieces of so many bytes; with the last its end, or not yet.
     Cut(Nth, u8, bool),
     /// Nothing comes of a stream, and perhaps its end.
     Empty(Nth, bool),
     /// Bytes at a place where they do not belong, so far from where they would.
     Misplaced(Nth, i16, u8, bool),
-    /// What is in flight of a stream that is not read any more comes all the same.
+    /// Data in flight of a stream that is not read any more comes all the same.
     Stray(Nth, u8),
     Reset(Nth),
     Close(Nth),
@@ -198,15 +198,15 @@ fn opens(u: &mut Unstructured<'_>) -> Result<Opens> {
     })
 }
 
-fn piece(u: &mut Unstructured<'_>) -> Result<Piece> {
+fn chunk(u: &mut Unstructured<'_>) -> Result<Chunk> {
     Ok(match u.int_in_range(0..=9)? {
-        0..=1 => Piece::Bytes(1),
-        2..=3 => Piece::Bytes(u.int_in_range(1..=20)?),
-        4 => Piece::Bytes(u.int_in_range(1..=5_000)?),
-        5 => Piece::Preamble(0),
-        6 => Piece::Preamble(-1),
-        7 => Piece::Preamble(u.int_in_range(-2..=10_000)?),
-        _ => Piece::Rest,
+        0..=1 => Chunk::Bytes(1),
+        2..=3 => Chunk::Bytes(u.int_in_range(1..=20)?),
+        4 => Chunk::Bytes(u.int_in_range(1..=5_000)?),
+        5 => Chunk::Preamble(0),
+        6 => Chunk::Preamble(-1),
+        7 => Chunk::Preamble(u.int_in_range(-2..=10_000)?),
+        _ => Chunk::Rest,
     })
 }
 
@@ -232,8 +232,8 @@ impl<'a> Arbitrary<'a> for Op {
             19..=23 => Self::Pause(acceptor(u)?),
             24..=25 => Self::Resume(acceptor(u)?),
             26 => Self::Take(acceptor(u)?),
-            27..=54 => Self::Begin(opens(u)?, piece(u)?, spare(u)?),
-            55..=69 => Self::Send(nth(u)?, piece(u)?, spare(u)?),
+            27..=54 => Self::Begin(opens(u)?, chunk(u)?, spare(u)?),
+            55..=69 => Self::Send(nth(u)?, chunk(u)?, spare(u)?),
             70..=73 => Self::Cut(nth(u)?, u.int_in_range(1..=40)?, u.arbitrary()?),
             74..=75 => Self::Empty(nth(u)?, u.arbitrary()?),
             76..=77 => Self::Misplaced(

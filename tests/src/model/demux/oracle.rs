@@ -16,8 +16,8 @@ use super::case::Tags;
 
 /// Payload that is copied where it is held.
 const SMALL: usize = 4096;
-/// What sharing a buffer takes beside it.
-const SHARED: usize = 5 * size_of::<usize>();
+/// The bytes that sharing a buffer takes beside it.
+const SHARED_OVERHEAD: usize = 5 * size_of::<usize>();
 
 /// A registration.
 #[derive(Clone, Debug)]
@@ -36,10 +36,10 @@ struct Parked {
     since: Instant,
 }
 
-/// What a held stream waits for.
+/// The acceptor that a held stream waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Waits {
-    Anybody,
+    Unclaimed,
     For(AcceptorId),
 }
 
@@ -56,7 +56,7 @@ struct Held {
     waits: Option<Waits>,
 }
 
-/// Who takes a tag; a registration by its place.
+/// The route of a tag; a registration by its index.
 #[derive(Clone, Copy, Debug)]
 enum Route {
     To(usize),
@@ -65,7 +65,7 @@ enum Route {
     Reserved,
 }
 
-/// What was said to an event, or to time that passed.
+/// The answer and the commands to an event, or to time that passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) answer: Result<(), Refusal>,
@@ -150,7 +150,7 @@ impl Model {
     /// When something is overdue next.
     pub(super) fn timeout(&self) -> Option<Instant> {
         let parked = self.parked.iter().map(|parked| parked.since + self.config.preamble_timeout);
-        let unclaimed = self.held.iter().filter(|held| held.waits == Some(Waits::Anybody));
+        let unclaimed = self.held.iter().filter(|held| held.waits == Some(Waits::Unclaimed));
         parked.chain(unclaimed.map(|held| held.since + self.config.hold)).min()
     }
 
@@ -160,7 +160,8 @@ impl Model {
         let (now, patience, hold) = (self.now, self.config.preamble_timeout, self.config.hold);
         let parked = self.parked.extract_if(.., |parked| parked.since + patience <= now);
         let overdue: Vec<_> = parked.map(|parked| parked.stream).collect();
-        let is_over = |held: &Held| held.waits == Some(Waits::Anybody) && held.since + hold <= now;
+        let is_over =
+            |held: &Held| held.waits == Some(Waits::Unclaimed) && held.since + hold <= now;
         let held = self.held.extract_if(.., |held| is_over(held));
         let unclaimed: Vec<_> = held.map(|held| held.stream).collect();
         overdue.into_iter().for_each(|stream| self.refuse(stream, DEADLINE));
@@ -197,7 +198,7 @@ impl Model {
             }
             Event::Resume { acceptor } => {
                 self.paused.remove(&acceptor);
-                self.look_again();
+                self.reevaluate();
             }
             Event::Take { acceptor } => {
                 let waits = Some(Waits::For(acceptor));
@@ -269,7 +270,7 @@ impl Model {
         }
         let (tags, stats) = (Tags::of(pattern), TagStats::default());
         self.registered.push(Registered { tags, acceptor, by, stats });
-        self.look_again();
+        self.reevaluate();
         Ok(())
     }
 
@@ -278,7 +279,7 @@ impl Model {
         let is_there =
             |acceptor| self.registered.iter().any(|registered| registered.acceptor == acceptor);
         self.paused.retain(|&acceptor| is_there(acceptor));
-        self.look_again();
+        self.reevaluate();
     }
 
     /// The registration for a tag.
@@ -356,11 +357,11 @@ impl Model {
             Route::Nobody if self.config.hold == Duration::ZERO => {
                 return self.refuse(stream, NO_ACCEPTOR);
             }
-            Route::Nobody => (None, Waits::Anybody),
+            Route::Nobody => (None, Waits::Unclaimed),
             Route::Paused(at) => (Some(at), Waits::For(self.registered[at].acceptor)),
         };
         let is_copied = rest.len() <= SMALL || pinned > 2 * rest.len();
-        let cost = if is_copied { rest.len() } else { pinned + SHARED };
+        let cost = if is_copied { rest.len() } else { pinned + SHARED_OVERHEAD };
         let has_place = self.held.len() < self.config.max_held
             && self.held_bytes() + cost <= self.config.max_held_bytes
             && self.has_place_with(waits);
@@ -389,20 +390,20 @@ impl Model {
         held < self.config.max_held_per_acceptor
     }
 
-    /// What a held stream is to wait for, where it is to wait.
+    /// The acceptor that a held stream is to wait for, if it is to wait.
     fn wanted(&self, held: &Held) -> Option<Waits> {
         match self.route(&held.tag) {
             Route::Paused(at) => Some(Waits::For(self.registered[at].acceptor)),
-            // Who waits for anybody goes on until a timeout says otherwise.
-            Route::Nobody if held.waits == Some(Waits::Anybody) => Some(Waits::Anybody),
-            Route::Nobody if held.since + self.config.hold > self.now => Some(Waits::Anybody),
+            // An unclaimed stream stays held until a timeout says otherwise.
+            Route::Nobody if held.waits == Some(Waits::Unclaimed) => Some(Waits::Unclaimed),
+            Route::Nobody if held.since + self.config.hold > self.now => Some(Waits::Unclaimed),
             _ => None,
         }
     }
 
     /// Every held stream for which something changed leaves its place and looks for the next, in order;
     /// those that find none go on, or are refused.
-    fn look_again(&mut self) {
+    fn reevaluate(&mut self) {
         for at in 0..self.held.len() {
             if self.wanted(&self.held[at]) != self.held[at].waits {
                 self.held[at].waits = None;

@@ -8,7 +8,7 @@ use gapless_core::demux::{
 use gapless_core::machine::Undrained;
 use gapless_core::{Duration, Instant, Machine};
 
-use super::case::{Case, Head, Nth, Op, Opens, Piece, Tags, Text, Way};
+use super::case::{Case, Chunk, Head, Nth, Op, Opens, Tags, Text, Way};
 use super::oracle::{Model, Said};
 use super::streams::{End, Fate, Stream, Streams, Written};
 use crate::model::memory::Ledger;
@@ -17,12 +17,12 @@ use crate::model::recorded::{Played, Tape};
 /// Payload that a case brings at most: more is not worth the time.
 const MOST_BYTES: usize = 1 << 20;
 /// Pieces that a stream is cut into at most in one go.
-const MOST_PIECES: usize = 300;
+const MAX_CHUNKS: usize = 300;
 /// How many peers and acceptors there are at any time.
 const PEERS: usize = 5;
 const ACCEPTORS: u64 = 4;
-/// What sharing a buffer takes beside it.
-const SHARED: usize = 5 * size_of::<usize>();
+/// The bytes that sharing a buffer takes beside it.
+const SHARED_OVERHEAD: usize = 5 * size_of::<usize>();
 
 /// An event; what comes of a stream is put into a buffer when it is given.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl<'a> Step<'a> {
     /// Bytes that are allocated for it.
     const fn incoming(&self) -> usize {
         match self {
-            Self::Data { bytes, spare, .. } => bytes.len() + *spare + SHARED,
+            Self::Data { bytes, spare, .. } => bytes.len() + *spare + SHARED_OVERHEAD,
             Self::Event(_) => 0,
         }
     }
@@ -78,7 +78,7 @@ pub(super) fn play(case: &Case) {
         limit: Demux::memory_limit(&case.config),
         streams: Streams::default(),
         now: Instant::ZERO,
-        is_told: true,
+        is_accepted: true,
         peers: std::array::from_fn(|peer| PeerId(peer as u64 * 7 % 5)),
         next_peer: 100,
         next_stream: 0,
@@ -98,7 +98,7 @@ struct Play {
     streams: Streams,
     now: Instant,
     /// Whether both know what time it is: to a refused event it is told, to a refused call it is not.
-    is_told: bool,
+    is_accepted: bool,
     peers: [PeerId; PEERS],
     next_peer: u64,
     next_stream: u64,
@@ -134,7 +134,7 @@ impl Play {
             }
             Op::Cut(nth, every, ends) => {
                 let Some(stream) = self.nth(*nth, Stream::is_open) else { return };
-                for _ in 0..MOST_PIECES {
+                for _ in 0..MAX_CHUNKS {
                     if !self.come(stream, (*every).into(), *ends, 0) {
                         break;
                     }
@@ -160,7 +160,7 @@ impl Play {
                 self.give(stream, offset, *len, *fin);
             }
             Op::Stray(nth, len) => {
-                // What was not begun may have lost its beginning on the way here, too.
+                // A stream that was not begun may have lost its beginning on the way here, too.
                 let is_left = |stream: &Stream| {
                     let is_new = stream.fate() == Fate::Read && stream.came() == 0;
                     is_new || !matches!(stream.fate(), Fate::Read | Fate::Held)
@@ -197,7 +197,7 @@ impl Play {
                     self.now = beside(at, *off).max(self.now);
                 }
             }
-            Op::Past(_) if !self.is_told => {}
+            Op::Past(_) if !self.is_accepted => {}
             Op::Past(millis) => {
                 let now = self.now;
                 self.wait(now - Duration::from_millis((*millis).into()));
@@ -243,16 +243,16 @@ impl Play {
         stream
     }
 
-    fn send(&mut self, stream: StreamId, piece: Piece, spare: usize) {
+    fn send(&mut self, stream: StreamId, chunk: Chunk, spare: usize) {
         let (came, written) = {
             let stream = self.streams.get(stream);
             (stream.came(), stream.written())
         };
         let preamble = written.preamble_len().unwrap_or(0).saturating_sub(came);
-        let (most, ends) = match piece {
-            Piece::Bytes(len) => (len.into(), false),
-            Piece::Preamble(more) => (preamble.saturating_add_signed(more.into()), false),
-            Piece::Rest => (written.len(), true),
+        let (most, ends) = match chunk {
+            Chunk::Bytes(len) => (len.into(), false),
+            Chunk::Preamble(more) => (preamble.saturating_add_signed(more.into()), false),
+            Chunk::Rest => (written.len(), true),
         };
         self.come(stream, most, ends, spare);
     }
@@ -310,18 +310,18 @@ impl Play {
     /// Both take an event and say what the model says; then the driver does it.
     fn step(&mut self, step: &Step<'_>) {
         let now = self.now;
-        let foretold = self.model.take(now, &step.make());
+        let expected = self.model.take(now, &step.make());
         let most = self.limit + step.incoming();
         for side in &mut self.sides {
             let said = side.take(now, step, most);
-            assert_eq!(said, foretold, "by {:?}: {step:?}", side.way);
+            assert_eq!(said, expected, "by {:?}: {step:?}", side.way);
         }
-        match foretold.answer {
-            Ok(()) => self.is_told = true,
-            Err(refusal) if refusal.is_answer() => self.is_told = false,
+        match expected.answer {
+            Ok(()) => self.is_accepted = true,
+            Err(refusal) if refusal.is_answer() => self.is_accepted = false,
             Err(_) => {}
         }
-        self.obey(&foretold);
+        self.execute(&expected);
         if let Step::Data { stream, .. } = step {
             self.streams.judge(*stream);
         }
@@ -331,21 +331,21 @@ impl Play {
     fn wait(&mut self, now: Instant) {
         self.now = self.now.max(now);
         let commands = self.model.time_passes(now);
-        let foretold = Said { answer: Ok(()), commands };
+        let expected = Said { answer: Ok(()), commands };
         for side in &mut self.sides {
             side.ledger.during(|| side.demux.handle_timeout(now)).unwrap();
             let commands = side.drain(now, self.limit);
-            assert_eq!(Said { answer: Ok(()), commands }, foretold, "at {now:?}");
+            assert_eq!(Said { answer: Ok(()), commands }, expected, "at {now:?}");
             let timeout = side.demux.poll_timeout();
             assert!(timeout.is_none_or(|at| at > now), "it spins: {timeout:?}");
         }
-        self.is_told = true;
-        self.obey(&foretold);
+        self.is_accepted = true;
+        self.execute(&expected);
     }
 
-    fn obey(&mut self, said: &Said) {
+    fn execute(&mut self, said: &Said) {
         for command in &said.commands {
-            self.streams.obey(command);
+            self.streams.execute(command);
         }
         for command in &said.commands {
             if let Command::Dispatch { stream, .. } = command {
@@ -355,7 +355,7 @@ impl Play {
         self.check();
     }
 
-    /// What must always hold.
+    /// Checks the invariants.
     fn check(&self) {
         let model = &self.model;
         for side in &self.sides {
@@ -390,8 +390,8 @@ impl Play {
         assert!(listed.eq(known), "{:?}", demux.registrations().collect::<Vec<_>>());
     }
 
-    /// What is still there comes to its end, whoever pauses resumes, and time passes until nothing waits;
-    /// then the journal must replay.
+    /// Every stream that is left comes to its end, whoever pauses resumes, and time passes until nothing
+    /// waits; then the journal must replay.
     fn finish(&mut self) {
         for acceptor in (0..ACCEPTORS).map(AcceptorId) {
             self.event(Event::Resume { acceptor });
@@ -401,7 +401,7 @@ impl Play {
         for &stream in &open {
             self.come(stream, usize::MAX, true, 0);
         }
-        // Whoever is held waits for somebody to register.
+        // Every held stream waits for somebody to register.
         let (acceptor, by) = (AcceptorId(0), Registrant::Protocol);
         let pattern = Pattern::Prefix(b"");
         self.event(Event::Register { acceptor, pattern, by });
@@ -433,8 +433,8 @@ impl Side {
         let mut commands = self.drain(now, most);
         let is_answered = self.way == Way::Events && is_asked(step) && answer.is_ok();
         if is_answered {
-            let Command::Answer(told) = commands.remove(0) else { panic!("no answer") };
-            answer = told;
+            let Command::Answer(given) = commands.remove(0) else { panic!("no answer") };
+            answer = given;
         }
         Said { answer, commands }
     }

@@ -7,7 +7,7 @@ use gapless_core::demux::{
     AcceptorId, Command, FIN_IN_PREAMBLE, NO_ACCEPTOR, PeerId, StreamId, Tag,
 };
 
-/// What a peer writes on a stream.
+/// The bytes that a peer writes on a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Written {
     bytes: Vec<u8>,
@@ -78,7 +78,7 @@ pub enum End {
     PeerGone,
 }
 
-/// What became of a stream so far.
+/// The fate of a stream so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// It is read: the demultiplexer gets what comes.
@@ -101,16 +101,16 @@ pub struct Stream {
     came: usize,
     has_ended: bool,
     fate: Fate,
-    /// What its acceptor was told: its tag, the payload so far, and the end.
+    /// The reports to its acceptor: its tag, the payload so far, and the end.
     tag: Option<Tag>,
     payload: Vec<u8>,
     is_at_end: bool,
-    /// Whether its acceptor was told that it is closed.
+    /// Whether its acceptor was notified that it is closed.
     is_closed: bool,
 }
 
 impl Stream {
-    /// What became of it.
+    /// Its fate.
     #[must_use]
     pub const fn fate(&self) -> Fate {
         self.fate
@@ -134,7 +134,7 @@ impl Stream {
         self.is_at_end || matches!(self.fate, Fate::Refused(_) | Fate::Gone(_))
     }
 
-    /// What its peer writes.
+    /// The bytes that its peer writes.
     #[must_use]
     pub const fn written(&self) -> &Written {
         &self.written
@@ -162,7 +162,7 @@ impl Stream {
     }
 }
 
-/// What comes of a stream in one event, to be given to the demultiplexer.
+/// The part of a stream of one event, to be given to the demultiplexer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Came<'a> {
     /// Bytes that came before.
@@ -266,7 +266,7 @@ impl Streams {
     ///
     /// # Panics
     /// It may not.
-    pub fn obey(&mut self, command: &Command) {
+    pub fn execute(&mut self, command: &Command) {
         let dispatched = self.dispatched.take();
         match command {
             Command::Dispatch { stream: id, acceptor, tag } => {
@@ -317,7 +317,7 @@ impl Streams {
         }
     }
 
-    /// Judges what the acceptor of a stream was given, once all commands are obeyed.
+    /// Judges what the acceptor of a stream was given, once all commands are executed.
     ///
     /// # Panics
     /// It is not what came.

@@ -14,7 +14,7 @@ pub fn check(bytes: &[u8]) {
     writes(bytes);
 }
 
-/// What a preamble is, said another way: it counts down from its first byte.
+/// A naive reader of preambles: it counts down from its first byte.
 fn reads(bytes: &[u8]) {
     let mut left = None;
     let mut whole = None;
@@ -38,7 +38,7 @@ fn reads(bytes: &[u8]) {
             assert_eq!(head, Err(Malformed::Incomplete { lacks: left.unwrap_or(1) }));
         }
     }
-    // Whoever reads as bytes come finds the same, and not earlier.
+    // An incremental reader finds the same, and not earlier.
     let mut have = 0;
     let found = loop {
         match Head::new(&bytes[..have]) {

@@ -12,7 +12,7 @@ use super::trace::Way;
 /// Bytes that no case of small messages fills.
 const ROOMY: usize = 1 << 20;
 
-/// Who takes part in a case, and so what may be asked of its outcome.
+/// The participants of a case, and so the properties of its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum World {
     /// One session, packets lost, doubled, late, repacked and broken, but none forged, and patience
@@ -27,7 +27,7 @@ pub enum World {
 /// A configuration and what happens.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Who takes part.
+    /// The participants.
     pub world: World,
     /// The receiver's configuration.
     pub config: Config,
@@ -132,7 +132,7 @@ pub(super) enum Wrap {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Arbitrary)]
 pub(super) enum Shape {
-    /// What was asked, as much as fits.
+    /// The messages that were requested, as many as fit.
     Right,
     /// Only the first few.
     Short,
@@ -142,7 +142,7 @@ pub(super) enum Shape {
     Late,
     /// A heartbeat.
     Empty,
-    /// What was asked, of another session.
+    /// The messages that were requested, of another session.
     Foreign,
     /// Without the last byte.
     Truncated,
@@ -150,10 +150,10 @@ pub(super) enum Shape {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Arbitrary)]
 pub(super) enum From {
-    /// Whom was asked.
-    Asked,
+    /// The server that was asked.
+    Requested,
     /// The same, to the socket of a line.
-    AskedOnLine,
+    RequestedOnLine,
     /// Another server.
     Other,
     /// An address that nobody configured.
@@ -286,7 +286,7 @@ fn config(u: &mut Unstructured<'_>, world: World, base: u64, large: bool) -> Res
     })
 }
 
-/// What happens often comes often: data and answers, and time that goes by.
+/// Frequent steps are drawn often: data and answers, and time that goes by.
 fn op(u: &mut Unstructured<'_>, world: World, large: bool) -> Result<Op> {
     let hostile = world == World::Hostile;
     let session = |u: &mut Unstructured<'_>| -> Result<u8> {
@@ -316,7 +316,7 @@ fn op(u: &mut Unstructured<'_>, world: World, large: bool) -> Result<Op> {
         45..=64 => Op::Answer {
             nth: u.int_in_range(0..=5)?,
             shape: if u.ratio(1, 2)? { u.arbitrary()? } else { Shape::Right },
-            from: if u.ratio(1, 5)? { u.arbitrary()? } else { From::Asked },
+            from: if u.ratio(1, 5)? { u.arbitrary()? } else { From::Requested },
         },
         65..=69 if hostile => Op::Forged {
             session: session(u)?,

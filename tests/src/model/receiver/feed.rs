@@ -11,7 +11,7 @@ pub(super) const SESSIONS: usize = 3;
 pub(super) const IDS: [Session; SESSIONS] =
     [Session::new(*b"FIRST     "), Session::new(*b"SECOND    "), Session::new(*b"TH\xffRD\0    ")];
 
-/// What was published.
+/// The messages that were published.
 #[derive(Clone, Debug)]
 pub(super) struct Feed {
     /// The number of each session's first message.
@@ -55,7 +55,7 @@ impl Feed {
         self.published[session].checked_sub(1).map(|index| self.bases[session] + index)
     }
 
-    /// What heartbeats say: the next number, or the last there can be.
+    /// The number in heartbeats: the next one, or the last there can be.
     pub(super) fn next(&self, session: usize) -> u64 {
         self.last(session).map_or(self.bases[session], |last| last.saturating_add(1))
     }
@@ -103,7 +103,7 @@ pub fn packet(session: Session, first: u64, count: u64, large: bool) -> Vec<u8> 
     bytes
 }
 
-/// What a message says: follows from session and number. `large` ones have 1,000 bytes and more, the
+/// The payload of a message: follows from session and number. `large` ones have 1,000 bytes and more, the
 /// others fewer than 20.
 #[must_use]
 pub fn payload(session: Session, sequence: u64, large: bool) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! What must be true of everything that a receiver says, whatever it was given. Derived from the
+//! Properties of everything that a receiver emits, whatever it was given. Derived from the
 //! rules, not from the code: it keeps no queues and no timers, only what was said and what came.
 
 mod claims;
@@ -40,7 +40,7 @@ pub(super) struct Oracle {
     now: Instant,
     tracks: BTreeMap<Session, Track>,
     current: Option<Session>,
-    /// What was started while the current session is still repaired.
+    /// The session that was started while the current one is still repaired.
     successor: Option<Session>,
     sessions_started: u32,
     /// The number after the loss that delivery stopped at.
@@ -63,7 +63,7 @@ pub(super) struct Oracle {
     counted: Counted,
 }
 
-/// What the receiver must have counted.
+/// The statistics that the receiver must have counted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counted {
     delivered: u64,
@@ -206,7 +206,7 @@ impl Oracle {
         }
     }
 
-    /// An end that contradicts what was spoken of may be believed: then what lies behind it is dropped.
+    /// An end that contradicts what was spoken of may be highest_known: then what lies behind it is dropped.
     fn cut_ended(&mut self) {
         for track in self.tracks.values_mut() {
             let Some(end) = track.ends.filter(|end| *end < track.evidence) else { continue };
@@ -232,7 +232,7 @@ impl Oracle {
         let start = track.start.unwrap_or(next);
         if start < next {
             track.settled.add(start, next - 1);
-            track.believed = track.believed.max(next - 1);
+            track.highest_known = track.highest_known.max(next - 1);
         }
         for gap in track.gaps.iter_mut().filter(|gap| gap.first < next) {
             gap.cut = true;
@@ -297,29 +297,29 @@ impl Oracle {
         if line.is_some() {
             track.spoken.insert(last.max(1));
             track.evidence = track.evidence.max(last);
-            // What is not believed yet vouches for nothing.
-            let near = first <= track.believed.saturating_add(self.config.max_jump);
-            let vouches = near && is_line && !is_server;
+            // A candidate that is not believed yet confirms nothing.
+            let near = first <= track.highest_known.saturating_add(self.config.max_jump);
+            let confirms = near && is_line && !is_server;
             for gap in &mut track.gaps {
-                gap.vouched += u32::from(vouches && gap.last <= last);
-                gap.brought += u32::from(vouches && gap.last <= last && first <= last);
+                gap.confirmed += u32::from(confirms && gap.last <= last);
+                gap.brought += u32::from(confirms && gap.last <= last && first <= last);
                 gap.followed += u32::from(is_line && !is_server);
             }
         }
-        if !is_current || first > track.believed.saturating_add(self.config.max_jump) {
+        if !is_current || first > track.highest_known.saturating_add(self.config.max_jump) {
             return;
         }
         if is_line && !is_server {
-            track.believed = track.believed.max(last);
+            track.highest_known = track.highest_known.max(last);
         }
         if is_line && track.gaps.iter().any(|gap| gap.first <= last && first <= gap.last) {
             self.moved = self.now;
         }
         if first <= last && (is_line || is_server) && !dropped {
-            track.brought = track.brought.max(last.min(track.believed));
+            track.brought = track.brought.max(last.min(track.highest_known));
         }
-        // What an answer brings beyond the live edge need not be kept.
-        let kept = last.min(track.believed);
+        // Messages of an answer beyond the live edge need not be kept.
+        let kept = last.min(track.highest_known);
         let is_heard = is_line || is_server && line.is_none();
         // Behind an end it may be a candidate.
         let is_behind = track.ends.is_some_and(|end| end < kept);
@@ -331,21 +331,21 @@ impl Oracle {
     /// Checks one command against all that is known.
     fn hear(&mut self, feed: &Feed, command: &Command) {
         match command {
-            Command::Batch(message) => self.hear_message(feed, message),
-            Command::Request { server, to, request } => self.hear_request(*server, *to, request),
-            Command::SessionStarted { session, next } => self.hear_started(*session, *next),
+            Command::Batch(message) => self.on_message(feed, message),
+            Command::Request { server, to, request } => self.on_request(*server, *to, request),
+            Command::SessionStarted { session, next } => self.on_started(*session, *next),
             Command::SessionEnded { session, next, reason } => {
-                self.hear_ended(feed, *session, *next, *reason);
+                self.on_ended(feed, *session, *next, *reason);
             }
             Command::GapOpened { session, first, last } => {
-                self.hear_gap(*session, *first, *last);
+                self.on_gap(*session, *first, *last);
             }
             Command::GapFilled { session, first, last, by_lines, by_answers, after } => {
                 let by = by_lines + by_answers;
-                self.hear_filled(*session, (*first, *last), by, *after);
+                self.on_filled(*session, (*first, *last), by, *after);
             }
             Command::Lost { session, first, last, reason } => {
-                self.hear_lost(*session, *first, *last, *reason);
+                self.on_lost(*session, *first, *last, *reason);
             }
             Command::Halted { session, next } => {
                 assert_eq!(self.config.on_loss, OnLoss::Halt);
@@ -366,9 +366,9 @@ impl Oracle {
                 line.up = false;
             }
             Command::Withdrawn { session, first, last } => {
-                self.hear_withdrawn(*session, *first, *last);
+                self.on_withdrawn(*session, *first, *last);
             }
-            Command::Stalled { session, first, last } => self.hear_stalled(*session, *first, *last),
+            Command::Stalled { session, first, last } => self.on_stalled(*session, *first, *last),
             Command::SequenceRegressed { line, highest, seen, .. } => {
                 assert!(seen <= highest && self.lines.contains_key(line), "{command:?}");
             }
@@ -392,7 +392,7 @@ impl Oracle {
         self.tracks.get_mut(&session).expect("a session that was started")
     }
 
-    fn hear_message(&mut self, feed: &Feed, message: &Batch<bytes::Bytes>) {
+    fn on_message(&mut self, feed: &Feed, message: &Batch<bytes::Bytes>) {
         assert_eq!(self.halted, None, "{message:?} while halted");
         let ordered = self.config.delivery == Delivery::Ordered;
         let now = self.now;
@@ -400,14 +400,14 @@ impl Oracle {
         let track = self.open(message.session);
         let start = track.start.expect("a session that was started");
         assert!(sequence >= start, "{message:?} before the start {start}");
-        assert!(!track.lost.covers(sequence, sequence), "{message:?} was told as lost");
+        assert!(!track.lost.covers(sequence, sequence), "{message:?} was reported as lost");
         assert!(!track.settled.covers(sequence, sequence), "{message:?} twice, or advanced over");
         assert!(track.given.covers(sequence, sequence), "{message:?} out of nothing");
         if ordered {
             let next = track.settled.first_missing(start);
             assert_eq!(next, Some(sequence), "{message:?} out of order");
         }
-        track.believed = track.believed.max(sequence);
+        track.highest_known = track.highest_known.max(sequence);
         track.delivered.add(sequence, sequence);
         track.settled.add(sequence, sequence);
         let payload = feed.payload(message.session, sequence);
@@ -418,7 +418,7 @@ impl Oracle {
         self.counted.delivered += 1;
     }
 
-    fn hear_request(&mut self, server: ServerId, to: SocketAddr, request: &mold::Request) {
+    fn on_request(&mut self, server: ServerId, to: SocketAddr, request: &mold::Request) {
         assert_eq!(self.servers.get(&server), Some(&to), "{request:?} to nobody");
         assert!((1..=self.config.max_request.min(mold::MAX_COUNT)).contains(&request.count));
         let first = request.sequence;
@@ -430,9 +430,9 @@ impl Oracle {
         let arrives = track.arrives.is_some_and(|(a, b)| a <= last && first <= b);
         let held = arrives || track.held.intersects(first, last);
         assert!(!held, "{request:?} for what is held");
-        // What comes next is asked for when all is silent, and what a candidate brought, to confirm it.
-        // Behind an end that is believed no further one, and no heartbeat, is.
-        let is_behind = first > track.believed || track.ends.is_some_and(|end| first > end);
+        // The next message is requested when all is silent, and those that a candidate brought, to confirm
+        // it. Behind an end that is believed no further one, and no heartbeat, is.
+        let is_behind = first > track.highest_known || track.ends.is_some_and(|end| first > end);
         let is_probe = is_behind || first == last && track.spoken.contains(&first);
         let within = |gap: &Gap| gap.cut || gap.first <= first && last <= gap.last;
         assert!(is_probe || track.gaps.iter().any(within), "{request:?} outside {:?}", track.gaps);
@@ -448,7 +448,7 @@ impl Oracle {
         self.counted.requested += u64::from(request.count);
     }
 
-    fn hear_started(&mut self, session: Session, next: u64) {
+    fn on_started(&mut self, session: Session, next: u64) {
         assert_eq!(self.successor, None, "more than two sessions");
         assert!(self.current.is_none() || self.config.follow, "a session inside a session");
         self.sessions_started += 1;
@@ -464,7 +464,7 @@ impl Oracle {
         let track = self.tracks.entry(session).or_default();
         assert_eq!(track.start, None, "a session starts once");
         track.start = Some(next);
-        track.believed = track.believed.max(next - 1);
+        track.highest_known = track.highest_known.max(next - 1);
         match self.current {
             None => self.current = Some(session),
             Some(_) => self.successor = Some(session),
@@ -472,7 +472,7 @@ impl Oracle {
         self.windows_freed += 1;
     }
 
-    fn hear_ended(&mut self, feed: &Feed, session: Session, next: u64, reason: SessionEnd) {
+    fn on_ended(&mut self, feed: &Feed, session: Session, next: u64, reason: SessionEnd) {
         let (world, follow) = (self.world, self.config.follow);
         let track = self.open(session);
         let start = track.start.expect("a session that was started");
@@ -482,7 +482,7 @@ impl Oracle {
         if world != World::Hostile {
             let end = feed.next(0);
             // A start, or an advance, past the end moves the end.
-            assert!(next == end || next == track.believed + 1, "ended at {next}, not {end}");
+            assert!(next == end || next == track.highest_known + 1, "ended at {next}, not {end}");
             assert!(next >= end, "ended at {next}, not {end}");
             assert_eq!(reason, SessionEnd::Ended);
         }
@@ -493,7 +493,7 @@ impl Oracle {
         self.windows_freed += 1;
     }
 
-    fn hear_gap(&mut self, session: Session, first: u64, last: u64) {
+    fn on_gap(&mut self, session: Session, first: u64, last: u64) {
         let opened = self.now;
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(!track.ended && first <= last);
@@ -501,28 +501,28 @@ impl Oracle {
         assert!(last <= track.evidence, "a gap {first}..={last} that nothing speaks of");
         assert!(!track.settled.intersects(first, last), "a gap in what is settled");
         assert!(!track.held.intersects(first, last), "a gap {first}..={last} in what is held");
-        // What was put off is opened again.
+        // An evicted range is opened again.
         for gap in track.gaps.iter_mut().filter(|gap| gap.cut && gap.last >= first) {
             gap.last = first - 1;
         }
         track.gaps.retain(|gap| gap.first <= gap.last);
         let overlaps = |gap: &&Gap| !gap.cut && gap.first <= last && first <= gap.last;
         assert_eq!(track.gaps.iter().find(overlaps).map(|gap| gap.first), None, "a gap twice");
-        track.believed = track.believed.max(last);
+        track.highest_known = track.highest_known.max(last);
         let cut = track.ends.is_some_and(|end| end < last);
         let (lost, shortened) = (false, false);
         // A candidate's packets came before the gap that they open.
         let behind = track.spoken.range((Bound::Excluded(last), Bound::Unbounded)).count();
         // Behind its first one that passes the gap, each of them counts.
         let behind = if behind > 1 { track.spoken.len() } else { behind };
-        let (vouched, brought, followed) = (1, 0, (behind as u32).max(1));
-        let gap = Gap { first, last, opened, vouched, brought, followed, lost, shortened, cut };
+        let (confirmed, brought, followed) = (1, 0, (behind as u32).max(1));
+        let gap = Gap { first, last, opened, confirmed, brought, followed, lost, shortened, cut };
         track.gaps.push(gap);
         self.counted.gaps += 1;
     }
 
-    fn hear_filled(&mut self, session: Session, told: (u64, u64), by: u64, after: Duration) {
-        let (first, last) = told;
+    fn on_filled(&mut self, session: Session, range: (u64, u64), by: u64, after: Duration) {
+        let (first, last) = range;
         let now = self.now;
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         let found = track
@@ -544,7 +544,7 @@ impl Oracle {
         self.counted.filled += 1;
     }
 
-    fn hear_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
+    fn on_lost(&mut self, session: Session, first: u64, last: u64, reason: LossReason) {
         let is_stuck = reason == LossReason::NobodyToAsk;
         let is_patient = self.world == World::Patient && !is_stuck;
         assert!(!is_patient, "lost {first}..={last} with patience");
@@ -553,8 +553,8 @@ impl Oracle {
         let asked_in_vain = self.servers.keys().all(|server| times_asked(server) >= 2);
         let (has_removed, has_servers) = (self.has_removed, !self.servers.is_empty());
         let is_hostile = self.world == World::Hostile;
-        // What was put off is passed already when it is taken up again, and what a candidate held may pass
-        // in one step what it opens.
+        // An evicted range is passed already when it is refetched, and messages that a candidate held may
+        // pass in one step what it opens.
         let has_put_off = self.before.put_off_for_memory + self.before.put_off_for_gaps > 0;
         let (now, useful) = (self.now, self.useful);
         let give_up = self.give_up();
@@ -603,7 +603,7 @@ impl Oracle {
         self.counted.lost = self.counted.lost.saturating_add((last - first).saturating_add(1));
     }
 
-    /// Whatever is complete was told so, and after a timeout nothing waits that should be given up.
+    /// Everything complete was reported so, and after a timeout nothing waits that should be given up.
     fn check_gaps(&mut self, timed_out: bool) {
         let (now, halted) = (self.now, self.halted.is_some());
         let useful = self.useful.max(self.moved);
@@ -616,7 +616,7 @@ impl Oracle {
                 assert!(!is_complete, "{gap:?} is complete and not filled");
             }
             let Track { gaps, given, settled, brought, .. } = track;
-            // Those are not told as filled; what came of them may have been dropped again.
+            // Those are not reported as filled; what came of them may have been dropped again.
             let is_over = |gap: &Gap| missing(gap, &Numbers::default(), settled).is_none();
             gaps.retain(|gap| !(gap.cut || gap.lost) || !is_over(gap));
             let is_due = |gap: &&Gap| {
@@ -626,7 +626,7 @@ impl Oracle {
                     (true, false) => now.since(since) >= patience,
                     (false, _) => now.since(since.max(heard)) >= patience,
                 };
-                !gap.cut && gap.vouched > believe_after.into() && is_old
+                !gap.cut && gap.confirmed > believe_after.into() && is_old
             };
             for gap in gaps.iter().filter(is_due).filter(|_| exact) {
                 let waits = missing(gap, given, settled);

@@ -22,9 +22,9 @@ const HEARTBEATS: Duration = Duration::from_millis(5);
 /// How long a case waits for a timeout at the most.
 const SOON: Duration = Duration::from_secs(60);
 /// From whom answers come that nobody asked.
-const STRANGER: u8 = 77;
-/// How many steps a case that fails tells of.
-const TOLD: usize = 40;
+const UNKNOWN_SENDER: u8 = 77;
+/// Steps that the report of a failed case shows.
+const SHOWN: usize = 40;
 /// How many steps, and bytes of answers, are worth playing until everything has arrived: many tiny
 /// answers to a small window, or large ones for which there is hardly room, can take more.
 const WORTH_STEPS: u32 = 5_000;
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
 
     /// Takes one step, and lets the oracle hear the answer, and the twins confirm it.
     fn step(&mut self, step: Step) {
-        if self.steps.len() == TOLD {
+        if self.steps.len() == SHOWN {
             self.steps.pop_front();
         }
         // Noted first, for a run that fails in the middle of it.
@@ -100,9 +100,9 @@ impl<'a> Run<'a> {
         assert!(used <= bound, "{used} bytes where {bound} may be");
         if self.watches_memory {
             let allocated = self.ledger.allocated() - self.receiver.recording_bytes();
-            assert!(allocated <= used, "{allocated} bytes are allocated and {used} told");
+            assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");
             let most = allocated + allocated / 20 + (16 << 10);
-            assert!(used <= most, "{used} bytes are told and {allocated} allocated");
+            assert!(used <= most, "{used} bytes are reported and {allocated} allocated");
         }
     }
 
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is refused changes nothing, the time included: later steps are compared with a receiver
+    /// A refused call changes nothing, the time included: later steps are compared with a receiver
     /// that never saw it.
     fn misuse(&mut self, misuse: Misuse) {
         let later = self.now + Duration::from_secs(3_600);
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
             }
             Wrap::Truncated => bytes.truncate(bytes.len() - 1),
             Wrap::Altered => alter(&mut bytes),
-            Wrap::Shared => source = Source::LineFrom(line, address(STRANGER)),
+            Wrap::Shared => source = Source::LineFrom(line, address(UNKNOWN_SENDER)),
         }
         self.datagram(source, bytes, pinned);
     }
@@ -262,13 +262,15 @@ impl<'a> Run<'a> {
             bytes.truncate(bytes.len() - 1);
         }
         let source = match from {
-            // What a server sends to a line of a session that nobody asked for is that line's.
-            From::AskedOnLine if shape != Shape::Foreign || self.case.world == World::Hostile => {
+            // A packet that a server sends to a line, of a session that nobody asked for, is that line's.
+            From::RequestedOnLine
+                if shape != Shape::Foreign || self.case.world == World::Hostile =>
+            {
                 Source::LineFrom(LineId(0), to)
             }
-            From::Asked | From::AskedOnLine => Source::Peer(to),
+            From::Requested | From::RequestedOnLine => Source::Peer(to),
             From::Other => Source::Peer(address(1)),
-            From::Unknown => Source::Peer(address(STRANGER)),
+            From::Unknown => Source::Peer(address(UNKNOWN_SENDER)),
         };
         self.datagram(source, bytes, 0);
     }
@@ -355,7 +357,7 @@ impl<'a> Run<'a> {
         assert!(nearer, "repairs without end that repair nothing: {stats:?}");
     }
 
-    /// What a line sends when there is nothing new: a heartbeat or the end. That the last number there
+    /// The packet of a line when there is nothing new: a heartbeat or the end. That the last number there
     /// can be is there only a packet can say.
     fn tail(&mut self, line: u8) {
         let count = if self.feed.has_ended(0) { END_OF_SESSION } else { HEARTBEAT };
@@ -367,14 +369,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether everything arrived that was published, and the end was told if there is one.
+    /// Whether everything arrived that was published, and the end was reported if there is one.
     fn is_finished(&self) -> bool {
         let last = self.feed.last(0);
         let ends = self.feed.has_ended(0) && !self.oracle.starts_after(IDS[0], self.feed.next(0));
         self.oracle.is_complete(IDS[0], last) && (!ends || self.oracle.has_ended(IDS[0]))
     }
 
-    /// What was recorded does the same again.
+    /// Replays the recording: it does the same again.
     pub(super) fn replay(&mut self) {
         self.receiver.replay();
     }

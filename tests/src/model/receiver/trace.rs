@@ -1,4 +1,4 @@
-//! What was done to a receiver and what it said: enough to do it again, and to compare.
+//! The input and output of a receiver: enough to do it again, and to compare.
 
 use bytes::Bytes;
 use gapless_core::receiver::{Batch, Call, Command, Datagram, Event, Receiver, Source};
@@ -31,7 +31,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a receiver said to one step. Batches are cut out of their datagrams, one message each, so
+/// The output of a receiver for one step. Batches are cut out of their datagrams, one message each, so
 /// that both ways in compare.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Said {
@@ -133,7 +133,7 @@ fn by_call(
         cut(&Command::Batch(owned), &mut direct);
     }
     let mut said = drain(receiver, ledger);
-    // What is returned at once comes before word of the gaps that it closes.
+    // A batch that is returned at once comes before the events of the gaps that it closes.
     let of_gaps = |command: &&Command| {
         matches!(
             command,

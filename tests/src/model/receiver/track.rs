@@ -1,11 +1,11 @@
-//! What the oracle knows of one session: what came, what was said of it, and which gaps are open.
+//! The oracle's state of one session: the messages that came, the output for them, and the open gaps.
 
 use gapless_core::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::numbers::Numbers;
 
-/// What is known of one session.
+/// The state of one session.
 #[derive(Debug, Default)]
 pub(super) struct Track {
     /// The first number to deliver, once the session was started.
@@ -23,18 +23,18 @@ pub(super) struct Track {
     pub(super) altered: BTreeMap<u64, Vec<u8>>,
     /// Came, and there is no reason not to have kept it.
     pub(super) held: Numbers,
-    /// What the latest step adds to that.
+    /// The part that the latest step adds.
     pub(super) arrives: Option<(u64, u64)>,
     /// The highest number that anything spoke of.
     pub(super) evidence: u64,
     /// The highest number that is believed to exist, as far as can be told from outside.
-    pub(super) believed: u64,
+    pub(super) highest_known: u64,
     /// The highest number that data brought which was believed.
     pub(super) brought: u64,
     /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
     pub(super) spoken: BTreeSet<u64>,
     pub(super) gaps: Vec<Gap>,
-    /// The lowest number that an end was told after.
+    /// The lowest number that an end was reported after.
     pub(super) ends: Option<u64>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Gap {
     pub(super) last: u64,
     pub(super) opened: Instant,
     /// How many datagrams of lines came from behind it.
-    pub(super) vouched: u32,
+    pub(super) confirmed: u32,
     /// How many of these were data, but for the one that opened it.
     pub(super) brought: u32,
     /// How many datagrams of lines came since it opened, with the one that opened it.

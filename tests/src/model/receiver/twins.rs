@@ -19,7 +19,7 @@ pub(super) struct Twins {
     /// events keep by reference; where a timeout was missed, which calls that have nothing else to do
     /// leave alone; and after a broken copy, which calls take for one that was heard.
     other: Option<Played<Receiver>>,
-    /// What the judged receiver wanted after the latest step.
+    /// The commands of the judged receiver after the latest step.
     timeout: Option<Instant>,
     /// Copies end there at the highest.
     reached: u64,

@@ -1,4 +1,4 @@
-//! What is tried: configurations, and what happens.
+//! Random cases: configurations, and what happens.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use gapless_core::rate::Rate;
@@ -54,7 +54,7 @@ pub enum Op {
     StoreNothing(u8),
     /// A request.
     Request {
-        /// Who asks.
+        /// The requester.
         peer: u8,
         /// The session.
         session: u8,
@@ -65,7 +65,7 @@ pub enum Op {
     },
     /// A request for what was stored last, going back so many.
     RequestBack {
-        /// Who asks.
+        /// The requester.
         peer: u8,
         /// The session.
         session: u8,
@@ -134,7 +134,7 @@ impl<'a> Arbitrary<'a> for Op {
     }
 }
 
-/// What is tried: a configuration, the numbers and sizes of messages, and what happens.
+/// A random case: a configuration, the numbers and sizes of messages, and what happens.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub(super) config: Config,

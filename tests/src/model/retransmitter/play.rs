@@ -26,7 +26,7 @@ pub(super) struct Play {
     model: Model,
     base: u64,
     ledger: Ledger,
-    /// What is held, as it came.
+    /// The messages that are held, as they came.
     arrivals: VecDeque<Run>,
     /// How far each session was fed.
     fed: [u64; SESSIONS.len()],
@@ -166,7 +166,7 @@ impl Play {
         let waiting: usize = self.model.look_ups.iter().map(|look_up| look_up.waiting.len()).sum();
         let model = &mut self.model.stats;
         model.waiting = waiting as u64;
-        // What depends on how memory is laid out is checked where it happens.
+        // Numbers that depend on the layout of memory are checked where they change.
         model.stored_messages = stats.stored_messages;
         model.stored_again = stats.stored_again;
         model.evicted_messages = stats.evicted_messages;
@@ -414,7 +414,7 @@ impl Play {
         } else if first.checked_add(u64::from(count) - 1).is_none() {
             stats.out_of_range += 1;
         } else {
-            fate = self.model.asked(from, wanted);
+            fate = self.model.on_request(from, wanted);
         }
         let expected = match fate {
             Fate::Answered(messages) => {

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_told_apart_from_what_lies_in_another() {
+    fn a_run_is_distinguished_from_what_lies_in_another() {
         let run = |first, last| Run { session: Session::new([0; 10]), first, last };
         assert_eq!(run(3, 9).inside(&run(5, 6)), Some(run(5, 6)));
         assert_eq!(run(3, 9).inside(&run(10, 12)), None);

@@ -5,7 +5,7 @@ use gapless_core::cache::{Answer, Event, GroupId, Limits, Refusal, TrackId};
 use gapless_core::journal::Driven;
 use gapless_core::{Duration, Instant};
 
-/// What is written beside the feed.
+/// The groups that are written beside the feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ballast {
     /// A group every so often, until `ends`.

@@ -1,4 +1,4 @@
-//! What a track was given, number by number: what its readers must find.
+//! The record of a track, number by number: what its readers must find.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ impl Book {
         self.late.extend(had);
     }
 
-    /// What the receiver gave up.
+    /// The numbers that the receiver gave up.
     pub(super) fn take(&mut self, command: &Command) {
         if let Command::Lost { first, last, .. } = *command {
             self.lost.extend(first..=last);
@@ -94,9 +94,9 @@ impl Book {
         assert!(first + count <= self.group_size, "frames past the end of group {group}");
         for sequence in self.sequence(group, first)..self.sequence(group, first + count) {
             let given = self.published.contains(&sequence);
-            assert!(!given, "message {sequence} was given, and is told as {why:?}");
+            assert!(!given, "message {sequence} was given, and is reported as {why:?}");
             let lost = self.lost.contains(&sequence);
-            assert!(lost || why == Missing::Absent, "message {sequence} is told as lost");
+            assert!(lost || why == Missing::Absent, "message {sequence} is reported as lost");
         }
     }
 

@@ -4,9 +4,9 @@ use gapless_core::cache::{self, Limits, ReadUnit, Start};
 use gapless_core::{Duration, Instant};
 
 use super::ballast::Ballast;
+use super::node::{CachePlan, Keeps, Rounding};
 use super::reader::{Pace, ReaderPlan};
 use super::relays::{Relay, Relays};
-use super::shelf::{CachePlan, Keeps, Rounding};
 use crate::sim::path::Chance;
 use crate::sim::program::Message;
 use crate::sim::random::Random;

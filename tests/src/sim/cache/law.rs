@@ -12,7 +12,7 @@ use crate::sim::program::message;
 /// a frame that is missing.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Holdings {
-    /// What its numbers mean.
+    /// The meaning of its numbers.
     pub info: Option<Info>,
     /// By track, group and index.
     pub frames: BTreeMap<(String, u64, u64), Option<Vec<u8>>>,

@@ -23,14 +23,14 @@ pub enum Pace {
     Never,
 }
 
-/// What a reader does.
+/// The plan of a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReaderPlan {
     /// How long after the track was opened it comes.
     pub joins: Duration,
     /// Where it begins.
     pub start: Start,
-    /// What it takes.
+    /// The units that it reads by.
     pub by: ReadUnit,
     /// How often.
     pub pace: Pace,
@@ -66,7 +66,7 @@ pub(super) struct Reader {
     pub(super) steps: u32,
     /// Messages read.
     pub(super) read: u64,
-    /// What it was told that it does not get.
+    /// The ranges that were reported as missed.
     pub(super) evicted: u64,
     held: Option<Bytes>,
 }
@@ -239,7 +239,7 @@ impl Reader {
     }
 
     fn end(&mut self, book: &Book) {
-        assert!(!self.over, "the end is told twice");
+        assert!(!self.over, "the end is reported twice");
         if let Some(place) = self.place {
             book.check_rest(place);
         }
@@ -331,8 +331,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "is told as Absent")]
-    fn what_was_given_and_is_told_as_missing_is_noticed() {
+    #[should_panic(expected = "is reported as Absent")]
+    fn a_given_message_reported_as_missing_is_noticed() {
         read([Next::Missing { group: 0, first: 0, count: 1, why: Missing::Absent }]);
     }
 
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_as_evicted_is_named() {
+    fn frames_reported_as_evicted_are_named() {
         let evicted = Next::Evicted { group: 0, frame: 0, next: Some((1, 1)) };
         let steps = [evicted, frame(1, 1), Next::GroupEnd { group: 1, frames: 2 }, Next::TrackEnd];
         assert_eq!(read(steps).evicted, 1);

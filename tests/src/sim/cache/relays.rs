@@ -8,7 +8,7 @@ use gapless_core::cache::Limits;
 use gapless_core::receiver::Start;
 
 use super::law::Holdings;
-use super::shelf::{CachePlan, Keeps, Shelf, Totals};
+use super::node::{CacheNode, CachePlan, Keeps, Totals};
 use crate::sim::listener::Listener;
 use crate::sim::program::SessionPlan;
 use crate::sim::runner::Plan;
@@ -28,13 +28,13 @@ pub struct Relay {
 /// a message says depends on nothing but its session and number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Relays {
-    /// What the feed sends.
+    /// The program of the feed.
     pub sessions: Vec<SessionPlan>,
     /// Messages in a group.
     pub group_size: u32,
     /// The epoch, if there is one.
     pub epoch: Option<u64>,
-    /// Who receives it.
+    /// The receiver's plan.
     pub relays: Vec<Relay>,
 }
 
@@ -61,15 +61,15 @@ impl Relays {
         plan.grouping.epoch = self.epoch;
         let mut stage = swarm.stage();
         let live = swarm.setup.config.start == Start::Live;
-        let shelf = Rc::new(RefCell::new(Shelf::new(stage.world.now(), plan, live)));
-        let downstream = Box::new(Rc::clone(&shelf));
+        let node = Rc::new(RefCell::new(CacheNode::new(stage.world.now(), plan, live)));
+        let downstream = Box::new(Rc::clone(&node));
         stage.world.call(stage.listener, |listener: &mut Listener, _, _: &mut Outbox| {
             listener.downstream = Some(downstream);
         });
         swarm.play(&mut stage);
-        let mut shelf = shelf.borrow_mut();
-        let holdings = shelf.finish(stage.world.now());
-        (holdings, shelf.totals)
+        let mut node = node.borrow_mut();
+        let holdings = node.finish(stage.world.now());
+        (holdings, node.totals)
     }
 
     /// This plan with a change.

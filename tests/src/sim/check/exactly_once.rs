@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn what_is_delivered_or_lost_moves_the_account_on() {
         let (mut trace, session) = started(ExactlyOnce(Delivery::Ordered));
-        trace.tell(NOW, Fact::Lost { session, first: 1, last: 3 });
+        trace.record(NOW, Fact::Lost { session, first: 1, last: 3 });
         deliver(&mut trace, session, 4, &[4]);
-        trace.tell(NOW, Fact::Lost { session, first: 5, last: 6 });
+        trace.record(NOW, Fact::Lost { session, first: 5, last: 6 });
         let account = &trace.ledger.accounts[&session];
         assert_eq!((account.next, account.delivered), (7, 1));
         assert_eq!(account.lost, [(1, 3), (5, 6)]);
@@ -105,7 +105,7 @@ mod tests {
     #[should_panic(expected = "goes on elsewhere")]
     fn a_machine_that_forgets_where_it_stood_is_noticed() {
         let (mut trace, session) = started(ExactlyOnce(Delivery::Ordered));
-        trace.tell(NOW, Fact::Born { resumes: Some((session, 1)) });
-        trace.tell(NOW, Fact::Started { session, next: 2 });
+        trace.record(NOW, Fact::Born { resumes: Some((session, 1)) });
+        trace.record(NOW, Fact::Started { session, next: 2 });
     }
 }

@@ -1,4 +1,4 @@
-//! Gaps are told as they open and close.
+//! Gaps are reported as they open and close.
 
 use gapless_core::Instant;
 
@@ -7,7 +7,7 @@ use crate::sim::ledger::Ledger;
 use crate::sim::trace::Fact;
 
 /// *Gaps add up*: a gap opens over what is not settled, in a session that did not end; what is told
-/// as filled was told as open before, and at least as many messages arrived for it as it holds.
+/// as filled was reported as open before, and at least as many messages arrived for it as it holds.
 #[derive(Clone, Copy, Debug)]
 pub struct GapsAddUp;
 
@@ -22,7 +22,7 @@ impl Checker for GapsAddUp {
             Fact::GapFilled { session, first, last, brought } => {
                 let opened = account(before, session).gaps.get(&first);
                 assert!(opened.is_some_and(|&opened| opened >= last), "{fact:?}, never opened");
-                // What was put off for want of memory was brought too, and dropped.
+                // Messages that were evicted for want of memory were brought too, and dropped.
                 assert!(brought > last - first, "{fact:?} by whom?");
             }
             _ => {}
@@ -35,11 +35,11 @@ mod tests {
     use super::*;
     use crate::sim::check::started;
 
-    /// A gap from 3 to 5 opens, and something is told as filled.
+    /// A gap from 3 to 5 opens, and something is reported as filled.
     fn fills(first: u64, last: u64, brought: u64) {
         let (mut trace, session) = started(GapsAddUp);
-        trace.tell(Instant::ZERO, Fact::GapOpened { session, first: 3, last: 5 });
-        trace.tell(Instant::ZERO, Fact::GapFilled { session, first, last, brought });
+        trace.record(Instant::ZERO, Fact::GapOpened { session, first: 3, last: 5 });
+        trace.record(Instant::ZERO, Fact::GapFilled { session, first, last, brought });
         assert!(trace.ledger.accounts[&session].gaps.is_empty());
     }
 

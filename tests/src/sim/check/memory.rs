@@ -16,9 +16,9 @@ impl Checker for MemoryBound {
         let Fact::Memory { used, bound, allocated } = *fact else { return };
         assert!(used <= bound, "{used} bytes used where {bound} are the limit");
         if let Some(allocated) = allocated {
-            assert!(allocated <= used, "{allocated} bytes allocated, {used} told");
+            assert!(allocated <= used, "{allocated} bytes allocated, {used} reported");
             let most = allocated + allocated / 20 + 16_384;
-            assert!(used <= most, "{used} bytes told, {allocated} allocated");
+            assert!(used <= most, "{used} bytes reported, {allocated} allocated");
         }
     }
 }
@@ -30,7 +30,7 @@ mod tests {
 
     fn uses(used: usize, bound: usize, allocated: usize) {
         let allocated = Some(allocated);
-        started(MemoryBound).0.tell(Instant::ZERO, Fact::Memory { used, bound, allocated });
+        started(MemoryBound).0.record(Instant::ZERO, Fact::Memory { used, bound, allocated });
     }
 
     #[test]
@@ -46,12 +46,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "bytes allocated")]
-    fn a_byte_that_is_not_told_is_noticed() {
+    fn a_byte_that_is_not_reported_is_noticed() {
         uses(90_000, 100_000, 90_001);
     }
 
     #[test]
-    #[should_panic(expected = "bytes told")]
+    #[should_panic(expected = "bytes reported")]
     fn telling_far_too_much_is_noticed() {
         uses(100_000, 100_000, 70_000);
     }

@@ -1,5 +1,5 @@
 //! Properties that hold whatever the network does, each stated once as a checker over the facts of a
-//! node. They know no machine: a node of any kind that tells its facts can be watched by them.
+//! node. They know no machine: a node of any kind that records its facts can be watched by them.
 
 mod exactly_once;
 mod gaps;
@@ -30,7 +30,7 @@ pub trait Checker: fmt::Debug {
     /// When the property is broken.
     fn check(&mut self, now: Instant, fact: &Fact, before: &Ledger);
 
-    /// Takes what a message says that is about to be told as delivered.
+    /// Takes what a message says that is about to be reported as delivered.
     ///
     /// # Panics
     /// When the property is broken.
@@ -48,6 +48,6 @@ fn account(ledger: &Ledger, session: Session) -> &Account {
 fn started(checker: impl Checker + 'static) -> (super::trace::Trace, Session) {
     let mut trace = super::trace::Trace::new(vec![Box::new(checker)]);
     let session = super::session("CHECKED");
-    trace.tell(Instant::ZERO, Fact::Started { session, next: 1 });
+    trace.record(Instant::ZERO, Fact::Started { session, next: 1 });
     (trace, session)
 }

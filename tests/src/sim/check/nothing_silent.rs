@@ -1,4 +1,4 @@
-//! What is not delivered is told.
+//! Every message that is not delivered is reported.
 
 use gapless_core::Instant;
 
@@ -7,7 +7,7 @@ use crate::sim::ledger::Ledger;
 use crate::sim::trace::Fact;
 
 /// *Nothing silently lost*: when a session ends, every number from where it started was delivered,
-/// told as lost, or renounced; a session ends once.
+/// reported as lost, or renounced; a session ends once.
 #[derive(Clone, Copy, Debug)]
 pub struct NothingSilent;
 
@@ -30,15 +30,15 @@ mod tests {
     #[should_panic(expected = "ended before everything was settled")]
     fn a_session_that_ends_past_a_hole_is_noticed() {
         let (mut trace, session) = started(NothingSilent);
-        trace.tell(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::ZERO, Fact::Ended { session, next: 5 });
+        trace.record(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
+        trace.record(Instant::ZERO, Fact::Ended { session, next: 5 });
     }
 
     #[test]
-    fn a_session_of_which_everything_was_told_may_end() {
+    fn a_session_of_which_everything_was_reported_may_end() {
         let (mut trace, session) = started(NothingSilent);
-        trace.tell(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::ZERO, Fact::Ended { session, next: 4 });
+        trace.record(Instant::ZERO, Fact::Lost { session, first: 1, last: 3 });
+        trace.record(Instant::ZERO, Fact::Ended { session, next: 4 });
         assert!(trace.ledger.ended(session));
     }
 }

@@ -1,4 +1,4 @@
-//! What can be repaired is repaired soon.
+//! Every gap that can be repaired is repaired soon.
 
 use std::collections::VecDeque;
 
@@ -44,7 +44,7 @@ impl Progress {
         }
     }
 
-    /// What is due by now is settled.
+    /// Numbers that are due by now are settled.
     fn assert_settled(&mut self, now: Instant, before: &Ledger) {
         while let Some(&(due, session, last)) = self.due.front().filter(|(due, ..)| *due < now) {
             let account = before.accounts.get(&session);
@@ -90,11 +90,11 @@ mod tests {
     /// 3 are settled at a time in milliseconds.
     fn settles(progress: Progress, at: u64) {
         let (mut trace, session) = started(progress);
-        trace.tell(Instant::ZERO, Fact::Heard { session, first: 3, last: 3, answer: false });
-        trace.tell(Instant::ZERO, Fact::Mended);
-        trace.tell(Instant::from_millis(8), Fact::Useful);
-        trace.tell(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
-        trace.tell(Instant::FAR, Fact::Over);
+        trace.record(Instant::ZERO, Fact::Heard { session, first: 3, last: 3, answer: false });
+        trace.record(Instant::ZERO, Fact::Mended);
+        trace.record(Instant::from_millis(8), Fact::Useful);
+        trace.record(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
+        trace.record(Instant::FAR, Fact::Over);
     }
 
     const PATIENCE: Duration = Duration::from_millis(10);

@@ -32,7 +32,7 @@ impl Checker for Quiet {
         match *fact {
             Fact::Born { .. } => *self = Self { born: now, ..Self::new(self.timeout, self.window) },
             Fact::Useful => self.useful += 1,
-            Fact::Asked { .. } => {
+            Fact::Requested { .. } => {
                 self.asked += 1;
                 let timeouts = now.since(self.born).as_nanos() / self.timeout.as_nanos() + 1;
                 let most = u128::from(self.useful) + timeouts * u128::from(self.window);
@@ -50,24 +50,24 @@ mod tests {
 
     /// Asks at times in milliseconds, four to begin with; what is asked for at zero is answered so
     /// often. At most two requests are under way, each for at least ten milliseconds.
-    fn asks(times: &[u64], useful: usize) {
+    fn requests(times: &[u64], useful: usize) {
         let (mut trace, session) = started(Quiet::new(Duration::from_millis(10), 2));
-        trace.tell(Instant::ZERO, Fact::Born { resumes: None });
-        (0..useful).for_each(|_| trace.tell(Instant::ZERO, Fact::Useful));
+        trace.record(Instant::ZERO, Fact::Born { resumes: None });
+        (0..useful).for_each(|_| trace.record(Instant::ZERO, Fact::Useful));
         for &time in times {
-            let asked = Fact::Asked { session, first: 1, count: 1 };
-            trace.tell(Instant::from_millis(time), asked);
+            let requested = Fact::Requested { session, first: 1, count: 1 };
+            trace.record(Instant::from_millis(time), requested);
         }
     }
 
     #[test]
     fn a_window_of_requests_each_timeout_and_one_for_each_useful_answer_may_be_sent() {
-        asks(&[0, 0, 0, 10, 10], 1);
+        requests(&[0, 0, 0, 10, 10], 1);
     }
 
     #[test]
     #[should_panic(expected = "3 requests, at most 2")]
     fn a_request_beyond_the_window_is_noticed() {
-        asks(&[0, 0, 9], 0);
+        requests(&[0, 0, 9], 0);
     }
 }

@@ -1,11 +1,11 @@
-//! Draws crowds.
+//! Draws loads.
 
 use std::ops::Range;
 
 use gapless_core::demux::{Config, Pattern, Registrant};
 use gapless_core::{Duration, Instant};
 
-use super::crowd::{AcceptorPlan, Crowd, Sends};
+use super::load::{AcceptorPlan, Load, Sends};
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 
@@ -14,11 +14,11 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const KIND: Chance = Chance::percent(30);
 /// When the last streams are opened.
 const LAST: Instant = Instant::from_millis(10_000);
-/// What peers ask for, and what of it there may be nobody for.
+/// The tags that peers ask for, and those that there may be nobody for.
 const TAGS: [&str; 7] =
     ["chat", "chat/1", "files", "files/a/rather/long/path/to/it", "x", "gapless:feed", "gapless"];
 
-impl Crowd {
+impl Load {
     /// Draws one to four kinds of peers, and as many acceptors.
     pub fn draw(random: &mut Random) -> Self {
         let acceptors = (0..random.within(1..=4)).map(|_| AcceptorPlan::draw(random)).collect();

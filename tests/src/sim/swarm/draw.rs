@@ -85,7 +85,7 @@ impl Kinds {
         path
     }
 
-    /// What happens to nodes between the two times.
+    /// The faults of nodes between the two times.
     fn faults(
         &self,
         random: &mut Random,
@@ -169,11 +169,11 @@ fn sessions(random: &mut Random) -> Vec<SessionPlan> {
         let mut plan = SessionPlan::new(random, session(name));
         plan.begins = begins;
         plan.messages = random.within(1..=MOST_MESSAGES);
-        plan.ending = random.one_of(&[Ending::Told, Ending::Untold]);
+        plan.ending = random.one_of(&[Ending::Announced, Ending::Silent]);
         begins = begins + random.span(MILLISECOND * 100..=MILLISECOND * 8000);
         plans.push(plan);
     }
-    plans.last_mut().expect("one session at least").ending = Ending::Told;
+    plans.last_mut().expect("one session at least").ending = Ending::Announced;
     plans
 }
 
@@ -259,7 +259,7 @@ fn asks(config: &mut Config, random: &mut Random) {
     config.probe_after = random.span(MILLISECOND * 100..=MILLISECOND * 5000);
 }
 
-/// What it believes.
+/// Draws how much evidence it needs.
 fn believes(config: &mut Config, random: &mut Random) {
     config.believe_after = random.one_of(&[1, 2, 8]);
     config.quiet = random.span(MILLISECOND..=MILLISECOND * 500);

@@ -1,4 +1,4 @@
-//! What happens to nodes.
+//! Faults of nodes.
 
 use std::ops::Range;
 
@@ -30,17 +30,17 @@ pub enum What {
     Starve(Who, usize),
 }
 
-/// What goes wrong, and when.
+/// A fault, and when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
     /// From when, until when.
     pub times: Range<Instant>,
-    /// What it is.
+    /// The kind of fault.
     pub what: What,
 }
 
 impl Fault {
-    /// Whom it befalls.
+    /// The node that it befalls.
     pub(super) fn nodes(&mut self) -> Vec<&mut Who> {
         match &mut self.what {
             What::Partition(nodes) => nodes.iter_mut().collect(),

@@ -30,9 +30,9 @@ const NEVER_GIVES_UP: Duration = Duration::from_secs(600);
 /// A feed, servers and a receiver, and all that goes wrong until it is mended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Swarm {
-    /// What there is, and how bad the paths are.
+    /// The setup, with how bad the paths are.
     pub setup: Setup,
-    /// What happens to nodes.
+    /// The faults of nodes.
     pub faults: Vec<Fault>,
     /// When paths are mended; faults are over by then.
     pub mends: Instant,
@@ -68,9 +68,9 @@ impl Swarm {
         stage.mend();
         let (last, end) = stage.program.sessions().last().expect("one session at least");
         if !self.serves_all() && self.never_gives_up() {
-            // What nobody has is waited for all the time.
+            // A message that nobody has is waited for all the time.
             stage.world.run(self.mends + Duration::from_secs(10), |_| false);
-            return stage.tell(Fact::Over);
+            return stage.record(Fact::Over);
         }
         stage.run_until_ended(&[last]);
         if self.serves_all() && self.is_patient() {

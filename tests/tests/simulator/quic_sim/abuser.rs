@@ -1,4 +1,4 @@
-//! A program that connects, does anything with its streams, and lies in the packets that say so.
+//! A program that connects, does anything with its streams, and tampers with its packets.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use gapless_quic::{ConnectionId, Direction, Event, StreamId};
 use gapless_tests::sim::{Chance, Random};
 
 use super::host::{Desk, Program};
-use super::liar::{self, Lies};
+use super::malicious_peer::{self, Tampering};
 use super::null;
-use super::town::{client, server_address};
+use super::testbed::{client, server_address};
 
 /// Connections that it makes, one after the other.
 const CONNECTIONS: u64 = 20;
 /// How often it does something.
 const EVERY: Duration = Duration::from_millis(7);
 
-/// Connects again and again, and does anything with its streams, so that there are packets to lie in.
+/// Connects again and again, and does anything with its streams, so that there are packets to tamper with.
 pub(crate) struct Abuser {
     client: null::Client,
-    lies: Arc<Lies>,
+    tampering: Arc<Tampering>,
     /// Connections that it still makes.
     left: u64,
     next: Option<Instant>,
@@ -30,11 +30,11 @@ pub(crate) struct Abuser {
 }
 
 impl Abuser {
-    /// One who lies in that many of its packets.
+    /// One that tampers with so many of its packets.
     pub(crate) fn new(chance: Chance, random: &mut Random) -> Self {
         Self {
             client: client(random),
-            lies: Lies::new(random.fork(), chance),
+            tampering: Tampering::new(random.fork(), chance),
             left: CONNECTIONS,
             next: Some(Instant::ZERO),
             open: None,
@@ -49,11 +49,11 @@ impl Abuser {
 
     fn connect(&mut self, desk: &mut Desk<'_>) {
         self.left -= 1;
-        let mut identity = [null::LIAR; 32];
+        let mut identity = [null::MALICIOUS; 32];
         identity[..8].copy_from_slice(&desk.random.any().to_le_bytes());
         let client =
             null::Client { identity: Some(identity), hello_len: 400, ..self.client.clone() };
-        let client = liar::Client { client, lies: Arc::clone(&self.lies) };
+        let client = malicious_peer::Client { client, tampering: Arc::clone(&self.tampering) };
         self.open = Some(desk.connect_as(Arc::new(client), server_address()));
     }
 

@@ -1,4 +1,4 @@
-//! Who may connect: protocols, identities, limits, validation of addresses, handshakes that take turns.
+//! Admission: protocols, identities, limits, validation of addresses, handshakes that take turns.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ use quinn_proto::{ConnectionError, TransportErrorCode};
 use super::host::Host;
 use super::null::{BAD_CERTIFICATE, NO_APPLICATION_PROTOCOL};
 use super::streams::lossy;
-use super::town::{Plan, Town, client_address};
+use super::testbed::{Plan, Testbed, client_address};
 use super::traffic::Traffic;
 
 /// Whether the peer ended it with this code.
@@ -25,17 +25,17 @@ fn a_client_with_an_unknown_protocol_is_refused_and_nothing_is_left_of_it() {
         let mut plan = lossy(random);
         let (_, client) = plan.asking.server.as_mut().expect("a client");
         client.protocols = vec![b"other/1"];
-        let mut town = plan.build(random);
-        town.run("all are refused", |town| {
-            town.clients.iter().all(|&id| !town.reasons(id).is_empty())
+        let mut testbed = plan.build(random);
+        testbed.run("all are refused", |testbed| {
+            testbed.clients.iter().all(|&id| !testbed.reasons(id).is_empty())
         });
         let alert = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
-        for &id in &town.clients {
-            let [reason] = town.reasons(id) else { panic!("one reason") };
+        for &id in &testbed.clients {
+            let [reason] = testbed.reasons(id) else { panic!("one reason") };
             assert!(is_closed_with(reason, alert), "{reason:?}");
         }
-        town.assert_drains();
-        assert_eq!(town.host(town.server).checker.counts.connected, 0);
+        testbed.assert_drains();
+        assert_eq!(testbed.host(testbed.server).checker.counts.connected, 0);
     });
 }
 
@@ -45,19 +45,19 @@ fn a_server_that_is_another_is_not_trusted() {
         let mut plan = lossy(random);
         let (_, client) = plan.asking.server.as_mut().expect("a client");
         client.trusts = [8; 32];
-        let mut town = plan.build(random);
-        town.run("nobody trusts it", |town| {
-            town.clients.iter().all(|&id| !town.reasons(id).is_empty())
+        let mut testbed = plan.build(random);
+        testbed.run("nobody trusts it", |testbed| {
+            testbed.clients.iter().all(|&id| !testbed.reasons(id).is_empty())
         });
-        town.assert_drains();
+        testbed.assert_drains();
         let alert = TransportErrorCode::crypto(BAD_CERTIFICATE);
-        for &id in &town.clients {
-            let [Reason::Lost(ConnectionError::TransportError(error))] = town.reasons(id) else {
-                panic!("{:?}", town.reasons(id));
+        for &id in &testbed.clients {
+            let [Reason::Lost(ConnectionError::TransportError(error))] = testbed.reasons(id) else {
+                panic!("{:?}", testbed.reasons(id));
             };
             assert_eq!(error.code, alert);
         }
-        assert_eq!(town.host(town.server).checker.counts.connected, 0);
+        assert_eq!(testbed.host(testbed.server).checker.counts.connected, 0);
     });
 }
 
@@ -70,17 +70,17 @@ fn clients_are_validated_when_many_handshakes_pend_and_all_are_served() {
         plan.asking.streams = 0..=1;
         plan.serving.streams = 0..=1;
         plan.server.limits.retry_above = random.within(0..=3) as usize;
-        // What is corrupted fails a handshake on the server; and a client of quinn-proto takes no second
+        // A corrupted packet fails a handshake on the server; and a client of quinn-proto takes no second
         // Retry after one that was not valid.
         (plan.server.corrupts, plan.client.corrupts) = (Chance::NEVER, Chance::NEVER);
-        let mut town = plan.build(random);
-        town.run_to_the_end();
-        town.assert_all_arrived();
-        let stats = *town.host(town.server).endpoint.stats();
+        let mut testbed = plan.build(random);
+        testbed.run_to_the_end();
+        testbed.assert_all_arrived();
+        let stats = *testbed.host(testbed.server).endpoint.stats();
         retried.set(retried.get() + stats.retried);
         whole.set(whole.get() + stats.connected);
         assert_eq!((stats.refused, stats.failed), (0, 0));
-        town.close();
+        testbed.close();
     });
     assert!(retried.get() > 0 && whole.get() > retried.get() / 8);
 }
@@ -95,21 +95,21 @@ fn a_handshake_that_is_not_over_in_time_is_given_up_by_both_sides() {
         let after = Duration::from_millis(random.within(500..=5000));
         plan.server.transport.handshake_timeout = after;
         plan.client.transport.handshake_timeout = after;
-        let mut town = plan.build(random);
+        let mut testbed = plan.build(random);
         // From the middle of the handshakes on nobody hears of anybody.
         let from = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_millis(60));
-        let server = town.server;
-        town.world.partition(vec![server], from..from + Duration::from_secs(60));
+        let server = testbed.server;
+        testbed.world.partition(vec![server], from..from + Duration::from_secs(60));
         // Long enough for those that are over to be forgotten, and too short to be idle for.
-        town.pass(Duration::from_secs(20));
-        for host in town.hosts() {
+        testbed.pass(Duration::from_secs(20));
+        for host in testbed.hosts() {
             let late = Reason::HandshakeTimedOut { after };
             assert!(host.checker.reasons.iter().all(|reason| *reason == late));
             assert_eq!(host.endpoint.connections(), host.checker.open().count());
         }
-        let clients = town.clients.iter().map(|&id| town.reasons(id).len()).sum::<usize>();
+        let clients = testbed.clients.iter().map(|&id| testbed.reasons(id).len()).sum::<usize>();
         at_clients.set(at_clients.get() + clients);
-        at_server.set(at_server.get() + town.reasons(server).len());
+        at_server.set(at_server.get() + testbed.reasons(server).len());
     });
     assert!(at_clients.get() > 0 && at_server.get() > 0);
 }
@@ -138,12 +138,12 @@ fn an_address_has_no_more_connections_than_one_may_have() {
         plan.asking.connections = 6;
         let most = random.within(1..=6) as usize;
         plan.server.limits.max_connections_per_address = most;
-        let mut town = plan.build(random);
-        town.pass(Duration::from_secs(5));
-        for &id in &town.clients {
-            assert_eq!(open_and_refused(town.host(id)), (most, 6 - most));
+        let mut testbed = plan.build(random);
+        testbed.pass(Duration::from_secs(5));
+        for &id in &testbed.clients {
+            assert_eq!(open_and_refused(testbed.host(id)), (most, 6 - most));
         }
-        town.close();
+        testbed.close();
     });
 }
 
@@ -153,32 +153,32 @@ fn a_connection_counts_for_the_address_that_it_came_from_wherever_it_moves() {
         let mut plan = many_at_once(random);
         plan.server.limits.max_connections_per_address = 1;
         plan.client.transport.keep_alive = Duration::from_millis(200);
-        let mut town = plan.build(random);
-        let [moving] = town.clients[..] else { panic!("one client") };
-        town.run("it is connected", |town| town.is_client_done(moving));
-        let connects = |town: &mut Town| {
+        let mut testbed = plan.build(random);
+        let [moving] = testbed.clients[..] else { panic!("one client") };
+        testbed.run("it is connected", |testbed| testbed.is_client_done(moving));
+        let connects = |testbed: &mut Testbed| {
             let (address, client) = plan.asking.server.clone().expect("a client");
-            town.act(moving, |_: &mut Traffic, desk| {
+            testbed.act(moving, |_: &mut Traffic, desk| {
                 desk.connect(client, address);
             });
-            town.pass(Duration::from_secs(5));
-            open_and_refused(town.host(moving))
+            testbed.pass(Duration::from_secs(5));
+            open_and_refused(testbed.host(moving))
         };
-        assert_eq!(connects(&mut town), (1, 1));
-        town.world.call(moving, |host: &mut Host, _, _: &mut _| host.moves_to(1));
-        town.pass(Duration::from_secs(2));
-        let server = town.host(town.server);
+        assert_eq!(connects(&mut testbed), (1, 1));
+        testbed.world.call(moving, |host: &mut Host, _, _: &mut _| host.moves_to(1));
+        testbed.pass(Duration::from_secs(2));
+        let server = testbed.host(testbed.server);
         let is_there = |id| {
             let peer = server.endpoint.peer(id).expect("it is open");
             peer.address == client_address(0, 1)
         };
         assert!(server.checker.open().all(is_there), "the server did not follow");
-        assert_eq!(connects(&mut town), (2, 1), "nothing counts for the new address yet");
-        assert_eq!(connects(&mut town), (2, 2));
-        town.close();
-        let late = town.add_client(&plan, &plan.asking, random);
-        town.run("there is room for others", |town| town.is_client_done(late));
-        town.close();
+        assert_eq!(connects(&mut testbed), (2, 1), "nothing counts for the new address yet");
+        assert_eq!(connects(&mut testbed), (2, 2));
+        testbed.close();
+        let late = testbed.add_client(&plan, &plan.asking, random);
+        testbed.run("there is room for others", |testbed| testbed.is_client_done(late));
+        testbed.close();
     });
 }
 
@@ -189,15 +189,15 @@ fn there_are_no_more_connections_than_the_limit_and_room_for_others_afterwards()
         plan.clients = 6;
         let most = random.within(1..=6) as usize;
         plan.server.limits.max_connections = most;
-        let mut town = plan.build(random);
-        town.pass(Duration::from_secs(5));
-        let all = town.clients.iter().map(|&id| open_and_refused(town.host(id)));
+        let mut testbed = plan.build(random);
+        testbed.pass(Duration::from_secs(5));
+        let all = testbed.clients.iter().map(|&id| open_and_refused(testbed.host(id)));
         let (open, refused) = all.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         assert_eq!((open, refused), (most, 6 - most));
-        town.close();
-        let late = town.add_client(&plan, &plan.asking, random);
-        town.run("there is room again", |town| town.is_client_done(late));
-        town.close();
+        testbed.close();
+        let late = testbed.add_client(&plan, &plan.asking, random);
+        testbed.run("there is room again", |testbed| testbed.is_client_done(late));
+        testbed.close();
     });
 }
 
@@ -211,11 +211,11 @@ fn a_turn_begins_no_more_handshakes_than_it_may_and_the_others_wait() {
         let most = random.within(1..=4) as usize;
         plan.server.limits.handshakes_per_turn = most;
         plan.server.limits.max_waiting = random.one_of(&[3, 100]);
-        let mut town = plan.build(random);
-        town.run_to_the_end();
-        town.assert_all_arrived();
-        let begun = town.host(town.server).most_begun;
+        let mut testbed = plan.build(random);
+        testbed.run_to_the_end();
+        testbed.assert_all_arrived();
+        let begun = testbed.host(testbed.server).most_begun;
         assert!((1..=most).contains(&begun), "{begun} handshakes in a turn");
-        town.close();
+        testbed.close();
     });
 }

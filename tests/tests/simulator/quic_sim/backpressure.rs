@@ -3,7 +3,7 @@
 use gapless_core::Duration;
 use gapless_tests::sim::{Chance, seeds};
 
-use super::town::{Plan, Town};
+use super::testbed::{Plan, Testbed};
 use super::traffic::Manners;
 
 #[test]
@@ -20,30 +20,31 @@ fn a_paused_stream_stops_its_sender_at_the_window_and_no_other_stream() {
         plan.client.transport.max_send_buffer = 64 << 10;
         (transport.max_bidirectional, transport.max_unidirectional) = (100, 100);
         let send_buffer = plan.client.transport.max_send_buffer;
-        let mut town = plan.build(random);
-        let server = town.server;
-        town.run("streams are opened", |town| town.host(server).checker.counts.opened == 4);
-        // What is left of it must not fit into what waits on the way: the one that was opened last.
-        let read = |town: &Town, stream| {
-            town.book.entry(town.host(server).checker.flow(stream, false)).read
+        let mut testbed = plan.build(random);
+        let server = testbed.server;
+        testbed
+            .run("streams are opened", |testbed| testbed.host(server).checker.counts.opened == 4);
+        // The rest of it must not fit into what waits on the way: the one that was opened last.
+        let read = |testbed: &Testbed, stream| {
+            testbed.book.entry(testbed.host(server).checker.flow(stream, false)).read
         };
-        let all = town.host(server).checker.receiving();
+        let all = testbed.host(server).checker.receiving();
         let paused =
-            all.into_iter().min_by_key(|&stream| read(&town, stream)).expect("one that is open");
-        town.act(server, |_: &mut super::traffic::Traffic, desk| desk.pause(paused));
-        town.run("the others are read to the end", |town| {
-            town.host(server).checker.receiving() == [paused]
+            all.into_iter().min_by_key(|&stream| read(&testbed, stream)).expect("one that is open");
+        testbed.act(server, |_: &mut super::traffic::Traffic, desk| desk.pause(paused));
+        testbed.run("the others are read to the end", |testbed| {
+            testbed.host(server).checker.receiving() == [paused]
         });
-        let flow = town.host(server).checker.flow(paused, false);
-        town.pass(Duration::from_secs(5));
-        let entry = town.book.entry(flow);
-        assert!(entry.ends.is_empty() && entry.told.is_none());
+        let flow = testbed.host(server).checker.flow(paused, false);
+        testbed.pass(Duration::from_secs(5));
+        let entry = testbed.book.entry(flow);
+        assert!(entry.ends.is_empty() && entry.reported.is_none());
         assert!(entry.written <= entry.read + u64::from(window) + send_buffer, "{entry:?}");
-        town.pass(Duration::from_secs(5));
-        assert_eq!(town.book.entry(flow).written, entry.written, "the sender went on");
-        town.act(server, |_: &mut super::traffic::Traffic, desk| desk.resume(paused));
-        town.run_to_the_end();
-        town.book.assert_all_arrived();
-        town.close();
+        testbed.pass(Duration::from_secs(5));
+        assert_eq!(testbed.book.entry(flow).written, entry.written, "the sender went on");
+        testbed.act(server, |_: &mut super::traffic::Traffic, desk| desk.resume(paused));
+        testbed.run_to_the_end();
+        testbed.book.assert_all_arrived();
+        testbed.close();
     });
 }

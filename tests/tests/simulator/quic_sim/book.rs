@@ -1,4 +1,4 @@
-//! What was written to every stream of a world, as those who wrote it say, so that those who read can be
+//! The bytes that were written to every stream of a world, as its writers say, so that its readers can be
 //! checked. Contents follow from the stream's name: nobody has to keep them.
 
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ impl Flow {
         Random::new(key.wrapping_add(index)).any().to_le_bytes()
     }
 
-    /// What stands at an offset.
+    /// The byte at an offset.
     pub(crate) fn contents(self, offset: u64, len: usize) -> Bytes {
         let key = self.key();
         let mut bytes = Vec::with_capacity(len + 16);
@@ -46,18 +46,18 @@ pub(crate) enum End {
     Reset(u64),
 }
 
-/// What became of a direction.
+/// The state of a direction.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
     /// Bytes that the writer's transport took.
     pub(crate) written: u64,
-    /// What the writer did to end it; a FIN may be followed by a reset.
+    /// The ways in which the writer ended it; a FIN may be followed by a reset.
     pub(crate) ends: Vec<End>,
-    /// What the reader said when it did not want more.
+    /// The code of the reader when it did not want more.
     pub(crate) stopped: Option<u64>,
-    /// What the reader was told.
+    /// The end that was reported to the reader.
     pub(crate) read: u64,
-    pub(crate) told: Option<End>,
+    pub(crate) reported: Option<End>,
 }
 
 /// The book of a world; copies are the same book.
@@ -69,24 +69,24 @@ impl Book {
         note(self.0.borrow_mut().entry(flow).or_default())
     }
 
-    /// What became of a direction.
+    /// The state of a direction.
     pub(crate) fn entry(&self, flow: Flow) -> Entry {
         self.0.borrow()[&flow].clone()
     }
 
-    /// What became of all of them.
+    /// The states of all of them.
     pub(crate) fn entries(&self) -> BTreeMap<Flow, Entry> {
         self.0.borrow().clone()
     }
 
-    /// Everything that was written was told, and ended by a FIN.
+    /// Everything that was written was reported, and ended by a FIN.
     ///
     /// # Panics
     /// When that is not so.
     pub(crate) fn assert_all_arrived(&self) {
         for (flow, entry) in self.0.borrow().iter() {
             assert_eq!(entry.ends, [End::Fin], "{flow:?}");
-            assert_eq!((entry.read, entry.told), (entry.written, Some(End::Fin)), "{flow:?}");
+            assert_eq!((entry.read, entry.reported), (entry.written, Some(End::Fin)), "{flow:?}");
         }
     }
 }

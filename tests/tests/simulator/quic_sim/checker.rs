@@ -1,4 +1,4 @@
-//! What must hold of everything that an endpoint tells, whatever the network does: a model of its
+//! Properties of everything that an endpoint reports, whatever the network does: a model of its
 //! connections and streams that is compared with every event, and with what the other side wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Reason, StreamId};
 
 use super::book::{Book, End, Entry, Flow};
-use super::null::LIAR;
+use super::null::MALICIOUS;
 
 /// A stream as it must be.
 #[derive(Clone, Debug, Default)]
@@ -21,10 +21,10 @@ struct Stream {
 
 #[derive(Debug)]
 struct Connection {
-    /// What it is called in the book; a server learns it with the client's identity.
+    /// Its label in the book; a server learns it with the client's identity.
     label: Option<u64>,
-    /// What it says is in no book: only that it is told of in order can be checked.
-    is_liar: bool,
+    /// The bytes that it sends are in no book: only the order of its events can be checked.
+    is_malicious: bool,
     is_client: bool,
     is_open: bool,
     streams: BTreeMap<u64, Stream>,
@@ -41,7 +41,7 @@ impl Connection {
     }
 }
 
-/// What was counted since a host runs.
+/// The statistics since a host runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) connected: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Checker {
     book: Book,
     connections: BTreeMap<ConnectionId, Connection>,
     over: BTreeSet<ConnectionId>,
-    /// Whether all peers may lie, not only those that say so.
+    /// Whether all peers may be malicious, not only those that say so.
     pub(crate) distrusts: bool,
     pub(crate) counts: Counts,
     /// Why connections ended, in order.
@@ -102,7 +102,7 @@ impl Checker {
         self.connections.iter().filter(|(_, it)| it.is_open).map(|(&id, _)| id)
     }
 
-    /// What the open ones are called in the book.
+    /// The labels of the open ones in the book.
     pub(crate) fn labels(&self) -> BTreeSet<u64> {
         self.connections.values().filter(|it| it.is_open).filter_map(|it| it.label).collect()
     }
@@ -121,9 +121,9 @@ impl Checker {
         self.connections.values().map(|it| it.streams.len()).sum()
     }
 
-    /// Writes down what became of a direction, unless the peer lies.
+    /// Writes down what became of a direction, unless the peer is malicious.
     fn note(&self, id: StreamId, is_own: bool, note: impl FnOnce(&mut Entry)) {
-        if !self.connections[&id.connection].is_liar {
+        if !self.connections[&id.connection].is_malicious {
             self.book.note(self.flow(id, is_own), note);
         }
     }
@@ -135,13 +135,13 @@ impl Checker {
 
     pub(crate) fn connects(&mut self, id: ConnectionId, label: u64) {
         let label = Some(label);
-        self.add(id, Connection { label, is_liar: self.distrusts, ..fresh(true) });
+        self.add(id, Connection { label, is_malicious: self.distrusts, ..fresh(true) });
     }
 
     fn add(&mut self, id: ConnectionId, connection: Connection) {
         assert!(!self.over.contains(&id), "{id} is over");
         let before = self.connections.insert(id, connection);
-        assert!(before.is_none(), "{id} is told twice");
+        assert!(before.is_none(), "{id} is reported twice");
     }
 
     pub(crate) fn opens(&mut self, id: ConnectionId, direction: Direction, is: Option<StreamId>) {
@@ -160,7 +160,7 @@ impl Checker {
 
     fn stream(&mut self, id: StreamId) -> &mut Stream {
         let connection = self.connections.get_mut(&id.connection).expect("a known connection");
-        assert!(connection.is_open, "{id} is told of before the handshake is over");
+        assert!(connection.is_open, "{id} is reported before the handshake is over");
         connection.streams.get_mut(&id.number).unwrap_or_else(|| panic!("{id} is not open"))
     }
 
@@ -240,7 +240,7 @@ impl Checker {
                 let end = End::Reset(code);
                 self.note(stream, false, |entry| {
                     assert!(entry.ends.contains(&end), "nobody reset {stream} with {code}");
-                    entry.told = Some(end);
+                    entry.reported = Some(end);
                 });
                 self.counts.resets += 1;
             }
@@ -285,8 +285,8 @@ impl Checker {
         if peer.is_client {
             let identity = peer.fingerprint.expect("clients have identities here");
             let label = u64::from_le_bytes(identity[..8].try_into().expect("eight bytes"));
-            let is_liar = self.distrusts || identity[31] == LIAR;
-            self.add(id, Connection { label: Some(label), is_liar, ..fresh(false) });
+            let is_malicious = self.distrusts || identity[31] == MALICIOUS;
+            self.add(id, Connection { label: Some(label), is_malicious, ..fresh(false) });
         }
         let connection = self.connections.get_mut(&id).expect("known");
         assert!(!connection.is_open, "{id} is connected twice");
@@ -302,7 +302,7 @@ impl Checker {
         assert!(model.receives, "{stream} was over before");
         assert!(!model.is_paused, "{stream} is paused");
         assert_eq!(model.offset, offset, "{stream}");
-        assert!(fin || !bytes.is_empty(), "nothing is told of {stream}");
+        assert!(fin || !bytes.is_empty(), "nothing is reported of {stream}");
         model.offset += bytes.len() as u64;
         model.receives = !fin;
         let end = model.offset;
@@ -313,14 +313,14 @@ impl Checker {
             entry.read = end;
             if fin {
                 assert_eq!((end, entry.ends.first()), (entry.written, Some(&End::Fin)));
-                entry.told = Some(End::Fin);
+                entry.reported = Some(End::Fin);
             }
         });
         self.counts.bytes += bytes.len() as u64;
         self.counts.fins += u64::from(fin);
     }
 
-    /// Everything was told: the endpoint knows the same streams, and none that is over.
+    /// Everything was reported: the endpoint knows the same streams, and none that is over.
     pub(crate) fn settled(&self, endpoint: &Endpoint) {
         for (id, connection) in &self.connections {
             for (number, stream) in &connection.streams {
@@ -335,7 +335,7 @@ impl Checker {
 const fn fresh(is_client: bool) -> Connection {
     Connection {
         label: None,
-        is_liar: false,
+        is_malicious: false,
         is_client,
         is_open: false,
         streams: BTreeMap::new(),

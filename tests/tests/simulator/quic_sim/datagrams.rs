@@ -13,11 +13,11 @@ use gapless_tests::sim::{Chance, Path, Random, World, seeds};
 use super::book::{Book, Flow};
 use super::host::{Desk, Host, Program, Recipe};
 use super::null;
-use super::town::{Plan, Town, client_address, server_address};
+use super::testbed::{Plan, Testbed, client_address, server_address};
 
 /// Larger than any datagram.
 const TOO_LARGE: usize = 70_000;
-/// What a datagram that waits is charged with beside its bytes.
+/// The bytes that a waiting datagram is charged with beside its own.
 const CHARGE: usize = 32;
 /// Every datagram begins with its number.
 const NUMBER: usize = 8;
@@ -43,7 +43,7 @@ struct Courier {
     theirs: Sent,
     got: BTreeSet<u64>,
     is_blocked: bool,
-    /// What may wait for it, and what it was told in the turn at an instant.
+    /// The bytes that may wait for it, and those that it got in the turn at an instant.
     most: usize,
     turn: (Instant, usize),
     /// When it was connected, and when the last was taken.
@@ -128,7 +128,7 @@ impl Program for Courier {
 }
 
 /// A server and a client that send each other up to so many datagrams.
-fn build(plan: &Plan, random: &mut Random, datagrams: u64, path: [Path; 2]) -> Town {
+fn build(plan: &Plan, random: &mut Random, datagrams: u64, path: [Path; 2]) -> Testbed {
     let (mut world, book) = (World::new(random.fork()), Book::default());
     let sent = [Sent::default(), Sent::default()];
     let mut add = |recipe: &Recipe, is_client: bool, address| {
@@ -160,7 +160,7 @@ fn build(plan: &Plan, random: &mut Random, datagrams: u64, path: [Path; 2]) -> T
     let [to_server, to_client] = path;
     world.set_path(client, there, server, to_server);
     world.set_path(server, here, client, to_client);
-    Town { world, server, clients: vec![client], book }
+    Testbed { world, server, clients: vec![client], book }
 }
 
 /// A plan with small buffers.
@@ -172,29 +172,30 @@ fn narrow(random: &mut Random) -> Plan {
     plan
 }
 
-fn couriers(town: &Town) -> [&Courier; 2] {
-    [town.server, town.clients[0]].map(|id| town.host(id).program())
+fn couriers(testbed: &Testbed) -> [&Courier; 2] {
+    [testbed.server, testbed.clients[0]].map(|id| testbed.host(id).program())
 }
 
 /// Everything is sent, and what is on its way comes.
-fn run_to_the_end(town: &mut Town) {
-    town.run("all are sent", |town| {
-        couriers(town).iter().all(|courier| courier.connection.is_some() && courier.left == 0)
+fn run_to_the_end(testbed: &mut Testbed) {
+    testbed.run("all are sent", |testbed| {
+        couriers(testbed).iter().all(|courier| courier.connection.is_some() && courier.left == 0)
     });
-    town.pass(Duration::from_secs(5));
+    testbed.pass(Duration::from_secs(5));
 }
 
-fn close(town: &mut Town) {
-    let client = town.clients[0];
-    town.act(client, |courier: &mut Courier, desk| {
+fn close(testbed: &mut Testbed) {
+    let client = testbed.clients[0];
+    testbed.act(client, |courier: &mut Courier, desk| {
         desk.close(courier.connection.expect("it is connected"), 5);
     });
-    town.assert_drains();
+    testbed.assert_drains();
 }
 
 /// Datagrams of a host that were dropped since too many waited.
-fn dropped(town: &Town) -> [u64; 2] {
-    [town.server, town.clients[0]].map(|id| town.host(id).endpoint.stats().datagrams_dropped)
+fn dropped(testbed: &Testbed) -> [u64; 2] {
+    [testbed.server, testbed.clients[0]]
+        .map(|id| testbed.host(id).endpoint.stats().datagrams_dropped)
 }
 
 #[test]
@@ -205,15 +206,15 @@ fn datagrams_both_ways_arrive_once_or_never_and_as_they_were_sent() {
         plan.server.corrupts = Chance::percent(1);
         plan.client.corrupts = Chance::percent(1);
         let path = [(); 2].map(|()| Path::lossy(random, Chance::percent(10)));
-        let mut town = build(&plan, random, 200, path);
-        run_to_the_end(&mut town);
-        for (courier, dropped) in couriers(&town).iter().zip(dropped(&town)) {
+        let mut testbed = build(&plan, random, 200, path);
+        run_to_the_end(&mut testbed);
+        for (courier, dropped) in couriers(&testbed).iter().zip(dropped(&testbed)) {
             let theirs = courier.theirs.borrow().len() as u64;
             assert!(courier.got.len() as u64 + dropped <= theirs);
             sent.set(sent.get() + theirs);
             got.set(got.get() + courier.got.len() as u64);
         }
-        close(&mut town);
+        close(&mut testbed);
     });
     let (sent, got) = (sent.get(), got.get());
     assert!(got < sent && got > sent / 2, "{got} of {sent} datagrams came");
@@ -227,21 +228,21 @@ fn where_nothing_is_lost_every_datagram_arrives_or_is_counted_as_dropped() {
         // A packet that overtakes the handshake is lost.
         let delay = random.span(Duration::ZERO..=Duration::from_millis(20));
         let path = [(); 2].map(|()| Path { delay, ..Path::default() });
-        let mut town = build(&plan, random, 200, path);
-        run_to_the_end(&mut town);
-        for (courier, dropped) in couriers(&town).iter().zip(dropped(&town)) {
+        let mut testbed = build(&plan, random, 200, path);
+        run_to_the_end(&mut testbed);
+        for (courier, dropped) in couriers(&testbed).iter().zip(dropped(&testbed)) {
             let theirs = courier.theirs.borrow().len() as u64;
             assert_eq!(courier.got.len() as u64 + dropped, theirs, "{dropped} were dropped");
             all_dropped.set(all_dropped.get() + dropped);
             kept.set(kept.get() + u64::from(dropped == 0 && theirs > 0));
         }
-        close(&mut town);
+        close(&mut testbed);
     });
     assert!(all_dropped.get() > 0 && kept.get() > 0);
 }
 
 #[test]
-fn room_for_datagrams_is_told_of_when_it_is_there_and_not_with_the_next_packet() {
+fn room_for_datagrams_is_reported_when_it_is_there_and_not_with_the_next_packet() {
     seeds(|random| {
         let mut plan = narrow(random);
         for recipe in [&mut plan.server, &mut plan.client] {
@@ -251,13 +252,13 @@ fn room_for_datagrams_is_told_of_when_it_is_there_and_not_with_the_next_packet()
         let delay = Duration::from_millis(50);
         let path = [(); 2].map(|()| Path { delay, ..Path::default() });
         // They fit into the first congestion window, and not into the buffer.
-        let mut town = build(&plan, random, 6, path);
-        run_to_the_end(&mut town);
-        for courier in couriers(&town) {
+        let mut testbed = build(&plan, random, 6, path);
+        run_to_the_end(&mut testbed);
+        for courier in couriers(&testbed) {
             let took = courier.done.since(courier.began);
             assert!(took < delay, "the last was taken after {took:?}");
         }
-        close(&mut town);
+        close(&mut testbed);
     });
 }
 
@@ -269,15 +270,15 @@ fn who_takes_no_datagrams_sends_none_and_is_sent_none() {
         let recipe = if is_server { &mut plan.server } else { &mut plan.client };
         recipe.transport.datagrams = 0;
         let path = [(); 2].map(|()| Path::sound(random));
-        let mut town = build(&plan, random, 0, path);
-        run_to_the_end(&mut town);
-        for id in [town.server, town.clients[0]] {
-            town.act(id, |courier: &mut Courier, desk| {
+        let mut testbed = build(&plan, random, 0, path);
+        run_to_the_end(&mut testbed);
+        for id in [testbed.server, testbed.clients[0]] {
+            testbed.act(id, |courier: &mut Courier, desk| {
                 let id = courier.connection.expect("it is connected");
                 let refused = desk.endpoint.send_datagram(id, Bytes::from_static(b"1"));
                 assert_eq!(refused, Err(Refusal::TooLarge { given: 1, most: 0 }));
             });
         }
-        close(&mut town);
+        close(&mut testbed);
     });
 }

@@ -7,7 +7,7 @@ use gapless_tests::sim::{Random, State, seeds};
 use quinn_proto::{ApplicationClose, ConnectionError};
 
 use super::host::Host;
-use super::town::{Plan, Town, client_address};
+use super::testbed::{Plan, Testbed, client_address};
 use super::traffic::{Manners, Traffic};
 
 const IDLE: Duration = Duration::from_secs(10);
@@ -41,22 +41,22 @@ fn timed_out(reason: &Reason) -> bool {
 }
 
 /// Cuts the server off in the middle.
-fn cut(town: &mut Town, random: &mut Random, time: Duration) {
+fn cut(testbed: &mut Testbed, random: &mut Random, time: Duration) {
     let from = Instant::ZERO + in_the_middle(random);
-    let server = town.server;
-    town.world.partition(vec![server], from..from + time);
+    let server = testbed.server;
+    testbed.world.partition(vec![server], from..from + time);
 }
 
 #[test]
 fn a_partition_shorter_than_the_idle_timeout_heals() {
     seeds(|random| {
-        let mut town = slow(random).build(random);
+        let mut testbed = slow(random).build(random);
         let time = random.span(Duration::from_millis(10)..=IDLE / 4);
-        cut(&mut town, random, time);
-        town.run_to_the_end();
-        town.book.assert_all_arrived();
-        town.close();
-        for host in town.hosts() {
+        cut(&mut testbed, random, time);
+        testbed.run_to_the_end();
+        testbed.book.assert_all_arrived();
+        testbed.close();
+        for host in testbed.hosts() {
             assert_eq!(host.checker.counts.connected, host.checker.counts.disconnected);
             assert!(!host.checker.reasons.iter().any(timed_out));
         }
@@ -66,50 +66,50 @@ fn a_partition_shorter_than_the_idle_timeout_heals() {
 #[test]
 fn a_partition_longer_than_the_idle_timeout_ends_every_stream_on_both_sides() {
     seeds(|random| {
-        let mut town = slow(random).build(random);
+        let mut testbed = slow(random).build(random);
         // Everybody is connected before.
-        town.run("all are connected", |town| {
-            town.clients.iter().all(|&id| town.host(id).checker.counts.connected > 0)
+        testbed.run("all are connected", |testbed| {
+            testbed.clients.iter().all(|&id| testbed.host(id).checker.counts.connected > 0)
         });
-        let from = town.world.now() + in_the_middle(random);
-        let server = town.server;
-        town.world.partition(vec![server], from..from + IDLE * 3);
-        town.assert_drains();
-        for host in town.hosts() {
+        let from = testbed.world.now() + in_the_middle(random);
+        let server = testbed.server;
+        testbed.world.partition(vec![server], from..from + IDLE * 3);
+        testbed.assert_drains();
+        for host in testbed.hosts() {
             assert!(host.checker.reasons.iter().all(timed_out), "{:?}", host.checker.reasons);
             assert_eq!(host.checker.streams(), 0);
         }
-        assert_eq!(town.reasons(server).len(), town.clients.len());
+        assert_eq!(testbed.reasons(server).len(), testbed.clients.len());
     });
 }
 
 #[test]
 fn a_peer_that_vanishes_is_forgotten_after_the_idle_timeout() {
     seeds(|random| {
-        let mut town = slow(random).build(random);
-        town.pass(in_the_middle(random));
-        let vanished = random.one_of(&[town.server, town.clients[0]]);
-        town.world.stop(vanished);
-        let others: Vec<_> = if vanished == town.server {
-            town.clients.clone()
+        let mut testbed = slow(random).build(random);
+        testbed.pass(in_the_middle(random));
+        let vanished = random.one_of(&[testbed.server, testbed.clients[0]]);
+        testbed.world.stop(vanished);
+        let others: Vec<_> = if vanished == testbed.server {
+            testbed.clients.clone()
         } else {
             // The other clients are served to the end.
-            let others = town.clients[1..].to_vec();
-            town.run("the others are done", |town| {
-                others.iter().all(|&id| town.is_client_done(id))
+            let others = testbed.clients[1..].to_vec();
+            testbed.run("the others are done", |testbed| {
+                others.iter().all(|&id| testbed.is_client_done(id))
             });
             for id in others {
-                town.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, 5));
+                testbed.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, 5));
             }
-            vec![town.server]
+            vec![testbed.server]
         };
-        town.run("the connections go", |town| {
-            others.iter().all(|&id| town.host(id).endpoint.connections() == 0)
+        testbed.run("the connections go", |testbed| {
+            others.iter().all(|&id| testbed.host(id).endpoint.connections() == 0)
         });
-        town.pass(Duration::from_secs(5));
+        testbed.pass(Duration::from_secs(5));
         for id in others {
-            town.host(id).assert_empty();
-            assert_eq!(town.reasons(id).iter().filter(|reason| timed_out(reason)).count(), 1);
+            testbed.host(id).assert_empty();
+            assert_eq!(testbed.reasons(id).iter().filter(|reason| timed_out(reason)).count(), 1);
         }
     });
 }
@@ -120,64 +120,64 @@ fn clients_of_a_restarted_server_learn_it_at_their_next_packet() {
         let mut plan = slow(random);
         plan.asking.reconnects = true;
         plan.asking.streams = 2..=3;
-        let mut town = plan.build(random);
+        let mut testbed = plan.build(random);
         // A client that its server has not confirmed yet sends what nobody resets.
-        town.run("the server knows them all", |town| {
-            town.host(town.server).checker.counts.connected == town.clients.len() as u64
+        testbed.run("the server knows them all", |testbed| {
+            testbed.host(testbed.server).checker.counts.connected == testbed.clients.len() as u64
         });
-        town.pass(Duration::from_millis(100));
-        town.pass(random.span(Duration::ZERO..=Duration::from_millis(1000)));
-        let server = town.server;
+        testbed.pass(Duration::from_millis(100));
+        testbed.pass(random.span(Duration::ZERO..=Duration::from_millis(1000)));
+        let server = testbed.server;
         let down = random.span(Duration::ZERO..=Duration::from_millis(500));
-        town.world.stop(server);
-        town.pass(down);
-        town.world.restart(server, State::Lost);
+        testbed.world.stop(server);
+        testbed.pass(down);
+        testbed.world.restart(server, State::Lost);
         let is_reset = |reason: &Reason| *reason == Reason::Lost(ConnectionError::Reset);
-        let restarted = town.world.now();
-        town.run("they know", |town| {
-            town.clients.iter().all(|&id| town.reasons(id).iter().any(is_reset))
+        let restarted = testbed.world.now();
+        testbed.run("they know", |testbed| {
+            testbed.clients.iter().all(|&id| testbed.reasons(id).iter().any(is_reset))
         });
-        let took = town.world.now().since(restarted);
+        let took = testbed.world.now().since(restarted);
         assert!(took < Duration::from_secs(3), "they only learnt it after {took:?}");
-        town.run("all are connected again", |town| {
-            town.clients.iter().all(|&id| town.host(id).checker.counts.connected == 2)
+        testbed.run("all are connected again", |testbed| {
+            testbed.clients.iter().all(|&id| testbed.host(id).checker.counts.connected == 2)
         });
-        town.run_to_the_end();
-        assert!(town.clients.iter().all(|&id| town.reasons(id).len() == 1));
-        town.close();
+        testbed.run_to_the_end();
+        assert!(testbed.clients.iter().all(|&id| testbed.reasons(id).len() == 1));
+        testbed.close();
     });
 }
 
 #[test]
 fn a_close_tells_the_peer_its_code_and_reason() {
     seeds(|random| {
-        let mut town = slow(random).build(random);
-        town.run("all are connected", |town| {
-            town.clients.iter().all(|&id| town.host(id).checker.counts.connected > 0)
+        let mut testbed = slow(random).build(random);
+        testbed.run("all are connected", |testbed| {
+            testbed.clients.iter().all(|&id| testbed.host(id).checker.counts.connected > 0)
         });
-        town.pass(in_the_middle(random));
+        testbed.pass(in_the_middle(random));
         let code = random.within(0..=(1 << 62) - 1);
-        let (closing, told) = if random.any() % 2 == 0 {
-            (vec![town.server], town.clients.clone())
+        let (closing, closed) = if random.any() % 2 == 0 {
+            (vec![testbed.server], testbed.clients.clone())
         } else {
-            (town.clients.clone(), vec![town.server])
+            (testbed.clients.clone(), vec![testbed.server])
         };
         for id in closing.clone() {
-            town.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, code));
+            testbed.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, code));
         }
-        town.assert_drains();
+        testbed.assert_drains();
         for id in closing {
-            assert!(town.reasons(id).iter().all(|reason| *reason == Reason::Closed { code }));
+            assert!(testbed.reasons(id).iter().all(|reason| *reason == Reason::Closed { code }));
         }
-        for id in told {
-            for reason in town.reasons(id) {
+        for id in closed {
+            for reason in testbed.reasons(id) {
                 let Reason::Lost(ConnectionError::ApplicationClosed(close)) = reason else {
                     panic!("{reason:?}");
                 };
                 let ApplicationClose { error_code, reason } = close;
                 assert_eq!((error_code.into_inner(), &reason[..]), (code, &b"enough"[..]));
             }
-            assert!(!town.reasons(id).is_empty());
+            assert!(!testbed.reasons(id).is_empty());
         }
     });
 }
@@ -185,25 +185,25 @@ fn a_close_tells_the_peer_its_code_and_reason() {
 #[test]
 fn a_client_whose_address_changes_keeps_its_streams() {
     seeds(|random| {
-        let mut town = slow(random).build(random);
-        town.run("all are connected", |town| {
-            town.clients.iter().all(|&id| town.host(id).checker.counts.connected > 0)
+        let mut testbed = slow(random).build(random);
+        testbed.run("all are connected", |testbed| {
+            testbed.clients.iter().all(|&id| testbed.host(id).checker.counts.connected > 0)
         });
-        let moving = town.clients[0];
+        let moving = testbed.clients[0];
         for address in 1..=2 {
-            town.pass(random.span(Duration::from_millis(10)..=Duration::from_millis(900)));
+            testbed.pass(random.span(Duration::from_millis(10)..=Duration::from_millis(900)));
             let moves = |host: &mut Host, _, _: &mut _| host.moves_to(address);
-            town.world.call(moving, moves);
+            testbed.world.call(moving, moves);
         }
-        town.pass(Duration::from_secs(1));
-        let server = town.host(town.server);
+        testbed.pass(Duration::from_secs(1));
+        let server = testbed.host(testbed.server);
         let is_there = |id| {
             let peer = server.endpoint.peer(id).expect("it is open");
             peer.address == client_address(0, 2)
         };
         assert!(server.checker.open().any(is_there), "the server did not follow");
-        town.run_to_the_end();
-        town.book.assert_all_arrived();
-        town.close();
+        testbed.run_to_the_end();
+        testbed.book.assert_all_arrived();
+        testbed.close();
     });
 }

@@ -1,7 +1,7 @@
 //! A flood of first packets, unknown versions and garbage from addresses that are not the sender's own:
 //! it costs bounded memory, and nobody honest is kept from being served.
 //!
-//! `GAPLESS_DATAGRAMS` says how many datagrams (10,000 unless told).
+//! `GAPLESS_DATAGRAMS` says how many datagrams (10,000 by default).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use quinn_proto::ClientConfig;
 
 use super::clock::{Ids, standard};
 use super::null;
-use super::town::{Plan, client, client_address, server_address};
+use super::testbed::{Plan, client, client_address, server_address};
 use super::traffic::{Manners, Traffic};
 
 /// Datagrams that are sent at once.
 const BATCH: u64 = 100;
 /// How long the flood lasts.
 const FLOOD: Duration = Duration::from_secs(5);
-/// What the server may hold more than before: 64 handshakes that never end, and what waits.
+/// The bytes that the server may hold more than before: 64 handshakes that never end, and what waits.
 const MEMORY: isize = 4 << 20;
 
 /// Sends whatever a server may find hard to bear.
@@ -145,32 +145,34 @@ fn a_flood_costs_bounded_memory_and_honest_clients_are_served_meanwhile() {
             ..manners.clone()
         };
     }
-    let mut town = plan.build(&mut random);
-    town.run("the first is connected", |town| town.host(town.server).checker.counts.connected == 1);
+    let mut testbed = plan.build(&mut random);
+    testbed.run("the first is connected", |testbed| {
+        testbed.host(testbed.server).checker.counts.connected == 1
+    });
     let before = alloc::live();
     let left = datagrams();
     let every = FLOOD / u32::try_from(left.div_ceil(BATCH)).expect("few batches");
-    let attacker = Attacker { random: random.fork(), left, every, next: town.world.now() };
-    let attacker = town.world.add(attacker, &[]);
-    town.pass(Duration::from_millis(200));
+    let attacker = Attacker { random: random.fork(), left, every, next: testbed.world.now() };
+    let attacker = testbed.world.add(attacker, &[]);
+    testbed.pass(Duration::from_millis(200));
     // Another one comes in the middle of it.
-    town.add_client(&plan, &plan.asking, &mut random);
+    testbed.add_client(&plan, &plan.asking, &mut random);
     let mut most = 0;
-    while town.world.node::<Attacker>(attacker).left > 0 {
-        town.pass(Duration::from_millis(5));
+    while testbed.world.node::<Attacker>(attacker).left > 0 {
+        testbed.pass(Duration::from_millis(5));
         most = most.max(alloc::live() - before);
     }
-    let stats = *town.host(town.server).endpoint.stats();
+    let stats = *testbed.host(testbed.server).endpoint.stats();
     println!("at most {most} bytes more; {stats:?}");
     assert!(most < MEMORY, "{most} bytes");
-    let served = town.clients.iter().filter(|&&id| town.is_client_done(id)).count();
+    let served = testbed.clients.iter().filter(|&&id| testbed.is_client_done(id)).count();
     assert_eq!(served, 2, "the honest clients had to wait");
-    town.run_to_the_end();
-    town.book.assert_all_arrived();
-    for id in town.clients.clone() {
-        town.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, 5));
+    testbed.run_to_the_end();
+    testbed.book.assert_all_arrived();
+    for id in testbed.clients.clone() {
+        testbed.act(id, |traffic: &mut Traffic, desk| traffic.close(desk, 5));
     }
-    town.assert_drains();
+    testbed.assert_drains();
     let after = alloc::live() - before;
     assert!(after < MEMORY / 4, "{after} bytes are left");
 }

@@ -1,5 +1,6 @@
 //! A host of the simulated network: an endpoint, the program on top of it, and the loop that would be the
-//! driver's. Whatever the endpoint tells goes through the checker, and whatever it sends into a digest.
+//! driver's. Everything that the endpoint emits goes through the checker, and whatever it sends into a
+//! digest.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ const WRITES: usize = 64;
 /// Events of a turn at most: more is an endpoint that never comes to an end.
 const EVENTS: usize = 100_000;
 
-/// What runs on a host.
+/// The program of a host.
 pub(crate) trait Program: Any {
     /// Something happened.
     fn event(&mut self, desk: &mut Desk<'_>, event: &Event);
@@ -43,7 +44,7 @@ pub(crate) trait Program: Any {
     fn restart(&mut self) {}
 }
 
-/// What a host is made from.
+/// The configuration of a host.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
     pub(crate) limits: Limits,
@@ -196,7 +197,7 @@ impl Host {
         }
     }
 
-    /// What the driver does in a turn, except that timers fire before what came is answered: an endpoint
+    /// A turn of the driver, except that timers fire before what came is answered: an endpoint
     /// must bear that too.
     fn turn(&mut self, now: Instant, out: &mut Outbox) {
         self.last = now;
@@ -219,8 +220,8 @@ impl Host {
     /// Tells what happened, and sends.
     fn work(&mut self, now: Instant, out: &mut Outbox) {
         let at = standard(now);
-        for told in 0.. {
-            assert!(told < EVENTS, "events without end");
+        for count in 0.. {
+            assert!(count < EVENTS, "events without end");
             let Some(event) = self.endpoint.poll_event(at) else { break };
             if self.is_watched {
                 self.checker.event(&self.endpoint, &event);
@@ -298,7 +299,7 @@ impl Node for Host {
     }
 }
 
-/// What a program reaches its endpoint through, under the checker's eyes.
+/// A program's access to its endpoint, under the checker's eyes.
 pub(crate) struct Desk<'a> {
     pub(crate) now: Instant,
     pub(crate) endpoint: &'a mut Endpoint,

@@ -1,5 +1,6 @@
-//! What liars can make a server hold: whatever they send in the windows and on the streams that they were
-//! given, it is within what the endpoint counts as promised, and that is within its memory.
+//! The memory that malicious peers can make a server hold: whatever they send in the windows and on the
+//! streams that they were given, it is within what the endpoint counts as promised, and that is within its
+//! memory.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use gapless_tests::sim::{Chance, Random};
 use quinn_proto::ClientConfig;
 
 use super::clock::{Wall, standard};
-use super::liar::{self, Lies, Script, put};
+use super::malicious_peer::{self, Script, Tampering, put};
 use super::null;
-use super::town::{Plan, client};
+use super::testbed::{Plan, client};
 
 /// Where everybody is.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
@@ -25,7 +26,7 @@ const ROUNDS: usize = 20_000;
 struct Hoard {
     server: Endpoint,
     clients: Endpoint,
-    connections: Vec<(ConnectionId, Arc<Lies>)>,
+    connections: Vec<(ConnectionId, Arc<Tampering>)>,
     random: Random,
     now: Instant,
     reads: bool,
@@ -112,15 +113,15 @@ impl Hoard {
         }
     }
 
-    /// Connects so many clients, each with lies of its own.
+    /// Connects so many clients, each with a script of its own.
     fn connect(&mut self, count: usize) {
         for _ in 0..count {
-            let lies = Lies::new(self.random.fork(), Chance::NEVER);
+            let tampering = Tampering::new(self.random.fork(), Chance::NEVER);
             let client = null::Client { hello_len: 400, ..client(&mut self.random) };
-            let session = liar::Client { client, lies: Arc::clone(&lies) };
+            let session = malicious_peer::Client { client, tampering: Arc::clone(&tampering) };
             let config = ClientConfig::new(Arc::new(session));
             let connection = self.clients.connect(self.now, config, ANYWHERE, "peer");
-            self.connections.push((connection.expect("an address"), lies));
+            self.connections.push((connection.expect("an address"), tampering));
             self.rounds(5);
         }
     }
@@ -130,7 +131,7 @@ impl Hoard {
     }
 
     /// Writes so much to a stream of each connection, in pieces that are sent one by one, so that there are
-    /// packets for the lies.
+    /// packets to tamper with.
     fn send(&mut self, bytes: usize, piece: usize) {
         let connections: Vec<_> = self.connections.iter().map(|(id, _)| *id).collect();
         let streams: Vec<_> = connections.iter().filter_map(|&id| self.open(id)).collect();
@@ -165,7 +166,7 @@ fn streams(count: u64) -> Vec<u64> {
     (0..count).flat_map(|index| [4 * index, 4 * index + 2]).collect()
 }
 
-/// What is said instead of a stream's number of a frame of the handshake.
+/// The number that stands for the handshake instead of a stream's.
 const HANDSHAKE: u64 = u64::MAX;
 
 /// A frame with one byte of a stream, or of the handshake.
@@ -196,7 +197,7 @@ fn every_other_byte(
         payload[0] = 1;
         for _ in 0..in_packet {
             let Some((stream, offset, streams)) = next.next() else { return };
-            // What a stream's last byte uses up of the window counts for all.
+            // The part of the window up to a stream's last byte counts as used.
             if (offset + 1) * streams > window || offset > 1900 {
                 return;
             }
@@ -221,13 +222,20 @@ fn one_byte_again(streams: Vec<u64>) -> impl FnMut(&mut [u8]) + Send {
     }
 }
 
-/// Lets two liars send what the script says, in pieces of so many bytes, and sees what the server holds.
-fn lie(what: &str, transport: Transport, script: &dyn Fn() -> Script, bytes: usize, piece: usize) {
+/// Lets two malicious peers send what the script says, in pieces of so many bytes, and checks the memory of
+/// the server.
+fn attack(
+    what: &str,
+    transport: Transport,
+    script: &dyn Fn() -> Script,
+    bytes: usize,
+    piece: usize,
+) {
     for reads in [false, true] {
         let mut hoard = Hoard::new(Limits::default(), transport);
         hoard.reads = reads;
         hoard.connect(2);
-        hoard.connections.iter().for_each(|(_, lies)| lies.say(script()));
+        hoard.connections.iter().for_each(|(_, tampering)| tampering.say(script()));
         hoard.send(bytes, piece);
         hoard.assert_within(&format!("{what}, {reads}"));
         assert_eq!(hoard.closed, 0, "{what}: the server bears it");
@@ -235,7 +243,7 @@ fn lie(what: &str, transport: Transport, script: &dyn Fn() -> Script, bytes: usi
 }
 
 #[test]
-fn whatever_liars_send_in_their_windows_is_within_what_they_were_promised() {
+fn whatever_malicious_peers_send_in_their_windows_is_within_what_they_were_promised() {
     // A frame of one byte fits into as many bytes of a packet.
     const SMALL: usize = 6;
     const PIECES: usize = 2100;
@@ -256,21 +264,21 @@ fn whatever_liars_send_in_their_windows_is_within_what_they_were_promised() {
             let what =
                 format!("every other byte, {window}, {first_streams}, {in_packet} of {piece}");
             let script = || Box::new(every_other_byte(all(), window, in_packet)) as Box<_>;
-            lie(&what, transport, &script, bytes, piece);
+            attack(&what, transport, &script, bytes, piece);
         }
         let what = format!("every other byte of the handshake, {window}, {first_streams}");
         let script = || Box::new(every_other_byte(vec![HANDSHAKE], 16 << 10, 999)) as Box<_>;
-        lie(&what, transport, &script, 1 << 20, 1 << 20);
+        attack(&what, transport, &script, 1 << 20, 1 << 20);
     }
 }
 
 #[test]
-fn a_byte_that_liars_send_again_and_again_is_within_what_they_were_promised() {
+fn a_byte_that_malicious_peers_send_again_and_again_is_within_what_they_were_promised() {
     let transport =
         Transport { max_bidirectional: 2, max_unidirectional: 1, ..Transport::default() };
     for number in [0, 4, 2, HANDSHAKE] {
         // More often than quinn-proto takes before it looks.
         let script = || Box::new(one_byte_again(vec![number])) as Box<_>;
-        lie(&format!("one byte of {number}"), transport, &script, 2200 * 6, 6);
+        attack(&format!("one byte of {number}"), transport, &script, 2200 * 6, 6);
     }
 }

@@ -17,11 +17,11 @@ use quinn_proto::crypto::{
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
 
-/// What stands in place of a certificate's SHA-256.
+/// The stand-in for a certificate's SHA-256.
 pub(crate) type Identity = [u8; 32];
 
-/// The last byte of an identity whose packets lie.
-pub(crate) const LIAR: u8 = 1;
+/// The last byte of an identity of a malicious peer.
+pub(crate) const MALICIOUS: u8 = 1;
 
 /// Alerts of TLS (RFC 8446 §6.2).
 const UNEXPECTED_MESSAGE: u8 = 10;
@@ -180,7 +180,7 @@ impl AeadKey for Sealed {
     }
 }
 
-/// What a client begins a session with.
+/// The parameters of a client's session.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) identity: Option<Identity>,
@@ -191,7 +191,7 @@ pub(crate) struct Client {
     pub(crate) hello_len: usize,
 }
 
-/// What a server begins a session with.
+/// The parameters of a server's session.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) identity: Identity,
@@ -238,7 +238,7 @@ impl crypto::ServerConfig for Server {
     }
 }
 
-/// What a finished handshake tells.
+/// The facts of a finished handshake.
 pub(crate) fn inspect(session: &dyn crypto::Session) -> Handshake {
     let protocol = session.handshake_data().and_then(|data| data.downcast::<Bytes>().ok());
     let identity = session.peer_identity().and_then(|data| data.downcast::<Identity>().ok());

@@ -1,5 +1,5 @@
-//! Streams on paths that lose, duplicate, reorder and corrupt: whole, in order, ended once; and the same seed gives
-//! the same datagrams.
+//! Streams on paths that lose, duplicate, reorder and corrupt: whole, in order, ended once; and the same seed
+//! gives the same datagrams.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use gapless_tests::sim::{Bandwidth, Chance, Random, seeds};
 
 use super::book::Entry;
 use super::host::Host;
-use super::town::{Plan, Town};
+use super::testbed::{Plan, Testbed};
 use super::traffic::Manners;
 
 pub(crate) fn lossy(random: &mut Random) -> Plan {
@@ -22,12 +22,12 @@ pub(crate) fn lossy(random: &mut Random) -> Plan {
     plan
 }
 
-fn runs_complete(plan: &Plan, random: &mut Random) -> Town {
-    let mut town = plan.build(random);
-    town.run_to_the_end();
-    town.assert_all_arrived();
-    town.close();
-    town
+fn runs_complete(plan: &Plan, random: &mut Random) -> Testbed {
+    let mut testbed = plan.build(random);
+    testbed.run_to_the_end();
+    testbed.assert_all_arrived();
+    testbed.close();
+    testbed
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn more_streams_than_the_peer_allows_wait_for_their_turn() {
         for manners in [&mut plan.asking, &mut plan.serving] {
             *manners = Manners { streams: 10..=40, bytes: 0..=300, ..manners.clone() };
         }
-        let town = runs_complete(&plan, random);
+        let testbed = runs_complete(&plan, random);
         let openable = |host: &Host| host.checker.counts.openable;
-        waited.set(waited.get() + town.hosts().map(openable).sum::<u64>());
+        waited.set(waited.get() + testbed.hosts().map(openable).sum::<u64>());
     });
     assert!(waited.get() > 0);
 }
@@ -92,21 +92,21 @@ fn resets_and_stops_at_any_point_end_both_sides_of_a_stream() {
     seeds(|random| {
         let mut plan = lossy(random);
         moody(&mut plan);
-        let mut town = plan.build(random);
-        town.run_to_the_end();
-        if town.is_stuck() {
+        let mut testbed = plan.build(random);
+        testbed.run_to_the_end();
+        if testbed.is_stuck() {
             return;
         }
         // A reset is on its way when its sender is done.
-        let is_over = |entry: &Entry| entry.told.is_some() || entry.stopped.is_some();
-        town.run("readers are told", |town| town.book.entries().values().all(is_over));
-        for host in town.hosts() {
+        let is_over = |entry: &Entry| entry.reported.is_some() || entry.stopped.is_some();
+        testbed.run("readers are notified", |testbed| testbed.book.entries().values().all(is_over));
+        for host in testbed.hosts() {
             let counts = host.checker.counts;
             resets.set(resets.get() + counts.resets);
             stops.set(stops.get() + counts.stops);
             whole.set(whole.get() + counts.fins);
         }
-        town.close();
+        testbed.close();
     });
     assert!(resets.get() > 0 && stops.get() > 0 && whole.get() > 0);
 }
@@ -117,16 +117,16 @@ fn connections_that_close_in_the_middle_of_everything_leave_nothing() {
     seeds(|random| {
         let mut plan = lossy(random);
         moody(&mut plan);
-        let mut town = plan.build(random);
-        town.pass(random.span(Duration::ZERO..=Duration::from_millis(300)));
+        let mut testbed = plan.build(random);
+        testbed.pass(random.span(Duration::ZERO..=Duration::from_millis(300)));
         // Those that are not connected yet have nothing to close, and go on.
-        town.run("all are connected", |town| {
-            town.hosts().all(|host| host.checker.counts.connected > 0)
+        testbed.run("all are connected", |testbed| {
+            testbed.hosts().all(|host| host.checker.counts.connected > 0)
         });
-        town.pass(random.span(Duration::ZERO..=Duration::from_millis(100)));
-        town.close();
+        testbed.pass(random.span(Duration::ZERO..=Duration::from_millis(100)));
+        testbed.close();
         let lost = |host: &Host| host.checker.counts.cut;
-        cut.set(cut.get() + town.hosts().map(lost).sum::<u64>());
+        cut.set(cut.get() + testbed.hosts().map(lost).sum::<u64>());
     });
     assert!(cut.get() > 0);
 }
@@ -137,7 +137,7 @@ fn a_peer_that_ends_none_of_its_streams_harms_no_other() {
         let mut plan = lossy(random);
         plan.clients = 3;
         plan.asking.streams = 0..=2;
-        let mut town = plan.build(random);
+        let mut testbed = plan.build(random);
         let greedy = Manners {
             connections: 1,
             streams: 150..=150,
@@ -145,15 +145,15 @@ fn a_peer_that_ends_none_of_its_streams_harms_no_other() {
             keeps: Chance::ALWAYS,
             ..plan.asking.clone()
         };
-        let greedy = town.add_client(&plan, &greedy, random);
-        let honest: Vec<_> = town.clients.iter().copied().filter(|&id| id != greedy).collect();
-        town.run("the honest ones are done", |town| {
-            honest.iter().all(|&id| town.is_client_done(id))
+        let greedy = testbed.add_client(&plan, &greedy, random);
+        let honest: Vec<_> = testbed.clients.iter().copied().filter(|&id| id != greedy).collect();
+        testbed.run("the honest ones are done", |testbed| {
+            honest.iter().all(|&id| testbed.is_client_done(id))
         });
         let allowed = plan.server.transport;
         let allowed = allowed.max_bidirectional + allowed.max_unidirectional;
-        let opened = town.host(greedy).checker.streams() as u64;
+        let opened = testbed.host(greedy).checker.streams() as u64;
         assert!(opened <= u64::from(allowed) + plan.serving.streams.end() * 2, "{opened}");
-        town.close();
+        testbed.close();
     });
 }

@@ -18,7 +18,7 @@ use super::book::{Book, Flow};
 use super::clock::{simulated, standard};
 use super::host::{Desk, Host, Program};
 use super::null;
-use super::town::{Plan, client, client_address, server_address};
+use super::testbed::{Plan, client, client_address, server_address};
 
 const TAG: &[u8] = b"honest";
 const ACCEPTOR: AcceptorId = AcceptorId(1);
@@ -26,19 +26,19 @@ const ACCEPTOR: AcceptorId = AcceptorId(1);
 const PAYLOAD: usize = 3000;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What every honest stream carries.
+/// The payload of every honest stream.
 fn payload() -> Bytes {
     Flow { label: 0, number: 0, by_client: true }.contents(0, PAYLOAD)
 }
 
 /// Takes honest streams.
 #[derive(Default)]
-struct Shelf {
+struct TestAcceptor {
     streams: BTreeMap<StreamId, usize>,
     whole: Rc<Cell<u64>>,
 }
 
-impl Acceptors for Shelf {
+impl Acceptors for TestAcceptor {
     fn opened(&mut self, _: &mut Streams<'_>, opened: Opened) -> bool {
         assert_eq!((opened.acceptor, &opened.tag[..]), (ACCEPTOR, TAG));
         assert!(self.streams.insert(opened.stream, 0).is_none(), "{} again", opened.stream);
@@ -60,7 +60,7 @@ impl Acceptors for Shelf {
 
 /// A server of tagged streams.
 struct Server {
-    tagged: Tagged<Shelf>,
+    tagged: Tagged<TestAcceptor>,
     /// Honest streams that were read to their end.
     whole: Rc<Cell<u64>>,
     /// The most streams that were parked.
@@ -70,15 +70,15 @@ struct Server {
 impl Server {
     fn new(config: demux::Config) -> Self {
         let origin = standard(Instant::ZERO);
-        let (shelf, whole) = (Shelf::default(), Rc::default());
-        let shelf = Shelf { whole: Rc::clone(&whole), ..shelf };
-        let tagged = Tagged::new(config, origin, shelf).expect("values in their ranges");
+        let (acceptor, whole) = (TestAcceptor::default(), Rc::default());
+        let acceptor = TestAcceptor { whole: Rc::clone(&whole), ..acceptor };
+        let tagged = Tagged::new(config, origin, acceptor).expect("values in their ranges");
         Self { tagged, whole, most_pending: 0 }
     }
 
     fn register(&mut self, desk: &mut Desk<'_>) {
         let now = standard(desk.now);
-        let register = |streams: &mut Streams<'_>, _: &mut Shelf| {
+        let register = |streams: &mut Streams<'_>, _: &mut TestAcceptor| {
             streams.register(ACCEPTOR, Pattern::Exact(TAG), Registrant::Application)
         };
         self.tagged.with(desk.endpoint, now, register).expect("a free tag");
@@ -190,7 +190,7 @@ struct Honest {
     connects: Option<Instant>,
     left: u64,
     done: u64,
-    /// What is still to be written to the stream that is open.
+    /// The bytes that are still to be written to the open stream.
     rest: Option<(StreamId, Bytes)>,
 }
 

@@ -14,7 +14,7 @@ use super::null;
 
 const DIRECTIONS: [Direction; 2] = [Direction::Bidirectional, Direction::Unidirectional];
 
-/// What a program does, as a value.
+/// The plan of a program, as a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Manners {
     /// Where it connects to, and how.
@@ -83,7 +83,7 @@ struct Outgoing {
     is_blocked: bool,
 }
 
-/// What becomes of a stream that is read, and after how many bytes.
+/// The fate of a stream that is read, and after how many bytes.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Stops { at: u64, twice: bool },

@@ -1,5 +1,5 @@
-//! Which streams are admitted, and whose turn it is: the limits of a listener in number, in time and in what the
-//! system has.
+//! Which streams are admitted, and whose turn it is: the limits of a listener in number, in time and in what
+//! the system has.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -100,12 +100,12 @@ impl Admission {
         (self.queue.active(), self.queue.len())
     }
 
-    /// Makes room for one more stream of a client, where `unreported` ones have ended: the stream that gives way to it,
-    /// if one has to.
+    /// Makes room for one more stream of a client, where `unreported` ones have ended: the stream that gives
+    /// way to it, if one has to.
     ///
     /// # Errors
     /// There is no room; the code to refuse it with.
-    pub(super) fn make_room(&self, client: Client, unreported: usize) -> Result<Option<u64>, u64> {
+    pub(super) fn room_for(&self, client: Client, unreported: usize) -> Result<Option<u64>, u64> {
         // Streams that ended while they waited are to be reported, too.
         let unreported = if self.report_queue_full { unreported } else { 0 };
         if self.queue.len() + unreported < WAITING {
@@ -138,8 +138,8 @@ impl Admission {
         !self.is_closed && !self.report_queue_full
     }
 
-    /// A stream whose turn came could not begin. If what it needs is only used up it waits on, and words for that are
-    /// returned now and then.
+    /// A stream whose turn came could not begin. If what it needs is only used up it waits on, and words for
+    /// that are returned now and then.
     ///
     /// # Errors
     /// The error again: it cannot begin later either.
@@ -165,7 +165,8 @@ impl Admission {
         self.admitted -= 1;
     }
 
-    /// The stream of these that is to give its turn to one that waits, and as what it ends. It is to be ended.
+    /// The stream of these that is to give its turn to one that waits, and as what it ends. It is to be
+    /// ended.
     pub(super) fn give_way(
         &mut self,
         now: Instant,
@@ -184,8 +185,8 @@ impl Admission {
         Some(found)
     }
 
-    /// The stream whose client has let it wait for longest, too long, and should rather give its turn to one that
-    /// waits.
+    /// The stream whose client has let it wait for longest, too long, and should rather give its turn to one
+    /// that waits.
     fn longest_idle(&self, now: Instant, idle: &mut [Idle]) -> Option<u64> {
         idle.sort_unstable_by_key(|idle| (idle.since, idle.key));
         let mut wanted = BTreeMap::new();
@@ -198,7 +199,8 @@ impl Admission {
         found.map(|idle| idle.key)
     }
 
-    /// The stream that is waited for and has had its turn for longest, too long, of a client that has too many.
+    /// The stream that is waited for and has had its turn for longest, too long, of a client that has too
+    /// many.
     fn longest_of_too_many(&self, now: Instant, idle: &[Idle]) -> Option<u64> {
         let limit = self.limits.stream_timeout.saturating_mul(TURN);
         let long = idle.iter().filter(|idle| {
@@ -251,10 +253,10 @@ mod tests {
     fn a_full_queue_refuses_who_has_most_and_lets_others_displace_one_unless_reports_wait() {
         let mut admission = admission(None, 1);
         let keys = [0; WAITING].map(|_| admission.admit(client(1, 1), true));
-        assert_eq!(admission.make_room(client(1, 2), 0), Err(TOO_MANY));
-        assert_eq!(admission.make_room(client(2, 2), 1), Ok(Some(keys[WAITING - 1])));
+        assert_eq!(admission.room_for(client(1, 2), 0), Err(TOO_MANY));
+        assert_eq!(admission.room_for(client(2, 2), 1), Ok(Some(keys[WAITING - 1])));
         admission.report_queue_full = true;
-        assert_eq!(admission.make_room(client(2, 2), 1), Err(TOO_MANY));
+        assert_eq!(admission.room_for(client(2, 2), 1), Err(TOO_MANY));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::text;
 /// How a stream ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Whoever took it has all of it.
+    /// Its receiver has all of it.
     Complete,
     /// Its command ended well before it had read everything.
     Enough,

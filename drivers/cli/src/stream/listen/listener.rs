@@ -1,5 +1,5 @@
-//! Takes streams: admits them, gives each to a file, a command or standard output when its turn comes, and keeps an
-//! account of how it ended.
+//! Takes streams: admits them, gives each to a file, a command or standard output when its turn comes, and
+//! keeps an account of how it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -121,8 +121,8 @@ impl Listener {
         }
     }
 
-    /// Ends what takes too long, and lets streams begin that found no descriptor, process or thread. To be called
-    /// some times a second.
+    /// Ends what takes too long, and lets streams begin that found no descriptor, process or thread. To be
+    /// called some times a second.
     pub(super) fn check_limits(&mut self, streams: &mut Streams<'_>) {
         let now = streams.now;
         if self.check_at.is_some_and(|at| now < at) {
@@ -307,7 +307,7 @@ impl Acceptors for Listener {
             network: Network::of(peer.address.ip()),
             connection: stream.connection.number(),
         };
-        match self.admission.make_room(client, self.pending.ended.len()) {
+        match self.admission.room_for(client, self.pending.ended.len()) {
             Ok(None) => {}
             Ok(Some(key)) => self.displace(streams.endpoint, key),
             Err(code) => {

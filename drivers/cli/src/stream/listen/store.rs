@@ -29,7 +29,7 @@ pub(super) struct Folder {
     /// Files in it that are not whole, of earlier.
     pub(super) parts: usize,
     /// Files that are not whole, of this run: whose they are, the oldest first.
-    kept: VecDeque<(Network, Place)>,
+    kept: VecDeque<(Network, StoredFile)>,
     /// Files of this run that are kept though they are not whole, at most.
     most_kept: usize,
     /// How many were removed, since they would have been more.
@@ -76,8 +76,8 @@ impl Folder {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => {
                     let file = file?;
-                    let place = Place::of(&file, name)?;
-                    return Ok(Part { file: Gathered::new(file), path, tag, place });
+                    let stored = StoredFile::of(&file, name)?;
+                    return Ok(Part { file: Gathered::new(file), path, tag, stored });
                 }
             }
         }
@@ -89,20 +89,20 @@ impl Folder {
     /// # Errors
     /// It cannot be written, and is removed; or it cannot be renamed, and stays as a part.
     pub(super) fn finish(&mut self, part: Part, client: Network) -> Result<PathBuf, Unfinished> {
-        let Part { mut file, mut path, tag, place } = part;
+        let Part { mut file, mut path, tag, stored } = part;
         let lost = |error| Unfinished { error, part: None };
         if let Err(error) = file.write_out() {
-            place.remove();
+            stored.remove();
             return Err(lost(error));
         }
-        if !place.is_there() {
-            // Whatever has its name is somebody else's.
+        if !stored.is_there() {
+            // A file of its name is somebody else's.
             return Err(lost(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("somebody removed or replaced {}", place.path.display()),
+                format!("somebody removed or replaced {}", stored.path.display()),
             )));
         }
-        let mut part = TempPath::try_from_path(&place.path).map_err(lost)?;
+        let mut part = TempPath::try_from_path(&stored.path).map_err(lost)?;
         let mut why = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..TRIES {
             match part.persist_noclobber(&path) {
@@ -116,28 +116,28 @@ impl Folder {
         }
         // It is removed only by what it is.
         let _ = part.keep();
-        Err(Unfinished { error: why, part: self.keep(place, client) })
+        Err(Unfinished { error: why, part: self.keep(stored, client) })
     }
 
     /// A file will not be whole: what there is of it stays, and is returned, unless its end cannot be written: then
     /// it is removed.
     pub(super) fn abandon(&mut self, part: Part, client: Network) -> Option<PathBuf> {
-        let Part { mut file, place, .. } = part;
+        let Part { mut file, stored, .. } = part;
         if file.write_out().is_err() {
-            place.remove();
+            stored.remove();
             return None;
         }
-        self.keep(place, client)
+        self.keep(stored, client)
     }
 
     /// Keeps a file as a part: where it is, if it is there and may stay. If there are too many, the oldest of
     /// the client that has the most goes.
-    fn keep(&mut self, place: Place, client: Network) -> Option<PathBuf> {
-        if !place.is_there() {
+    fn keep(&mut self, stored: StoredFile, client: Network) -> Option<PathBuf> {
+        if !stored.is_there() {
             return None;
         }
-        let path = place.path.clone();
-        self.kept.push_back((client, place));
+        let path = stored.path.clone();
+        self.kept.push_back((client, stored));
         if self.kept.len() > self.most_kept {
             let mut counts: BTreeMap<Network, usize> = BTreeMap::new();
             for (client, _) in &self.kept {
@@ -145,8 +145,8 @@ impl Folder {
             }
             let most = self.kept.iter().enumerate().rev().max_by_key(|(_, (of, _))| counts[of]);
             let most = most.map(|(at, _)| at);
-            if let Some((_, place)) = most.and_then(|at| self.kept.remove(at))
-                && place.remove()
+            if let Some((_, stored)) = most.and_then(|at| self.kept.remove(at))
+                && stored.remove()
             {
                 self.removed += 1;
             }
@@ -178,15 +178,15 @@ fn last(mut numbers: Vec<u64>) -> u64 {
         .unwrap_or_else(|last| last)
 }
 
-/// A file's place: its name in the folder as that was named, and which file it is, so that another one that has
+/// A file: its name in the folder as that was named, and which file it is, so that another one that has
 /// taken the name is not taken for it.
 #[derive(Debug)]
-struct Place {
+struct StoredFile {
     path: PathBuf,
     id: (u64, u64),
 }
 
-impl Place {
+impl StoredFile {
     fn of(file: &File, path: PathBuf) -> io::Result<Self> {
         Ok(Self { path, id: id(&file.metadata()?) })
     }
@@ -227,7 +227,7 @@ pub(super) struct Part {
     file: Gathered,
     path: PathBuf,
     tag: String,
-    place: Place,
+    stored: StoredFile,
 }
 
 impl Part {
@@ -249,7 +249,7 @@ impl Part {
 
     /// Removes it: what cannot be written would only keep a disk full.
     pub(super) fn discard(self) {
-        self.place.remove();
+        self.stored.remove();
     }
 }
 
@@ -279,52 +279,49 @@ mod tests {
 
     #[test]
     fn parts_are_kept_up_to_a_number_and_who_leaves_most_loses_the_oldest() {
-        let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join("logs.000001.part"), "of earlier").unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("logs.000001.part"), "of earlier").unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
         for of in [1, 2, 2, 2] {
             assert!(broken(&mut folder, of).is_some());
         }
         assert_eq!(folder.removed, 2);
-        assert_eq!(
-            names(place.path()),
-            ["logs.000001.part", "logs.000002.part", "logs.000005.part"]
-        );
-        let mut none = Folder::open(place.path(), 0).unwrap();
+        assert_eq!(names(dir.path()), ["logs.000001.part", "logs.000002.part", "logs.000005.part"]);
+        let mut none = Folder::open(dir.path(), 0).unwrap();
         assert_eq!(broken(&mut none, 1), None);
-        assert_eq!(names(place.path()).len(), 3);
+        assert_eq!(names(dir.path()).len(), 3);
     }
 
     #[test]
     fn a_part_that_is_gone_is_not_reported_and_another_in_its_place_is_left_alone() {
-        let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
-        let path = place.path().join("logs.000001.part");
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
+        let path = dir.path().join("logs.000001.part");
         let [gone, replaced] = [0, 1].map(|_| folder.begin(b"logs").unwrap());
         std::fs::remove_file(&path).unwrap();
         assert_eq!(folder.abandon(gone, client(1)), None);
-        let path = place.path().join("logs.000002.part");
-        let theirs = place.path().join("theirs");
+        let path = dir.path().join("logs.000002.part");
+        let theirs = dir.path().join("theirs");
         std::fs::write(&theirs, "theirs").unwrap();
         std::fs::rename(&theirs, &path).unwrap();
         let unfinished = folder.finish(replaced, client(1)).unwrap_err();
         assert_eq!(unfinished.part, None);
         assert!(unfinished.error.to_string().contains("replaced"), "{}", unfinished.error);
-        assert_eq!(names(place.path()), ["logs.000002.part"]);
+        assert_eq!(names(dir.path()), ["logs.000002.part"]);
         assert_eq!(std::fs::read(path).unwrap(), b"theirs");
     }
 
     #[test]
     fn a_number_that_somebody_planted_ends_nothing() {
         for planted in ["x.999999999999999999", "x.18446744073709551615", "x.99999999999"] {
-            let place = tempfile::tempdir().unwrap();
+            let dir = tempfile::tempdir().unwrap();
             for name in ["logs.000007", planted] {
-                std::fs::write(place.path().join(name), "").unwrap();
+                std::fs::write(dir.path().join(name), "").unwrap();
             }
             for expected in ["logs.000008", "logs.000009"] {
-                let mut folder = Folder::open(place.path(), 2).unwrap();
+                let mut folder = Folder::open(dir.path(), 2).unwrap();
                 let part = folder.begin(b"logs").unwrap();
-                assert_eq!(folder.finish(part, client(1)).unwrap(), place.path().join(expected));
+                assert_eq!(folder.finish(part, client(1)).unwrap(), dir.path().join(expected));
             }
         }
         assert_eq!(last(vec![1_000_000_005, 6]), 1_000_000_005);
@@ -332,95 +329,95 @@ mod tests {
 
     #[test]
     fn a_file_has_its_name_only_when_it_is_whole() {
-        let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
         let mut part = folder.begin(b"logs").unwrap();
         part.push(Bytes::from_static(b"one")).unwrap();
-        assert_eq!(names(place.path()), ["logs.000001.part"]);
-        assert_eq!(folder.finish(part, client(1)).unwrap(), place.path().join("logs.000001"));
-        assert_eq!(names(place.path()), ["logs.000001"]);
-        assert_eq!(std::fs::read(place.path().join("logs.000001")).unwrap(), b"one");
+        assert_eq!(names(dir.path()), ["logs.000001.part"]);
+        assert_eq!(folder.finish(part, client(1)).unwrap(), dir.path().join("logs.000001"));
+        assert_eq!(names(dir.path()), ["logs.000001"]);
+        assert_eq!(std::fs::read(dir.path().join("logs.000001")).unwrap(), b"one");
     }
 
     #[test]
     fn what_was_broken_off_stays_as_a_part() {
-        let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
         let mut part = folder.begin(b"logs").unwrap();
         part.push(Bytes::from_static(b"half")).unwrap();
         let path = folder.abandon(part, client(1)).unwrap();
-        assert_eq!(path, place.path().join("logs.000001.part"));
+        assert_eq!(path, dir.path().join("logs.000001.part"));
         assert_eq!(std::fs::read(path).unwrap(), b"half");
     }
 
     /// A part of which nothing can be written any more.
     fn unwritable(folder: &mut Folder) -> Part {
         let mut part = folder.begin(b"logs").unwrap();
-        part.file = Gathered::new(File::open(&part.place.path).unwrap());
+        part.file = Gathered::new(File::open(&part.stored.path).unwrap());
         part.push(Bytes::from_static(b"lost")).unwrap();
         part
     }
 
     #[test]
     fn what_cannot_be_written_is_removed() {
-        let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
         let part = unwritable(&mut folder);
         assert_eq!(folder.finish(part, client(1)).unwrap_err().part, None);
         let part = unwritable(&mut folder);
         assert_eq!(folder.abandon(part, client(1)), None);
         unwritable(&mut folder).discard();
-        assert!(names(place.path()).is_empty());
+        assert!(names(dir.path()).is_empty());
     }
 
     #[test]
     fn what_somebody_put_in_place_of_a_part_that_cannot_be_written_is_left_alone() {
-        let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
         let parts = [0; 3].map(|_| unwritable(&mut folder));
-        let theirs = place.path().join("theirs");
+        let theirs = dir.path().join("theirs");
         for part in &parts {
             std::fs::write(&theirs, "theirs").unwrap();
-            std::fs::rename(&theirs, &part.place.path).unwrap();
+            std::fs::rename(&theirs, &part.stored.path).unwrap();
         }
         let [finished, abandoned, discarded] = parts;
         assert_eq!(folder.finish(finished, client(1)).unwrap_err().part, None);
         assert_eq!(folder.abandon(abandoned, client(1)), None);
         discarded.discard();
-        assert_eq!(names(place.path()).len(), 3);
+        assert_eq!(names(dir.path()).len(), 3);
     }
 
     #[test]
     fn parts_of_earlier_are_counted() {
-        let place = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for name in ["logs.000004", "logs.000006.part", "x.1.part", "song.part", "x.7.old"] {
-            std::fs::write(place.path().join(name), "old").unwrap();
+            std::fs::write(dir.path().join(name), "old").unwrap();
         }
-        assert_eq!(Folder::open(place.path(), 2).unwrap().parts, 2);
+        assert_eq!(Folder::open(dir.path(), 2).unwrap().parts, 2);
     }
 
     #[test]
     fn nothing_that_is_there_is_overwritten() {
-        let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join("logs.000004"), "old").unwrap();
-        std::fs::write(place.path().join("other.000006.part"), "old").unwrap();
-        let mut folder = Folder::open(place.path(), 2).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("logs.000004"), "old").unwrap();
+        std::fs::write(dir.path().join("other.000006.part"), "old").unwrap();
+        let mut folder = Folder::open(dir.path(), 2).unwrap();
         let part = folder.begin(b"logs").unwrap();
         // Somebody else is quicker.
-        std::fs::write(place.path().join("logs.000007"), "theirs").unwrap();
-        std::fs::write(place.path().join("logs.000008"), "theirs").unwrap();
-        assert_eq!(folder.finish(part, client(1)).unwrap(), place.path().join("logs.000009"));
+        std::fs::write(dir.path().join("logs.000007"), "theirs").unwrap();
+        std::fs::write(dir.path().join("logs.000008"), "theirs").unwrap();
+        assert_eq!(folder.finish(part, client(1)).unwrap(), dir.path().join("logs.000009"));
         for name in ["logs.000004", "other.000006.part", "logs.000007", "logs.000008"] {
-            assert_ne!(std::fs::read(place.path().join(name)).unwrap(), b"", "{name}");
+            assert_ne!(std::fs::read(dir.path().join(name)).unwrap(), b"", "{name}");
         }
     }
 
     #[test]
     fn a_link_out_of_the_folder_is_not_followed() {
-        let place = tempfile::tempdir().unwrap();
-        let inside = place.path().join("inside");
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("inside");
         let mut folder = Folder::open(&inside, 2).unwrap();
-        let outside = place.path().join("outside");
+        let outside = dir.path().join("outside");
         for name in ["logs.000001", "logs.000002.part"] {
             std::os::unix::fs::symlink(&outside, inside.join(name)).unwrap();
         }
@@ -431,8 +428,8 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("file");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
         std::fs::write(&path, "").unwrap();
         let failure = Folder::open(&path, 2).unwrap_err();
         assert!(failure.to_string().contains("cannot make the folder"), "{failure}");

@@ -355,7 +355,7 @@ impl Acceptors for Sender {
                 }
                 // The answer says what became of it, if there is to be one.
                 Event::Stopped { code: codes::ENOUGH, .. } => {
-                    // Whoever wants no more of nothing has had all of it.
+                    // A peer that wants no more of an empty stream has had all of it.
                     let is_empty = self.sending == Sending::Ended && self.sent == 0;
                     self.sending = if is_empty { Sending::Arrived } else { Sending::Enough };
                     self.check_end();

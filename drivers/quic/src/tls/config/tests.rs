@@ -1,4 +1,4 @@
-//! What only rustls tells of a handshake: whether it was a full one, and who signed it.
+//! Facts of a handshake that only rustls reports: whether it was a full one, and who signed it.
 
 use std::time::SystemTime;
 
@@ -21,7 +21,8 @@ fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client(&trust, &["gapless/1"], None).unwrap()))
 }
 
-/// A client and a server that believe each other, after as many flights as any handshake takes, tickets included.
+/// A client and a server that believe each other, after as many flights as any handshake takes, tickets
+/// included.
 fn meet(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> (Connection, Connection) {
     try_to_meet(server, client).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What is claimed and what is proved: when a claim may be withdrawn or lost, and that nothing waits
+//! Claims and proofs: when a claim may be withdrawn or lost, and that nothing waits
 //! for ever without a timeout.
 
 use gapless_core::receiver::LossReason;
@@ -31,8 +31,8 @@ impl Oracle {
         self.lines.values().map(|line| line.anything).max().unwrap_or_default()
     }
 
-    /// What was only claimed is gone again, with the gaps that reach there.
-    pub(super) fn hear_withdrawn(&mut self, session: Session, first: u64, last: u64) {
+    /// A claimed range is gone again, with the gaps that reach there.
+    pub(super) fn on_withdrawn(&mut self, session: Session, first: u64, last: u64) {
         let track = self.tracks.get_mut(&session).expect("a session that was heard of");
         assert!(first <= last && last <= track.evidence, "{first}..={last} was never claimed");
         assert!(!track.settled.intersects(first, last), "{first}..={last} is settled");
@@ -41,12 +41,12 @@ impl Oracle {
         for gap in track.gaps.iter_mut().filter(|gap| gap.last >= first) {
             (gap.last, gap.shortened) = (first - 1, true);
         }
-        // Who spoke of it vouches for nothing else either.
-        track.gaps.iter_mut().for_each(|gap| gap.vouched = 0);
-        track.believed = track.believed.min(first - 1);
+        // The sender of the claim confirms nothing else either.
+        track.gaps.iter_mut().for_each(|gap| gap.confirmed = 0);
+        track.highest_known = track.highest_known.min(first - 1);
     }
 
-    /// What data speaks of, and what it does not, is lost by rules of its own.
+    /// Numbers that data confirms, and those that it does not, are lost by rules of their own.
     pub(super) fn check_reason(
         &self,
         session: Session,
@@ -63,7 +63,7 @@ impl Oracle {
     }
 
     /// All lines are silent, and what is stalled is neither here nor given up.
-    pub(super) fn hear_stalled(&mut self, session: Session, first: u64, last: u64) {
+    pub(super) fn on_stalled(&mut self, session: Session, first: u64, last: u64) {
         let track = &self.tracks[&session];
         let start = track.start.expect("a session that was started");
         assert_eq!(track.settled.first_missing(start), Some(first), "what is lowest is stalled");

@@ -1,5 +1,5 @@
-//! An acceptor that does whatever it can whenever it is called: pauses, goes on, registers, breaks off, opens,
-//! closes. What it is told stays in order, nothing is told twice, and nothing is left.
+//! An acceptor that does whatever it can whenever it is called: pauses, goes on, registers, breaks off,
+//! opens, closes. The events stay in order, nothing is reported twice, and nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ impl Dice {
     }
 }
 
-/// A stream as the acceptors were told of it.
-struct Known {
+/// A stream as it was reported to the acceptors.
+struct StreamLog {
     acceptor: AcceptorId,
     /// Where the next data begins.
     offset: u64,
@@ -51,17 +51,17 @@ struct Known {
     is_closed: bool,
 }
 
-struct Fickle {
+struct RandomAcceptor {
     dice: Dice,
     /// Whether it still does what the dice say.
-    is_fickle: bool,
-    streams: BTreeMap<StreamId, Known>,
+    is_random: bool,
+    streams: BTreeMap<StreamId, StreamLog>,
     connections: BTreeSet<ConnectionId>,
 }
 
-impl Fickle {
+impl RandomAcceptor {
     fn acts(&mut self, streams: &mut Streams<'_>) {
-        while self.is_fickle && self.dice.roll(2) == 0 {
+        while self.is_random && self.dice.roll(2) == 0 {
             self.act(streams);
         }
     }
@@ -73,7 +73,7 @@ impl Fickle {
         let stream = self.streams.keys().nth(nth).copied();
         let nth = self.dice.roll(self.connections.len().max(1));
         let connection = self.connections.iter().nth(nth).copied();
-        // What is refused is refused.
+        // Refusals are fine.
         match (self.dice.roll(40), stream, connection) {
             (0..6, ..) => streams.pause(acceptor),
             (6..14, ..) => streams.resume(acceptor),
@@ -106,7 +106,7 @@ impl Fickle {
     }
 
     fn begins(&mut self, stream: StreamId, acceptor: AcceptorId, offset: u64) {
-        let known = Known { acceptor, offset, is_over: false, is_closed: false };
+        let known = StreamLog { acceptor, offset, is_over: false, is_closed: false };
         assert!(self.streams.insert(stream, known).is_none(), "{stream:?} begins twice");
     }
 
@@ -117,11 +117,11 @@ impl Fickle {
     }
 }
 
-impl Acceptors for Fickle {
+impl Acceptors for RandomAcceptor {
     fn opened(&mut self, streams: &mut Streams<'_>, opened: Opened) -> bool {
         self.begins(opened.stream, opened.acceptor, 1 + opened.tag.len() as u64);
         self.acts(streams);
-        !self.is_fickle || self.dice.roll(8) > 0
+        !self.is_random || self.dice.roll(8) > 0
     }
 
     fn notice(&mut self, streams: &mut Streams<'_>, notice: Notice) {
@@ -158,7 +158,7 @@ impl Acceptors for Fickle {
 }
 
 /// The clients do something.
-fn send(pair: &mut Pair<Fickle>, dice: &mut Dice, open: &mut Vec<StreamId>) {
+fn send(pair: &mut Pair<RandomAcceptor>, dice: &mut Dice, open: &mut Vec<StreamId>) {
     let gone: Vec<_> = pair.ours.acceptors().gone.iter().map(|(gone, _)| *gone).collect();
     pair.ours.acceptors().connections.retain(|connection| !gone.contains(connection));
     open.retain(|stream| !gone.contains(&stream.connection));
@@ -193,7 +193,7 @@ fn send(pair: &mut Pair<Fickle>, dice: &mut Dice, open: &mut Vec<StreamId>) {
 }
 
 #[test]
-fn an_acceptor_that_does_everything_at_any_moment_is_told_all_in_order_and_leaves_nothing() {
+fn an_acceptor_that_does_everything_at_any_moment_gets_all_in_order_and_leaves_nothing() {
     for seed in 1..=SEEDS {
         let mut dice = Dice(seed);
         let config = demux::Config {
@@ -202,13 +202,13 @@ fn an_acceptor_that_does_everything_at_any_moment_is_told_all_in_order_and_leave
             max_held_per_acceptor: 4,
             ..demux::Config::default()
         };
-        let fickle = Fickle {
+        let acceptor = RandomAcceptor {
             dice: Dice(seed << 32),
-            is_fickle: true,
+            is_random: true,
             streams: BTreeMap::new(),
             connections: BTreeSet::new(),
         };
-        let mut pair = Pair::new(config, Limits::default(), fickle);
+        let mut pair = Pair::new(config, Limits::default(), acceptor);
         let mut open = Vec::new();
         for _ in 0..STEPS {
             send(&mut pair, &mut dice, &mut open);
@@ -216,24 +216,24 @@ fn an_acceptor_that_does_everything_at_any_moment_is_told_all_in_order_and_leave
                 pair.turn();
             }
             if dice.roll(4) == 0 {
-                pair.at_server(|streams, fickle| fickle.act(streams));
+                pair.at_server(|streams, acceptor| acceptor.act(streams));
             }
         }
         // From now on everything is taken.
-        pair.at_server(|streams, fickle| {
-            fickle.is_fickle = false;
+        pair.at_server(|streams, acceptor| {
+            acceptor.is_random = false;
             (1..=3).for_each(|acceptor| streams.acceptor_gone(AcceptorId(acceptor)));
             (1..=3).for_each(|acceptor| streams.resume(AcceptorId(acceptor)));
             let all = Pattern::Prefix(b"");
             streams.register(AcceptorId(1), all, Registrant::Application).unwrap();
-            for &stream in fickle.streams.keys() {
+            for &stream in acceptor.streams.keys() {
                 let _ = streams.endpoint.resume(stream);
             }
         });
         for stream in open {
             let _ = pair.client.endpoint().finish(stream);
         }
-        let waits = |pair: &mut Pair<Fickle>| {
+        let waits = |pair: &mut Pair<RandomAcceptor>| {
             pair.theirs.demux().held() + pair.theirs.demux().pending() > 0
                 || pair.theirs.acceptors().streams.values().any(|known| !known.is_over)
         };
@@ -249,7 +249,7 @@ fn an_acceptor_that_does_everything_at_any_moment_is_told_all_in_order_and_leave
         }
         pair.turn_until(|pair| pair.theirs.acceptors().connections.is_empty());
         assert_eq!(pair.server.endpoint().streams(), 0);
-        // Who waits is given to somebody, broken off, or refused: not just over.
+        // A waiting stream is given to somebody, broken off, or refused: not just over.
         assert_eq!(pair.theirs.demux().stats().forgotten.closed, 0);
         assert!(pair.theirs.acceptors().streams.is_empty());
     }

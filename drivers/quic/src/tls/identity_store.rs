@@ -34,10 +34,10 @@ pub const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// Certificate and private key.
 const IDENTITY: &str = "identity.pem";
 
-/// What [`super::Keys`] follow from.
+/// The secret that [`super::Keys`] are derived from.
 const SECRET: &str = "quic.secret";
 
-/// Whose lock is held while one of the others is written.
+/// The file whose lock is held while one of the others is written.
 const LOCK: &str = "lock";
 
 impl Identity {
@@ -53,9 +53,9 @@ impl Identity {
     ///
     /// The folder holds `identity.pem` (certificate and private key in one file, so that both
     /// change at once) and `quic.secret` (what the [`keys`](Self::keys) follow from; random, and never
-    /// renewed, so that clients of an earlier run are told that it is over). Both are readable by their owner only, and each is
-    /// replaced as a whole: a crash leaves the old or the new one. Processes that start at the same
-    /// time take turns by a lock on the file `lock`, and end with one identity. Nothing is written
+    /// renewed, so that clients of an earlier run are told that it is over). Both are readable by their owner
+    /// only, and each is replaced as a whole: a crash leaves the old or the new one. Processes that start at
+    /// the same time take turns by a lock on the file `lock`, and end with one identity. Nothing is written
     /// while nothing has to be renewed: the folder may be read-only then.
     ///
     /// # Errors
@@ -239,7 +239,7 @@ fn create_folder(folder: &Path) -> Result<(), TlsError> {
 /// Puts a file in its place as a whole. Only who holds the lock does so.
 fn replace(folder: &Path, name: &str, text: &str) -> Result<(), TlsError> {
     let new = folder.join(format!("{name}.new"));
-    // What a crash has left, which may have been made with other rights.
+    // A crash may have left one, made with other rights.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(at("remove", &new)(error));

@@ -1,5 +1,5 @@
-//! What happens to one datagram after the other on a path: the same ones happen to the same things,
-//! whatever else the network does, because every passage draws from a generator of its own.
+//! The fate of one datagram after the other on a path: the same ones happen to the same things,
+//! whatever else the network does, because every link draws from a generator of its own.
 
 use gapless_core::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::random::Random;
 
 /// A path and what it remembers.
 #[derive(Clone, Debug)]
-pub(super) struct Passage {
+pub(super) struct Link {
     pub(super) path: Path,
     random: Random,
     burst_until: Instant,
@@ -17,7 +17,7 @@ pub(super) struct Passage {
     free_at: Instant,
 }
 
-impl Passage {
+impl Link {
     pub(super) const fn new(path: Path, random: Random) -> Self {
         let (burst_until, last_arrival, free_at) = (Instant::ZERO, Instant::ZERO, Instant::ZERO);
         Self { path, random, burst_until, last_arrival, free_at }
@@ -84,9 +84,9 @@ mod tests {
     const SENT: u64 = 100_000;
 
     fn arrivals(path: Path) -> Vec<Vec<Instant>> {
-        let mut passage = Passage::new(path, Random::new(1));
+        let mut link = Link::new(path, Random::new(1));
         (0..SENT)
-            .map(|micros| passage.arrivals(Instant::from_nanos(micros * 1000), LEN).collect())
+            .map(|micros| link.arrivals(Instant::from_nanos(micros * 1000), LEN).collect())
             .collect()
     }
 
@@ -135,18 +135,18 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_the_mtu_is_dropped() {
-        let mut passage = Passage::new(Path { mtu: LEN, ..Path::default() }, Random::new(1));
-        assert_eq!(passage.arrivals(Instant::ZERO, LEN).count(), 1);
-        assert_eq!(passage.arrivals(Instant::ZERO, LEN + 1).count(), 0);
+        let mut link = Link::new(Path { mtu: LEN, ..Path::default() }, Random::new(1));
+        assert_eq!(link.arrivals(Instant::ZERO, LEN).count(), 1);
+        assert_eq!(link.arrivals(Instant::ZERO, LEN + 1).count(), 0);
     }
 
     #[test]
     fn a_narrow_link_delays_what_waits_and_drops_what_finds_the_queue_full() {
         let bandwidth = Bandwidth { bytes_per_second: 100_000, queue: 300 };
         let path = Path { bandwidth: Some(bandwidth), delay: Duration::ZERO, ..Path::default() };
-        let mut passage = Passage::new(path, Random::new(1));
+        let mut link = Link::new(path, Random::new(1));
         let mut sent = |at: u64| {
-            let arrivals = passage.arrivals(Instant::from_millis(at), LEN);
+            let arrivals = link.arrivals(Instant::from_millis(at), LEN);
             arrivals.map(|at| at.as_nanos() / 1_000_000).collect::<Vec<_>>()
         };
         assert_eq!([sent(0), sent(0), sent(0), sent(0)], [vec![1], vec![2], vec![3], vec![]]);

@@ -1,4 +1,4 @@
-//! Clients and servers whose packets are sealed as they should be and say what nobody would: frames that
+//! Malicious clients and servers: their packets are sealed as they should be and say anything: frames that
 //! they never meant, their own ones with a few bytes changed, or noise. Only handshakes are left as they are.
 
 use std::any::Any;
@@ -18,17 +18,17 @@ use super::null;
 /// Zeros at the end of a first message of 400 bytes, at most: what comes behind them is padding.
 const END_OF_HELLO: usize = 200;
 
-/// What a lying client's session is made from.
+/// The configuration of a malicious client.
 pub(crate) struct Client {
     /// With a first message of 400 bytes, which fits into one packet.
     pub(crate) client: null::Client,
-    pub(crate) lies: Arc<Lies>,
+    pub(crate) tampering: Arc<Tampering>,
 }
 
-/// Puts lies into packets.
-pub(crate) struct Lies {
+/// Changes what packets say before they are sealed.
+pub(crate) struct Tampering {
     random: Mutex<Random>,
-    /// Packets that lie.
+    /// Packets that are changed.
     chance: Chance,
     /// Writes what packets with short headers say, once that is decided.
     script: Mutex<Option<Script>>,
@@ -37,7 +37,7 @@ pub(crate) struct Lies {
 /// Writes the payload of a packet.
 pub(crate) type Script = Box<dyn FnMut(&mut [u8]) + Send>;
 
-impl Lies {
+impl Tampering {
     pub(crate) fn new(random: Random, chance: Chance) -> Arc<Self> {
         Arc::new(Self { random: Mutex::new(random), chance, script: Mutex::default() })
     }
@@ -54,7 +54,7 @@ impl Lies {
     }
 
     fn pair(self: &Arc<Self>, pair: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
-        let local = Key { inner: pair.local, lies: Arc::clone(self) };
+        let local = Key { inner: pair.local, tampering: Arc::clone(self) };
         KeyPair { local: Box::new(local), remote: pair.remote }
     }
 
@@ -62,7 +62,7 @@ impl Lies {
         Keys { packet: self.pair(keys.packet), ..keys }
     }
 
-    fn tell(&self, header: &mut [u8], payload: &mut [u8]) {
+    fn apply(&self, header: &mut [u8], payload: &mut [u8]) {
         let random = &mut *self.random.lock().expect("one thread");
         if let Some(script) = &mut *self.script.lock().expect("one thread") {
             if header[0] & 0x80 == 0 {
@@ -76,8 +76,8 @@ impl Lies {
         if header[0] & 0x80 != 0 {
             // The first message has to arrive; what is padding in a first packet may say anything.
             let zeros = payload.iter().rev().take_while(|&&byte| byte == 0).count();
-            let lies = payload.len() - zeros.saturating_sub(END_OF_HELLO);
-            return fill(random, &mut payload[lies..]);
+            let from = payload.len() - zeros.saturating_sub(END_OF_HELLO);
+            return fill(random, &mut payload[from..]);
         }
         match random.within(0..=9) {
             0 => payload.fill_with(|| random.any() as u8),
@@ -143,7 +143,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
     let stream =
         if random.happens(Chance::percent(80)) { random.within(0..=24) } else { number(random) };
     match kind {
-        // What ends the connection, not so often.
+        // Frames that end the connection, not so often.
         0x1C | 0x1D | 0x07 | 0x1E if random.happens(Chance::percent(95)) => frame.push(1),
         0x00 | 0x01 | 0x1E => frame.push(kind as u8),
         0x02 | 0x03 => {
@@ -227,14 +227,14 @@ fn bytes(random: &mut Random, frame: &mut Vec<u8>, far: bool) {
 
 struct Key {
     inner: Box<dyn PacketKey>,
-    lies: Arc<Lies>,
+    tampering: Arc<Tampering>,
 }
 
 impl PacketKey for Key {
     fn encrypt(&self, packet: u64, buffer: &mut [u8], header_len: usize) {
         let (header, rest) = buffer.split_at_mut(header_len);
         let payload_len = rest.len() - self.inner.tag_len();
-        self.lies.tell(header, &mut rest[..payload_len]);
+        self.tampering.apply(header, &mut rest[..payload_len]);
         self.inner.encrypt(packet, buffer, header_len);
     }
 
@@ -269,19 +269,19 @@ impl crypto::ClientConfig for Client {
     ) -> Result<Box<dyn crypto::Session>, ConnectError> {
         let client = Arc::new(self.client.clone());
         let inner = client.start_session(version, name, parameters)?;
-        Ok(Box::new(Session { inner, lies: Arc::clone(&self.lies) }))
+        Ok(Box::new(Session { inner, tampering: Arc::clone(&self.tampering) }))
     }
 }
 
-/// What a lying server's sessions are made from.
+/// The configuration of a malicious server.
 pub(crate) struct Server {
     pub(crate) server: null::Server,
-    pub(crate) lies: Arc<Lies>,
+    pub(crate) tampering: Arc<Tampering>,
 }
 
 impl crypto::ServerConfig for Server {
     fn initial_keys(&self, version: u32, id: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
-        Ok(self.lies.keys(self.server.initial_keys(version, id)?))
+        Ok(self.tampering.keys(self.server.initial_keys(version, id)?))
     }
 
     fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
@@ -294,19 +294,19 @@ impl crypto::ServerConfig for Server {
         parameters: &TransportParameters,
     ) -> Box<dyn crypto::Session> {
         let inner = Arc::new(self.server.clone()).start_session(version, parameters);
-        Box::new(Session { inner, lies: Arc::clone(&self.lies) })
+        Box::new(Session { inner, tampering: Arc::clone(&self.tampering) })
     }
 }
 
-/// A session that gives its keys to the liar.
+/// A session whose packet keys tamper.
 struct Session {
     inner: Box<dyn crypto::Session>,
-    lies: Arc<Lies>,
+    tampering: Arc<Tampering>,
 }
 
 impl crypto::Session for Session {
     fn initial_keys(&self, id: &ConnectionId, side: Side) -> Keys {
-        self.lies.keys(self.inner.initial_keys(id, side))
+        self.tampering.keys(self.inner.initial_keys(id, side))
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
@@ -339,12 +339,12 @@ impl crypto::Session for Session {
 
     fn write_handshake(&mut self, buffer: &mut Vec<u8>) -> Option<Keys> {
         let keys = self.inner.write_handshake(buffer)?;
-        Some(self.lies.keys(keys))
+        Some(self.tampering.keys(keys))
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
         let pair = self.inner.next_1rtt_keys()?;
-        Some(self.lies.pair(pair))
+        Some(self.tampering.pair(pair))
     }
 
     fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {

@@ -9,10 +9,10 @@ use super::world::{Node, NodeId, Outbox, World};
 
 /// Someone who can send to a feed's addresses.
 #[derive(Clone, Copy, Debug)]
-pub struct Stranger;
+pub struct Attacker;
 
-impl Stranger {
-    /// Adds a stranger to the world.
+impl Attacker {
+    /// Adds an attacker to the world.
     pub fn enter(world: &mut World) -> NodeId {
         world.add(Self, &[])
     }
@@ -20,21 +20,21 @@ impl Stranger {
     /// Sends these datagrams at a time, one after the other.
     pub fn sends(
         world: &mut World,
-        stranger: NodeId,
+        attacker: NodeId,
         at: Instant,
         from: SocketAddr,
         to: SocketAddr,
         datagrams: Vec<Bytes>,
     ) {
         world.at(at, move |world| {
-            world.call::<Self>(stranger, |_, _, out| {
+            world.call::<Self>(attacker, |_, _, out| {
                 datagrams.into_iter().for_each(|bytes| out.send(from, to, bytes));
             });
         });
     }
 }
 
-impl Node for Stranger {
+impl Node for Attacker {
     fn arrive(&mut self, _: Instant, _: SocketAddr, _: SocketAddr, _: &Bytes, _: &mut Outbox) {}
 
     fn wake(&mut self, _: Instant, _: &mut Outbox) {}

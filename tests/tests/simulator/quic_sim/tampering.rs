@@ -1,5 +1,5 @@
-//! Clients that shake hands and then lie in packets that are sealed as they should be: what the server tells
-//! of them is in order, ends, and leaves nothing, and nobody honest notices.
+//! Malicious clients: they shake hands and then tamper with packets that are sealed as they should be: what
+//! the server tells of them is in order, ends, and leaves nothing, and nobody honest notices.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -22,31 +22,31 @@ use super::abuser::Abuser;
 use super::book::Book;
 use super::clock::{Wall, simulated, standard};
 use super::host::{Desk, Host, Program};
-use super::liar::{self, Lies};
+use super::malicious_peer::{self, Tampering};
 use super::null;
 use super::streams::{lossy, moody};
-use super::town::{Plan, Town, client, client_address, server_address};
+use super::testbed::{Plan, Testbed, client, client_address, server_address};
 use super::traffic::Traffic;
 
-/// Whoever takes tagged streams.
+/// The acceptor of tagged streams.
 const ACCEPTOR: AcceptorId = AcceptorId(1);
 /// Where both ends are that are not in a world.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
-/// Where the liar lives: behind all honest clients.
+/// Where the malicious peer lives: behind all honest clients.
 const FAR: usize = 1000;
 /// A connection of which nothing is heard for so long is over.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Adds a liar to a town.
-fn add_abuser(town: &mut Town, plan: &Plan, random: &mut Random) -> NodeId {
+/// Adds a malicious peer to a testbed.
+fn add_abuser(testbed: &mut Testbed, plan: &Plan, random: &mut Random) -> NodeId {
     let chance = Chance::percent(random.one_of(&[2, 10, 50, 100]));
     let abuser = Abuser::new(chance, random);
     let address = client_address(FAR, 0);
     let recipe = plan.client.clone();
-    let host = Host::new(recipe, vec![address], &town.book, random.fork(), abuser);
-    let id = town.world.add(host.unwatched(), &[address]);
-    town.world.set_path(id, server_address(), town.server, plan.path(random));
-    town.world.set_path(town.server, address, id, plan.path(random));
+    let host = Host::new(recipe, vec![address], &testbed.book, random.fork(), abuser);
+    let id = testbed.world.add(host.unwatched(), &[address]);
+    testbed.world.set_path(id, server_address(), testbed.server, plan.path(random));
+    testbed.world.set_path(testbed.server, address, id, plan.path(random));
     id
 }
 
@@ -55,25 +55,28 @@ fn breaks_rules(reason: &&Reason) -> bool {
     matches!(reason, Reason::Lost(ConnectionError::TransportError(_)))
 }
 
-/// Runs until everybody is done, and nothing is left; the town, and how many connections the server ended
+/// Runs until everybody is done, and nothing is left; the testbed, and how many connections the server ended
 /// for a rule that was broken.
-fn runs_with_a_liar(plan: &mut Plan, random: &mut Random) -> (Town, usize) {
+fn runs_with_a_malicious_peer(plan: &mut Plan, random: &mut Random) -> (Testbed, usize) {
     for recipe in [&mut plan.server, &mut plan.client] {
         recipe.transport.idle_timeout = IDLE;
         recipe.transport.datagrams = random.one_of(&[0, 1000, 100_000]);
-        // Whoever is honest gets in, whatever is lost; a bit of a version may keep it out.
+        // An honest client gets in, whatever is lost; a bit of a version may keep it out.
         recipe.transport.handshake_timeout = std::time::Duration::ZERO;
         recipe.corrupts = Chance::NEVER;
     }
-    let mut town = plan.build(random);
-    let abuser = add_abuser(&mut town, plan, random);
-    town.run("all lies are told", |town| town.host(abuser).program::<Abuser>().is_over());
-    town.run_to_the_end();
-    let broken = town.reasons(town.server).iter().filter(breaks_rules).count();
-    town.close();
-    town.run("the liar is gone", |town| town.host(abuser).endpoint.connections() == 0);
-    town.host(abuser).assert_empty();
-    (town, broken)
+    let mut testbed = plan.build(random);
+    let abuser = add_abuser(&mut testbed, plan, random);
+    testbed
+        .run("all attacks are over", |testbed| testbed.host(abuser).program::<Abuser>().is_over());
+    testbed.run_to_the_end();
+    let broken = testbed.reasons(testbed.server).iter().filter(breaks_rules).count();
+    testbed.close();
+    testbed.run("the malicious peer is gone", |testbed| {
+        testbed.host(abuser).endpoint.connections() == 0
+    });
+    testbed.host(abuser).assert_empty();
+    (testbed, broken)
 }
 
 #[test]
@@ -81,8 +84,8 @@ fn clients_that_lie_in_packets_that_are_right_harm_nobody_else() {
     let broken = Cell::new(0);
     seeds(|random| {
         let mut plan = lossy(random);
-        let (town, count) = runs_with_a_liar(&mut plan, random);
-        town.assert_all_arrived();
+        let (testbed, count) = runs_with_a_malicious_peer(&mut plan, random);
+        testbed.assert_all_arrived();
         broken.set(broken.get() + count);
     });
     assert!(broken.get() > 0);
@@ -93,7 +96,7 @@ fn clients_that_lie_to_a_server_that_breaks_streams_off_leave_nothing() {
     seeds(|random| {
         let mut plan = lossy(random);
         moody(&mut plan);
-        runs_with_a_liar(&mut plan, random);
+        runs_with_a_malicious_peer(&mut plan, random);
     });
 }
 
@@ -108,7 +111,8 @@ fn pass(from: &mut Endpoint, to: &mut Endpoint, now: std::time::Instant) -> (usi
     (bytes, alloc::measure(take).1)
 }
 
-/// What a server keeps of packets that say one thing as often as fits: what was sent, and what it took.
+/// The memory that a server keeps of packets that say one thing as often as fits: what was sent, and what it
+/// took.
 fn cost_of(frame: &[u8]) -> (usize, Measured) {
     let mut random = Random::new(1);
     let mut plan = Plan::new(&mut random);
@@ -116,8 +120,9 @@ fn cost_of(frame: &[u8]) -> (usize, Measured) {
     let mut ends =
         [&plan.server, &plan.client].map(|recipe| recipe.endpoint(&mut random, &Wall::default()));
     let [server, client_end] = &mut ends;
-    let lies = Lies::new(random.fork(), Chance::NEVER);
-    let session = liar::Client { client: client(&mut random), lies: Arc::clone(&lies) };
+    let tampering = Tampering::new(random.fork(), Chance::NEVER);
+    let session =
+        malicious_peer::Client { client: client(&mut random), tampering: Arc::clone(&tampering) };
     let mut now = standard(Instant::from_millis(1));
     let config = quinn_proto::ClientConfig::new(Arc::new(session));
     let connection = client_end.connect(now, config, ANYWHERE, "peer").expect("an address");
@@ -132,7 +137,7 @@ fn cost_of(frame: &[u8]) -> (usize, Measured) {
     let stream = client_end.open(connection, Direction::Unidirectional);
     let stream = stream.expect("it is connected").expect("one is allowed");
     client_end.write(stream, &mut Bytes::from(vec![0; 1 << 16])).expect("it is open");
-    lies.say_only(frame);
+    tampering.say_only(frame);
     while client_end.poll_event(now).is_some() {}
     pass(client_end, server, now)
 }
@@ -168,30 +173,35 @@ fn servers_that_lie_leave_their_clients_nothing() {
         moody(&mut plan);
         plan.asking.connections = 5;
         plan.asking.connects = Duration::ZERO..=Duration::from_secs(1);
-        let mut town = plan.build(random);
-        for id in town.clients.iter().copied().chain([town.server]) {
-            town.world.call(id, |host: &mut Host, _, _: &mut Outbox| host.checker.distrusts = true);
+        let mut testbed = plan.build(random);
+        for id in testbed.clients.iter().copied().chain([testbed.server]) {
+            testbed
+                .world
+                .call(id, |host: &mut Host, _, _: &mut Outbox| host.checker.distrusts = true);
         }
         let chance = Chance::percent(random.one_of(&[2, 10, 50]));
         let server = plan.server.server.clone().expect("it is a server");
         let server = Server {
-            crypto: Arc::new(liar::Server { server, lies: Lies::new(random.fork(), chance) }),
+            crypto: Arc::new(malicious_peer::Server {
+                server,
+                tampering: Tampering::new(random.fork(), chance),
+            }),
             token_key: Arc::new(null::TokenKey(random.any())),
             time_source: Some(Arc::new(Wall::default())),
         };
-        town.world.call(town.server, |host: &mut Host, _, _: &mut Outbox| {
+        testbed.world.call(testbed.server, |host: &mut Host, _, _: &mut Outbox| {
             host.endpoint.set_server(Some(server));
         });
-        town.run("streams end", |town| {
+        testbed.run("streams end", |testbed| {
             let is_done =
                 |host: &Host| host.program::<Traffic>().is_done() && host.checker.streams() == 0;
-            town.clients.iter().all(|&id| is_done(town.host(id)))
+            testbed.clients.iter().all(|&id| is_done(testbed.host(id)))
         });
-        for &id in &town.clients {
-            broken.set(broken.get() + town.reasons(id).iter().filter(breaks_rules).count());
-            connected.set(connected.get() + town.host(id).checker.counts.connected);
+        for &id in &testbed.clients {
+            broken.set(broken.get() + testbed.reasons(id).iter().filter(breaks_rules).count());
+            connected.set(connected.get() + testbed.host(id).checker.counts.connected);
         }
-        town.close();
+        testbed.close();
     });
     assert!(connected.get() > 0 && broken.get() > 0);
 }
@@ -309,7 +319,7 @@ fn tagged_streams_of_clients_that_lie_are_given_once_and_leave_nothing() {
         });
         for index in 0..3 {
             let address = client_address(index, 0);
-            // Fewer lies, so that there are streams.
+            // Fewer packets are changed, so that there are streams.
             let abuser = Abuser::new(Chance::percent(random.one_of(&[1, 5, 20])), random);
             let recipe = plan.client.clone();
             let host = Host::new(recipe, vec![address], &book, random.fork(), abuser);

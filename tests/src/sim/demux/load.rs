@@ -1,11 +1,11 @@
-//! A crowd as a value: who opens streams and how, and who takes them.
+//! A load as a value: who opens streams and how, and who takes them.
 
 use std::ops::Range;
 
 use gapless_core::demux::{Config, Pattern, Registrant, Stats};
 use gapless_core::{Duration, Instant};
 
-use super::doorman::Doorman;
+use super::driver::DemuxDriver;
 use crate::sim::path::Chance;
 use crate::sim::random::Random;
 use crate::sim::runner::Plan;
@@ -13,7 +13,7 @@ use crate::sim::runner::Plan;
 /// Somebody who takes streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AcceptorPlan {
-    /// What it registers when it comes.
+    /// The patterns that it registers when it comes.
     pub takes: Vec<Pattern<'static>>,
     /// On whose behalf.
     pub by: Registrant,
@@ -81,47 +81,47 @@ impl Sends {
 
 /// A demultiplexer, and who comes to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Crowd {
+pub struct Load {
     /// How it is configured.
     pub config: Config,
-    /// Who takes streams.
+    /// The acceptors.
     pub acceptors: Vec<AcceptorPlan>,
-    /// Who opens them.
+    /// The peers that open streams.
     pub sends: Vec<Sends>,
     /// Decides what the others leave open.
     pub seed: u64,
 }
 
-/// What happened to a crowd.
+/// Statistics of a load.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Totals {
-    /// What the demultiplexer counted.
+    /// The statistics of the demultiplexer.
     pub stats: Stats,
     /// The most streams that were parked.
     pub most_pending: usize,
     /// The most streams that were held.
     pub most_held: usize,
-    /// The most bytes that the demultiplexer told.
+    /// The most bytes that the demultiplexer reported.
     pub most_bytes: usize,
     /// Streams read to their end by their acceptors.
     pub ended: u64,
 }
 
-impl Crowd {
-    /// Lets the crowd come, until nothing happens any more.
+impl Load {
+    /// Plays the load, until nothing happens any more.
     ///
     /// # Panics
     /// When something does not hold.
     #[must_use]
     pub fn play(&self) -> Totals {
-        let mut doorman = Doorman::new(self.config.clone(), Random::new(self.seed));
+        let mut driver = DemuxDriver::new(self.config.clone(), Random::new(self.seed));
         for acceptor in &self.acceptors {
-            doorman.expect_acceptor(acceptor.clone());
+            driver.expect_acceptor(acceptor.clone());
         }
         for sends in &self.sends {
-            doorman.expect_peers(sends);
+            driver.expect_peers(sends);
         }
-        doorman.run()
+        driver.run()
     }
 
     fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
@@ -160,7 +160,7 @@ impl Crowd {
     }
 }
 
-impl Plan for Crowd {
+impl Plan for Load {
     fn run(&self) {
         _ = self.play();
     }

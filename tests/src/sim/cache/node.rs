@@ -38,7 +38,7 @@ pub enum Keeps {
     All,
 }
 
-/// What becomes of a live start within a group.
+/// The handling of a live start within a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rounding {
     /// The receiver begins again at the front of the group.
@@ -49,20 +49,20 @@ pub enum Rounding {
     Not,
 }
 
-/// What a cache is made from, and who reads it.
+/// The configuration of a cache, and its readers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CachePlan {
     /// The cache.
     pub cache: cache::Config,
     /// The grouping.
     pub grouping: grouping::Config,
-    /// What becomes of a live start.
+    /// The handling of a live start.
     pub rounding: Rounding,
-    /// What a restart leaves.
+    /// The state that a restart keeps.
     pub keeps: Keeps,
     /// The readers that each track gets.
     pub readers: Vec<ReaderPlan>,
-    /// What else takes memory.
+    /// The ballast, which takes memory too.
     pub ballast: Option<Ballast>,
 }
 
@@ -73,7 +73,7 @@ enum Said {
     Command(Command),
 }
 
-/// What grouping and cache said that is not judged yet.
+/// Output of grouping and cache that is not judged yet.
 #[derive(Debug, Default)]
 struct Heard {
     said: Vec<Said>,
@@ -97,7 +97,7 @@ impl Heard {
 
 /// A cache, what fills it, and who reads it.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct CacheNode {
     plan: CachePlan,
     /// Whether the receiver is made to begin live.
     live: bool,
@@ -116,16 +116,16 @@ pub struct Shelf {
     heard: Heard,
     /// Bytes that the cache allocated and did not free.
     allocated: isize,
-    /// What became of readers, and of what was published, in all.
+    /// Totals of the readers, and of what was published.
     pub totals: Totals,
 }
 
-/// What happened on a shelf.
+/// Totals of a cache node.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Totals {
     /// Messages read.
     pub read: u64,
-    /// How often readers were told of evictions.
+    /// How often readers were notified of evictions.
     pub evicted: u64,
     /// Readers that read to the end of their track.
     pub ended: u64,
@@ -139,8 +139,8 @@ pub struct Totals {
     pub too_large: u64,
 }
 
-impl Shelf {
-    /// A shelf whose receiver is made to begin live, or not.
+impl CacheNode {
+    /// A cache node whose receiver is made to begin live, or not.
     #[must_use]
     pub fn new(now: Instant, plan: CachePlan, live: bool) -> Self {
         let journal = journal_of("cache").map(|journal| (journal, 0));
@@ -236,7 +236,7 @@ impl Shelf {
         answer
     }
 
-    /// What was said is written down; the messages that are not published.
+    /// Writes the output down; yields the messages that are not published.
     fn note(&mut self, now: Instant) -> BTreeSet<u64> {
         let mut unpublished = BTreeSet::new();
         for said in std::mem::take(&mut self.heard).said {
@@ -273,7 +273,7 @@ impl Shelf {
             Command::Readable(id) => {
                 let mut readers = self.readers.iter_mut();
                 let reader = readers.find(|reader| reader.id == id).expect("a reader that is open");
-                assert!(!reader.readable, "{reader:?} is told again that there is something");
+                assert!(!reader.readable, "{reader:?} is notified again");
                 reader.readable = true;
             }
             Command::Aborted { code, .. } => assert_eq!(code, TOO_LARGE),
@@ -346,7 +346,7 @@ impl Shelf {
             }
         }
         self.note(now);
-        self.tell_memory(now);
+        self.record_memory(now);
     }
 
     fn join(&mut self, now: Instant, track: TrackId, plan: ReaderPlan) {
@@ -432,7 +432,7 @@ impl Shelf {
         }
     }
 
-    /// Who is told that there is nothing has read everything.
+    /// A reader that gets the end has read everything.
     fn check_pending(&self, index: usize) {
         let reader = &self.readers[index];
         let Some((group, frame)) = reader.place() else { return };
@@ -450,7 +450,7 @@ impl Shelf {
         }
     }
 
-    fn tell_memory(&mut self, now: Instant) {
+    fn record_memory(&mut self, now: Instant) {
         let cache = self.cache.machine();
         let (used, lent) = (cache.memory_used(), cache.lent());
         let holds = self.plan.readers.iter().any(|plan| plan.holds);
@@ -458,35 +458,35 @@ impl Shelf {
         let allocated = counted
             .then(|| usize::try_from(self.allocated).expect("frees no more than it allocated"));
         let used = used.checked_sub(lent).expect("what is lent is used");
-        self.trace.tell(now, Fact::Memory { used, bound: self.plan.cache.max_bytes, allocated });
+        self.trace.record(now, Fact::Memory { used, bound: self.plan.cache.max_bytes, allocated });
     }
 }
 
-impl Downstream for Rc<RefCell<Shelf>> {
+impl Downstream for Rc<RefCell<CacheNode>> {
     fn command(&mut self, now: Instant, command: &receiver::Command) -> Option<Checkpoint> {
-        let shelf = &mut *self.borrow_mut();
+        let node = &mut *self.borrow_mut();
         match *command {
-            receiver::Command::SessionStarted { session, next } if shelf.awaits_live => {
-                shelf.awaits_live = false;
-                if shelf.plan.rounding != Rounding::Not {
-                    let first = shelf.grouping.start_live(session, next);
-                    if first < next && shelf.plan.rounding == Rounding::Back {
+            receiver::Command::SessionStarted { session, next } if node.awaits_live => {
+                node.awaits_live = false;
+                if node.plan.rounding != Rounding::Not {
+                    let first = node.grouping.start_live(session, next);
+                    if first < next && node.plan.rounding == Rounding::Back {
                         return Some(Checkpoint { session, next: first });
                     }
                 }
             }
             receiver::Command::Batch(ref batch) => {
-                shelf.take_batch(now, batch);
+                node.take_batch(now, batch);
                 return None;
             }
             receiver::Command::Lost { session, .. } => {
-                let track = shelf.grouping.track(session).expect("a session that started");
-                shelf.books.get_mut(&track).expect("a track that was opened").take(command);
+                let track = node.grouping.track(session).expect("a session that started");
+                node.books.get_mut(&track).expect("a track that was opened").take(command);
             }
             _ => {}
         }
-        shelf.publish(now, shelf.grouping.command(command.clone()).expect("it started"));
-        shelf.after(now);
+        node.publish(now, node.grouping.command(command.clone()).expect("it started"));
+        node.after(now);
         None
     }
 
@@ -495,41 +495,41 @@ impl Downstream for Rc<RefCell<Shelf>> {
     }
 
     fn wake(&mut self, now: Instant) {
-        let shelf = &mut *self.borrow_mut();
-        if shelf.cache().poll_timeout().is_some_and(|timeout| timeout <= now) {
-            let Shelf { cache, heard, .. } = shelf;
+        let node = &mut *self.borrow_mut();
+        if node.cache().poll_timeout().is_some_and(|timeout| timeout <= now) {
+            let CacheNode { cache, heard, .. } = node;
             let before = alloc::live() - heard.bytes;
             cache.handle_timeout(now).expect("it was drained");
             heard.drain(cache);
-            shelf.allocated += alloc::live() - shelf.heard.bytes - before;
-            let next = shelf.cache().poll_timeout();
+            node.allocated += alloc::live() - node.heard.bytes - before;
+            let next = node.cache().poll_timeout();
             assert!(next.is_none_or(|next| next > now), "it wants to be woken at {next:?} again");
         }
-        if let Some(mut ballast) = shelf.ballast.take() {
-            let refused = ballast.write(now, &mut |event| shelf.call(now, event));
+        if let Some(mut ballast) = node.ballast.take() {
+            let refused = ballast.write(now, &mut |event| node.call(now, event));
             let known = |refusal: &Refusal| {
                 use Refusal::{Aborted, Full, GroupEnded, UnknownGroup};
                 matches!(refusal, UnknownGroup | Aborted(_) | Full { .. } | GroupEnded)
             };
             assert!(refused.iter().all(known), "{refused:?} to ballast");
-            shelf.ballast = Some(ballast);
+            node.ballast = Some(ballast);
         }
-        shelf.after(now);
+        node.after(now);
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let shelf = self.borrow();
-        let joins = shelf.joins.iter().map(|&(at, ..)| at);
-        let readers = shelf.readers.iter().filter_map(|reader| reader.next);
-        let ballast = shelf.ballast.iter().filter_map(|ballast| ballast.next);
-        let timeout = shelf.cache().poll_timeout().into_iter();
+        let node = self.borrow();
+        let joins = node.joins.iter().map(|&(at, ..)| at);
+        let readers = node.readers.iter().filter_map(|reader| reader.next);
+        let ballast = node.ballast.iter().filter_map(|ballast| ballast.next);
+        let timeout = node.cache().poll_timeout().into_iter();
         timeout.chain(joins).chain(readers).chain(ballast).min()
     }
 
     fn restart(&mut self, now: Instant, state: State) {
-        let shelf = &mut *self.borrow_mut();
-        shelf.awaits_live |= shelf.live && state == State::Lost;
-        let keeps = match shelf.plan.keeps {
+        let node = &mut *self.borrow_mut();
+        node.awaits_live |= node.live && state == State::Lost;
+        let keeps = match node.plan.keeps {
             Keeps::Nothing => false,
             Keeps::Written => state == State::Kept,
             Keeps::All => true,
@@ -537,18 +537,18 @@ impl Downstream for Rc<RefCell<Shelf>> {
         if keeps {
             return;
         }
-        shelf.close();
-        if let Some((_, id)) = &mut shelf.journal {
+        node.close();
+        if let Some((_, id)) = &mut node.journal {
             *id += 1;
         }
         let before = alloc::live();
-        let mut cache = recorder_of(shelf.plan.cache.clone(), shelf.journal.as_ref());
-        shelf.ballast = shelf.plan.ballast.map(|ballast| Ballasting::new(now, ballast, &mut cache));
+        let mut cache = recorder_of(node.plan.cache.clone(), node.journal.as_ref());
+        node.ballast = node.plan.ballast.map(|ballast| Ballasting::new(now, ballast, &mut cache));
         let made = alloc::live() - before;
-        shelf.cache = cache;
-        shelf.allocated = made;
-        shelf.grouping = Grouping::new(shelf.plan.grouping.clone()).expect("it was valid before");
-        shelf.books.clear();
-        shelf.joins.clear();
+        node.cache = cache;
+        node.allocated = made;
+        node.grouping = Grouping::new(node.plan.grouping.clone()).expect("it was valid before");
+        node.books.clear();
+        node.joins.clear();
     }
 }

@@ -36,7 +36,7 @@ pub(crate) const fn server_identity() -> null::Identity {
     [7; 32]
 }
 
-/// A town as a value.
+/// A testbed as a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) clients: usize,
@@ -97,18 +97,18 @@ impl Plan {
         }
     }
 
-    pub(crate) fn build(&self, random: &mut Random) -> Town {
+    pub(crate) fn build(&self, random: &mut Random) -> Testbed {
         let mut world = World::new(random.fork());
         let book = Book::default();
         let address = server_address();
         let traffic = Traffic::new(self.serving.clone(), random.fork());
         let server = Host::new(self.server.clone(), vec![address], &book, random.fork(), traffic);
         let server = world.add(server, &[address]);
-        let mut town = Town { world, server, clients: Vec::new(), book };
+        let mut testbed = Testbed { world, server, clients: Vec::new(), book };
         for _ in 0..self.clients {
-            town.add_client(self, &self.asking, random);
+            testbed.add_client(self, &self.asking, random);
         }
-        town
+        testbed
     }
 
     pub(crate) fn path(&self, random: &mut Random) -> Path {
@@ -120,15 +120,15 @@ impl Plan {
     }
 }
 
-/// A running town.
-pub(crate) struct Town {
+/// A running testbed.
+pub(crate) struct Testbed {
     pub(crate) world: World,
     pub(crate) server: NodeId,
     pub(crate) clients: Vec<NodeId>,
     pub(crate) book: Book,
 }
 
-impl Town {
+impl Testbed {
     pub(crate) fn host(&self, id: NodeId) -> &Host {
         self.world.node(id)
     }
@@ -201,10 +201,10 @@ impl Town {
     /// Runs until all programs have done what they wanted, and no stream is left; the server's too, which may
     /// learn last that a handshake is over.
     pub(crate) fn run_to_the_end(&mut self) {
-        self.run("everything is done", |town| {
-            let known = town.host(town.server).checker.labels();
-            let is_known = |&id: &NodeId| town.host(id).checker.labels().is_subset(&known);
-            town.hosts().all(is_done) && town.clients.iter().all(is_known)
+        self.run("everything is done", |testbed| {
+            let known = testbed.host(testbed.server).checker.labels();
+            let is_known = |&id: &NodeId| testbed.host(id).checker.labels().is_subset(&known);
+            testbed.hosts().all(is_done) && testbed.clients.iter().all(is_known)
         });
     }
 
@@ -246,7 +246,7 @@ impl Town {
         let empty = |host: &Host| {
             host.endpoint.connections() == 0 && host.endpoint.poll_timeout().is_none()
         };
-        self.run("connections go", |town| town.hosts().all(empty));
+        self.run("connections go", |testbed| testbed.hosts().all(empty));
         self.hosts().for_each(Host::assert_empty);
     }
 

@@ -16,7 +16,7 @@ use super::random::Random;
 use super::trace::{Fact, Trace};
 use super::world::{Node, Outbox, State};
 
-/// What a publisher is given.
+/// The messages and times of a publisher.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
     /// The session that the publisher is configured for.
@@ -29,11 +29,11 @@ pub struct Schedule {
 
 /// A node that publishes a feed.
 #[derive(Debug)]
-pub struct Station {
+pub struct PublisherNode {
     publisher: Recorder<Publisher>,
     /// Where it is recorded, and how many machines were before.
     journal: Option<(Journal, u16)>,
-    /// What it uses is watched.
+    /// Records its use of memory.
     pub trace: Trace,
     config: Config,
     schedule: Schedule,
@@ -44,7 +44,7 @@ pub struct Station {
     next_at: Instant,
 }
 
-impl Station {
+impl PublisherNode {
     /// A publisher that sends from, and is asked at, an address.
     ///
     /// # Panics
@@ -112,11 +112,11 @@ impl Station {
             }
         }
         let (used, bound) = (self.publisher().memory_used(), Publisher::memory_limit(&self.config));
-        self.trace.tell(now, Fact::Memory { used, bound, allocated: None });
+        self.trace.record(now, Fact::Memory { used, bound, allocated: None });
     }
 }
 
-impl Node for Station {
+impl Node for PublisherNode {
     fn arrive(
         &mut self,
         now: Instant,

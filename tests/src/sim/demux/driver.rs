@@ -10,7 +10,7 @@ use gapless_core::demux::{
 };
 use gapless_core::{Duration, Instant, Machine};
 
-use super::crowd::{AcceptorPlan, Sends, Totals};
+use super::load::{AcceptorPlan, Sends, Totals};
 use crate::model::demux::{End, Fate, Streams, Written, is_reserved, look_up};
 use crate::sim::journal::{Journal, Recorder, journal_of, recorder_of};
 use crate::sim::path::Chance;
@@ -30,15 +30,15 @@ struct Pace {
     leaves: Chance,
 }
 
-/// What is going to happen.
+/// An action that is planned.
 #[derive(Clone, Copy, Debug)]
-enum Happening {
+enum Action {
     Comes(usize),
     Goes(usize),
     Pauses(usize),
     Resumes(usize),
     /// So many bytes of a stream come, and then others.
-    Piece(StreamId, usize, Pace),
+    Chunk(StreamId, usize, Pace),
     /// So many bytes of a stream are read that came while it was held.
     Unread(StreamId, usize),
     /// Bytes come that were sent before the refusal was heard.
@@ -46,14 +46,14 @@ enum Happening {
 }
 
 /// A demultiplexer and everybody around it.
-pub(super) struct Doorman {
+pub(super) struct DemuxDriver {
     demux: Recorder<Demux>,
     config: Config,
     streams: Streams,
     random: Random,
     now: Instant,
     /// By time, and then in the order in which they were thought of.
-    queue: BTreeMap<(Instant, u64), Happening>,
+    queue: BTreeMap<(Instant, u64), Action>,
     thought: u64,
     acceptors: Vec<AcceptorPlan>,
     registered: Vec<(Pattern<'static>, Registrant, usize)>,
@@ -72,7 +72,7 @@ pub(super) struct Doorman {
     totals: Totals,
 }
 
-impl Doorman {
+impl DemuxDriver {
     pub(super) fn new(config: Config, random: Random) -> Self {
         let journal: Option<(Journal, u16)> = journal_of("demultiplexer").map(|to| (to, 0));
         Self {
@@ -97,20 +97,20 @@ impl Doorman {
         }
     }
 
-    fn plan(&mut self, at: Instant, happening: Happening) {
+    fn plan(&mut self, at: Instant, happening: Action) {
         self.thought += 1;
         self.queue.insert((at, self.thought), happening);
     }
 
     pub(super) fn expect_acceptor(&mut self, plan: AcceptorPlan) {
         let index = self.acceptors.len();
-        self.plan(plan.there.start, Happening::Comes(index));
+        self.plan(plan.there.start, Action::Comes(index));
         if plan.there.end < Instant::FAR {
-            self.plan(plan.there.end, Happening::Goes(index));
+            self.plan(plan.there.end, Action::Goes(index));
         }
         for pause in &plan.pauses {
-            self.plan(pause.start, Happening::Pauses(index));
-            self.plan(pause.end, Happening::Resumes(index));
+            self.plan(pause.start, Action::Pauses(index));
+            self.plan(pause.end, Action::Resumes(index));
         }
         self.acceptors.push(plan);
     }
@@ -137,7 +137,7 @@ impl Doorman {
         let pace = Pace { piece, every, stops_after, resets, leaves };
         let first = sends.first.unwrap_or(1 + tag.len() + piece);
         self.streams.open(stream, written);
-        self.plan(opens, Happening::Piece(stream, first, pace));
+        self.plan(opens, Action::Chunk(stream, first, pace));
     }
 
     /// Lets everything happen, and judges all streams in the end.
@@ -167,32 +167,32 @@ impl Doorman {
         self.totals
     }
 
-    fn happens(&mut self, happening: Happening) {
+    fn happens(&mut self, happening: Action) {
         match happening {
-            Happening::Comes(index) => self.comes(index),
-            Happening::Goes(index) => {
+            Action::Comes(index) => self.comes(index),
+            Action::Goes(index) => {
                 self.registered.retain(|&(.., acceptor)| acceptor != index);
                 self.paused.remove(&index);
-                self.tell(Event::AcceptorGone { acceptor: AcceptorId(index as u64) });
+                self.handle(Event::AcceptorGone { acceptor: AcceptorId(index as u64) });
             }
-            Happening::Pauses(index) => {
+            Action::Pauses(index) => {
                 if self.registered.iter().any(|&(.., acceptor)| acceptor == index) {
                     self.paused.insert(index);
                 }
-                self.tell(Event::Pause { acceptor: AcceptorId(index as u64) });
+                self.handle(Event::Pause { acceptor: AcceptorId(index as u64) });
             }
-            Happening::Resumes(index) => {
+            Action::Resumes(index) => {
                 self.paused.remove(&index);
-                self.tell(Event::Resume { acceptor: AcceptorId(index as u64) });
+                self.handle(Event::Resume { acceptor: AcceptorId(index as u64) });
             }
-            Happening::Piece(stream, len, pace) => self.piece(stream, len, pace),
-            Happening::Unread(stream, len) => self.comes_in(stream, len),
-            Happening::Stray(stream) => {
+            Action::Chunk(stream, len, pace) => self.chunk(stream, len, pace),
+            Action::Unread(stream, len) => self.comes_in(stream, len),
+            Action::Stray(stream) => {
                 let offset = self.streams.get(stream).came().max(1) as u64;
                 let stray = self.demux.machine().stats().stray;
                 let bytes = Bytes::from_static(b"\x01a and more");
                 let pinned = bytes.len();
-                self.tell(Event::Data { stream, offset, bytes, pinned, fin: false });
+                self.handle(Event::Data { stream, offset, bytes, pinned, fin: false });
                 assert_eq!(self.demux.machine().stats().stray, stray + 1, "{stream:?} is back");
             }
         }
@@ -202,7 +202,7 @@ impl Doorman {
         let (acceptor, by) = (AcceptorId(index as u64), self.acceptors[index].by);
         for pattern in self.acceptors[index].takes.clone() {
             let known = self.registered.iter().find(|&&(known, ..)| known == pattern);
-            let foretold = match known {
+            let expected = match known {
                 _ if by == Registrant::Application && is_reserved(pattern.bytes()) => {
                     Err(Refusal::Reserved)
                 }
@@ -215,12 +215,12 @@ impl Doorman {
                     Ok(())
                 }
             };
-            assert_eq!(self.call(Event::Register { acceptor, pattern, by }), foretold);
+            assert_eq!(self.call(Event::Register { acceptor, pattern, by }), expected);
         }
     }
 
-    /// A piece of a stream comes, and the next is on its way.
-    fn piece(&mut self, id: StreamId, len: usize, pace: Pace) {
+    /// A chunk of a stream comes, and the next is on its way.
+    fn chunk(&mut self, id: StreamId, len: usize, pace: Pace) {
         let stream = self.streams.get(id);
         if !stream.is_open() {
             return;
@@ -239,15 +239,15 @@ impl Doorman {
         if self.random.happens(pace.resets) {
             self.leaves(id);
             self.streams.end(id, End::Reset);
-            self.tell(Event::Reset { stream: id, code: 7 });
+            self.handle(Event::Reset { stream: id, code: 7 });
         } else if self.random.happens(pace.leaves) {
             let peer = id.peer;
             let all = self.streams.iter().map(|(id, _)| id).filter(|id| id.peer == peer);
             all.collect::<Vec<_>>().into_iter().for_each(|id| self.leaves(id));
             self.streams.end_all_of(peer);
-            self.tell(Event::PeerGone { peer });
+            self.handle(Event::PeerGone { peer });
         } else if !is_last {
-            self.plan(self.now + pace.every, Happening::Piece(id, pace.piece, pace));
+            self.plan(self.now + pace.every, Action::Chunk(id, pace.piece, pace));
         }
     }
 
@@ -270,7 +270,7 @@ impl Doorman {
         let is_for =
             self.takes(&tag).filter(|acceptor| is_whole && !self.paused.contains(acceptor));
         let pinned = bytes.len();
-        self.tell(Event::Data { stream: id, offset, bytes, pinned, fin });
+        self.handle(Event::Data { stream: id, offset, bytes, pinned, fin });
         let stream = self.streams.get(id);
         if is_for.is_some() {
             assert_eq!(stream.tag(), tag, "{id:?} is not dispatched at once: {:?}", stream.fate());
@@ -294,7 +294,7 @@ impl Doorman {
         }
     }
 
-    /// Who takes a tag.
+    /// The acceptor of a tag.
     fn takes(&self, tag: &[u8]) -> Option<usize> {
         let registered = self.registered.iter().map(|&(pattern, by, _)| (pattern, by));
         look_up(registered, tag).map(|at| self.registered[at].2)
@@ -311,7 +311,7 @@ impl Doorman {
     }
 
     /// An event that cannot be refused.
-    fn tell(&mut self, event: Event<'_>) {
+    fn handle(&mut self, event: Event<'_>) {
         let shown = format!("{event:?}");
         self.call(event).unwrap_or_else(|refusal| panic!("{shown}: {refusal}"));
     }
@@ -328,7 +328,7 @@ impl Doorman {
     /// Does what the demultiplexer says, and then tells of what could not be done.
     fn drain(&mut self) {
         while let Some(command) = self.demux.poll_command() {
-            self.obey(&command);
+            self.execute(&command);
         }
         let (demux, totals) = (self.demux.machine(), &mut self.totals);
         let (pending, held, used) = (demux.pending(), demux.held(), demux.memory_used());
@@ -341,12 +341,12 @@ impl Doorman {
         totals.most_bytes = totals.most_bytes.max(used);
         while let Some((stream, acceptor)) = self.failing.pop() {
             let tag = self.streams.get(stream).tag().to_vec();
-            self.tell(Event::HandOffFailed { stream, acceptor, tag: &tag });
+            self.handle(Event::HandOffFailed { stream, acceptor, tag: &tag });
             assert_eq!(self.streams.get(stream).fate(), Fate::Refused(NO_ACCEPTOR));
         }
     }
 
-    fn obey(&mut self, command: &Command) {
+    fn execute(&mut self, command: &Command) {
         match *command {
             Command::Dispatch { stream, acceptor, ref tag } => {
                 let index = self.takes(tag);
@@ -363,7 +363,7 @@ impl Doorman {
             Command::Refuse { stream, code } => self.has_a_cause(stream, code),
             _ => {}
         }
-        self.streams.obey(command);
+        self.streams.execute(command);
         match *command {
             Command::Dispatch { stream, .. } | Command::Refuse { stream, .. } => {
                 self.held.remove(&stream);
@@ -374,22 +374,22 @@ impl Doorman {
         }
     }
 
-    /// What was not read of a stream is read now, or still in flight when it is refused.
+    /// The rest of a stream is read now, or is still in flight when it is refused.
     fn goes_on(&mut self, stream: StreamId, command: &Command) {
         let unread = self.unread.remove(&stream).unwrap_or_default();
         if let Command::Refuse { .. } = command {
             if self.random.happens(IN_FLIGHT) {
-                self.plan(self.now + FLIGHT, Happening::Stray(stream));
+                self.plan(self.now + FLIGHT, Action::Stray(stream));
             }
             return;
         }
         // Behind the data that follows the opening.
         for len in unread {
-            self.plan(self.now, Happening::Unread(stream, len));
+            self.plan(self.now, Action::Unread(stream, len));
         }
     }
 
-    /// Holds a refusal against what the doorman knows himself.
+    /// Holds a refusal against what the driver knows itself.
     fn has_a_cause(&self, id: StreamId, code: u64) {
         let stream = self.streams.get(id);
         let preamble = stream.written().preamble_len();

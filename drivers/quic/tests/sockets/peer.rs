@@ -9,12 +9,12 @@ use gapless_quic::{ConnectionId, Direction, Endpoint, Event, Handler, Reason, St
 
 /// Every stream carries the same bytes, over and over: byte n is n modulo this.
 const PERIOD: usize = 251;
-/// What is given to a write at most.
+/// The most bytes of one write.
 pub(crate) const CHUNK: usize = 16 << 10;
 
-/// What became of a stream.
+/// The record of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct StreamLog {
     /// Bytes that came, all of them as they should be.
     pub(crate) received: u64,
     /// Bytes that were taken to be sent.
@@ -28,7 +28,7 @@ pub(crate) struct Known {
     left: Option<u64>,
 }
 
-/// What a program does with a stream that the peer opens.
+/// The handling of a stream that the peer opens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Habit {
     /// Reads it, and ends its own direction when the peer's ends.
@@ -41,7 +41,7 @@ pub(crate) enum Habit {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Party {
+pub(crate) struct TestPeer {
     pub(crate) habit: Habit,
     /// Sends so many bytes on so many streams as soon as it is connected.
     pub(crate) begin: Option<(Direction, usize, u64)>,
@@ -49,9 +49,9 @@ pub(crate) struct Party {
     to_open: BTreeMap<ConnectionId, usize>,
     pub(crate) connected: Vec<ConnectionId>,
     pub(crate) gone: Vec<(ConnectionId, Reason)>,
-    /// What the system said of sending to peers that had not answered.
+    /// The system's errors of sending to peers that had not answered.
     pub(crate) send_failures: Vec<(ConnectionId, i32)>,
-    pub(crate) streams: BTreeMap<StreamId, Known>,
+    pub(crate) streams: BTreeMap<StreamId, StreamLog>,
     pub(crate) writables: Vec<StreamId>,
     pub(crate) openables: usize,
     /// Events that came of what was not known or was over already.
@@ -75,7 +75,7 @@ impl Pattern {
     }
 }
 
-impl Party {
+impl TestPeer {
     pub(crate) fn reading() -> Self {
         Self::default()
     }
@@ -113,12 +113,12 @@ impl Party {
         bytes: u64,
     ) -> Option<StreamId> {
         let stream = endpoint.open(connection, direction).unwrap()?;
-        self.streams.insert(stream, Known { left: Some(bytes), ..Known::default() });
-        self.go_on(endpoint, stream);
+        self.streams.insert(stream, StreamLog { left: Some(bytes), ..StreamLog::default() });
+        self.write_more(endpoint, stream);
         Some(stream)
     }
 
-    fn go_on(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
+    fn write_more(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
         let known = self.streams.get_mut(&stream).unwrap();
         let Some(mut left) = known.left else { return };
         while left > 0 {
@@ -138,7 +138,7 @@ impl Party {
     }
 
     fn opened(&mut self, endpoint: &mut Endpoint, stream: StreamId) {
-        let is_new = self.streams.insert(stream, Known::default()).is_none();
+        let is_new = self.streams.insert(stream, StreamLog::default()).is_none();
         assert!(is_new, "{stream} was opened twice");
         match self.habit {
             Habit::Read => {}
@@ -146,13 +146,13 @@ impl Party {
             Habit::Answer(bytes) => {
                 if stream.direction() == Direction::Bidirectional {
                     self.streams.get_mut(&stream).unwrap().left = Some(bytes);
-                    self.go_on(endpoint, stream);
+                    self.write_more(endpoint, stream);
                 }
             }
         }
     }
 
-    /// What came is over: so is what goes, unless an answer is still being sent.
+    /// The receiving direction is over: so is the sending one, unless an answer is still being sent.
     fn over(&self, endpoint: &mut Endpoint, stream: StreamId) {
         if stream.direction() == Direction::Bidirectional && self.streams[&stream].left.is_none() {
             let _ = endpoint.finish(stream);
@@ -177,7 +177,7 @@ impl Party {
     }
 }
 
-impl Handler for Party {
+impl Handler for TestPeer {
     fn event(&mut self, endpoint: &mut Endpoint, _: Instant, event: Event) {
         let stream = match &event {
             Event::Data { stream, .. }
@@ -232,7 +232,7 @@ impl Handler for Party {
             }
             Event::Writable { stream, .. } => {
                 self.writables.push(stream);
-                self.go_on(endpoint, stream);
+                self.write_more(endpoint, stream);
             }
             Event::Finished { stream, .. } => {
                 self.streams.get_mut(&stream).unwrap().is_finished = true;
