@@ -126,7 +126,7 @@ pub use recorder::{Driven, Failure, Recorder};
 pub use replayer::{Observer, Replayer};
 pub use secret::Secret;
 #[cfg(test)]
-pub(crate) use tests::written;
+pub(crate) use tests::encoding;
 
 use core::any::Any;
 use core::fmt::Debug;

@@ -11,7 +11,7 @@ use crate::Instant;
 
 /// One thing that happened, or is different.
 #[derive(Clone, Copy, Debug)]
-pub enum Happening<'a> {
+pub enum ReplayStep<'a> {
     /// The machine was made. Event number 0.
     Made,
     /// It was given an event.
@@ -27,7 +27,7 @@ pub enum Happening<'a> {
     /// The journal has another answer or command at this place, or one more.
     Recorded(&'a dyn Debug),
     /// Everything that followed from the making, event, timeout or call has been given.
-    Settled {
+    EventDigest {
         /// The digest of all until here, as the journal has it.
         recorded: u32,
         /// The same of the replay.
@@ -53,12 +53,12 @@ pub struct Place {
 /// Sees everything that happens in a replay.
 pub trait Observer {
     /// This happens now.
-    fn happens(&mut self, place: Place, happening: Happening<'_>);
+    fn happens(&mut self, place: Place, step: ReplayStep<'_>);
 }
 
 /// Looks away.
 impl Observer for () {
-    fn happens(&mut self, _place: Place, _happening: Happening<'_>) {}
+    fn happens(&mut self, _place: Place, _happening: ReplayStep<'_>) {}
 }
 
 /// Why a replay ended before its journal.

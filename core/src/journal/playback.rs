@@ -9,8 +9,8 @@ use super::Journaled;
 use super::block::{FULL, MAX_PAYLOAD};
 use super::digest::Digest;
 use super::field::{self, Decoder, Encoder, Field, Nested};
-use super::observer::{Difference, Fault, Happening, Observer, Place, Replayed};
-use super::record::{self, Kind, Record, Settled};
+use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
+use super::record::{self, EventDigest, Kind, Record};
 use crate::Instant;
 
 /// How many commands are shown after a difference, at most.
@@ -119,7 +119,7 @@ impl<M: Journaled> Playback<M> {
         self.give(&command);
         self.taken += 1;
         self.commands += 1;
-        observer.happens(self.place(id), Happening::Command(&command));
+        observer.happens(self.place(id), ReplayStep::Command(&command));
         true
     }
 
@@ -142,11 +142,11 @@ impl<M: Journaled> Playback<M> {
     ) -> Result<(), Fault> {
         let call = M::Call::decode(input)?;
         input.finish()?;
-        observer.happens(self.place(id), Happening::Call(&call));
+        observer.happens(self.place(id), ReplayStep::Call(&call));
         let answer = self.machine.call(now, call);
         self.give(&answer);
         self.answer = Some(Digest::of(&self.scratch));
-        observer.happens(self.place(id), Happening::Answer(&answer));
+        observer.happens(self.place(id), ReplayStep::Answer(&answer));
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl<M: Journaled> Playback<M> {
     ) -> Result<(), Fault> {
         let value = T::decode(&mut recorded)?;
         recorded.finish()?;
-        observer.happens(self.place(id), Happening::Recorded(&value));
+        observer.happens(self.place(id), ReplayStep::Recorded(&value));
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl<M: Journaled> Playback<M> {
     fn settle(
         &mut self,
         id: u16,
-        settled: Settled,
+        settled: EventDigest,
         verifies: bool,
         observer: &mut dyn Observer,
     ) -> Result<(), Difference> {
@@ -190,7 +190,7 @@ impl<M: Journaled> Playback<M> {
         let recorded = settled.digest;
         let replayed = record::settle(&mut self.digest, settled.drained, timeout);
         self.settled = true;
-        observer.happens(self.place(id), Happening::Settled { recorded, replayed, timeout });
+        observer.happens(self.place(id), ReplayStep::EventDigest { recorded, replayed, timeout });
         if taken < settled.commands {
             Err(Difference::Fewer { recorded: settled.commands, replayed: taken })
         } else if self.taken > settled.commands {
@@ -224,13 +224,13 @@ impl<M: Journaled> Play for Playback<M> {
                 self.begin(Instant::decode(&mut input)?);
                 let event = M::Event::decode(&mut input)?;
                 input.finish()?;
-                observer.happens(self.place(id), Happening::Event(&event));
+                observer.happens(self.place(id), ReplayStep::Event(&event));
                 refused(self.machine.apply(self.now, event))
             }
             Kind::Timeout => {
                 self.begin(Instant::decode(&mut input)?);
                 input.finish()?;
-                observer.happens(self.place(id), Happening::Timeout);
+                observer.happens(self.place(id), ReplayStep::Timeout);
                 self.machine.expire(self.now);
                 Ok(())
             }
@@ -258,8 +258,8 @@ impl<M: Journaled> Play for Playback<M> {
                     Err(Difference::Command { index })
                 }
             }
-            Kind::Settled => {
-                let settled = Settled::decode(&mut input)?;
+            Kind::EventDigest => {
+                let settled = EventDigest::decode(&mut input)?;
                 input.finish()?;
                 self.settle(id, settled, verifies, observer)
             }

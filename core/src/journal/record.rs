@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Call = 3,
     Answer = 4,
     Command = 5,
-    Settled = 6,
+    EventDigest = 6,
 }
 
 impl Kind {
@@ -28,7 +28,7 @@ impl Kind {
         Self::Call,
         Self::Answer,
         Self::Command,
-        Self::Settled,
+        Self::EventDigest,
     ];
 
     /// What a record is called in errors.
@@ -40,14 +40,14 @@ impl Kind {
             Self::Call => "direct call",
             Self::Answer => "direct call's answer",
             Self::Command => "command",
-            Self::Settled => "digest",
+            Self::EventDigest => "digest",
         }
     }
 }
 
 /// What followed from an event, as far as it was asked for before the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Settled {
+pub(super) struct EventDigest {
     /// How many commands were taken.
     pub(super) commands: u64,
     /// Whether the machine was asked until it had no more.
@@ -56,7 +56,7 @@ pub(super) struct Settled {
     pub(super) digest: u32,
 }
 
-crate::fields!(Settled { commands, drained, digest });
+crate::fields!(EventDigest { commands, drained, digest });
 
 /// Takes into a digest what follows the commands of an event: whether they were all, and the next
 /// timeout.

@@ -7,7 +7,7 @@ use super::Journaled;
 use super::block::{Building, FULL, MAX_PAYLOAD, Sink};
 use super::digest::Digest;
 use super::field::{Encoder, Field};
-use super::record::{self, Kind, Settled};
+use super::record::{self, EventDigest, Kind};
 use crate::machine::Context;
 use crate::{Instant, Machine};
 
@@ -140,8 +140,8 @@ impl<S: Sink> Journal<S> {
         if self.failure.is_none() {
             let timeout = machine.poll_timeout();
             let digest = record::settle(&mut self.digest, drained, timeout);
-            let settled = Settled { commands, drained, digest };
-            self.record(Kind::Settled, |out| settled.encode(out));
+            let settled = EventDigest { commands, drained, digest };
+            self.record(Kind::EventDigest, |out| settled.encode(out));
         }
     }
 }

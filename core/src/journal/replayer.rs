@@ -13,7 +13,7 @@ use super::field::{Decoder, Field};
 use super::playback::{Play, Playback};
 use super::record::{Kind, Record};
 
-pub use super::observer::{Difference, Fault, Happening, Observer, Place, Replayed};
+pub use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
 
 /// The most bytes that all machines of a replay may take, unless told.
 const MOST_MACHINE_BYTES: usize = 4 << 30;
@@ -178,7 +178,7 @@ impl Replayer {
                 let member = Member { play: self.make(block.version, record.body)?, blocks: 0 };
                 let place = member.play.replayed(id).place;
                 self.machines.insert(id, member);
-                observer.happens(place, Happening::Made);
+                observer.happens(place, ReplayStep::Made);
                 Ok(())
             }
             (None, kind) | (Some(_), kind @ Kind::Machine) => {

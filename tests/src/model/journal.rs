@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 
 use gapless_core::cache::Cache;
 use gapless_core::demux::Demux;
-use gapless_core::journal::replayer::{Ending, Error, Happening, Observer, Place};
+use gapless_core::journal::replayer::{Ending, Error, Observer, Place, ReplayStep};
 use gapless_core::journal::{Digest, HEADER_LEN, MAGIC, MAX_PAYLOAD, Replayer, VERSION};
 use gapless_core::publisher::Publisher;
 use gapless_core::receiver::Receiver;
@@ -116,7 +116,7 @@ struct Printer {
 }
 
 impl Observer for Printer {
-    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+    fn happens(&mut self, place: Place, happening: ReplayStep<'_>) {
         if self.prints {
             write!(self, "{place} {happening:?}").expect("it takes everything");
         }

@@ -7,7 +7,7 @@ use crate::cache::{
     Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
     ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
 };
-use crate::journal::written::{BYTES, is_digested, is_written};
+use crate::journal::encoding::{BYTES, assert_encoding, is_digested};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
 use crate::storage::slab::Key;
 
@@ -18,7 +18,7 @@ const READER: ReaderId = ReaderId(Key::new(5, 6));
 #[test]
 fn a_cache_s_configuration() {
     let config = Config { max_bytes: 1, max_frame: 2, window: 3, max_unfinished: 4 };
-    is_written(&config, "1q 2q 3q 4q");
+    assert_encoding(&config, "1q 2q 3q 4q");
 }
 
 #[test]
@@ -32,55 +32,55 @@ fn what_a_cache_takes() {
     };
     let (track, group, reader, frame) = (TRACK, GROUP, READER, &BYTES[..]);
     let create = Event::CreateTrack { name: frame, publisher: 9, limits };
-    is_written(&create, "0 B 9q 1q 2d 3q 4d 5q");
-    is_written(&Event::FinishTrack { track, end: Some(7) }, "1 1d 2q 1 7q");
-    is_written(&Event::AbortTrack { track, code: 7 }, "2 1d 2q 7q");
-    is_written(&Event::DropTrack { track }, "3 1d 2q");
-    is_written(&Event::CreateGroup { track, sequence: 7 }, "4 1d 2q 7q");
-    is_written(&Event::AppendGroup { track }, "5 1d 2q");
-    is_written(&Event::SkipGroup { track, sequence: 7 }, "6 1d 2q 7q");
-    is_written(&Event::Append { group, frame }, "7 3d 4q B");
+    assert_encoding(&create, "0 B 9q 1q 2d 3q 4d 5q");
+    assert_encoding(&Event::FinishTrack { track, end: Some(7) }, "1 1d 2q 1 7q");
+    assert_encoding(&Event::AbortTrack { track, code: 7 }, "2 1d 2q 7q");
+    assert_encoding(&Event::DropTrack { track }, "3 1d 2q");
+    assert_encoding(&Event::CreateGroup { track, sequence: 7 }, "4 1d 2q 7q");
+    assert_encoding(&Event::AppendGroup { track }, "5 1d 2q");
+    assert_encoding(&Event::SkipGroup { track, sequence: 7 }, "6 1d 2q 7q");
+    assert_encoding(&Event::Append { group, frame }, "7 3d 4q B");
     let shared = Event::AppendShared { group, frame: BYTES, pinned: 7 };
-    is_written(&shared, "8 3d 4q B 7q");
-    is_written(&Event::OpenFrame { group, size: 7 }, "9 3d 4q 7q");
-    is_written(&Event::Write { group, chunk: frame }, "10 3d 4q B");
-    is_written(&Event::WriteShared { group, chunk: BYTES, pinned: 7 }, "11 3d 4q B 7q");
+    assert_encoding(&shared, "8 3d 4q B 7q");
+    assert_encoding(&Event::OpenFrame { group, size: 7 }, "9 3d 4q 7q");
+    assert_encoding(&Event::Write { group, chunk: frame }, "10 3d 4q B");
+    assert_encoding(&Event::WriteShared { group, chunk: BYTES, pinned: 7 }, "11 3d 4q B 7q");
     let missing = Event::AppendMissing { group, count: 7, why: Missing::Absent };
-    is_written(&missing, "12 3d 4q 7d 1");
-    is_written(&Event::Put { group, index: 7, frame }, "13 3d 4q 7q B");
-    is_written(&Event::FinishGroup { group }, "14 3d 4q");
-    is_written(&Event::AbortGroup { group, code: 7 }, "15 3d 4q 7q");
-    is_written(&Event::DropGroup { group }, "16 3d 4q");
+    assert_encoding(&missing, "12 3d 4q 7d 1");
+    assert_encoding(&Event::Put { group, index: 7, frame }, "13 3d 4q 7q B");
+    assert_encoding(&Event::FinishGroup { group }, "14 3d 4q");
+    assert_encoding(&Event::AbortGroup { group, code: 7 }, "15 3d 4q 7q");
+    assert_encoding(&Event::DropGroup { group }, "16 3d 4q");
     let start = Start::At { group: 7, frame: 8 };
-    is_written(&Event::OpenReader { track, start }, "17 1d 2q 0 7q 8q");
-    is_written(&Event::CloneReader { reader }, "18 5d 6q");
-    is_written(&Event::CloseReader { reader }, "19 5d 6q");
-    is_written(&Event::Seek { reader, start: Start::Live }, "20 5d 6q 3");
-    is_written(&Event::Read { reader, by: ReadUnit::Run }, "21 5d 6q 2");
-    is_written(&Event::Seal { track }, "22 1d 2q");
+    assert_encoding(&Event::OpenReader { track, start }, "17 1d 2q 0 7q 8q");
+    assert_encoding(&Event::CloneReader { reader }, "18 5d 6q");
+    assert_encoding(&Event::CloseReader { reader }, "19 5d 6q");
+    assert_encoding(&Event::Seek { reader, start: Start::Live }, "20 5d 6q 3");
+    assert_encoding(&Event::Read { reader, by: ReadUnit::Run }, "21 5d 6q 2");
+    assert_encoding(&Event::Seal { track }, "22 1d 2q");
 }
 
 #[test]
 fn what_a_cache_gives() {
     let answer = |answer| Command::Answer(answer);
-    is_written(&answer(Answer::Done), "0 0");
-    is_written(&answer(Answer::Track(TRACK)), "0 1 1d 2q");
-    is_written(&answer(Answer::Group(GROUP)), "0 2 3d 4q");
-    is_written(&answer(Answer::Reader(READER)), "0 3 5d 6q");
-    is_written(&answer(Answer::Put(Put::Duplicate)), "0 4 2");
+    assert_encoding(&answer(Answer::Done), "0 0");
+    assert_encoding(&answer(Answer::Track(TRACK)), "0 1 1d 2q");
+    assert_encoding(&answer(Answer::Group(GROUP)), "0 2 3d 4q");
+    assert_encoding(&answer(Answer::Reader(READER)), "0 3 5d 6q");
+    assert_encoding(&answer(Answer::Put(Put::Duplicate)), "0 4 2");
     let frame = Frame { group: 1, index: 2, bytes: BYTES };
-    is_written(&answer(Answer::Frame(Next::Held(frame))), "0 5 0 1q 2q B");
+    assert_encoding(&answer(Answer::Frame(Next::Held(frame))), "0 5 0 1q 2q B");
     let chunk = Chunk { group: 1, index: 2, size: 3, offset: 4, bytes: BYTES };
-    is_written(&answer(Answer::Chunk(Next::Held(chunk))), "0 6 0 1q 2q 3q 4q B");
+    assert_encoding(&answer(Answer::Chunk(Next::Held(chunk))), "0 6 0 1q 2q 3q 4q B");
     let run =
         Run { group: 1, first: 2, frames: 3, offset: 4, head: Some(5), bytes: BYTES, checksum: 6 };
     let read = answer(Answer::Run(Next::Held(run)));
-    is_written(&read, "0 7 0 1q 2q 3d 4q 1 5q B");
+    assert_encoding(&read, "0 7 0 1q 2q 3d 4q 1 5q B");
     is_digested(&read, "0 7 0 1q 2q 4q 5q 2q 6d 3d");
-    is_written(&answer(Answer::Refused(Refusal::Name(7))), "0 8 4 7q");
-    is_written(&Command::Readable(READER), "1 5d 6q");
-    is_written(&Command::Evicted { track: TRACK, floor: Some((7, 8)) }, "2 1d 2q 1 7q 8q");
-    is_written(&Command::Aborted { track: TRACK, group: 7, code: 8 }, "3 1d 2q 7q 8q");
+    assert_encoding(&answer(Answer::Refused(Refusal::Name(7))), "0 8 4 7q");
+    assert_encoding(&Command::Readable(READER), "1 5d 6q");
+    assert_encoding(&Command::Evicted { track: TRACK, floor: Some((7, 8)) }, "2 1d 2q 1 7q 8q");
+    assert_encoding(&Command::Aborted { track: TRACK, group: 7, code: 8 }, "3 1d 2q 7q 8q");
 }
 
 #[test]
@@ -93,17 +93,17 @@ fn an_id_that_no_cache_gives_is_malformed() {
 
 #[test]
 fn what_comes_next() {
-    let is_written = |next: &Next<u8>, expected| is_written(next, expected);
+    let assert_encoding = |next: &Next<u8>, expected| assert_encoding(next, expected);
     let (group, first, count, why) = (1, 2, 3, Missing::Lost);
-    is_written(&Next::Missing { group, first, count, why }, "1 1q 2q 3q 0");
-    is_written(&Next::Parts { group, index: 2, size: 3 }, "2 1q 2q 3q");
-    is_written(&Next::GroupEnd { group, frames: 2 }, "3 1q 2q");
-    is_written(&Next::Skipped { group }, "4 1q");
-    is_written(&Next::Aborted { group, code: 2 }, "5 1q 2q");
-    is_written(&Next::Evicted { group, frame: 2, next: None }, "6 1q 2q 0");
-    is_written(&Next::TrackEnd, "7");
-    is_written(&Next::TrackAborted { code: 1 }, "8 1q");
-    is_written(&Next::Pending, "9");
+    assert_encoding(&Next::Missing { group, first, count, why }, "1 1q 2q 3q 0");
+    assert_encoding(&Next::Parts { group, index: 2, size: 3 }, "2 1q 2q 3q");
+    assert_encoding(&Next::GroupEnd { group, frames: 2 }, "3 1q 2q");
+    assert_encoding(&Next::Skipped { group }, "4 1q");
+    assert_encoding(&Next::Aborted { group, code: 2 }, "5 1q 2q");
+    assert_encoding(&Next::Evicted { group, frame: 2, next: None }, "6 1q 2q 0");
+    assert_encoding(&Next::TrackEnd, "7");
+    assert_encoding(&Next::TrackAborted { code: 1 }, "8 1q");
+    assert_encoding(&Next::Pending, "9");
 }
 
 #[test]
@@ -135,6 +135,6 @@ fn why_a_call_is_refused() {
         (Refusal::WithinFrame, "24"),
     ];
     for (refusal, written) in refusals {
-        is_written(&refusal, written);
+        assert_encoding(&refusal, written);
     }
 }

@@ -9,7 +9,7 @@ use crate::demux::{
     AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant,
     StreamId, Tag,
 };
-use crate::journal::written::{BYTES, is_written};
+use crate::journal::encoding::{BYTES, assert_encoding};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
 use crate::wire::tag::Length;
 
@@ -28,7 +28,7 @@ fn a_demultiplexer_s_configuration() {
         max_held_bytes: 7,
         max_registrations: 8,
     };
-    is_written(&config, "1q 2q 3q 4q 5q 6q 7q 8q");
+    assert_encoding(&config, "1q 2q 3q 4q 5q 6q 7q 8q");
 }
 
 #[test]
@@ -36,37 +36,37 @@ fn what_a_demultiplexer_takes() {
     let (stream, acceptor, tag) = (STREAM, ACCEPTOR, &BYTES[..]);
     let by = Registrant::Protocol;
     let pattern = Pattern::Exact(tag);
-    is_written(&Event::Register { acceptor, pattern, by }, "0 3q 0 B 1");
+    assert_encoding(&Event::Register { acceptor, pattern, by }, "0 3q 0 B 1");
     let (pattern, by) = (Pattern::Prefix(tag), Registrant::Application);
-    is_written(&Event::Register { acceptor, pattern, by }, "0 3q 1 B 0");
-    is_written(&Event::Unregister { pattern }, "1 1 B");
-    is_written(&Event::AcceptorGone { acceptor }, "2 3q");
-    is_written(&Event::Pause { acceptor }, "3 3q");
-    is_written(&Event::Resume { acceptor }, "4 3q");
+    assert_encoding(&Event::Register { acceptor, pattern, by }, "0 3q 1 B 0");
+    assert_encoding(&Event::Unregister { pattern }, "1 1 B");
+    assert_encoding(&Event::AcceptorGone { acceptor }, "2 3q");
+    assert_encoding(&Event::Pause { acceptor }, "3 3q");
+    assert_encoding(&Event::Resume { acceptor }, "4 3q");
     let data = Event::Data { stream, offset: 4, bytes: BYTES, pinned: 5, fin: true };
-    is_written(&data, "5 1q 2q 4q B 5q 1");
-    is_written(&Event::Reset { stream, code: 4 }, "6 1q 2q 4q");
-    is_written(&Event::Closed { stream }, "7 1q 2q");
-    is_written(&Event::PeerGone { peer: PeerId(1) }, "8 1q");
-    is_written(&Event::HandOffFailed { stream, acceptor, tag }, "9 1q 2q 3q B");
-    is_written(&Event::Open { stream, tag, by }, "10 1q 2q B 0");
-    is_written(&Event::Take { acceptor }, "11 3q");
+    assert_encoding(&data, "5 1q 2q 4q B 5q 1");
+    assert_encoding(&Event::Reset { stream, code: 4 }, "6 1q 2q 4q");
+    assert_encoding(&Event::Closed { stream }, "7 1q 2q");
+    assert_encoding(&Event::PeerGone { peer: PeerId(1) }, "8 1q");
+    assert_encoding(&Event::HandOffFailed { stream, acceptor, tag }, "9 1q 2q 3q B");
+    assert_encoding(&Event::Open { stream, tag, by }, "10 1q 2q B 0");
+    assert_encoding(&Event::Take { acceptor }, "11 3q");
 }
 
 #[test]
 fn what_a_demultiplexer_gives() {
     let (stream, acceptor) = (STREAM, ACCEPTOR);
-    is_written(&Command::Answer(Ok(())), "0 0");
-    is_written(&Command::Answer(Err(Refusal::Reserved)), "0 1 5");
+    assert_encoding(&Command::Answer(Ok(())), "0 0");
+    assert_encoding(&Command::Answer(Err(Refusal::Reserved)), "0 1 5");
     let tag = Tag::new(&BYTES).unwrap();
-    is_written(&Command::Dispatch { stream, acceptor, tag }, "1 1q 2q 3q B");
+    assert_encoding(&Command::Dispatch { stream, acceptor, tag }, "1 1q 2q 3q B");
     let data = Command::Data { stream, acceptor, bytes: BYTES, fin: true };
-    is_written(&data, "2 1q 2q 3q B 1");
-    is_written(&Command::Hold { stream }, "3 1q 2q");
-    is_written(&Command::Refuse { stream, code: 4 }, "4 1q 2q 4q");
+    assert_encoding(&data, "2 1q 2q 3q B 1");
+    assert_encoding(&Command::Hold { stream }, "3 1q 2q");
+    assert_encoding(&Command::Refuse { stream, code: 4 }, "4 1q 2q 4q");
     let preamble = Preamble::new(&BYTES).unwrap();
-    is_written(&Command::Write { stream, preamble }, "5 1q 2q B");
-    is_written(&Command::Closed { stream, acceptor }, "6 1q 2q 3q");
+    assert_encoding(&Command::Write { stream, preamble }, "5 1q 2q B");
+    assert_encoding(&Command::Closed { stream, acceptor }, "6 1q 2q 3q");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn why_a_demultiplexer_refuses() {
         (Refusal::TooManyRegistrations { max: 1 }, "7 1q"),
     ];
     for (refusal, written) in refusals {
-        is_written(&refusal, written);
+        assert_encoding(&refusal, written);
     }
 }
 

@@ -1,14 +1,14 @@
 //! Journals of real machines: recorded, replayed, cut, flipped and changed.
 
+pub(crate) mod encoding;
 mod nested;
-pub(crate) mod written;
 
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use super::replayer::{Difference, Error, Fault, Happening, Place};
+use super::replayer::{Difference, Error, Fault, Place, ReplayStep};
 use super::*;
 use crate::publisher::{self, Publisher};
 use crate::receiver::{self, Datagram, LineId, Receiver, ServerId, Source};
@@ -191,9 +191,9 @@ fn several_machines_share_a_journal() {
 struct Text(u64, Vec<alloc::string::String>);
 
 impl Observer for Text {
-    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+    fn happens(&mut self, place: Place, step: ReplayStep<'_>) {
         if place.event == self.0 {
-            self.1.push(format!("{happening:?}"));
+            self.1.push(format!("{step:?}"));
         }
     }
 }
@@ -247,7 +247,7 @@ fn everything_that_followed_from_an_event_is_shown_before_its_difference_is_told
     let Error::At { fault: Fault::Differs { place, .. }, .. } = error else { panic!("{error:?}") };
     assert_eq!(place.event, 8);
     let settled = text.1.last().unwrap();
-    assert!(settled.starts_with("Settled { recorded: "), "{settled}");
+    assert!(settled.starts_with("EventDigest { recorded: "), "{settled}");
 }
 
 /// The journal, with commands, of a receiver of another session than the one that it names.

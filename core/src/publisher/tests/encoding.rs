@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use crate::journal::written::{BYTES, SESSION, address, is_written, ns};
+use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, ns};
 use crate::journal::{Decoder, Field};
 use crate::publisher::{Command, Config, Event};
 use crate::retransmitter::tests::encoding::{RETRANSMITTING, retransmitting};
@@ -15,7 +15,7 @@ fn a_publisher() {
     let transmitter = Some(transmitting());
     let retransmitter = retransmitting();
     let config = Config { transmitter, retransmitter, end_linger: ns(14) };
-    is_written(&config, &format!("1 {TRANSMITTING} {RETRANSMITTING} 14q"));
+    assert_encoding(&config, &format!("1 {TRANSMITTING} {RETRANSMITTING} 14q"));
     let (id, packet) = (LookUpId(1), &BYTES[..]);
     let events: [(Event<'_>, &str, &[u8]); 7] = [
         (Send::Message(packet).into(), "8 0 B", &[0, 2, 0, 0, 0, 0xAB, 0xCD]),
@@ -35,13 +35,13 @@ fn a_publisher() {
         (Ask::NotFound { id }.into(), "9 3 1q", &[7, 1, 0, 0, 0, 0, 0, 0, 0]),
     ];
     for (event, written, before_3) in events {
-        is_written(&event, written);
+        assert_encoding(&event, written);
         assert_eq!(Event::decode(&mut Decoder::new(before_3, 2)), Ok(event));
     }
-    is_written(&Event::Republish(BYTES), "3 B");
-    is_written(&Command::Send { bytes: BYTES }, "0 B");
+    assert_encoding(&Event::Republish(BYTES), "3 B");
+    assert_encoding(&Command::Send { bytes: BYTES }, "0 B");
     let answer = retransmitter::Command::Answer { to: address(), bytes: BYTES };
-    is_written(&Command::Retransmit(answer), "1 A B");
+    assert_encoding(&Command::Retransmit(answer), "1 A B");
     let look_up = retransmitter::Command::LookUp { id, session: SESSION, first: 2, count: 3 };
-    is_written(&Command::Retransmit(look_up), "2 1q S 2q 3w");
+    assert_encoding(&Command::Retransmit(look_up), "2 1q S 2q 3w");
 }

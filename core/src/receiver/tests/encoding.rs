@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::journal::written::{BYTES, SESSION, address, at, is_written, ns};
+use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, at, ns};
 use crate::journal::{Decoder, Encoder, Field};
 use crate::receiver::{
     AcceptAnswers, Batch, Call, Command, Config, Datagram, Delivery, Event, LineId, LossReason,
@@ -45,15 +45,15 @@ fn a_receiver_s_configuration() {
         probe_after: ns(25),
         seed: 26,
     };
-    is_written(
+    assert_encoding(
         &config,
         "1 S 1 0 1q 1 1 2q 2 3 1q 4 A 1 5 6q 7q 8q 9w 10 11q 12q 13q 14q 1 15q 16 1 17q 18q 19q 20q \
          21q 22 23q 24q 25q 26q",
     );
-    is_written(&Start::Live, "1");
-    is_written(&[Delivery::Ordered, Delivery::Arrival].to_vec(), "2q 0 1");
-    is_written(&[OnLoss::Skip, OnLoss::Halt].to_vec(), "2q 0 1");
-    is_written(&[AcceptAnswers::Configured, AcceptAnswers::Any].to_vec(), "2q 0 1");
+    assert_encoding(&Start::Live, "1");
+    assert_encoding(&[Delivery::Ordered, Delivery::Arrival].to_vec(), "2q 0 1");
+    assert_encoding(&[OnLoss::Skip, OnLoss::Halt].to_vec(), "2q 0 1");
+    assert_encoding(&[AcceptAnswers::Configured, AcceptAnswers::Any].to_vec(), "2q 0 1");
 }
 
 #[test]
@@ -79,16 +79,16 @@ fn a_receiver_s_configuration_of_version_1_says_when_it_gives_up() {
 fn what_a_receiver_takes() {
     let (source, bytes) = (Source::LineFrom(LineId(1), address()), BYTES);
     let datagram = Datagram { source, bytes, pinned: 2, arrival: at(3) };
-    is_written(&Event::Datagram(datagram), "0 1 1 A B 2q 3q");
-    is_written(&Source::Line(LineId(1)), "0 1");
-    is_written(&Source::Peer(address()), "2 A");
-    is_written(&Event::AddLine(LineId(1)), "1 1");
-    is_written(&Event::RemoveLine(LineId(1)), "2 1");
-    is_written(&Event::AddServer(ServerId(1), address()), "3 1 A");
-    is_written(&Event::RemoveServer(ServerId(1)), "4 1");
-    is_written(&Event::Advance { next: 1 }, "5 1q");
+    assert_encoding(&Event::Datagram(datagram), "0 1 1 A B 2q 3q");
+    assert_encoding(&Source::Line(LineId(1)), "0 1");
+    assert_encoding(&Source::Peer(address()), "2 A");
+    assert_encoding(&Event::AddLine(LineId(1)), "1 1");
+    assert_encoding(&Event::RemoveLine(LineId(1)), "2 1");
+    assert_encoding(&Event::AddServer(ServerId(1), address()), "3 1 A");
+    assert_encoding(&Event::RemoveServer(ServerId(1)), "4 1");
+    assert_encoding(&Event::Advance { next: 1 }, "5 1q");
     let call = Call { arrival: at(1), source: Source::Line(LineId(2)), datagram: &BYTES[..] };
-    is_written(&call, "1q 0 2 B");
+    assert_encoding(&call, "1q 0 2 B");
 }
 
 /// A batch of these bytes.
@@ -108,38 +108,41 @@ fn batch<B>(bytes: B) -> Batch<B> {
 #[test]
 fn what_a_receiver_gives() {
     let session = SESSION;
-    is_written(&Some(batch(&BYTES[..])), "1 S 1q 2w B 3q 4q 0 5 1");
-    is_written(&Command::Batch(batch(BYTES)), "0 S 1q 2w B 3q 4q 0 5 1");
-    is_written(&Origin::Server(ServerId(1)), "1 1");
-    is_written(&Origin::Unknown, "2");
+    assert_encoding(&Some(batch(&BYTES[..])), "1 S 1q 2w B 3q 4q 0 5 1");
+    assert_encoding(&Command::Batch(batch(BYTES)), "0 S 1q 2w B 3q 4q 0 5 1");
+    assert_encoding(&Origin::Server(ServerId(1)), "1 1");
+    assert_encoding(&Origin::Unknown, "2");
     let request = Request { session, sequence: 2, count: 3 };
-    is_written(&Command::Request { server: ServerId(1), to: address(), request }, "1 1 A S 2q 3w");
-    is_written(&Command::SessionStarted { session, next: 1 }, "2 S 1q");
+    assert_encoding(
+        &Command::Request { server: ServerId(1), to: address(), request },
+        "1 1 A S 2q 3w",
+    );
+    assert_encoding(&Command::SessionStarted { session, next: 1 }, "2 S 1q");
     let reason = SessionEnd::Superseded;
-    is_written(&Command::SessionEnded { session, next: 1, reason }, "3 S 1q 1");
-    is_written(&SessionEnd::Ended, "0");
-    is_written(&Command::GapOpened { session, first: 1, last: 2 }, "4 S 1q 2q");
+    assert_encoding(&Command::SessionEnded { session, next: 1, reason }, "3 S 1q 1");
+    assert_encoding(&SessionEnd::Ended, "0");
+    assert_encoding(&Command::GapOpened { session, first: 1, last: 2 }, "4 S 1q 2q");
     let (by_lines, by_answers, after) = (3, 4, ns(5));
     let filled = Command::GapFilled { session, first: 1, last: 2, by_lines, by_answers, after };
-    is_written(&filled, "5 S 1q 2q 3q 4q 5q");
+    assert_encoding(&filled, "5 S 1q 2q 3q 4q 5q");
     let reason = LossReason::Unanswered;
-    is_written(&Command::Lost { session, first: 1, last: 2, reason }, "6 S 1q 2q 1");
+    assert_encoding(&Command::Lost { session, first: 1, last: 2, reason }, "6 S 1q 2q 1");
     use LossReason::{ClaimedOnly, GivenUp, NobodyToAsk, SessionLeft, Stalled, Unanswered};
     let reasons = [GivenUp, Unanswered, Stalled, SessionLeft, NobodyToAsk, ClaimedOnly];
-    is_written(&reasons.to_vec(), "6q 0 1 2 3 4 5");
+    assert_encoding(&reasons.to_vec(), "6q 0 1 2 3 4 5");
     let mut in_version_1 = Vec::new();
     NobodyToAsk.encode(&mut Encoder::in_version(&mut in_version_1, 1));
     assert_eq!(in_version_1, [], "losses had no reason");
     assert_eq!(LossReason::decode(&mut Decoder::new(&[], 1)), Ok(GivenUp));
-    is_written(&Command::Halted { session, next: 1 }, "7 S 1q");
-    is_written(&Command::LineUp(LineId(1)), "8 1");
-    is_written(&Command::LineDown(LineId(1)), "9 1");
+    assert_encoding(&Command::Halted { session, next: 1 }, "7 S 1q");
+    assert_encoding(&Command::LineUp(LineId(1)), "8 1");
+    assert_encoding(&Command::LineDown(LineId(1)), "9 1");
     let line = LineId(1);
     let regressed = Command::SequenceRegressed { line, session, highest: 2, seen: 3 };
-    is_written(&regressed, "10 1 S 2q 3q");
-    is_written(&Command::Stalled { session, first: 1, last: 2 }, "11 S 1q 2q");
-    is_written(&Command::Withdrawn { session, first: 1, last: 2 }, "12 S 1q 2q");
+    assert_encoding(&regressed, "10 1 S 2q 3q");
+    assert_encoding(&Command::Stalled { session, first: 1, last: 2 }, "11 S 1q 2q");
+    assert_encoding(&Command::Withdrawn { session, first: 1, last: 2 }, "12 S 1q 2q");
     let (held, dropped) = (Some(Origin::Line(LineId(2))), Origin::Server(ServerId(3)));
     let contradiction = Command::Contradiction { session, sequence: 1, held, dropped };
-    is_written(&contradiction, "13 S 1q 1 0 2 1 3");
+    assert_encoding(&contradiction, "13 S 1q 1 0 2 1 3");
 }

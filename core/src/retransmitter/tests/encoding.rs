@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::journal::written::{BYTES, SESSION, address, is_written, ns};
+use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, ns};
 use crate::journal::{Decoder, Encoder, Field};
 use crate::rate::Rate;
 use crate::retransmitter::{Command, Config, Event, LookUpId, Remote};
@@ -42,14 +42,14 @@ fn a_retransmitter_s_configuration_of_version_1_knows_no_other_machines() {
 
 #[test]
 fn a_retransmitter() {
-    is_written(&retransmitting(), RETRANSMITTING);
+    assert_encoding(&retransmitting(), RETRANSMITTING);
     let (id, packet) = (LookUpId(1), &BYTES[..]);
-    is_written(&Event::Request { from: address(), datagram: packet }, "0 A B");
-    is_written(&Event::Store { packet }, "1 B");
-    is_written(&Event::Found { id, packet }, "2 1q B");
-    is_written(&Event::NotFound { id }, "3 1q");
-    is_written(&Event::Sent { packet }, "4 B");
-    is_written(&Command::Answer { to: address(), bytes: BYTES }, "0 A B");
+    assert_encoding(&Event::Request { from: address(), datagram: packet }, "0 A B");
+    assert_encoding(&Event::Store { packet }, "1 B");
+    assert_encoding(&Event::Found { id, packet }, "2 1q B");
+    assert_encoding(&Event::NotFound { id }, "3 1q");
+    assert_encoding(&Event::Sent { packet }, "4 B");
+    assert_encoding(&Command::Answer { to: address(), bytes: BYTES }, "0 A B");
     let look_up = Command::LookUp { id, session: SESSION, first: 2, count: 3 };
-    is_written(&look_up, "1 1q S 2q 3w");
+    assert_encoding(&look_up, "1 1q S 2q 3w");
 }

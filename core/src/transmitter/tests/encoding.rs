@@ -1,6 +1,6 @@
 //! How a transmitter is written in journals.
 
-use crate::journal::written::{BYTES, SESSION, is_written, ns};
+use crate::journal::encoding::{BYTES, SESSION, assert_encoding, ns};
 use crate::rate::Rate;
 use crate::transmitter::{Command, Config, Event};
 use crate::wire::mold::Kind;
@@ -22,12 +22,12 @@ pub(crate) const TRANSMITTING: &str = "S 1q 2q 3q 4q 5q 6q 1 7q 8q 9q";
 
 #[test]
 fn a_transmitter() {
-    is_written(&transmitting(), TRANSMITTING);
-    is_written(&Event::Message(&BYTES), "0 B");
-    is_written(&Event::Flush, "1");
-    is_written(&Event::End, "2");
+    assert_encoding(&transmitting(), TRANSMITTING);
+    assert_encoding(&Event::Message(&BYTES), "0 B");
+    assert_encoding(&Event::Flush, "1");
+    assert_encoding(&Event::End, "2");
     let packet = |kind| Command::Packet { bytes: BYTES, first: 1, count: 2, kind };
-    is_written(&packet(Kind::Data), "0 B 1q 2w 0");
-    is_written(&packet(Kind::Heartbeat), "0 B 1q 2w 1");
-    is_written(&packet(Kind::EndOfSession), "0 B 1q 2w 2");
+    assert_encoding(&packet(Kind::Data), "0 B 1q 2w 0");
+    assert_encoding(&packet(Kind::Heartbeat), "0 B 1q 2w 1");
+    assert_encoding(&packet(Kind::EndOfSession), "0 B 1q 2w 2");
 }

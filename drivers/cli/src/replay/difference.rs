@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gapless_core::journal::Observer;
-use gapless_core::journal::replayer::{Difference, Happening, Place};
+use gapless_core::journal::replayer::{Difference, Place, ReplayStep};
 use serde::Serialize;
 
 /// The most lines that are kept of one event.
@@ -49,22 +49,22 @@ impl Account {
 }
 
 impl Observer for Account {
-    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+    fn happens(&mut self, place: Place, step: ReplayStep<'_>) {
         let is_it = |only: Place| (only.machine, only.event) == (place.machine, place.event);
         if !self.only.is_none_or(is_it) {
             return;
         }
         let events = self.events.entry(place.machine).or_default();
-        let line = match happening {
-            Happening::Made => Line::Given("made".into()),
-            Happening::Event(event) => Line::Given(format!("event {event:?}")),
-            Happening::Timeout => Line::Given("timeout".into()),
-            Happening::Call(call) => Line::Given(format!("call {call:?}")),
-            Happening::Answer(given) | Happening::Command(given) => {
+        let line = match step {
+            ReplayStep::Made => Line::Given("made".into()),
+            ReplayStep::Event(event) => Line::Given(format!("event {event:?}")),
+            ReplayStep::Timeout => Line::Given("timeout".into()),
+            ReplayStep::Call(call) => Line::Given(format!("call {call:?}")),
+            ReplayStep::Answer(given) | ReplayStep::Command(given) => {
                 Line::Replayed(format!("{given:?}"))
             }
-            Happening::Recorded(recorded) => Line::Recorded(format!("{recorded:?}")),
-            Happening::Settled { recorded, replayed, timeout } => {
+            ReplayStep::Recorded(recorded) => Line::Recorded(format!("{recorded:?}")),
+            ReplayStep::EventDigest { recorded, replayed, timeout } => {
                 events.digests = Some([recorded, replayed]);
                 Line::Replayed(match timeout {
                     Some(at) => format!("next timeout at {at:?}"),
@@ -165,12 +165,12 @@ mod tests {
     fn two_machines(account: &mut Account) {
         for event in 1..=3 {
             for machine in 0..2 {
-                account.happens(place(machine, event), Happening::Timeout);
+                account.happens(place(machine, event), ReplayStep::Timeout);
             }
-            account.happens(place(0, event), Happening::Command(&event));
-            account.happens(place(0, event), Happening::Recorded(&(event + 10)));
+            account.happens(place(0, event), ReplayStep::Command(&event));
+            account.happens(place(0, event), ReplayStep::Recorded(&(event + 10)));
             let timeout = (event == 2).then_some(Instant::from_millis(9));
-            let settled = Happening::Settled { recorded: 1, replayed: 2, timeout };
+            let settled = ReplayStep::EventDigest { recorded: 1, replayed: 2, timeout };
             account.happens(place(0, event), settled);
         }
     }
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn an_event_of_many_commands_is_cut() {
         let mut account = Account::of(place(0, 1));
-        account.happens(place(0, 1), Happening::Timeout);
-        (0..1000).for_each(|number| account.happens(place(0, 1), Happening::Command(&number)));
+        account.happens(place(0, 1), ReplayStep::Timeout);
+        (0..1000).for_each(|number| account.happens(place(0, 1), ReplayStep::Command(&number)));
         let events = &account.events[&0];
         assert_eq!((events.lines.len(), events.left_out), (MOST_LINES, 801));
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use gapless_core::cache::Cache;
 use gapless_core::demux::Demux;
-use gapless_core::journal::replayer::{Ending, Error, Fault, Happening, Place};
+use gapless_core::journal::replayer::{Ending, Error, Fault, Place, ReplayStep};
 use gapless_core::journal::{Damage, Observer, Replayer};
 use gapless_core::publisher::Publisher;
 use gapless_core::receiver::Receiver;
@@ -135,12 +135,12 @@ struct Onlookers<'a> {
 }
 
 impl Observer for Onlookers<'_> {
-    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+    fn happens(&mut self, place: Place, step: ReplayStep<'_>) {
         if let Some(printer) = &mut self.printer {
-            printer.happens(place, happening);
+            printer.happens(place, step);
         }
         if let Some(account) = &mut self.account {
-            account.happens(place, happening);
+            account.happens(place, step);
         }
     }
 }

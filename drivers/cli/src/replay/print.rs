@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::RangeInclusive;
 
 use gapless_core::journal::Observer;
-use gapless_core::journal::replayer::{Happening, Place};
+use gapless_core::journal::replayer::{Place, ReplayStep};
 
 use crate::args::Replay;
 use crate::failure::Failure;
@@ -48,32 +48,32 @@ impl<'a> Printer<'a> {
         })
     }
 
-    fn write(&mut self, place: Place, happening: Happening<'_>) -> io::Result<()> {
+    fn write(&mut self, place: Place, step: ReplayStep<'_>) -> io::Result<()> {
         let Place { machine, name, event, now } = place;
         let out = &mut self.output;
-        if matches!(happening, Happening::Settled { .. }) {
+        if matches!(step, ReplayStep::EventDigest { .. }) {
             return Ok(());
         }
         write!(out, "{now:?} {name} {machine} #{event} ")?;
-        match happening {
-            Happening::Made => writeln!(out, "made"),
-            Happening::Event(event) => writeln!(out, "event {event:?}"),
-            Happening::Timeout => writeln!(out, "timeout"),
-            Happening::Call(call) => writeln!(out, "call {call:?}"),
-            Happening::Answer(answer) => writeln!(out, "  returns {answer:?}"),
-            Happening::Command(command) => writeln!(out, "  command {command:?}"),
-            Happening::Recorded(command) => writeln!(out, "  recorded instead {command:?}"),
-            Happening::Settled { .. } => Ok(()),
+        match step {
+            ReplayStep::Made => writeln!(out, "made"),
+            ReplayStep::Event(event) => writeln!(out, "event {event:?}"),
+            ReplayStep::Timeout => writeln!(out, "timeout"),
+            ReplayStep::Call(call) => writeln!(out, "call {call:?}"),
+            ReplayStep::Answer(answer) => writeln!(out, "  returns {answer:?}"),
+            ReplayStep::Command(command) => writeln!(out, "  command {command:?}"),
+            ReplayStep::Recorded(command) => writeln!(out, "  recorded instead {command:?}"),
+            ReplayStep::EventDigest { .. } => Ok(()),
         }
     }
 }
 
 impl Observer for Printer<'_> {
-    fn happens(&mut self, place: Place, happening: Happening<'_>) {
+    fn happens(&mut self, place: Place, step: ReplayStep<'_>) {
         if !self.events.contains(&place.event) || self.failure.is_some() {
             return;
         }
-        if let Err(error) = self.write(place, happening) {
+        if let Err(error) = self.write(place, step) {
             self.failure = Some(error);
             self.stop.ask();
         }

@@ -29,7 +29,7 @@ pub(crate) const fn at(nanos: u64) -> Instant {
 /// Checks that a value is written so: a number stands for itself in one byte, with `w`, `d` or `q` behind it
 /// in two, four or eight; `S`, `A` and `B` for the session, the address and the byte string.
 #[track_caller]
-pub(crate) fn is_written<'a>(value: &impl Field<'a>, expected: &str) {
+pub(crate) fn assert_encoding<'a>(value: &impl Field<'a>, expected: &str) {
     let mut written = Vec::new();
     value.encode(&mut Encoder::new(&mut written));
     are_bytes(&written, expected);
@@ -64,10 +64,10 @@ fn are_bytes(written: &[u8], expected: &str) {
 
 #[test]
 fn values_that_all_machines_have() {
-    is_written(&SESSION, "S");
-    is_written(&address(), "A");
-    is_written(&BYTES, "B");
-    is_written(&(ns(1), at(2)), "1q 2q");
-    is_written(&None::<Duration>, "0");
-    is_written(&Some(ns(1)), "1 1q");
+    assert_encoding(&SESSION, "S");
+    assert_encoding(&address(), "A");
+    assert_encoding(&BYTES, "B");
+    assert_encoding(&(ns(1), at(2)), "1q 2q");
+    assert_encoding(&None::<Duration>, "0");
+    assert_encoding(&Some(ns(1)), "1 1q");
 }
