@@ -145,6 +145,8 @@ use reader::{InQueue, Reader};
 use store::Store;
 use track::{ByEviction, ByExpiry, ByName, ByNumber, InEvicted, Publisher};
 
+use smallvec::SmallVec;
+
 use crate::machine::Context;
 use crate::stats_and_context;
 use crate::storage::list::List;
@@ -180,10 +182,10 @@ pub struct Cache {
     external_bytes: usize,
     /// A group that is not evicted for now: it is being written to.
     protected: u32,
-    /// What is to be reported: an answer, aborted groups, tracks with evictions, readers that are ready.
+    /// What is to be reported: answers, aborted groups, tracks with evictions, readers that are ready.
     ready: List<InQueue>,
     evicted_from: List<InEvicted>,
-    answer: Option<Answer>,
+    answers: SmallVec<[Answer; 1]>,
     aborted: List<InAborted>,
     stats: Stats,
 }
@@ -215,7 +217,7 @@ impl Machine for Cache {
             protected: NONE,
             ready: List::default(),
             evicted_from: List::default(),
-            answer: None,
+            answers: SmallVec::new(),
             aborted: List::default(),
             stats: Stats::default(),
         })
@@ -228,14 +230,14 @@ impl Machine for Cache {
             Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
             Err(refusal) => return Err(refusal.into()),
         };
-        self.answer = Some(answer);
+        self.answers.push(answer);
         self.context.pend();
         Ok(())
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        if let Some(answer) = self.answer.take() {
-            return Some(Command::Answer(answer));
+        if !self.answers.is_empty() {
+            return Some(Command::Answer(self.answers.remove(0)));
         }
         self.next_aborted().or_else(|| self.next_evicted()).or_else(|| self.next_ready())
     }
@@ -258,7 +260,8 @@ impl Machine for Cache {
     stats_and_context!();
 
     fn memory_used(&self) -> usize {
-        self.live() + self.pool.idle() + self.pool.lent()
+        let answers = if self.answers.spilled() { self.answers.capacity() } else { 0 };
+        self.live() + self.pool.idle() + self.pool.lent() + answers * size_of::<Answer>()
     }
 
     fn lent(&self) -> usize {

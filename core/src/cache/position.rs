@@ -6,8 +6,9 @@ use crate::storage::slab::NONE;
 /// A place in a track, to be read from without any state in the cache
 /// ([`run_at`](super::Cache::run_at)): a group, a frame, and an offset within a large frame.
 ///
-/// It carries a hint of where these lie, so that going on costs O(1). The hint makes no difference to
-/// what is read, nor to whether two positions are equal.
+/// It carries a hint of where these lie, so that going on costs O(1). The hint makes no difference to what is
+/// read, nor to whether two positions are equal; but in another cache than that which made it, what is read is
+/// undefined, and [`Position::new`] makes one without.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// The group's number, and the frame that comes next; bytes of that frame that were read.

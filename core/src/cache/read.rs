@@ -52,7 +52,9 @@ impl Cache {
         position: &mut Position,
         max_bytes: usize,
     ) -> Result<Next<Run>, Refusal> {
-        if position.track != track.0.slot {
+        let is_gone =
+            position.group != NONE && self.store.groups.find(position.group_key()).is_none();
+        if position.track != track.0.slot || is_gone {
             let Position { wanted, frame, within, .. } = *position;
             *position = Position { within, ..Position::in_track(track.0.slot, wanted, frame) };
         }

@@ -68,8 +68,9 @@ impl Store {
     #[inline]
     pub(super) fn rest_of_piece(&self, at: &mut Position, max_bytes: usize) -> Option<Run> {
         let piece = self.pieces.find(at.piece_key()).filter(|piece| at.stands_in(piece))?;
-        let start = (at.offset - piece.trimmed) as usize;
-        if piece.bytes.len() - start > max_bytes {
+        // A position of another cache may lie anywhere.
+        let start = at.offset.checked_sub(piece.trimmed)? as usize;
+        if piece.bytes.len().checked_sub(start)? > max_bytes {
             return None;
         }
         let (group, first, frames) = (at.wanted, at.frame.into(), piece.end() - at.frame);
@@ -96,12 +97,15 @@ impl Store {
         if let Some(rest) = self.rest_of_piece(at, max_bytes) {
             return Some(rest);
         }
-        let start = (at.offset - piece.trimmed) as usize;
+        let start = at.offset.checked_sub(piece.trimmed)? as usize;
         let (mut frames, mut end) = (0, start);
         while let Some((_, next)) = frame_at(&piece.bytes, end)
             && (frames == 0 || next - start <= max_bytes)
         {
             (frames, end) = (frames + 1, next);
+        }
+        if frames == 0 {
+            return None;
         }
         at.pass_frames(piece, frames, end);
         let bytes = piece.bytes.slice(start..end);
@@ -158,7 +162,7 @@ impl Piece {
     /// Reads on in a part of a large frame, at most so many bytes of it.
     fn read_part(&self, at: &mut Position, max_bytes: usize) -> Option<&[u8]> {
         let Kind::Part { offset, size } = self.kind else { return None };
-        let start = (at.within - offset) as usize;
+        let start = at.within.checked_sub(offset)? as usize;
         let end = self.bytes.len().min(start.saturating_add(max_bytes));
         at.within = offset + end as u32;
         if at.within == size {

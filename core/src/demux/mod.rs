@@ -177,12 +177,14 @@ impl Machine for Demux {
                 | Event::AcceptorGone { .. }
                 | Event::Open { .. }
         );
+        let at = self.due_first();
         let result = self.call(now, event);
         match result {
             Err(refusal) if !refusal.is_answer() => return Err(refusal.into()),
             _ if is_answered => {
                 self.pass(now);
-                self.push_first(Command::Answer(result), 0);
+                self.pending.insert(at, (Command::Answer(result), 0));
+                self.context.pend();
             }
             _ => {}
         }
@@ -300,9 +302,16 @@ impl Demux {
         self.context.pend();
     }
 
-    /// Adds what a call is answered with: it is the next command.
+    /// How many answers and preambles are due: they come before other commands.
+    fn due_first(&self) -> usize {
+        let is_first =
+            |command: &Command| matches!(command, Command::Answer(_) | Command::Write { .. });
+        self.pending.iter().take_while(|(command, _)| is_first(command)).count()
+    }
+
+    /// Adds a preamble to be written, before other commands.
     fn push_first(&mut self, command: Command, bytes: usize) {
-        self.pending.insert(0, (command, bytes));
+        self.pending.insert(self.due_first(), (command, bytes));
         self.context.pend();
     }
 }

@@ -83,6 +83,7 @@ impl<S: Sink> Journal<S> {
         } else if len >= FULL {
             self.close();
         }
+        self.building.bytes.shrink_to(Building::CAPACITY);
         self.whole = self.building.bytes.len();
     }
 

@@ -40,6 +40,7 @@ pub use event::{Command, Event};
 pub use stats::Stats;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::limits::within;
 use crate::machine::Context;
@@ -68,8 +69,8 @@ pub struct Publisher {
     transmitter: Option<Transmitter>,
     own_session: bool,
     retransmitter: Retransmitter,
-    /// A captured packet to be sent.
-    to_republish: Option<Bytes>,
+    /// Captured packets to be sent.
+    to_republish: SmallVec<[Bytes; 1]>,
     republished: Option<Republished>,
     end_linger: Duration,
     stats: Stats,
@@ -139,14 +140,14 @@ impl Publisher {
         }
         self.stats.republished += 1;
         self.stats.republished_messages += u64::from(header.messages());
-        self.to_republish = Some(bytes);
+        self.to_republish.push(bytes);
         Ok(())
     }
 
     /// What the sending side gives next; remembered first.
     fn sent(&mut self) -> Option<Bytes> {
-        if let Some(bytes) = self.to_republish.take() {
-            return Some(bytes);
+        if !self.to_republish.is_empty() {
+            return Some(self.to_republish.remove(0));
         }
         let transmitter::Command::Packet { bytes, kind, .. } =
             self.transmitter.as_mut()?.poll_command()?;
@@ -191,7 +192,7 @@ impl Machine for Publisher {
             own_session: transmitter.is_some(),
             transmitter: transmitter.map(Transmitter::new).transpose()?,
             retransmitter: Retransmitter::new(retransmitter)?,
-            to_republish: None,
+            to_republish: SmallVec::new(),
             republished: None,
             end_linger,
             stats: Stats::default(),
@@ -228,6 +229,7 @@ impl Machine for Publisher {
 
     fn expire(&mut self, now: Instant) {
         self.context.timeout(now);
+        let now = self.context.now();
         if let Some(transmitter) = &mut self.transmitter {
             transmitter.expire(now);
         }
@@ -252,7 +254,12 @@ impl Machine for Publisher {
     fn memory_used(&self) -> usize {
         self.transmitter.as_ref().map_or(0, Machine::memory_used)
             + self.retransmitter.memory_used()
-            + self.to_republish.as_ref().map_or(0, Bytes::len)
+            + self.to_republish.iter().map(Bytes::len).sum::<usize>()
+            + if self.to_republish.spilled() {
+                self.to_republish.capacity() * size_of::<Bytes>()
+            } else {
+                0
+            }
     }
 
     fn lent(&self) -> usize {

@@ -400,6 +400,7 @@ impl Machine for Receiver {
         self.spaces.iter_mut().for_each(|space| space.give_up = give_up);
         self.repair.invalidate();
         self.context.event(now);
+        self.phase = Phase::Eventful;
         self.pass_time();
         Ok(())
     }
@@ -428,6 +429,7 @@ impl Machine for Receiver {
 
     fn expire(&mut self, now: Instant) {
         self.context.timeout(now);
+        self.phase = Phase::Eventful;
         self.pass_time();
     }
 

@@ -23,6 +23,8 @@ pub use stats::Stats;
 
 use core::net::SocketAddr;
 
+use smallvec::SmallVec;
+
 use answer::{Answer, Answers, Wanted};
 use history::History;
 use limits::{Limits, Over};
@@ -36,10 +38,9 @@ use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
 
-/// The work that the last event left for the outside.
+/// Work that an event left for the outside.
 #[derive(Debug)]
 enum Pending {
-    Nothing,
     LookUp(LookUpId, Wanted),
     Answer(SocketAddr, Answer),
     /// The archive's finding, for each who waits for it.
@@ -55,7 +56,7 @@ pub struct Retransmitter {
     answers: Answers,
     limits: Limits,
     look_ups: LookUps,
-    pending: Pending,
+    pending: SmallVec<[Pending; 1]>,
     stats: Stats,
 }
 
@@ -91,7 +92,7 @@ impl Retransmitter {
             Some(answer) => {
                 self.stats.answered += 1;
                 self.stats.answers_allocated += u64::from(answer.allocated > 0);
-                self.pending = Pending::Answer(from, answer);
+                self.pending.push(Pending::Answer(from, answer));
             }
             None => self.look_up(from, slot, wanted),
         }
@@ -126,7 +127,7 @@ impl Retransmitter {
         match self.look_ups.request(self.context.now(), wanted, from) {
             Admission::New(id) => {
                 self.stats.look_ups += 1;
-                self.pending = Pending::LookUp(id, wanted);
+                self.pending.push(Pending::LookUp(id, wanted));
             }
             Admission::Shared => {}
             Admission::Again => self.stats.repeated += 1,
@@ -162,7 +163,7 @@ impl Retransmitter {
         match answer {
             Some(answer) => {
                 self.stats.answers_allocated += u64::from(answer.allocated > 0);
-                self.pending = Pending::Found(id, answer);
+                self.pending.push(Pending::Found(id, answer));
             }
             None => {
                 self.stats.look_ups_malformed += 1;
@@ -219,7 +220,7 @@ impl Machine for Retransmitter {
             answers: Answers::new(config.ring, config.mtu),
             limits: Limits::new(&config),
             look_ups: LookUps::new(&config),
-            pending: Pending::Nothing,
+            pending: SmallVec::new(),
             stats: Stats::default(),
         })
     }
@@ -242,20 +243,22 @@ impl Machine for Retransmitter {
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        let command = match core::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Nothing => None,
-            Pending::LookUp(id, Wanted { session, first, count }) => {
-                Some(Command::LookUp { id, session, first, count })
-            }
-            Pending::Answer(to, answer) => Some(self.answer(to, &answer)),
-            Pending::Found(id, answer) => {
-                let command = self.found_for_next(id, &answer);
-                if command.is_some() {
-                    self.pending = Pending::Found(id, answer);
+        let mut command = None;
+        while command.is_none() && !self.pending.is_empty() {
+            command = match self.pending.remove(0) {
+                Pending::LookUp(id, Wanted { session, first, count }) => {
+                    Some(Command::LookUp { id, session, first, count })
                 }
-                command
-            }
-        };
+                Pending::Answer(to, answer) => Some(self.answer(to, &answer)),
+                Pending::Found(id, answer) => {
+                    let command = self.found_for_next(id, &answer);
+                    if command.is_some() {
+                        self.pending.insert(0, Pending::Found(id, answer));
+                    }
+                    command
+                }
+            };
+        }
         self.gather();
         command
     }
@@ -282,11 +285,13 @@ impl Machine for Retransmitter {
     stats_and_context!();
 
     fn memory_used(&self) -> usize {
-        let pending = match &self.pending {
-            Pending::Nothing | Pending::LookUp(..) => 0,
+        let allocated = |pending: &Pending| match pending {
+            Pending::LookUp(..) => 0,
             Pending::Answer(_, answer) | Pending::Found(_, answer) => answer.allocated,
         };
-        pending
+        let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
+        many * size_of::<Pending>()
+            + self.pending.iter().map(allocated).sum::<usize>()
             + self.history.memory_used()
             + self.answers.memory_used()
             + self.limits.memory_used()

@@ -1,5 +1,6 @@
 //! What a cache does, in sentences.
 
+mod applied;
 mod chunks;
 mod encoding;
 mod frames;

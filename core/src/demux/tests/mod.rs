@@ -1,6 +1,7 @@
 //! What a demultiplexer does, one sentence each.
 
 mod acceptors;
+mod applied;
 mod asserted;
 mod draining;
 mod encoding;

@@ -1,5 +1,6 @@
 //! One behaviour of the publisher each.
 
+mod applied;
 mod encoding;
 
 use alloc::string::ToString;

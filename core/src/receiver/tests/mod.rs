@@ -10,6 +10,7 @@ use crate::machine::Undrained;
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT, Header, PacketWriter, Request};
 use crate::{Duration, Session};
 
+mod applied;
 mod claims;
 mod encoding;
 mod limits;

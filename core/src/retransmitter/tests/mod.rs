@@ -1,5 +1,6 @@
 //! One behaviour of the retransmitter each.
 
+mod applied;
 pub(crate) mod encoding;
 
 use alloc::vec::Vec;
