@@ -361,7 +361,7 @@ impl<M: Journaled> Driven<M> for M {
         self.handle(now, event)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
         Journaled::call(self, now, call)
     }

@@ -52,7 +52,7 @@ impl Journaled for Receiver {
     type Call<'a> = Call<'a>;
     type Answer<'a> = Option<Batch<&'a [u8]>>;
 
-    #[inline]
+    #[inline(always)]
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         self.receive_stamped(now, call.arrival, call.source, call.datagram)
     }

@@ -148,7 +148,7 @@ impl Receiver {
     }
 
     /// [`Receiver::receive`] for a datagram that arrived (by the kernel's clock) at `arrival`.
-    #[inline]
+    #[inline(always)]
     pub fn receive_stamped<'a>(
         &mut self,
         now: Instant,

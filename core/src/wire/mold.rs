@@ -172,7 +172,13 @@ impl<'a> Packet<'a> {
         let header = Header::read(datagram).ok_or(Malformed::Header { len: datagram.len() })?;
         let body = datagram.get(HEADER_LEN..).unwrap_or_default();
         let count = header.messages();
-        check_numbers(header.sequence, count)?;
+        if count > 0 {
+            check_numbers(header.sequence, count)?;
+        } else if header.sequence == 0 {
+            return Err(Malformed::SequenceZero);
+        } else {
+            return Ok(Self { header, blocks: &[], trailing: body.len() });
+        }
         match blocks_len(body, count).and_then(|len| body.split_at_checked(len)) {
             Some((blocks, trailing)) => Ok(Self { header, blocks, trailing: trailing.len() }),
             None => Err(first_broken_block(body, count)),
