@@ -197,8 +197,9 @@ pub trait Machine: Sized {
     /// Misuse. Nothing has changed then.
     fn apply(&mut self, now: Instant, event: Self::Event<'_>) -> Result<(), Self::Error>;
 
-    /// Applies a timeout, whether commands wait or not; begins with [`Context::timeout`], or where nothing
-    /// follows with [`Context::advance`].
+    /// Applies a timeout, whether commands wait or not. It begins with [`Context::timeout`]: then the caller
+    /// must drain, if only to hear `None`. [`Context::advance`] alone is for where
+    /// [`next_command`](Self::next_command) would give `None` now.
     fn expire(&mut self, now: Instant);
 
     /// Makes the next command out of the state; `None` when there is none. One bounded step.

@@ -92,8 +92,8 @@ pub struct Config {
     /// Whose answers are taken. `Configured` by default.
     pub accept_answers: AcceptAnswers,
 
-    /// A gap is asked for when every line that is up brought this many packets after passing it. 1 to 64;
-    /// 3 by default.
+    /// A gap is asked for when every line that is up brought this many packets, of any kind, from the first
+    /// that passed it on. 1 to 64; 3 by default.
     pub reorder_packets: u8,
     /// A gap is asked for at the latest this long after it opened. Positive; 2 ms by default.
     pub reorder_delay: Duration,

@@ -78,6 +78,7 @@ impl Receiver {
             line.stats.packets += 1;
             line.stats.messages_first += u64::from(header.count);
             line.stats.trailing += u64::from(len < blocks.len());
+            // No marks: nothing is missing.
             line.reach(self.context.now(), last, last, self.config.quiet);
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
@@ -264,7 +265,7 @@ impl Receiver {
             if was_clean && !in_order {
                 self.lines.start_marks();
             }
-            self.lines.reach(self.context.now(), packet.line, last, self.spaces[0].settled);
+            self.lines.note_reach(self.context.now(), packet.line, last, self.spaces[0].settled);
             self.repair.note_passed(&mut self.spaces[0], &self.lines);
         }
         self.withdraw_claims(index);

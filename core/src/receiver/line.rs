@@ -40,7 +40,8 @@ pub(super) struct Line {
     other_content: Option<OtherContent>,
 }
 
-/// The highest number after each of a line's last packets since a gap opened: a ring.
+/// The highest number after each of a line's last packets, of any kind, since a gap opened: a ring. The packet
+/// that opened it is the first.
 #[derive(Debug)]
 struct Marks {
     highest: [u64; MAX_REORDER],
@@ -340,8 +341,9 @@ impl Lines {
         self.iter_mut().for_each(|(_, line)| line.marks.highest = [0; MAX_REORDER]);
     }
 
-    /// A packet of the current session reached `last`: [`Line::reach`], and the reordering is counted.
-    pub(super) fn reach(&mut self, now: Instant, id: LineId, last: u64, settled: u64) {
+    /// A packet of the current session reached `last`: [`Line::reach`], and a mark for the reordering, which
+    /// the fast path does without.
+    pub(super) fn note_reach(&mut self, now: Instant, id: LineId, last: u64, settled: u64) {
         let Config { quiet, reorder_packets, .. } = self.rules;
         if let Some(line) = self.get_mut(id) {
             line.reach(now, last, settled, quiet);
@@ -427,7 +429,8 @@ impl Lines {
         self.lines.iter().filter(|line| line.stats.up)
     }
 
-    /// The number that every line that is up passed by `reorder_packets`; 0 when none is up.
+    /// The number that every line that is up passed by `reorder_packets`; 0 when none is up. Read by
+    /// `Repair::note_passed` (when to ask) and `Receiver::stuck` (when to lose).
     pub(super) fn passed(&self) -> u64 {
         self.iter_up().map(Line::passed).min().unwrap_or(0)
     }

@@ -9,10 +9,14 @@
 //! | `sessions` | when a claim is believed, and how sessions begin, follow each other and end |
 //! | `space`, `ingest` | one session: what is settled, held and missing; what a packet brings into it |
 //! | `claims` | how far a session reaches, and by whose word |
+//! | `candidate` | what is not believed yet, and how many packets stand for it |
 //! | `gaps`, `held`, `store` | the missing ranges; the runs ahead of them; their memory |
 //! | `repair`, `server` | whom to ask for what, and when |
+//! | `loss` | when what is missing is given up, and by which rule |
 //! | `line` | which lines are up, how far they got, how far they lag |
 //! | `opening`, `strangers` | what a session began with; what came that is not wanted |
+//!
+//! A method of `Space` stands in the file of the rule that it serves.
 
 mod candidate;
 mod claims;
@@ -222,8 +226,8 @@ impl Receiver {
         self.consider_claims();
     }
 
-    /// Whether the fast path may take the next datagram.
-    fn find_phase(&mut self) {
+    /// Notes whether the fast path may take the next datagram.
+    fn update_phase(&mut self) {
         let is_steady = !self.context.is_draining()
             && self.spaces[0].is_steady()
             && self.lines.contradicting == 0
@@ -313,7 +317,7 @@ impl Receiver {
     fn poll_request(&mut self) -> Option<Command> {
         let now = self.context.now();
         let Self { spaces, pending_session, lines, repair, store, .. } = self;
-        if !repair.is_due(now, store) {
+        if !repair.wake(now, store) {
             return None;
         }
         let jumps = spaces.iter_mut().filter_map(|space| space.jump.as_mut());
@@ -321,7 +325,8 @@ impl Receiver {
         request.or_else(|| repair.poll(now, spaces, lines, store))
     }
 
-    fn find_command(&mut self) -> Option<Command> {
+    /// The next command, which is not counted yet.
+    fn next_uncounted(&mut self) -> Option<Command> {
         loop {
             let command = self.poll_line().or_else(|| self.poll_space(0));
             let command = command.or_else(|| self.poll_space(1)).or_else(|| self.close_session());
@@ -406,12 +411,12 @@ impl Machine for Receiver {
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        let command = self.find_command();
+        let command = self.next_uncounted();
         if let Some(command) = &command {
             self.stats.count(command);
         } else {
             self.context.drained();
-            self.find_phase();
+            self.update_phase();
         }
         command
     }

@@ -28,8 +28,9 @@ pub(super) struct Repair {
     /// The lowest range was asked for last, again or of a silent server. The servers may lack just
     /// that, so the next request is for another.
     insisted: bool,
-    /// The first time that was seen, and the earliest time of the next probe for a tail.
-    since: Option<Instant>,
+    /// The first time that was seen.
+    first_seen_at: Option<Instant>,
+    /// The next probe for a tail is not sent before.
     probe_at: Instant,
     /// The session that is being left was asked for its tail, and nobody answered.
     tail_known: bool,
@@ -53,7 +54,7 @@ impl Repair {
             deadline: None,
             starved: false,
             insisted: false,
-            since: None,
+            first_seen_at: None,
             probe_at: Instant::ZERO,
             tail_known: false,
         }
@@ -76,16 +77,16 @@ impl Repair {
         self.tail_known || self.servers.is_empty()
     }
 
-    /// Takes note of what every line passed of the current session.
+    /// Makes due what every line that is up passed of the current session.
     pub(super) fn note_passed(&mut self, space: &mut Space, lines: &Lines) {
         if space.gaps.is_empty() {
             return;
         }
         let passed = lines.passed();
-        if passed > space.due {
-            let next = space.gaps.at_or_after(space.due + 1);
+        if passed > space.ask_up_to {
+            let next = space.gaps.at_or_after(space.ask_up_to + 1);
             self.stale |= next.is_some_and(|range| range.first <= passed);
-            space.due = passed;
+            space.ask_up_to = passed;
         }
     }
 
@@ -100,7 +101,7 @@ impl Repair {
 
     /// Deals with the requests that were not answered by now: how many still mattered.
     pub(super) fn expire(&mut self, now: Instant, spaces: &mut [Space; 2]) -> u64 {
-        self.since.get_or_insert(now);
+        self.first_seen_at.get_or_insert(now);
         let mut timed_out = 0;
         while let Some(late) = self.servers.expire(now) {
             let request = late.request;
@@ -146,8 +147,8 @@ impl Repair {
         }
     }
 
-    /// Whether there may be something to ask for now.
-    pub(super) fn is_due(&mut self, now: Instant, store: &Store) -> bool {
+    /// Whether there may be something to ask for now. Ends the starving, where there is room again.
+    pub(super) fn wake(&mut self, now: Instant, store: &Store) -> bool {
         if self.starved && store.has_room() {
             self.starved = false;
             self.stale = true;
@@ -181,7 +182,7 @@ impl Repair {
     ) -> Option<Command> {
         let mut deadline = None;
         for space in spaces.iter_mut().filter(|space| space.is_active()) {
-            match self.find_missing(now, space, lines, store) {
+            match self.next_ask(now, space, lines, store) {
                 Found::Ask(ask) => return self.servers.request(now, ask),
                 Found::Busy => {
                     deadline = earliest(deadline, self.servers.rest_deadline(now));
@@ -210,21 +211,15 @@ impl Repair {
     }
 
     /// The lowest missing range that may be asked for now, and whom.
-    fn find_missing(
-        &mut self,
-        now: Instant,
-        space: &mut Space,
-        lines: &Lines,
-        store: &Store,
-    ) -> Found {
-        let mut wait = space.pass_delay(now, self.reorder_delay(lines));
+    fn next_ask(&mut self, now: Instant, space: &mut Space, lines: &Lines, store: &Store) -> Found {
+        let mut wait = space.make_due_by_age(now, self.reorder_delay(lines));
         let ordered = space.rules.delivery == Delivery::Ordered;
         let reach = if ordered && !store.has_room() { space.held.furthest(store) } else { None };
         let servers = &mut self.servers;
         let mut other: Option<(u8, Ask)> = None;
         let mut others = 0;
         for range in space.gaps.missing() {
-            if range.first > space.due {
+            if range.first > space.ask_up_to {
                 break;
             }
             if reach.is_some_and(|reach| range.first > reach) {
@@ -282,7 +277,7 @@ impl Repair {
         if space.closing().is_some() {
             return (!self.tail_known).then_some(self.probe_at);
         }
-        let last_packet = lines.last_packet_at().max(self.since)?;
+        let last_packet = lines.last_packet_at().max(self.first_seen_at)?;
         Some(self.probe_at.max(last_packet + self.rules.probe_after))
     }
 
@@ -301,15 +296,15 @@ impl Repair {
 }
 
 impl Space {
-    /// Makes due what has waited for `delay`; returns when the next gap will have.
-    fn pass_delay(&mut self, now: Instant, delay: Duration) -> Option<Instant> {
+    /// Makes due what has waited for `delay` since its gap opened; returns when the next will have.
+    fn make_due_by_age(&mut self, now: Instant, delay: Duration) -> Option<Instant> {
         loop {
-            let range = self.gaps.at_or_after(self.due.checked_add(1)?)?;
+            let range = self.gaps.at_or_after(self.ask_up_to.checked_add(1)?)?;
             let due_at = self.gaps.opened(range) + delay;
             if due_at > now {
                 return Some(due_at);
             }
-            self.due = range.last;
+            self.ask_up_to = range.last;
         }
     }
 }
@@ -334,12 +329,12 @@ mod tests {
 
         let mut repair = Repair::new(&config);
         repair.invalidate();
-        assert!(repair.is_due(at(0), &store));
+        assert!(repair.wake(at(0), &store));
         assert!(repair.poll(at(0), &mut spaces, &lines, &store).is_none());
         assert_eq!(repair.deadline(), Some(at(2)));
         for (server, now) in [(0, 2), (1, 52)] {
             assert_eq!(repair.expire(at(now), &mut spaces), server.into());
-            assert!(repair.is_due(at(now), &store));
+            assert!(repair.wake(at(now), &store));
             let request = repair.poll(at(now), &mut spaces, &lines, &store);
             let Some(Command::Request { server: asked, request, .. }) = request else {
                 panic!("{request:?}")

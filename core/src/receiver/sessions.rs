@@ -265,7 +265,7 @@ impl Receiver {
             let (fresh, _) = self.take_in(index, incoming, piece.into_payload(), false);
             self.spaces[index].evidence.reach(extent.last);
             if index == 0 {
-                self.lines.reach(self.context.now(), id, extent.last, 0);
+                self.lines.note_reach(self.context.now(), id, extent.last, 0);
             }
             if let Some(line) = self.lines.get_mut(id) {
                 line.stats.messages_first += fresh;

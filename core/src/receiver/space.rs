@@ -37,14 +37,13 @@ pub(super) fn remember<T>(recent: &mut Recent<T>, last: T) {
 
 /// Whether a space has a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum Reception {
     /// It has none.
     Absent,
+    /// It is that of the lines.
     Received,
     /// Another session took its place: it is repaired until then.
-    Left {
-        until: Instant,
-    },
+    Left { until: Instant },
 }
 
 /// One session's sequence space.
@@ -52,7 +51,7 @@ enum Phase {
 pub(super) struct Space {
     /// The configuration, without its lines and servers.
     pub(super) rules: Config,
-    phase: Phase,
+    reception: Reception,
     pub(super) session: Session,
     pub(super) settled: u64,
     pub(super) tracked: u64,
@@ -62,8 +61,8 @@ pub(super) struct Space {
     pub(super) held: Held,
     /// Pieces to deliver that are in no order ([`Delivery::Arrival`]).
     pub(super) ready: List,
-    /// Missing numbers up to here may be asked for.
-    pub(super) due: u64,
+    /// Ranges that begin up to here may be asked for.
+    pub(super) ask_up_to: u64,
     pub(super) jump: Option<Candidate>,
     /// When an answer last brought something new.
     pub(super) last_useful: Instant,
@@ -83,7 +82,7 @@ impl Space {
         let Config { delivery, max_gaps, .. } = *config;
         Self {
             rules: config.rules(),
-            phase: Phase::Absent,
+            reception: Reception::Absent,
             session: Session::new([b' '; Session::LEN]),
             settled: 0,
             tracked: 0,
@@ -92,7 +91,7 @@ impl Space {
             gaps: Gaps::with_capacity(max_gaps),
             held: Held::with_capacity(Self::most_runs(max_gaps, delivery)),
             ready: List::default(),
-            due: 0,
+            ask_up_to: 0,
             jump: None,
             last_useful: Instant::ZERO,
             give_up: config.give_up(config.lines.len(), config.servers.len()),
@@ -119,7 +118,7 @@ impl Space {
 
     /// Begins a session of which everything up to `settled` is not wanted.
     pub(super) fn start(&mut self, session: Session, settled: u64) {
-        self.phase = Phase::Received;
+        self.reception = Reception::Received;
         self.announce = Some(settled.saturating_add(1));
         self.session = session;
         self.opening = Opening::new(settled.saturating_add(1));
@@ -127,14 +126,14 @@ impl Space {
         self.settled = settled;
         self.tracked = settled;
         self.highest_known = settled;
-        self.due = settled;
+        self.ask_up_to = settled;
         self.evidence = Evidence::new(settled);
         self.last_useful = Instant::ZERO;
     }
 
     /// Forgets the session.
     pub(super) fn stop(&mut self, store: &mut Store) {
-        self.phase = Phase::Absent;
+        self.reception = Reception::Absent;
         self.announce = None;
         self.gaps.clear();
         self.held.clear(store);
@@ -149,17 +148,17 @@ impl Space {
     /// Whether there is a session.
     #[inline]
     pub(super) fn is_active(&self) -> bool {
-        self.phase != Phase::Absent
+        self.reception != Reception::Absent
     }
 
     /// Another session takes its place: it is repaired until then.
     pub(super) const fn leave(&mut self, until: Instant) {
-        self.phase = Phase::Left { until };
+        self.reception = Reception::Left { until };
     }
 
     /// Until when it is repaired, if another session took its place.
     pub(super) const fn closing(&self) -> Option<Instant> {
-        if let Phase::Left { until } = self.phase { Some(until) } else { None }
+        if let Reception::Left { until } = self.reception { Some(until) } else { None }
     }
 
     /// Whether it is that of a session which is being received.
@@ -213,7 +212,7 @@ impl Space {
         self.opening.forget(first);
         self.gaps.evict_from(first);
         self.tracked = first - 1;
-        self.due = self.due.min(self.tracked);
+        self.ask_up_to = self.ask_up_to.min(self.tracked);
     }
 
     /// Tracks what was evicted, to fetch it again, when there is room.

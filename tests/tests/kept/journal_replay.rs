@@ -174,7 +174,7 @@ fn kept() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("journals")
 }
 
-/// Also: it was made by a build without optimisation, and those with it verify it too.
+/// They were made by a build without optimisation, and verify in those with it too.
 ///
 /// `GAPLESS_KEEP_JOURNAL=version-2.journal` makes the last anew: for a version of which none is kept yet.
 #[test]
