@@ -1,8 +1,10 @@
 //! Events that are applied before others were drained, and positions of what is gone.
 
 use alloc::vec;
+use alloc::vec::Vec;
 
-use crate::cache::{Cache, Command, Config, Event, Limits, Position, TrackId};
+use crate::cache::{Answer, Cache, Command, Config, Event, Limits, Position, TrackId};
+use crate::journal::{Recorder, recorder};
 use crate::{Instant, Machine};
 
 fn filled(size: usize) -> (Cache, TrackId) {
@@ -96,4 +98,21 @@ fn no_answer_is_lost_when_events_are_applied_before_a_drain() {
         answers += u32::from(matches!(command, Command::Answer(_)));
     }
     assert_eq!(answers, 2);
+}
+
+#[test]
+fn a_recorder_takes_no_more_than_its_limit_however_large_what_it_hashed_was() {
+    let machine = Config::new(64 << 20);
+    let config = recorder::Config { machine, id: 0, sink: Some(vec![]), commands: false };
+    let beside = Recorder::<Cache, Vec<u8>>::memory_limit(&config) - (64 << 20);
+    let mut cache = Recorder::<Cache, _>::new(config).unwrap();
+    let now = Instant::ZERO;
+    let create = Event::CreateTrack { name: b"t", publisher: 0, limits: Limits::default() };
+    let Answer::Track(track) = cache.call(now, create) else { panic!("no track") };
+    let Answer::Group(group) = cache.call(now, Event::AppendGroup { track }) else {
+        panic!("no group")
+    };
+    cache.call(now, Event::Append { group, frame: &vec![1; 1 << 19] });
+    let taken = cache.memory_used() - cache.machine().memory_used();
+    assert!(cache.failure().is_none() && taken <= beside + 1024, "{taken} of {beside}");
 }
