@@ -239,7 +239,15 @@ impl Machine for Cache {
         if !self.answers.is_empty() {
             return Some(Command::Answer(self.answers.remove(0)));
         }
-        self.next_aborted().or_else(|| self.next_evicted()).or_else(|| self.next_ready())
+        loop {
+            let command =
+                self.next_aborted().or_else(|| self.next_evicted()).or_else(|| self.next_ready());
+            // A group may have been superseded while a timeout is drained.
+            if command.is_some() || !(self.context.is_timeout() && self.is_expiring()) {
+                return command;
+            }
+            self.expire_groups();
+        }
     }
 
     /// When the next group reaches the age that its track keeps.
@@ -249,6 +257,9 @@ impl Machine for Cache {
 
     fn expire(&mut self, now: Instant) {
         self.context.advance(now);
+        if self.is_expiring() {
+            self.context.timeout(now);
+        }
         self.expire_groups();
         self.reclaim(RECLAIMED);
     }
@@ -270,6 +281,11 @@ impl Machine for Cache {
 }
 
 impl Cache {
+    /// A group has reached the age that its track keeps.
+    fn is_expiring(&self) -> bool {
+        self.poll_timeout().is_some_and(|at| at <= self.context.now())
+    }
+
     /// Begins a call. Each tries to reclaim one lent block, so that what the outside let go of does not stay
     /// allocated beside a full budget.
     #[inline]

@@ -1,6 +1,7 @@
 //! Machines against their naive models, on random cases; `GAPLESS_CASES` says how many of each.
 
 mod cache_model;
+mod contract;
 mod demux_model;
 mod grouping;
 mod mold_model;
