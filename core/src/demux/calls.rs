@@ -96,7 +96,8 @@ impl Demux {
     /// kept alive by these, and `fin` says that the stream ends behind them.
     ///
     /// Only what is at offset 0 can begin a preamble. What is behind it, of a stream that is not parked, is
-    /// still in flight from before it was refused: it is dropped. So is what comes of a dispatched one.
+    /// still in flight from before it was refused: it is dropped. So is what comes of one whose
+    /// [`Dispatch`](Command::Dispatch) was taken; until then it follows that.
     /// An empty piece that does not end the stream is nothing.
     ///
     /// # Errors
@@ -123,7 +124,12 @@ impl Demux {
         }
         self.pass(now);
         if known.is_none() && offset > 0 {
-            self.stats.stray += 1;
+            match self.due_to(stream) {
+                Some(acceptor) => {
+                    self.push_data(stream, acceptor, Piece { rest: bytes, pinned, fin })
+                }
+                None => self.stats.stray += 1,
+            }
         } else {
             self.receive(known, stream, Piece { rest: bytes, pinned, fin });
         }

@@ -136,8 +136,21 @@ impl Demux {
         let Begun { id: stream, tag, piece } = begun;
         self.stats.dispatched += 1;
         self.registry.count(registered, |stats| stats.dispatched += 1);
-        let (tag_bytes, cost) = (tag.heap(), piece.shared_cost());
+        let tag_bytes = tag.heap();
         self.push(Command::Dispatch { stream, acceptor, tag }, tag_bytes);
+        self.push_data(stream, acceptor, piece);
+    }
+
+    /// The acceptor of a stream whose dispatch is due: what comes of it meanwhile follows that.
+    pub(super) fn due_to(&self, stream: StreamId) -> Option<AcceptorId> {
+        self.pending.iter().find_map(|(command, _)| match command {
+            Command::Dispatch { stream: of, acceptor, .. } if *of == stream => Some(*acceptor),
+            _ => None,
+        })
+    }
+
+    pub(super) fn push_data(&mut self, stream: StreamId, acceptor: AcceptorId, piece: Piece) {
+        let cost = piece.shared_cost();
         let Piece { rest: bytes, fin, .. } = piece;
         if !bytes.is_empty() || fin {
             self.push(Command::Data { stream, acceptor, bytes, fin }, cost);

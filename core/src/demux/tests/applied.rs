@@ -1,5 +1,8 @@
 //! Events that are applied before the commands of others were taken, as a composite may.
 
+use alloc::vec::Vec;
+use bytes::Bytes;
+
 use crate::demux::{
     AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Registrant, StreamId,
 };
@@ -24,4 +27,21 @@ fn writes_come_in_the_order_in_which_streams_are_opened() {
     }
     let Some(Command::Write { stream: first, .. }) = demux.poll_command() else { panic!() };
     assert_eq!(first, stream(0));
+}
+
+#[test]
+fn payload_is_exact_when_pieces_come_before_a_drain() {
+    let mut demux = Demux::new(Config::default()).unwrap();
+    let now = Instant::ZERO;
+    let stream = StreamId { peer: PeerId(1), number: 0 };
+    demux.register(now, AcceptorId(1), Pattern::Exact(b"a"), Registrant::Application).unwrap();
+    demux.data(now, stream, 0, Bytes::from_static(b"\x01a"), 2, false).unwrap();
+    demux.data(now, stream, 2, Bytes::from_static(b"hello"), 5, true).unwrap();
+    let mut given = Vec::new();
+    while let Some(command) = demux.poll_command() {
+        if let Command::Data { bytes, .. } = command {
+            given.extend_from_slice(&bytes);
+        }
+    }
+    assert_eq!(given, b"hello");
 }
