@@ -1,4 +1,4 @@
-//! What is held never changes: late frames only fill what is missing.
+//! Frames that are held never change: late ones only fill what is missing.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a track may keep: ages, groups, and bytes and frames of a group.
+//! The limits of a track: ages, groups, and bytes and frames of a group.
 
 use super::*;
 use crate::Duration;

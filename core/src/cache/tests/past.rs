@@ -1,4 +1,4 @@
-//! What is remembered of groups that were evicted.
+//! The memory of groups that were evicted.
 
 use super::*;
 use crate::Duration;

@@ -1,4 +1,4 @@
-//! Readers: where they begin, what comes next for them, and when they are told.
+//! Readers: where they begin, what comes next for them, and when they are woken.
 
 use super::*;
 
@@ -471,7 +471,7 @@ fn a_ready_reader_that_reads_or_goes_before_it_is_woken_is_not_woken() {
         let others = readers.iter().filter(|&&reader| reader != early);
         let woken: Vec<_> = others.copied().map(Command::Readable).collect();
         assert_eq!(drain(&mut cache), woken);
-        // Who waits for a group is no different, and nor is who closes.
+        // A reader that waits for a group is no different, and nor is one that closes.
         let group_end = Next::GroupEnd { group: 0, frames: 1 };
         cache.finish_group(group).unwrap();
         assert_eq!(drain(&mut cache).len(), 1);
