@@ -170,16 +170,16 @@ fn what_a_reader_was_told_is_missing_is_not_told_otherwise_later() {
     let track = track(&mut cache);
     let group = open(&mut cache, track);
     cache.append_missing(group, 3, Missing::Lost).unwrap();
-    let (told, untold) = (reader(&mut cache, track), reader(&mut cache, track));
+    let (quick, slow) = (reader(&mut cache, track), reader(&mut cache, track));
     let missing = |first, count| Next::Missing { group: 0, first, count, why: Missing::Lost };
-    assert_eq!(cache.next_frame(told), Ok(missing(0, 3)));
-    assert_eq!(cache.next_frame(told), Ok(Next::Pending));
+    assert_eq!(cache.next_frame(quick), Ok(missing(0, 3)));
+    assert_eq!(cache.next_frame(quick), Ok(Next::Pending));
     assert_eq!(cache.put(group, 1, b"late"), Ok(Put::Filled));
     assert_eq!(drain(&mut cache), []);
-    assert_eq!(cache.next_frame(told), Ok(Next::Pending));
-    assert_eq!(cache.next_frame(untold), Ok(missing(0, 1)));
-    assert_eq!(cache.next_frame(untold), held(0, 1, b"late"));
-    assert_eq!(cache.next_frame(untold), Ok(missing(2, 1)));
+    assert_eq!(cache.next_frame(quick), Ok(Next::Pending));
+    assert_eq!(cache.next_frame(slow), Ok(missing(0, 1)));
+    assert_eq!(cache.next_frame(slow), held(0, 1, b"late"));
+    assert_eq!(cache.next_frame(slow), Ok(missing(2, 1)));
 }
 
 #[test]

@@ -119,8 +119,8 @@ fn a_track_keeps_as_many_groups_as_it_may() {
     for number in 0..10_u64 {
         cache.append_group(at(0), track).unwrap();
         let floor = number.checked_sub(2).filter(|&floor| floor > 0);
-        let told = floor.map(|floor| Command::Evicted { track, floor: Some((floor, 0)) });
-        assert_eq!(drain(&mut cache), Vec::from_iter(told));
+        let evicted = floor.map(|floor| Command::Evicted { track, floor: Some((floor, 0)) });
+        assert_eq!(drain(&mut cache), Vec::from_iter(evicted));
     }
     assert_eq!(cache.group_count(track), Some(3));
     assert_eq!(cache.stats().evicted.by_count, 7);

@@ -334,13 +334,13 @@ fn what_is_held_outside_makes_no_difference_to_what_is_let_go() {
         let mut cache = of(BUDGET);
         let track = track(&mut cache);
         let reader = reader(&mut cache, track);
-        let (mut kept, mut told) = (Vec::new(), Vec::new());
+        let (mut kept, mut commands) = (Vec::new(), Vec::new());
         for number in 0..60_usize {
             let group = open(&mut cache, track);
-            told.extend(drain(&mut cache));
+            commands.extend(drain(&mut cache));
             for size in [5, 100, 4096, 9000] {
                 cache.append(group, &vec![number as u8; size]).unwrap();
-                told.extend(drain(&mut cache));
+                commands.extend(drain(&mut cache));
             }
             while let Next::Held(run) = cache.next_run(reader).unwrap() {
                 if holds {
@@ -350,7 +350,7 @@ fn what_is_held_outside_makes_no_difference_to_what_is_let_go() {
             check_budget(&cache, BUDGET);
         }
         assert_eq!(cache.lent() > 0, holds);
-        (told, cache.stats().evicted)
+        (commands, cache.stats().evicted)
     };
     assert_eq!(run(true), run(false));
 }
