@@ -107,7 +107,7 @@ impl Retransmitter {
         Command::Answer { to, bytes: answer.bytes.clone() }
     }
 
-    /// Whether a request may be answered now; counted when not.
+    /// Returns true if a request may be answered now; counted when not.
     fn admit(&mut self, from: SocketAddr) -> bool {
         match self.limits.admit(self.context.now(), from.ip()) {
             Ok(()) => return true,
