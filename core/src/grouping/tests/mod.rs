@@ -125,7 +125,7 @@ impl Bench {
         assert_eq!(group.as_deref(), Some(frames), "group {sequence}");
     }
 
-    /// Whether a group is there and takes no more frames.
+    /// Returns true if a group is there and takes no more frames.
     fn is_finished(&mut self, sequence: u64) -> bool {
         let track = self.grouping.track(monday()).unwrap();
         let group = self.cache.group(track, sequence).unwrap();
@@ -417,7 +417,7 @@ fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goe
     let mut bench = Bench::new();
     bench.cache = Cache::new(cache::Config::new(256 << 10)).unwrap();
     let limits = Limits::default();
-    // What cannot be evicted leaves room for small messages only.
+    // Groups that cannot be evicted leave room for small messages only.
     for name in 0..150_u32 {
         let mut long = vec![b'x'; 1000];
         long.extend_from_slice(&name.to_be_bytes());
