@@ -10,7 +10,7 @@ pub struct OutOfRange {
     pub field: &'static str,
     /// Its value; durations in nanoseconds.
     pub value: u64,
-    /// What it must be.
+    /// The range that it must be in.
     pub range: &'static str,
 }
 
