@@ -1,4 +1,4 @@
-//! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
+//! The kinds of a datagram: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
 use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
 use super::ingest::{Exit, Incoming, Ingested, ingest};
@@ -149,7 +149,7 @@ impl Receiver {
         }
     }
 
-    /// Whether what a server sent to a line's socket is an answer: it lies in a range that the
+    /// Returns true if a server's packet on a line's socket is an answer: it lies in a range that the
     /// server was asked for.
     fn is_answer(&self, server: ServerId, datagram: &[u8]) -> bool {
         let Some(header) = Header::read(datagram) else { return false };

@@ -65,7 +65,7 @@ impl Space {
         }
         let due = |space: &Self| {
             let lowest = space.gaps.missing().first()?.last;
-            // What no data speaks of keeps nothing from coming in.
+            // A range that no data speaks of keeps nothing from coming in.
             let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck.min(space.proved()));
             let due = space.verdict(lines).filter(|(at, _)| *at <= now);
             due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))

@@ -170,7 +170,7 @@ impl Receiver {
         }
     }
 
-    /// Whether [`Machine::poll_command`] may have something: for loops that take datagrams by
+    /// Returns true if [`Machine::poll_command`] may have something: for loops that take datagrams by
     /// [`Receiver::receive`] and want to skip an empty drain.
     #[inline]
     #[must_use]
@@ -178,7 +178,7 @@ impl Receiver {
         self.context.is_draining()
     }
 
-    /// Where it stands; `None` before a session is believed, and after it ended.
+    /// The place where it stands; `None` before a session is believed, and after it ended.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let space = &self.spaces[0];
@@ -206,7 +206,7 @@ impl Receiver {
         self.strangers.sessions()
     }
 
-    /// Where the last answer came from that no configured server gave.
+    /// The source of the last answer that no configured server gave.
     #[must_use]
     pub const fn unknown_peer(&self) -> Option<SocketAddr> {
         self.strangers.address
@@ -247,7 +247,7 @@ impl Receiver {
         })
     }
 
-    /// Where a limit is reached and no server may bring what has been missing longest: the number up to
+    /// When a limit is reached and no server may bring what has been missing longest: the number up to
     /// which every line that is up has passed it.
     fn stuck(&self, index: usize) -> Option<u64> {
         let space = &self.spaces[index];

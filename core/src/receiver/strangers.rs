@@ -1,4 +1,4 @@
-//! Who sends what is not wanted: sessions that are not received, and addresses that nobody configured.
+//! Unwanted senders: sessions that are not received, and addresses that nobody configured.
 //! A few of each are kept, for messages to people; nothing depends on them.
 
 use core::net::SocketAddr;
