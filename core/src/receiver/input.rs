@@ -140,7 +140,7 @@ impl Receiver {
                 match (self.repair.servers.at(peer), self.config.accept_answers) {
                     (None, AcceptAnswers::Configured) => {
                         self.stats.unknown_peer += 1;
-                        self.strangers.address = Some(peer);
+                        self.unwanted.address = Some(peer);
                         None
                     }
                     (server, _) => self.take_from_server(arrival, server, payload, drained),
@@ -177,7 +177,7 @@ impl Receiver {
         self.stats.session_not_ascii += u64::from(!extent.session.is_ascii());
         let mut packet = LinePacket { line: id, kind, extent };
         let Some(index) = self.space_of(extent.session) else {
-            self.take_from_stranger(packet, payload);
+            self.take_from_unknown(packet, payload);
             return None;
         };
         self.lines.get_mut(id)?.stats.packets += 1;

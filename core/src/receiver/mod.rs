@@ -14,7 +14,7 @@
 //! | `repair`, `server` | whom to ask for what, and when |
 //! | `loss` | when what is missing is given up, and by which rule |
 //! | `line` | which lines are up, how far they got, how far they lag |
-//! | `opening`, `strangers` | what a session began with; what came that is not wanted |
+//! | `opening`, `unwanted` | what a session began with; what came that is not wanted |
 //!
 //! A method of `Space` stands in the file of the rule that it serves.
 
@@ -36,7 +36,7 @@ mod sessions;
 mod space;
 mod stats;
 mod store;
-mod strangers;
+mod unwanted;
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +56,7 @@ use server::Servers;
 use sessions::Over;
 use space::{Recent, Space};
 use store::{Payload, Store};
-use strangers::Strangers;
+use unwanted::Unwanted;
 
 use core::net::SocketAddr;
 
@@ -100,7 +100,7 @@ pub struct Receiver {
     lines: Lines,
     repair: Repair,
     stats: Stats,
-    strangers: Strangers,
+    unwanted: Unwanted,
 }
 
 /// Which datagrams the fast path may take.
@@ -203,13 +203,13 @@ impl Receiver {
     /// that send most, and counts may be higher than they were where there are more. Sessions that ended
     /// before are not among them.
     pub fn foreign_sessions(&self) -> impl Iterator<Item = (Session, u64)> {
-        self.strangers.sessions()
+        self.unwanted.sessions()
     }
 
     /// The source of the last answer that no configured server gave.
     #[must_use]
     pub const fn unknown_peer(&self) -> Option<SocketAddr> {
-        self.strangers.address
+        self.unwanted.address
     }
 
     /// The configuration.
@@ -376,7 +376,7 @@ impl Machine for Receiver {
             lines,
             repair: Repair::new(&config),
             stats: Stats::default(),
-            strangers: Strangers::default(),
+            unwanted: Unwanted::default(),
             config,
         };
         receiver.start_known_session();

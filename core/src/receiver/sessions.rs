@@ -77,7 +77,7 @@ impl Receiver {
     }
 
     /// A packet of a session that is not received.
-    pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
+    pub(super) fn take_from_unknown(&mut self, packet: LinePacket, payload: Payload<'_>) {
         let session = packet.extent.session;
         let first = self.is_first();
         let welcome = match self.config.session {
@@ -96,7 +96,7 @@ impl Receiver {
             }
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else if !welcome {
-            self.strangers.count(session);
+            self.unwanted.count(session);
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else {
             line.into_iter().for_each(|line| line.stats.packets += 1);

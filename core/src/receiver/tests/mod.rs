@@ -375,7 +375,7 @@ fn a_new_session_is_followed_when_the_old_one_is_quiet() {
 }
 
 #[test]
-fn a_halt_lasts_until_it_is_told_to_advance() {
+fn a_halt_lasts_until_an_advance() {
     let mut bench = Bench::new(Config { on_loss: OnLoss::Halt, ..config() });
     bench.line(0, A, data(1, 1));
     for n in 3..8 {
