@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_across_ranges_tells_each_piece_in_order() {
+    fn removing_across_ranges_reports_each_piece_in_order() {
         let mut map = map(&[(1, 4, 'a'), (6, 6, 'b'), (7, 8, 'c'), (10, 14, 'd')], 4);
         assert_eq!(take(&mut map, 3, 11), [(3, 4, 'a'), (6, 6, 'b'), (7, 8, 'c'), (10, 11, 'd')]);
         assert_eq!(listed(&map), [(1, 2, 'a'), (12, 14, 'd')]);

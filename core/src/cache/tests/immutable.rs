@@ -165,7 +165,7 @@ fn a_frame_put_where_one_was_evicted_is_refused_and_counted() {
 }
 
 #[test]
-fn what_a_reader_was_told_is_missing_is_not_told_otherwise_later() {
+fn missing_frames_that_were_reported_to_a_reader_stay_missing_for_it() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);

@@ -152,7 +152,7 @@ fn weakness_7_nor_are_those_behind_a_hand_off_that_failed() {
 }
 
 #[test]
-fn weakness_8_over_the_cap_the_peer_is_told_a_code() {
+fn weakness_8_over_the_cap_the_peer_gets_a_code() {
     let mut bench = with(Config { max_pending: 1, ..Config::default() });
     bench.data(1, 0, b"\xFF");
     assert_eq!(bench.data(2, 0, b"\xFF"), [refuse(2, 0x102)]);

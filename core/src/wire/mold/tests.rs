@@ -56,7 +56,7 @@ fn an_end_at_the_last_number_does_not_advance_it() {
 }
 
 #[test]
-fn bytes_behind_the_last_block_are_told_and_no_message() {
+fn bytes_behind_the_last_block_are_reported_and_no_message() {
     for count in [HEARTBEAT, END_OF_SESSION] {
         let bytes = datagram(1, count, b"\0\x01A");
         let packet = Packet::new_checked(&bytes).unwrap();
