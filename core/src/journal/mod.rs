@@ -144,7 +144,7 @@ pub trait Journaled:
     /// Its name in journals. Never changes.
     const NAME: &'static str;
     /// The version of how its configuration, events, calls, answers and commands are written, from 1;
-    /// one more with every change. What was written in an earlier one stays readable
+    /// one more with every change. Journals of earlier ones stay readable
     /// ([`Decoder::version_of`]).
     const VERSION: u16;
     /// The machines whose values are among its own, at any depth, and the versions of their encodings. Its

@@ -104,7 +104,7 @@ impl Replayer {
     /// Replays a journal to its end. Another one goes on with the same machines.
     ///
     /// # Errors
-    /// The first fault. What was whole before it has been replayed.
+    /// The first fault. The records that were whole before it have been replayed.
     pub fn replay<R: Source>(
         &mut self,
         source: R,
