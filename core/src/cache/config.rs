@@ -15,8 +15,8 @@ const MOST_FRAME: u64 = u32::MAX as u64;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Bytes that the cache takes for all tracks together, bookkeeping included. From 256 KiB, to a
-    /// quarter of the address space; there is no default. It holds after every event. What was
-    /// handed out of its blocks, freed by it, and is still held outside is not in it:
+    /// quarter of the address space; there is no default. It holds after every event. Payload
+    /// handed out of its blocks, freed by it, and still held outside is not in it:
     /// [`lent`](crate::Machine::lent) counts that. Of buffers that came from outside and were kept
     /// by reference nothing is the cache's once it has let them go.
     pub max_bytes: usize,
@@ -57,7 +57,7 @@ pub struct Limits {
     /// Groups, skipped and aborted ones included. The oldest goes first; the newest of a live track
     /// stays. Zero by default.
     pub max_groups: u32,
-    /// Bytes of payload in one group. What is beyond goes from the group's front; indices stay what they
+    /// Bytes of payload in one group. The excess goes from the group's front; indices stay what they
     /// were. Zero by default.
     pub max_group_bytes: u64,
     /// Frames in one group; as `max_group_bytes`. Zero by default.
@@ -167,7 +167,7 @@ pub enum Refusal {
         /// The index of the next.
         next: u64,
     },
-    /// The group holds other bytes under this index. What is held is never overwritten.
+    /// The group holds other bytes under this index. A frame that is held is never overwritten.
     #[error("frame {0} is held with other bytes")]
     Contradiction(u64),
     /// The frame was evicted: nothing can be compared, and nothing comes back.

@@ -124,7 +124,7 @@ impl Piece {
         frame.wrapping_sub(self.first) < self.frames
     }
 
-    /// Returns true if this byte of a frame lies in it; of whole frames, whether the frame does.
+    /// Returns true if this byte of a frame lies in it; of whole frames, if the frame does.
     pub(super) fn covers(&self, frame: u32, within: u32) -> bool {
         let has_byte = match self.kind {
             Kind::Part { offset, .. } => {

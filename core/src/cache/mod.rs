@@ -37,8 +37,8 @@
 //! # Positions
 //!
 //! A program that serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing
-//! but the position, is not recorded, and is never refused because commands wait. What was appended can be shared
-//! once it is sealed: by [`Cache::seal`], once for a whole batch, or by the end of its group. Each seal cuts a
+//! but the position, is not recorded, and is never refused because commands wait. Appended frames can be shared
+//! once they are sealed: by [`Cache::seal`], once for a whole batch, or by the end of its group. Each seal cuts a
 //! piece, and runs end where pieces do.
 //!
 //! ```
@@ -223,7 +223,7 @@ impl Machine for Cache {
         })
     }
 
-    /// Takes an event. What it gave is the first command: [`Command::Answer`].
+    /// Takes an event. Its answer is the first command: [`Command::Answer`].
     fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let answer = match self.call(now, event) {
             Ok(answer) => answer,

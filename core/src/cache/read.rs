@@ -24,7 +24,7 @@ impl Cache {
     /// in the cache's own memory of at most `max_bytes`; but a frame, or a byte of a large one, at least. The
     /// position goes on behind them, or behind what is said instead.
     ///
-    /// It changes nothing in the cache, waits for nothing, and is not recorded. What was appended is sealed by
+    /// It changes nothing in the cache, waits for nothing, and is not recorded. Appended frames are sealed by
     /// [`seal`](Self::seal), or by its group's end; until then there is nothing yet.
     ///
     /// # Errors
