@@ -324,7 +324,7 @@ vocabulary! {
             stream: StreamId,
         },
         /// Refuse the stream: ask its peer to stop sending (STOP_SENDING), and where it is bidirectional reset
-        /// the own direction (RESET_STREAM). What still comes of it may be given; it is dropped.
+        /// the own direction (RESET_STREAM). Data that still comes of it may be given; it is dropped.
         4 => Refuse {
             /// The stream.
             stream: StreamId,
