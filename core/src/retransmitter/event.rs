@@ -45,7 +45,7 @@ vocabulary! {
             /// The look-up.
             id: LookUpId,
             /// A downstream packet of the session, as large as may be, that holds the first wanted
-            /// message. What it holds beyond the wanted ones or beyond an answer's size is left out.
+            /// message. Messages beyond the wanted ones or beyond an answer's size are left out.
             packet: &'a [u8] as Brief,
         },
         /// The archive has nothing of what a look-up asked for, or failed.
