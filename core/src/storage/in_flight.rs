@@ -1,5 +1,5 @@
 //! Requests in flight: each until its deadline or until its owner removes it; who shares an answer; and how
-//! long to wait after silence. What a request is and what answers it, its owner knows.
+//! long to wait after silence. The owner knows what a request is and what answers it.
 
 use alloc::vec::Vec;
 
