@@ -29,7 +29,7 @@
 //!
 //! * a message is one step, and a range that is missing one for each group that it is appended to: of
 //!   whole groups that are missing, however many, there is nothing to do and to say;
-//! * a step makes a handful of calls of the cache at most. What follows from them waits in the cache, whose
+//! * a step makes a handful of calls of the cache at most. The results of them wait in the cache, whose
 //!   commands may be drained between steps, or after the last: they are no part of a step.
 //!
 //! A message that is not stepped is not published: those of steps that are dropped count as passed over. It is a

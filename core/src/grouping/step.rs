@@ -84,7 +84,7 @@ pub enum Step {
         /// The message.
         sequence: u64,
     },
-    /// A message came again with other bytes than are held. What is held stays.
+    /// A message came again with other bytes than are held. The held ones stay.
     Contradiction {
         /// The session.
         session: Session,
