@@ -57,7 +57,7 @@ impl Candidate {
         }
     }
 
-    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends. What begins below `lowest`
+    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends. A packet that begins below `lowest`
     /// is no part of the claim.
     ///
     /// After [`Vote::Replaced`] the caller drops the pieces that there were before.

@@ -143,8 +143,8 @@ impl Space {
     }
 
     /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
-    /// it: further than enough datagrams said, or enough datagrams of data. What lies ahead by the
-    /// word of too few of them, as [`Space::highest_known`] may, or of heartbeats alone, does not hide that.
+    /// it: further than enough datagrams said, or enough datagrams of data. A number ahead by the
+    /// word of too few of them, as [`Space::highest_known`] may be, or of heartbeats alone, does not hide that.
     pub(super) fn note_reach(&mut self, kind: Kind, last: u64) -> bool {
         let (enough, settled, is_clean) = (self.rules.believe_after, self.settled, self.is_clean());
         let evidence = &mut self.evidence;
@@ -432,7 +432,7 @@ impl Space {
     }
 
     /// The last number that is missing without a break from the lowest on; if it lies past `enough`, any
-    /// that does. What is missing lies in pieces once it was asked for.
+    /// that does. A missing range lies in pieces once it was asked for.
     fn missing_until(&self, enough: u64) -> u64 {
         let mut until = 0;
         for range in self.gaps.missing() {

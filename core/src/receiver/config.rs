@@ -15,7 +15,7 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// The number at which delivery begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Start {
-    /// At this number, from 1. What went by before the first packet is asked for.
+    /// At this number, from 1. Messages that went by before the first packet are asked for.
     At(u64),
     /// At the first packet that is believed.
     Live,
@@ -59,11 +59,11 @@ pub enum AcceptAnswers {
 ///
 /// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim,
 ///   less those that support it meanwhile: later than `max_reorder_delay` after it was made or grew, and
-///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). What no packet
-///   contradicts for the claim timeout is lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
+///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). Numbers that no packet
+///   contradicts for the claim timeout are lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
 /// - Where `believe_after` packets are not all data, the claim timeout takes the place of `give_up`.
-/// - What data of fewer than `believe_after` packets speaks of is lost when all lines are silent for the
-///   claim timeout, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
+/// - Numbers that data of fewer than `believe_after` packets speaks of are lost when all lines are silent for the
+///   claim timeout, up to 1,024 ahead; those that reach further, or have no data, are stalled
 ///   ([`Command::Stalled`](super::Command::Stalled)).
 ///
 /// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and

@@ -34,7 +34,7 @@ pub enum Source {
     /// A line, on a socket that nothing else is sent to.
     Line(LineId),
     /// A line's socket from which requests are sent as well, so that answers may arrive on it; with
-    /// the sender's address. What a configured server sends to it within a range that it was asked
+    /// the sender's address. A packet that a configured server sends to it within a range that it was asked
     /// for is an answer, everything else is the line.
     LineFrom(LineId, SocketAddr),
     /// A socket that only requests are sent from; with the sender's address.
@@ -326,8 +326,8 @@ vocabulary! {
         },
         /// A message came again with other bytes: there are two senders, or one that started over, in one session.
         /// The first bytes stay. The first such message of a drain;
-        /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. What is held
-        /// ahead of a gap is compared, and what lines bring of the first 64 messages of the current session; other
+        /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. Messages held
+        /// ahead of a gap are compared, and what lines bring of the first 64 messages of the current session; other
         /// copies of what was delivered are not.
         13 => Contradiction {
             /// The session.

@@ -11,7 +11,7 @@ use crate::wire::mold::Messages;
 /// Consecutive messages of one datagram, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
-    /// The messages that are wanted. What lies behind the last is padding, and not kept.
+    /// The messages that are wanted. The bytes behind the last are padding, and not kept.
     pub(super) extent: Extent,
     /// Number of the message that the extent's offset belongs to.
     pub(super) base: u64,
@@ -76,7 +76,7 @@ impl Plan {
         self.inside + usize::from(self.above.is_some())
     }
 
-    /// Returns true if what is in order leaves in this drain.
+    /// Returns true if messages in order leave in this drain.
     fn passes(&self) -> bool {
         self.exit != Exit::Held
     }

@@ -114,7 +114,7 @@ impl Receiver {
         FastPath::Taken(None)
     }
 
-    /// The slow path, for any datagram. What is delivered at once is returned, if the payload is only
+    /// The slow path, for any datagram. A batch that is delivered at once is returned, if the payload is only
     /// borrowed; everything else is left to the drain.
     #[cold]
     #[inline(never)]

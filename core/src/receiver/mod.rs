@@ -71,7 +71,7 @@ use crate::{Instant, Machine, Session};
 /// Both do the same; only what is delivered at once is borrowed too with the second.
 ///
 /// # Memory
-/// Everything but payload is allocated by [`Machine::new`]. What is held ahead of a gap is bounded by
+/// Everything but payload is allocated by [`Machine::new`]. Payload held ahead of a gap is bounded by
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Machine::memory_limit`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
@@ -137,7 +137,7 @@ impl Config {
 
 impl Receiver {
     /// Takes a datagram that is only borrowed, and returns the messages at its front that are next in
-    /// order, borrowed too. What must be held of it is copied. Then [`Machine::poll_command`] gives
+    /// order, borrowed too. The messages of it that must be held are copied. Then [`Machine::poll_command`] gives
     /// whatever else there is, if [`Receiver::has_commands`].
     ///
     /// Never refused: before a drain it holds all of the datagram and returns `None`.

@@ -161,7 +161,7 @@ impl Space {
         if let Reception::Left { until } = self.reception { Some(until) } else { None }
     }
 
-    /// Returns true if it is that of a session which is being received.
+    /// Returns true if this session is the one it has, and is being received.
     pub(super) fn receives(&self, session: Session) -> bool {
         self.is_active() && self.session == session
     }
