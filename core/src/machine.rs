@@ -53,7 +53,7 @@ impl Context {
         !matches!(self.drain, Drain::Nothing)
     }
 
-    /// Returns true if what waits followed from a timeout.
+    /// Returns true if the waiting commands followed from a timeout.
     #[inline]
     #[must_use]
     pub const fn is_timeout(&self) -> bool {
