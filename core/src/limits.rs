@@ -10,7 +10,7 @@ pub struct OutOfRange {
     pub field: &'static str,
     /// Its value; durations in nanoseconds.
     pub value: u64,
-    /// What it must be.
+    /// The range that it must be in.
     pub range: &'static str,
 }
 
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_its_range_is_told_with_its_value_and_the_range() {
+    fn a_value_outside_its_range_is_reported_with_the_range() {
         let refused = within("ring", 6, 2..=5, "2 to 5").unwrap_err();
         assert_eq!(refused.to_string(), "ring is 6; it must be 2 to 5");
         let refused = positive("end_interval", 0).unwrap_err();

@@ -21,7 +21,7 @@ use crate::time::Instant;
 #[error("commands of the last event are not drained yet")]
 pub struct Undrained;
 
-/// What is being drained.
+/// The cause of the drain under way.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum Drain {
     #[default]
@@ -46,14 +46,14 @@ impl Context {
         self.now
     }
 
-    /// Whether commands may be waiting.
+    /// Returns true if commands may be waiting.
     #[inline]
     #[must_use]
     pub const fn is_draining(&self) -> bool {
         !matches!(self.drain, Drain::Nothing)
     }
 
-    /// Whether what waits followed from a timeout.
+    /// Returns true if the waiting commands followed from a timeout.
     #[inline]
     #[must_use]
     pub const fn is_timeout(&self) -> bool {
@@ -108,18 +108,18 @@ impl Context {
 ///
 /// * It never blocks, reads a clock, draws randomness or panics, whatever bytes it is given.
 /// * The same configuration and the same events give the same commands.
-/// * Bytes from outside never make an `Err`: they are dropped and counted. An `Err` tells of misuse
+/// * Bytes from outside never make an `Err`: they are dropped and counted. An `Err` reports misuse
 ///   by the embedding program, and changes nothing, the machine's time included.
 /// * Time never goes back: a `now` older than the newest one seen counts as the newest seen.
 /// * After a drain that follows `handle_timeout(now)`, `poll_timeout()` is later than `now`.
 pub trait Machine: Sized {
-    /// What it is made from.
+    /// Its configuration.
     type Config;
-    /// What it takes.
+    /// Its input.
     type Event<'a>;
-    /// What it wants done.
+    /// Its output.
     type Command;
-    /// What it counts.
+    /// Its counters.
     type Stats;
     /// How the embedding program can misuse it.
     type Error: core::error::Error + From<Undrained>;
@@ -131,7 +131,7 @@ pub trait Machine: Sized {
     fn new(config: Self::Config) -> Result<Self, Self::Error>;
 
     /// The most bytes that a machine of this configuration takes, bookkeeping included: at least what
-    /// [`memory_used`](Self::memory_used) ever tells, but for what it was given last and has not passed on.
+    /// [`memory_used`](Self::memory_used) ever reports, but for what it was given last and has not passed on.
     fn memory_limit(config: &Self::Config) -> usize;
 
     /// Takes one event.
@@ -171,7 +171,7 @@ pub trait Machine: Sized {
         Ok(())
     }
 
-    /// What was counted since the machine was made.
+    /// The counts since the machine was made.
     fn stats(&self) -> &Self::Stats;
 
     /// The bytes that the machine keeps allocated, bookkeeping and pinned buffers included.

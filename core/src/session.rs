@@ -39,7 +39,7 @@ impl Session {
         self.0.trim_ascii_end()
     }
 
-    /// Whether every byte is printable ASCII (0x20 to 0x7E), as names are. An id that is padded with
+    /// Returns true if every byte is printable ASCII (0x20 to 0x7E), as names are. An id that is padded with
     /// zeros is not, and is another id than the one padded with spaces.
     #[must_use]
     pub fn is_ascii(&self) -> bool {

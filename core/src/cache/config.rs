@@ -1,4 +1,4 @@
-//! What a cache is made from, and what it refuses.
+//! The configuration of a cache, and the refusals of its calls.
 
 use crate::Duration;
 use crate::limits::{OutOfRange, within};
@@ -15,8 +15,8 @@ const MOST_FRAME: u64 = u32::MAX as u64;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Bytes that the cache takes for all tracks together, bookkeeping included. From 256 KiB, to a
-    /// quarter of the address space; there is no default. It holds after every event. What was
-    /// handed out of its blocks, let go by it, and is still held outside is not in it:
+    /// quarter of the address space; there is no default. It holds after every event. Payload
+    /// handed out of its blocks, freed by it, and still held outside is not in it:
     /// [`lent`](crate::Machine::lent) counts that. Of buffers that came from outside and were kept
     /// by reference nothing is the cache's once it has let them go.
     pub max_bytes: usize,
@@ -48,7 +48,7 @@ impl Config {
     }
 }
 
-/// What one track may keep. Zero means without limit, everywhere: the budget of the cache always rules.
+/// The limits of one track. Zero means without limit, everywhere: the budget of the cache always rules.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Limits {
     /// How long a group is kept after it was created. The newest group of a live track stays. Zero
@@ -57,18 +57,18 @@ pub struct Limits {
     /// Groups, skipped and aborted ones included. The oldest goes first; the newest of a live track
     /// stays. Zero by default.
     pub max_groups: u32,
-    /// Bytes of payload in one group. What is beyond goes from the group's front; indices stay what they
+    /// Bytes of payload in one group. The excess goes from the group's front; indices stay what they
     /// were. Zero by default.
     pub max_group_bytes: u64,
     /// Frames in one group; as `max_group_bytes`. Zero by default.
     pub max_group_frames: u32,
-    /// Where the numbers of its groups are expected to begin: as long as there is no higher one, the
+    /// The number from which its groups are expected to begin: as long as there is no higher one, the
     /// window ([`Config::window`]) counts from here. Zero by default.
     pub first_group: u64,
 }
 
 /// Why a call or an event was refused. Nothing was changed by it, but for counters; and, of
-/// [`Full`](Refusal::Full), for what was let go in vain to make room.
+/// [`Full`](Refusal::Full), for what was evicted in vain to make room.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
@@ -154,9 +154,9 @@ pub enum Refusal {
         "the publisher would have {bytes} bytes in incomplete frames; at most {max} are allowed"
     )]
     Unfinished {
-        /// What it would have.
+        /// The bytes it would have.
         bytes: u64,
-        /// What is allowed.
+        /// The bytes allowed.
         max: u64,
     },
     /// A frame behind one that the group does not have yet.
@@ -167,7 +167,7 @@ pub enum Refusal {
         /// The index of the next.
         next: u64,
     },
-    /// The group holds other bytes under this index. What is held is never overwritten.
+    /// The group holds other bytes under this index. A frame that is held is never overwritten.
     #[error("frame {0} is held with other bytes")]
     Contradiction(u64),
     /// The frame was evicted: nothing can be compared, and nothing comes back.
@@ -195,7 +195,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether a publisher outside can be the cause, so that it is no error of the embedding program:
+    /// Returns true if a publisher outside can be the cause, so that it is no error of the embedding program:
     /// [`handle`](crate::Machine::handle) then reports it by a command, and it is counted.
     #[must_use]
     pub const fn is_from_outside(&self) -> bool {

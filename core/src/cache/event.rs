@@ -1,4 +1,4 @@
-//! What a cache takes and gives.
+//! The events, commands and answers of a cache.
 
 use bytes::Bytes;
 use core::fmt;
@@ -14,7 +14,7 @@ use crate::wire::brief::BriefMessage;
 
 display!(Missing { Self::Lost => "lost", Self::Absent => "absent" });
 
-/// Where a reader begins.
+/// The place at which a reader begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
     /// At a frame of a group, which need not exist yet. Numbers that never come are passed over as soon
@@ -35,16 +35,16 @@ pub enum Start {
 
 vocabulary! {
     "event of a cache" for super::Cache, Result<Answer, Refusal>;
-    /// What a cache takes: each is a call of [`Cache`](super::Cache) too, which says what it does.
+    /// An event of a cache: each is a call of [`Cache`](super::Cache) too, which says what it does.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Event<'a> {
         /// [`create_track`](super::Cache::create_track).
         0 => CreateTrack {
             /// 1 to [`MAX_NAME`](super::MAX_NAME) bytes.
             name: &'a [u8] as BriefMessage,
-            /// Whose unfinished bytes are counted together.
+            /// The number of the publisher whose unfinished bytes are counted together.
             publisher: u64,
-            /// What the track may keep.
+            /// The limits of the track.
             limits: Limits,
         } => |cache, now| cache.create_track(now, name, publisher, limits).map(Answer::Track),
         /// [`finish_track`](super::Cache::finish_track).
@@ -163,7 +163,7 @@ vocabulary! {
         17 => OpenReader {
             /// The track.
             track: TrackId,
-            /// Where it begins.
+            /// The place at which it begins.
             start: Start,
         } => |cache, _| cache.open_reader(track, start).map(Answer::Reader),
         /// [`clone_reader`](super::Cache::clone_reader).
@@ -180,7 +180,7 @@ vocabulary! {
         20 => Seek {
             /// The reader.
             reader: ReaderId,
-            /// Where it goes on.
+            /// The place at which it continues.
             start: Start,
         } => |cache, _| cache.seek(reader, start).map(Answer::done),
         /// [`seal`](super::Cache::seal).
@@ -192,7 +192,7 @@ vocabulary! {
         21 => Read {
             /// The reader.
             reader: ReaderId,
-            /// What it takes.
+            /// The unit that it takes.
             by: ReadUnit,
         } => |cache, _| cache.read(reader, by),
     }
@@ -200,10 +200,10 @@ vocabulary! {
 
 vocabulary! {
     "command of a cache";
-    /// What a cache reports.
+    /// A report of a cache.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Command {
-        /// What the event of [`handle`](crate::Machine::handle) gave; the first command after it.
+        /// The answer to the event of [`handle`](crate::Machine::handle); the first command after it.
         0 => Answer(answer: Answer),
         /// A reader that found nothing more has something to read. Told once, until it has found nothing
         /// again.
@@ -229,7 +229,7 @@ vocabulary! {
 
 vocabulary! {
     "answer of a cache";
-    /// What an event or a call gave.
+    /// The result of an event or a call.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Answer {
         /// It was done.
@@ -240,13 +240,13 @@ vocabulary! {
         2 => Group(group: GroupId),
         /// A reader was opened.
         3 => Reader(reader: ReaderId),
-        /// What became of a frame that was put.
+        /// The result of putting a frame.
         4 => Put(put: Put),
-        /// What a reader read by frames.
+        /// The result of reading by frames.
         5 => Frame(next: Next<Frame<Bytes>>),
-        /// What a reader read by chunks.
+        /// The result of reading by chunks.
         6 => Chunk(next: Next<Chunk<Bytes>>),
-        /// What a reader read by runs.
+        /// The result of reading by runs.
         7 => Run(next: Next<Run>),
         /// It was refused, for a reason that is not the embedding program's
         /// ([`Refusal::is_from_outside`]); or, from a call, for any reason.
@@ -272,7 +272,7 @@ impl Answer {
     }
 }
 
-/// What became of a frame that was put at an index.
+/// The result of putting a frame at an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Put {
     /// It is the group's new last frame.
@@ -283,7 +283,7 @@ pub enum Put {
     Duplicate,
 }
 
-/// What there is under an index.
+/// The state of an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameState<'a> {
     /// A frame with this payload.
@@ -301,7 +301,7 @@ pub enum FrameState<'a> {
     Pending,
 }
 
-/// What comes next for a reader.
+/// The next thing for a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next<T> {
     /// This; the reader stands behind it.
@@ -355,7 +355,7 @@ pub enum Next<T> {
         group: u64,
         /// The frame.
         frame: u64,
-        /// What is still there, where it goes on: group and frame. `None`: nothing yet.
+        /// The place where it continues, with what is still there: group and frame. `None`: nothing yet.
         next: Option<(u64, u64)>,
     },
     /// The track is over, and everything of it was read.
@@ -388,7 +388,7 @@ impl<T> Next<T> {
         }
     }
 
-    /// What is held, if it is that.
+    /// The value that is held, if it is that.
     pub fn held(self) -> Option<T> {
         match self {
             Self::Held(held) => Some(held),
@@ -417,7 +417,7 @@ pub struct Chunk<B> {
     pub index: u64,
     /// The frame's size in bytes.
     pub size: u64,
-    /// Where in the frame these bytes lie.
+    /// The offset of these bytes in the frame.
     pub offset: u64,
     /// The bytes: not empty, unless the frame is.
     pub bytes: B,

@@ -1,5 +1,5 @@
-//! What comes next at a position. Nothing here changes anything but the position: readers, and whoever keeps
-//! positions of its own, are brought on by the same code.
+//! Lookup of what comes next at a position. Nothing here changes anything but the position: readers, and whoever
+//! keeps positions of its own, are brought on by the same code.
 
 use core::convert::Infallible;
 
@@ -25,7 +25,7 @@ impl Position {
         Key::new(self.piece, self.generation)
     }
 
-    /// Whether it stands before a small frame of this piece, which is one of its group.
+    /// Returns true if it stands before a small frame of this piece, which is one of its group.
     #[inline]
     pub(super) const fn stands_in(&self, piece: &Piece) -> bool {
         piece.has(self.frame)
@@ -34,7 +34,7 @@ impl Position {
             && self.within == 0
     }
 
-    /// Whether it stands before a complete frame in the tail of this group, in which it is.
+    /// Returns true if it stands before a complete frame in the tail of this group, in which it is.
     #[inline]
     pub(super) const fn stands_in_tail(&self, group: &Group) -> bool {
         self.base == group.sealed
@@ -44,7 +44,7 @@ impl Position {
     }
 }
 
-/// Where what comes next lies, once a position stands there.
+/// The place of what comes next, once a position stands there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lookup {
     /// In its piece.
@@ -64,7 +64,7 @@ pub(super) enum Lookup {
 }
 
 impl Lookup {
-    /// What is read there, or what is said where nothing is.
+    /// The read's result, or the report where there is nothing to read.
     #[inline]
     pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Refusal> {
         match self {
@@ -76,7 +76,7 @@ impl Lookup {
     }
 }
 
-/// What is held; a cache whose tables agree has it.
+/// The value, held; a cache whose tables agree has it.
 #[inline]
 pub(super) fn held<T>(held: Option<T>) -> Next<T> {
     held.map_or(Next::Pending, Next::Held)
@@ -165,7 +165,7 @@ impl Store {
         Next::Evicted { group, frame: frame.into(), next }
     }
 
-    /// What comes next in the group of a position, whose front it is not behind.
+    /// Finds what comes next in the group of a position, whose front it is not behind.
     pub(super) fn find_within(&self, at: &mut Position, group: &Group, by: ReadUnit) -> Lookup {
         match group.state {
             State::Aborted { code, finished } if !finished || at.frame < group.count => {

@@ -24,7 +24,7 @@ pub enum Missing {
     Absent,
 }
 
-/// What lies in a piece.
+/// The content of a piece.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum Kind {
     /// Whole frames: of each its size, and its payload.
@@ -118,13 +118,13 @@ impl Piece {
         self.first + self.frames
     }
 
-    /// Whether a frame lies in it, or a part of it.
+    /// Returns true if a frame lies in it, or a part of it.
     #[inline]
     pub(super) const fn has(&self, frame: u32) -> bool {
         frame.wrapping_sub(self.first) < self.frames
     }
 
-    /// Whether this byte of a frame lies in it; of whole frames, whether the frame does.
+    /// Returns true if this byte of a frame lies in it; of whole frames, if the frame does.
     pub(super) fn covers(&self, frame: u32, within: u32) -> bool {
         let has_byte = match self.kind {
             Kind::Part { offset, .. } => {
@@ -192,7 +192,7 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Whether it is held in parts, not in the tail.
+    /// Returns true if it is held in parts, not in the tail.
     pub(super) const fn is_parted(self) -> bool {
         self.size.get() as usize > super::pool::LARGE
     }
@@ -303,9 +303,9 @@ pub(super) struct Group {
     /// Neighbours among those groups of the track that have frames behind `sealed`.
     pub(super) unsealed: Link,
     pub(super) state: State,
-    /// Whether the track limits its bytes or frames.
+    /// The track limits its bytes or frames.
     pub(super) is_limited: bool,
-    /// Whether its abortion is still to be reported.
+    /// Its abortion is still to be reported.
     pub(super) is_unreported: bool,
     pub(super) pieces: Pieces,
     /// The first frame that was not evicted.

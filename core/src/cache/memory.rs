@@ -32,7 +32,8 @@ impl Cache {
         tables + self.store.past.bytes()
     }
 
-    /// Whether so many bytes would fit if everything went that can: if not, nothing is let go for them.
+    /// Returns true if so many bytes would fit if everything were evicted that can be: if not, nothing is evicted for
+    /// them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
         let stays = self.tables() + self.pool.tables();
         stays.saturating_add(bytes) <= self.config.max_bytes
@@ -94,7 +95,7 @@ impl Cache {
             self.settle();
             return None;
         }
-        // What was let go just now is perhaps a block of this size.
+        // The eviction just now has perhaps freed a block of this size.
         if !self.pool.has_idle(size) {
             self.shrink_for(growth(self));
         }

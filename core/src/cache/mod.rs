@@ -36,9 +36,9 @@
 //!
 //! # Positions
 //!
-//! Who serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing but
-//! the position, is not recorded, and is never refused because commands wait. What was appended can be shared
-//! once it is sealed: by [`Cache::seal`], once for a whole batch, or by the end of its group. Each seal cuts a
+//! A program that serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing
+//! but the position, is not recorded, and is never refused because commands wait. Appended frames can be shared
+//! once they are sealed: by [`Cache::seal`], once for a whole batch, or by the end of its group. Each seal cuts a
 //! piece, and runs end where pieces do.
 //!
 //! ```
@@ -63,7 +63,7 @@
 //! # Memory
 //!
 //! [`Config::max_bytes`] bounds everything: blocks, tables, names, readers; it holds after every call.
-//! What is let go first is the oldest group over all tracks, by the time of creation; the newest groups
+//! The first to be evicted is the oldest group over all tracks, by the time of creation; the newest groups
 //! of live tracks come after all others; the budget always wins. Of the group that is being written to,
 //! and of an unfinished newest one, the front goes first, and indices stay what they were: so a group
 //! may be larger than memory. A frame that cannot be held even so aborts its group with [`TOO_LARGE`].
@@ -77,8 +77,8 @@
 //! reader that has read all of one gets its end, and one that comes to a skipped one that. Of all
 //! tracks together the last are remembered, one for each KiB of the budget: they take 1/64 of it.
 //!
-//! What was handed out of a block that was let go since is not the cache's any more:
-//! [`lent`](Machine::lent) counts it. It makes no difference to anything that the cache does.
+//! Bytes that were handed out of a block that was freed since are not the cache's any more:
+//! [`lent`](Machine::lent) counts them. They make no difference to anything that the cache does.
 //!
 //! # What never changes
 //!
@@ -182,7 +182,7 @@ pub struct Cache {
     external_bytes: usize,
     /// A group that is not evicted for now: it is being written to.
     protected: u32,
-    /// What is to be reported: answers, aborted groups, tracks with evictions, readers that are ready.
+    /// The pending reports: answers, aborted groups, tracks with evictions, readers that are ready.
     ready: List<InQueue>,
     evicted_from: List<InEvicted>,
     answers: SmallVec<[Answer; 1]>,
@@ -223,7 +223,7 @@ impl Machine for Cache {
         })
     }
 
-    /// Takes an event. What it gave is the first command: [`Command::Answer`].
+    /// Takes an event. Its answer is the first command: [`Command::Answer`].
     fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let answer = match self.call(now, event) {
             Ok(answer) => answer,
@@ -286,7 +286,7 @@ impl Cache {
         self.poll_timeout().is_some_and(|at| at <= self.context.now())
     }
 
-    /// Begins a call. Each tries to reclaim one lent block, so that what the outside let go of does not stay
+    /// Begins a call. Each tries to reclaim one lent block, so that what the outside has released does not stay
     /// allocated beside a full budget.
     #[inline]
     fn begin(&mut self) {

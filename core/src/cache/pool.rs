@@ -30,7 +30,7 @@ fn number_of(size: usize) -> Option<usize> {
 /// A block in use.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    /// What is left of it once nothing more is laid into it: it brings the whole back.
+    /// The rest of it once nothing more is laid into it: it brings the whole back.
     buffer: BytesMut,
     size: usize,
     /// Pieces that lie in it, and one while it is being filled.
@@ -82,7 +82,7 @@ impl Pool {
         self.idle_bytes
     }
 
-    /// Bytes of blocks that were let go, and are held outside as far as was seen, and of what it takes to
+    /// Bytes of blocks that were freed, and are held outside as far as was seen, and of what it takes to
     /// keep so many in sight.
     pub(super) fn lent(&self) -> usize {
         let places = self.lent.capacity().saturating_sub(self.lent_rows);
@@ -99,7 +99,7 @@ impl Pool {
         SIZES.iter().find(fits).copied().unwrap_or_else(|| needed.max(SIZES[SIZES.len() - 1]))
     }
 
-    /// Whether a block of this size is idle.
+    /// Returns true if a block of this size is idle.
     pub(super) fn has_idle(&self, size: usize) -> bool {
         number_of(size).is_some_and(|of| !self.idle[of].is_empty())
     }
@@ -176,7 +176,7 @@ impl Pool {
         }
     }
 
-    /// Whether a block is lent, as far as was seen.
+    /// Returns true if a block is lent, as far as was seen.
     #[inline]
     pub(super) fn is_any_lent(&self) -> bool {
         !self.lent.is_empty()

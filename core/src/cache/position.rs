@@ -22,7 +22,7 @@ pub struct Position {
     pub(super) generation: u64,
     /// The piece in which the frame is, where it is known.
     pub(super) piece: u32,
-    /// Where the frame begins, in bytes from the beginning of a piece (or tail) that began with frame
+    /// The offset of the frame, in bytes from the beginning of a piece (or tail) that began with frame
     /// `base`.
     pub(super) offset: u32,
     pub(super) base: u32,

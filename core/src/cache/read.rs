@@ -24,7 +24,7 @@ impl Cache {
     /// in the cache's own memory of at most `max_bytes`; but a frame, or a byte of a large one, at least. The
     /// position goes on behind them, or behind what is said instead.
     ///
-    /// It changes nothing in the cache, waits for nothing, and is not recorded. What was appended is sealed by
+    /// It changes nothing in the cache, waits for nothing, and is not recorded. Appended frames are sealed by
     /// [`seal`](Self::seal), or by its group's end; until then there is nothing yet.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Cache {
             track.readers -= 1;
         }
         self.forget_if_over(track);
-        // What it was given has perhaps gone with it.
+        // The block of what it was given may be free with it.
         self.reclaim(RECLAIMED);
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Cache {
         lookup.read(|| store.share_in_piece(&mut known.position))
     }
 
-    /// What there is of the next frame, or of what is left of it: all, unless it is incomplete, or came in
+    /// The bytes there are of the next frame, or of the rest of it: all, unless it is incomplete, or came in
     /// several chunks.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl Cache {
         lookup.read(|| store.run_in_piece(&mut known.position, usize::MAX))
     }
 
-    /// What there is under an index of a group; `None` when there is no such group, or no longer.
+    /// The state of an index of a group; `None` when there is no such group, or no longer.
     #[must_use]
     pub fn frame(&self, group: GroupId, index: u64) -> Option<FrameState<'_>> {
         self.store.frame(group, index)
@@ -240,7 +240,7 @@ impl Cache {
             Lookup::Within => true,
             _ => waits == Waits::Not,
         };
-        // Who waited for one thing and reads another does not wait any more.
+        // A reader that waited for one thing and reads another does not wait any more.
         if !goes_on {
             self.stop_waiting(at);
         }

@@ -16,7 +16,7 @@ pub enum ReadUnit {
     Run,
 }
 
-/// What a reader waits for.
+/// The event that a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) enum Waits {
     /// Nothing: it was not found that there is nothing for it.
@@ -68,5 +68,5 @@ id! {
 }
 linked!(InQueue, Reader, link);
 sorted!(ByWanted, Reader, by_wanted, |reader| reader.position.wanted);
-// Who waits for a frame waits for no group: the links serve both.
+// A reader that waits for a frame waits for no group: the links serve both.
 sorted!(ByFrame, Reader, by_wanted, |reader| reader.position.frame);

@@ -38,7 +38,7 @@ impl PartialEq for Run {
 impl Eq for Run {}
 
 impl Run {
-    /// What goes before [`bytes`](Run::bytes): the size of a large frame, or nothing.
+    /// The bytes that go before [`bytes`](Run::bytes): the size of a large frame, or nothing.
     #[must_use]
     pub fn head(&self) -> varint::Buffer {
         self.head.map_or_else(varint::Buffer::default, varint::Buffer::new)
@@ -50,7 +50,7 @@ impl Run {
         self.head.map_or(0, varint::len) + self.bytes.len()
     }
 
-    /// Whether it has no bytes, which no run has that a cache gives.
+    /// Returns true if it has no bytes, which no run has that a cache gives.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,6 +1,6 @@
-//! What a cache counts.
+//! The counters of a cache.
 
-/// What a [`Cache`](super::Cache) counted since it was made.
+/// Counts of a [`Cache`](super::Cache) since it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Stats {
@@ -18,7 +18,7 @@ pub struct Stats {
     pub filled: u64,
     /// Frames put again with the same bytes.
     pub same: u64,
-    /// What was let go, and why.
+    /// Evictions, by cause.
     pub evicted: Evictions,
     /// Groups aborted by their producer, or left by it unfinished.
     pub aborted: u64,
@@ -44,7 +44,7 @@ pub struct Stats {
     pub woken: u64,
 }
 
-/// Groups let go as a whole, by cause, and frames let go from the front of groups that stay.
+/// Groups evicted as a whole, by cause, and frames evicted from the front of groups that stay.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Evictions {

@@ -1,4 +1,4 @@
-//! What a cache holds: its tracks, their groups, and the pieces of those. It is read without being changed.
+//! The store of a cache: its tracks, their groups, and the pieces of those. It is read without being changed.
 
 use super::event::Start;
 use super::group::{Group, Piece, State};
@@ -16,12 +16,12 @@ pub(super) struct Store {
     pub(super) groups: Keyed<Group>,
     pub(super) pieces: Keyed<Piece>,
     pub(super) past: Past,
-    /// Whether pieces get checksums.
+    /// Pieces get checksums.
     pub(super) keeps_checksums: bool,
 }
 
 impl Store {
-    /// What there is before anything is created, of a cache that takes at most so many bytes.
+    /// The store before anything is created, of a cache that takes at most so many bytes.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             tracks: Keyed::new(),

@@ -1,4 +1,4 @@
-//! What is read at a position, which goes on behind it.
+//! Reads at a position, which continues behind them.
 
 use bytes::Bytes;
 
@@ -14,13 +14,13 @@ use crate::wire::varint;
 pub(super) type ChunkWithin<'a> = (Chunk<&'a [u8]>, Option<&'a Bytes>);
 
 impl Store {
-    /// Whether a position stands before a small frame in a piece, with nothing to be said before it.
+    /// Returns true if a position stands before a small frame in a piece, with nothing to be said before it.
     #[inline]
     pub(super) fn stands_in_piece(&self, at: &Position) -> bool {
         self.pieces.find(at.piece_key()).is_some_and(|piece| at.stands_in(piece))
     }
 
-    /// Whether a position stands before a complete frame in the tail of its group.
+    /// Returns true if a position stands before a complete frame in the tail of its group.
     #[inline]
     pub(super) fn stands_in_tail(&self, at: &Position) -> bool {
         self.groups.find(at.group_key()).is_some_and(|group| at.stands_in_tail(group))
@@ -135,7 +135,7 @@ impl Store {
         Some((Chunk { group, index, size: size.into(), offset: within.into(), bytes }, whole))
     }
 
-    /// What there is under an index of a group.
+    /// The state of an index of a group.
     pub(super) fn frame(&self, id: GroupId, index: u64) -> Option<FrameState<'_>> {
         let group = self.group(id).ok()?;
         if index >= group.count.into() {

@@ -38,7 +38,7 @@ pub(super) struct EvictionKey {
 #[derive(Default, Debug)]
 pub(super) struct Track {
     pub(super) name: Box<[u8]>,
-    /// Whether the name leads to this track.
+    /// The name leads to this track.
     pub(super) is_named: bool,
     pub(super) publisher: u32,
     pub(super) limits: Limits,
@@ -72,7 +72,7 @@ pub(super) struct Track {
     /// Readers that wait for the next group, and those that wait for later ones.
     pub(super) waiting: List<InQueue>,
     pub(super) later: Tree<ByWanted>,
-    /// Whether evictions are still to be reported, and its neighbours among the tracks of which that is so.
+    /// Evictions are still to be reported; and its neighbours among the tracks of which that is so.
     pub(super) has_evictions: bool,
     pub(super) evicted_from: Link,
 }
@@ -93,7 +93,7 @@ impl Track {
         matches!(self.life, Life::Live)
     }
 
-    /// Whether there will be higher numbers.
+    /// Returns true if there will be higher numbers.
     pub(super) fn is_expecting(&self) -> bool {
         match self.life {
             Life::Live => true,
@@ -108,7 +108,7 @@ sorted!(ByEviction, Track, by_eviction, |track| track.eviction_key);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
 sorted!(ByPast, Track, by_past, |track| track.past_count);
 
-/// Who publishes tracks: what its incomplete frames have is counted together.
+/// A publisher of tracks: the bytes of its incomplete frames are counted together.
 #[derive(Default, Debug)]
 pub(super) struct Publisher {
     pub(super) number: u64,

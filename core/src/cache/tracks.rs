@@ -78,7 +78,7 @@ impl Cache {
         self.store.groups.get(first).map(|group| (group.sequence, group.floor.into()))
     }
 
-    /// What of the track was let go.
+    /// The evictions of the track.
     #[must_use]
     pub fn evictions(&self, track: TrackId) -> Option<Evictions> {
         self.store.track(track).ok().map(|track| track.evicted)
@@ -165,7 +165,7 @@ impl Cache {
             Life::Finished { end: Some(end), closed: false } => Some(end),
             _ => None,
         };
-        // Who waits for the next group has nothing to read as long as that may come.
+        // A reader that waits for the next group has nothing to read as long as that may come.
         if last.is_none_or(|last| track.newest == Some(last)) {
             let waiting = core::mem::take(&mut track.waiting);
             self.wake(waiting);

@@ -139,7 +139,7 @@ impl Cache {
 }
 
 impl Group {
-    /// Whether there is something for a reader that stands in it, open as it is.
+    /// Returns true if there is something for a reader that stands in it, open as it is.
     fn has_for(&self, at: &Position, by: ReadUnit) -> bool {
         let is_begun = |frame: Unfinished| {
             frame.written > at.within

@@ -222,7 +222,7 @@ impl Cache {
         }
     }
 
-    /// Whether the frame that is held has these bytes; `None` when none is.
+    /// Compares the frame that is held with these bytes; `None` when none is.
     fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
         match self.store.frame(group, index.into())? {
             FrameState::Held(held) => Some(held == frame),
@@ -316,7 +316,7 @@ impl Cache {
         let track = group.track;
         let unfinished = self.publisher_of(track).map_or(0, |publisher| publisher.unfinished);
         let (bytes, max) = (unfinished + len, self.config.max_unfinished);
-        // What completes a frame leaves nothing unfinished.
+        // A chunk that completes a frame leaves nothing unfinished.
         if bytes > max && len < left {
             return Err(self.refuse(Refusal::Unfinished { bytes, max }));
         }

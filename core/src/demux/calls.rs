@@ -63,8 +63,8 @@ impl Demux {
     }
 
     /// Takes all credit of an acceptor: nothing is dispatched to it until it resumes, from now on, be it in
-    /// the middle of a drain. Streams for it are held, up to the configured numbers. Who has no registration
-    /// cannot pause: nothing happens.
+    /// the middle of a drain. Streams for it are held, up to the configured numbers. An acceptor without
+    /// registration cannot pause: nothing happens.
     pub fn pause(&mut self, now: Instant, acceptor: AcceptorId) {
         self.pass(now);
         self.registry.pause(acceptor);
@@ -82,8 +82,8 @@ impl Demux {
     }
 
     /// Gives an acceptor that pauses credit for the first of the streams that are held for it, in the order
-    /// in which the preambles were whole, and no more: it pauses on. Where none is held nothing happens. What is
-    /// taken is dispatched next, before streams that are looked up again in this drain.
+    /// in which the preambles were whole, and no more: it pauses on. Where none is held nothing happens. The
+    /// stream taken is dispatched next, before streams that are looked up again in this drain.
     pub fn take(&mut self, now: Instant, acceptor: AcceptorId) {
         self.pass(now);
         if let Some(first) = self.waiting.first_for(Waits::For(acceptor)) {
@@ -95,7 +95,7 @@ impl Demux {
     /// refused or held. `offset` bytes of it were given before, without a gap, `pinned` bytes of memory are
     /// kept alive by these, and `fin` says that the stream ends behind them.
     ///
-    /// Only what is at offset 0 can begin a preamble. What is behind it, of a stream that is not parked, is
+    /// Only what is at offset 0 can begin a preamble. Data behind it, of a stream that is not parked, is
     /// still in flight from before it was refused: it is dropped. So is what comes of one whose
     /// [`Dispatch`](Command::Dispatch) was taken; until then it follows that.
     /// An empty piece that does not end the stream is nothing.

@@ -1,4 +1,4 @@
-//! What a demultiplexer takes, gives and refuses.
+//! The events, commands and refusals of a demultiplexer.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ use crate::wire::tag::{Length, MAX_TAG};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct PeerId(pub u64);
 
-/// Who takes streams: an application's part, numbered by whoever embeds the machine.
+/// An acceptor of streams: an application's part, numbered by whoever embeds the machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct AcceptorId(pub u64);
 
@@ -35,7 +35,7 @@ impl StreamId {
         if self.number & 0b10 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
     }
 
-    /// Whether only its opener sends.
+    /// Returns true if only its opener sends.
     #[must_use]
     pub const fn is_unidirectional(self) -> bool {
         matches!(self.direction(), Direction::Unidirectional)
@@ -115,7 +115,7 @@ pub struct Registration<'a> {
     pub acceptor: AcceptorId,
     /// On whose behalf.
     pub by: Registrant,
-    /// What was counted for it.
+    /// Its counters.
     pub stats: TagStats,
 }
 
@@ -134,13 +134,13 @@ pub enum Refusal {
     /// Data of a stream that is held: it is not to be read.
     #[error("data of a stream that is held")]
     Held,
-    /// A hand-off that is told to have failed, of a stream that was not dispatched.
+    /// A hand-off that is reported to have failed, of a stream that was not dispatched.
     #[error("the stream was not dispatched")]
     NotDispatched,
     /// Another acceptor has this pattern.
     #[error("the pattern is registered by acceptor {}", held_by.0)]
     Conflict {
-        /// Who has it.
+        /// The acceptor that has it.
         held_by: AcceptorId,
     },
     /// An application asks for a tag, or for all tags, of the reserved prefix
@@ -159,8 +159,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether it is the answer to an application that registers or opens, so that
-    /// [`handle`](crate::Machine::handle) tells it by a command; what is left is misuse by a driver.
+    /// Returns true if it is the answer to an application that registers or opens, so that
+    /// [`handle`](crate::Machine::handle) reports it by a command; what is left is misuse by a driver.
     #[must_use]
     pub const fn is_answer(&self) -> bool {
         matches!(
@@ -175,12 +175,12 @@ impl Refusal {
 
 vocabulary! {
     "event of a demultiplexer" for super::Demux, Result<(), Refusal>;
-    /// What a demultiplexer takes. Every event is a method too.
+    /// An event of a demultiplexer. Every event is a method too.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Event<'a> {
         /// [`register`](super::Demux::register).
         0 => Register {
-            /// Who takes the streams.
+            /// The acceptor that takes the streams.
             acceptor: AcceptorId,
             /// Of which tags.
             pattern: Pattern<'a>,
@@ -197,7 +197,7 @@ vocabulary! {
         },
         /// [`acceptor_gone`](super::Demux::acceptor_gone).
         2 => AcceptorGone {
-            /// Who went.
+            /// The acceptor that went.
             acceptor: AcceptorId,
         } => |demux, now| {
             demux.acceptor_gone(now, acceptor);
@@ -205,7 +205,7 @@ vocabulary! {
         },
         /// [`pause`](super::Demux::pause).
         3 => Pause {
-            /// Who takes nothing for now.
+            /// The acceptor that takes nothing for now.
             acceptor: AcceptorId,
         } => |demux, now| {
             demux.pause(now, acceptor);
@@ -213,7 +213,7 @@ vocabulary! {
         },
         /// [`resume`](super::Demux::resume).
         4 => Resume {
-            /// Who takes streams again.
+            /// The acceptor that takes streams again.
             acceptor: AcceptorId,
         } => |demux, now| {
             demux.resume(now, acceptor);
@@ -221,7 +221,7 @@ vocabulary! {
         },
         /// [`take`](super::Demux::take).
         11 => Take {
-            /// Who takes one stream.
+            /// The acceptor that takes one stream.
             acceptor: AcceptorId,
         } => |demux, now| {
             demux.take(now, acceptor);
@@ -237,7 +237,7 @@ vocabulary! {
             bytes: Bytes as BriefMessage,
             /// Bytes of memory that `bytes` keeps alive.
             pinned: usize,
-            /// Whether the stream ends behind them.
+            /// The stream ends behind them.
             fin: bool,
         } => |demux, now| demux.data(now, stream, offset, bytes, pinned, fin),
         /// [`reset`](super::Demux::reset).
@@ -271,7 +271,7 @@ vocabulary! {
         9 => HandOffFailed {
             /// The stream that was dispatched.
             stream: StreamId,
-            /// Who could not be given it.
+            /// The acceptor that could not be given it.
             acceptor: AcceptorId,
             /// Its tag, as dispatched: for the count of its registration.
             tag: &'a [u8] as Text,
@@ -290,10 +290,10 @@ vocabulary! {
 
 vocabulary! {
     "command of a demultiplexer";
-    /// What a demultiplexer wants done.
+    /// A command of a demultiplexer.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Command {
-        /// What came of [`Register`](Event::Register), [`Unregister`](Event::Unregister),
+        /// The result of [`Register`](Event::Register), [`Unregister`](Event::Unregister),
         /// [`AcceptorGone`](Event::AcceptorGone) or [`Open`](Event::Open): the first command of those.
         0 => Answer(answer: Result<(), Refusal>),
         /// Hand the stream over: its acceptor hears "opened", with the stream and its peer, and from now on the
@@ -301,7 +301,7 @@ vocabulary! {
         1 => Dispatch {
             /// The stream.
             stream: StreamId,
-            /// Whose it is.
+            /// The acceptor that gets it.
             acceptor: AcceptorId,
             /// Its tag.
             tag: Tag,
@@ -311,11 +311,11 @@ vocabulary! {
         2 => Data {
             /// The stream.
             stream: StreamId,
-            /// Whose it is.
+            /// The acceptor that gets it.
             acceptor: AcceptorId,
-            /// What lay behind the preamble in the event that made it whole.
+            /// The bytes behind the preamble in the event that made it whole.
             bytes: Bytes as BriefMessage,
-            /// Whether the stream ends behind it.
+            /// The stream ends behind it.
             fin: bool,
         },
         /// Stop reading the stream, so that its peer feels it, until it is dispatched or refused.
@@ -324,7 +324,7 @@ vocabulary! {
             stream: StreamId,
         },
         /// Refuse the stream: ask its peer to stop sending (STOP_SENDING), and where it is bidirectional reset
-        /// the own direction (RESET_STREAM). What still comes of it may be given; it is dropped.
+        /// the own direction (RESET_STREAM). Data that still comes of it may be given; it is dropped.
         4 => Refuse {
             /// The stream.
             stream: StreamId,
@@ -342,7 +342,7 @@ vocabulary! {
         6 => Closed {
             /// The stream.
             stream: StreamId,
-            /// Who was to take it.
+            /// The acceptor that was to take it.
             acceptor: AcceptorId,
         },
     }

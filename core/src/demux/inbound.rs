@@ -9,7 +9,7 @@ use super::tag::Tag;
 use super::waiting::{Piece, Stream, Waits};
 use crate::wire::tag::{Malformed, is_reserved};
 
-/// Where a stream goes whose tag is known.
+/// The next step for a stream whose tag is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
     Dispatch(AcceptorId),

@@ -29,7 +29,7 @@
 //!
 //! # Two ways in
 //!
-//! Every event of [`Machine::handle`] is a method too. What came of registering, unregistering and opening
+//! Every event of [`Machine::handle`] is a method too. The result of registering, unregistering and opening
 //! is what the method returns, or the first command, [`Command::Answer`]. Both are the same code; a
 //! [`Recorder`](crate::journal::Recorder) records both. Before the next event the commands are drained
 //! ([`Undrained`](crate::machine::Undrained)); the methods are called at any time, in the middle of a drain too, and what they
@@ -167,7 +167,7 @@ impl Machine for Demux {
         })
     }
 
-    /// Takes an event. What came of registering, unregistering or opening is the first command:
+    /// Takes an event. The result of registering, unregistering or opening is the first command:
     /// [`Command::Answer`].
     fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
         let is_answered = matches!(

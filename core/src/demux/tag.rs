@@ -54,7 +54,7 @@ impl fmt::Debug for Tag {
 
 /// The head of an own stream: the length of its tag, and the tag.
 ///
-/// That of a tag of up to 32 bytes lies in place.
+/// The preamble of a tag of up to 32 bytes lies in place.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Preamble(SmallVec<[u8; 1 + INLINE]>);
 

@@ -155,7 +155,7 @@ impl Waiting {
         self.counts.of(Group::Peer(peer))
     }
 
-    /// Where a stream lies.
+    /// The place of a stream.
     pub(super) fn find(&self, stream: StreamId) -> Option<u32> {
         self.by_id.find(&self.streams, |at| self.get(at).map(|it| it.id).cmp(&Some(stream)))
     }

@@ -1,4 +1,4 @@
-//! What a grouping is made from, what it refuses, and the names and facts of its tracks.
+//! The configuration of a grouping, its refusals, and the names and facts of its tracks.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -7,7 +7,7 @@ use crate::Session;
 use crate::cache::{Limits, MAX_NAME};
 use crate::limits::{OutOfRange, positive, within};
 
-/// What a session and an epoch add to a track's name at most: a slash, ten bytes in three characters
+/// The most bytes that a session and an epoch add to a track's name: a slash, ten bytes in three characters
 /// each, a dot and 20 digits.
 const MOST_ADDED: usize = 1 + 3 * Session::LEN + 1 + 20;
 
@@ -25,9 +25,9 @@ pub struct Config {
     /// The longest message in bytes. From 1; 65,535 by default. A longer one is not published: its frame is
     /// [`Absent`](crate::cache::Missing::Absent).
     pub max_message: u16,
-    /// Whose tracks they are, for the cache. Any number; 0 by default.
+    /// The publisher of the tracks, for the cache. Any number; 0 by default.
     pub publisher: u64,
-    /// What each track may keep. A group of the longest messages must fit its limits. Where a track
+    /// The limits of each track. A group of the longest messages must fit them. Where a track
     /// begins follows from its session, whatever `first_group` says. None by default.
     pub limits: Limits,
 }
@@ -46,7 +46,7 @@ impl Config {
         }
     }
 
-    /// What the track of a session is called: `FEED/SESSION`, or `FEED/SESSION.EPOCH`.
+    /// The name of a session's track: `FEED/SESSION`, or `FEED/SESSION.EPOCH`.
     ///
     /// The session's name loses the spaces at its end; of the rest every byte that is no ASCII letter
     /// or digit, `-`, `_` or `~` is percent-encoded (RFC 3986 § 2.1), so that no two sessions share a
@@ -74,7 +74,7 @@ impl Config {
         }
     }
 
-    /// What whoever reads its tracks must agree with.
+    /// The numbers that whoever reads its tracks must agree with.
     #[must_use]
     pub const fn info(&self) -> Info {
         Info { group_size: self.group_size, epoch: self.epoch, first: 1 }
@@ -119,8 +119,8 @@ impl fmt::Display for Encoded {
     }
 }
 
-/// What decides which message every group and index of a track stands for. Who carries a track on, or
-/// reads one, compares it first.
+/// The numbers that decide which message every group and index of a track stands for. Whoever carries a track on,
+/// or reads one, compares them first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Info {
     /// Messages in a group.
@@ -132,7 +132,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Whether these numbers mean the same as those of another track info.
+    /// Checks that these numbers mean the same as those of another track info.
     ///
     /// # Errors
     /// They do not; in words, with both values.
@@ -190,7 +190,7 @@ pub enum Error {
         messages: u32,
         /// The longest message, in bytes.
         longest: u16,
-        /// What a group may have.
+        /// The bytes that a group may have.
         limit: u64,
     },
     /// A group has more messages than the track's limit.
@@ -198,7 +198,7 @@ pub enum Error {
     GroupFrames {
         /// Messages in a group.
         messages: u32,
-        /// What a group may have.
+        /// The frames that a group may have.
         limit: u32,
     },
     /// Something of a session that did not start, or that two others have followed.

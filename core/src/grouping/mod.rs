@@ -17,8 +17,8 @@
 //! | the session ends | the last group and the track are finished |
 //!
 //! With [`Delivery::Arrival`](crate::receiver::Delivery::Arrival) what is behind an open gap is published before the gap is
-//! settled: the gap's frames are absent until they come. Readers that are quick are told so and are not
-//! told otherwise later, so whoever wants them to see repairs lets the receiver deliver in order.
+//! settled: the gap's frames are absent until they come. A quick reader gets them reported as
+//! absent, and that report is final, so whoever wants readers to see repairs lets the receiver deliver in order.
 //!
 //! # Steps
 //!
@@ -29,10 +29,10 @@
 //!
 //! * a message is one step, and a range that is missing one for each group that it is appended to: of
 //!   whole groups that are missing, however many, there is nothing to do and to say;
-//! * a step makes a handful of calls of the cache at most. What follows from them waits in the cache, whose
+//! * a step makes a handful of calls of the cache at most. The results of them wait in the cache, whose
 //!   commands may be drained between steps, or after the last: they are no part of a step.
 //!
-//! What is not stepped is not published: messages of steps that are dropped count as passed over. It is a
+//! A message that is not stepped is not published: those of steps that are dropped count as passed over. It is a
 //! function of what the receiver said and the cache answered, and both of those can be recorded
 //! ([`Driven`]).
 //!
@@ -113,7 +113,7 @@ impl Grouping {
         Ok(Self { config, sessions: [None, None], live: None, name, stats: Stats::default() })
     }
 
-    /// What it was made from.
+    /// The configuration that it was made from.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
@@ -166,7 +166,7 @@ impl Grouping {
         self.known(session).map(Publishing::next)
     }
 
-    /// What was counted.
+    /// The counts.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats

@@ -36,7 +36,7 @@ pub(super) struct Publishing {
     /// Of a live start, until publishing has begun: the message before which nothing may be missing.
     live: Option<u64>,
     pub(super) ended: bool,
-    /// Whether its receiver said that it ended, and none has taken it up since: nobody speaks of it any
+    /// Its receiver said that it ended, and none has taken it up since: nobody speaks of it any
     /// more.
     pub(super) over: bool,
 }
@@ -106,7 +106,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         if sequence <= self.of.last {
             return self.prepare_late(sequence);
         }
-        // What was neither brought nor given up is not kept here.
+        // Messages neither brought nor given up are not kept here.
         let missed = self.miss(sequence - 1, Missing::Absent);
         match self.of.place {
             Place::Fresh { absent, lost } if missed.is_none() && absent + lost > 0 => {

@@ -1,6 +1,6 @@
-//! What a grouping counts.
+//! The counters of a grouping.
 
-/// What a [`Grouping`](super::Grouping) counted since it was made.
+/// Counts of a [`Grouping`](super::Grouping) since it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Stats {

@@ -23,7 +23,7 @@ pub(super) enum Input<B> {
     Leave([Option<(Session, TrackId)>; 2]),
 }
 
-/// What one step did.
+/// The result of one step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Step {
@@ -36,7 +36,7 @@ pub enum Step {
         /// The first message that may be published (2^64-1 stands for 2^64 too).
         first: u64,
     },
-    /// The cache takes no track for a session. It can be told to begin again.
+    /// The cache takes no track for a session. It can be made to begin again.
     NoTrack {
         /// The session.
         session: Session,
@@ -84,7 +84,7 @@ pub enum Step {
         /// The message.
         sequence: u64,
     },
-    /// A message came again with other bytes than are held. What is held stays.
+    /// A message came again with other bytes than are held. The held ones stay.
     Contradiction {
         /// The session.
         session: Session,

@@ -19,7 +19,7 @@ pub const MAX_PAYLOAD: usize = 1 << 20;
 /// A block is closed when its records take so many bytes.
 pub(super) const FULL: usize = 1 << 16;
 
-/// Where a journal goes.
+/// The destination of a journal.
 pub trait Sink {
     /// Why it could not be written.
     type Error;
@@ -58,7 +58,7 @@ impl<S: Sink> Sink for Rc<RefCell<S>> {
     }
 }
 
-/// Where a journal comes from.
+/// The origin of a journal.
 pub trait Source {
     /// Why it could not be read.
     type Error;
@@ -138,12 +138,12 @@ pub(super) struct Block<'a> {
     pub(super) version: u16,
     pub(super) machine: u16,
     pub(super) number: u32,
-    /// Where its records begin in the journal.
+    /// The offset of its records in the journal.
     pub(super) offset: u64,
     pub(super) records: &'a [u8],
 }
 
-/// What can be wrong with a block.
+/// The faults that a block can have.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
@@ -177,7 +177,7 @@ pub(super) enum End<E> {
 pub(super) struct Blocks<R> {
     source: R,
     payload: Vec<u8>,
-    /// Where the next block begins.
+    /// The offset of the next block.
     pub(super) offset: u64,
 }
 

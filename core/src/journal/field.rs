@@ -13,7 +13,7 @@ use crate::{Duration, Instant, Session};
 
 /// A value that journals hold.
 ///
-/// What is encoded and decoded again is equal, so far as a machine can tell: a [`Bytes`] comes back in
+/// A value that is encoded and decoded again is equal, so far as a machine can see: a [`Bytes`] comes back in
 /// a buffer of its own, and a [`Secret`](super::Secret) as its hash.
 pub trait Field<'a>: Sized {
     /// Writes it; or, where [`Encoder::is_digest`], what stands for it.
@@ -41,9 +41,9 @@ pub enum Malformed {
     /// A number has no meaning there.
     #[error("{value} is no {what}")]
     Unknown {
-        /// What was to be read.
+        /// The name of the value that was to be read.
         what: &'static str,
-        /// What was found.
+        /// The value that was found.
         value: u64,
     },
     /// Bytes are left over.
@@ -54,7 +54,7 @@ pub enum Malformed {
 /// The name of a nested machine, and the version of its encoding.
 pub(super) type Nested = (Bytes, u16);
 
-/// The version of a nested machine's encoding, where it is told.
+/// The version of a nested machine's encoding, where it is given.
 pub(super) fn version_in(nested: &[Nested], name: &str) -> Option<u16> {
     nested.iter().find(|(known, _)| known == name.as_bytes()).map(|(_, version)| *version)
 }
@@ -92,7 +92,7 @@ impl<'a> Encoder<'a> {
         Self { is_digest: true, ..self }
     }
 
-    /// Whether what is written is only digested: then payload that says where it lies may be left out.
+    /// Returns true if the bytes are only digested: then payload that says where it lies may be left out.
     #[must_use]
     pub const fn is_digest(&self) -> bool {
         self.is_digest

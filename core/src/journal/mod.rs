@@ -141,27 +141,27 @@ use crate::{Instant, Machine};
 pub trait Journaled:
     Any + for<'a> Machine<Config: Field<'a>, Event<'a>: Field<'a> + Debug, Command: Field<'a> + Debug>
 {
-    /// What it is called in journals. Never changes.
+    /// Its name in journals. Never changes.
     const NAME: &'static str;
     /// The version of how its configuration, events, calls, answers and commands are written, from 1;
-    /// one more with every change. What was written in an earlier one stays readable
+    /// one more with every change. Journals of earlier ones stay readable
     /// ([`Decoder::version_of`]).
     const VERSION: u16;
     /// The machines whose values are among its own, at any depth, and the versions of their encodings. Its
     /// own version does not change with these.
     const NESTED: &'static [(&'static str, u16)] = &[];
 
-    /// What a direct call is given, but for the time; [`Infallible`](core::convert::Infallible) without
+    /// The input of a direct call, but for the time; [`Infallible`](core::convert::Infallible) without
     /// direct calls.
     type Call<'a>: Field<'a> + Debug;
-    /// What a direct call returns.
+    /// The result of a direct call.
     type Answer<'a>: Field<'a> + Debug;
 
     /// Makes a direct call.
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a>;
 
-    /// Told once, before anything else, when what it gives is digested: payload that it gives more than once
-    /// can be digested by a checksum that is made once. A composite tells those within.
+    /// Called once, before anything else, when what it gives is digested: payload that it gives more than once
+    /// can be digested by a checksum that is made once. A composite calls it of those within.
     fn keep_checksums(&mut self) {}
 }
 

@@ -1,4 +1,4 @@
-//! What is seen of a replay: where it stands, what happens, what is wrong, and how a machine is left.
+//! The view of a replay: where it stands, what happens, what is wrong, and how a machine is left.
 
 use alloc::string::String;
 use core::any::Any;
@@ -20,7 +20,7 @@ pub enum ReplayStep<'a> {
     Timeout,
     /// It was called directly.
     Call(&'a dyn Debug),
-    /// What the call returned, in the replay.
+    /// The result of the call, in the replay.
     Answer(&'a dyn Debug),
     /// It gave a command, in the replay.
     Command(&'a dyn Debug),
@@ -37,12 +37,12 @@ pub enum ReplayStep<'a> {
     },
 }
 
-/// Where a journal stands: which machine, which of its events, and when.
+/// A place in a journal: which machine, which of its events, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The machine's id.
     pub machine: u16,
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Which of its events, timeouts and calls, counted from 1; 0 is its making.
     pub event: u64,
@@ -80,12 +80,12 @@ pub enum Fault {
     Record(Malformed),
     /// A record stands where it must not.
     Misplaced {
-        /// What kind of record.
+        /// The kind of record.
         kind: &'static str,
     },
     /// A machine that this replayer does not know.
     Unknown {
-        /// What it is called.
+        /// Its name.
         name: String,
     },
     /// A later version of a machine's encoding.
@@ -101,9 +101,9 @@ pub enum Fault {
     Refused(String),
     /// Machines that take more memory than was allowed.
     TooLarge {
-        /// What all would take.
+        /// The bytes that all would take.
         bytes: usize,
-        /// What they may take.
+        /// The bytes that they may take.
         most: usize,
     },
     /// After this event, the machine does something else than was recorded.
@@ -121,9 +121,9 @@ pub enum Fault {
 pub enum Difference {
     /// The digests differ.
     Digest {
-        /// What the journal says.
+        /// The value in the journal.
         recorded: u32,
-        /// What the replay gives.
+        /// The value in the replay.
         replayed: u32,
     },
     /// Another command, or another answer to a call: the `index`th, from 0.
@@ -150,7 +150,7 @@ pub enum Difference {
 /// A machine as a replay left it.
 #[derive(Clone, Copy, Debug)]
 pub struct Replayed<'a> {
-    /// Where it stands.
+    /// Its place in the journal.
     pub place: Place,
     /// Events, timeouts and calls.
     pub events: u64,

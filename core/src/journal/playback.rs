@@ -47,14 +47,14 @@ pub(super) struct Playback<M> {
     settled: bool,
     /// How it differs since the last event: the first difference of several.
     difference: Option<Difference>,
-    /// What stands for the answer of the last call, until it is compared.
+    /// The digest that stands for the answer of the last call, until it is compared.
     answer: Option<Digest>,
     /// How the last command or answer is written.
     scratch: Vec<u8>,
 }
 
 impl<M: Journaled> Playback<M> {
-    /// What a machine may take beside its own limit: a record that it was given and has not passed on,
+    /// The bytes that a machine may take beside its own limit: a record that it was given and has not passed on,
     /// and how it is played.
     const BESIDE: usize = MAX_PAYLOAD + FULL + size_of::<Self>();
 

@@ -7,7 +7,7 @@ use super::digest::Digest;
 use super::field::{Decoder, Encoder, Field, Malformed};
 use crate::Instant;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -31,7 +31,7 @@ impl Kind {
         Self::EventDigest,
     ];
 
-    /// What a record is called in errors.
+    /// The name of a record in errors.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Machine => "machine",
@@ -45,12 +45,12 @@ impl Kind {
     }
 }
 
-/// What followed from an event, as far as it was asked for before the next.
+/// The commands that followed from an event, digested, as far as they were polled before the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct EventDigest {
     /// How many commands were taken.
     pub(super) commands: u64,
-    /// Whether the machine was asked until it had no more.
+    /// The machine was polled until it had no more.
     pub(super) drained: bool,
     /// Of everything up to here.
     pub(super) digest: u32,

@@ -11,7 +11,7 @@ use super::record::{self, EventDigest, Kind};
 use crate::machine::Context;
 use crate::{Instant, Machine};
 
-/// What a [`Recorder`] is made from.
+/// The configuration of a [`Recorder`].
 #[derive(Clone, Debug)]
 pub struct Config<C, S> {
     /// The machine's configuration.
@@ -19,9 +19,9 @@ pub struct Config<C, S> {
     /// Tells the machines that share a journal apart. A machine that takes the place of another, after a
     /// restart, takes another number.
     pub id: u16,
-    /// Where the journal goes; `None`: nothing is recorded.
+    /// The destination of the journal; `None`: nothing is recorded.
     pub sink: Option<S>,
-    /// Whether commands are recorded too, beside their digest: larger journals, from which one can see
+    /// Commands are recorded too, beside their digest: larger journals, from which one can see
     /// what was done without replaying them, and what was done instead when a replay differs.
     pub commands: bool,
 }
@@ -55,14 +55,14 @@ pub struct Recorder<M: Journaled, S: Sink> {
 /// The journal of one machine.
 struct Journal<S: Sink> {
     building: Building,
-    /// Where the records end in it that are known to fit it.
+    /// The end of the records in it that are known to fit it.
     whole: usize,
     sink: S,
     digest: Digest,
     commands: bool,
     /// Commands taken since the last event.
     taken: u64,
-    /// What followed from the last event is not written yet.
+    /// The digest of the last event is not written yet.
     unsettled: bool,
     failure: Option<Failure<S::Error>>,
 }
@@ -72,7 +72,7 @@ impl<S: Sink> Journal<S> {
     fn commit(&mut self) {
         let len = self.building.payload_len();
         if len > MAX_PAYLOAD {
-            // What came before is whole, and goes into a block without the last.
+            // The records before the last are whole, and go into a block without it.
             let last = self.building.bytes.split_off(self.whole);
             self.close();
             if last.len() > MAX_PAYLOAD {
@@ -154,7 +154,7 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         &self.machine
     }
 
-    /// Where the journal goes, if there is one.
+    /// The destination of the journal, if there is one.
     #[must_use]
     pub fn sink(&self) -> Option<&S> {
         self.journal.as_ref().map(|journal| &journal.sink)
@@ -207,7 +207,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
             let whole = building.bytes.len();
             record::append_machine::<M>(&mut building.bytes, &machine);
             let digest = Digest::new();
-            // What a new machine has to say follows from its making.
+            // The first commands of a new machine follow from its making.
             let (taken, unsettled, failure) = (0, true, None);
             Box::new(Journal { building, whole, sink, digest, commands, taken, unsettled, failure })
         });
@@ -313,7 +313,7 @@ impl<M: Journaled, S: Sink> Drop for Recorder<M, S> {
         let Self { machine, journal } = self;
         if let Some(journal) = journal {
             journal.settle(machine, false);
-            // Nobody is left to be told of a failure; who wants to know flushes before.
+            // A failure cannot be reported any more; whoever wants to know flushes before.
             journal.close();
         }
     }
@@ -345,7 +345,7 @@ pub trait Driven<M: Journaled>:
     /// Calls the machine directly, as [`Journaled::call`].
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a>;
 
-    /// Whether [`poll_command`](Machine::poll_command) may have something, for loops of direct calls that want
+    /// Returns true if [`poll_command`](Machine::poll_command) may have something, for loops of direct calls that want
     /// to skip an empty drain. A recorder notes that there is nothing, as if it had been drained.
     fn has_commands(&mut self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Plays journals again: makes the machines that they tell of, gives them what was recorded, and
+//! Plays journals again: makes the machines that they name, gives them what was recorded, and
 //! compares.
 
 use alloc::boxed::Box;
@@ -15,7 +15,7 @@ use super::record::{Kind, Record};
 
 pub use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
 
-/// The most bytes that all machines of a replay may take, unless told.
+/// The most bytes that all machines of a replay may take, by default.
 const MOST_MACHINE_BYTES: usize = 4 << 30;
 
 /// Replays journals.
@@ -47,9 +47,9 @@ pub enum Error<E> {
     /// It is not as it should be, or the replay differs.
     #[error("at byte {offset}: {fault}")]
     At {
-        /// Where the block or the record begins.
+        /// The offset of the block or the record.
         offset: u64,
-        /// What it is.
+        /// The fault.
         fault: Fault,
     },
 }
@@ -93,7 +93,7 @@ impl Replayer {
         self
     }
 
-    /// Lets all machines together take so many bytes; 4 GiB unless told. Of each counts what its
+    /// Lets all machines together take so many bytes; 4 GiB by default. Of each counts what its
     /// configuration allows and a block more, for what it was given last.
     #[must_use]
     pub const fn at_most(mut self, bytes: usize) -> Self {
@@ -104,7 +104,7 @@ impl Replayer {
     /// Replays a journal to its end. Another one goes on with the same machines.
     ///
     /// # Errors
-    /// The first fault. What was whole before it has been replayed.
+    /// The first fault. The records that were whole before it have been replayed.
     pub fn replay<R: Source>(
         &mut self,
         source: R,
@@ -127,7 +127,7 @@ impl Replayer {
         }
     }
 
-    /// The journal may end before it tells all that followed from an event that differs.
+    /// The journal may end before it states all that followed from an event that differs.
     fn end<E>(&self, ending: Ending) -> Result<Ending, Error<E>> {
         let differs = self.machines.iter().find_map(|(&id, member)| member.play.differs(id));
         match differs {

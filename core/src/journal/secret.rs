@@ -1,4 +1,4 @@
-//! What a journal must not tell.
+//! Values that a journal must not disclose.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,9 +8,9 @@ use super::field::{Decoder, Encoder, Field, Malformed};
 
 /// Bytes that are never written, printed or compared: their hash stands for them.
 ///
-/// The hash has 32 bits, so it tells nothing that matters of a secret that is hard to guess, and two
+/// The hash has 32 bits, so it discloses nothing that matters of a secret that is hard to guess, and two
 /// secrets look the same once in 2^32. A machine that takes tickets or keys takes them as this, and
-/// decides nothing by the bytes: that is for the outside, which is told the hash again when the journal
+/// decides nothing by the bytes: that is for the outside, which gets the hash again when the journal
 /// is replayed.
 #[derive(Clone)]
 pub struct Secret {
@@ -31,7 +31,7 @@ impl Secret {
         &self.bytes
     }
 
-    /// What stands for it.
+    /// The hash that stands for it.
     #[must_use]
     pub const fn hash(&self) -> u32 {
         self.hash

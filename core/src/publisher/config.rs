@@ -1,4 +1,4 @@
-//! What a publisher is made from, and how it can be misused.
+//! The configuration of a publisher, and the errors of its misuse.
 
 use crate::machine::Undrained;
 use crate::{Duration, Session, retransmitter, transmitter};
@@ -34,7 +34,7 @@ impl Config {
     }
 }
 
-/// What sends the end of a republished session before message `next`.
+/// The transmitter that sends the end of a republished session before message `next`.
 pub(super) fn republished_end(
     session: Session,
     next: u64,

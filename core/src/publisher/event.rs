@@ -1,4 +1,4 @@
-//! What a publisher takes and gives.
+//! The events and commands of a publisher.
 
 use bytes::Bytes;
 use core::fmt;
@@ -10,7 +10,7 @@ use crate::{retransmitter, transmitter, vocabulary};
 
 vocabulary! {
     "event of a publisher";
-    /// What a publisher takes.
+    /// An event of a publisher.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Event<'a> {
         /// For the sending side. [`End`](transmitter::Event::End), of a publisher without a session of its own,
@@ -20,7 +20,7 @@ vocabulary! {
         /// A captured packet is sent as it is, in its own session and under its own numbers, and serves
         /// requests.
         3 => Republish(bytes: Bytes as Brief),
-        /// For the answering side. What was sent it is told of: no [`Sent`](retransmitter::Event::Sent) is needed.
+        /// For the answering side. It knows what was sent: no [`Sent`](retransmitter::Event::Sent) is needed.
         9 => Retransmit(event: retransmitter::Event<'a>),
     }
     // Before version 3.
@@ -35,7 +35,7 @@ vocabulary! {
     }
 }
 
-/// What a publisher wants done.
+/// A command of a publisher.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Command {
     /// Send this packet on every line.
@@ -43,7 +43,7 @@ pub enum Command {
         /// The whole datagram, one for all lines.
         bytes: Bytes,
     },
-    /// What the answering side wants done.
+    /// A command of the answering side.
     Retransmit(retransmitter::Command),
 }
 

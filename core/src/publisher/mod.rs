@@ -57,7 +57,7 @@ struct Republished {
     session: Session,
     /// One past the highest number seen; 2^64-1 stands for 2^64 too.
     next: u64,
-    /// Whether a packet said that this is the end.
+    /// A packet said that this is the end.
     ended: bool,
 }
 
@@ -89,7 +89,7 @@ impl Publisher {
         &self.retransmitter
     }
 
-    /// Whether the session has ended and its last end-of-session packet was given; without one of its
+    /// Returns true if the session has ended and its last end-of-session packet was given; without one of its
     /// own, that which was republished last. Requests are answered all the same.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -135,7 +135,7 @@ impl Publisher {
             ended: header.kind() == Kind::EndOfSession,
         });
         if !self.own_session && header.kind() != Kind::EndOfSession {
-            // What goes on has not ended after all.
+            // A session that goes on has not ended after all.
             self.transmitter.take_if(|ending| ending.session() == header.session);
         }
         self.stats.republished += 1;
@@ -144,7 +144,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// What the sending side gives next; remembered first.
+    /// The next packet of the sending side; remembered first.
     fn sent(&mut self) -> Option<Bytes> {
         if !self.to_republish.is_empty() {
             return Some(self.to_republish.remove(0));

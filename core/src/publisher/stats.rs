@@ -1,6 +1,6 @@
-//! What a publisher counts.
+//! The counters of a publisher.
 
-/// What a publisher counted since it was made, beside what its two machines count:
+/// Counts of a publisher since it was made, beside those of its two machines:
 /// [`Publisher::transmitter`](super::Publisher::transmitter) and
 /// [`Publisher::retransmitter`](super::Publisher::retransmitter).
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! What one datagram alone does not prove: a first number, a far jump, an end, another session.
+//! Claims that one datagram alone does not prove: a first number, a far jump, an end, another session.
 //!
 //! Such a claim is a candidate until enough consistent packets stand for it. A packet that
 //! contradicts it takes one of them away, and at none takes its place (a majority vote), so forged
@@ -25,9 +25,9 @@ pub(super) struct Candidate {
     votes: u8,
     /// When its first packet came, or the old place last moved.
     since: Instant,
-    /// Whether a server was asked about it.
+    /// A server was asked about it.
     pub(super) probed: bool,
-    /// Whether a configured server answered for it.
+    /// A configured server answered for it.
     pub(super) confirmed: bool,
 }
 
@@ -57,7 +57,7 @@ impl Candidate {
         }
     }
 
-    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends. What begins below `lowest`
+    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends. A packet that begins below `lowest`
     /// is no part of the claim.
     ///
     /// After [`Vote::Replaced`] the caller drops the pieces that there were before.
@@ -85,14 +85,14 @@ impl Candidate {
         Vote::Replaced
     }
 
-    /// Whether a range that a configured server answered lies within it.
+    /// Returns true if a range that a configured server answered lies within it.
     pub(super) fn is_answered_by(&self, span: Span) -> bool {
         // A heartbeat's first number is past the highest that it speaks of.
         let first = self.first.min(self.high);
         span.overlaps(&Span { session: self.session, first, last: self.high })
     }
 
-    /// Whether it is believed: by a server's answer, or by its packets, when the old place has been
+    /// Returns true if it is believed: by a server's answer, or by its packets, when the old place has been
     /// quiet. No `quiet` where there is no old place.
     pub(super) fn is_believed(&self, now: Instant, after: u8, quiet: Option<Duration>) -> bool {
         self.confirmed || self.deadline(after, quiet).is_some_and(|deadline| deadline <= now)
@@ -146,7 +146,7 @@ impl Ending {
 /// The claim of heartbeats and ends that there is more than data proves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
-    /// Where the feed goes on if the claim is false: the number that enough datagrams of data reached.
+    /// The place from which the feed goes on if the claim is false: the number that enough datagrams of data reached.
     pub(super) place: u64,
     /// When it was made, or last reached further.
     made: Instant,
@@ -200,7 +200,7 @@ impl Claim {
         }
     }
 
-    /// Whether enough packets contradict it, some of each line that is `up`.
+    /// Returns true if enough packets contradict it, some of each line that is `up`.
     pub(super) fn is_contradicted(&self, up: u32, enough: u8) -> bool {
         self.votes >= enough && up != 0 && up & !self.lines == 0
     }

@@ -77,7 +77,7 @@ impl Evidence {
         Self { all, moving, data, proved: settled, confirmed: settled, ..Self::default() }
     }
 
-    /// Whether no end is believed or claimed.
+    /// Returns true if no end is believed or claimed.
     pub(super) const fn has_no_end(&self) -> bool {
         self.end.is_none() && self.ending.is_none() && self.overtaken.is_none()
     }
@@ -143,8 +143,8 @@ impl Space {
     }
 
     /// A datagram of a line says that the feed got to `last`. Returns whether the feed moves on by
-    /// it: further than enough datagrams said, or enough datagrams of data. What lies ahead by the
-    /// word of too few of them, as [`Space::highest_known`] may, or of heartbeats alone, does not hide that.
+    /// it: further than enough datagrams said, or enough datagrams of data. A number ahead by the
+    /// word of too few of them, as [`Space::highest_known`] may be, or of heartbeats alone, does not hide that.
     pub(super) fn note_reach(&mut self, kind: Kind, last: u64) -> bool {
         let (enough, settled, is_clean) = (self.rules.believe_after, self.settled, self.is_clean());
         let evidence = &mut self.evidence;
@@ -345,7 +345,7 @@ impl Space {
             .max(self.evidence.without_claims(self.settled))
     }
 
-    /// Whether it is still open what enough datagrams claim behind `last`: an end there must wait until
+    /// Returns true if a claim of enough datagrams behind `last` is still open: an end there must wait until
     /// that is borne out, withdrawn or lost.
     fn is_contested(&self, last: u64) -> bool {
         let quorum = self.quorum_mark();
@@ -398,13 +398,13 @@ impl Space {
         earliest(self.ending_deadline(), self.overtaken_deadline())
     }
 
-    /// Whether enough datagrams of a quorum, a server or an end say that a number exists.
+    /// Returns true if enough datagrams of a quorum, a server or an end say that a number exists.
     fn is_backed(&self, quorum: &Quorum, last: u64) -> bool {
         let backed = quorum.by(self.rules.believe_after).max(self.evidence.confirmed);
         self.evidence.end.is_some() || last <= backed
     }
 
-    /// Whether a number may be lost because servers leave it unanswered.
+    /// Returns true if a number may be lost because servers leave it unanswered.
     pub(super) fn is_proved(&self, last: u64) -> bool {
         last <= self.proved() && self.is_backed(&self.evidence.all, last)
     }
@@ -424,7 +424,7 @@ impl Space {
         (last, standing)
     }
 
-    /// Whether silence confirms what is missing at the front, up to the first data behind it.
+    /// Returns true if silence confirms what is missing at the front, up to the first data behind it.
     fn is_near(&self, proved: u64) -> bool {
         let near = self.quorum_mark().max(self.evidence.confirmed);
         let far = near.saturating_add(CONFIRMED_BY_SILENCE);
@@ -432,7 +432,7 @@ impl Space {
     }
 
     /// The last number that is missing without a break from the lowest on; if it lies past `enough`, any
-    /// that does. What is missing lies in pieces once it was asked for.
+    /// that does. A missing range lies in pieces once it was asked for.
     fn missing_until(&self, enough: u64) -> u64 {
         let mut until = 0;
         for range in self.gaps.missing() {

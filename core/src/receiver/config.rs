@@ -1,4 +1,4 @@
-//! What a receiver is made from, and what it refuses to be made from.
+//! The configuration of a receiver, and the errors of making one.
 
 use core::net::SocketAddr;
 
@@ -12,10 +12,10 @@ use crate::{Duration, Session};
 /// [`Config::give_up`] where another line or a server may bring what is missing.
 const GIVE_UP: Duration = Duration::from_secs(5);
 
-/// Where delivery begins.
+/// The number at which delivery begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Start {
-    /// At this number, from 1. What went by before the first packet is asked for.
+    /// At this number, from 1. Messages that went by before the first packet are asked for.
     At(u64),
     /// At the first packet that is believed.
     Live,
@@ -30,7 +30,7 @@ pub enum Delivery {
     Arrival,
 }
 
-/// What happens after a loss.
+/// The behaviour after a loss.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OnLoss {
     /// Delivery goes on behind it.
@@ -39,7 +39,7 @@ pub enum OnLoss {
     Halt,
 }
 
-/// Whose answers are taken.
+/// The servers whose answers are taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AcceptAnswers {
     /// Those that come from the address of a configured server.
@@ -59,11 +59,11 @@ pub enum AcceptAnswers {
 ///
 /// - Of what no data speaks, only heartbeats and ends, `believe_after` packets below it withdraw the claim,
 ///   less those that support it meanwhile: later than `max_reorder_delay` after it was made or grew, and
-///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). What no packet
-///   contradicts for the claim timeout is lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
+///   some of each line that is up ([`Command::Withdrawn`](super::Command::Withdrawn)). Numbers that no packet
+///   contradicts for the claim timeout are lost ([`LossReason::ClaimedOnly`](super::LossReason::ClaimedOnly)).
 /// - Where `believe_after` packets are not all data, the claim timeout takes the place of `give_up`.
-/// - What data of fewer than `believe_after` packets speaks of is lost when all lines are silent for the
-///   claim timeout, up to 1,024 numbers ahead; what reaches further, or has no data, is stalled
+/// - Numbers that data of fewer than `believe_after` packets speaks of are lost when all lines are silent for the
+///   claim timeout, up to 1,024 ahead; those that reach further, or have no data, are stalled
 ///   ([`Command::Stalled`](super::Command::Stalled)).
 ///
 /// An end is believed after `believe_after` ends and `quiet`. A heartbeat past it takes one of them off, and
@@ -74,22 +74,22 @@ pub enum AcceptAnswers {
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.
     pub session: Option<Session>,
-    /// Whether other sessions are followed when they take the place of the current one. Otherwise
+    /// Other sessions are followed when they take the place of the current one. Otherwise
     /// they are dropped and counted. `false` by default.
     pub follow: bool,
-    /// Where delivery begins in the first session. Sessions that are followed begin at 1. `At(1)`
+    /// The number at which delivery begins in the first session. Sessions that are followed begin at 1. `At(1)`
     /// by default.
     pub start: Start,
     /// In which order messages are delivered. `Ordered` by default.
     pub delivery: Delivery,
-    /// What happens after a loss. `Skip` by default.
+    /// The behaviour after a loss. `Skip` by default.
     pub on_loss: OnLoss,
     /// The lines that exist from the start, each once. At most 32; none by default.
     pub lines: alloc::vec::Vec<LineId>,
     /// The servers that exist from the start, each once, and each at an address of its own. At most
     /// 32; none by default.
     pub servers: alloc::vec::Vec<(ServerId, SocketAddr)>,
-    /// Whose answers are taken. `Configured` by default.
+    /// The servers whose answers are taken. `Configured` by default.
     pub accept_answers: AcceptAnswers,
 
     /// A gap is asked for when every line that is up brought this many packets, of any kind, from the first
@@ -195,7 +195,7 @@ impl Default for Config {
     }
 }
 
-/// Where a receiver stands: what it takes to go on from there with another one.
+/// The place of a receiver: what it takes to go on from there with another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Checkpoint {
     /// The current session.
@@ -205,7 +205,7 @@ pub struct Checkpoint {
 }
 
 impl Config {
-    /// Whether every value lies in its range.
+    /// Checks that every value lies in its range.
     pub(super) fn check(&self) -> Result<(), Error> {
         let start = if let Start::At(number) = self.start { number } else { 1 };
         within("start", start, 1..=u64::MAX, "from 1")?;
@@ -302,10 +302,10 @@ pub enum Error {
     /// A configuration names a server twice.
     #[error("server {} is there twice", .0.0)]
     DuplicateServer(ServerId),
-    /// Two servers cannot have one address: answers are told apart by it.
+    /// Two servers cannot have one address: answers are distinguished by it.
     #[error("server {} has the address {address} already", .server.0)]
     AddressTaken {
-        /// Who has it.
+        /// The server that has it.
         server: ServerId,
         /// The address.
         address: SocketAddr,

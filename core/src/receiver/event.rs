@@ -1,4 +1,4 @@
-//! What a receiver takes and gives.
+//! The events and commands of a receiver.
 
 use bytes::Bytes;
 use core::fmt;
@@ -28,13 +28,13 @@ impl ServerId {
     pub const MAX: Self = Self(31);
 }
 
-/// Where a datagram came from.
+/// The source of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
     /// A line, on a socket that nothing else is sent to.
     Line(LineId),
     /// A line's socket from which requests are sent as well, so that answers may arrive on it; with
-    /// the sender's address. What a configured server sends to it within a range that it was asked
+    /// the sender's address. A packet that a configured server sends to it within a range that it was asked
     /// for is an answer, everything else is the line.
     LineFrom(LineId, SocketAddr),
     /// A socket that only requests are sent from; with the sender's address.
@@ -44,7 +44,7 @@ pub enum Source {
 /// A datagram as it came, owned.
 #[derive(Clone)]
 pub struct Datagram {
-    /// Where it came from.
+    /// Its source.
     pub source: Source,
     /// All of it.
     pub bytes: Bytes,
@@ -69,7 +69,7 @@ impl fmt::Debug for Datagram {
 
 vocabulary! {
     "event of a receiver";
-    /// What a receiver takes.
+    /// An event of a receiver.
     #[derive(Clone)]
     pub enum Event {
         /// A datagram came.
@@ -92,7 +92,7 @@ vocabulary! {
     }
 }
 
-/// Who brought a batch.
+/// The origin of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Origin {
     /// A line.
@@ -117,13 +117,13 @@ pub struct Batch<B> {
     pub count: u16,
     /// The datagram, or what was retained of it.
     pub bytes: B,
-    /// Where the first message's length field lies in `bytes`.
+    /// The offset of the first message's length field in `bytes`.
     pub offset: usize,
     /// When its datagram arrived.
     pub arrival: Instant,
-    /// Who brought it.
+    /// The line or server that brought it.
     pub origin: Origin,
-    /// Whether it closes a gap: it came by an answer, or by a line after the gap was seen.
+    /// It closes a gap: it came by an answer, or by a line after the gap was seen.
     pub repaired: bool,
 }
 
@@ -207,7 +207,7 @@ display! {
 
 vocabulary! {
     "command of a receiver";
-    /// What a receiver wants done, or tells.
+    /// A command or a report of a receiver.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Command {
         /// Deliver these messages.
@@ -218,17 +218,17 @@ vocabulary! {
             server: ServerId,
             /// Its address now.
             to: SocketAddr,
-            /// What is asked.
+            /// The request.
             request: mold::Request,
         },
         /// A session began: by the configuration, or because it is believed.
         2 => SessionStarted {
             /// The session.
             session: Session,
-            /// The first number that will be delivered or told as lost.
+            /// The first number that will be delivered or reported as lost.
             next: u64,
         },
-        /// A session is over: everything before its end was delivered or told as lost.
+        /// A session is over: everything before its end was delivered or reported as lost.
         3 => SessionEnded {
             /// The session.
             session: Session,
@@ -326,8 +326,8 @@ vocabulary! {
         },
         /// A message came again with other bytes: there are two senders, or one that started over, in one session.
         /// The first bytes stay. The first such message of a drain;
-        /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. What is held
-        /// ahead of a gap is compared, and what lines bring of the first 64 messages of the current session; other
+        /// [`Stats::contradictions`](super::Stats::contradictions) counts all packets that have one. Messages held
+        /// ahead of a gap are compared, and what lines bring of the first 64 messages of the current session; other
         /// copies of what was delivered are not.
         13 => Contradiction {
             /// The session.

@@ -107,12 +107,12 @@ impl Gaps {
         self.missing.is_empty()
     }
 
-    /// Whether a gap opened or closed that was not told yet.
+    /// Returns true if a gap opened or closed and that was not emitted yet.
     pub(super) fn has_news(&self) -> bool {
         !self.news.is_empty()
     }
 
-    /// Whether no further gap can be opened.
+    /// Returns true if no further gap can be opened.
     pub(super) fn is_full(&self) -> bool {
         self.gaps.is_full() || self.missing.is_full()
     }
@@ -135,7 +135,7 @@ impl Gaps {
         self.missing.push_back(Range { first, last, value })
     }
 
-    /// Takes `first..=last` out as filled, by a line or by an answer; `fresh` is told each range that was missing.
+    /// Takes `first..=last` out as filled, by a line or by an answer; `fresh` gets each range that was missing.
     pub(super) fn fill(
         &mut self,
         now: Instant,
@@ -208,7 +208,7 @@ impl Gaps {
         self.missing.insert(first, last, value)
     }
 
-    /// The next thing to tell of gaps that opened and closed.
+    /// The next command of gaps that opened and closed.
     pub(super) fn poll(&mut self, session: Session) -> Option<Command> {
         while let Some(gap) = self.gaps.get_mut(self.news.first()) {
             let Gap { first, last, .. } = *gap;

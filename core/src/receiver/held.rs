@@ -1,4 +1,4 @@
-//! What one session holds ahead of a gap: runs of pieces, in sequence.
+//! The messages that one session holds ahead of a gap: runs of pieces, in sequence.
 //!
 //! Between two runs something is missing. A piece joins the run before or behind it, so a gap that
 //! closes hangs two lists together and copies nothing.
@@ -26,7 +26,7 @@ struct Run {
 #[derive(Debug)]
 pub(super) struct Held {
     runs: VecDeque<Run>,
-    /// Where messages that came again were compared last: what comes next is most often compared next.
+    /// The place at which messages that came again were compared last: what comes next is most often compared next.
     compared: Option<Place>,
 }
 

@@ -1,4 +1,4 @@
-//! What a packet brings into a session's space: planned first, with room made for just that, then
+//! The intake of a packet into a session's space: planned first, with room made for just that, then
 //! delivered, held, or dropped to be fetched again.
 
 use super::config::Delivery;
@@ -11,7 +11,7 @@ use crate::wire::mold::Messages;
 /// Consecutive messages of one datagram, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
-    /// The messages that are wanted. What lies behind the last is padding, and not kept.
+    /// The messages that are wanted. The bytes behind the last are padding, and not kept.
     pub(super) extent: Extent,
     /// Number of the message that the extent's offset belongs to.
     pub(super) base: u64,
@@ -63,9 +63,9 @@ struct Plan {
     inside: usize,
     /// The first number past everything tracked, if it gets there.
     above: Option<u64>,
-    /// Whether a gap opens below that number.
+    /// A gap opens below that number.
     opens_gap: bool,
-    /// Whether it brings all of its messages, in one piece.
+    /// It brings all of its messages, in one piece.
     whole: bool,
     exit: Exit,
 }
@@ -76,7 +76,7 @@ impl Plan {
         self.inside + usize::from(self.above.is_some())
     }
 
-    /// Whether what is in order leaves in this drain.
+    /// Returns true if messages in order leave in this drain.
     fn passes(&self) -> bool {
         self.exit != Exit::Held
     }
@@ -172,7 +172,7 @@ impl Space {
         let lowest_missing = missing.first().map(|range| range.first);
         let ahead = opens_gap || lowest_missing.is_some_and(|lowest| lowest < first);
         let ahead = ahead && self.rules.delivery == Delivery::Ordered;
-        // Of what a stranger brings only the part is taken that was asked for.
+        // Of an unknown server's packet only the part is taken that was asked for.
         let whole = packet.extent.origin != Origin::Unknown
             && match above {
                 Some(above) => above == packet.extent.first,
@@ -287,7 +287,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Where the messages `first..=last` begin and end. Later calls ask for later messages.
+    /// The beginning and end of the messages `first..=last`. Later calls ask for later messages.
     fn find(&mut self, bytes: &[u8], first: u64, last: u64) -> (usize, usize) {
         self.skip(bytes, first - self.sequence);
         let offset = self.offset;

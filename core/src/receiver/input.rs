@@ -1,4 +1,4 @@
-//! What a datagram is: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
+//! The kinds of a datagram: in order, a copy, ahead of a gap, an answer, or a claim to be believed first.
 
 use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
 use super::ingest::{Exit, Incoming, Ingested, ingest};
@@ -114,7 +114,7 @@ impl Receiver {
         FastPath::Taken(None)
     }
 
-    /// The slow path, for any datagram. What is delivered at once is returned, if the payload is only
+    /// The slow path, for any datagram. A batch that is delivered at once is returned, if the payload is only
     /// borrowed; everything else is left to the drain.
     #[cold]
     #[inline(never)]
@@ -140,7 +140,7 @@ impl Receiver {
                 match (self.repair.servers.at(peer), self.config.accept_answers) {
                     (None, AcceptAnswers::Configured) => {
                         self.stats.unknown_peer += 1;
-                        self.strangers.address = Some(peer);
+                        self.unwanted.address = Some(peer);
                         None
                     }
                     (server, _) => self.take_from_server(arrival, server, payload, drained),
@@ -149,7 +149,7 @@ impl Receiver {
         }
     }
 
-    /// Whether what a server sent to a line's socket is an answer: it lies in a range that the
+    /// Returns true if a server's packet on a line's socket is an answer: it lies in a range that the
     /// server was asked for.
     fn is_answer(&self, server: ServerId, datagram: &[u8]) -> bool {
         let Some(header) = Header::read(datagram) else { return false };
@@ -177,7 +177,7 @@ impl Receiver {
         self.stats.session_not_ascii += u64::from(!extent.session.is_ascii());
         let mut packet = LinePacket { line: id, kind, extent };
         let Some(index) = self.space_of(extent.session) else {
-            self.take_from_stranger(packet, payload);
+            self.take_from_unknown(packet, payload);
             return None;
         };
         self.lines.get_mut(id)?.stats.packets += 1;

@@ -27,12 +27,12 @@ impl<S: Sink> Recorder<Receiver, S> {
     }
 }
 
-/// What [`Receiver::receive_stamped`] is given.
+/// The arguments of [`Receiver::receive_stamped`].
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// When the datagram arrived.
     pub arrival: Instant,
-    /// Where it came from.
+    /// Its source.
     pub source: Source,
     /// All of it.
     pub datagram: &'a [u8],

@@ -1,4 +1,4 @@
-//! What is known of each line: whether it is up, how far it got, how far it is behind the others.
+//! The state of each line: whether it is up, how far it got, how far it is behind the others.
 
 use alloc::vec::Vec;
 
@@ -181,7 +181,7 @@ impl Line {
         if last > of.highest { Content::Suspect } else { Content::Plain }
     }
 
-    /// The regression to tell, once: the highest number there was, and the one seen now.
+    /// The regression to emit, once: the highest number there was, and the one seen now.
     pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
         let Regression::Pending { highest, seen } = self.regression else { return None };
         self.regression = Regression::Emitted;
@@ -195,12 +195,12 @@ impl Line {
         }
     }
 
-    /// Whether its sender is known to have started over.
+    /// Returns true if its sender is known to have started over.
     pub(super) fn is_regressed(&self) -> bool {
         self.regression != Regression::None
     }
 
-    /// Whether [`Line::take_regression`] has something.
+    /// Returns true if [`Line::take_regression`] has something.
     pub(super) fn has_regression(&self) -> bool {
         matches!(self.regression, Regression::Pending { .. })
     }
@@ -440,7 +440,7 @@ impl Lines {
         self.iter_up().map(|line| line.stats.lag).max().unwrap_or_default()
     }
 
-    /// Whether a first delivery by this line is to be looked at for the lag: a sample is due and
+    /// Returns true if a first delivery by this line is to be looked at for the lag: a sample is due and
     /// every line has answered for the last one, or this one owes it.
     #[inline]
     pub(super) fn wants_sample(&self, id: LineId, arrival: Instant) -> bool {

@@ -56,7 +56,7 @@ impl Space {
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
-    /// Gives up the lowest missing numbers, if their time has come and delivery is there. What lies up to
+    /// Gives up the lowest missing numbers, if their time has come and delivery is there. A range up to
     /// `stuck` keeps others from coming in, and nobody can bring it.
     pub(super) fn lose(&mut self, now: Instant, stuck: Option<u64>, lines: &Lines) -> Option<Loss> {
         let first = self.gaps.missing().first()?.first;
@@ -65,7 +65,7 @@ impl Space {
         }
         let due = |space: &Self| {
             let lowest = space.gaps.missing().first()?.last;
-            // What no data speaks of keeps nothing from coming in.
+            // A range that no data speaks of keeps nothing from coming in.
             let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck.min(space.proved()));
             let due = space.verdict(lines).filter(|(at, _)| *at <= now);
             due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))

@@ -14,7 +14,7 @@
 //! | `repair`, `server` | whom to ask for what, and when |
 //! | `loss` | when what is missing is given up, and by which rule |
 //! | `line` | which lines are up, how far they got, how far they lag |
-//! | `opening`, `strangers` | what a session began with; what came that is not wanted |
+//! | `opening`, `unwanted` | what a session began with; what came that is not wanted |
 //!
 //! A method of `Space` stands in the file of the rule that it serves.
 
@@ -36,7 +36,7 @@ mod sessions;
 mod space;
 mod stats;
 mod store;
-mod strangers;
+mod unwanted;
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +56,7 @@ use server::Servers;
 use sessions::Over;
 use space::{Recent, Space};
 use store::{Payload, Store};
-use strangers::Strangers;
+use unwanted::Unwanted;
 
 use core::net::SocketAddr;
 
@@ -71,7 +71,7 @@ use crate::{Instant, Machine, Session};
 /// Both do the same; only what is delivered at once is borrowed too with the second.
 ///
 /// # Memory
-/// Everything but payload is allocated by [`Machine::new`]. What is held ahead of a gap is bounded by
+/// Everything but payload is allocated by [`Machine::new`]. Payload held ahead of a gap is bounded by
 /// [`Config::max_held_bytes`], charged by what it keeps alive; [`Machine::memory_limit`] is the sum.
 /// When a limit is reached, what lies furthest from the next number is dropped and asked for later: nothing
 /// is ever lost for want of memory, as long as a server may answer: one that did since the oldest gap
@@ -100,7 +100,7 @@ pub struct Receiver {
     lines: Lines,
     repair: Repair,
     stats: Stats,
-    strangers: Strangers,
+    unwanted: Unwanted,
 }
 
 /// Which datagrams the fast path may take.
@@ -137,7 +137,7 @@ impl Config {
 
 impl Receiver {
     /// Takes a datagram that is only borrowed, and returns the messages at its front that are next in
-    /// order, borrowed too. What must be held of it is copied. Then [`Machine::poll_command`] gives
+    /// order, borrowed too. The messages of it that must be held are copied. Then [`Machine::poll_command`] gives
     /// whatever else there is, if [`Receiver::has_commands`].
     ///
     /// Never refused: before a drain it holds all of the datagram and returns `None`.
@@ -170,7 +170,7 @@ impl Receiver {
         }
     }
 
-    /// Whether [`Machine::poll_command`] may have something: for loops that take datagrams by
+    /// Returns true if [`Machine::poll_command`] may have something: for loops that take datagrams by
     /// [`Receiver::receive`] and want to skip an empty drain.
     #[inline]
     #[must_use]
@@ -178,7 +178,7 @@ impl Receiver {
         self.context.is_draining()
     }
 
-    /// Where it stands; `None` before a session is believed, and after it ended.
+    /// The place where it stands; `None` before a session is believed, and after it ended.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let space = &self.spaces[0];
@@ -203,13 +203,13 @@ impl Receiver {
     /// that send most, and counts may be higher than they were where there are more. Sessions that ended
     /// before are not among them.
     pub fn foreign_sessions(&self) -> impl Iterator<Item = (Session, u64)> {
-        self.strangers.sessions()
+        self.unwanted.sessions()
     }
 
-    /// Where the last answer came from that no configured server gave.
+    /// The source of the last answer that no configured server gave.
     #[must_use]
     pub const fn unknown_peer(&self) -> Option<SocketAddr> {
-        self.strangers.address
+        self.unwanted.address
     }
 
     /// The configuration.
@@ -247,7 +247,7 @@ impl Receiver {
         })
     }
 
-    /// Where a limit is reached and no server may bring what has been missing longest: the number up to
+    /// When a limit is reached and no server may bring what has been missing longest: the number up to
     /// which every line that is up has passed it.
     fn stuck(&self, index: usize) -> Option<u64> {
         let space = &self.spaces[index];
@@ -376,7 +376,7 @@ impl Machine for Receiver {
             lines,
             repair: Repair::new(&config),
             stats: Stats::default(),
-            strangers: Strangers::default(),
+            unwanted: Unwanted::default(),
             config,
         };
         receiver.start_known_session();

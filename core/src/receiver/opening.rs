@@ -1,4 +1,4 @@
-//! What a session began with: digests of its first messages, and of nothing else.
+//! The opening of a session: digests of its first messages, and of nothing else.
 //!
 //! A sender that starts over within a session sends those numbers again. Other content under them proves
 //! it, while a late copy, or a sender that sends the same again, has the same content.

@@ -72,7 +72,7 @@ impl Repair {
         self.stale = true;
     }
 
-    /// Whether nothing more will be learnt about the tail of the session that is being left.
+    /// Returns true if nothing more will be learnt about the tail of the session that is being left.
     pub(super) fn tail_is_known(&self) -> bool {
         self.tail_known || self.servers.is_empty()
     }
@@ -147,7 +147,7 @@ impl Repair {
         }
     }
 
-    /// Whether there may be something to ask for now. Ends the starving, where there is room again.
+    /// Returns true if there may be something to ask for now. Ends the starving, where there is room again.
     pub(super) fn wake(&mut self, now: Instant, store: &Store) -> bool {
         if self.starved && store.has_room() {
             self.starved = false;

@@ -128,7 +128,7 @@ impl Server {
         }
     }
 
-    /// Whether it may be sent a further request.
+    /// Returns true if it may be sent a further request.
     fn is_free(&self, now: Instant) -> bool {
         // A silent server is sounded with one request at a time.
         let window = if self.silent > 0 { 1 } else { self.stats.window };
@@ -254,7 +254,7 @@ impl Servers {
         self.in_flight.retain(|request| request.server != id);
     }
 
-    /// Whether a server may bring what is missing since `opened`: it has answered since then or not long
+    /// Returns true if a server may bring what is missing since `opened`: it has answered since then or not long
     /// before, or left less than two requests in a row unanswered.
     pub(super) fn may_answer(&self, opened: Instant, give_up: Duration) -> bool {
         let answers = |at: Instant| at + give_up >= opened;
@@ -272,12 +272,12 @@ impl Servers {
         untried.min_by_key(|server| (server.silent > 0, server.stats.in_flight)).map(|s| s.id)
     }
 
-    /// Whether a server left the last request unanswered.
+    /// Returns true if a server left the last request unanswered.
     pub(super) fn is_silent(&self, id: ServerId) -> bool {
         self.get(id).is_some_and(|server| server.silent > 0)
     }
 
-    /// Where to begin asking a server for a range of which it may lack the front: anywhere, when
+    /// The number from which to ask a server for a range of which it may lack the front: anywhere, when
     /// one answer does not hold it all.
     pub(super) fn anywhere(&mut self, id: ServerId, first: u64, last: u64) -> u64 {
         let answer = self.get(id).map_or(0, |server| u64::from(server.stats.answer_size));
@@ -290,13 +290,13 @@ impl Servers {
         self.jitter.next().is_multiple_of(times)
     }
 
-    /// Whether a server that is not one of `tried_servers` is not resting.
+    /// Returns true if a server that is not one of `tried_servers` is not resting.
     pub(super) fn any_untried(&self, now: Instant, tried_servers: u32) -> bool {
         let mut awake = self.servers.iter().filter(|server| server.rest_until <= now);
         awake.any(|server| tried_servers & bit(server.id) == 0)
     }
 
-    /// Whether something of a session is being asked that may not exist.
+    /// Returns true if something of a session is being asked that may not exist.
     pub(super) fn is_probing(&self, session: Session) -> bool {
         let mut probes = self.in_flight.iter().filter(|request| request.is_probe());
         probes.any(|probe| !probe.idle && probe.span.session == session)
@@ -348,7 +348,7 @@ impl Servers {
         Some((request.server, request.span))
     }
 
-    /// Whether this server has a request in flight that overlaps a span.
+    /// Returns true if this server has a request in flight that overlaps a span.
     pub(super) fn was_asked(&self, id: ServerId, span: Span) -> bool {
         self.in_flight.iter().any(|request| request.server == id && request.span.overlaps(&span))
     }

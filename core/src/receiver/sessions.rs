@@ -1,6 +1,6 @@
 //! How sessions begin, follow each other and end, and when a claim is believed.
 //!
-//! What one datagram alone does not prove waits as a [`Candidate`] with the packets that belong to
+//! A claim that one datagram alone does not prove waits as a [`Candidate`] with the packets that belong to
 //! it. Once it is believed, those packets are taken in as if they came now.
 
 use super::candidate::{Candidate, Vote};
@@ -33,7 +33,7 @@ impl Receiver {
         }
     }
 
-    /// Whether no session was received yet.
+    /// Returns true if no session was received yet.
     fn is_first(&self) -> bool {
         !self.spaces[0].is_active() && self.ended.is_empty()
     }
@@ -77,7 +77,7 @@ impl Receiver {
     }
 
     /// A packet of a session that is not received.
-    pub(super) fn take_from_stranger(&mut self, packet: LinePacket, payload: Payload<'_>) {
+    pub(super) fn take_from_unknown(&mut self, packet: LinePacket, payload: Payload<'_>) {
         let session = packet.extent.session;
         let first = self.is_first();
         let welcome = match self.config.session {
@@ -96,7 +96,7 @@ impl Receiver {
             }
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else if !welcome {
-            self.strangers.count(session);
+            self.unwanted.count(session);
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else {
             line.into_iter().for_each(|line| line.stats.packets += 1);
@@ -108,7 +108,7 @@ impl Receiver {
         }
     }
 
-    /// Whether a packet lies too far ahead to be believed at once.
+    /// Returns true if a packet lies too far ahead to be believed at once.
     pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
         let space = &self.spaces[index];
         let far = space.highest_known.saturating_add(self.config.max_jump);
@@ -163,7 +163,7 @@ impl Receiver {
         candidate
     }
 
-    /// Where packets that stand for a claim may begin. A jump and a live start claim their first
+    /// The lowest number at which packets that stand for a claim may begin. A jump and a live start claim their first
     /// number. A session that begins at a known number does not: its first packets may come in any
     /// order, and each of them is kept.
     fn lowest(&self, candidate: &Candidate) -> u64 {

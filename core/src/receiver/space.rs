@@ -35,7 +35,7 @@ pub(super) fn remember<T>(recent: &mut Recent<T>, last: T) {
     recent.push(last);
 }
 
-/// Whether a space has a session.
+/// The relation of a space to a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reception {
     /// It has none.
@@ -70,7 +70,7 @@ pub(super) struct Space {
     pub(super) give_up: Duration,
     /// The start waits to be emitted, with the first number that is wanted.
     pub(super) announce: Option<u64>,
-    /// The ranges that were lost last, to tell late messages from duplicates.
+    /// The ranges that were lost last, to distinguish late messages from duplicates.
     pub(super) lost: Recent<(u64, u64)>,
     pub(super) opening: Opening,
     /// Copies of messages up to here are looked at: of the opening, or remembered as lost.
@@ -145,7 +145,7 @@ impl Space {
         self.lost.clear();
     }
 
-    /// Whether there is a session.
+    /// Returns true if there is a session.
     #[inline]
     pub(super) fn is_active(&self) -> bool {
         self.reception != Reception::Absent
@@ -161,12 +161,12 @@ impl Space {
         if let Reception::Left { until } = self.reception { Some(until) } else { None }
     }
 
-    /// Whether it is that of a session which is being received.
+    /// Returns true if this session is the one it has, and is being received.
     pub(super) fn receives(&self, session: Session) -> bool {
         self.is_active() && self.session == session
     }
 
-    /// Whether nothing but its next messages, and copies of older ones, are expected.
+    /// Returns true if nothing but its next messages, and copies of older ones, are expected.
     pub(super) fn is_steady(&self) -> bool {
         self.is_active()
             && self.session.is_ascii()
@@ -176,7 +176,7 @@ impl Space {
             && self.settled >= self.opening.last()
     }
 
-    /// Whether nothing is missing, held or evicted.
+    /// Returns true if nothing is missing, held or evicted.
     #[inline]
     pub(super) const fn is_clean(&self) -> bool {
         self.settled == self.highest_known
@@ -189,12 +189,12 @@ impl Space {
         waits.map_or(next, |first| first.min(next))
     }
 
-    /// Whether pieces wait to be delivered in this drain.
+    /// Returns true if pieces wait to be delivered in this drain.
     pub(super) fn has_waiting(&self) -> bool {
         !self.ready.is_empty() || self.held.first().is_some_and(|first| first - 1 == self.settled)
     }
 
-    /// Whether its start, what was withdrawn, or a gap waits to be emitted.
+    /// Returns true if its start, what was withdrawn, or a gap waits to be emitted.
     pub(super) fn has_news(&self) -> bool {
         self.announce.is_some() || self.evidence.withdrawn.is_some() || self.gaps.has_news()
     }

@@ -1,9 +1,9 @@
-//! What a receiver counts.
+//! The counters of a receiver.
 
 use super::event::{Command, LossReason};
 use crate::Duration;
 
-/// What a receiver counted since it was made.
+/// Counts of a receiver since it was made.
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
@@ -54,7 +54,7 @@ pub struct Stats {
     /// Packets dropped, to be asked for later, because `max_gaps` was reached.
     pub put_off_for_gaps: u64,
     /// Packets of other content than the session began with, or behind such, that go past all that is
-    /// settled: dropped, until a sender that started over is told from forged packets.
+    /// settled: dropped, until a sender that started over can be distinguished from forged packets.
     pub suspected: u64,
     /// Packets that put forward a candidate which was not believed then.
     pub unbelieved: u64,
@@ -96,11 +96,11 @@ impl Stats {
     }
 }
 
-/// What a receiver counted of one line.
+/// Counts of a receiver for one line.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineStats {
-    /// Whether it brought a packet within `line_timeout`.
+    /// It brought a packet within `line_timeout`.
     pub up: bool,
     /// Packets of the received sessions, heartbeats included.
     pub packets: u64,
@@ -122,7 +122,7 @@ pub struct LineStats {
     pub max_lag: Duration,
 }
 
-/// What a receiver counted and measured of one server.
+/// Counts and measurements of a receiver for one server.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ServerStats {

@@ -66,7 +66,7 @@ enum Backing {
 }
 
 impl Piece {
-    /// Where its messages lie in its bytes.
+    /// The extent of its messages in its bytes.
     pub(super) fn extent(&self) -> Extent {
         let Batch { session, first, count, offset, arrival, origin, repaired, .. } = self.batch;
         let end = offset + self.batch.messages().pass(count).len();
@@ -119,7 +119,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Whether holding `len` bytes of it means copying them.
+    /// Returns true if holding `len` bytes of it means copying them.
     fn is_copied(&self, len: usize) -> bool {
         match self {
             Self::Borrowed(_) | Self::Released(..) => true,
@@ -128,15 +128,15 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Where new messages lie in a datagram, and what is known of them.
+/// The extent of new messages in a datagram, and what is known of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     pub(super) session: Session,
     pub(super) first: u64,
     pub(super) last: u64,
-    /// Where the first message's length lies.
+    /// The offset of the first message's length.
     pub(super) offset: usize,
-    /// Where the last message ends.
+    /// The end of the last message.
     pub(super) end: usize,
     pub(super) origin: Origin,
     pub(super) arrival: Instant,
@@ -166,7 +166,7 @@ impl Extent {
 /// Pieces in an order that the owner chose.
 pub(super) type List = Row;
 
-/// Where a piece lies: good until one is taken off its list.
+/// The place of a piece: good until one is taken off its list.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     id: u32,
@@ -222,13 +222,13 @@ impl Store {
         self.held_bytes().saturating_add(usize::try_from(self.leaving).unwrap_or(usize::MAX))
     }
 
-    /// Whether a quarter of both limits is free.
+    /// Returns true if a quarter of both limits is free.
     pub(super) fn has_room(&self) -> bool {
         let idle_counts_not = self.blocks.live_bytes() + self.referenced;
         self.pieces.len() <= self.pieces.most() / 4 * 3 && idle_counts_not <= self.max_bytes / 4 * 3
     }
 
-    /// Whether the next datagram may find no room: less than a sixteenth of a limit is free, or than the
+    /// Returns true if the next datagram may find no room: less than a sixteenth of a limit is free, or than the
     /// largest datagram takes.
     pub(super) fn is_full(&self) -> bool {
         let bytes = self.blocks.occupied_bytes() + self.referenced;
@@ -239,7 +239,7 @@ impl Store {
         self.pieces.len() + spare_pieces > self.pieces.most() || !has_free(spare) || !is_copyable
     }
 
-    /// Whether `pieces` more pieces, of together `len` bytes of this payload, can be kept; `leaving` ones
+    /// Reserves room for `pieces` more pieces, of together `len` bytes of this payload; `leaving` ones
     /// leave within the drain. `whole` says that it is one piece.
     pub(super) fn reserve(
         &mut self,
@@ -378,7 +378,7 @@ impl Store {
         list.append(&mut self.pieces, tail);
     }
 
-    /// Where the piece with a number hangs on a list of consecutive ones, which has it: looked for among so
+    /// The place of the piece with a number on a list of consecutive ones, which has it: looked for among so
     /// many from `hint` on, then from the nearer end.
     pub(super) fn find(
         &self,

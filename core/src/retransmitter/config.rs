@@ -1,4 +1,4 @@
-//! What a retransmitter is made from, and how it can be misused.
+//! The configuration of a retransmitter, and the errors of its misuse.
 
 use super::history;
 use crate::limits::{OutOfRange, positive, within};
@@ -26,11 +26,11 @@ pub struct Config {
     pub mtu: usize,
     /// The most bytes that the history of all sessions takes, its index included. 262,144 to 2^47;
     /// 64 MiB by default. Blocks of 64 KiB are allocated as they are needed, the index (3%) at once.
-    /// What was stored first goes first, a block at a time; sessions that are stored in turn fill
+    /// The messages stored first go first, a block at a time; sessions that are stored in turn fill
     /// blocks of their own, or parts of blocks where there are few. Messages stored out of order take
     /// more of the index, of which there is one entry for each KiB.
     pub history_bytes: usize,
-    /// Whether an archive answers [`Command::LookUp`](super::Command::LookUp). Otherwise requests for
+    /// An archive answers [`Command::LookUp`](super::Command::LookUp). Otherwise requests for
     /// what the history does not hold are declined. `false` by default.
     pub archive: bool,
     /// The most look-ups under way. 1 to 65,536; 64 by default.

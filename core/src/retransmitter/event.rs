@@ -1,4 +1,4 @@
-//! What a retransmitter takes and gives.
+//! The events and commands of a retransmitter.
 
 use bytes::Bytes;
 use core::net::SocketAddr;
@@ -16,7 +16,7 @@ display!(LookUpId { Self(number) => "look-up {number}" });
 
 vocabulary! {
     "event of a retransmitter";
-    /// What a retransmitter takes. Whatever the bytes, they never make an error: what cannot be used is
+    /// An event of a retransmitter. Whatever the bytes, they never make an error: what cannot be used is
     /// dropped and counted.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub enum Event<'a> {
@@ -35,7 +35,7 @@ vocabulary! {
         },
         /// As [`Store`](Self::Store), of a packet that was sent on every line just now: how many bytes were
         /// sent in a second may allow faster answers
-        /// ([`Remote::times_line`](super::Remote::times_line)). Heartbeats need not be told.
+        /// ([`Remote::times_line`](super::Remote::times_line)). Heartbeats need not be reported.
         4 => Sent {
             /// The whole packet.
             packet: &'a [u8] as Brief,
@@ -45,7 +45,7 @@ vocabulary! {
             /// The look-up.
             id: LookUpId,
             /// A downstream packet of the session, as large as may be, that holds the first wanted
-            /// message. What it holds beyond the wanted ones or beyond an answer's size is left out.
+            /// message. Messages beyond the wanted ones or beyond an answer's size are left out.
             packet: &'a [u8] as Brief,
         },
         /// The archive has nothing of what a look-up asked for, or failed.
@@ -58,7 +58,7 @@ vocabulary! {
 
 vocabulary! {
     "command of a retransmitter";
-    /// What a retransmitter wants done.
+    /// A command of a retransmitter.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Command {
         /// Send this packet to one requester, from the socket that its request came to.

@@ -36,14 +36,14 @@ const _: () = assert!(size_of::<Block>() <= BLOCK_BYTES && size_of::<Known>() <=
 #[derive(Debug)]
 struct Known {
     session: Session,
-    /// Whether it stays, whatever else is stored.
+    /// It stays, whatever else is stored.
     pinned: bool,
     /// The highest number that exists; 0 before the first.
     newest: u64,
     /// Counts stored packets: when it was stored into last.
     stored_at: u64,
     segments: segments::Session,
-    /// Where its next message is laid.
+    /// The place where its next message is laid.
     extent: Extent,
     /// The segment that ends where the next message is laid, if there is one.
     tail: u32,
@@ -61,7 +61,7 @@ impl Known {
 struct Extent {
     /// The block's number, counted from the first ever begun.
     block: u64,
-    /// Where the next message is laid.
+    /// The offset where the next message is laid.
     at: u32,
     end: u32,
 }
@@ -374,7 +374,7 @@ impl History {
     }
 }
 
-/// Where the block of a number lies in the circle.
+/// The place of a number's block in the circle.
 const fn place(number: u64, blocks: &[Block]) -> usize {
     (number % blocks.len() as u64) as usize
 }

@@ -104,7 +104,7 @@ impl Limits {
         Self::bytes(self.addresses.capacity())
     }
 
-    /// Whether an answer may go to an address now.
+    /// Checks that an answer may go to an address now.
     pub(super) fn admit(&self, now: Instant, ip: IpAddr) -> Result<(), Over> {
         let bucket = self.place(ip).map_or(Bucket::default(), |at| self.addresses[at].bucket);
         if bucket.opens(self.rate_of(now, ip)) > now {

@@ -1,7 +1,7 @@
 //! The re-request server of a MoldUDP64 feed.
 //!
 //! A [`Retransmitter`] remembers what was sent, within limits, and answers requests for it, one packet
-//! for each. What it does not remember it may have looked up in an archive. It never answers faster
+//! for each. Messages that it does not remember it may have looked up in an archive. It never answers faster
 //! than it may, and addresses beyond this machine hardly faster than the feed itself: so it is of little
 //! use to those who want others flooded.
 
@@ -107,7 +107,7 @@ impl Retransmitter {
         Command::Answer { to, bytes: answer.bytes.clone() }
     }
 
-    /// Whether a request may be answered now; counted when not.
+    /// Returns true if a request may be answered now; counted when not.
     fn admit(&mut self, from: SocketAddr) -> bool {
         match self.limits.admit(self.context.now(), from.ip()) {
             Ok(()) => return true,

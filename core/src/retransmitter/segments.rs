@@ -22,7 +22,7 @@ const _: () = assert!(size_of::<Segment>() <= SEGMENT_BYTES);
 pub(super) struct Slot(pub(super) u8);
 
 impl Slot {
-    /// That of a session which is not known any more: there are at most 255.
+    /// The slot of a session which is not known any more: there are at most 255.
     const FORGOTTEN: Self = Self(u8::MAX);
 }
 

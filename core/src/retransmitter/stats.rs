@@ -1,6 +1,6 @@
-//! What a retransmitter counts.
+//! The counters of a retransmitter.
 
-/// What a retransmitter counted since it was made. Each request ends up in exactly one of
+/// Counts of a retransmitter since it was made. Each request ends up in exactly one of
 /// `answered`, `answered_by_archive`, `waiting` (a gauge), and those from `malformed` on.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

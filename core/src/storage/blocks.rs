@@ -61,7 +61,7 @@ impl Pool {
         (self.waiting.len() - self.reclaimed) * cost(self.size)
     }
 
-    /// Whether a block can be taken.
+    /// Returns true if a block can be taken.
     pub(crate) const fn has_free(&self) -> bool {
         self.reclaimed > 0
     }
@@ -214,7 +214,7 @@ impl Blocks {
         self.current.is_some()
     }
 
-    /// Whether the block that is being filled has room for so many bytes more.
+    /// Returns true if the block that is being filled has room for so many bytes more.
     pub(crate) fn has_room(&self, len: usize) -> bool {
         self.current().is_some_and(|block| block.rest.capacity() >= len)
     }

@@ -1,5 +1,5 @@
 //! Requests in flight: each until its deadline or until its owner removes it; who shares an answer; and how
-//! long to wait after silence. What a request is and what answers it, its owner knows.
+//! long to wait after silence. The owner knows what a request is and what answers it.
 
 use alloc::vec::Vec;
 
@@ -31,7 +31,7 @@ impl<T> InFlight<T> {
         Self::bytes(self.requests.capacity())
     }
 
-    /// Whether no further request can be added.
+    /// Returns true if no further request can be added.
     pub(crate) const fn is_full(&self) -> bool {
         self.requests.len() >= self.most
     }
@@ -115,12 +115,12 @@ impl<Id: PartialEq, Who: PartialEq> Sharers<Id, Who> {
         self.waiting.len()
     }
 
-    /// Whether nobody else can wait.
+    /// Returns true if nobody else can wait.
     pub(crate) const fn is_full(&self) -> bool {
         self.waiting.len() >= self.most
     }
 
-    /// Whether somebody waits for a request.
+    /// Returns true if somebody waits for a request.
     pub(crate) fn contains(&self, id: Id, who: Who) -> bool {
         self.waiting.contains(&(id, who))
     }

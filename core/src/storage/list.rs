@@ -14,13 +14,13 @@ pub(crate) struct Link {
 }
 
 impl Default for Link {
-    /// That of a thing alone.
+    /// The link of a thing alone.
     fn default() -> Self {
         Self { previous: NONE, next: NONE }
     }
 }
 
-/// Where things lie that are linked in one way, `By`. They need not keep `previous` where they only leave
+/// A collection of things that are linked in one way, `By`. They need not keep `previous` where they only leave
 /// at the front.
 pub(crate) trait Linked<By> {
     fn link(&self, at: u32) -> Link;
@@ -85,7 +85,7 @@ impl<By> List<By> {
         self.last
     }
 
-    /// Whether a thing that is in some row of this kind may be in this one: it is, unless it stands between
+    /// Returns true if a thing that is in some row of this kind may be in this one: it is, unless it stands between
     /// others, whose row makes no difference to taking it out.
     pub(crate) fn may_have(&self, things: &impl Linked<By>, at: u32) -> bool {
         let Link { previous, next } = things.link(at);

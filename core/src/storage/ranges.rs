@@ -14,7 +14,7 @@ pub(crate) struct Range<T> {
     pub(crate) first: u64,
     /// The last number, not below the first.
     pub(crate) last: u64,
-    /// What is kept about them.
+    /// The value that is kept about them.
     pub(crate) value: T,
 }
 
@@ -59,13 +59,13 @@ impl<T: Copy> RangeMap<T> {
         self.ranges.len()
     }
 
-    /// Whether there are no ranges.
+    /// Returns true if there are no ranges.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Whether there is no room for one more range.
+    /// Returns true if there is no room for one more range.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.ranges.len() >= self.capacity
@@ -101,7 +101,7 @@ impl<T: Copy> RangeMap<T> {
         self.ranges.iter()
     }
 
-    /// Where a number is: `Ok(index)` of the range that holds it, or `Err(index)` of the first range
+    /// The position of a number: `Ok(index)` of the range that holds it, or `Err(index)` of the first range
     /// after it, which is [`RangeMap::len`] when there is none.
     #[inline]
     pub(crate) fn find(&self, sequence: u64) -> Result<usize, usize> {
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_across_ranges_tells_each_piece_in_order() {
+    fn removing_across_ranges_reports_each_piece_in_order() {
         let mut map = map(&[(1, 4, 'a'), (6, 6, 'b'), (7, 8, 'c'), (10, 14, 'd')], 4);
         assert_eq!(take(&mut map, 3, 11), [(3, 4, 'a'), (6, 6, 'b'), (7, 8, 'c'), (10, 11, 'd')]);
         assert_eq!(listed(&map), [(1, 2, 'a'), (12, 14, 'd')]);
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(map.ranges.capacity(), 100);
     }
 
-    /// What each of 64 numbers belongs to. Ranges are the runs of equal cells.
+    /// The owner of each of 64 numbers. Ranges are the runs of equal cells.
     type Cells = [Option<u32>; 64];
 
     fn runs(cells: &Cells, base: u64) -> Vec<Range<u32>> {

@@ -53,7 +53,7 @@ impl Ring {
         self.closed.len()
     }
 
-    /// Whether a block could be opened, were the open one closed.
+    /// Returns true if a block could be opened, were the open one closed.
     pub(crate) fn has_room(&mut self) -> bool {
         self.pool.reclaim(RECLAIMED_AT_ONCE);
         if !self.pool.has_free() {

@@ -13,7 +13,7 @@ use super::list::{Link, Linked, List};
 /// Places of a page.
 const PAGE: usize = 64;
 
-/// A thing of a slab: its place, and its generation, which tells it from what lies there before and after.
+/// A thing of a slab: its place, and its generation, which distinguishes it from what lies there before and after.
 pub(crate) struct Key<T> {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
@@ -69,7 +69,7 @@ impl<T> Hash for Key<T> {
 /// is that of a free place.
 pub(crate) type Keyed<T> = Slab<T, u64>;
 
-/// What lies in a place: the default where it is free.
+/// The content of a place: the default where it is free.
 #[derive(Clone, Copy, Default, Debug)]
 struct Entry<T, G> {
     generation: G,
@@ -84,7 +84,7 @@ impl<T: Default, G: Copy + Default> Default for Slab<T, G> {
     }
 }
 
-/// What is known of a page.
+/// The occupancy of a page.
 #[derive(Debug)]
 struct Page {
     /// The free places, as a stack.
@@ -330,17 +330,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn growth_tells_what_taking_places_allocates() {
+    fn growth_is_what_taking_places_allocates() {
         let mut slab = Slab::new();
         for taken in 0..1000_u64 {
             for more in 1..=3 {
-                let (told, before) = (slab.growth_by(more), slab.bytes());
+                let (estimate, before) = (slab.growth_by(more), slab.bytes());
                 let places: Vec<_> = (0..more).map(|_| slab.insert(7).unwrap()).collect();
                 let grown = slab.bytes() - before;
                 places.into_iter().for_each(|at| assert_eq!(slab.remove(at), Some(7)));
                 // While a table grows, the old one is there too.
-                assert!(told >= grown, "{more} more than {taken}: {grown} bytes, not {told}");
-                assert_eq!(told == 0, grown == 0, "{more} more than {taken}");
+                assert!(
+                    estimate >= grown,
+                    "{more} more than {taken}: {grown} bytes, not {estimate}"
+                );
+                assert_eq!(estimate == 0, grown == 0, "{more} more than {taken}");
             }
             slab.insert(taken).unwrap();
         }

@@ -12,19 +12,19 @@ const HEIGHT: usize = 48;
 /// A thing's place in one tree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
-    /// What comes before, and after.
+    /// The subtrees of what comes before, and after.
     down: [u32; 2],
     height: u8,
 }
 
 impl Default for Links {
-    /// That of a thing in no tree.
+    /// The links of a thing in no tree.
     fn default() -> Self {
         Self { down: [NONE; 2], height: 0 }
     }
 }
 
-/// Where things lie that are sorted in one way, `By`, and their order, which is total: no two things are
+/// A collection of things that are sorted in one way, `By`, and their order, which is total: no two things are
 /// equal.
 pub(crate) trait Sorted<By> {
     fn links(&self, at: u32) -> Links;
@@ -197,7 +197,7 @@ impl<By> Tree<By> {
             let heir = if before == NONE { after } else { before };
             self.hang(things, path.above(path.len), heir);
         } else {
-            // What comes right behind it takes its place.
+            // The thing right behind it takes its place.
             let place = path.len;
             path.push(NONE, true);
             let mut heir = after;
@@ -229,7 +229,7 @@ impl<By> Tree<By> {
                 each(things, top);
                 top = after;
             } else {
-                // What comes before it is turned up, once for each thing: heights mean nothing any more.
+                // The thing before it is turned up, once for each thing: heights mean nothing any more.
                 let inner = things.links(before).down[1];
                 hang_below(things, top, 0, inner);
                 hang_below(things, before, 1, top);

@@ -1,4 +1,4 @@
-//! What a transmitter is made from, and how it can be misused.
+//! The configuration of a transmitter, and the errors of its misuse.
 
 use crate::limits::{OutOfRange, positive, within};
 use crate::machine::Undrained;

@@ -1,4 +1,4 @@
-//! What a transmitter takes and gives.
+//! The events and commands of a transmitter.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::wire::mold::Kind;
 
 vocabulary! {
     "event of a transmitter";
-    /// What a transmitter takes.
+    /// An event of a transmitter.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub enum Event<'a> {
         /// The next message of the session; copied once, into the packet that is being built. May be
@@ -23,7 +23,7 @@ vocabulary! {
 
 vocabulary! {
     "command of a transmitter";
-    /// What a transmitter wants done.
+    /// A command of a transmitter.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Command {
         /// Send this packet on every line.
@@ -35,7 +35,7 @@ vocabulary! {
             first: u64,
             /// Messages in it: 1 to 65,534, or 0 in heartbeats and ends.
             count: u16,
-            /// What it is.
+            /// Its kind.
             kind: Kind,
         },
     }

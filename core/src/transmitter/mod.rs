@@ -82,13 +82,13 @@ impl Transmitter {
         self.next
     }
 
-    /// Whether the session has ended and its last end-of-session packet was given.
+    /// Returns true if the session has ended and its last end-of-session packet was given.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Finished
     }
 
-    /// Whether a message can be taken, and nothing else: its number.
+    /// Checks that a message can be taken, and does nothing else: its number.
     fn check_message(&mut self, len: usize) -> Result<u64, Error> {
         let max = self.config.max_message();
         if self.phase != Phase::Running {
@@ -125,7 +125,7 @@ impl Transmitter {
         }
     }
 
-    /// Whether the packet that is being built has room for a message of `len` bytes.
+    /// Returns true if the packet that is being built has room for a message of `len` bytes.
     fn fits(&mut self, len: usize) -> bool {
         let Some(block) = self.ring.opened() else { return false };
         block.len() + LENGTH_LEN + len <= self.config.mtu
@@ -227,7 +227,7 @@ impl Transmitter {
         Command::Packet { bytes, first: self.sent_to, count: 0, kind }
     }
 
-    /// Whether an instant has come; the last there is never comes.
+    /// Returns true if an instant has come; the last there is never comes.
     fn due(&self, at: Instant) -> bool {
         at <= self.context.now() && at != Instant::FAR
     }

@@ -1,6 +1,6 @@
-//! What a transmitter counts.
+//! The counters of a transmitter.
 
-/// What a transmitter counted since it was made.
+/// Counts of a transmitter since it was made.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {

@@ -92,7 +92,7 @@ mod tests {
     use alloc::format;
 
     #[test]
-    fn a_packet_is_told_by_its_numbers() {
+    fn a_packet_is_shown_by_its_numbers() {
         let session = Session::from_name(b"FEED").unwrap();
         let mut buffer = [0; 64];
         let mut writer = PacketWriter::new(&mut buffer, session, 7).unwrap();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_told_by_what_it_asks_for() {
+    fn a_request_is_shown_by_what_it_asks_for() {
         let session = Session::from_name(b"FEED").unwrap();
         let request = |sequence, count| Request { session, sequence, count };
         assert_eq!(format!("{:?}", request(7, 2)), "Request(FEED 7..=8)");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_told_by_its_length_and_its_beginning() {
+    fn a_message_is_shown_by_its_length_and_its_beginning() {
         assert_eq!(format!("{:?}", BriefMessage(b"A\0\"")), r#"3 bytes "A\x00\"""#);
         let long = format!("{:?}", BriefMessage(&[b'x'; 40]));
         assert_eq!(long, format!("40 bytes \"{}…\"", "x".repeat(16)));

@@ -68,7 +68,7 @@ pub enum Malformed {
 /// The 20 bytes at the head of a downstream packet (MoldUDP64 1.00, Downstream Packet), which are
 /// also the whole of a request.
 ///
-/// Any 20 bytes are a header; [`Packet`] and [`Request`] tell whether one makes sense.
+/// Any 20 bytes are a header; [`Packet`] and [`Request`] check whether one makes sense.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Header {
     /// The session.
@@ -106,7 +106,7 @@ impl Header {
         bytes
     }
 
-    /// What kind of downstream packet the count says this is.
+    /// The kind of downstream packet that the count says this is.
     #[inline]
     #[must_use]
     pub const fn kind(&self) -> Kind {
@@ -161,9 +161,9 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Checks a datagram.
     ///
-    /// Bytes behind the last block are tolerated and told by [`Packet::trailing`]; a session may be
+    /// Bytes behind the last block are tolerated and reported by [`Packet::trailing`]; a session may be
     /// any ten bytes. Of several defects the one that stands first in [`Malformed`]'s order of
-    /// header, numbers, blocks is told.
+    /// header, numbers, blocks is reported.
     ///
     /// # Errors
     /// Says what makes it no packet.
@@ -359,7 +359,7 @@ fn first_broken_block(blocks: &[u8], count: u16) -> Malformed {
 
 /// A request for `count` messages from `sequence` on (MoldUDP64 1.00, Request Packet).
 ///
-/// The same 20 bytes as a header without blocks: only the direction tells them apart, so never take
+/// The same 20 bytes as a header without blocks: only the direction distinguishes them, so never take
 /// both from one socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
@@ -397,7 +397,7 @@ impl Request {
 
 /// Writes a data packet into a buffer, message by message.
 ///
-/// What it has written is a heartbeat as long as nothing was pushed, and a packet of as many messages
+/// The bytes written are a heartbeat as long as nothing was pushed, and a packet of as many messages
 /// as were pushed after that. Heartbeats and ends are written with [`Header::to_bytes`].
 #[derive(Debug)]
 pub struct PacketWriter<'a> {

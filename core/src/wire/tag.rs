@@ -13,7 +13,7 @@
 pub const MAX_TAG: usize = u8::MAX as usize;
 /// The longest preamble, in bytes: the length and the longest tag.
 pub const MAX_PREAMBLE: usize = 1 + MAX_TAG;
-/// What tags begin with that belong to protocols of this family, and to no application.
+/// The beginning of tags that belong to protocols of this family, and to no application.
 pub const RESERVED_PREFIX: &[u8] = b"gapless:";
 
 /// Why bytes do not begin with a whole preamble.
@@ -68,7 +68,7 @@ impl<'a> Head<'a> {
         self.tag
     }
 
-    /// What lies behind the preamble; perhaps nothing yet.
+    /// The bytes behind the preamble; perhaps none yet.
     #[inline]
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
@@ -92,7 +92,7 @@ pub(crate) fn length(tag: &[u8]) -> Result<u8, Length> {
     }
 }
 
-/// Whether a tag is one of [`RESERVED_PREFIX`].
+/// Returns true if a tag is one of [`RESERVED_PREFIX`].
 #[inline]
 #[must_use]
 pub fn is_reserved(tag: &[u8]) -> bool {

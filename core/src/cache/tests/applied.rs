@@ -27,7 +27,7 @@ fn a_position_of_another_cache_does_not_panic() {
     let mut fresh = Position::new(0, at.frame());
     assert_eq!(at, fresh);
     let _ = other.run_at(t2, &mut fresh, usize::MAX).unwrap();
-    // What it reads is undefined.
+    // The result of its read is undefined.
     let _ = other.run_at(t2, &mut at, usize::MAX).unwrap();
 }
 

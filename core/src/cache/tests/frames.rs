@@ -203,7 +203,7 @@ fn what_a_frame_kept_by_reference_keeps_alive_is_in_the_budget() {
 }
 
 #[test]
-fn missing_frames_of_one_kind_are_told_together() {
+fn missing_frames_of_one_kind_are_reported_together() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -222,7 +222,7 @@ fn missing_frames_of_one_kind_are_told_together() {
 }
 
 #[test]
-fn missing_frames_are_told_alike_however_they_are_read() {
+fn missing_frames_are_reported_alike_however_they_are_read() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -273,7 +273,7 @@ fn a_group_has_no_more_frames_than_its_indices_allow() {
 }
 
 #[test]
-fn what_lies_under_an_index_is_told_without_a_reader() {
+fn the_state_of_an_index_is_reported_without_a_reader() {
     let mut cache = cache();
     let track = limited(&mut cache, Limits { max_group_frames: 4, ..Limits::default() });
     let group = filled(&mut cache, track, &[b"gone", b"kept"]);

@@ -169,7 +169,7 @@ fn what_is_asked_of_an_evicted_group_is_refused() {
 }
 
 #[test]
-fn a_skipped_group_is_told_to_readers() {
+fn a_skipped_group_is_reported_to_readers() {
     let mut cache = cache();
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
@@ -211,7 +211,7 @@ fn a_skipped_group_comes_to_life_when_it_is_created() {
 }
 
 #[test]
-fn who_was_told_of_a_skip_is_not_told_otherwise_later() {
+fn a_skip_that_was_reported_is_final() {
     let mut cache = cache();
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);

@@ -1,4 +1,4 @@
-//! What is held never changes: late frames only fill what is missing.
+//! Frames that are held never change: late ones only fill what is missing.
 
 use super::*;
 
@@ -165,21 +165,21 @@ fn a_frame_put_where_one_was_evicted_is_refused_and_counted() {
 }
 
 #[test]
-fn what_a_reader_was_told_is_missing_is_not_told_otherwise_later() {
+fn missing_frames_that_were_reported_to_a_reader_stay_missing_for_it() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
     cache.append_missing(group, 3, Missing::Lost).unwrap();
-    let (told, untold) = (reader(&mut cache, track), reader(&mut cache, track));
+    let (quick, slow) = (reader(&mut cache, track), reader(&mut cache, track));
     let missing = |first, count| Next::Missing { group: 0, first, count, why: Missing::Lost };
-    assert_eq!(cache.next_frame(told), Ok(missing(0, 3)));
-    assert_eq!(cache.next_frame(told), Ok(Next::Pending));
+    assert_eq!(cache.next_frame(quick), Ok(missing(0, 3)));
+    assert_eq!(cache.next_frame(quick), Ok(Next::Pending));
     assert_eq!(cache.put(group, 1, b"late"), Ok(Put::Filled));
     assert_eq!(drain(&mut cache), []);
-    assert_eq!(cache.next_frame(told), Ok(Next::Pending));
-    assert_eq!(cache.next_frame(untold), Ok(missing(0, 1)));
-    assert_eq!(cache.next_frame(untold), held(0, 1, b"late"));
-    assert_eq!(cache.next_frame(untold), Ok(missing(2, 1)));
+    assert_eq!(cache.next_frame(quick), Ok(Next::Pending));
+    assert_eq!(cache.next_frame(slow), Ok(missing(0, 1)));
+    assert_eq!(cache.next_frame(slow), held(0, 1, b"late"));
+    assert_eq!(cache.next_frame(slow), Ok(missing(2, 1)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a track may keep: ages, groups, and bytes and frames of a group.
+//! The limits of a track: ages, groups, and bytes and frames of a group.
 
 use super::*;
 use crate::Duration;
@@ -119,8 +119,8 @@ fn a_track_keeps_as_many_groups_as_it_may() {
     for number in 0..10_u64 {
         cache.append_group(at(0), track).unwrap();
         let floor = number.checked_sub(2).filter(|&floor| floor > 0);
-        let told = floor.map(|floor| Command::Evicted { track, floor: Some((floor, 0)) });
-        assert_eq!(drain(&mut cache), Vec::from_iter(told));
+        let evicted = floor.map(|floor| Command::Evicted { track, floor: Some((floor, 0)) });
+        assert_eq!(drain(&mut cache), Vec::from_iter(evicted));
     }
     assert_eq!(cache.group_count(track), Some(3));
     assert_eq!(cache.stats().evicted.by_count, 7);
@@ -329,7 +329,7 @@ fn a_reader_of_which_everything_was_evicted_waits_for_what_comes_next() {
 }
 
 #[test]
-fn a_reader_that_has_drained_a_group_is_not_told_that_it_was_evicted() {
+fn a_reader_that_has_drained_a_group_gets_no_report_of_its_eviction() {
     let mut cache = cache();
     let track = limited(&mut cache, Limits { max_groups: 1, ..Limits::default() });
     let reader = reader(&mut cache, track);
@@ -377,7 +377,7 @@ fn a_reader_whose_group_was_evicted_and_came_again_goes_on_at_its_frame() {
 }
 
 #[test]
-fn an_eviction_is_told_once_for_an_event() {
+fn an_eviction_is_reported_once_for_an_event() {
     let mut cache = cache();
     let track = aged(&mut cache, 100);
     for _ in 0..5 {
@@ -390,7 +390,7 @@ fn an_eviction_is_told_once_for_an_event() {
 }
 
 #[test]
-fn what_was_let_go_is_counted_for_each_track_by_its_cause() {
+fn evictions_are_counted_for_each_track_by_their_cause() {
     let mut cache = of(256 << 10);
     let (max_age, max_groups) = (Duration::from_millis(50), 2);
     let mut create_track = |name: &[u8], limits| cache.create_track(at(0), name, 0, limits);
@@ -419,7 +419,7 @@ fn what_was_let_go_is_counted_for_each_track_by_its_cause() {
 }
 
 #[test]
-fn every_call_tells_the_time_as_its_event_does() {
+fn every_call_passes_the_time_as_its_event_does() {
     let expiry = |take: fn(&mut Cache, Instant, Event<'_>)| {
         let mut cache = cache();
         let track = aged(&mut cache, 100);

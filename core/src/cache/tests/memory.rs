@@ -279,7 +279,7 @@ fn a_declared_frame_that_outgrows_the_budget_aborts_its_group_on_the_way() {
 }
 
 #[test]
-fn nothing_is_let_go_for_a_declared_size_before_its_bytes_come() {
+fn nothing_is_evicted_for_a_declared_size_before_its_bytes_come() {
     let mut cache = of(BUDGET);
     let track = track(&mut cache);
     let kept = weighty(&mut cache, track);
@@ -309,7 +309,7 @@ fn a_reader_that_never_reads_holds_nothing_back() {
 }
 
 #[test]
-fn what_readers_still_hold_of_what_was_let_go_is_told_as_lent() {
+fn evicted_bytes_that_readers_still_hold_are_reported_as_lent() {
     let mut cache = of(BUDGET);
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b"small", &[3; 10_000]]);
@@ -329,18 +329,18 @@ fn what_readers_still_hold_of_what_was_let_go_is_told_as_lent() {
 }
 
 #[test]
-fn what_is_held_outside_makes_no_difference_to_what_is_let_go() {
+fn bytes_held_outside_make_no_difference_to_what_is_evicted() {
     let run = |holds: bool| {
         let mut cache = of(BUDGET);
         let track = track(&mut cache);
         let reader = reader(&mut cache, track);
-        let (mut kept, mut told) = (Vec::new(), Vec::new());
+        let (mut kept, mut commands) = (Vec::new(), Vec::new());
         for number in 0..60_usize {
             let group = open(&mut cache, track);
-            told.extend(drain(&mut cache));
+            commands.extend(drain(&mut cache));
             for size in [5, 100, 4096, 9000] {
                 cache.append(group, &vec![number as u8; size]).unwrap();
-                told.extend(drain(&mut cache));
+                commands.extend(drain(&mut cache));
             }
             while let Next::Held(run) = cache.next_run(reader).unwrap() {
                 if holds {
@@ -350,7 +350,7 @@ fn what_is_held_outside_makes_no_difference_to_what_is_let_go() {
             check_budget(&cache, BUDGET);
         }
         assert_eq!(cache.lent() > 0, holds);
-        (told, cache.stats().evicted)
+        (commands, cache.stats().evicted)
     };
     assert_eq!(run(true), run(false));
 }
@@ -425,7 +425,7 @@ fn a_late_frame_for_which_there_is_no_room_is_refused_and_stays_missing() {
 }
 
 #[test]
-fn nothing_is_let_go_for_a_frame_that_could_not_be_held_even_so() {
+fn nothing_is_evicted_for_a_frame_that_could_not_be_held_even_so() {
     let attempts: [fn(&mut Cache, GroupId); 4] = [
         |cache, group| {
             cache.open_frame(group, BUDGET as u64).unwrap();

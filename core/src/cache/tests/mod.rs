@@ -1,4 +1,4 @@
-//! What a cache does, in sentences.
+//! The behaviour of a cache, in sentences.
 
 mod applied;
 mod chunks;
@@ -67,7 +67,7 @@ fn drain(cache: &mut Cache) -> Vec<Command> {
     core::iter::from_fn(|| cache.poll_command()).collect()
 }
 
-/// What an event is answered with, and the commands behind that.
+/// The answer to an event, and the commands behind that.
 fn ask(cache: &mut Cache, event: Event<'_>) -> (Answer, Vec<Command>) {
     cache.handle(Instant::ZERO, event).unwrap();
     let mut commands = drain(cache);

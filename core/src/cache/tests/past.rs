@@ -1,4 +1,4 @@
-//! What is remembered of groups that were evicted.
+//! The memory of groups that were evicted.
 
 use super::*;
 use crate::Duration;
@@ -72,7 +72,7 @@ const fn limits(seconds: u64, max_groups: u32) -> Limits {
 }
 
 #[test]
-fn a_reader_that_read_a_finished_group_whole_is_told_its_end_whatever_was_evicted() {
+fn a_reader_that_read_a_finished_group_whole_gets_its_end_whatever_was_evicted() {
     for (limits, evict) in EVICTIONS {
         for by in READS {
             let mut cache = cache();
@@ -92,7 +92,7 @@ fn a_reader_that_read_a_finished_group_whole_is_told_its_end_whatever_was_evicte
 }
 
 #[test]
-fn a_reader_that_lacks_a_frame_is_told_that_it_was_evicted() {
+fn a_reader_that_lacks_a_frame_gets_its_eviction() {
     let mut cache = cache();
     let track = limited(&mut cache, limits(0, 1));
     ended(&mut cache, track, &[b"a", b"b"]);
@@ -105,7 +105,7 @@ fn a_reader_that_lacks_a_frame_is_told_that_it_was_evicted() {
 }
 
 #[test]
-fn of_a_group_that_had_not_ended_nobody_is_told_an_end() {
+fn a_group_that_had_not_ended_reports_no_end() {
     let mut cache = cache();
     let track = limited(&mut cache, limits(0, 1));
     begun(&mut cache, track, &[b"a"]);
@@ -117,7 +117,7 @@ fn of_a_group_that_had_not_ended_nobody_is_told_an_end() {
 }
 
 #[test]
-fn the_end_of_a_group_that_was_aborted_once_it_had_finished_is_told_to_who_had_read_it() {
+fn the_end_of_a_group_that_was_aborted_once_it_had_finished_is_reported_to_readers_that_read_it() {
     let mut cache = cache();
     let track = limited(&mut cache, limits(0, 1));
     let group = ended(&mut cache, track, &[b"a"]);
@@ -132,7 +132,7 @@ fn the_end_of_a_group_that_was_aborted_once_it_had_finished_is_told_to_who_had_r
 }
 
 #[test]
-fn a_skipped_group_that_was_evicted_is_told_as_skipped() {
+fn a_skipped_group_that_was_evicted_is_reported_as_skipped() {
     let mut cache = cache();
     let track = limited(&mut cache, limits(0, 1));
     let reader = reader(&mut cache, track);

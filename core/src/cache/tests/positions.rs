@@ -123,7 +123,7 @@ fn a_hint_makes_no_difference() {
 }
 
 #[test]
-fn a_position_is_told_what_a_reader_is() {
+fn a_position_gets_the_reports_of_a_reader() {
     let limits = Limits { max_groups: 2, ..Limits::default() };
     let mut cache = cache();
     let track = limited(&mut cache, limits);

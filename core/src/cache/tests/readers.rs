@@ -1,4 +1,4 @@
-//! Readers: where they begin, what comes next for them, and when they are told.
+//! Readers: where they begin, what comes next for them, and when they are woken.
 
 use super::*;
 
@@ -194,7 +194,7 @@ fn a_clone_of_a_reader_within_a_frame_goes_on_within_it() {
 }
 
 #[test]
-fn a_clone_of_a_reader_that_waits_is_told_once_it_waits_itself() {
+fn a_clone_of_a_reader_that_waits_is_woken_once_it_waits_itself() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -210,7 +210,7 @@ fn a_clone_of_a_reader_that_waits_is_told_once_it_waits_itself() {
 }
 
 #[test]
-fn a_reader_is_told_once_until_it_has_found_nothing_again() {
+fn a_reader_is_woken_once_until_it_has_found_nothing_again() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -228,7 +228,7 @@ fn a_reader_is_told_once_until_it_has_found_nothing_again() {
 }
 
 #[test]
-fn a_reader_that_never_asked_is_not_told() {
+fn a_reader_that_never_asked_is_not_woken() {
     let mut cache = cache();
     let track = track(&mut cache);
     reader(&mut cache, track);
@@ -238,7 +238,7 @@ fn a_reader_that_never_asked_is_not_told() {
 }
 
 #[test]
-fn a_reader_that_waits_for_a_frame_is_not_told_of_a_part_of_it() {
+fn a_reader_that_waits_for_a_frame_is_not_woken_for_a_part_of_it() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -253,7 +253,7 @@ fn a_reader_that_waits_for_a_frame_is_not_told_of_a_part_of_it() {
 }
 
 #[test]
-fn a_reader_ahead_of_its_group_is_told_when_its_own_frame_is_there() {
+fn a_reader_ahead_of_its_group_is_woken_when_its_own_frame_is_there() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -269,7 +269,7 @@ fn a_reader_ahead_of_its_group_is_told_when_its_own_frame_is_there() {
 }
 
 #[test]
-fn a_reader_ahead_of_its_group_is_told_of_its_end() {
+fn a_reader_ahead_of_its_group_is_woken_by_its_end() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -281,7 +281,7 @@ fn a_reader_ahead_of_its_group_is_told_of_its_end() {
 }
 
 #[test]
-fn readers_are_told_in_the_order_in_which_they_found_nothing() {
+fn readers_are_woken_in_the_order_in_which_they_found_nothing() {
     let mut cache = cache();
     let track = track(&mut cache);
     let readers: [ReaderId; 3] = core::array::from_fn(|_| reader(&mut cache, track));
@@ -293,7 +293,7 @@ fn readers_are_told_in_the_order_in_which_they_found_nothing() {
 }
 
 #[test]
-fn a_reader_that_was_closed_while_it_waited_is_not_told() {
+fn a_reader_that_was_closed_while_it_waited_is_not_woken() {
     let mut cache = cache();
     let track = track(&mut cache);
     let readers: [ReaderId; 3] = core::array::from_fn(|_| reader(&mut cache, track));
@@ -399,7 +399,7 @@ fn what_a_reader_was_given_outlives_the_group() {
 }
 
 #[test]
-fn a_reader_far_ahead_in_an_open_group_is_told_when_its_frame_has_come() {
+fn a_reader_far_ahead_in_an_open_group_is_woken_when_its_frame_has_come() {
     for by in [ReadUnit::Frame, ReadUnit::Chunk, ReadUnit::Run] {
         let mut cache = cache();
         let track = track(&mut cache);
@@ -428,7 +428,7 @@ fn a_reader_far_ahead_in_an_open_group_is_told_when_its_frame_has_come() {
 }
 
 #[test]
-fn readers_far_ahead_are_passed_by_missing_frames_and_told_at_the_end_of_their_group() {
+fn readers_far_ahead_are_passed_by_missing_frames_and_woken_at_the_end_of_their_group() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
@@ -471,7 +471,7 @@ fn a_ready_reader_that_reads_or_goes_before_it_is_woken_is_not_woken() {
         let others = readers.iter().filter(|&&reader| reader != early);
         let woken: Vec<_> = others.copied().map(Command::Readable).collect();
         assert_eq!(drain(&mut cache), woken);
-        // Who waits for a group is no different, and nor is who closes.
+        // A reader that waits for a group is no different, and nor is one that closes.
         let group_end = Next::GroupEnd { group: 0, frames: 1 };
         cache.finish_group(group).unwrap();
         assert_eq!(drain(&mut cache).len(), 1);

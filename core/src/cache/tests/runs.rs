@@ -104,7 +104,7 @@ fn a_full_piece_is_one_run_of_256_frames() {
 }
 
 #[test]
-fn the_frames_of_a_run_are_told_with_their_indices() {
+fn the_frames_of_a_run_are_reported_with_their_indices() {
     let mut cache = cache();
     let track = track(&mut cache);
     finished(&mut cache, track, &[b"a", b"", b"ccc", &[4; 70]]);
@@ -198,7 +198,7 @@ fn a_run_of_the_live_edge_has_what_was_written_since() {
 }
 
 #[test]
-fn a_reader_that_waits_for_a_run_is_not_told_of_a_part_of_a_small_frame() {
+fn a_reader_that_waits_for_a_run_is_not_woken_for_a_part_of_a_small_frame() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);

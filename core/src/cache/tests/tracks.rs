@@ -181,7 +181,7 @@ fn the_end_of_a_track_is_said_once() {
 }
 
 #[test]
-fn a_reader_that_waits_beyond_the_end_is_told_that_there_is_one() {
+fn a_reader_that_waits_beyond_the_end_is_woken_for_the_end() {
     let mut cache = cache();
     let track = track(&mut cache);
     let far = cache.open_reader(track, Start::At { group: 40, frame: 0 }).unwrap();
@@ -223,7 +223,7 @@ fn a_finished_track_that_is_dropped_short_of_its_end_ends_cleanly() {
 }
 
 #[test]
-fn an_aborted_track_tells_its_code_behind_the_groups_that_were_finished() {
+fn an_aborted_track_reports_its_code_behind_the_groups_that_were_finished() {
     let mut cache = cache();
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
@@ -326,7 +326,7 @@ fn what_tracks_take_is_given_back_when_they_go() {
 }
 
 #[test]
-fn an_event_is_answered_first_and_then_its_effects_are_told() {
+fn an_event_is_answered_first_and_then_its_effects_are_reported() {
     let mut cache = cache();
     let create = Event::CreateTrack { name: b"track", publisher: 0, limits: Limits::default() };
     let (Answer::Track(track), _) = ask(&mut cache, create) else { panic!("no track") };

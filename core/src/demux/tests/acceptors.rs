@@ -1,4 +1,4 @@
-//! Who registers for what, who of several takes a stream, and what is reserved.
+//! Acceptors: who registers for what, who of several takes a stream, and what is reserved.
 
 use super::*;
 use crate::wire::tag::Length;
@@ -143,7 +143,7 @@ fn one_registration_too_many_is_refused_until_another_goes() {
     bench.register(B, Exact(b"b"));
     let full = Refusal::TooManyRegistrations { max: 2 };
     assert_eq!(bench.refused(register(A, Exact(b"c"))), full);
-    // What is there may be registered again, and is in conflict as ever.
+    // A registration that is there may be made again, and is in conflict as ever.
     bench.register(A, Exact(b"a"));
     assert_eq!(bench.refused(register(A, Exact(b"b"))), Refusal::Conflict { held_by: B });
     bench.answered(Event::AcceptorGone { acceptor: B });

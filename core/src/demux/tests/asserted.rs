@@ -1,5 +1,5 @@
-//! What the tests of barrel_p2p assert of its tagged streams (its eleven unit tests, in order; its property is in
-//! the model), and what its weaknesses are, each as a test that this machine does not have it.
+//! The assertions that the tests of barrel_p2p make of its tagged streams (its eleven unit tests, in order; its
+//! property is in the model), and its weaknesses, each as a test that this machine does not have it.
 
 use super::*;
 use Pattern::{Exact, Prefix};
@@ -152,7 +152,7 @@ fn weakness_7_nor_are_those_behind_a_hand_off_that_failed() {
 }
 
 #[test]
-fn weakness_8_over_the_cap_the_peer_is_told_a_code() {
+fn weakness_8_over_the_cap_the_peer_gets_a_code() {
     let mut bench = with(Config { max_pending: 1, ..Config::default() });
     bench.data(1, 0, b"\xFF");
     assert_eq!(bench.data(2, 0, b"\xFF"), [refuse(2, 0x102)]);
@@ -209,7 +209,7 @@ fn weakness_13_every_cause_has_its_code_and_its_count() {
     let mut bench = with(Config { max_pending: 2, max_pending_per_peer: 1, ..Config::default() });
     bench.data(1, 0, b"\xFF");
     bench.data(1001, 0, b"\xFF");
-    let told = [
+    let commands = [
         bench.data(2, 0, b"\x03bar"),
         bench.at(ms(5000)),
         bench.data(2001, 0, b"\xFF"),
@@ -228,7 +228,7 @@ fn weakness_13_every_cause_has_its_code_and_its_count() {
         refuse(3, 0x104),
         refuse(4, 0x105),
     ];
-    assert_eq!(told.concat(), expected);
+    assert_eq!(commands.concat(), expected);
     let Refused { no_acceptor, deadline, too_many, too_many_of_peer, reserved, fin_in_preamble } =
         bench.stats().refused;
     let counted = [no_acceptor, deadline, too_many, too_many_of_peer, reserved, fin_in_preamble];

@@ -162,7 +162,7 @@ fn a_stream_that_nobody_registers_for_is_refused_with_0x100_exactly_when_the_hol
 }
 
 #[test]
-fn who_registers_before_the_end_of_the_hold_is_told_is_in_time() {
+fn an_acceptor_that_registers_before_the_end_of_the_hold_is_given_is_in_time() {
     let mut bench = holding(Config::default());
     bench.data(1, 0, b"\x03new");
     bench.now = ms(5000);

@@ -1,4 +1,4 @@
-//! What a demultiplexer does, one sentence each.
+//! The behaviour of a demultiplexer, one sentence each.
 
 mod acceptors;
 mod applied;
@@ -47,7 +47,7 @@ impl Bench {
         core::iter::from_fn(|| self.demux.poll_command()).collect()
     }
 
-    /// What a registration leads to, but for its answer.
+    /// The commands after a registration, but for its answer.
     #[track_caller]
     fn register(&mut self, acceptor: AcceptorId, pattern: Pattern<'_>) -> Vec<Command> {
         self.register_by(acceptor, pattern, Registrant::Application)
@@ -63,7 +63,7 @@ impl Bench {
         self.answered(Event::Register { acceptor, pattern, by })
     }
 
-    /// What an event leads to that is answered with success, but for that.
+    /// The commands after an event that is answered with success, but for that.
     #[track_caller]
     fn answered(&mut self, event: Event<'_>) -> Vec<Command> {
         let mut commands = self.give(event);

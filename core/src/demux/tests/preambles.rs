@@ -170,7 +170,7 @@ fn parked_streams_that_are_reset_closed_or_lose_their_peer_are_forgotten() {
 }
 
 #[test]
-fn what_is_told_of_streams_and_peers_that_do_not_wait_is_nothing() {
+fn events_of_streams_and_peers_that_do_not_wait_change_nothing() {
     let mut bench = for_foo();
     bench.data(1, 0, b"\x03foo");
     let before = bench.stats();
@@ -218,7 +218,7 @@ fn an_older_time_counts_as_the_newest_seen() {
 }
 
 #[test]
-fn a_preamble_that_is_whole_before_the_timeout_is_told_is_in_time() {
+fn a_preamble_that_is_whole_before_the_timeout_is_given_is_in_time() {
     let mut bench = for_foo();
     bench.data(1, 0, b"\x03");
     bench.now = ms(9000);

@@ -125,7 +125,7 @@ impl Bench {
         assert_eq!(group.as_deref(), Some(frames), "group {sequence}");
     }
 
-    /// Whether a group is there and takes no more frames.
+    /// Returns true if a group is there and takes no more frames.
     fn is_finished(&mut self, sequence: u64) -> bool {
         let track = self.grouping.track(monday()).unwrap();
         let group = self.cache.group(track, sequence).unwrap();
@@ -269,7 +269,7 @@ fn what_was_passed_over_without_being_lost_is_absent() {
 }
 
 #[test]
-fn what_is_lost_before_anything_of_a_group_came_is_told_behind_what_is_absent() {
+fn frames_lost_before_anything_of_a_group_came_are_reported_behind_the_absent_ones() {
     let mut bench = Bench::started(2);
     bench.lost(2, 2);
     bench.deliver(3, 3);
@@ -346,7 +346,7 @@ fn what_was_missing_and_comes_late_becomes_held() {
 }
 
 #[test]
-fn what_comes_again_with_other_bytes_is_told_and_changes_nothing() {
+fn a_message_again_with_other_bytes_is_reported_and_changes_nothing() {
     let mut bench = Bench::started(1);
     bench.deliver(1, 5);
     bench.deliver_these(2, &["two".into()]);
@@ -388,7 +388,7 @@ fn what_comes_for_a_group_before_the_oldest_is_too_late() {
 }
 
 #[test]
-fn a_message_that_is_too_long_is_absent_and_told() {
+fn a_message_that_is_too_long_is_absent_and_reported() {
     let mut bench = Bench::with(Config { max_message: 3, ..Config::new("itch") });
     bench.start(monday(), 1);
     bench.steps.clear();
@@ -417,7 +417,7 @@ fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goe
     let mut bench = Bench::new();
     bench.cache = Cache::new(cache::Config::new(256 << 10)).unwrap();
     let limits = Limits::default();
-    // What cannot be evicted leaves room for small messages only.
+    // Groups that cannot be evicted leave room for small messages only.
     for name in 0..150_u32 {
         let mut long = vec![b'x'; 1000];
         long.extend_from_slice(&name.to_be_bytes());
@@ -461,7 +461,7 @@ fn a_session_that_begins_far_out_is_published_there() {
 }
 
 #[test]
-fn a_group_beyond_the_window_is_refused_and_told() {
+fn a_group_beyond_the_window_is_refused_and_reported() {
     let mut bench = Bench::new();
     bench.cache = Cache::new(cache::Config { window: 2, ..cache::Config::new(1 << 20) }).unwrap();
     bench.start(monday(), 1);

@@ -74,7 +74,7 @@ fn of_three_sessions_that_which_ended_and_was_taken_up_again_stays() {
     let mut bench = Bench::started(1);
     bench.start(session("TUESDAY"), 1);
     bench.end(session("TUESDAY"), 1);
-    // Another receiver begins, and is told of Tuesday's end later than of Wednesday's beginning.
+    // Another receiver begins, and reports Tuesday's end later than Wednesday's beginning.
     bench.start(session("TUESDAY"), 1);
     bench.start(session("WEDNESDAY"), 1);
     bench.end(session("TUESDAY"), 1);

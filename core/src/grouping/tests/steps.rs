@@ -69,7 +69,7 @@ fn a_range_that_is_lost_is_one_step_however_long_it_is() {
 }
 
 #[test]
-fn what_comes_again_is_told_apart_from_what_comes_too_late() {
+fn duplicates_are_distinguished_from_late_messages() {
     let mut bench = Bench::started(5);
     bench.deliver(5, 5);
     bench.steps.clear();

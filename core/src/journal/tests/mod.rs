@@ -240,7 +240,7 @@ fn another_policy_is_found_at_the_first_event_that_it_changes() {
 }
 
 #[test]
-fn everything_that_followed_from_an_event_is_shown_before_its_difference_is_told() {
+fn everything_that_followed_from_an_event_is_shown_before_its_difference_is_reported() {
     let mut replayer = Replayer::verifying().knowing::<Receiver>();
     let mut text = Text(8, Vec::new());
     let error = replayer.replay(&misrecorded(true)[..], &mut text).unwrap_err();
@@ -275,7 +275,7 @@ fn recorded_commands_are_shown_beside_those_of_a_replay_that_differs() {
 }
 
 #[test]
-fn a_difference_is_told_although_the_journal_ends_before_its_digest() {
+fn a_difference_is_reported_although_the_journal_ends_before_its_digest() {
     let mut journal = renamed();
     // The machine, its digest, the first event and its first command are left.
     let mut end = HEADER_LEN;

@@ -232,7 +232,7 @@ fn a_publisher_is_not_finished_while_a_further_session_goes_on() {
 }
 
 #[test]
-fn a_limit_beyond_all_memory_is_told_as_such() {
+fn a_limit_beyond_all_memory_is_reported_as_such() {
     let mut config = Config::new(feed());
     config.transmitter.as_mut().unwrap().ring = usize::MAX;
     config.retransmitter.history_bytes = usize::MAX;

@@ -1,4 +1,4 @@
-//! What is claimed and by how many, and what is believed of it.
+//! Claims: what is claimed and by how many, and what is believed of it.
 
 use super::*;
 
@@ -14,8 +14,8 @@ fn a_forged_far_jump_and_a_forged_end_change_nothing() {
         }
     }
     assert_eq!(bench.delivered, numbers(&[(1, 99)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::GapOpened { .. })), 0);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::GapOpened { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { .. })), 0);
 }
 
 /// A feed sends a message every ten milliseconds; after the fiftieth come these packets. Whatever
@@ -31,10 +31,10 @@ fn assert_goes_on(forged: &[Vec<u8>], answer: Option<Vec<u8>>) {
         }
     }
     assert_eq!(bench.delivered, numbers(&[(1, 99)]), "{forged:?}");
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionStarted { .. })), 1);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionStarted { .. })), 1);
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { .. })), 0);
     let far = |c: &Command| matches!(c, Command::GapOpened { last, .. } if *last > 1 << 30);
-    assert_eq!(bench.told(far), 0, "{forged:?}");
+    assert_eq!(bench.count(far), 0, "{forged:?}");
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn an_end_is_refused_when_a_jump_past_it_is_believed_at_the_same_time() {
     bench.pass(60);
     assert_eq!(bench.delivered, [1, 2, 3, 1 << 40]);
     let gap = Command::GapOpened { session: S, first: 4, last: (1 << 40) - 1 };
-    assert!(bench.told.contains(&gap));
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert!(bench.emitted.contains(&gap));
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { .. })), 0);
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn a_jump_is_believed_after_three_packets_and_quiet() {
     for n in 0..3 {
         bench.line(n, A, data((1 << 40) + n, (1 << 40) + n));
     }
-    assert_eq!(bench.told(|c| matches!(c, Command::GapOpened { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::GapOpened { .. })), 0);
     bench.pass(60);
     let gap = Command::GapOpened { session: S, first: 2, last: (1 << 40) - 1 };
-    assert!(bench.told.contains(&gap));
+    assert!(bench.emitted.contains(&gap));
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn an_end_is_reported_when_everything_before_it_is_there() {
         bench.line(n, A, bare(S, 7, END_OF_SESSION));
     }
     bench.pass(80);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { .. })), 0);
     bench.answer(81, data(4, 4));
     let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
-    assert_eq!(bench.told.last(), Some(&ended));
+    assert_eq!(bench.emitted.last(), Some(&ended));
     assert_eq!(bench.delivered, numbers(&[(1, 6)]));
 }
 
-/// What one or two forged packets say lies behind the last message, and how the session ends then.
+/// Asserts how a session ends after one or two forged packets claim more behind the last message.
 #[track_caller]
 fn assert_ends_after(delivery: Delivery, forged: &[Vec<u8>]) {
     let mut bench = Bench::new(Config { delivery, ..config() });
@@ -135,10 +135,10 @@ fn assert_ends_after(delivery: Delivery, forged: &[Vec<u8>]) {
     bench.pass(80);
     bench.answer(81, data(4, 4));
     let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
-    assert_eq!(bench.told.last(), Some(&ended), "{forged:?}");
+    assert_eq!(bench.emitted.last(), Some(&ended), "{forged:?}");
     bench.delivered.sort_unstable();
     assert_eq!(bench.delivered, numbers(&[(1, 6)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
 }
 
 #[test]
@@ -163,9 +163,9 @@ fn forged_data_ahead_does_not_keep_a_session_from_ending() {
         }
         bench.pass(80);
         let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
-        assert_eq!(bench.told.last(), Some(&ended), "{forged:?}");
+        assert_eq!(bench.emitted.last(), Some(&ended), "{forged:?}");
         assert_eq!(bench.delivered[..6], numbers(&[(1, 6)]));
-        assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+        assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
     }
 }
 
@@ -181,8 +181,8 @@ fn ended_after(heartbeats: usize) -> bool {
     bench.answer(81, data(4, 4));
     bench.pass(200);
     assert_eq!(bench.delivered, numbers(&[(1, 6)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
-    bench.told(|c| matches!(c, Command::SessionEnded { next: 7, .. })) == 1
+    assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
+    bench.count(|c| matches!(c, Command::SessionEnded { next: 7, .. })) == 1
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_forged_heartbeat_takes_one_vote_off_an_end_and_no_more() {
         }
     }
     let ended = Command::SessionEnded { session: S, next: 7, reason: SessionEnd::Ended };
-    assert_eq!(bench.told(|c| *c == ended), 1, "{:?}", bench.told);
+    assert_eq!(bench.count(|c| *c == ended), 1, "{:?}", bench.emitted);
     assert_eq!(bench.receiver.stats().lost, 0);
 }
 
@@ -217,7 +217,7 @@ fn data_past_an_end_that_is_not_believed_yet_takes_it_back() {
     }
     bench.line(6, A, data(4, 8));
     bench.pass(80);
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { .. })), 0);
     assert_eq!(bench.delivered, numbers(&[(1, 9)]));
 }
 
@@ -279,7 +279,7 @@ fn a_feed_goes_on_whatever_data_was_forged_ahead() {
         for interval in [1, 5, 50, 1_000] {
             let bench = fed_beside_a_forged_jump(give_up, interval, 0);
             assert_eq!(bench.delivered, numbers(&[(1, 399)]), "{give_up:?}, {interval}");
-            assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+            assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
         }
     }
 }
@@ -291,7 +291,7 @@ fn what_a_feed_loses_below_forged_data_is_lost_alone() {
         let bench = fed_beside_a_forged_jump(give_up, interval, 60);
         assert_eq!(bench.delivered, numbers(&[(1, 59), (61, 399)]), "{interval}");
         let lost: Vec<_> =
-            bench.told.iter().filter(|c| matches!(c, Command::Lost { .. })).collect();
+            bench.emitted.iter().filter(|c| matches!(c, Command::Lost { .. })).collect();
         assert_eq!(lost, [&lost_alone(60)]);
     }
 }
@@ -321,7 +321,7 @@ fn ended_beside(forged: &[Vec<u8>], delivery: Delivery) -> Bench {
 
 fn has_ended(bench: &Bench, next: u64) -> bool {
     let ended = Command::SessionEnded { session: S, next, reason: SessionEnd::Ended };
-    bench.told.contains(&ended)
+    bench.emitted.contains(&ended)
 }
 
 #[test]
@@ -335,11 +335,11 @@ fn a_session_ends_behind_what_was_forged_at_its_end_and_that_is_emitted() {
     for packets in forged {
         for delivery in [Delivery::Ordered, Delivery::Arrival] {
             let bench = ended_beside(packets, delivery);
-            assert!(has_ended(&bench, 102), "{delivery:?}: {:?}", bench.told);
+            assert!(has_ended(&bench, 102), "{delivery:?}: {:?}", bench.emitted);
             assert_eq!(bench.delivered, numbers(&[(1, 101)]), "{delivery:?}");
             let regressed =
                 Command::SequenceRegressed { line: A, session: S, highest: 101, seen: 101 };
-            assert_eq!(bench.told(|command| *command == regressed), 1, "{:?}", bench.told);
+            assert_eq!(bench.count(|command| *command == regressed), 1, "{:?}", bench.emitted);
         }
     }
 }
@@ -347,11 +347,11 @@ fn a_session_ends_behind_what_was_forged_at_its_end_and_that_is_emitted() {
 #[test]
 fn a_session_ends_below_what_was_forged_ahead_where_nothing_of_it_was_delivered() {
     let bench = ended_beside(&[data(2_000, 2_000)], Delivery::Ordered);
-    assert!(has_ended(&bench, 101), "{:?}", bench.told);
+    assert!(has_ended(&bench, 101), "{:?}", bench.emitted);
     let bench = ended_beside(&[data(2_000, 2_000)], Delivery::Arrival);
-    assert!(has_ended(&bench, 2_001), "{:?}", bench.told);
+    assert!(has_ended(&bench, 2_001), "{:?}", bench.emitted);
     let missing = lost(101, 1_999, LossReason::GivenUp);
-    assert!(bench.told.contains(&missing), "{:?}", bench.told);
+    assert!(bench.emitted.contains(&missing), "{:?}", bench.emitted);
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn forged_ends_below_take_nothing_from_a_session_whose_end_is_believed() {
         bench.pass(200 + 100 * n);
         bench.answer(200 + 100 * n, data(2 + 10 * n, (11 + 10 * n).min(997)));
     }
-    assert!(has_ended(&bench, 1_001), "{:?}", bench.told);
+    assert!(has_ended(&bench, 1_001), "{:?}", bench.emitted);
     assert_eq!(bench.delivered, numbers(&[(1, 1_000)]));
 }
 
@@ -390,9 +390,9 @@ fn what_is_held_or_claimed_behind_forged_ends_is_delivered_or_named() {
         bench.receiver.handle_timeout(at(60_000)).unwrap();
         bench.drain();
         bench.pass(120_000);
-        assert!(has_ended(&bench, 104), "{:?}", bench.told);
-        let named = bench.told(|command| matches!(command, Command::Lost { first: 101, .. }));
-        assert_eq!(named, 1, "{:?}", bench.told);
+        assert!(has_ended(&bench, 104), "{:?}", bench.emitted);
+        let named = bench.count(|command| matches!(command, Command::Lost { first: 101, .. }));
+        assert_eq!(named, 1, "{:?}", bench.emitted);
     }
 }
 
@@ -407,7 +407,7 @@ fn a_sender_that_starts_over_below_a_live_start_and_ends_is_emitted() {
     let is_regression = |command: &Command| {
         matches!(command, Command::SequenceRegressed { highest: 5_099, seen: 6, .. })
     };
-    assert_eq!(bench.told(is_regression), 1, "{:?}", bench.told);
+    assert_eq!(bench.count(is_regression), 1, "{:?}", bench.emitted);
     assert!(has_ended(&bench, 5_100));
 }
 
@@ -426,7 +426,7 @@ fn ends_below_what_was_delivered_end_no_feed_that_still_sends() {
                 bench.line(1_000 * n + 5, A, bare(S, 91, END_OF_SESSION));
                 bench.pass(1_000 * n + 999);
             }
-            assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { .. })), 0, "{ends}");
+            assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { .. })), 0, "{ends}");
         }
     }
 }
@@ -442,5 +442,5 @@ fn ends_below_what_was_delivered_do_not_keep_honest_ones_from_being_believed() {
     }
     bench.pass(60);
     let ended = Command::SessionEnded { session: S, next: 101, reason: SessionEnd::Ended };
-    assert_eq!(bench.told.last(), Some(&ended));
+    assert_eq!(bench.emitted.last(), Some(&ended));
 }

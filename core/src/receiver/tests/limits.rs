@@ -1,4 +1,4 @@
-//! What is kept and what goes when a limit is reached, and what is lost when nobody can be asked.
+//! Limits: what is kept and what goes when one is reached, and what is lost when nobody can be asked.
 
 use super::*;
 
@@ -15,9 +15,9 @@ fn one_line_without_a_server_gives_up_what_a_reordering_would_have_brought_by_no
         bench.line(10, A, data(number, number));
     }
     bench.pass(29);
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
     bench.pass(30);
-    assert!(bench.told.contains(&lost(2, 2, LossReason::GivenUp)));
+    assert!(bench.emitted.contains(&lost(2, 2, LossReason::GivenUp)));
     assert_eq!(bench.delivered, numbers(&[(1, 1), (3, 7)]));
 }
 
@@ -29,9 +29,9 @@ fn an_explicit_time_to_give_up_wins() {
         bench.line(10, A, data(number, number));
     }
     bench.pass(1009);
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
     bench.pass(1010);
-    assert!(bench.told.contains(&lost(2, 2, LossReason::GivenUp)));
+    assert!(bench.emitted.contains(&lost(2, 2, LossReason::GivenUp)));
 }
 
 #[test]
@@ -45,9 +45,9 @@ fn another_line_or_a_server_is_waited_for_as_soon_as_there_is_one() {
         bench.receiver.handle(at(20), event).unwrap();
         bench.drain();
         bench.pass(5009);
-        assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+        assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
         bench.pass(5010);
-        assert!(bench.told.contains(&lost(2, 2, LossReason::GivenUp)));
+        assert!(bench.emitted.contains(&lost(2, 2, LossReason::GivenUp)));
     }
 }
 
@@ -139,7 +139,7 @@ fn send_without(bench: &mut Bench, last: u64, missing: &[u64]) {
 }
 
 fn lost_numbers(bench: &Bench) -> Vec<u64> {
-    let lost = bench.told.iter().filter_map(|command| match *command {
+    let lost = bench.emitted.iter().filter_map(|command| match *command {
         Command::Lost { first, last, reason: LossReason::NobodyToAsk, .. } => Some(first..=last),
         Command::Lost { .. } => panic!("{command:?}"),
         _ => None,
@@ -212,7 +212,7 @@ fn with_nobody_to_ask_delivery_halts_where_that_is_wanted() {
     let mut bench = Bench::new(Config { on_loss: OnLoss::Halt, ..small(vec![]) });
     send_without(&mut bench, 70, &[2]);
     assert_eq!(lost_numbers(&bench), [2]);
-    assert!(bench.told.contains(&Command::Halted { session: S, next: 3 }));
+    assert!(bench.emitted.contains(&Command::Halted { session: S, next: 3 }));
     assert_eq!(bench.delivered, [1]);
     bench.receiver.handle(at(1), Event::Advance { next: 3 }).unwrap();
     bench.drain();
@@ -236,7 +236,7 @@ fn a_line_that_is_added_again_stays_as_it_is() {
     bench.drain();
     let stats = bench.receiver.line(A).unwrap();
     assert_eq!((stats.up, stats.packets), (true, 1));
-    assert_eq!(bench.told(|c| matches!(c, Command::LineUp(_) | Command::LineDown(_))), 1);
+    assert_eq!(bench.count(|c| matches!(c, Command::LineUp(_) | Command::LineDown(_))), 1);
 }
 
 /// A receiver that lacks message 2 and holds 3 to 5 and 7 to 9, and is drained.
@@ -261,7 +261,7 @@ fn contradiction(sequence: u64, held: Origin, dropped: Origin) -> Command {
 
 fn contradictions(bench: &Bench) -> Vec<&Command> {
     let is_one = |command: &&Command| matches!(command, Command::Contradiction { .. });
-    bench.told.iter().filter(is_one).collect()
+    bench.emitted.iter().filter(is_one).collect()
 }
 
 #[test]

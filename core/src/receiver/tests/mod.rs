@@ -1,4 +1,4 @@
-//! What a receiver does, a sentence a test.
+//! The behaviour of a receiver, a sentence a test.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -31,7 +31,7 @@ fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-/// The payload of a message, told by its number.
+/// The payload of a message, known by its number.
 fn payload(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
@@ -68,18 +68,18 @@ fn lost(first: u64, last: u64, reason: LossReason) -> Command {
     Command::Lost { session: S, first, last, reason }
 }
 
-/// A receiver and all that it told.
+/// A receiver and all that it emitted.
 struct Bench {
     receiver: Receiver,
     delivered: Vec<u64>,
     requests: Vec<Request>,
-    told: Vec<Command>,
+    emitted: Vec<Command>,
 }
 
 impl Bench {
     fn new(config: Config) -> Self {
         let receiver = Receiver::new(config).unwrap();
-        Self { receiver, delivered: vec![], requests: vec![], told: vec![] }
+        Self { receiver, delivered: vec![], requests: vec![], emitted: vec![] }
     }
 
     fn drain(&mut self) {
@@ -87,7 +87,7 @@ impl Bench {
             match command {
                 Command::Batch(batch) => self.take(&batch),
                 Command::Request { request, .. } => self.requests.push(request),
-                told => self.told.push(told),
+                command => self.emitted.push(command),
             }
         }
         assert!(!self.receiver.has_commands());
@@ -135,8 +135,8 @@ impl Bench {
         self.drain();
     }
 
-    fn told(&self, wanted: impl Fn(&Command) -> bool) -> usize {
-        self.told.iter().filter(|command| wanted(command)).count()
+    fn count(&self, wanted: impl Fn(&Command) -> bool) -> usize {
+        self.emitted.iter().filter(|command| wanted(command)).count()
     }
 }
 
@@ -151,7 +151,7 @@ fn messages_in_order_are_delivered_as_they_come() {
         bench.line(first, A, data(first, first));
     }
     assert_eq!(bench.delivered, numbers(&[(1, 19)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::SessionStarted { next: 1, .. })), 1);
+    assert_eq!(bench.count(|c| matches!(c, Command::SessionStarted { next: 1, .. })), 1);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn an_answer_that_repacks_fills_several_gaps_and_delivers_each_piece_once() {
     bench.pass(5);
     bench.answer(6, data(1, 10));
     assert_eq!(bench.delivered, numbers(&[(1, 10)]));
-    assert_eq!(bench.told(|c| matches!(c, Command::GapFilled { .. })), 3);
+    assert_eq!(bench.count(|c| matches!(c, Command::GapFilled { .. })), 3);
 }
 
 #[test]
@@ -228,9 +228,9 @@ fn a_range_is_lost_exactly_when_it_is_given_up() {
         bench.line(10, A, data(n, n));
     }
     bench.pass(5009);
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { .. })), 0);
+    assert_eq!(bench.count(|c| matches!(c, Command::Lost { .. })), 0);
     bench.pass(5010);
-    assert!(bench.told.contains(&lost(2, 2, LossReason::GivenUp)));
+    assert!(bench.emitted.contains(&lost(2, 2, LossReason::GivenUp)));
     assert_eq!(bench.delivered, numbers(&[(1, 1), (3, 7)]));
 }
 
@@ -334,7 +334,7 @@ fn a_session_ends_behind_the_last_number_there_is() {
     }
     bench.pass(80);
     let ended = Command::SessionEnded { session: S, next: u64::MAX, reason: SessionEnd::Ended };
-    assert_eq!(bench.told.last(), Some(&ended));
+    assert_eq!(bench.emitted.last(), Some(&ended));
 }
 
 #[test]
@@ -371,18 +371,18 @@ fn a_new_session_is_followed_when_the_old_one_is_quiet() {
     bench.pass(300);
     assert_eq!(bench.delivered, numbers(&[(1, 3), (1, 4)]));
     let left = Command::SessionEnded { session: S, next: 4, reason: SessionEnd::Superseded };
-    assert!(bench.told.contains(&left));
+    assert!(bench.emitted.contains(&left));
 }
 
 #[test]
-fn a_halt_lasts_until_it_is_told_to_advance() {
+fn a_halt_lasts_until_an_advance() {
     let mut bench = Bench::new(Config { on_loss: OnLoss::Halt, ..config() });
     bench.line(0, A, data(1, 1));
     for n in 3..8 {
         bench.line(10, A, data(n, n));
     }
     bench.pass(6000);
-    assert_eq!(bench.told.last(), Some(&Command::Halted { session: S, next: 3 }));
+    assert_eq!(bench.emitted.last(), Some(&Command::Halted { session: S, next: 3 }));
     assert_eq!(bench.delivered, [1]);
     bench.receiver.handle(at(6001), Event::Advance { next: 5 }).unwrap();
     bench.drain();
@@ -458,9 +458,9 @@ fn an_advance_after_a_halt_renounces_nothing_of_another_session() {
     bench.line(64, A, data_of(other, 21, 21));
     bench.line(70, A, data(8, 8));
     bench.pass(116);
-    assert_eq!(bench.told.last(), Some(&Command::Halted { session: other, next: 21 }));
+    assert_eq!(bench.emitted.last(), Some(&Command::Halted { session: other, next: 21 }));
     bench.receiver.handle(at(116), Event::Advance { next: 21 }).unwrap();
     bench.drain();
     bench.pass(200);
-    assert_eq!(bench.told.last(), Some(&Command::Halted { session: S, next: 8 }));
+    assert_eq!(bench.emitted.last(), Some(&Command::Halted { session: S, next: 8 }));
 }

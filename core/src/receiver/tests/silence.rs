@@ -1,4 +1,4 @@
-//! What is missing behind too few packets, when all lines fall silent.
+//! Messages missing behind too few packets, when all lines fall silent.
 
 use super::*;
 
@@ -10,13 +10,13 @@ fn alone(delivery: Delivery) -> Bench {
 
 #[track_caller]
 fn assert_lost_at(bench: &mut Bench, millis: u64, first: u64, last: u64) {
-    let losses = |bench: &Bench| bench.told(|c| matches!(c, Command::Lost { .. }));
+    let losses = |bench: &Bench| bench.count(|c| matches!(c, Command::Lost { .. }));
     let before = losses(bench);
     bench.pass(millis - 1);
     assert_eq!(losses(bench), before);
     assert_eq!(bench.receiver.poll_timeout(), Some(at(millis)));
     bench.pass(millis);
-    assert_eq!(bench.told.last(), Some(&lost(first, last, LossReason::GivenUp)));
+    assert_eq!(bench.emitted.last(), Some(&lost(first, last, LossReason::GivenUp)));
 }
 
 fn stalled(bench: &Bench) -> Vec<(u64, u64)> {
@@ -24,7 +24,7 @@ fn stalled(bench: &Bench) -> Vec<(u64, u64)> {
         Command::Stalled { first, last, .. } => Some((first, last)),
         _ => None,
     };
-    bench.told.iter().filter_map(stalled).collect()
+    bench.emitted.iter().filter_map(stalled).collect()
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn several_gaps_reach_no_further_by_silence_than_one() {
     bench.line(100, A, data(700, 700));
     bench.line(100, A, data(1400, 1400));
     bench.pass(5100);
-    assert_eq!(bench.told(|c| matches!(c, Command::Lost { first: 3, last: 699, .. })), 1);
+    assert_eq!(bench.count(|c| matches!(c, Command::Lost { first: 3, last: 699, .. })), 1);
     assert_eq!(stalled(&bench), [(701, 1399)]);
     assert_eq!(bench.delivered, [1, 2, 700]);
 }
@@ -118,7 +118,7 @@ fn more_packets_confirm_what_is_stalled() {
         bench.line(6000, A, data(n, n));
     }
     bench.pass(6001);
-    assert_eq!(bench.told.last(), Some(&lost(3, 9000, LossReason::GivenUp)));
+    assert_eq!(bench.emitted.last(), Some(&lost(3, 9000, LossReason::GivenUp)));
     assert_eq!(bench.delivered, [1, 2, 9001, 9002, 9003]);
 }
 
@@ -143,7 +143,7 @@ fn a_heartbeat_or_two_are_confirmed_by_no_silence() {
     assert_eq!(stalled(&bench), [(3, 4)]);
     bench.line(9100, A, bare(S, 5, HEARTBEAT));
     bench.pass(9101);
-    assert_eq!(bench.told.last(), Some(&lost(3, 4, LossReason::ClaimedOnly)));
+    assert_eq!(bench.emitted.last(), Some(&lost(3, 4, LossReason::ClaimedOnly)));
     assert_eq!(bench.receiver.stats().lost_claimed_only, 2);
 }
 

@@ -1,4 +1,4 @@
-//! What heartbeats and ends alone claim: withdrawn where the feed contradicts it, lost where nothing
+//! Claims of heartbeats and ends alone: withdrawn where the feed contradicts them, lost where nothing
 //! does.
 
 use super::*;
@@ -50,18 +50,18 @@ impl Bench {
         assert_eq!(self.delivered, numbers(&[(1, next - 1)]));
         assert_eq!(self.lost(), []);
         let ended = Command::SessionEnded { session: S, next, reason: SessionEnd::Ended };
-        assert_eq!(self.told(|c| *c == ended), 1, "{:?}", self.told);
-        assert_eq!(self.told(|c| matches!(c, Command::SequenceRegressed { .. })), 0);
+        assert_eq!(self.count(|c| *c == ended), 1, "{:?}", self.emitted);
+        assert_eq!(self.count(|c| matches!(c, Command::SequenceRegressed { .. })), 0);
         assert_eq!(self.receiver.stats().lost, 0);
     }
 
     fn lost(&self) -> Vec<Command> {
         let is_lost = |command: &&Command| matches!(command, Command::Lost { .. });
-        self.told.iter().filter(is_lost).cloned().collect()
+        self.emitted.iter().filter(is_lost).cloned().collect()
     }
 }
 
-/// What somebody forges: three heartbeats, or three ends, 100,000 ahead.
+/// The forged packets: three heartbeats, or three ends, 100,000 ahead.
 const FORGED: [u16; 2] = [HEARTBEAT, END_OF_SESSION];
 
 #[test]
@@ -132,7 +132,7 @@ fn a_forged_heartbeat_a_jump_ahead_that_was_believed_is_withdrawn_too() {
     (0..3).for_each(|_| bench.line(now, A, bare(S, 1 << 40, HEARTBEAT)));
     let now = bench.repeats(now, 51, HEARTBEAT, 4, &[A, B]);
     let far = |c: &Command| matches!(c, Command::GapOpened { last, .. } if *last > 1 << 30);
-    assert_eq!((bench.told(far), bench.receiver.stats().claims_withdrawn), (1, 1));
+    assert_eq!((bench.count(far), bench.receiver.stats().claims_withdrawn), (1, 1));
     let now = bench.goes_on(now, 51..=90, &[A, B]);
     bench.assert_ends_whole(now, 91, &[A, B]);
 }
@@ -161,7 +161,7 @@ fn a_tail_of_which_only_heartbeats_and_ends_speak_is_lost_and_named() {
             let stats = bench.receiver.stats();
             assert_eq!((stats.lost_claimed_only, stats.claims_withdrawn), (10, 0));
             let ended = Command::SessionEnded { session: S, next: 61, reason: SessionEnd::Ended };
-            assert_eq!(bench.told(|c| *c == ended), 1);
+            assert_eq!(bench.count(|c| *c == ended), 1);
         }
     }
 }
@@ -341,7 +341,7 @@ fn a_forged_heartbeat_of_a_session_that_is_left_makes_nothing_lost() {
     assert_eq!(bench.delivered, numbers(&[(1, 50), (1, 5)]));
     assert_eq!(bench.lost(), []);
     let left = Command::SessionEnded { session: S, next: 51, reason: SessionEnd::Superseded };
-    assert_eq!(bench.told(|c| *c == left), 1, "{:?}", bench.told);
+    assert_eq!(bench.count(|c| *c == left), 1, "{:?}", bench.emitted);
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn forged_data_does_not_hide_that_the_feed_contradicts_what_is_claimed_behind_it
         bench.repeats(now, 91, END_OF_SESSION, 8, lines);
         assert_eq!(bench.delivered, numbers(&[(1, 90)]));
         assert_eq!(bench.lost(), []);
-        assert_eq!(bench.told(|c| matches!(c, Command::SessionEnded { next: 91, .. })), 1);
+        assert_eq!(bench.count(|c| matches!(c, Command::SessionEnded { next: 91, .. })), 1);
     }
 }
 

@@ -24,7 +24,7 @@ fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-/// What a packet was: kind, first number, messages.
+/// A packet as it was seen: kind, first number, messages.
 type Seen = (Kind, u64, Vec<Vec<u8>>);
 
 fn drain(transmitter: &mut Transmitter) -> Vec<Seen> {

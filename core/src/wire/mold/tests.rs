@@ -1,4 +1,4 @@
-//! What the views tell of packets, whole and broken, and what the writers write.
+//! The views' readings of packets, whole and broken, and the writers' bytes.
 
 use super::*;
 
@@ -56,7 +56,7 @@ fn an_end_at_the_last_number_does_not_advance_it() {
 }
 
 #[test]
-fn bytes_behind_the_last_block_are_told_and_no_message() {
+fn bytes_behind_the_last_block_are_reported_and_no_message() {
     for count in [HEARTBEAT, END_OF_SESSION] {
         let bytes = datagram(1, count, b"\0\x01A");
         let packet = Packet::new_checked(&bytes).unwrap();
@@ -79,7 +79,7 @@ fn less_than_a_header_is_no_packet() {
 #[test]
 fn the_first_block_that_is_not_whole_is_named() {
     let whole = b"\0\x01A\0\x02BC";
-    // Where the bytes end, and which of the two blocks is then cut.
+    // The end of the bytes, and which of the two blocks is then cut.
     for (len, block) in [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1), (6, 1)] {
         assert_eq!(
             Packet::new_checked(&datagram(1, 2, &whole[..len])),
@@ -116,7 +116,7 @@ fn the_largest_length_field_reaches_past_a_small_datagram() {
 
 #[test]
 fn the_most_messages_that_a_count_can_say_are_taken() {
-    // More than fits UDP over IPv4; a core is not told by whom its bytes were carried.
+    // More than fits UDP over IPv4; a core does not know what carried its bytes.
     let bytes = datagram(1, MAX_COUNT, &vec![0; 2 * usize::from(MAX_COUNT)]);
     let packet = Packet::new_checked(&bytes).unwrap();
     assert_eq!(packet.messages().count(), usize::from(MAX_COUNT));

@@ -1,4 +1,4 @@
-//! Who sends what is not wanted: sessions that are not received, and addresses that nobody configured.
+//! Unwanted senders: sessions that are not received, and addresses that nobody configured.
 //! A few of each are kept, for messages to people; nothing depends on them.
 
 use core::net::SocketAddr;
@@ -11,12 +11,12 @@ const KEPT: usize = 8;
 /// Sessions that came and are not received, with the packets of each, and the address of the last answer
 /// from elsewhere.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(super) struct Unwanted {
     sessions: [Option<(Session, u64)>; KEPT],
     pub(super) address: Option<SocketAddr>,
 }
 
-impl Strangers {
+impl Unwanted {
     /// A packet of a session came. Beyond the places that there are, a new session takes that of the one
     /// with fewest packets, and its count: so those that send much stay.
     pub(super) fn count(&mut self, session: Session) {
@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn a_session_that_sends_much_stays_whatever_comes_beside_it() {
-        let mut strangers = Strangers::default();
+        let mut unwanted = Unwanted::default();
         let loud = Session::new(*b"LOUD      ");
         for number in 0..100_u8 {
-            strangers.count(loud);
-            strangers.count(Session::new([number; Session::LEN]));
+            unwanted.count(loud);
+            unwanted.count(Session::new([number; Session::LEN]));
         }
-        assert_eq!(strangers.sessions().count(), KEPT);
-        assert!(strangers.sessions().any(|kept| kept == (loud, 100)));
+        assert_eq!(unwanted.sessions().count(), KEPT);
+        assert!(unwanted.sessions().any(|kept| kept == (loud, 100)));
     }
 }
