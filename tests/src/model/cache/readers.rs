@@ -234,6 +234,9 @@ impl Model {
             assert_eq!(*given, Err(Refusal::UnknownTrack));
             return false;
         }
+        // A position of a group that is gone is as one that never entered it.
+        let group = self.tracks[&reader.track].groups.get(&reader.group);
+        reader.entered = reader.entered.filter(|&of| group.is_some_and(|group| group.order == of));
         let known = *reader;
         match (self.find(reader, ReadUnit::Run), given) {
             (Found::Says(next), Ok(given)) => {
