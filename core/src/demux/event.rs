@@ -191,42 +191,27 @@ vocabulary! {
         1 => Unregister {
             /// Which registration.
             pattern: Pattern<'a>,
-        } => |demux, now| {
-            demux.unregister(now, pattern);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.unregister(now, pattern)),
         /// [`acceptor_gone`](super::Demux::acceptor_gone).
         2 => AcceptorGone {
             /// The acceptor that went.
             acceptor: AcceptorId,
-        } => |demux, now| {
-            demux.acceptor_gone(now, acceptor);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.acceptor_gone(now, acceptor)),
         /// [`pause`](super::Demux::pause).
         3 => Pause {
             /// The acceptor that takes nothing for now.
             acceptor: AcceptorId,
-        } => |demux, now| {
-            demux.pause(now, acceptor);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.pause(now, acceptor)),
         /// [`resume`](super::Demux::resume).
         4 => Resume {
             /// The acceptor that takes streams again.
             acceptor: AcceptorId,
-        } => |demux, now| {
-            demux.resume(now, acceptor);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.resume(now, acceptor)),
         /// [`take`](super::Demux::take).
         11 => Take {
             /// The acceptor that takes one stream.
             acceptor: AcceptorId,
-        } => |demux, now| {
-            demux.take(now, acceptor);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.take(now, acceptor)),
         /// [`data`](super::Demux::data).
         5 => Data {
             /// The stream, opened by its peer.
@@ -248,25 +233,18 @@ vocabulary! {
             code: u64,
         } => |demux, now| {
             let _ = code;
-            demux.reset(now, stream);
-            Ok(())
+            Ok(demux.reset(now, stream))
         },
         /// [`closed`](super::Demux::closed).
         7 => Closed {
             /// The stream that is no more.
             stream: StreamId,
-        } => |demux, now| {
-            demux.closed(now, stream);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.closed(now, stream)),
         /// [`peer_gone`](super::Demux::peer_gone).
         8 => PeerGone {
             /// The connection that is no more, with all its streams.
             peer: PeerId,
-        } => |demux, now| {
-            demux.peer_gone(now, peer);
-            Ok(())
-        },
+        } => |demux, now| Ok(demux.peer_gone(now, peer)),
         /// [`hand_off_failed`](super::Demux::hand_off_failed).
         9 => HandOffFailed {
             /// The stream that was dispatched.

@@ -116,6 +116,8 @@ macro_rules! vocabulary {
 
         impl $name<'_> {
             /// Makes the call that it stands for.
+            // A call that cannot be refused returns nothing.
+            #[allow(clippy::unit_arg)]
             pub(crate) fn dispatch(self, machine: &mut $machine, now: $crate::Instant) -> $answer {
                 match self {
                     $(Self::$variant { $($field),* } => {
