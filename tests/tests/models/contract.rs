@@ -40,7 +40,7 @@ fn drain<M: Machine>(machine: &mut M) -> usize {
 type Apply<'a, M> = dyn Fn(&mut M) -> Result<(), <M as Machine>::Error> + 'a;
 
 /// Lets a timeout be due long after a machine was made, and applies each of `events` at each step of its drain.
-fn nothing_is_cancelled<M: Machine>(make: impl Fn() -> M, events: &[&Apply<M>]) {
+fn nothing_is_cancelled<M: Machine>(make: impl Fn() -> M, events: &[&Apply<'_, M>]) {
     let alone = {
         let mut machine = make();
         assert!(machine.poll_timeout().is_some_and(|at| at <= LATE), "no timeout is due");
