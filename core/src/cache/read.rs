@@ -68,8 +68,9 @@ impl Cache {
     /// [`Refusal::UnknownTrack`], [`Refusal::Full`].
     pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, Refusal> {
         self.begin();
-        let position = self.position(track, start).ok_or(Refusal::UnknownTrack)?;
-        self.add_reader(position)
+        self.store.track(track)?;
+        // The room that it needs may evict what it would have begun with.
+        self.add_reader(|cache| cache.store.position(track.0.slot, start))
     }
 
     /// Another reader at the same place, which goes on from there by itself.
@@ -78,12 +79,16 @@ impl Cache {
     /// [`Refusal::UnknownReader`], [`Refusal::Full`].
     pub fn clone_reader(&mut self, reader: ReaderId) -> Result<ReaderId, Refusal> {
         let position = self.reading(reader)?.position;
-        self.add_reader(position)
+        self.add_reader(|_| position)
     }
 
-    fn add_reader(&mut self, position: Position) -> Result<ReaderId, Refusal> {
+    fn add_reader(
+        &mut self,
+        position: impl FnOnce(&Self) -> Position,
+    ) -> Result<ReaderId, Refusal> {
         let generation = self.next_generation();
         self.admit(|cache| cache.readers.growth())?;
+        let position = position(self);
         let reader = Reader::at(position);
         let key = self.readers.insert_as(generation, reader).ok_or_else(|| self.full())?;
         if let Some(track) = self.store.tracks.get_mut(position.track) {
