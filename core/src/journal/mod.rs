@@ -160,6 +160,12 @@ pub trait Journaled:
     /// Makes a direct call.
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a>;
 
+    /// Returns true if a direct call was misuse by the embedding program: it changed nothing, and leaves no trace in a
+    /// journal.
+    fn is_misuse(_answer: &Self::Answer<'_>) -> bool {
+        false
+    }
+
     /// Called once, before anything else, when what it gives is digested: payload that it gives more than once
     /// can be digested by a checksum that is made once. A composite calls it of those within.
     fn keep_checksums(&mut self) {}

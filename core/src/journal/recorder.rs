@@ -41,7 +41,7 @@ pub enum Failure<E> {
 /// A machine that writes down everything that it takes, and a digest of everything that it gives; or does
 /// not, without a sink.
 ///
-/// It does what the machine inside does. Events that are refused are not recorded. A journal that
+/// It does what the machine inside does. Events and calls that are misuse are not recorded. A journal that
 /// cannot be written is no reason for a feed to stop: recording ends, and [`Recorder::failure`] says
 /// why.
 ///
@@ -65,6 +65,14 @@ struct Journal<S: Sink> {
     /// The digest of the last event is not written yet.
     unsettled: bool,
     failure: Option<Failure<S::Error>>,
+}
+
+/// A place in a journal that it can go back to.
+struct Place {
+    len: usize,
+    digest: Digest,
+    taken: u64,
+    unsettled: bool,
 }
 
 impl<S: Sink> Journal<S> {
@@ -122,12 +130,28 @@ impl<S: Sink> Journal<S> {
         self.commit();
     }
 
-    /// Begins the record of something that the machine is given, behind what followed from the last.
+    /// Begins the record of something that the machine is given, behind what followed from the last; the
+    /// place before both, for what turns out to be misuse.
     #[inline]
-    fn begin(&mut self, machine: &impl Machine, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
+    fn begin(
+        &mut self,
+        machine: &impl Machine,
+        kind: Kind,
+        body: impl FnOnce(&mut Encoder<'_>),
+    ) -> Place {
+        let Self { digest, taken, unsettled, .. } = *self;
+        let place = Place { len: self.building.bytes.len(), digest, taken, unsettled };
         self.settle(machine, false);
         self.record(kind, body);
         self.unsettled = true;
+        place
+    }
+
+    /// Goes back to where a record began.
+    fn undo(&mut self, place: Place) {
+        let Place { len, digest, taken, unsettled } = place;
+        self.building.bytes.truncate(len);
+        (self.digest, self.taken, self.unsettled) = (digest, taken, unsettled);
     }
 
     /// Writes what followed from the last event, as far as it was asked for.
@@ -183,12 +207,16 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
     pub fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
         let Self { machine, journal } = self;
         let Some(journal) = journal else { return machine.call(now, call) };
-        journal.begin(machine, Kind::Call, |out| {
+        let place = journal.begin(machine, Kind::Call, |out| {
             now.encode(out);
             call.encode(out);
         });
         let answer = machine.call(now, call);
-        journal.give(Kind::Answer, &answer);
+        if M::is_misuse(&answer) {
+            journal.undo(place);
+        } else {
+            journal.give(Kind::Answer, &answer);
+        }
         answer
     }
 }
@@ -225,14 +253,12 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
         M::memory_limit(&config.machine).saturating_add(block)
     }
 
-    /// A refused event leaves no trace.
+    /// Misuse leaves no trace.
     #[inline]
     fn apply(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
         let Self { machine, journal } = self;
         let Some(journal) = journal else { return machine.apply(now, event) };
-        let (length, digest) = (journal.building.bytes.len(), journal.digest);
-        let (unsettled, taken) = (journal.unsettled, journal.taken);
-        journal.begin(machine, Kind::Event, |out| {
+        let place = journal.begin(machine, Kind::Event, |out| {
             now.encode(out);
             event.encode(out);
         });
@@ -240,9 +266,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
         if result.is_ok() {
             journal.commit();
         } else {
-            journal.building.bytes.truncate(length);
-            journal.digest = digest;
-            (journal.unsettled, journal.taken) = (unsettled, taken);
+            journal.undo(place);
         }
         result
     }
