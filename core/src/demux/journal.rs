@@ -1,7 +1,8 @@
 //! How a demultiplexer is written in journals.
 
 use super::{
-    AcceptorId, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant, StreamId, Tag,
+    AcceptorId, Config, Demux, Event, Misuse, Pattern, PeerId, Preamble, Refusal, Registrant,
+    StreamId, Tag,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, newtypes, variants};
@@ -13,10 +14,14 @@ impl Journaled for Demux {
     const VERSION: u16 = 1;
 
     type Call<'a> = Event<'a>;
-    type Answer<'a> = Result<(), Refusal>;
+    type Answer<'a> = Result<Result<(), Refusal>, Misuse>;
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         Self::call(self, now, call)
+    }
+
+    fn is_misuse(answer: &Self::Answer<'_>) -> bool {
+        answer.is_err()
     }
 }
 
@@ -30,30 +35,17 @@ fields!(Config {
     max_held_bytes,
     max_registrations,
 });
-newtypes!(PeerId, AcceptorId);
+newtypes!(PeerId, AcceptorId, Length);
 fields!(StreamId { peer, number });
 variants!("registrant", Registrant { 0 => Application, 1 => Protocol });
 variants!("pattern", Pattern<'a> { 0 => Exact(tag), 1 => Prefix(prefix) });
 variants!("refusal", Refusal {
-    // 0 was a refusal of calls before a drain.
-    1 => OutOfOrder { offset, expected },
-    2 => Held,
-    3 => NotDispatched,
+    // 0 was a refusal of calls before a drain, 1 to 3 were misuse.
     4 => Conflict { held_by },
     5 => Reserved,
     6 => Length(length),
     7 => TooManyRegistrations { max },
 });
-
-impl Field<'_> for Length {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        self.0.encode(out);
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Field::decode(input).map(Self)
-    }
-}
 
 /// As an enum of two variants: 0, or 1 and the refusal.
 impl Field<'_> for Result<(), Refusal> {
@@ -63,6 +55,29 @@ impl Field<'_> for Result<(), Refusal> {
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
         Ok(Option::decode(input)?.map_or(Ok(()), Err))
+    }
+}
+
+/// As what is within. Misuse stands in journals of before only, as a refusal of its own: it is compared, and not
+/// shown where it differs.
+impl Field<'_> for Result<Result<(), Refusal>, Misuse> {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        match *self {
+            Ok(answer) => answer.encode(out),
+            Err(Misuse::OutOfOrder { offset, expected }) => {
+                out.put(&[1, 1]);
+                (offset, expected).encode(out);
+            }
+            Err(Misuse::Held) => out.put(&[1, 2]),
+            // No call says the last two.
+            Err(Misuse::NotDispatched | Misuse::Config(_) | Misuse::Undrained(_)) => {
+                out.put(&[1, 3]);
+            }
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Field::decode(input).map(Ok)
     }
 }
 

@@ -6,8 +6,8 @@ use core::fmt::Debug;
 
 use crate::Duration;
 use crate::demux::{
-    AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant,
-    StreamId, Tag,
+    AcceptorId, Command, Config, Demux, Event, Misuse, Pattern, PeerId, Preamble, Refusal,
+    Registrant, StreamId, Tag,
 };
 use crate::journal::encoding::{BYTES, assert_encoding};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
@@ -71,10 +71,7 @@ fn what_a_demultiplexer_gives() {
 
 #[test]
 fn why_a_demultiplexer_refuses() {
-    let refusals: [(Refusal, &str); 7] = [
-        (Refusal::OutOfOrder { offset: 1, expected: 2 }, "1 1q 2q"),
-        (Refusal::Held, "2"),
-        (Refusal::NotDispatched, "3"),
+    let refusals: [(Refusal, &str); 4] = [
         (Refusal::Conflict { held_by: ACCEPTOR }, "4 3q"),
         (Refusal::Reserved, "5"),
         (Refusal::Length(Length(256)), "6 256q"),
@@ -83,6 +80,19 @@ fn why_a_demultiplexer_refuses() {
     for (refusal, written) in refusals {
         assert_encoding(&refusal, written);
     }
+}
+
+/// Calls that were misuse are in journals of before, as refusals.
+#[test]
+fn how_a_demultiplexer_was_misused() {
+    for (misuse, written) in [
+        (Misuse::OutOfOrder { offset: 1, expected: 2 }, "1 1 1q 2q"),
+        (Misuse::Held, "1 2"),
+        (Misuse::NotDispatched, "1 3"),
+    ] {
+        assert_encoding(&Err::<Result<(), Refusal>, _>(misuse), written);
+    }
+    assert_encoding(&Ok::<_, Misuse>(Err::<(), _>(Refusal::Reserved)), "1 5");
 }
 
 #[test]
