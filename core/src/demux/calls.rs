@@ -6,7 +6,7 @@ use super::Demux;
 use super::codes::NO_ACCEPTOR;
 use super::config::Misuse;
 use super::event::{AcceptorId, Command, Event, Pattern, PeerId, Refusal, Registrant, StreamId};
-use super::tag::Preamble;
+use super::tag::Tag;
 use super::waiting::{Piece, Waits};
 use crate::Instant;
 use crate::wire::tag::is_reserved;
@@ -193,7 +193,7 @@ impl Demux {
     /// has one.
     ///
     /// # Errors
-    /// Those of [`preamble`](Self::preamble).
+    /// Those of [`own_tag`](Self::own_tag).
     pub fn open(
         &mut self,
         now: Instant,
@@ -202,22 +202,22 @@ impl Demux {
         by: Registrant,
     ) -> Result<(), Refusal> {
         self.context.advance(now);
-        let preamble = Self::preamble(tag, by).inspect_err(|_| self.stats.refusals += 1)?;
+        let tag = Self::own_tag(tag, by).inspect_err(|_| self.stats.refusals += 1)?;
         self.stats.opened += 1;
-        let bytes = preamble.heap();
-        self.insert(self.due_first(), Command::Write { stream, preamble }, bytes);
+        let bytes = tag.heap();
+        self.insert(self.due_first(), Command::Write { stream, tag }, bytes);
         Ok(())
     }
 
-    /// The preamble of a stream that is opened with a tag, to be written at its head.
+    /// The tag of a stream that is to be opened, with the preamble to be written at its head.
     ///
     /// # Errors
     /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length).
-    pub fn preamble(tag: &[u8], by: Registrant) -> Result<Preamble, Refusal> {
-        let preamble = Preamble::new(tag)?;
+    pub fn own_tag(tag: &[u8], by: Registrant) -> Result<Tag, Refusal> {
+        let tag = Tag::new(tag)?;
         match by {
-            Registrant::Application if is_reserved(tag) => Err(Refusal::Reserved),
-            _ => Ok(preamble),
+            Registrant::Application if is_reserved(&tag) => Err(Refusal::Reserved),
+            _ => Ok(tag),
         }
     }
 }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::config::Misuse;
 use super::stats::TagStats;
-use super::tag::{Preamble, Tag, Text};
+use super::tag::{Tag, Text};
 use crate::display::display;
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
-use crate::wire::tag::{Length, MAX_TAG};
+use crate::wire::tag::Length;
 
 /// A connection. The driver numbers them, and never uses a number again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -34,12 +34,6 @@ impl StreamId {
     #[must_use]
     pub const fn direction(self) -> Direction {
         if self.number & 0b10 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
-    }
-
-    /// Returns true if only its opener sends.
-    #[must_use]
-    pub const fn is_unidirectional(self) -> bool {
-        matches!(self.direction(), Direction::Unidirectional)
     }
 }
 
@@ -76,14 +70,6 @@ impl<'a> Pattern<'a> {
     pub const fn bytes(self) -> &'a [u8] {
         match self {
             Self::Exact(bytes) | Self::Prefix(bytes) => bytes,
-        }
-    }
-
-    pub(super) fn check(self) -> Result<(), Length> {
-        match self.bytes().len() {
-            0 if matches!(self, Self::Exact(_)) => Err(Length(0)),
-            len if len > MAX_TAG => Err(Length(len)),
-            _ => Ok(()),
         }
     }
 }
@@ -282,12 +268,12 @@ vocabulary! {
             /// Why, for both frames.
             code: u64,
         },
-        /// Write this on the own stream, before anything else.
+        /// Write the preamble of the own stream, before anything else.
         5 => Write {
             /// The stream.
             stream: StreamId,
-            /// The length of the tag, and the tag.
-            preamble: Preamble,
+            /// Its tag, of which [`preamble`](Tag::preamble) is what is written.
+            tag: Tag,
         },
         /// Tell the acceptor that the stream is closed: its hand-off failed.
         6 => Closed {

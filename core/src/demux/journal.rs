@@ -1,8 +1,7 @@
 //! How a demultiplexer is written in journals.
 
 use super::{
-    AcceptorId, Config, Demux, Event, Misuse, Pattern, PeerId, Preamble, Refusal, Registrant,
-    StreamId, Tag,
+    AcceptorId, Config, Demux, Event, Misuse, Pattern, PeerId, Refusal, Registrant, StreamId, Tag,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, newtypes, variants};
@@ -88,21 +87,8 @@ impl Field<'_> for Tag {
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let malformed =
+            |Length(len)| Malformed::Unknown { what: "length of a tag", value: len as u64 };
         Self::new(Field::decode(input)?).map_err(malformed)
     }
-}
-
-/// As its tag.
-impl Field<'_> for Preamble {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        self.tag().encode(out);
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Self::new(Field::decode(input)?).map_err(malformed)
-    }
-}
-
-const fn malformed(Length(len): Length) -> Malformed {
-    Malformed::Unknown { what: "length of a tag", value: len as u64 }
 }

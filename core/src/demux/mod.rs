@@ -123,7 +123,7 @@ pub use event::{
     StreamId,
 };
 pub use stats::{Forgotten, Refused, Stats, TagStats};
-pub use tag::{Preamble, Tag};
+pub use tag::Tag;
 
 use smallvec::SmallVec;
 
@@ -247,8 +247,8 @@ impl Demux {
 
     /// Streams that are parked.
     #[must_use]
-    pub const fn pending(&self) -> usize {
-        self.waiting.parked()
+    pub fn pending(&self) -> usize {
+        self.waiting.count(Waits::Preamble)
     }
 
     /// Streams that are held.

@@ -6,8 +6,8 @@ use core::fmt::Debug;
 
 use crate::Duration;
 use crate::demux::{
-    AcceptorId, Command, Config, Demux, Event, Misuse, Pattern, PeerId, Preamble, Refusal,
-    Registrant, StreamId, Tag,
+    AcceptorId, Command, Config, Demux, Event, Misuse, Pattern, PeerId, Refusal, Registrant,
+    StreamId, Tag,
 };
 use crate::journal::encoding::{BYTES, assert_encoding};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
@@ -64,8 +64,8 @@ fn what_a_demultiplexer_gives() {
     assert_encoding(&data, "2 1q 2q 3q B 1");
     assert_encoding(&Command::Hold { stream }, "3 1q 2q");
     assert_encoding(&Command::Refuse { stream, code: 4 }, "4 1q 2q 4q");
-    let preamble = Preamble::new(&BYTES).unwrap();
-    assert_encoding(&Command::Write { stream, preamble }, "5 1q 2q B");
+    let tag = Tag::new(&BYTES).unwrap();
+    assert_encoding(&Command::Write { stream, tag }, "5 1q 2q B");
     assert_encoding(&Command::Closed { stream, acceptor }, "6 1q 2q 3q");
 }
 
@@ -110,9 +110,9 @@ fn every_event_and_command_comes_back_and_no_part_of_it_does() {
     let (stream, acceptor) = (STREAM, ACCEPTOR);
     for len in [1, 32, 33, 255] {
         let tag = vec![7; len];
-        let (tag, preamble) = (Tag::new(&tag).unwrap(), Preamble::new(&tag).unwrap());
+        let tag = Tag::new(&tag).unwrap();
+        comes_back(&Command::Write { stream, tag: tag.clone() });
         comes_back(&Command::Dispatch { stream, acceptor, tag });
-        comes_back(&Command::Write { stream, preamble });
     }
     comes_back(&Command::Answer(Err(Refusal::Conflict { held_by: ACCEPTOR })));
     comes_back(&Command::Answer(Ok(())));
@@ -131,7 +131,6 @@ fn a_tag_that_cannot_be_is_malformed() {
         (&vec![7; len][..]).encode(&mut Encoder::new(&mut written));
         let unknown = Malformed::Unknown { what: "length of a tag", value: len as u64 };
         let tag = Tag::decode(&mut Decoder::new(&written, Demux::VERSION));
-        let preamble = Preamble::decode(&mut Decoder::new(&written, Demux::VERSION));
-        assert_eq!((tag, preamble), (Err(unknown), Err(unknown)));
+        assert_eq!(tag, Err(unknown));
     }
 }

@@ -322,7 +322,7 @@ fn streams_of_both_directions_and_both_initiators_are_streams_of_their_own() {
         let stream = StreamId { peer: PeerId(9), number };
         let bytes = Bytes::from_static(b"\x03f");
         bench.give(Event::Data { stream, offset: 0, bytes, pinned: 2, fin: false });
-        assert_eq!(stream.is_unidirectional(), number >= 2);
+        assert_eq!(stream.direction() == Direction::Unidirectional, number >= 2);
     }
     assert_eq!(bench.demux.pending(), 4);
     for number in 0..4 {

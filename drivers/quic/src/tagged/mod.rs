@@ -24,7 +24,7 @@ mod table;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gapless_core::demux::{self, AcceptorId, Command, Demux, Tag};
+use gapless_core::demux::{self, AcceptorId, Command, Demux, Misuse, Tag};
 use gapless_core::journal::Driven;
 use gapless_core::{Instant as CoreInstant, Machine};
 
@@ -129,11 +129,7 @@ impl<A: Acceptors> Tagged<A> {
     ///
     /// # Errors
     /// A value of the configuration leaves its range.
-    pub fn new(
-        config: demux::Config,
-        origin: Instant,
-        acceptors: A,
-    ) -> Result<Self, demux::Misuse> {
+    pub fn new(config: demux::Config, origin: Instant, acceptors: A) -> Result<Self, Misuse> {
         Ok(Self::with_machine(Demux::new(config)?, origin, acceptors))
     }
 }
@@ -211,11 +207,10 @@ impl<A: Acceptors, M: Driven<Demux>> Tagged<A, M> {
                 let _ = self.table.stream(stream).map(|stream| endpoint.keep(stream));
             }
             Command::Refuse { stream, code } => {
-                if let Some(stream) = self.table.stream(stream) {
-                    let _ = endpoint.stop(stream, code);
-                    let _ = endpoint.reset(stream, code);
-                    let _ = endpoint.release(stream);
-                }
+                let Some(stream) = self.table.stream(stream) else { return };
+                let _ = endpoint.stop(stream, code);
+                let _ = endpoint.reset(stream, code);
+                let _ = endpoint.release(stream);
             }
             Command::Closed { stream, acceptor } => {
                 let Some(stream) = self.table.stream(stream) else { return };

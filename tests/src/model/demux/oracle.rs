@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use gapless_core::demux::{
     AcceptorId, Command, Config, DEADLINE, Event, FIN_IN_PREAMBLE, Misuse, NO_ACCEPTOR, Pattern,
-    PeerId, Preamble, RESERVED, Refusal, Registrant, Stats, StreamId, TOO_MANY, TOO_MANY_OF_PEER,
-    Tag, TagStats,
+    PeerId, RESERVED, Refusal, Registrant, Stats, StreamId, TOO_MANY, TOO_MANY_OF_PEER, Tag,
+    TagStats,
 };
 use gapless_core::wire::tag::Length;
 use gapless_core::{Duration, Instant};
@@ -234,15 +234,15 @@ impl Model {
                 self.commands.push(Command::Refuse { stream, code: NO_ACCEPTOR });
             }
             Event::Open { stream, tag, by } => {
-                let preamble = match Preamble::new(tag) {
+                let tag = match Tag::new(tag) {
                     Err(length) => return Ok(Err(length.into())),
                     Ok(_) if by == Registrant::Application && is_reserved(tag) => {
                         return Ok(Err(Refusal::Reserved));
                     }
-                    Ok(preamble) => preamble,
+                    Ok(tag) => tag,
                 };
                 self.stats.opened += 1;
-                self.commands.push(Command::Write { stream, preamble });
+                self.commands.push(Command::Write { stream, tag });
             }
         }
         Ok(Ok(()))
