@@ -422,16 +422,6 @@ pub struct Chunk<B> {
     pub bytes: B,
 }
 
-impl Chunk<&[u8]> {
-    /// The same chunk for keeps: a share of the bytes that it lies in, or else a copy.
-    pub(super) fn share_of(self, whole: Option<&Bytes>) -> Chunk<Bytes> {
-        let Self { group, index, size, offset, bytes } = self;
-        let copy = || Bytes::copy_from_slice(bytes);
-        let bytes = whole.map_or_else(copy, |whole| whole.slice_ref(bytes));
-        Chunk { group, index, size, offset, bytes }
-    }
-}
-
 impl<B: AsRef<[u8]>> fmt::Debug for Frame<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len = self.bytes.as_ref().len();

@@ -135,7 +135,6 @@ impl Cache {
         let from = track.newest.unwrap_or(0).max(first_group);
         let last = from.saturating_add(self.config.window).min(MAX_SEQUENCE);
         let is_limited = max_group_bytes != 0 || max_group_frames != 0;
-        let is_new = track.newest.is_none_or(|newest| sequence > newest);
         if sequence > end {
             return Err(self.refuse(Refusal::BeyondEnd { sequence, end }));
         }
@@ -167,15 +166,12 @@ impl Cache {
         let key = self.store.groups.insert_as(generation, group).ok_or_else(|| self.full())?;
         self.stats.groups += 1;
         self.link(key.slot, id.0.slot, sequence);
-        if is_new {
-            self.announce_newest(id.0.slot, sequence);
-        }
         self.limit_groups(id.0.slot);
         self.reorder(id.0.slot);
         Ok(GroupId(key))
     }
 
-    /// Makes a group part of its track.
+    /// Makes a group part of its track, and wakes those who wait for it.
     fn link(&mut self, slot: u32, at: u32, sequence: u64) {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.groups.insert(&mut self.store.groups, slot);
@@ -184,15 +180,12 @@ impl Cache {
         if self.store.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
             track.top = slot;
         }
-    }
-
-    /// Remembers the highest number, and wakes those who wait for it.
-    fn announce_newest(&mut self, at: u32, sequence: u64) {
-        let Some(track) = self.store.tracks.get_mut(at) else { return };
-        track.newest = Some(sequence);
-        let waiting = core::mem::take(&mut track.waiting);
-        self.wake(waiting);
-        self.wake_later(at, false, |wanted| wanted <= sequence);
+        if track.newest.is_none_or(|newest| sequence > newest) {
+            track.newest = Some(sequence);
+            let waiting = core::mem::take(&mut track.waiting);
+            self.wake(waiting);
+            self.wake_later(at, false, |wanted| wanted <= sequence);
+        }
     }
 
     /// The place of a group that can be written to.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::event::{Chunk, Frame, FrameState, Next, Start};
+use super::event::{Answer, Chunk, Frame, FrameState, Next, Start};
 use super::find::{Lookup, held};
 use super::pool::RECLAIMED;
 use super::position::Position;
@@ -201,6 +201,22 @@ impl Cache {
         }
         let (lookup, known, store) = self.find_sealed(reader, ReadUnit::Run)?;
         lookup.read(|| store.run_in_piece(&mut known.position, usize::MAX))
+    }
+
+    /// One step of a reader.
+    pub(super) fn read(&mut self, reader: ReaderId, by: ReadUnit) -> Result<Answer, Misuse> {
+        Ok(match by {
+            ReadUnit::Frame => Answer::Frame(self.next_shared(reader)?),
+            ReadUnit::Run => Answer::Run(self.next_run(reader)?),
+            ReadUnit::Chunk => {
+                let next = self.next_chunk_within(reader)?;
+                Answer::Chunk(next.map(|(Chunk { group, index, size, offset, bytes }, whole)| {
+                    let copy = || Bytes::copy_from_slice(bytes);
+                    let bytes = whole.map_or_else(copy, |whole| whole.slice_ref(bytes));
+                    Chunk { group, index, size, offset, bytes }
+                }))
+            }
+        })
     }
 
     /// The state of an index of a group; `None` when there is no such group, or no longer.

@@ -4,15 +4,12 @@ use bytes::Bytes;
 use core::num::NonZeroU32;
 
 use super::event::{FrameState, Put};
-use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
+use super::group::{Kind, MOST, PIECE_FRAMES, Piece, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, CallError, GroupId, Missing, Misuse, ReadUnit, Refusal, TrackId};
-use crate::storage::list::List;
 use crate::storage::slab::NONE;
 use crate::wire::varint;
 
-/// The most frames of a group: an index behind the last one is still a number.
-const MOST: u32 = u32::MAX - 1;
 /// The least of a chunk that is kept by reference.
 const LEAST_SHARED: usize = 1024;
 
@@ -312,7 +309,7 @@ impl Cache {
             return Err(self.refuse(Refusal::PastSize { len, left }));
         }
         let track = group.track;
-        let unfinished = self.publisher_of(track).map_or(0, |publisher| publisher.unfinished);
+        let unfinished = self.unfinished(track).map_or(0, |unfinished| *unfinished);
         let (bytes, max) = (unfinished + len, self.config.max_unfinished);
         // A chunk that completes a frame leaves nothing unfinished.
         if bytes > max && len < left {
@@ -430,16 +427,14 @@ impl Cache {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(frame) = &mut group.unfinished else { return };
         frame.written += len as u32;
-        let (track, size, written) = (group.track, frame.size.get(), frame.written);
-        if written == size {
+        let (track, size) = (group.track, frame.size.get());
+        if frame.written == size {
             group.unfinished = None;
-        }
-        if let Some(publisher) = self.publisher_of(track) {
-            publisher.unfinished += len as u64;
-        }
-        if written == size {
-            self.forget_unfinished(track, size);
+            self.forget_unfinished(track, size - len as u32);
             return self.complete(at, size as usize);
+        }
+        if let Some(unfinished) = self.unfinished(track) {
+            *unfinished += len as u64;
         }
         self.wake_by(at, ReadUnit::Chunk);
         // A part of a large frame can go into a run; of a small one the frame has to be whole.
@@ -590,22 +585,5 @@ impl Cache {
         if place != NONE {
             self.store.pieces.remove(place);
         }
-    }
-}
-
-impl Group {
-    /// How many frames can be appended with nothing to be done but to lay them into the tail.
-    fn count_fast_appends(&self) -> u32 {
-        let plain = self.state == State::Open
-            && self.unfinished.is_none()
-            && !self.is_limited
-            && self.tail_piece != NONE
-            && self.waiting.iter().all(List::is_empty);
-        if plain { (PIECE_FRAMES - (self.count - self.sealed)).min(MOST - self.count) } else { 0 }
-    }
-
-    #[inline]
-    fn has_bytes(&self, len: usize) -> bool {
-        self.tail.capacity() - self.tail.len() >= len
     }
 }

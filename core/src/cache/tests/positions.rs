@@ -63,7 +63,7 @@ fn runs_are_cut_between_frames_where_there_are_too_many_bytes() {
         let (mut at, mut next) = (Position::new(0, 0), 0);
         while let Next::Held(run) = cache.run_at(track, &mut at, max_bytes).unwrap() {
             assert_eq!(u64::from(run.frames), frames.min(50 - next), "{max_bytes} bytes");
-            for (index, bytes) in &run {
+            for (index, bytes) in run.iter() {
                 assert_eq!((index, bytes), (next, &[next as u8][..]));
                 next += 1;
             }
