@@ -38,8 +38,13 @@ newtypes!(PeerId, AcceptorId, Length);
 fields!(StreamId { peer, number });
 variants!("registrant", Registrant { 0 => Application, 1 => Protocol });
 variants!("pattern", Pattern<'a> { 0 => Exact(tag), 1 => Prefix(prefix) });
+// The numbers of misuse and of refusals are one sequence. 0 was a refusal of calls before a drain.
+variants!("misuse", Misuse {
+    1 => OutOfOrder { offset, expected },
+    2 => Held,
+    3 => NotDispatched,
+} unwritten { Config, Undrained });
 variants!("refusal", Refusal {
-    // 0 was a refusal of calls before a drain, 1 to 3 were misuse.
     4 => Conflict { held_by },
     5 => Reserved,
     6 => Length(length),
@@ -57,25 +62,21 @@ impl Field<'_> for Result<(), Refusal> {
     }
 }
 
-/// As what is within. Misuse stands in journals of before only, as a refusal of its own: it is compared, and not
-/// shown where it differs.
+/// As what is within; misuse as a refusal: journals have such from before it left no trace.
 impl Field<'_> for Result<Result<(), Refusal>, Misuse> {
     fn encode(&self, out: &mut Encoder<'_>) {
-        match *self {
+        match self {
             Ok(answer) => answer.encode(out),
-            Err(Misuse::OutOfOrder { offset, expected }) => {
-                out.put(&[1, 1]);
-                (offset, expected).encode(out);
-            }
-            Err(Misuse::Held) => out.put(&[1, 2]),
-            // No call says the last two.
-            Err(Misuse::NotDispatched | Misuse::Config(_) | Misuse::Undrained(_)) => {
-                out.put(&[1, 3]);
-            }
+            Err(misuse) => (true, *misuse).encode(out),
         }
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let mut ahead = *input;
+        if let Ok((true, misuse)) = Field::decode(&mut ahead) {
+            *input = ahead;
+            return Ok(Err(misuse));
+        }
         Field::decode(input).map(Ok)
     }
 }
