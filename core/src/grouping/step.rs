@@ -1,6 +1,5 @@
 //! The steps of a grouping: what is left to publish, and what each step did.
 
-use core::fmt;
 use core::ops::Range;
 
 use crate::Session;
@@ -113,19 +112,12 @@ pub enum Step {
 }
 
 /// Why a message is not published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Why {
     /// Publishing begins with the next group.
+    #[error("publishing begins with the next group")]
     BeforeStart,
     /// The cache refused it, or the group or track that it belongs to.
-    Refused(CallError),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BeforeStart => f.write_str("publishing begins with the next group"),
-            Self::Refused(refusal) => refusal.fmt(f),
-        }
-    }
+    #[error(transparent)]
+    Refused(#[from] CallError),
 }

@@ -174,7 +174,7 @@ fn message_n_is_frame_n_minus_1_mod_k_of_group_n_minus_1_div_k() {
 
 #[test]
 fn the_last_number_there_is_has_a_place_and_what_is_beyond_has_none() {
-    let grouping = Bench::new().grouping;
+    let mut grouping = Bench::new().grouping;
     let (group, index) = grouping.place(u64::MAX).unwrap();
     assert_eq!((group, index), ((1 << 62) - 1, 2));
     assert_eq!(grouping.sequence(group, index), Some(u64::MAX));
@@ -182,7 +182,7 @@ fn the_last_number_there_is_has_a_place_and_what_is_beyond_has_none() {
     assert_eq!(grouping.sequence(u64::MAX, 0), None);
     assert_eq!(grouping.sequence(0, 4), None, "groups have four");
     assert_eq!(grouping.place(0), None);
-    assert_eq!([1, 4, 5, 0].map(|number| grouping.boundary(number)), [1, 1, 5, 1]);
+    assert_eq!([1, 4, 5, 0].map(|number| grouping.start_live(monday(), number)), [1, 1, 5, 1]);
 }
 
 #[test]
