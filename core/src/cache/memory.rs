@@ -350,7 +350,7 @@ impl Cache {
             self.aborted.remove(&mut self.store.groups, at);
         }
         if track.top == at {
-            track.top = track.groups.last(&self.store.groups).unwrap_or(NONE);
+            track.top = track.groups.end(&self.store.groups, true).unwrap_or(NONE);
         }
         self.store.groups.remove(at);
         if self.protected == at {

@@ -115,7 +115,7 @@ impl Past {
         if !self.free.is_empty() || self.groups.len() < self.most {
             return None;
         }
-        let most = self.by_count.last(tracks)?;
+        let most = self.by_count.end(tracks, true)?;
         Some(if count(most) > own { most } else { at })
     }
 
