@@ -3,8 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
-use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
 pub(crate) use super::list::NONE;
@@ -14,54 +12,19 @@ use super::list::{Link, Linked, List};
 const PAGE: usize = 64;
 
 /// A thing of a slab: its place, and its generation, which distinguishes it from what lies there before and after.
-pub(crate) struct Key<T> {
+pub(crate) type Key<T> = KeyOf<fn() -> T>;
+
+/// A key with its type: that of a function, which can be compared and copied whatever things are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct KeyOf<F> {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
-    of: PhantomData<fn() -> T>,
+    of: PhantomData<F>,
 }
 
-impl<T> Key<T> {
+impl<F> KeyOf<F> {
     pub(crate) const fn new(slot: u32, generation: u64) -> Self {
         Self { slot, generation, of: PhantomData }
-    }
-
-    const fn parts(self) -> (u32, u64) {
-        (self.slot, self.generation)
-    }
-}
-
-// Not derived, which would ask the same of `T`.
-impl<T> Clone for Key<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Key<T> {}
-
-impl<T> PartialEq for Key<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl<T> Eq for Key<T> {}
-
-impl<T> PartialOrd for Key<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Key<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.parts().cmp(&other.parts())
-    }
-}
-
-impl<T> Hash for Key<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
     }
 }
 
@@ -275,13 +238,13 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         if !was_full {
             self.open.remove(&mut self.pages, number);
         }
-        self.open.push_front(&mut self.pages, number);
-        if is_empty {
-            if self.empty < self.kept {
-                self.empty += 1;
-            } else {
-                self.drop_page(number);
-            }
+        if is_empty && self.empty >= self.kept {
+            self.present -= 1;
+            self.places[number as usize] = None;
+            self.gone.push_front(&mut self.pages, number);
+        } else {
+            self.empty += usize::from(is_empty);
+            self.open.push_front(&mut self.pages, number);
         }
         Some(thing)
     }
@@ -315,13 +278,6 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         self.empty += 1;
         self.open.push_front(&mut self.pages, number);
         Some(())
-    }
-
-    fn drop_page(&mut self, number: u32) {
-        self.open.remove(&mut self.pages, number);
-        self.present -= 1;
-        self.places[number as usize] = None;
-        self.gone.push_front(&mut self.pages, number);
     }
 }
 
