@@ -41,12 +41,6 @@ struct Entry<T, G> {
 
 type Places<T, G> = Box<[Entry<T, G>; PAGE]>;
 
-impl<T: Default, G: Copy + Default> Default for Slab<T, G> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The occupancy of a page.
 #[derive(Debug)]
 struct Page {
@@ -75,7 +69,7 @@ impl Linked<InRow> for Vec<Page> {
 ///
 /// A place that became free last is used first. One empty page at most is kept, so that what goes
 /// and comes in turn allocates nothing; or every page, where that is asked for.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Slab<T, G = ()> {
     /// The pages; `None` for one that went.
     places: Vec<Option<Places<T, G>>>,
@@ -86,8 +80,8 @@ pub(crate) struct Slab<T, G = ()> {
     /// Pages that there are, and how many of them are empty.
     present: usize,
     empty: usize,
-    /// Empty pages that are kept at most.
-    kept: usize,
+    /// All empty pages are kept, not one at most.
+    keeps: bool,
 }
 
 impl<T: Default> Slab<T> {
@@ -127,23 +121,13 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
     const PAGE_BYTES: usize = size_of::<[Entry<T, G>; PAGE]>();
     const ROW: usize = size_of::<Page>() + size_of::<Option<Places<T, G>>>();
 
-    pub(crate) const fn new() -> Self {
-        Self {
-            places: Vec::new(),
-            pages: Vec::new(),
-            open: List::EMPTY,
-            gone: List::EMPTY,
-            present: 0,
-            empty: 0,
-            kept: 1,
-        }
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
     /// Places whose pages stay: what was taken once is taken again without an allocation.
-    pub(crate) const fn keeping() -> Self {
-        let mut slab = Self::new();
-        slab.kept = usize::MAX;
-        slab
+    pub(crate) fn keeping() -> Self {
+        Self { keeps: true, ..Self::default() }
     }
 
     /// The most bytes that so many places take, while their table grows too.
@@ -238,7 +222,7 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         if !was_full {
             self.open.remove(&mut self.pages, number);
         }
-        if is_empty && self.empty >= self.kept {
+        if is_empty && self.empty > 0 && !self.keeps {
             self.present -= 1;
             self.places[number as usize] = None;
             self.gone.push_front(&mut self.pages, number);

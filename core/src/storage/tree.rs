@@ -30,16 +30,21 @@ pub(crate) trait Sorted<By> {
     fn order(&self, one: u32, other: u32) -> Ordering;
 }
 
-/// Implements [`Sorted`] for the things of a slab: by a key, and by their places where keys are equal.
+/// Implements [`Sorted`] for the things of a slab, or of what is named: by a key, and by their places where keys
+/// are equal.
 macro_rules! sorted {
     ($by:ident, $thing:ty, $links:ident, |$of:ident| $key:expr $(, for $k:ident)?) => {
+        $crate::storage::tree::sorted!(
+            [$($k: Ord + Copy + Default,)? G: Copy + Default]
+            $by, $crate::storage::slab::Slab<$thing, G>, $links, |$of| $key
+        );
+    };
+    ([$($generics:tt)*] $by:ident, $things:ty, $links:ident, |$of:ident| $key:expr) => {
         /// A way to sort.
         #[derive(Clone, Copy, Debug)]
         pub(super) enum $by {}
 
-        impl<$($k: Ord + Copy + Default,)? G: Copy + Default> $crate::storage::tree::Sorted<$by>
-            for $crate::storage::slab::Slab<$thing, G>
-        {
+        impl<$($generics)*> $crate::storage::tree::Sorted<$by> for $things {
             fn links(&self, at: u32) -> $crate::storage::tree::Links {
                 self.get(at).map(|thing| thing.$links).unwrap_or_default()
             }
@@ -147,21 +152,19 @@ impl<By> Tree<By> {
         things: &mut S,
         mut each: impl FnMut(&mut S, u32),
     ) {
-        let mut top = core::mem::replace(&mut self.root, NONE);
-        while top != NONE {
-            let [before, after] = things.links(top).down;
-            if before == NONE {
-                things.set_links(top, Links::default());
-                each(things, top);
-                top = after;
-            } else {
-                // The thing before it is turned up, once for each thing: heights mean nothing any more.
-                let inner = things.links(before).down[1];
-                hang_below(things, top, 0, inner);
-                hang_below(things, before, 1, top);
-                top = before;
-            }
-        }
+        let root = core::mem::replace(&mut self.root, NONE);
+        clear_below(things, root, &mut each);
+    }
+}
+
+/// Takes all things of the subtree of `top` out.
+fn clear_below<By, S: Sorted<By>>(things: &mut S, top: u32, each: &mut impl FnMut(&mut S, u32)) {
+    if top != NONE {
+        let [before, after] = things.links(top).down;
+        clear_below(things, before, each);
+        things.set_links(top, Links::default());
+        each(things, top);
+        clear_below(things, after, each);
     }
 }
 
