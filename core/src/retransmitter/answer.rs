@@ -82,9 +82,8 @@ fn fill<'a>(
         let (taken, blocks) = front(&mut messages, left, size - block.len());
         block.extend_from_slice(blocks);
         held += taken;
-        let next = sequence.checked_add(u64::from(held));
-        let full = messages.remaining() > 0 || taken == left;
-        here = next.filter(|_| !full).and_then(&from);
+        let is_full = messages.remaining() > 0 || taken == left;
+        here = if is_full { None } else { from(messages.sequence()) };
     }
     let header = Header { session, sequence, count: held };
     if let Some(head) = block.first_chunk_mut() {

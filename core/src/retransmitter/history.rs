@@ -189,42 +189,37 @@ impl History {
 
     /// Copies what is new of a packet.
     pub(super) fn store(&mut self, packet: &Packet<'_>, stats: &mut Stats) {
-        let header = packet.header();
-        let mut left = header.messages();
-        if left == 0 {
+        let mut messages = packet.messages();
+        let (first, count) = (messages.sequence(), messages.remaining());
+        if count == 0 {
             return;
         }
-        let Some(slot) = self.slot_to_store(header.session, stats) else {
+        let Some(slot) = self.slot_to_store(packet.header().session, stats) else {
             stats.store_no_session += 1;
             return;
         };
         let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
-        let mut messages = packet.messages();
-        let mut first = header.sequence;
         let newest = known.newest;
-        known.newest = newest.max(first + u64::from(left - 1));
+        known.newest = newest.max(first + u64::from(count - 1));
         known.stored_at = self.packets;
         self.packets += 1;
         if first > newest {
             // Nothing is held from there on.
-            return self.append(slot, first, left, &mut messages, stats);
+            return self.append(slot, count, &mut messages, stats);
         }
-        while left > 0 {
-            let count = match self.holding(slot, first) {
+        while messages.remaining() > 0 {
+            let (first, left) = (messages.sequence(), messages.remaining());
+            match self.holding(slot, first) {
                 Some(segment) => {
                     let count = (segment.last() - first + 1).min(left.into()) as u16;
                     stats.stored_again += u64::from(count);
                     messages.pass(count);
-                    count
                 }
                 None => {
                     let count = self.missing(slot, first, left);
-                    self.append(slot, first, count, &mut messages, stats);
-                    count
+                    self.append(slot, count, &mut messages, stats);
                 }
-            };
-            left -= count;
-            first = first.wrapping_add(u64::from(count));
+            }
         }
     }
 
@@ -232,12 +227,12 @@ impl History {
     fn append(
         &mut self,
         slot: Slot,
-        mut first: u64,
         mut count: u16,
         messages: &mut Messages<'_>,
         stats: &mut Stats,
     ) {
         while count > 0 {
+            let first = messages.sequence();
             let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
             let tail = self.segments.get(known.tail).filter(|tail| {
                 tail.last().checked_add(1) == Some(first) && tail.count() < MOST_MESSAGES
@@ -276,7 +271,6 @@ impl History {
             }
             stats.stored_messages += u64::from(taken);
             count -= taken;
-            first = first.wrapping_add(u64::from(taken));
         }
     }
 
