@@ -12,7 +12,7 @@ pub(crate) trait InRow: Default {
     fn set_link(&mut self, link: Link);
 }
 
-/// Implements [`InRow`] for a thing with a place for its neighbour in front, or for both.
+/// Implements [`InRow`] for a thing that has a place for its `next` neighbour, or for both.
 macro_rules! in_row {
     ($thing:ty { $($side:ident),+ }) => {
         impl $crate::storage::table::InRow for $thing {

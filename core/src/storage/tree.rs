@@ -30,7 +30,7 @@ pub(crate) trait Sorted<By> {
     fn order(&self, one: u32, other: u32) -> Ordering;
 }
 
-/// Implements [`Sorted`] for the things of a slab, or of what is named: by a key, and by their places where keys
+/// Implements [`Sorted`] for the things of a slab, or of a named collection: by a key, and by place where keys
 /// are equal.
 macro_rules! sorted {
     ($by:ident, $thing:ty, $links:ident, |$of:ident| $key:expr $(, for $k:ident)?) => {
