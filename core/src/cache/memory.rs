@@ -342,7 +342,7 @@ impl Cache {
         track.group_count -= 1;
         track.row.remove(&mut self.store.groups, at);
         if track.top == at {
-            track.top = track.groups.last(&self.store.groups).unwrap_or(NONE);
+            track.top = track.groups.end(&self.store.groups, true).unwrap_or(NONE);
         }
         if is_unreported {
             self.aborted.remove(&mut self.store.groups, at);

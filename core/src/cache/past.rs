@@ -103,7 +103,7 @@ impl Past {
         if !self.groups.is_full() {
             return None;
         }
-        let most = self.by_count.last(tracks)?;
+        let most = self.by_count.end(tracks, true)?;
         Some(if count(most) > own { most } else { at })
     }
 

@@ -8,9 +8,8 @@ use bytes::Bytes;
 
 use super::event::{Batch, Origin};
 use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
-use crate::storage::list::Link;
 use crate::storage::slab::NONE;
-use crate::storage::table::{InRow, Row, Table};
+use crate::storage::table::{Row, Table, in_row};
 use crate::wire::mold::{MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 
@@ -24,8 +23,11 @@ pub(super) struct Piece {
     /// The messages as they are delivered.
     pub(super) batch: Batch<Bytes>,
     backing: Backing,
-    link: Link,
+    previous: u32,
+    next: u32,
 }
+
+in_row!(Piece { previous, next });
 
 impl Default for Piece {
     /// The piece of a free place.
@@ -40,17 +42,7 @@ impl Default for Piece {
             origin: Origin::Unknown,
             repaired: false,
         };
-        Self { batch, backing: Backing::Shared(0), link: Link::default() }
-    }
-}
-
-impl InRow for Piece {
-    fn link(&self) -> Link {
-        self.link
-    }
-
-    fn set_link(&mut self, link: Link) {
-        self.link = link;
+        Self { batch, backing: Backing::Shared(0), previous: NONE, next: NONE }
     }
 }
 
@@ -332,7 +324,7 @@ impl Store {
             Backing::Pooled(_) => {}
         }
         let batch = Extent { offset, ..*extent }.batch(bytes);
-        let piece = Piece { batch, backing, link: Link::default() };
+        let piece = Piece { batch, backing, previous: NONE, next: NONE };
         if let Some(id) = self.pieces.insert(piece) {
             let before = if end == End::Back { list.last() } else { NONE };
             list.insert_after(&mut self.pieces, before, id);
@@ -388,7 +380,7 @@ impl Store {
         most: usize,
     ) -> Option<Place> {
         let next = |id: &u32, back: bool| {
-            let Link { previous, next } = self.pieces.get(*id)?.link;
+            let Piece { previous, next, .. } = *self.pieces.get(*id)?;
             Some(if back { previous } else { next })
         };
         let has = |id: &u32| {
@@ -415,7 +407,7 @@ impl Store {
 
     /// The place behind one on its list, if there is one.
     pub(super) fn after(&self, place: Place) -> Option<Place> {
-        let id = self.piece(place)?.link.next;
+        let id = self.piece(place)?.next;
         (id != NONE).then_some(Place { id, ..place })
     }
 
@@ -430,7 +422,7 @@ impl Store {
 
     /// The pieces of a list.
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
-        let next = |piece: &&Piece| self.pieces.get(piece.link.next);
+        let next = |piece: &&Piece| self.pieces.get(piece.next);
         core::iter::successors(self.pieces.get(list.first()), next)
     }
 
