@@ -13,8 +13,9 @@ use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, vari
 /// [`Answer::Refused`].
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
-    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies.
-    const VERSION: u16 = 2;
+    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies; version 3 digests frames and chunks by
+    /// where they lie.
+    const VERSION: u16 = 3;
 
     type Call<'a> = Event<'a>;
     type Answer<'a> = Answer;
@@ -53,14 +54,27 @@ impl Field<'_> for Run {
     }
 }
 
+/// The payload of a frame or a chunk.
+mod payload {
+    use super::{Bytes, Cache, Decoder, Encoder, Field, Malformed};
+
+    pub(super) fn encode(payload: &[u8], out: &mut Encoder<'_>) {
+        out.payload::<Cache>(payload, 3);
+    }
+
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Bytes, Malformed> {
+        Field::decode(input)
+    }
+}
+
 fields!(Config { max_bytes, max_frame, window, max_unfinished });
 fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_group });
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
 variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
-fields!(Frame<Bytes> { group, index, bytes });
-fields!(Chunk<Bytes> { group, index, size, offset, bytes });
+fields!(Frame<Bytes> { group, index, bytes by payload });
+fields!(Chunk<Bytes> { group, index, size, offset, bytes by payload });
 variants!("refusal", Refusal {
     // 0 was a refusal of calls before a drain.
     1 => UnknownTrack,

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 
-use super::Journaled;
+use super::{Digest, Journaled};
 use crate::time::nanos;
 use crate::{Duration, Instant, Session};
 
@@ -103,6 +103,17 @@ impl<'a> Encoder<'a> {
     #[must_use]
     pub fn version_of<M: Journaled>(&self) -> u16 {
         version_in(self.nested, M::NAME).unwrap_or(self.version)
+    }
+
+    /// Writes payload as a byte string; where it is only digested, from version `since` of this machine's encoding on,
+    /// its length in eight bytes and the value of a [`Digest`] of it as one piece: it is hashed where it lies.
+    #[inline]
+    pub fn payload<M: Journaled>(&mut self, payload: &[u8], since: u16) {
+        if self.is_digest && self.version_of::<M>() >= since {
+            (payload.len(), Digest::of(payload).value()).encode(self);
+        } else {
+            payload.encode(self);
+        }
     }
 
     /// Writes bytes as they are, without their length.
