@@ -58,26 +58,38 @@ struct Journal<S: Sink> {
     /// The end of the records in it that are known to fit it.
     whole: usize,
     sink: S,
-    digest: Digest,
     commands: bool,
+    followed: Followed,
+    failure: Option<Failure<S::Error>>,
+}
+
+/// All that the machine gave.
+#[derive(Clone, Copy)]
+struct Followed {
+    digest: Digest,
     /// Commands taken since the last event.
     taken: u64,
     /// The digest of the last event is not written yet.
     unsettled: bool,
-    failure: Option<Failure<S::Error>>,
 }
 
 /// A place in a journal that it can go back to.
-struct Place {
-    len: usize,
-    digest: Digest,
-    taken: u64,
-    unsettled: bool,
-}
+type Place = (usize, Followed);
 
 impl<S: Sink> Journal<S> {
     /// Hands the block over when it is full; records are whole and final here.
+    #[inline]
     fn commit(&mut self) {
+        let bytes = &self.building.bytes;
+        if bytes.len() < FULL && bytes.capacity() <= Building::CAPACITY {
+            self.whole = bytes.len();
+        } else {
+            self.commit_much();
+        }
+    }
+
+    #[cold]
+    fn commit_much(&mut self) {
         let len = self.building.payload_len();
         if len > MAX_PAYLOAD {
             // The records before the last are whole, and go into a block without it.
@@ -122,7 +134,7 @@ impl<S: Sink> Journal<S> {
         }
         let start = self.building.bytes.len();
         given.encode(&mut Encoder::new(&mut self.building.bytes).digesting());
-        self.digest.update(&self.building.bytes[start..]);
+        self.followed.digest.update(&self.building.bytes[start..]);
         self.building.bytes.truncate(start);
         if self.commands {
             self.record(kind, |out| given.encode(out));
@@ -139,32 +151,29 @@ impl<S: Sink> Journal<S> {
         kind: Kind,
         body: impl FnOnce(&mut Encoder<'_>),
     ) -> Place {
-        let Self { digest, taken, unsettled, .. } = *self;
-        let place = Place { len: self.building.bytes.len(), digest, taken, unsettled };
+        let place = (self.building.bytes.len(), self.followed);
         self.settle(machine, false);
         self.record(kind, body);
-        self.unsettled = true;
+        self.followed.unsettled = true;
         place
     }
 
     /// Goes back to where a record began.
-    fn undo(&mut self, place: Place) {
-        let Place { len, digest, taken, unsettled } = place;
+    fn undo(&mut self, (len, followed): Place) {
         self.building.bytes.truncate(len);
-        (self.digest, self.taken, self.unsettled) = (digest, taken, unsettled);
+        self.followed = followed;
     }
 
     /// Writes what followed from the last event, as far as it was asked for.
     #[inline]
     fn settle(&mut self, machine: &impl Machine, drained: bool) {
-        if !self.unsettled {
+        let Followed { digest, taken, unsettled } = &mut self.followed;
+        if !core::mem::take(unsettled) {
             return;
         }
-        self.unsettled = false;
-        let commands = core::mem::take(&mut self.taken);
+        let commands = core::mem::take(taken);
         if self.failure.is_none() {
-            let timeout = machine.poll_timeout();
-            let digest = record::settle(&mut self.digest, drained, timeout);
+            let digest = record::settle(digest, drained, machine.poll_timeout());
             let settled = EventDigest { commands, drained, digest };
             self.record(Kind::EventDigest, |out| settled.encode(out));
         }
@@ -201,24 +210,6 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         }
         self.failure().map_or(Ok(()), Err)
     }
-
-    /// Calls the machine directly, as [`Journaled::call`], and records it.
-    #[inline]
-    pub fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        let Self { machine, journal } = self;
-        let Some(journal) = journal else { return machine.call(now, call) };
-        let place = journal.begin(machine, Kind::Call, |out| {
-            now.encode(out);
-            call.encode(out);
-        });
-        let answer = machine.call(now, call);
-        if M::is_misuse(&answer) {
-            journal.undo(place);
-        } else {
-            journal.give(Kind::Answer, &answer);
-        }
-        answer
-    }
 }
 
 impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
@@ -234,10 +225,9 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
             let mut building = Building::new(id);
             let whole = building.bytes.len();
             record::append_machine::<M>(&mut building.bytes, &machine);
-            let digest = Digest::new();
             // The first commands of a new machine follow from its making.
-            let (taken, unsettled, failure) = (0, true, None);
-            Box::new(Journal { building, whole, sink, digest, commands, taken, unsettled, failure })
+            let followed = Followed { digest: Digest::new(), taken: 0, unsettled: true };
+            Box::new(Journal { building, whole, sink, commands, followed, failure: None })
         });
         let mut recorder = Self { machine: M::new(machine)?, journal };
         if let Some(journal) = &mut recorder.journal {
@@ -278,7 +268,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
         if let Some(journal) = &mut self.journal {
             match &command {
                 Some(command) => {
-                    journal.taken += 1;
+                    journal.followed.taken += 1;
                     journal.give(Kind::Command, command);
                 }
                 None => {
@@ -347,7 +337,7 @@ impl<M: Journaled + fmt::Debug, S: Sink> fmt::Debug for Recorder<M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder")
             .field("machine", &self.machine)
-            .field("digest", &self.journal.as_ref().map(|journal| journal.digest))
+            .field("digest", &self.journal.as_ref().map(|journal| journal.followed.digest))
             .field("records", &self.journal.as_ref().is_some_and(|it| it.failure.is_none()))
             .finish_non_exhaustive()
     }
@@ -371,7 +361,10 @@ pub trait Driven<M: Journaled>:
 
     /// Returns true if [`poll_command`](Machine::poll_command) may have something, for loops of direct calls that want
     /// to skip an empty drain. A recorder notes that there is nothing, as if it had been drained.
-    fn has_commands(&mut self) -> bool;
+    #[inline]
+    fn has_commands(&mut self) -> bool {
+        self.context().is_draining()
+    }
 }
 
 impl<M: Journaled> Driven<M> for M {
@@ -389,11 +382,6 @@ impl<M: Journaled> Driven<M> for M {
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
         Journaled::call(self, now, call)
     }
-
-    #[inline]
-    fn has_commands(&mut self) -> bool {
-        self.context().is_draining()
-    }
 }
 
 impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
@@ -409,7 +397,19 @@ impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
 
     #[inline]
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        Self::call(self, now, call)
+        let Self { machine, journal } = self;
+        let Some(journal) = journal else { return machine.call(now, call) };
+        let place = journal.begin(machine, Kind::Call, |out| {
+            now.encode(out);
+            call.encode(out);
+        });
+        let answer = machine.call(now, call);
+        if M::is_misuse(&answer) {
+            journal.undo(place);
+        } else {
+            journal.give(Kind::Answer, &answer);
+        }
+        answer
     }
 
     #[inline]

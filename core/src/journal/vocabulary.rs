@@ -10,8 +10,9 @@ macro_rules! fields {
     (@encode $value:expr, $out:expr, $codec:ident) => { $codec::encode($value, $out) };
     (@decode $input:expr) => { $crate::journal::Field::decode($input) };
     (@decode $input:expr, $codec:ident) => { $codec::decode($input) };
-    ($type:ty { $($field:ident $(by $codec:ident)?),* $(,)? }) => {
+    ($type:ty { $($field:tt $(by $codec:ident)?),* $(,)? }) => {
         impl<'a> $crate::journal::Field<'a> for $type {
+            #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
                 $($crate::fields!(@encode &self.$field, out $(, $codec)?);)*
             }
@@ -28,19 +29,7 @@ macro_rules! fields {
 /// Implements [`Field`](crate::journal::Field) for types that wrap a number.
 #[macro_export]
 macro_rules! newtypes {
-    ($($type:ty),*) => {$(
-        impl $crate::journal::Field<'_> for $type {
-            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
-                $crate::journal::Field::encode(&self.0, out);
-            }
-
-            fn decode(
-                input: &mut $crate::journal::Decoder<'_>,
-            ) -> Result<Self, $crate::journal::Malformed> {
-                $crate::journal::Field::decode(input).map(Self)
-            }
-        }
-    )*};
+    ($($type:ty),*) => {$($crate::fields!($type { 0 });)*};
 }
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
@@ -51,6 +40,7 @@ macro_rules! variants {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?) => {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
+            #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
                 match self {
                     $(Self::$variant $(($($part),*))? $({$($field),*})? => {

@@ -8,7 +8,8 @@ use super::Receiver;
 use super::config::{AcceptAnswers, Config, Delivery, OnLoss, Start};
 use super::event::{Batch, Datagram, LineId, LossReason, Origin, ServerId, SessionEnd, Source};
 use crate::journal::{
-    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, newtypes, variants,
+    Decoder, Driven, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, newtypes,
+    variants,
 };
 use crate::wire::brief::Brief;
 use crate::wire::mold;
@@ -23,7 +24,7 @@ impl<S: Sink> Recorder<Receiver, S> {
         source: Source,
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
-        self.call(now, Call { arrival: now, source, datagram })
+        Driven::call(self, now, Call { arrival: now, source, datagram })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gapless_core::cache::{Cache, Config, Event, Limits, Missing, ReadUnit, Start};
-use gapless_core::journal::{Recorder, Replayer, recorder};
+use gapless_core::journal::{Driven, Recorder, Replayer, recorder};
 use gapless_core::{Instant, Machine};
 
 /// A journal of a small cache that is filled, overfilled, and read in every way.
