@@ -1,7 +1,7 @@
 //! Every event as a call.
 
 use super::event::{Answer, Event};
-use super::{Cache, ReadUnit, ReaderId, Refusal};
+use super::{Cache, CallError, Misuse, ReadUnit, ReaderId};
 use crate::Instant;
 
 impl Cache {
@@ -11,17 +11,19 @@ impl Cache {
     /// read is shared.
     ///
     /// # Errors
-    /// Those of the call.
-    pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
-        let answer = event.dispatch(self, now);
-        if answer.as_ref().map_or_else(Refusal::is_from_outside, |_| true) {
-            self.context.advance(now);
-        }
-        answer
+    /// Misuse. A refusal is an answer.
+    pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Misuse> {
+        let answer = match event.dispatch(self, now) {
+            Ok(answer) => answer,
+            Err(CallError::Refused(refusal)) => Answer::Refused(refusal),
+            Err(CallError::Misuse(misuse)) => return Err(misuse),
+        };
+        self.context.advance(now);
+        Ok(answer)
     }
 
     /// One step of a reader.
-    pub(super) fn read(&mut self, reader: ReaderId, by: ReadUnit) -> Result<Answer, Refusal> {
+    pub(super) fn read(&mut self, reader: ReaderId, by: ReadUnit) -> Result<Answer, Misuse> {
         Ok(match by {
             ReadUnit::Frame => Answer::Frame(self.next_shared(reader)?),
             ReadUnit::Run => Answer::Run(self.next_run(reader)?),

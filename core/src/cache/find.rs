@@ -9,7 +9,7 @@ use super::past::End;
 use super::position::Position;
 use super::store::Store;
 use super::track::Life;
-use super::{ReadUnit, Refusal};
+use super::{Misuse, ReadUnit};
 use crate::storage::slab::{Key, NONE};
 
 impl Position {
@@ -66,10 +66,10 @@ pub(super) enum Lookup {
 impl Lookup {
     /// The read's result, or the report where there is nothing to read.
     #[inline]
-    pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Refusal> {
+    pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Misuse> {
         match self {
             Self::Piece | Self::Tail | Self::Unfinished => Ok(held(read())),
-            Self::Within => Err(Refusal::WithinFrame),
+            Self::Within => Err(Misuse::WithinFrame),
             Self::Report(next) => Ok(next.map(|never| match never {})),
             Self::NoGroup | Self::NoMore => Ok(Next::Pending),
         }

@@ -3,29 +3,70 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Next, Put, ReadUnit, Refusal, Run,
-    Start,
+    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit,
+    ReaderId, Refusal, Run, Start,
 };
-use crate::Instant;
-use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
+use crate::journal::{
+    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, variants,
+};
+use crate::{Instant, Machine};
 
-/// A direct call is any event, and returns what [`Cache::call`] does: refusals are
-/// [`Answer::Refused`].
+impl<S: Sink> Recorder<Cache, S> {
+    /// [`Cache::next_frame`], recorded as [`Event::NextFrame`], which gives a copy.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
+        let now = self.context().now();
+        let (_, next) = self.make_call(now, Event::NextFrame { reader }, |cache, _| {
+            cache.next_frame(reader).map(|next| (ANSWER_FRAME, next))
+        })?;
+        Ok(next)
+    }
+}
+
+/// The number of [`Answer::Frame`].
+const ANSWER_FRAME: u8 = 5;
+
+/// A direct call is any event, and returns what [`Cache::call`] does.
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
-    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies; version 3 digests frames and chunks by
-    /// where they lie.
+    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies; version 3 added [`Event::NextFrame`], and
+    /// digests frames and chunks by where they lie.
     const VERSION: u16 = 3;
 
     type Call<'a> = Event<'a>;
-    type Answer<'a> = Answer;
+    type Answer<'a> = Result<Answer, Misuse>;
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-        Self::call(self, now, call).unwrap_or_else(Answer::Refused)
+        Self::call(self, now, call)
+    }
+
+    fn is_misuse(answer: &Self::Answer<'_>) -> bool {
+        answer.is_err()
     }
 
     fn keep_checksums(&mut self) {
         self.store.keeps_checksums = true;
+    }
+}
+
+/// Misuse is written as a refusal: journals have such from before it left no trace.
+impl Field<'_> for Result<Answer, Misuse> {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        match self {
+            Ok(answer) => answer.encode(out),
+            Err(misuse) => (8_u8, *misuse).encode(out),
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let mut ahead = *input;
+        if let Ok((8_u8, misuse)) = Field::decode(&mut ahead) {
+            *input = ahead;
+            return Ok(Err(misuse));
+        }
+        Answer::decode(input).map(Ok)
     }
 }
 
@@ -56,14 +97,14 @@ impl Field<'_> for Run {
 
 /// The payload of a frame or a chunk.
 mod payload {
-    use super::{Bytes, Cache, Decoder, Encoder, Field, Malformed};
+    use super::{Cache, Decoder, Encoder, Field, Malformed};
 
     pub(super) fn encode(payload: &[u8], out: &mut Encoder<'_>) {
         out.payload::<Cache>(payload, 3);
     }
 
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Bytes, Malformed> {
-        Field::decode(input)
+    pub(super) fn decode<'a, B: Field<'a>>(input: &mut Decoder<'a>) -> Result<B, Malformed> {
+        B::decode(input)
     }
 }
 
@@ -74,33 +115,36 @@ variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
 variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
 fields!(Frame<Bytes> { group, index, bytes by payload });
+fields!(Frame<&'a [u8]> { group, index, bytes by payload });
 fields!(Chunk<Bytes> { group, index, size, offset, bytes by payload });
-variants!("refusal", Refusal {
-    // 0 was a refusal of calls before a drain.
+// The numbers of misuse and of refusals are one sequence. 0 was a refusal of calls before a drain.
+variants!("misuse", Misuse {
     1 => UnknownTrack,
     2 => UnknownGroup,
     3 => UnknownReader,
     4 => Name(len),
     5 => NameTaken,
     6 => TrackEnded,
-    7 => BeyondEnd { sequence, end },
     8 => EndsBefore { newest },
-    9 => Duplicate(sequence),
-    10 => BeyondWindow { sequence, last },
     11 => GroupEnded,
     12 => Aborted(code),
     13 => Skipped,
-    14 => FrameTooLarge { size, max },
-    15 => PastSize { len, left },
     16 => Short { left },
     17 => NoFrame,
-    18 => Unfinished { bytes, max },
     19 => NotNext { index, next },
+    24 => WithinFrame,
+} unwritten { Config, Undrained });
+variants!("refusal", Refusal {
+    7 => BeyondEnd { sequence, end },
+    9 => Duplicate(sequence),
+    10 => BeyondWindow { sequence, last },
+    14 => FrameTooLarge { size, max },
+    15 => PastSize { len, left },
+    18 => Unfinished { bytes, max },
     20 => Contradiction(index),
     21 => FrameEvicted { index, floor },
     22 => UsedUp,
     23 => Full { used, max },
-    24 => WithinFrame,
 });
 
 variants!("reading" for T, Next<T> {

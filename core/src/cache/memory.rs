@@ -4,7 +4,7 @@ use super::event::Command;
 use super::group::{Kind, Piece, State, frame_at};
 use super::pool::RECLAIMED;
 use super::track::{EvictionKey, Track};
-use super::{Cache, Evictions, Refusal, TOO_LARGE, TrackId};
+use super::{Cache, CallError, Evictions, Refusal, TOO_LARGE, TrackId};
 use crate::Instant;
 use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::{Sorted, Tree};
@@ -83,7 +83,7 @@ impl Cache {
     }
 
     /// Makes room for something new.
-    pub(super) fn admit(&mut self, need: impl Fn(&Self) -> usize) -> Result<(), Refusal> {
+    pub(super) fn admit(&mut self, need: impl Fn(&Self) -> usize) -> Result<(), CallError> {
         if self.room_for(NONE, need) { Ok(()) } else { Err(self.full()) }
     }
 
@@ -117,7 +117,7 @@ impl Cache {
     }
 
     /// How full the cache is of what cannot be evicted.
-    pub(super) fn full(&mut self) -> Refusal {
+    pub(super) fn full(&mut self) -> CallError {
         let full = Refusal::Full { used: self.live(), max: self.config.max_bytes };
         self.refuse(full)
     }

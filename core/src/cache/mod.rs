@@ -130,7 +130,7 @@ mod tracks;
 mod waiting;
 mod write;
 
-pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
+pub use config::{CallError, Config, Limits, MAX_NAME, Misuse, Refusal};
 pub use event::{Answer, Chunk, Command, Event, Frame, FrameState, Next, Put, Start};
 pub use group::{GroupId, Missing};
 pub use position::Position;
@@ -195,9 +195,9 @@ impl Machine for Cache {
     type Event<'a> = Event<'a>;
     type Command = Command;
     type Stats = Stats;
-    type Error = Error;
+    type Error = Misuse;
 
-    fn new(config: Config) -> Result<Self, Error> {
+    fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
         let pool = Pool::new(config.max_bytes);
         Ok(Self {
@@ -224,12 +224,8 @@ impl Machine for Cache {
     }
 
     /// Takes an event. Its answer is the first command: [`Command::Answer`].
-    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
-        let answer = match self.call(now, event) {
-            Ok(answer) => answer,
-            Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
-            Err(refusal) => return Err(refusal.into()),
-        };
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Misuse> {
+        let answer = self.call(now, event)?;
         self.answers.push(answer);
         self.context.pend();
         Ok(())
@@ -301,7 +297,7 @@ impl Cache {
     }
 
     /// Counts a refusal.
-    const fn refuse(&mut self, refusal: Refusal) -> Refusal {
+    const fn refuse(&mut self, refusal: Refusal) -> CallError {
         match refusal {
             Refusal::Contradiction(_) => self.stats.contradictions += 1,
             Refusal::Duplicate(_) => self.stats.duplicates += 1,
@@ -310,8 +306,7 @@ impl Cache {
             Refusal::Unfinished { .. } => self.stats.unfinished += 1,
             Refusal::FrameEvicted { .. } => self.stats.late += 1,
             Refusal::Full { .. } | Refusal::UsedUp => self.stats.full += 1,
-            _ => {}
         }
-        refusal
+        CallError::Refused(refusal)
     }
 }

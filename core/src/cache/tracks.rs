@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
 use super::track::{Life, Publisher, Track};
-use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
+use super::{Cache, CallError, DROPPED, Evictions, MAX_SEQUENCE, Misuse, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
 
@@ -14,24 +14,24 @@ impl Cache {
     /// new one from now on. `publisher` says whose unfinished bytes are counted together.
     ///
     /// # Errors
-    /// [`Refusal::Name`], [`Refusal::NameTaken`], [`Refusal::Full`].
+    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`].
     pub fn create_track(
         &mut self,
         now: Instant,
         name: &[u8],
         publisher: u64,
         limits: Limits,
-    ) -> Result<TrackId, Refusal> {
+    ) -> Result<TrackId, CallError> {
         self.begin();
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(Refusal::Name(name.len()));
+            return Err(Misuse::Name(name.len()).into());
         }
         let known = self.named(name);
         if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
-            return Err(Refusal::NameTaken);
+            return Err(Misuse::NameTaken.into());
         }
-        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
         self.context.advance(now);
+        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
             self.names.remove(&mut self.store.tracks, at);
@@ -95,16 +95,16 @@ impl Cache {
     /// once the last group was there, or when it is aborted or dropped.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`], [`Refusal::EndsBefore`].
-    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Misuse::EndsBefore`].
+    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Misuse> {
         self.begin();
         let known = self.store.track(track)?;
         if !known.is_live() {
-            return Err(Refusal::TrackEnded);
+            return Err(Misuse::TrackEnded);
         }
         let end = match (end, known.newest) {
             (Some(end), Some(newest)) if end < newest => {
-                return Err(Refusal::EndsBefore { newest });
+                return Err(Misuse::EndsBefore { newest });
             }
             // There is no group behind the highest number.
             (end, newest) => end.map(|end| end.min(MAX_SEQUENCE)).or(newest),
@@ -117,12 +117,12 @@ impl Cache {
     /// drained.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`].
-    pub fn abort_track(&mut self, track: TrackId, code: u64) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`].
+    pub fn abort_track(&mut self, track: TrackId, code: u64) -> Result<(), Misuse> {
         self.begin();
         match self.store.track(track)?.life {
             Life::Live | Life::Finished { closed: false, .. } => {}
-            _ => return Err(Refusal::TrackEnded),
+            _ => return Err(Misuse::TrackEnded),
         }
         self.abort_open_groups(track.0.slot, code);
         self.end_track(track.0.slot, Life::Aborted { code });
@@ -133,8 +133,8 @@ impl Cache {
     /// track, unless it was finished. Nothing happens to one that was aborted.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`].
-    pub fn drop_track(&mut self, track: TrackId) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`].
+    pub fn drop_track(&mut self, track: TrackId) -> Result<(), Misuse> {
         self.begin();
         let life = match self.store.track(track)?.life {
             Life::Live => Life::Aborted { code: DROPPED },

@@ -82,7 +82,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use crate::cache::{Answer, Cache, Event, Limits, Missing, Refusal, TrackId};
+use crate::cache::{Answer, Cache, Event, Limits, Missing, Misuse, TrackId};
 use crate::journal::Driven;
 use crate::receiver::{Batch, Command};
 use crate::{Instant, Session};
@@ -251,7 +251,7 @@ impl Grouping {
             Input::Leave(tracks) => {
                 let (session, track) = tracks.iter_mut().find_map(Option::take)?;
                 // A track that somebody else dropped is gone too.
-                cache.call(now, Event::DropTrack { track });
+                let _ = cache.call(now, Event::DropTrack { track });
                 Some(Step::Closed { session, track, next: None })
             }
         }
@@ -283,10 +283,11 @@ impl Grouping {
         let (first_group, _) = self.place(next).unwrap_or_default();
         let limits = Limits { first_group, ..self.config.limits };
         let (name, publisher) = (self.name.as_bytes(), self.config.publisher);
-        let track = match cache.call(now, Event::CreateTrack { name, publisher, limits }).result() {
+        let create = Event::CreateTrack { name, publisher, limits };
+        let track = match session::call(cache, now, create) {
             Ok(Answer::Track(track)) => track,
             other => {
-                let why = other.err().unwrap_or(Refusal::UnknownTrack);
+                let why = other.err().unwrap_or(Misuse::UnknownTrack.into());
                 return (Some(Step::NoTrack { session, why }), None);
             }
         };

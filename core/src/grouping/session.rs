@@ -2,7 +2,9 @@
 
 use core::ops::Range;
 
-use crate::cache::{Answer, Cache, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId};
+use crate::cache::{
+    Answer, Cache, CallError, Event, GroupId, Missing, Misuse, Put, Refusal, TOO_LARGE, TrackId,
+};
 use crate::journal::Driven;
 use crate::{Instant, Session};
 
@@ -85,7 +87,17 @@ const fn full_at(last: u64, size: u64) -> u64 {
 }
 
 /// The indices of the frames that were appended.
-type Appended = Result<Range<u64>, Refusal>;
+type Appended = Result<Range<u64>, CallError>;
+
+/// Calls the cache; a refusal is an error, as misuse is.
+#[inline]
+pub(super) fn call<C: Driven<Cache>>(
+    cache: &mut C,
+    now: Instant,
+    event: Event<'_>,
+) -> Result<Answer, CallError> {
+    Ok(cache.call(now, event)?.result()?)
+}
 
 /// A session, and what is at hand to take a step of it.
 pub(super) struct Work<'a, C> {
@@ -265,7 +277,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         let before = sequence.saturating_sub(1);
         let (number, index) = (before / self.size, before % self.size);
         let group = self.cache.machine().group(track, number).filter(|_| sequence > 0);
-        let put = group.ok_or(Refusal::UnknownGroup).and_then(|group| {
+        let put = group.ok_or(CallError::from(Misuse::UnknownGroup)).and_then(|group| {
             self.check_size(message)?;
             self.call(Event::Put { group, index, frame: message })
         });
@@ -274,7 +286,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
                 (&mut self.stats.same, Step::Duplicate { session, sequence })
             }
             Ok(_) => (&mut self.stats.filled, Step::Filled { track, group: number, index }),
-            Err(Refusal::Contradiction(_)) => {
+            Err(CallError::Refused(Refusal::Contradiction(_))) => {
                 (&mut self.stats.contradictions, Step::Contradiction { session, sequence })
             }
             Err(_) => (&mut self.stats.late, Step::Late { session, sequence }),
@@ -294,7 +306,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         if let Place::Open(group) = self.of.place {
             self.finish(group);
         }
-        self.of.place = Place::Closed(Why::Refused(Refusal::TrackEnded));
+        self.of.place = Place::Closed(Why::Refused(Misuse::TrackEnded.into()));
         let Publishing { session, track, .. } = *self.of;
         // A track that somebody else ended is over too.
         let _ = self.call(Event::FinishTrack { track, end: None });
@@ -311,14 +323,19 @@ impl<C: Driven<Cache>> Work<'_, C> {
     }
 
     #[inline]
-    fn call(&mut self, event: Event<'_>) -> Result<Answer, Refusal> {
-        self.cache.call(self.now, event).result()
+    fn call(&mut self, event: Event<'_>) -> Result<Answer, CallError> {
+        call(self.cache, self.now, event)
     }
 
     /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.
-    fn create_group(&mut self, sequence: u64, absent: u32, lost: u32) -> Result<GroupId, Refusal> {
+    fn create_group(
+        &mut self,
+        sequence: u64,
+        absent: u32,
+        lost: u32,
+    ) -> Result<GroupId, CallError> {
         let created = self.call(Event::CreateGroup { track: self.of.track, sequence })?;
-        let Answer::Group(group) = created else { return Err(Refusal::UnknownGroup) };
+        let Answer::Group(group) = created else { return Err(Misuse::UnknownGroup.into()) };
         self.stats.groups += 1;
         for (count, why) in [(absent, Missing::Absent), (lost, Missing::Lost)] {
             if count > 0 {
@@ -341,12 +358,12 @@ impl<C: Driven<Cache>> Work<'_, C> {
     /// aborts the group, which is as long then as it was.
     #[inline]
     fn append(&mut self, group: GroupId, count: u32, event: Event<'_>) -> Appended {
-        let first = self.end_of(group).ok_or(Refusal::UnknownGroup)?;
+        let first = self.end_of(group).ok_or(Misuse::UnknownGroup)?;
         self.call(event)?;
         let end = first + u64::from(count);
         match self.end_of(group) {
             Some(now) if now == end => Ok(first..end),
-            _ => Err(Refusal::Aborted(TOO_LARGE)),
+            _ => Err(Misuse::Aborted(TOO_LARGE).into()),
         }
     }
 

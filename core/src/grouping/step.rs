@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::Session;
-use crate::cache::{Refusal, TrackId};
+use crate::cache::{CallError, TrackId};
 use crate::receiver::{Batch, Command};
 
 /// One input of a [`Grouping`](super::Grouping) on its way into the cache, as far as it is not published yet
@@ -41,7 +41,7 @@ pub enum Step {
         /// The session.
         session: Session,
         /// Why.
-        why: Refusal,
+        why: CallError,
     },
     /// Frames were appended to a group, held or missing ones. A group that is full by them is finished.
     Appended {
@@ -68,7 +68,7 @@ pub enum Step {
         /// The group's number.
         group: u64,
         /// Why.
-        why: Refusal,
+        why: CallError,
     },
     /// A message came again, as it is held.
     Duplicate {
@@ -118,7 +118,7 @@ pub enum Why {
     /// Publishing begins with the next group.
     BeforeStart,
     /// The cache refused it, or the group or track that it belongs to.
-    Refused(Refusal),
+    Refused(CallError),
 }
 
 impl fmt::Display for Why {

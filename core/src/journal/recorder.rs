@@ -210,6 +210,29 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         }
         self.failure().map_or(Ok(()), Err)
     }
+
+    /// Makes a direct call by what does the same as [`Journaled::call`], and may lend what it gives; and records
+    /// it, unless it is an error: misuse.
+    #[inline]
+    pub(crate) fn make_call<'m, 'a, 'b, T: Field<'b>, E>(
+        &'m mut self,
+        now: Instant,
+        call: M::Call<'a>,
+        make: impl FnOnce(&'m mut M, M::Call<'a>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Self { machine, journal } = self;
+        let Some(journal) = journal else { return make(machine, call) };
+        let place = journal.begin(machine, Kind::Call, |out| {
+            now.encode(out);
+            call.encode(out);
+        });
+        let answer = make(machine, call);
+        match &answer {
+            Ok(answer) => journal.give(Kind::Answer, answer),
+            Err(_) => journal.undo(place),
+        }
+        answer
+    }
 }
 
 impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
@@ -397,19 +420,11 @@ impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
 
     #[inline]
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        let Self { machine, journal } = self;
-        let Some(journal) = journal else { return machine.call(now, call) };
-        let place = journal.begin(machine, Kind::Call, |out| {
-            now.encode(out);
-            call.encode(out);
-        });
-        let answer = machine.call(now, call);
-        if M::is_misuse(&answer) {
-            journal.undo(place);
-        } else {
-            journal.give(Kind::Answer, &answer);
-        }
-        answer
+        let make = |machine: &mut M, call| {
+            let answer = machine.call(now, call);
+            if M::is_misuse(&answer) { Err(answer) } else { Ok(answer) }
+        };
+        self.make_call(now, call, make).unwrap_or_else(|misuse| misuse)
     }
 
     #[inline]

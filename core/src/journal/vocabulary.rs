@@ -33,12 +33,14 @@ macro_rules! newtypes {
 }
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
-/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as.
+/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as; behind
+/// `unwritten` variants with one field that no journal ever has.
 #[macro_export]
 macro_rules! variants {
     ($what:literal $(for $generic:ident)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
-    } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?) => {
+    } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?
+        $(unwritten { $($never:ident),* })?) => {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
             #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
@@ -48,6 +50,7 @@ macro_rules! variants {
                         $($($crate::journal::Field::encode($part, out);)*)?
                         $($($crate::journal::Field::encode($field, out);)*)?
                     })*
+                    $($(Self::$never(_) => {})*)?
                 }
             }
 

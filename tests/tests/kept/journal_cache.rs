@@ -36,7 +36,7 @@ fn recorded() -> Vec<u8> {
     let call = |cache: &mut Recorder<Cache, _>, event: Event<'_>| {
         let answer = cache.call(Instant::from_millis(7), event);
         while cache.poll_command().is_some() {}
-        answer
+        answer.unwrap()
     };
     let limits = Limits { max_group_frames: 30, ..Limits::default() };
     call(&mut cache, Event::CreateTrack { name: b"kept", publisher: 1, limits });
