@@ -96,7 +96,7 @@ impl<S: Sink> Journal<S> {
             let last = self.building.bytes.split_off(self.whole);
             self.close();
             if last.len() > MAX_PAYLOAD {
-                self.fail(Failure::TooLarge(last.len()));
+                self.failure.get_or_insert(Failure::TooLarge(last.len()));
             } else {
                 self.building.bytes.extend_from_slice(&last);
             }
@@ -108,36 +108,20 @@ impl<S: Sink> Journal<S> {
     }
 
     fn close(&mut self) {
-        if self.failure.is_some() {
-            return;
-        }
         if let Err(error) = self.building.close(&mut self.sink) {
-            self.fail(Failure::Sink(error));
+            self.failure = Some(Failure::Sink(error));
         }
         self.whole = self.building.bytes.len();
     }
 
-    fn fail(&mut self, failure: Failure<S::Error>) {
-        self.failure.get_or_insert(failure);
-    }
-
-    fn record(&mut self, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
-        if self.failure.is_none() {
-            record::append(&mut self.building.bytes, kind, body);
-        }
-    }
-
     /// Takes what a machine gave into the digest, and into the journal where that is wanted.
     fn give<'a>(&mut self, kind: Kind, given: &impl Field<'a>) {
-        if self.failure.is_some() {
-            return;
-        }
         let start = self.building.bytes.len();
         given.encode(&mut Encoder::new(&mut self.building.bytes).digesting());
         self.followed.digest.update(&self.building.bytes[start..]);
         self.building.bytes.truncate(start);
         if self.commands {
-            self.record(kind, |out| given.encode(out));
+            record::append(&mut self.building.bytes, kind, |out| given.encode(out));
         }
         self.commit();
     }
@@ -153,7 +137,7 @@ impl<S: Sink> Journal<S> {
     ) -> Place {
         let place = (self.building.bytes.len(), self.followed);
         self.settle(machine, false);
-        self.record(kind, body);
+        record::append(&mut self.building.bytes, kind, body);
         self.followed.unsettled = true;
         place
     }
@@ -168,16 +152,20 @@ impl<S: Sink> Journal<S> {
     #[inline]
     fn settle(&mut self, machine: &impl Machine, drained: bool) {
         let Followed { digest, taken, unsettled } = &mut self.followed;
-        if !core::mem::take(unsettled) {
-            return;
-        }
-        let commands = core::mem::take(taken);
-        if self.failure.is_none() {
+        if core::mem::take(unsettled) {
+            let commands = core::mem::take(taken);
             let digest = record::settle(digest, drained, machine.poll_timeout());
             let settled = EventDigest { commands, drained, digest };
-            self.record(Kind::EventDigest, |out| settled.encode(out));
+            let out = &mut self.building.bytes;
+            record::append(out, Kind::EventDigest, |out| settled.encode(out));
         }
     }
+}
+
+/// The journal, if there is one that has not failed.
+#[inline]
+fn recording<S: Sink>(journal: &mut Option<Box<Journal<S>>>) -> Option<&mut Journal<S>> {
+    journal.as_deref_mut().filter(|journal| journal.failure.is_none())
 }
 
 impl<M: Journaled, S: Sink> Recorder<M, S> {
@@ -205,7 +193,7 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
     /// # Errors
     /// Recording stopped.
     pub fn flush(&mut self) -> Result<(), &Failure<S::Error>> {
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = recording(&mut self.journal) {
             journal.close();
         }
         self.failure().map_or(Ok(()), Err)
@@ -221,7 +209,7 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         make: impl FnOnce(&'m mut M, M::Call<'a>) -> Result<T, E>,
     ) -> Result<T, E> {
         let Self { machine, journal } = self;
-        let Some(journal) = journal else { return make(machine, call) };
+        let Some(journal) = recording(journal) else { return make(machine, call) };
         let place = journal.begin(machine, Kind::Call, |out| {
             now.encode(out);
             call.encode(out);
@@ -270,7 +258,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     #[inline]
     fn apply(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
         let Self { machine, journal } = self;
-        let Some(journal) = journal else { return machine.apply(now, event) };
+        let Some(journal) = recording(journal) else { return machine.apply(now, event) };
         let place = journal.begin(machine, Kind::Event, |out| {
             now.encode(out);
             event.encode(out);
@@ -288,7 +276,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     #[inline]
     fn poll_command(&mut self) -> Option<M::Command> {
         let command = self.machine.poll_command();
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = recording(&mut self.journal) {
             match &command {
                 Some(command) => {
                     journal.followed.taken += 1;
@@ -309,7 +297,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     #[inline]
     fn expire(&mut self, now: Instant) {
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = recording(&mut self.journal) {
             journal.begin(&self.machine, Kind::Timeout, |out| now.encode(out));
             journal.commit();
         }
@@ -348,7 +336,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 impl<M: Journaled, S: Sink> Drop for Recorder<M, S> {
     fn drop(&mut self) {
         let Self { machine, journal } = self;
-        if let Some(journal) = journal {
+        if let Some(journal) = recording(journal) {
             journal.settle(machine, false);
             // A failure cannot be reported any more; whoever wants to know flushes before.
             journal.close();
