@@ -233,6 +233,8 @@ macro_rules! written_as {
     )*};
 }
 
+pub(super) use written_as;
+
 written_as! {
     bool, u8, |yes| u8::from(*yes), |value| match value {
         0 => Ok(false),

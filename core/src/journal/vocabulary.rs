@@ -34,13 +34,15 @@ macro_rules! newtypes {
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
 /// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as; behind
-/// `unwritten` variants with one field that no journal ever has.
+/// `unwritten` variants with one field that no journal ever has; behind `embedded` numbers of variants that hold
+/// another enum's, which is written without a number of its own.
 #[macro_export]
 macro_rules! variants {
     ($what:literal $(for $generic:ident)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?
-        $(unwritten { $($never:ident),* })?) => {
+        $(unwritten { $($never:ident),* })?
+        $(embedded { $($inner:literal => ($($of:ident),*) [$($whole:tt)*]),* $(,)? })?) => {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
             #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
@@ -51,6 +53,10 @@ macro_rules! variants {
                         $($($crate::journal::Field::encode($field, out);)*)?
                     })*
                     $($(Self::$never(_) => {})*)?
+                    $($($($whole)* => {
+                        out.put(&[$inner]);
+                        $($crate::journal::Field::encode($of, out);)*
+                    })*)?
                 }
             }
 
@@ -66,6 +72,10 @@ macro_rules! variants {
                     $($($old => {
                         $(let $read = $crate::journal::Field::decode(input)?;)*
                         Ok($made)
+                    })*)?
+                    $($($inner => {
+                        $(let $of = $crate::journal::Field::decode(input)?;)*
+                        Ok($($whole)*)
                     })*)?
                     other => Err($crate::journal::Malformed::Unknown {
                         what: $what,
