@@ -18,10 +18,14 @@ impl<S: Sink> Recorder<Cache, S> {
     /// As there.
     pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
         let now = self.context().now();
-        let (_, next) = self.make_call(now, Event::NextFrame { reader }, |cache, _| {
-            cache.next_frame(reader).map(|next| (ANSWER_FRAME, next))
-        })?;
-        Ok(next)
+        let call = Event::NextFrame { reader };
+        let lent = self.make_call(
+            now,
+            call,
+            |cache, _| cache.next_frame(reader).map(|next| (ANSWER_FRAME, next)),
+            Result::is_err,
+        );
+        lent.map(|(_, next)| next)
     }
 }
 
@@ -52,7 +56,7 @@ impl Journaled for Cache {
 }
 
 /// Misuse is written as a refusal: journals have such from before it left no trace.
-impl Field<'_> for Result<Answer, Misuse> {
+impl<'a, A: Field<'a>> Field<'a> for Result<A, Misuse> {
     fn encode(&self, out: &mut Encoder<'_>) {
         match self {
             Ok(answer) => answer.encode(out),
@@ -60,13 +64,13 @@ impl Field<'_> for Result<Answer, Misuse> {
         }
     }
 
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed> {
         let mut ahead = *input;
         if let Ok((8_u8, misuse)) = Field::decode(&mut ahead) {
             *input = ahead;
             return Ok(Err(misuse));
         }
-        Answer::decode(input).map(Ok)
+        A::decode(input).map(Ok)
     }
 }
 

@@ -282,6 +282,7 @@ impl Field<'_> for Bytes {
 }
 
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    #[inline]
     fn encode(&self, out: &mut Encoder<'_>) {
         self.is_some().encode(out);
         if let Some(value) = self {

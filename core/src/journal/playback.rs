@@ -134,17 +134,6 @@ impl<M: Journaled> Playback<M> {
         given.encode(&mut Encoder::in_version(scratch, *version).with_nested(nested));
     }
 
-    fn call(&mut self, mut input: Decoder<'_>, observer: &mut dyn Observer) -> Result<(), Fault> {
-        let call = M::Call::decode(&mut input)?;
-        input.finish()?;
-        observer.happens(self.place(), ReplayStep::Call(&call));
-        let answer = self.machine.call(self.now, call);
-        self.give(&answer);
-        self.answer = Some(Digest::of(&self.scratch));
-        observer.happens(self.place(), ReplayStep::Answer(&answer));
-        Ok(())
-    }
-
     /// Shows what is recorded where the replay gives something else.
     fn show<'a, T: Field<'a> + core::fmt::Debug>(
         &self,
@@ -227,7 +216,13 @@ impl<M: Journaled> Play for Playback<M> {
             }
             Kind::Call => {
                 self.begin(Instant::decode(&mut input)?);
-                self.call(input, observer)?;
+                let call = M::Call::decode(&mut input)?;
+                input.finish()?;
+                observer.happens(self.place(), ReplayStep::Call(&call));
+                let answer = self.machine.call(self.now, call);
+                self.give(&answer);
+                self.answer = Some(Digest::of(&self.scratch));
+                observer.happens(self.place(), ReplayStep::Answer(&answer));
                 Ok(())
             }
             Kind::Answer => {

@@ -200,24 +200,28 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
     }
 
     /// Makes a direct call by what does the same as [`Journaled::call`], and may lend what it gives; and records
-    /// it, unless it is an error: misuse.
+    /// it, unless it is misuse.
     #[inline]
-    pub(crate) fn make_call<'m, 'a, 'b, T: Field<'b>, E>(
+    pub(crate) fn make_call<'m, 'a, 'b, A: Field<'b>>(
         &'m mut self,
         now: Instant,
         call: M::Call<'a>,
-        make: impl FnOnce(&'m mut M, M::Call<'a>) -> Result<T, E>,
-    ) -> Result<T, E> {
+        make: impl FnOnce(&'m mut M, M::Call<'a>) -> A,
+        is_misuse: impl FnOnce(&A) -> bool,
+    ) -> A {
         let Self { machine, journal } = self;
-        let Some(journal) = recording(journal) else { return make(machine, call) };
-        let place = journal.begin(machine, Kind::Call, |out| {
-            now.encode(out);
-            call.encode(out);
+        let begun = recording(journal).map(|journal| {
+            let place = journal.begin(machine, Kind::Call, |out| {
+                now.encode(out);
+                call.encode(out);
+            });
+            (journal, place)
         });
         let answer = make(machine, call);
-        match &answer {
-            Ok(answer) => journal.give(Kind::Answer, answer),
-            Err(_) => journal.undo(place),
+        match begun {
+            Some((journal, place)) if is_misuse(&answer) => journal.undo(place),
+            Some((journal, _)) => journal.give(Kind::Answer, &answer),
+            None => {}
         }
         answer
     }
@@ -408,11 +412,7 @@ impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
 
     #[inline]
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        let make = |machine: &mut M, call| {
-            let answer = machine.call(now, call);
-            if M::is_misuse(&answer) { Err(answer) } else { Ok(answer) }
-        };
-        self.make_call(now, call, make).unwrap_or_else(|misuse| misuse)
+        self.make_call(now, call, |machine, call| machine.call(now, call), M::is_misuse)
     }
 
     #[inline]
