@@ -53,6 +53,9 @@ fn recorded() -> Vec<u8> {
         }
         call(&mut cache, Event::AppendMissing { group, count: 3, why: Missing::Lost });
         call(&mut cache, Event::Put { group, index: 8, frame: b"late" });
+        call(&mut cache, Event::NextFrame { reader });
+        // Lent, unless the reader is within a large frame.
+        let _ = cache.next_frame(reader);
         call(&mut cache, Event::Seal { track });
         call(&mut cache, Event::OpenFrame { group, size: 9000 });
         for chunk in [&[1; 4000][..], &[2; 4000], &[3; 1000]] {
