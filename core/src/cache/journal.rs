@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit,
-    Refusal, Run, Start,
+    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit, Run,
+    Start,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
@@ -100,19 +100,6 @@ variants!("misuse", Misuse {
     19 => NotNext { index, next },
     24 => WithinFrame,
 } unwritten { Config, Undrained });
-variants!("refusal", Refusal {
-    7 => BeyondEnd { sequence, end },
-    9 => Duplicate(sequence),
-    10 => BeyondWindow { sequence, last },
-    14 => FrameTooLarge { size, max },
-    15 => PastSize { len, left },
-    18 => Unfinished { bytes, max },
-    20 => Contradiction(index),
-    21 => FrameEvicted { index, floor },
-    22 => UsedUp,
-    23 => Full { used, max },
-});
-
 variants!("reading" for T, Next<T> {
     0 => Held(held),
     1 => Missing { group, first, count, why },

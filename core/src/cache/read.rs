@@ -242,7 +242,7 @@ impl Cache {
         let mut lookup = self.find(reader, by);
         if lookup == Lookup::Tail {
             let group = self.readers.find(reader.0).map_or(NONE, |known| known.position.group);
-            self.seal_group(group);
+            self.store.seal_group(group);
             lookup = self.find(reader, by);
         }
         let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;

@@ -82,7 +82,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use crate::cache::{Answer, Cache, Event, Limits, Missing, Misuse, TrackId};
+use crate::cache::{Answer, Cache, CallError, Event, Limits, Missing, Misuse, TrackId};
 use crate::journal::Driven;
 use crate::receiver::{Batch, Command};
 use crate::{Instant, Session};
@@ -283,8 +283,8 @@ impl Grouping {
         let (first_group, _) = self.place(next).unwrap_or_default();
         let limits = Limits { first_group, ..self.config.limits };
         let (name, publisher) = (self.name.as_bytes(), self.config.publisher);
-        let create = Event::CreateTrack { name, publisher, limits };
-        let track = match session::call(cache, now, create) {
+        let created = cache.call(now, Event::CreateTrack { name, publisher, limits });
+        let track = match created.map_err(CallError::from).and_then(Answer::result) {
             Ok(Answer::Track(track)) => track,
             other => {
                 let why = other.err().unwrap_or(Misuse::UnknownTrack.into());

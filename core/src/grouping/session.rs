@@ -89,16 +89,6 @@ const fn full_at(last: u64, size: u64) -> u64 {
 /// The indices of the frames that were appended.
 type Appended = Result<Range<u64>, CallError>;
 
-/// Calls the cache; a refusal is an error, as misuse is.
-#[inline]
-pub(super) fn call<C: Driven<Cache>>(
-    cache: &mut C,
-    now: Instant,
-    event: Event<'_>,
-) -> Result<Answer, CallError> {
-    Ok(cache.call(now, event)?.result()?)
-}
-
 /// A session, and what is at hand to take a step of it.
 pub(super) struct Work<'a, C> {
     pub(super) of: &'a mut Publishing,
@@ -324,7 +314,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
 
     #[inline]
     fn call(&mut self, event: Event<'_>) -> Result<Answer, CallError> {
-        call(self.cache, self.now, event)
+        self.cache.call(self.now, event).map_err(CallError::from).and_then(Answer::result)
     }
 
     /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.
