@@ -14,7 +14,7 @@ impl Cache {
     /// new one from now on. `publisher` says whose unfinished bytes are counted together.
     ///
     /// # Errors
-    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`].
+    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`](super::Refusal::Full).
     pub fn create_track(
         &mut self,
         now: Instant,
