@@ -31,7 +31,7 @@ impl Cache {
             return;
         }
         let size = Pool::size_after(0, bytes);
-        if !self.make_room_of_superseded(at, |cache| cache.pool.growth(size)) {
+        if !self.make_room_of_superseded(at, |cache| cache.store.pool.growth(size)) {
             return;
         }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
@@ -40,7 +40,7 @@ impl Cache {
         while let Some(piece) = self.store.take_piece(at, from) {
             from = piece.next();
             buffer.extend_from_slice(&piece.bytes);
-            piece.free(&mut self.pool, &mut self.external_bytes);
+            self.store.free(piece);
         }
         while first < sealed && !buffer.is_empty() {
             let frames = (sealed - first).min(PIECE_FRAMES);
@@ -49,10 +49,10 @@ impl Cache {
             if self.store.push_piece(at, piece).is_none() {
                 break;
             }
-            self.pool.share(to);
+            self.store.pool.share(to);
             first += frames;
         }
-        self.pool.retire(to, buffer);
+        self.store.pool.retire(to, buffer);
         self.settle();
     }
 }

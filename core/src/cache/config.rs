@@ -3,6 +3,7 @@
 use crate::Duration;
 use crate::limits::{OutOfRange, within};
 use crate::machine::Undrained;
+use crate::vocabulary;
 
 /// The least budget: a page of every table, and some blocks.
 const LEAST_BYTES: usize = 256 << 10;
@@ -132,79 +133,82 @@ pub enum Misuse {
     WithinFrame,
 }
 
-/// Why a call or an event was refused: something outside can be the cause, a publisher or who asks for readers. It is
-/// counted. Nothing else was changed by it but the time; and, of [`Full`](Refusal::Full), what was evicted in vain to
-/// make room.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The track was finished with an earlier last group.
-    #[error("group {sequence} is beyond the track's last, {end}")]
-    BeyondEnd {
-        /// The group's number.
-        sequence: u64,
-        /// The number of the last.
-        end: u64,
-    },
-    /// The group exists.
-    #[error("group {0} exists")]
-    Duplicate(u64),
-    /// The number is too far beyond the newest group ([`Config::window`]).
-    #[error("group {sequence} is beyond the window, which ends with {last}")]
-    BeyondWindow {
-        /// The group's number.
-        sequence: u64,
-        /// The last number that would be accepted now.
-        last: u64,
-    },
-    /// A frame larger than [`Config::max_frame`].
-    #[error("a frame of {size} bytes; the largest has {max}")]
-    FrameTooLarge {
-        /// Its size.
-        size: u64,
-        /// The largest allowed.
-        max: u64,
-    },
-    /// More bytes than the open frame has left.
-    #[error("{len} bytes for a frame that lacks {left}")]
-    PastSize {
-        /// Bytes given.
-        len: u64,
-        /// Bytes that the frame lacks.
-        left: u64,
-    },
-    /// The publisher has too many bytes in incomplete frames ([`Config::max_unfinished`]).
-    #[error(
-        "the publisher would have {bytes} bytes in incomplete frames; at most {max} are allowed"
-    )]
-    Unfinished {
-        /// The bytes it would have.
-        bytes: u64,
-        /// The bytes allowed.
-        max: u64,
-    },
-    /// The group holds other bytes under this index. A frame that is held is never overwritten.
-    #[error("frame {0} is held with other bytes")]
-    Contradiction(u64),
-    /// The frame was evicted: nothing can be compared, and nothing comes back.
-    #[error("frame {index} was evicted; {floor} is the first there is")]
-    FrameEvicted {
-        /// The frame's index.
-        index: u64,
-        /// The first frame of the group that is in the cache.
-        floor: u64,
-    },
-    /// A group has at most 2^32-2 frames.
-    #[error("the group has no indices left")]
-    UsedUp,
-    /// The budget is used up by what cannot be evicted: tracks and readers.
-    #[error("no memory is left: {used} of {max} bytes are taken by what cannot be evicted")]
-    Full {
-        /// Bytes taken.
-        used: usize,
-        /// The budget.
-        max: usize,
-    },
+vocabulary! {
+    "refusal";
+    /// Why a call or an event was refused: something outside can be the cause, a publisher or who asks for readers. It is
+    /// counted. Nothing else was changed by it but the time; and, of [`Full`](Refusal::Full), what was evicted in vain to
+    /// make room.
+    #[non_exhaustive]
+    #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+    pub enum Refusal {
+        /// The track was finished with an earlier last group.
+        #[error("group {sequence} is beyond the track's last, {end}")]
+        7 => BeyondEnd {
+            /// The group's number.
+            sequence: u64,
+            /// The number of the last.
+            end: u64,
+        },
+        /// The group exists.
+        #[error("group {0} exists")]
+        9 => Duplicate(sequence: u64),
+        /// The number is too far beyond the newest group ([`Config::window`]).
+        #[error("group {sequence} is beyond the window, which ends with {last}")]
+        10 => BeyondWindow {
+            /// The group's number.
+            sequence: u64,
+            /// The last number that would be accepted now.
+            last: u64,
+        },
+        /// A frame larger than [`Config::max_frame`].
+        #[error("a frame of {size} bytes; the largest has {max}")]
+        14 => FrameTooLarge {
+            /// Its size.
+            size: u64,
+            /// The largest allowed.
+            max: u64,
+        },
+        /// More bytes than the open frame has left.
+        #[error("{len} bytes for a frame that lacks {left}")]
+        15 => PastSize {
+            /// Bytes given.
+            len: u64,
+            /// Bytes that the frame lacks.
+            left: u64,
+        },
+        /// The publisher has too many bytes in incomplete frames ([`Config::max_unfinished`]).
+        #[error(
+            "the publisher would have {bytes} bytes in incomplete frames; at most {max} are allowed"
+        )]
+        18 => Unfinished {
+            /// The bytes it would have.
+            bytes: u64,
+            /// The bytes allowed.
+            max: u64,
+        },
+        /// The group holds other bytes under this index. A frame that is held is never overwritten.
+        #[error("frame {0} is held with other bytes")]
+        20 => Contradiction(index: u64),
+        /// The frame was evicted: nothing can be compared, and nothing comes back.
+        #[error("frame {index} was evicted; {floor} is the first there is")]
+        21 => FrameEvicted {
+            /// The frame's index.
+            index: u64,
+            /// The first frame of the group that is in the cache.
+            floor: u64,
+        },
+        /// A group has at most 2^32-2 frames.
+        #[error("the group has no indices left")]
+        22 => UsedUp,
+        /// The budget is used up by what cannot be evicted: tracks and readers.
+        #[error("no memory is left: {used} of {max} bytes are taken by what cannot be evicted")]
+        23 => Full {
+            /// Bytes taken.
+            used: usize,
+            /// The budget.
+            max: usize,
+        },
+    }
 }
 
 /// Why a call did nothing.

@@ -268,9 +268,9 @@ impl Answer {
     ///
     /// # Errors
     /// [`Answer::Refused`].
-    pub fn result(self) -> Result<Self, Refusal> {
+    pub fn result(self) -> Result<Self, CallError> {
         match self {
-            Self::Refused(refusal) => Err(refusal),
+            Self::Refused(refusal) => Err(refusal.into()),
             answer => Ok(answer),
         }
     }

@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 use core::num::NonZeroU32;
 
 use super::ids::id;
-use super::pool::Pool;
 use super::reader::{ByFrame, InQueue};
 use crate::Instant;
 use crate::storage::list::{Link, Linked, List, linked};
@@ -101,17 +100,6 @@ impl Piece {
                 }
                 payload
             }
-        }
-    }
-
-    /// Lets go of what it lies in.
-    pub(super) fn free(self, pool: &mut Pool, external_bytes: &mut usize) {
-        let Self { bytes, block, pinned, .. } = self;
-        drop(bytes);
-        if block == NONE {
-            *external_bytes -= pinned;
-        } else {
-            pool.release(block);
         }
     }
 

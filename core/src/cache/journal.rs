@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit,
-    ReaderId, Refusal, Run, Start,
+    ReaderId, Run, Start,
 };
 use crate::journal::{
     Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, variants,
@@ -138,19 +138,6 @@ variants!("misuse", Misuse {
     19 => NotNext { index, next },
     24 => WithinFrame,
 } unwritten { Config, Undrained });
-variants!("refusal", Refusal {
-    7 => BeyondEnd { sequence, end },
-    9 => Duplicate(sequence),
-    10 => BeyondWindow { sequence, last },
-    14 => FrameTooLarge { size, max },
-    15 => PastSize { len, left },
-    18 => Unfinished { bytes, max },
-    20 => Contradiction(index),
-    21 => FrameEvicted { index, floor },
-    22 => UsedUp,
-    23 => Full { used, max },
-});
-
 variants!("reading" for T, Next<T> {
     0 => Held(held),
     1 => Missing { group, first, count, why },

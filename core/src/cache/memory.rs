@@ -1,13 +1,13 @@
 //! The budget: what memory is taken, and what is evicted when it is needed for something else.
 
 use super::event::Command;
-use super::group::{Kind, Piece, State, frame_at};
+use super::group::State;
 use super::pool::RECLAIMED;
 use super::track::EvictionKey;
 use super::{Cache, CallError, Evictions, Refusal, TOO_LARGE, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 /// Which of the counts of evictions one adds to.
 type Counter = fn(&mut Evictions) -> &mut u64;
@@ -18,24 +18,18 @@ const FRAMES: Counter = |evicted| &mut evicted.frames;
 impl Cache {
     /// Bytes that the budget is about: all but blocks that are idle or lent.
     pub(super) fn live(&self) -> usize {
-        self.tables()
-            + self.store.groups.bytes()
-            + self.store.pieces.bytes()
-            + self.pool.used()
-            + self.external_bytes
+        self.lasting_bytes() + self.store.evictable_bytes()
     }
 
-    /// Bytes of tables of what is not evicted.
-    fn tables(&self) -> usize {
-        let tables = self.store.tracks.bytes() + self.readers.bytes() + self.publishers.bytes();
-        tables + self.store.past.bytes()
+    /// Bytes of what is never evicted.
+    fn lasting_bytes(&self) -> usize {
+        self.store.lasting_bytes() + self.readers.bytes() + self.publishers.bytes()
     }
 
     /// Returns true if so many bytes would fit if everything were evicted that can be: if not, nothing is evicted for
     /// them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
-        let stays = self.tables() + self.pool.tables();
-        stays.saturating_add(bytes) <= self.config.max_bytes
+        self.lasting_bytes().saturating_add(bytes) <= self.config.max_bytes
     }
 
     /// Evicts until there is room for what `need` says; `false` when there cannot be. The group
@@ -83,18 +77,15 @@ impl Cache {
 
     /// A block of `size` bytes: where it lies, and its memory.
     pub(super) fn block(&mut self, current: u32, size: usize) -> Option<(u32, BytesMut)> {
-        self.pool.reclaim(RECLAIMED);
-        let growth = move |cache: &Self| cache.pool.growth(size);
-        if !self.make_room(current, growth) {
-            self.settle();
-            return None;
-        }
+        self.store.pool.reclaim(RECLAIMED);
+        let growth = move |cache: &Self| cache.store.pool.growth(size);
+        let fits = self.make_room(current, growth);
         // The eviction just now has perhaps freed a block of this size.
-        if !self.pool.has_idle(size) {
+        if fits && !self.store.pool.has_idle(size) {
             self.shrink_for(growth(self));
         }
-        let block = self.pool.take(size);
-        self.stats.blocks_allocated = self.pool.allocated();
+        let block = fits.then(|| self.store.pool.take(size)).flatten();
+        self.stats.blocks_allocated = self.store.pool.allocated();
         self.settle();
         block
     }
@@ -107,7 +98,7 @@ impl Cache {
     /// Gives up idle blocks that there is no room for beside so many bytes more.
     fn shrink_for(&mut self, bytes: usize) {
         let live = self.live().saturating_add(bytes);
-        self.pool.shrink(self.config.max_bytes.saturating_sub(live));
+        self.store.pool.shrink(self.config.max_bytes.saturating_sub(live));
     }
 
     /// How full the cache is of what cannot be evicted.
@@ -220,7 +211,7 @@ impl Cache {
             if head.first == group.count {
                 return false;
             }
-            self.drop_front_piece(at);
+            self.store.drop_front_piece(at);
         } else if group.tail_block == NONE
             || group.unfinished.is_some_and(|frame| !frame.is_parted())
         {
@@ -229,7 +220,7 @@ impl Cache {
             // Nothing of the tail was shared, or it would be a piece.
             group.floor = group.count;
             group.tail.clear();
-            self.mark_sealed(at);
+            self.store.mark_sealed(at);
             self.retire_tail(at);
         }
         if let Some(group) = self.store.groups.get_mut(at) {
@@ -240,29 +231,6 @@ impl Cache {
             self.count_evicted(track, FRAMES, gone);
         }
         true
-    }
-
-    /// Frees the first piece of a group; of a frame in parts all of them.
-    fn drop_front_piece(&mut self, at: u32) {
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        let Some(head) = self.store.pieces.get(group.pieces.first()) else { return };
-        let (first, end) = (head.first, head.end());
-        if group.is_limited {
-            group.bytes -= head.payload();
-        }
-        group.floor = end;
-        self.free_pieces(at, |piece| piece.first == first);
-    }
-
-    /// Frees pieces from the front of a group on, as long as `which` says so.
-    fn free_pieces(&mut self, at: u32, which: impl Fn(&Piece) -> bool) {
-        while let Some(group) = self.store.groups.get(at)
-            && let first = group.pieces.first()
-            && self.store.pieces.get(first).is_some_and(&which)
-            && let Some(piece) = self.store.take_piece(at, first)
-        {
-            piece.free(&mut self.pool, &mut self.external_bytes);
-        }
     }
 
     /// Counts what goes of a track, which is queued to be reported.
@@ -292,38 +260,10 @@ impl Cache {
             if excess == 0 {
                 break;
             }
-            self.trim(at, excess);
+            self.store.trim(at, excess);
         }
         let gone = self.store.groups.get(at).map_or(0, |group| group.floor - floor);
         self.count_evicted(track, FRAMES, gone);
-    }
-
-    /// Frees the first frame of a group; of missing ones up to `most`.
-    fn trim(&mut self, at: u32, most: u32) {
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        let Some(head) = self.store.pieces.get_mut(group.pieces.first()) else {
-            if let Some((payload, end)) = frame_at(&group.tail, 0) {
-                group.bytes -= payload.len() as u64;
-                group.tail.advance(end);
-                group.sealed += 1;
-                group.floor = group.sealed;
-            }
-            return;
-        };
-        let frames = if let Kind::Missing(_) = head.kind { most } else { 1 };
-        if head.frames <= frames {
-            return self.drop_front_piece(at);
-        }
-        if head.kind == Kind::Frames
-            && let Some((payload, end)) = frame_at(&head.bytes, 0)
-        {
-            group.bytes -= payload.len() as u64;
-            head.bytes.advance(end);
-            head.trimmed += end as u32;
-        }
-        head.first += frames;
-        head.frames -= frames;
-        group.floor = head.first;
     }
 
     /// Evicts a whole group.
@@ -356,7 +296,7 @@ impl Cache {
 
     /// Frees everything that a group holds.
     pub(super) fn clear(&mut self, at: u32) {
-        self.free_pieces(at, |_| true);
+        self.store.free_pieces(at, |_| true);
         if let Some(group) = self.store.groups.get_mut(at) {
             group.tail.clear();
             (group.floor, group.bytes) = (group.count, 0);
@@ -365,14 +305,14 @@ impl Cache {
                 self.forget_unfinished(track, frame.written);
             }
         }
-        self.mark_sealed(at);
+        self.store.mark_sealed(at);
         self.retire_tail(at);
         self.reclaim(RECLAIMED);
     }
 
     /// Reclaims lent blocks that came back, of so many at most: what nobody holds is not kept.
     pub(super) fn reclaim(&mut self, most: usize) {
-        self.pool.reclaim(most);
+        self.store.pool.reclaim(most);
         self.settle();
     }
 

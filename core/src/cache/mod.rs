@@ -140,7 +140,7 @@ pub use stats::{Evictions, Stats};
 pub use track::TrackId;
 
 use group::InAborted;
-use pool::{Pool, RECLAIMED};
+use pool::RECLAIMED;
 use publishers::Publishers;
 use reader::{InQueue, Reader};
 use store::Store;
@@ -174,12 +174,9 @@ pub struct Cache {
     store: Store,
     readers: Keyed<Reader>,
     publishers: Publishers,
-    pool: Pool,
     names: Tree<ByName>,
     eviction_order: Tree<ByEviction>,
     expiries: Tree<ByExpiry>,
-    /// Bytes of names, and of buffers from outside that are held by reference.
-    external_bytes: usize,
     /// A group that is not evicted for now: it is being written to.
     protected: u32,
     /// The pending reports: answers, aborted groups, tracks with evictions, readers that are ready.
@@ -199,7 +196,6 @@ impl Machine for Cache {
 
     fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
-        let pool = Pool::new(config.max_bytes);
         Ok(Self {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
             store: Store::new(config.max_bytes),
@@ -208,11 +204,9 @@ impl Machine for Cache {
             generation: 0,
             readers: Keyed::new(),
             publishers: Publishers::default(),
-            pool,
             names: Tree::EMPTY,
             eviction_order: Tree::EMPTY,
             expiries: Tree::EMPTY,
-            external_bytes: 0,
             protected: NONE,
             ready: List::default(),
             evicted_from: List::default(),
@@ -268,11 +262,14 @@ impl Machine for Cache {
 
     fn memory_used(&self) -> usize {
         let answers = if self.answers.spilled() { self.answers.capacity() } else { 0 };
-        self.live() + self.pool.idle() + self.pool.lent() + answers * size_of::<Answer>()
+        self.live()
+            + self.store.pool.idle()
+            + self.store.pool.lent()
+            + answers * size_of::<Answer>()
     }
 
     fn lent(&self) -> usize {
-        self.pool.lent()
+        self.store.pool.lent()
     }
 }
 
@@ -303,7 +300,7 @@ impl Cache {
     /// allocated beside a full budget.
     #[inline]
     fn begin(&mut self) {
-        if self.pool.is_any_lent() {
+        if self.store.pool.is_any_lent() {
             self.reclaim(1);
         }
     }

@@ -46,7 +46,6 @@ pub(super) struct Pool {
     lent: VecDeque<(BytesMut, usize)>,
     /// Lent blocks for which there is room in the table from the beginning.
     lent_rows: usize,
-    lent_bytes: usize,
     allocated: u64,
 }
 
@@ -59,14 +58,13 @@ impl Pool {
             used_bytes: 0,
             lent: VecDeque::with_capacity(most),
             lent_rows: most,
-            lent_bytes: 0,
             allocated: 0,
         }
     }
 
-    /// Bytes of tables and of blocks in use.
-    pub(super) fn used(&self) -> usize {
-        self.blocks.bytes() + self.used_bytes + self.tables()
+    /// Bytes of blocks in use.
+    pub(super) const fn used(&self) -> usize {
+        self.blocks.bytes() + self.used_bytes
     }
 
     /// Bytes of tables that are there from the beginning.
@@ -84,7 +82,8 @@ impl Pool {
     /// keep so many in sight.
     pub(super) fn lent(&self) -> usize {
         let places = self.lent.capacity().saturating_sub(self.lent_rows);
-        self.lent_bytes + places * size_of::<(BytesMut, usize)>()
+        let bytes: usize = self.lent.iter().map(|&(_, size)| cost(size)).sum();
+        bytes + places * size_of::<(BytesMut, usize)>()
     }
 
     pub(super) const fn allocated(&self) -> u64 {
@@ -144,7 +143,6 @@ impl Pool {
         if let Some(Block { buffer, size, .. }) = self.blocks.remove(at) {
             self.used_bytes -= cost(size);
             if let Err(buffer) = self.rest(buffer, size) {
-                self.lent_bytes += cost(size);
                 self.lent.push_back((buffer, size));
             }
         }
@@ -180,9 +178,8 @@ impl Pool {
     pub(super) fn reclaim(&mut self, most: usize) {
         for _ in 0..most.min(self.lent.len()) {
             let Some((buffer, size)) = self.lent.pop_front() else { break };
-            match self.rest(buffer, size) {
-                Ok(()) => self.lent_bytes -= cost(size),
-                Err(buffer) => self.lent.push_back((buffer, size)),
+            if let Err(buffer) = self.rest(buffer, size) {
+                self.lent.push_back((buffer, size));
             }
         }
         if self.lent.is_empty() && self.lent.capacity() > self.lent_rows {

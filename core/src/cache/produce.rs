@@ -72,7 +72,7 @@ impl Cache {
         self.begin();
         let at = self.open_group(group)?;
         self.check_complete(at)?;
-        self.seal_group(at);
+        self.store.seal_group(at);
         self.retire_tail(at);
         if let Some(group) = self.store.groups.get_mut(at) {
             group.state = State::Finished;

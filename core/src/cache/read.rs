@@ -65,7 +65,7 @@ impl Cache {
     /// A reader of a track, from a place on. It costs a place in a table, and holds nothing back.
     ///
     /// # Errors
-    /// [`Misuse::UnknownTrack`], [`Refusal::Full`].
+    /// [`Misuse::UnknownTrack`], [`Refusal::Full`](super::Refusal::Full).
     pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, CallError> {
         self.begin();
         self.store.track(track)?;
@@ -76,7 +76,7 @@ impl Cache {
     /// Another reader at the same place, which goes on from there by itself.
     ///
     /// # Errors
-    /// [`Misuse::UnknownReader`], [`Refusal::Full`].
+    /// [`Misuse::UnknownReader`], [`Refusal::Full`](super::Refusal::Full).
     pub fn clone_reader(&mut self, reader: ReaderId) -> Result<ReaderId, CallError> {
         let position = self.reading(reader)?.position;
         self.add_reader(|_| position)
@@ -242,7 +242,7 @@ impl Cache {
         let mut lookup = self.find(reader, by);
         if lookup == Lookup::Tail {
             let group = self.readers.find(reader.0).map_or(NONE, |known| known.position.group);
-            self.seal_group(group);
+            self.store.seal_group(group);
             lookup = self.find(reader, by);
         }
         let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;

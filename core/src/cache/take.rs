@@ -159,6 +159,22 @@ impl Store {
             lookup => FrameState::Held(self.frame_at(&mut at, lookup)?.bytes),
         })
     }
+
+    /// Compares the frame that is held with these bytes; `None` when none is.
+    pub(super) fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
+        match self.frame(group, index.into())? {
+            FrameState::Held(held) => Some(held == frame),
+            FrameState::Parts { .. } => {
+                let pieces = self.group(group).ok()?.pieces;
+                let first = pieces.find(&self.pieces, index, 0)?;
+                let piece = |at| self.pieces.get(at).filter(|part| part.has(index));
+                let mut parts = core::iter::successors(piece(first), |before| piece(before.next()));
+                let rest = parts.try_fold(frame, |rest, part| rest.strip_prefix(&*part.bytes));
+                Some(rest.is_some_and(<[u8]>::is_empty))
+            }
+            FrameState::Missing(_) | FrameState::Evicted | FrameState::Pending => None,
+        }
+    }
 }
 
 impl Piece {

@@ -14,7 +14,7 @@ impl Cache {
     /// new one from now on. `publisher` says whose unfinished bytes are counted together.
     ///
     /// # Errors
-    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`].
+    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`](super::Refusal::Full).
     pub fn create_track(
         &mut self,
         now: Instant,
@@ -39,7 +39,7 @@ impl Cache {
         let publisher = self.publishers.join(publisher).ok_or_else(|| self.full())?;
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
-        self.external_bytes += name.len();
+        self.store.external_bytes += name.len();
         let track =
             Track { name, publisher, limits, top: NONE, expiry: Instant::FAR, ..Track::default() };
         let key = self.store.tracks.insert_as(generation, track).ok_or_else(|| self.full())?;
@@ -190,7 +190,8 @@ impl Cache {
             self.names.remove(&mut self.store.tracks, at);
         }
         self.store.past.forget(&mut self.store.tracks, at);
-        self.external_bytes -= self.store.tracks.remove(at).map_or(0, |track| track.name.len());
+        self.store.external_bytes -=
+            self.store.tracks.remove(at).map_or(0, |track| track.name.len());
         self.publishers.leave(publisher);
     }
 

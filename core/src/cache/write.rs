@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use core::num::NonZeroU32;
 
-use super::event::{FrameState, Put};
+use super::event::Put;
 use super::group::{Kind, MOST, PIECE_FRAMES, Piece, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, CallError, GroupId, Missing, Misuse, ReadUnit, Refusal, TrackId};
@@ -87,12 +87,12 @@ impl Cache {
             return Ok(index);
         };
         // Whatever goes, and whoever closes, all of it cannot be there at the end.
-        if self.pool.tables().saturating_add(size as usize) > self.config.max_bytes {
+        if self.store.pool.tables().saturating_add(size as usize) > self.config.max_bytes {
             self.abort_as_too_large(at);
             return Ok(index);
         }
         // So that an incomplete frame is alone in the tail.
-        self.seal_group(at);
+        self.store.seal_group(at);
         if size as usize <= LARGE && !self.prepare(at, varint::len(size) + size as usize) {
             return Ok(index);
         }
@@ -167,7 +167,7 @@ impl Cache {
         if count == 0 {
             return Ok(index);
         }
-        self.seal_group(at);
+        self.store.seal_group(at);
         let kind = Kind::Missing(why);
         let last = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
         let last = self.store.pieces.get_mut(last).filter(|last| last.kind == kind);
@@ -209,28 +209,13 @@ impl Cache {
         }
         self.check_size(frame.len() as u64)?;
         let index = index as u32;
-        match self.compare(group, index, frame) {
+        match self.store.compare(group, index, frame) {
             Some(true) => {
                 self.stats.same += 1;
                 Ok(Put::Duplicate)
             }
             Some(false) => Err(self.refuse(Refusal::Contradiction(index.into()))),
             None => self.fill(group.0.slot, index, frame),
-        }
-    }
-
-    /// Compares the frame that is held with these bytes; `None` when none is.
-    fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
-        match self.store.frame(group, index.into())? {
-            FrameState::Held(held) => Some(held == frame),
-            FrameState::Parts { .. } => {
-                let pieces = self.store.group(group).ok()?.pieces;
-                let first = pieces.find(&self.store.pieces, index, 0)?;
-                let mut parts = self.store.pieces_from(first).take_while(|part| part.has(index));
-                let rest = parts.try_fold(frame, |rest, part| rest.strip_prefix(&*part.bytes));
-                Some(rest.is_some_and(<[u8]>::is_empty))
-            }
-            FrameState::Missing(_) | FrameState::Evicted | FrameState::Pending => None,
         }
     }
 
@@ -245,7 +230,8 @@ impl Cache {
         self.stats.filled += 1;
         self.stats.frames += 1;
         self.stats.bytes += frame.len() as u64;
-        let is_placed = self.place(at, piece);
+        let is_placed = self.store.place(at, piece);
+        self.settle();
         if let Some(group) =
             self.store.groups.get_mut(at).filter(|group| is_placed && group.is_limited)
         {
@@ -253,34 +239,6 @@ impl Cache {
             self.limit_frames(at);
         }
         Ok(Put::Filled)
-    }
-
-    /// Puts a piece of one frame where it is missing; `false` when that had to go while room was made.
-    fn place(&mut self, at: u32, piece: Piece) -> bool {
-        let index = piece.first;
-        let group = self.store.groups.get(at).filter(|group| index >= group.floor);
-        let missing = group.and_then(|group| group.pieces.find(&self.store.pieces, index, 0));
-        let Some((number, Some(gap))) = missing.map(|at| (at, self.store.pieces.get_mut(at)))
-        else {
-            piece.free(&mut self.pool, &mut self.external_bytes);
-            return false;
-        };
-        let (first, end, kind) = (gap.first, gap.end(), gap.kind);
-        let mut before = gap.link.previous;
-        if first < index {
-            gap.frames = index - first;
-            before = number;
-        } else {
-            self.store.take_piece(at, number);
-        }
-        let placed = self.store.insert_piece(at, before, piece).unwrap_or(NONE);
-        if index + 1 < end {
-            let rest = Piece::new(index + 1, end - index - 1, kind, Bytes::new());
-            self.store.insert_piece(at, placed, rest);
-        }
-        self.store.relink(at, placed);
-        self.settle();
-        true
     }
 
     /// Checks that a group takes one more frame, of this size: its place, and the frame's index.
@@ -335,7 +293,7 @@ impl Cache {
 
     /// Appends a large frame by a copy into a block of its own.
     fn append_large(&mut self, at: u32, frame: &[u8]) {
-        self.seal_group(at);
+        self.store.seal_group(at);
         let index = self.store.groups.get(at).map_or(0, |group| group.count);
         let Some(piece) = self.piece_of(at, index, frame, frame.len(), 1) else {
             return self.abort_as_too_large(at);
@@ -355,7 +313,8 @@ impl Cache {
         size: usize,
         pieces: usize,
     ) -> Option<Piece> {
-        let growth = |cache: &Self| cache.pool.growth(size) + cache.store.pieces.growth_by(pieces);
+        let growth =
+            |cache: &Self| cache.store.pool.growth(size) + cache.store.pieces.growth_by(pieces);
         let fits = self.can_hold(cost(size)) && self.room_for(at, growth);
         let (block, mut buffer) = fits.then(|| self.block(at, size)).flatten()?;
         let kind = if frame.len() > LARGE {
@@ -366,14 +325,14 @@ impl Cache {
         };
         buffer.extend_from_slice(frame);
         let bytes = buffer.split().freeze();
-        self.pool.share(block);
-        self.pool.retire(block, buffer);
+        self.store.pool.share(block);
+        self.store.pool.retire(block, buffer);
         Some(Piece::new(index, 1, kind, bytes).in_block(block))
     }
 
     /// Keeps a part of a large frame by reference; `false` when the group had to be aborted.
     fn push_shared(&mut self, at: u32, kind: Kind, bytes: Bytes, pinned: usize) -> bool {
-        self.seal_group(at);
+        self.store.seal_group(at);
         let pinned = cost(pinned.max(bytes.len()));
         let fits = self.can_hold(pinned)
             && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(pinned));
@@ -383,7 +342,7 @@ impl Cache {
         }
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
-        self.external_bytes += pinned;
+        self.store.external_bytes += pinned;
         let index = self.store.groups.get(at).map_or(0, |group| group.count);
         let mut piece = Piece::new(index, 1, kind, bytes);
         piece.pinned = pinned;
@@ -416,7 +375,7 @@ impl Cache {
             group.tail.extend_from_slice(part);
             let bytes = group.tail.split().freeze();
             let piece = Piece::new(group.count, 1, Kind::Part { offset, size }, bytes);
-            self.push_tail(at, piece);
+            self.store.push_tail(at, piece);
             (rest, offset) = (after, offset + room as u32);
         }
         self.wrote(at, chunk.len());
@@ -484,7 +443,7 @@ impl Cache {
             return true;
         }
         if group.count - group.sealed >= PIECE_FRAMES || !group.has_bytes(len) {
-            self.seal_group(at);
+            self.store.seal_group(at);
         }
         let is_ready = self.reserve(at, len).is_some();
         if !is_ready {
@@ -524,45 +483,9 @@ impl Cache {
         while let Some(track) = self.store.tracks.get(track.0.slot)
             && !track.unsealed.is_empty()
         {
-            self.seal_group(track.unsealed.first());
+            self.store.seal_group(track.unsealed.first());
         }
         Ok(())
-    }
-
-    /// Makes a piece of the complete frames of a group's tail, which can be shared then.
-    pub(super) fn seal_group(&mut self, at: u32) {
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        let frames = group.count - group.sealed;
-        if frames == 0 {
-            return;
-        }
-        let bytes = group.tail.split().freeze();
-        let piece = Piece::new(group.sealed, frames, Kind::Frames, bytes);
-        self.mark_sealed(at);
-        self.push_tail(at, piece);
-    }
-
-    /// Nothing complete is in the tail of a group any more.
-    pub(super) fn mark_sealed(&mut self, at: u32) {
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        let was_unsealed = group.sealed < group.count;
-        (group.sealed, group.fast_appends) = (group.count, 0);
-        if let Some(track) = self.store.tracks.get_mut(group.track).filter(|_| was_unsealed) {
-            track.unsealed.remove(&mut self.store.groups, at);
-        }
-    }
-
-    /// Hangs a piece out of the tail's block behind a group's pieces, in the place that was kept for it.
-    fn push_tail(&mut self, at: u32, mut piece: Piece) {
-        self.store.sum(&mut piece);
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        piece.block = group.tail_block;
-        self.pool.share(group.tail_block);
-        let number = core::mem::replace(&mut group.tail_piece, NONE);
-        if let Some(place) = self.store.pieces.get_mut(number) {
-            *place = piece;
-            group.pieces.push(&mut self.store.pieces, number);
-        }
     }
 
     /// Lays nothing more into the block of a group's tail.
@@ -572,7 +495,7 @@ impl Cache {
         group.tail_block = NONE;
         group.fast_appends = 0;
         if block != NONE {
-            self.pool.retire(block, rest);
+            self.store.pool.retire(block, rest);
             self.compact(at, block);
         }
     }

@@ -280,8 +280,7 @@ impl Grouping {
         let limits = Limits { first_group, ..self.config.limits };
         let (name, publisher) = (self.name.as_bytes(), self.config.publisher);
         let create = Event::CreateTrack { name, publisher, limits };
-        let created = cache.call(now, create).map_err(CallError::from);
-        let created = created.and_then(|answer| Ok(answer.result()?));
+        let created = cache.call(now, create).map_err(CallError::from).and_then(Answer::result);
         let Ok(Answer::Track(track)) = created else {
             let why = created.err().unwrap_or(Misuse::UnknownTrack.into());
             return (Some(Step::NoTrack { session, why }), None);

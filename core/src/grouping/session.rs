@@ -280,7 +280,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
     /// Calls the cache; a refusal is an error, as misuse is.
     #[inline]
     fn call(&mut self, event: Event<'_>) -> Result<Answer, CallError> {
-        Ok(self.cache.call(self.now, event)?.result()?)
+        self.cache.call(self.now, event).map_err(CallError::from).and_then(Answer::result)
     }
 
     /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.

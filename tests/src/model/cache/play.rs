@@ -460,11 +460,11 @@ impl Play {
             let event = step.make();
             match (way, cache) {
                 (Way::Methods, Played::Plain(cache)) => direct(cache, now, event, true),
-                (Way::Calls | Way::Methods, cache) => Ok(cache.call(now, event)?.result()?),
+                (Way::Calls | Way::Methods, cache) => cache.call(now, event)?.result(),
                 (Way::Events, cache) => {
                     cache.handle(now, event)?;
                     match cache.poll_command() {
-                        Some(Command::Answer(answer)) => Ok(answer.result()?),
+                        Some(Command::Answer(answer)) => answer.result(),
                         other => panic!("{other:?} where the answer must be"),
                     }
                 }

@@ -234,7 +234,7 @@ impl CacheNode {
         let answer = cache.call(now, event);
         heard.drain(cache);
         self.allocated += alloc::live() - heard.bytes - before;
-        Ok(answer?.result()?)
+        answer?.result()
     }
 
     /// Writes the output down; yields the messages that are not published.
