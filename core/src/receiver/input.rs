@@ -2,7 +2,7 @@
 
 use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
 use super::ingest::{Exit, Incoming, Ingested, ingest};
-use super::line::{Content, Line};
+use super::line::Content;
 use super::opening::Agreement;
 use super::server::Span;
 use super::store::{Extent, Payload};
@@ -35,41 +35,29 @@ fn read(payload: &Payload<'_>, origin: Origin, arrival: Instant) -> Option<(Kind
     Some((packet.header().kind(), extent, packet.trailing() > 0))
 }
 
-/// The fast path's outcome for a datagram.
-pub(super) enum FastPath<'a> {
-    Taken(Option<Batch<&'a [u8]>>),
-    /// It is for the slow path.
-    Miss,
-}
-
 impl Receiver {
     /// The fast path, for what nearly every datagram is: the next messages in order, or copies of
-    /// messages that were delivered. Anything else is left untouched.
+    /// messages that were delivered. Anything else is left untouched: `None`, it is for the slow path.
     #[inline(always)]
     pub(super) fn fast_path<'a>(
         &mut self,
         arrival: Instant,
         source: Source,
         datagram: &'a [u8],
-    ) -> FastPath<'a> {
-        let Source::Line(id) = source else { return FastPath::Miss };
-        let Some(header) = Header::read(datagram) else { return FastPath::Miss };
+    ) -> Option<Option<Batch<&'a [u8]>>> {
+        let Source::Line(id) = source else { return None };
+        let header = Header::read(datagram)?;
         let space = &mut self.spaces[0];
         if self.phase != Phase::Steady || header.session != space.session || !space.is_clean() {
-            return FastPath::Miss;
+            return None;
         }
-        let Some(above_first) = header.messages().checked_sub(1) else { return FastPath::Miss };
-        let Some(last) = header.sequence.checked_add(u64::from(above_first)) else {
-            return FastPath::Miss;
-        };
+        let above_first = header.messages().checked_sub(1)?;
+        let last = header.sequence.checked_add(u64::from(above_first))?;
         let wants_sample = self.lines.wants_sample(id, arrival);
-        let Some(line) = self.lines.get_mut(id) else { return FastPath::Miss };
-        if !line.stats.up {
-            return FastPath::Miss;
-        }
+        let line = self.lines.get_mut(id).filter(|line| line.stats.up)?;
         if header.sequence.checked_sub(1) == Some(space.settled) {
             let blocks = datagram.get(HEADER_LEN..).unwrap_or_default();
-            let Some(len) = blocks_len(blocks, header.count) else { return FastPath::Miss };
+            let len = blocks_len(blocks, header.count)?;
             space.settled = last;
             space.tracked = last;
             space.highest_known = last;
@@ -83,7 +71,7 @@ impl Receiver {
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
-            return FastPath::Taken(Some(Batch {
+            return Some(Some(Batch {
                 session: header.session,
                 first: header.sequence,
                 count: header.count,
@@ -98,7 +86,7 @@ impl Receiver {
         let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
         let is_copy = last <= space.settled && header.sequence > space.looked_at;
         if !is_copy || datagram.len() < least {
-            return FastPath::Miss;
+            return None;
         }
         line.last_packet_at = self.context.now();
         line.stats.packets += 1;
@@ -111,7 +99,7 @@ impl Receiver {
         if self.lines.awaited & line::bit(id) != 0 {
             self.lines.take_sample(id, header.sequence, last, arrival);
         }
-        FastPath::Taken(None)
+        Some(None)
     }
 
     /// The slow path, for any datagram. A batch that is delivered at once is returned, if the payload is only
@@ -226,12 +214,14 @@ impl Receiver {
             true => space.opening.compare(packet.extent.messages(payload.bytes())),
             false => Agreement::Unknown,
         };
-        let (now, numbers) = (self.context.now(), (first, last));
-        let content = self.lines.note_content(now, packet.line, numbers, settled, agreement);
+        let Some(line) = self.lines.get_mut(packet.line) else { return Content::Plain };
+        let rules = (self.config.believe_after, self.config.quiet);
+        let content =
+            line.note_content(self.context.now(), (first, last), settled, agreement, rules);
+        let has_regressed = line.is_regressed();
         if let Agreement::Contradicts(sequence) = agreement {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
-            let has_regressed = self.lines.get(packet.line).is_some_and(Line::is_regressed);
             if is_delivered && !has_regressed {
                 let dropped = Origin::Line(packet.line);
                 self.contradict(session, sequence, None, dropped);

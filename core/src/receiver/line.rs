@@ -7,7 +7,7 @@ use super::event::{Command, LineId};
 use super::opening::Agreement;
 use super::stats::LineStats;
 use crate::time::earliest;
-use crate::{Duration, Instant};
+use crate::{Duration, Instant, Session};
 
 /// The most packets that [`Config::reorder_packets`](super::Config::reorder_packets) may ask for.
 pub(super) const MAX_REORDER: usize = 64;
@@ -130,7 +130,7 @@ impl Line {
     /// Takes note of a packet of the numbers `first..=last`, where everything up to `settled` is there. A
     /// regression takes `believe_after` packets that have other content or go on behind those that do, and no
     /// packet of the old feed for `quiet` after the first of them.
-    fn note_content(
+    pub(super) fn note_content(
         &mut self,
         now: Instant,
         (first, last): (u64, u64),
@@ -253,13 +253,9 @@ pub(super) struct Lines {
     sample: u64,
     sample_at: Instant,
     sample_from: u8,
-    /// No line goes down before.
-    expire_at: Instant,
     /// The next sample is not taken before.
     sample_due: Instant,
     pub(super) awaited: u32,
-    /// Bits of the lines whose content contradicts what came before.
-    pub(super) contradicting: u32,
 }
 
 impl Lines {
@@ -313,26 +309,37 @@ impl Lines {
 
     /// Takes lines out of all sets of lines.
     fn clear(&mut self, lines: u32) {
-        let Self { up, awaited, contradicting, pending_up, pending_down, .. } = self;
-        for set in [up, awaited, contradicting, pending_up, pending_down] {
+        let Self { up, awaited, pending_up, pending_down, .. } = self;
+        for set in [up, awaited, pending_up, pending_down] {
             *set &= !lines;
         }
     }
 
-    /// A line that went up or down, to emit.
-    pub(super) fn poll(&mut self) -> Option<Command> {
+    /// The next command about a line: one that went up or down, or whose sender started over in the session.
+    pub(super) fn poll(&mut self, session: Session) -> Option<Command> {
         let lowest = |lines: &mut u32| {
             let line = (*lines != 0).then(|| LineId(lines.trailing_zeros() as u8))?;
             *lines &= !bit(line);
             Some(line)
         };
         let up = lowest(&mut self.pending_up).map(Command::LineUp);
-        up.or_else(|| lowest(&mut self.pending_down).map(Command::LineDown))
+        let change = up.or_else(|| lowest(&mut self.pending_down).map(Command::LineDown));
+        let mut lines = self.iter_mut();
+        change.or_else(|| {
+            lines.find_map(|(line, regressed)| {
+                let (highest, seen) = regressed.take_regression()?;
+                Some(Command::SequenceRegressed { line, session, highest, seen })
+            })
+        })
+    }
+
+    /// Returns true if the content of a line contradicts what came before.
+    pub(super) fn any_contradicts(&self) -> bool {
+        self.iter_up().any(|line| line.other_content.is_some())
     }
 
     /// Forgets what lines sent: another session begins.
     pub(super) fn restart(&mut self) {
-        self.contradicting = 0;
         self.iter_mut().for_each(|(_, line)| line.restart());
     }
 
@@ -362,7 +369,6 @@ impl Lines {
         line.last_packet_at = now;
         if !line.stats.up {
             line.stats.up = true;
-            self.expire_at = Instant::ZERO;
             self.up |= bit(id);
             // Down and up again before either was emitted: nothing is left to emit.
             self.pending_up |= bit(id) & !self.pending_down;
@@ -370,29 +376,9 @@ impl Lines {
         }
     }
 
-    /// [`Line::note_content`] of a line.
-    pub(super) fn note_content(
-        &mut self,
-        now: Instant,
-        id: LineId,
-        numbers: (u64, u64),
-        settled: u64,
-        agreement: Agreement,
-    ) -> Content {
-        let rules = (self.rules.believe_after, self.rules.quiet);
-        let contradicts = matches!(agreement, Agreement::Contradicts(_));
-        let suspected = contradicts || self.contradicting & bit(id) != 0;
-        let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
-        let content = line.note_content(now, numbers, settled, agreement, rules);
-        let contradicting = line.other_content.is_some();
-        self.contradicting &= !bit(id);
-        self.contradicting |= bit(id) * u32::from(contradicting);
-        content
-    }
-
     /// Takes lines down that were silent for `line_timeout`.
     pub(super) fn expire(&mut self, now: Instant) {
-        if now < self.expire_at {
+        if self.deadline().is_none_or(|at| now < at) {
             return;
         }
         let (mut down, timeout) = (0, self.rules.line_timeout);
@@ -405,8 +391,6 @@ impl Lines {
         }
         self.clear(down);
         self.pending_down |= down;
-        // A line that brings a packet meanwhile goes down later, never earlier.
-        self.expire_at = self.deadline().unwrap_or(now);
     }
 
     /// When the next line goes down if it stays silent.

@@ -11,7 +11,7 @@ use super::opening::{Agreement, Opening};
 use super::server::Span;
 use super::space::remember;
 use super::store::{End, Extent, List, Payload};
-use super::{Delivery, Error, Halt, Receiver, Start};
+use super::{Delivery, Error, Receiver, Start};
 use crate::time::earliest;
 use crate::wire::mold::Kind;
 use crate::{Instant, Session};
@@ -59,9 +59,7 @@ impl Receiver {
 
     /// Goes on at `next` of the session that delivery stopped in, or of the current one.
     pub(super) fn advance(&mut self, next: u64) {
-        let halted = self.halted.take().and_then(|halt| match halt {
-            Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
-        });
+        let halted = self.halted.take().and_then(|halt| self.space_of(halt.session));
         if self.is_first() {
             self.config.start = Start::At(next);
             self.start_known_session();
