@@ -44,14 +44,19 @@ macro_rules! newtypes {
 }
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
-/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as.
+/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as. Before the
+/// version `since` of a machine nothing is written, and what stands behind `or` is read.
 #[macro_export]
 macro_rules! variants {
-    ($what:literal $(for $generic:ident)?, $type:ty {
+    ($what:literal $(for $generic:ident)?
+    $(since $since:literal of $machine:ident or $default:expr)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?) => {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $(if out.version_of::<$machine>() < $since {
+                    return;
+                })?
                 match self {
                     $(Self::$variant $(($($part),*))? $({$($field),*})? => {
                         out.put(&[$number]);
@@ -64,6 +69,9 @@ macro_rules! variants {
             fn decode(
                 input: &mut $crate::journal::Decoder<'a>,
             ) -> Result<Self, $crate::journal::Malformed> {
+                $(if input.version_of::<$machine>() < $since {
+                    return Ok($default);
+                })?
                 match <u8 as $crate::journal::Field<'_>>::decode(input)? {
                     $($number => {
                         $($(let $part = $crate::journal::Field::decode(input)?;)*)?

@@ -380,8 +380,8 @@ impl Receiver {
             self.stats.empty_answers += 1;
             return None;
         }
-        let Extent { session, first, last, .. } = extent;
-        let span = Span { session, first, last };
+        let span = extent.span();
+        let Span { session, first, last } = span;
         if server.is_some() {
             self.confirm_claims(span);
         }

@@ -7,7 +7,7 @@ use super::candidate::Candidate;
 use super::config::{Config, Delivery};
 use super::event::Command;
 use super::line::Lines;
-use super::server::{Ask, Purpose, Servers, Span, TimedOut, bit};
+use super::server::{Ask, InFlightRequest, Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
 use super::store::Store;
 use crate::time::earliest;
@@ -19,10 +19,8 @@ pub(super) struct Repair {
     /// The configuration, without its lines and servers.
     rules: Config,
     pub(super) servers: Servers,
-    /// Something changed: what is missing must be evaluated again.
-    stale: bool,
-    /// Otherwise not before.
-    deadline: Option<Instant>,
+    /// When what is missing must be evaluated again: since ever, if something changed.
+    evaluate_at: Option<Instant>,
     /// Nothing further out is asked for until there is room.
     starved: bool,
     /// The lowest range was asked for last, again or of a silent server. The servers may lack just
@@ -50,8 +48,7 @@ impl Repair {
         Self {
             rules: config.rules(),
             servers: Servers::new(config),
-            stale: false,
-            deadline: None,
+            evaluate_at: None,
             starved: false,
             insisted: false,
             first_seen_at: None,
@@ -62,14 +59,14 @@ impl Repair {
 
     /// Something changed that requests depend on.
     pub(super) const fn invalidate(&mut self) {
-        self.stale = true;
+        self.evaluate_at = Some(Instant::ZERO);
     }
 
     /// A session is being left: the end of it must be asked for.
     pub(super) const fn probe_tail(&mut self) {
         self.tail_known = false;
         self.probe_at = Instant::ZERO;
-        self.stale = true;
+        self.invalidate();
     }
 
     /// Returns true if nothing more will be learnt about the tail of the session that is being left.
@@ -85,7 +82,9 @@ impl Repair {
         let passed = lines.passed();
         if passed > space.ask_up_to {
             let next = space.gaps.at_or_after(space.ask_up_to + 1);
-            self.stale |= next.is_some_and(|range| range.first <= passed);
+            if next.is_some_and(|range| range.first <= passed) {
+                self.invalidate();
+            }
             space.ask_up_to = passed;
         }
     }
@@ -104,8 +103,8 @@ impl Repair {
         self.first_seen_at.get_or_insert(now);
         let mut timed_out = 0;
         while let Some(late) = self.servers.expire(now) {
-            let request = late.request;
-            self.stale = true;
+            let request = late.0;
+            self.invalidate();
             timed_out += u64::from(!request.idle);
             let session = request.span.session;
             if request.is_probe() {
@@ -122,8 +121,8 @@ impl Repair {
 
     /// Notes on what is still missing of a request's span that the server left it unanswered.
     fn mark_unanswered(&mut self, now: Instant, space: &mut Space, late: TimedOut) {
-        let (server, last) = (late.request.server, late.request.span.last);
-        let mut from = late.request.span.first;
+        let (InFlightRequest { server, span, .. }, answers_others) = late;
+        let Span { first: mut from, last, .. } = span;
         loop {
             let range = space.gaps.at_or_after(from).filter(|range| range.first <= last);
             let Some(&range) = range else { return };
@@ -132,7 +131,7 @@ impl Repair {
             value.tried_servers |= bit(server);
             value.retry_at = now;
             value.unanswered = value.unanswered.saturating_add(1);
-            if late.answers_others && space.is_proved(part.1) {
+            if answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
                 value.lost |= value.attempts >= self.rules.max_attempts;
             }
@@ -151,10 +150,9 @@ impl Repair {
     pub(super) fn wake(&mut self, now: Instant, store: &Store) -> bool {
         if self.starved && store.has_room() {
             self.starved = false;
-            self.stale = true;
+            self.invalidate();
         }
-        let comes = self.deadline.is_some_and(|deadline| deadline <= now);
-        !self.servers.is_empty() && (self.stale || comes)
+        !self.servers.is_empty() && self.evaluate_at.is_some_and(|at| at <= now)
     }
 
     /// The request to a server for a message that one of these claims says exists: its answer is believed at
@@ -167,8 +165,8 @@ impl Repair {
         let server = self.servers.choose(now, 0)?;
         let claim = claims.find(|claim| !claim.probed)?;
         claim.probed = true;
-        let number = claim.high.max(1);
-        let span = Span { session: claim.session, first: number, last: number };
+        let number = claim.span.last.max(1);
+        let span = Span { first: number, last: number, ..claim.span };
         self.servers.request(now, (server, span, Purpose::Probe))
     }
 
@@ -200,14 +198,13 @@ impl Repair {
             }
             at => deadline = earliest(deadline, at),
         }
-        self.stale = false;
-        self.deadline = deadline;
+        self.evaluate_at = deadline;
         None
     }
 
     /// When a request times out, or what is missing must be evaluated again, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        earliest(self.servers.deadline(), self.deadline.filter(|_| !self.servers.is_empty()))
+        earliest(self.servers.deadline(), self.evaluate_at.filter(|_| !self.servers.is_empty()))
     }
 
     /// The lowest missing range that may be asked for now, and whom.

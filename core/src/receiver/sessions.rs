@@ -129,22 +129,17 @@ impl Receiver {
         packet: LinePacket,
         payload: Payload<'_>,
     ) -> Candidate {
-        let extent = packet.extent;
-        let Extent { session, first, last, .. } = extent;
+        let (now, extent) = (self.context.now(), packet.extent);
         let mut candidate = match candidate {
-            None => Candidate::new(self.context.now(), session, first, last),
+            None => Candidate::new(now, extent.span()),
             Some(mut candidate) => {
                 let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
-                match candidate.vote(self.context.now(), session, (first, last), lowest, max_jump) {
+                let vote = candidate.vote(now, extent.span(), lowest, max_jump);
+                self.stats.unbelieved += u64::from(vote != Vote::For);
+                match vote {
                     Vote::For => {}
-                    Vote::Against => {
-                        self.stats.unbelieved += 1;
-                        return candidate;
-                    }
-                    Vote::Replaced => {
-                        self.stats.unbelieved += 1;
-                        self.store.clear(&mut candidate.pieces);
-                    }
+                    Vote::Against => return candidate,
+                    Vote::Replaced => self.store.clear(&mut candidate.pieces),
                 }
                 candidate
             }
@@ -165,9 +160,9 @@ impl Receiver {
     /// number. A session that begins at a known number does not: its first packets may come in any
     /// order, and each of them is kept.
     fn lowest(&self, candidate: &Candidate) -> u64 {
-        let is_jump = self.space_of(candidate.session).is_some();
+        let is_jump = self.space_of(candidate.span.session).is_some();
         let is_live_start = self.is_first() && self.config.start == Start::Live;
-        if is_jump || is_live_start { candidate.first } else { 0 }
+        if is_jump || is_live_start { candidate.span.first } else { 0 }
     }
 
     /// A server answered: what it answered for exists.
@@ -197,13 +192,13 @@ impl Receiver {
             self.withdraw_claims(index);
             let space = &mut self.spaces[index];
             let known = space.highest_known;
-            let is_over = |jump: &Candidate| jump.high <= known;
+            let is_over = |jump: &Candidate| jump.span.last <= known;
             let believed =
                 |jump: &mut Candidate| is_over(jump) || jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
                 if !is_over(&jump) {
-                    space.highest_known = jump.high;
-                    space.evidence.reset_quorum(jump.first.saturating_sub(1));
+                    space.highest_known = jump.span.last;
+                    space.evidence.reset_quorum(jump.span.first.saturating_sub(1));
                     self.lines.start_marks();
                 }
                 self.take_in_pieces(index, jump.pieces);
@@ -236,10 +231,11 @@ impl Receiver {
     /// Begins a session that is believed.
     fn adopt(&mut self, pending: Candidate) {
         let index = usize::from(self.spaces[0].is_active());
+        let Span { session, first, last } = pending.span;
         let settled = match self.config.start {
             _ if !self.is_first() => 0,
             Start::At(first) => first - 1,
-            Start::Live => pending.first.saturating_sub(1),
+            Start::Live => first.saturating_sub(1),
         };
         if index > 0 {
             self.spaces[0].leave(self.context.now() + self.config.session_grace);
@@ -248,9 +244,9 @@ impl Receiver {
             self.lines.restart();
         }
         let space = &mut self.spaces[index];
-        space.start(pending.session, settled);
-        space.highest_known = settled.max(pending.high);
-        space.evidence.reset_quorum(settled.max(pending.first.saturating_sub(1)));
+        space.start(session, settled);
+        space.highest_known = settled.max(last);
+        space.evidence.reset_quorum(settled.max(first.saturating_sub(1)));
         self.take_in_pieces(index, pending.pieces);
     }
 

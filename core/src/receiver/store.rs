@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::event::{Batch, Origin};
+use super::server::Span;
 use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
 use crate::storage::list::Link;
 use crate::storage::slab::NONE;
@@ -149,6 +150,11 @@ impl Extent {
         let Self { session, first, offset, origin, arrival, repaired, .. } = *self;
         let count = self.count() as u16;
         Batch { session, first, count, bytes, offset, arrival, origin, repaired }
+    }
+
+    /// The numbers of the messages.
+    pub(super) const fn span(&self) -> Span {
+        Span { session: self.session, first: self.first, last: self.last }
     }
 
     /// The messages, out of the datagram's bytes.
