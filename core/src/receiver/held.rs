@@ -150,20 +150,13 @@ impl Held {
 
     /// Drops every message up to `last`.
     pub(super) fn skip(&mut self, store: &mut Store, last: u64) {
-        while let Some(run) = self.runs.front_mut() {
+        while let Some(run) = self.runs.front_mut().filter(|run| run.first <= last) {
+            store.skip(&mut run.value, last);
             if run.last <= last {
-                store.clear(&mut run.value);
                 self.runs.pop_front();
-                continue;
-            }
-            while store.front(&run.value).is_some_and(|piece| piece.last() <= last) {
-                store.pop_front(&mut run.value);
-            }
-            if run.first <= last {
-                store.trim_front(&run.value, last + 1);
+            } else {
                 run.first = last + 1;
             }
-            return;
         }
     }
 

@@ -208,7 +208,7 @@ impl Receiver {
             return Content::Plain;
         }
         let space = &self.spaces[index];
-        let (session, settled) = (space.session, space.settled);
+        let settled = space.settled;
         let Extent { first, last, .. } = packet.extent;
         let agreement = match packet.kind == Kind::Data && first <= space.opening.last() {
             true => space.opening.compare(packet.extent.messages(payload.bytes())),
@@ -224,7 +224,7 @@ impl Receiver {
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
             if is_delivered && !has_regressed {
                 let dropped = Origin::Line(packet.line);
-                self.contradict(session, sequence, None, dropped);
+                self.contradict(index, sequence, None, dropped);
             }
         }
         content
@@ -263,10 +263,8 @@ impl Receiver {
 
     /// Notes what a heartbeat or an end says: everything up to `last` exists.
     fn note_edge(&mut self, index: usize, packet: &LinePacket) {
-        let LinePacket { line, kind, extent: Extent { first, last, .. } } = *packet;
+        let LinePacket { line, kind, extent: Extent { last, .. } } = *packet;
         let space = &mut self.spaces[index];
-        // 2^64-1 stands for 2^64 where there is a message of that number.
-        let last = if first == u64::MAX { last.max(space.highest_known) } else { last };
         let is_end = kind == Kind::EndOfSession;
         if is_end && space.claim_end(self.context.now(), last, line, index == 0) {
             self.stats.ends_refused += 1;
@@ -289,8 +287,7 @@ impl Receiver {
         drained: bool,
     ) -> (u64, Option<Extent>) {
         let Extent { first, last, origin, .. } = packet.extent;
-        let ordered = self.config.delivery == Delivery::Ordered;
-        let delivers = self.halted.is_none() && !(ordered && index > 0);
+        let delivers = self.delivers(index);
         let opening = &self.spaces[index].opening;
         let begun = (first <= opening.last()).then(|| {
             let all = Extent { first: packet.base, ..packet.extent };
@@ -305,7 +302,6 @@ impl Receiver {
             true => Exit::Drain,
             false => Exit::Held,
         };
-        let session = space.session;
         let missing_before = space.gaps.missing().len();
         let ingested = ingest(&mut self.spaces, index, &mut self.store, packet, payload, exit);
         let Ingested { fresh, direct, contradiction, .. } = ingested;
@@ -325,20 +321,15 @@ impl Receiver {
             self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
         if let Some((sequence, held)) = contradiction {
-            self.contradict(session, sequence, Some(held), origin);
+            self.contradict(index, sequence, Some(held), origin);
         }
         self.stats.delivered += direct.map_or(0, |extent| extent.count());
         (fresh, direct)
     }
 
     /// Counts a message that came with other bytes than before; the first of a drain is emitted.
-    fn contradict(
-        &mut self,
-        session: Session,
-        sequence: u64,
-        held: Option<Origin>,
-        dropped: Origin,
-    ) {
+    fn contradict(&mut self, index: usize, sequence: u64, held: Option<Origin>, dropped: Origin) {
+        let session = self.spaces[index].session;
         self.stats.contradictions += 1;
         let found = Command::Contradiction { session, sequence, held, dropped };
         self.contradiction.get_or_insert((session, found));

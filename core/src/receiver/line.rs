@@ -86,10 +86,8 @@ pub(super) enum Content {
 enum Regression {
     #[default]
     None,
-    Pending {
-        highest: u64,
-        seen: u64,
-    },
+    /// It waits to be emitted: the highest number there was, and the one seen now.
+    Pending(u64, u64),
     Emitted,
 }
 
@@ -141,49 +139,50 @@ impl Line {
         if self.regression != Regression::None {
             return Content::Plain;
         }
-        let begun =
-            OtherContent { since: now, highest: settled, latest: (0, 0), next: last, packets: 0 };
-        let mut of = match (self.other_content.take(), agreement) {
-            (before, Agreement::Contradicts(_)) if first <= settled => before.unwrap_or(begun),
-            (None, _) => return Content::Plain,
+        let is_other = matches!(agreement, Agreement::Contradicts(_)) && first <= settled;
+        if is_other && self.other_content.is_none() {
+            let (highest, latest) = (settled, (0, 0));
+            let begun = OtherContent { since: now, highest, latest, next: last, packets: 0 };
+            self.other_content = Some(begun);
+        }
+        let Some(of) = &mut self.other_content else { return Content::Plain };
+        let content = if last > of.highest { Content::Suspect } else { Content::Plain };
+        if !is_other {
             // Feeds of other content may have messages alike.
-            (Some(mut of), Agreement::Agrees) if last <= of.highest => {
+            if agreement == Agreement::Agrees && last <= of.highest {
                 of.next = if first == of.next { last.saturating_add(1) } else { of.next };
-                self.other_content = Some(of);
                 return Content::Plain;
             }
             // A copy of messages says nothing new.
-            (Some(of), _) if of.latest == (first, last) && first <= last => {
-                self.other_content = Some(of);
-                return if last > of.highest { Content::Suspect } else { Content::Plain };
+            if of.latest == (first, last) && first <= last {
+                return content;
             }
-            (Some(of), _) => {
-                // A few forged packets do not make theirs what the old feed sends next.
-                let is_old = first == of.highest.saturating_add(1) && of.packets < believe_after;
-                let goes_on = first == of.next && !is_old;
-                let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
-                if !goes_on && !skips {
-                    let refutes = first > of.highest || last > of.highest;
-                    self.other_content = Some(of).filter(|_| !refutes);
-                    return Content::Plain;
+            // A few forged packets do not make theirs what the old feed sends next.
+            let is_old = first == of.highest.saturating_add(1) && of.packets < believe_after;
+            let goes_on = first == of.next && !is_old;
+            let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
+            if !goes_on && !skips {
+                if first > of.highest || last > of.highest {
+                    self.other_content = None;
                 }
-                of
+                return Content::Plain;
             }
-        };
+        }
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         of.latest = (first, last);
-        if of.packets >= believe_after && now.since(of.since) >= quiet {
-            self.regress(self.high.max(of.highest), first.min(of.highest));
-            return Content::Regressed;
+        if of.packets < believe_after || now.since(of.since) < quiet {
+            return content;
         }
-        self.other_content = Some(of);
-        if last > of.highest { Content::Suspect } else { Content::Plain }
+        let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
+        self.other_content = None;
+        self.regress(highest, seen);
+        Content::Regressed
     }
 
     /// The regression to emit, once: the highest number there was, and the one seen now.
     pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
-        let Regression::Pending { highest, seen } = self.regression else { return None };
+        let Regression::Pending(highest, seen) = self.regression else { return None };
         self.regression = Regression::Emitted;
         Some((highest, seen))
     }
@@ -191,7 +190,7 @@ impl Line {
     /// Its sender has started over at `seen`, behind `highest`.
     pub(super) fn regress(&mut self, highest: u64, seen: u64) {
         if self.regression == Regression::None {
-            self.regression = Regression::Pending { highest, seen };
+            self.regression = Regression::Pending(highest, seen);
         }
     }
 
@@ -202,7 +201,7 @@ impl Line {
 
     /// Returns true if [`Line::take_regression`] has something.
     pub(super) fn has_regression(&self) -> bool {
-        matches!(self.regression, Regression::Pending { .. })
+        matches!(self.regression, Regression::Pending(..))
     }
 
     /// Forgets what it sent.

@@ -8,22 +8,18 @@ use super::line::Lines;
 use super::space::{Space, remember};
 use crate::{Duration, Instant};
 
-/// Messages that are given up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loss {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) reason: LossReason,
-}
-
 impl Space {
-    /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
-    pub(super) fn give_up_at(&self, lines: &Lines) -> Option<Instant> {
-        if self.gaps.is_empty() {
-            return None;
+    /// Its timers: when a jump or an end is believed; and, where it `delivers`, when it was repaired for long enough,
+    /// and when the lowest missing range is given up or emitted as stalled.
+    pub(super) fn deadlines(&self, lines: &Lines, delivers: bool) -> [Option<Instant>; 4] {
+        let (believe_after, quiet) = (self.rules.believe_after, Some(self.rules.quiet));
+        let jump = self.jump.as_ref().and_then(|jump| jump.deadline(believe_after, quiet));
+        let [mut closing, mut given_up] = [None; 2];
+        if delivers {
+            closing = self.closing();
+            given_up = self.verdict(lines).map(|(at, _)| at).or_else(|| self.stalled_at(lines));
         }
-        let verdict = self.verdict(lines).map(|(at, _)| at);
-        verdict.or_else(|| self.stalled_at(lines))
+        [jump, self.end_deadline(), closing, given_up]
     }
 
     /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
@@ -56,9 +52,14 @@ impl Space {
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
-    /// Gives up the lowest missing numbers, if their time has come and delivery is there. A range up to
-    /// `stuck` keeps others from coming in, and nobody can bring it.
-    pub(super) fn lose(&mut self, now: Instant, stuck: Option<u64>, lines: &Lines) -> Option<Loss> {
+    /// Gives up the lowest missing numbers, if their time has come and delivery is there: the first, the last, and
+    /// why. A range up to `stuck` keeps others from coming in, and nobody can bring it.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        stuck: Option<u64>,
+        lines: &Lines,
+    ) -> Option<(u64, u64, LossReason)> {
         let first = self.gaps.missing().first()?.first;
         if first - 1 != self.settled {
             return None;
@@ -92,6 +93,6 @@ impl Space {
         let last = lost?;
         remember(&mut self.lost, (first, last));
         self.looked_at = self.looked_at.max(last);
-        Some(Loss { first, last, reason })
+        Some((first, last, reason))
     }
 }

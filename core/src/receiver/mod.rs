@@ -50,7 +50,6 @@ pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
 use line::Lines;
-use loss::Loss;
 use repair::Repair;
 use server::Servers;
 use sessions::Over;
@@ -62,7 +61,6 @@ use core::net::SocketAddr;
 
 use crate::machine::Context;
 use crate::stats_and_context;
-use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
 /// Receives one feed from several lines, and repairs it.
@@ -233,6 +231,11 @@ impl Receiver {
         self.phase = if is_steady { Phase::Steady } else { Phase::Eventful };
     }
 
+    /// Returns true if the messages of a session leave: delivery has not halted, nor does another session come first.
+    fn delivers(&self, index: usize) -> bool {
+        self.halted.is_none() && (index == 0 || self.config.delivery == Delivery::Arrival)
+    }
+
     /// When a limit is reached and no server may bring what has been missing longest: the number up to
     /// which every line that is up has passed it.
     fn stuck(&self, index: usize) -> Option<u64> {
@@ -286,7 +289,7 @@ impl Receiver {
         let Self { spaces, config, lines, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines) else {
+        let Some((first, last, reason)) = space.lose(now, stuck, lines) else {
             let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };
@@ -406,14 +409,15 @@ impl Machine for Receiver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [
-            self.lines.deadline(),
-            self.claims_deadline(),
-            self.repair.deadline(),
-            self.loss_deadline(),
-        ];
+        let quiet = self.spaces[0].is_active().then_some(self.config.quiet);
+        let pending = self.pending_session.as_ref();
+        let believed = pending.and_then(|it| it.deadline(self.config.believe_after, quiet));
+        let deadlines = [self.lines.deadline(), self.repair.deadline(), believed];
+        let of_space =
+            |index: usize| self.spaces[index].deadlines(&self.lines, self.delivers(index));
+        let deadlines = deadlines.into_iter().chain(of_space(0)).chain(of_space(1)).flatten();
         // The end of time never comes.
-        deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
+        deadlines.min().filter(|at| *at < Instant::FAR)
     }
 
     fn expire(&mut self, now: Instant) {

@@ -162,12 +162,11 @@ impl Repair {
         now: Instant,
         mut claims: impl Iterator<Item = &'a mut Candidate>,
     ) -> Option<Command> {
-        let server = self.servers.choose(now, 0)?;
         let claim = claims.find(|claim| !claim.probed)?;
-        claim.probed = true;
         let number = claim.span.last.max(1);
-        let span = Span { first: number, last: number, ..claim.span };
-        self.servers.request(now, (server, span, Purpose::Probe))
+        let request = self.probe(now, Span { first: number, last: number, ..claim.span })?;
+        claim.probed = true;
+        Some(request)
     }
 
     /// The next request for what is missing.
@@ -191,7 +190,9 @@ impl Repair {
         }
         match self.tail_probe_at(&spaces[0], lines) {
             Some(at) if at <= now => {
-                if let Some(request) = self.ask_for_tail(now, &spaces[0]) {
+                let Space { session, highest_known, .. } = spaces[0];
+                let tail = Span { session, first: highest_known + 1, last: u64::MAX };
+                if let Some(request) = self.probe(now, tail) {
                     return Some(request);
                 }
                 deadline = earliest(deadline, self.servers.rest_deadline(now));
@@ -278,9 +279,9 @@ impl Repair {
         Some(self.probe_at.max(last_packet + self.rules.probe_after))
     }
 
-    fn ask_for_tail(&mut self, now: Instant, space: &Space) -> Option<Command> {
+    /// A request for what may not exist.
+    fn probe(&mut self, now: Instant, span: Span) -> Option<Command> {
         let server = self.servers.choose(now, 0)?;
-        let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
         self.servers.request(now, (server, span, Purpose::Probe))
     }
 

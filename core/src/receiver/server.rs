@@ -233,9 +233,9 @@ impl Servers {
 
     /// The server that has an address.
     pub(super) fn at(&self, address: SocketAddr) -> Option<ServerId> {
-        let port = |server: &&Server| server.address.port() == address.port();
-        let here = |server: &&Server| server.address.ip() == address.ip();
-        self.servers.iter().find(|server| port(server) && here(server)).map(|server| server.id)
+        let place = |address: SocketAddr| (address.port(), address.ip());
+        let is_there = |server: &&Server| place(server.address) == place(address);
+        self.servers.iter().find(is_there).map(|server| server.id)
     }
 
     pub(super) fn add(&mut self, id: ServerId, address: SocketAddr) {

@@ -11,10 +11,9 @@ use super::opening::{Agreement, Opening};
 use super::server::Span;
 use super::space::remember;
 use super::store::{End, Extent, List, Payload};
-use super::{Delivery, Error, Receiver, Start};
-use crate::time::earliest;
+use super::{Error, Receiver, Start};
+use crate::Session;
 use crate::wire::mold::Kind;
-use crate::{Instant, Session};
 
 /// A session that ended, and never comes back.
 #[derive(Debug)]
@@ -272,18 +271,6 @@ impl Receiver {
         self.repair.invalidate();
     }
 
-    /// When a claim will be believed if nothing happens before.
-    pub(super) fn claims_deadline(&self) -> Option<Instant> {
-        let (after, quiet) = (self.config.believe_after, self.config.quiet);
-        let of_pending = self.pending_session.as_ref().and_then(|pending| {
-            pending.deadline(after, self.spaces[0].is_active().then_some(quiet))
-        });
-        self.spaces.iter().fold(of_pending, |first, space| {
-            let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            earliest(first, earliest(jump, space.end_deadline()))
-        })
-    }
-
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
         let (now, is_timeout) = (self.context.now(), self.context.is_timeout());
@@ -299,21 +286,6 @@ impl Receiver {
         }
         stats.requests_cancelled += repair.cancel(space, to + 1, claimed);
         repair.invalidate();
-    }
-
-    /// When delivery gives up what it waits for.
-    pub(super) fn loss_deadline(&self) -> Option<Instant> {
-        if self.halted.is_some() {
-            return None;
-        }
-        let waits = match self.config.delivery {
-            Delivery::Ordered => &self.spaces[..1],
-            Delivery::Arrival => &self.spaces[..],
-        };
-        let waits = waits.iter().filter(|space| space.is_active());
-        waits.fold(None, |first, space| {
-            earliest(first, earliest(space.closing(), space.give_up_at(&self.lines)))
-        })
     }
 
     /// Leaves the current session when all of it was delivered or emitted as lost.

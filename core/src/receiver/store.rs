@@ -426,7 +426,7 @@ impl Store {
     }
 
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
-    pub(super) fn trim_front(&mut self, list: &List, first: u64) {
+    fn trim_front(&mut self, list: &List, first: u64) {
         let Some(Piece { batch, .. }) = self.pieces.get_mut(list.first()) else { return };
         let mut messages = batch.messages();
         let passed = messages.pass(first.saturating_sub(batch.first) as u16).len();
@@ -440,7 +440,7 @@ impl Store {
         core::iter::successors(self.pieces.get(list.first()), next)
     }
 
-    /// Drops every message up to `last` from a list in no order.
+    /// Drops every message up to `last` from a list, which may be in no order.
     pub(super) fn skip(&mut self, list: &mut List, last: u64) {
         let mut rest = core::mem::take(list);
         while let Some(piece) = self.front(&rest) {
