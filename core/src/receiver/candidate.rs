@@ -21,11 +21,11 @@ pub(super) struct Candidate {
     /// Consistent packets, less those that contradicted.
     votes: u8,
     /// When its first packet came, or the old place last moved.
-    since: Instant,
+    pub(super) since: Instant,
     /// A server was asked about it.
     pub(super) probed: bool,
     /// A configured server answered for it.
-    pub(super) confirmed: bool,
+    confirmed: bool,
 }
 
 /// A packet's vote on a candidate.
@@ -40,10 +40,10 @@ pub(super) enum Vote {
 }
 
 impl Candidate {
-    /// A claim that the numbers of a span exist.
+    /// A claim that the numbers of a span exist, or that the last of it is a session's, for which nothing stands yet.
     pub(super) fn new(now: Instant, span: Span) -> Self {
         let pieces = List::default();
-        Self { span, pieces, votes: 1, since: now, probed: false, confirmed: false }
+        Self { span, pieces, votes: 0, since: now, probed: false, confirmed: false }
     }
 
     /// Lets a packet of this span vote, which is empty in heartbeats and ends. A packet that begins below `lowest`
@@ -59,19 +59,25 @@ impl Candidate {
             *last = span.last.max(*last);
             return Vote::For;
         }
-        self.votes -= 1;
-        if self.votes > 0 {
+        if self.contradict() {
             return Vote::Against;
         }
         let pieces = self.pieces;
-        *self = Self { pieces, ..Self::new(now, span) };
+        *self = Self { pieces, votes: 1, ..Self::new(now, span) };
         Vote::Replaced
     }
 
-    /// Returns true if a range that a configured server answered lies within it.
-    pub(super) fn is_answered_by(&self, span: Span) -> bool {
+    /// A packet contradicts it. Returns whether anything stands for it still.
+    pub(super) const fn contradict(&mut self) -> bool {
+        self.votes = self.votes.saturating_sub(1);
+        self.votes > 0
+    }
+
+    /// A configured server answered for a range: that confirms it if they overlap.
+    pub(super) fn confirm(&mut self, span: Span) {
         // A heartbeat's first number is past the highest that it speaks of.
-        span.overlaps(&Span { first: self.span.first.min(self.span.last), ..self.span })
+        let first = self.span.first.min(self.span.last);
+        self.confirmed |= span.overlaps(&Span { first, ..self.span });
     }
 
     /// Returns true if it is believed: by a server's answer, or by its packets, when the old place has been
@@ -83,45 +89,6 @@ impl Candidate {
     /// When it will be believed if nothing happens before.
     pub(super) fn deadline(&self, after: u8, quiet: Option<Duration>) -> Option<Instant> {
         (self.votes >= after).then(|| self.since + quiet.unwrap_or_default())
-    }
-}
-
-/// The claim that a session has ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
-    /// Its last number.
-    pub(super) last: u64,
-    votes: u8,
-    /// When its first packet came, or the feed last moved on below it.
-    pub(super) since: Instant,
-}
-
-impl Ending {
-    /// For which nothing stands yet.
-    pub(super) const fn none(last: u64) -> Self {
-        Self { last, votes: 0, since: Instant::ZERO }
-    }
-
-    /// Lets a further end vote.
-    pub(super) fn vote(&mut self, now: Instant, last: u64) {
-        if self.votes > 0 && last == self.last {
-            self.votes = self.votes.saturating_add(1);
-        } else if self.votes > 1 {
-            self.votes -= 1;
-        } else {
-            *self = Self { last, votes: 1, since: now };
-        }
-    }
-
-    /// A heartbeat contradicts it. Returns whether anything stands for it still.
-    pub(super) fn contradict(&mut self) -> bool {
-        self.votes = self.votes.saturating_sub(1);
-        self.votes > 0
-    }
-
-    /// When it will be believed if nothing happens before.
-    pub(super) fn deadline(&self, after: u8, quiet: Duration) -> Option<Instant> {
-        (self.votes >= after).then(|| self.since + quiet)
     }
 }
 
@@ -246,9 +213,16 @@ mod tests {
         Span { session: Session::new(*b"FORGED    "), first, last }
     }
 
+    /// Of one packet.
+    fn candidate(span: Span) -> Candidate {
+        let mut candidate = Candidate::new(Instant::ZERO, span);
+        assert_eq!(candidate.vote(Instant::ZERO, span, 0, 0), Vote::For);
+        candidate
+    }
+
     #[test]
     fn three_consistent_packets_and_quiet_make_belief() {
-        let mut candidate = Candidate::new(Instant::ZERO, ours(100, 101));
+        let mut candidate = candidate(ours(100, 101));
         for last in [102, 103] {
             assert!(!candidate.is_believed(Instant::from_millis(60), 3, QUIET));
             assert_eq!(candidate.vote(Instant::ZERO, ours(last, last), 100, 1000), Vote::For);
@@ -260,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_forged_first_packet_gives_way_to_the_honest_ones() {
-        let mut candidate = Candidate::new(Instant::ZERO, forged(1 << 60, 1 << 60));
+        let mut candidate = candidate(forged(1 << 60, 1 << 60));
         assert_eq!(candidate.vote(Instant::ZERO, ours(5, 5), 0, 1000), Vote::Replaced);
         assert_eq!(candidate.vote(Instant::ZERO, ours(6, 6), 0, 1000), Vote::For);
         assert_eq!(candidate.vote(Instant::ZERO, forged(7, 7), 0, 1000), Vote::Against);
@@ -269,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_earlier_packet_stands_for_it_unless_it_begins_below_the_lowest() {
-        let mut candidate = Candidate::new(Instant::ZERO, ours(100, 101));
+        let mut candidate = candidate(ours(100, 101));
         assert_eq!(candidate.vote(Instant::ZERO, ours(98, 99), 98, 1000), Vote::For);
         assert_eq!(candidate.span, ours(98, 101));
         assert_eq!(candidate.vote(Instant::ZERO, ours(97, 97), 98, 1000), Vote::Against);
@@ -289,15 +263,16 @@ mod tests {
 
     #[test]
     fn ends_that_contradict_each_other_are_not_believed() {
-        let mut ending = Ending::none(50);
-        ending.vote(Instant::ZERO, 50);
-        ending.vote(Instant::ZERO, 60);
-        assert_eq!(ending.last, 60);
-        ending.vote(Instant::ZERO, 60);
-        ending.vote(Instant::ZERO, 50);
-        assert_eq!(ending.deadline(3, Duration::ZERO), None);
-        ending.vote(Instant::ZERO, 60);
-        ending.vote(Instant::ZERO, 60);
-        assert_eq!(ending.deadline(3, Duration::ZERO), Some(Instant::ZERO));
+        let mut ending = candidate(ours(50, 50));
+        let vote =
+            |ending: &mut Candidate, last| ending.vote(Instant::ZERO, ours(last, last), 0, 0);
+        vote(&mut ending, 60);
+        assert_eq!(ending.span.last, 60);
+        vote(&mut ending, 60);
+        vote(&mut ending, 50);
+        assert_eq!(ending.deadline(3, None), None);
+        vote(&mut ending, 60);
+        vote(&mut ending, 60);
+        assert_eq!(ending.deadline(3, None), Some(Instant::ZERO));
     }
 }

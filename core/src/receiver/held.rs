@@ -46,17 +46,14 @@ impl Held {
         self.runs.back().and_then(|run| store.back(&run.value)).map(|piece| piece.first)
     }
 
-    /// Holds a piece that overlaps nothing held.
-    ///
-    /// # Errors
-    /// There is no room for it: the payload comes back.
-    pub(super) fn insert<'a>(
+    /// Holds a piece that overlaps nothing held; `None` where there is no room for it.
+    pub(super) fn insert(
         &mut self,
         store: &mut Store,
-        payload: Payload<'a>,
+        payload: Payload<'_>,
         extent: &Extent,
         leaving: bool,
-    ) -> Result<(), Payload<'a>> {
+    ) -> Option<()> {
         let Extent { first, last, .. } = *extent;
         let index = self.runs.partition_point(|run| run.last < first);
         let joins = |run: &Run| run.last.checked_add(1) == Some(first);
@@ -73,13 +70,13 @@ impl Held {
             run.first = first;
         } else {
             if self.runs.len() == self.runs.capacity() {
-                return Err(payload);
+                return None;
             }
             let mut pieces = List::default();
             store.keep(payload, extent, leaving, &mut pieces, End::Back)?;
             self.runs.insert(index, Run { first, last, value: pieces });
         }
-        Ok(())
+        Some(())
     }
 
     /// Compares messages with what is held of them: the number of the first that is held with other bytes,
@@ -97,9 +94,8 @@ impl Held {
             if messages.remaining() == 0 {
                 return None;
             }
-            let mut place = store.find(&run.value, self.compared, from, SEARCHED);
-            while let Some((piece, at)) = place.and_then(|at| Some((store.piece(at)?, at))) {
-                self.compared = Some(at);
+            for (place, piece) in store.find(&run.value, self.compared, from, SEARCHED) {
+                self.compared = Some(place);
                 let mut held = piece.batch.messages();
                 held.pass((messages.sequence() - piece.batch.first) as u16);
                 while held.remaining() > 0 {
@@ -108,7 +104,6 @@ impl Held {
                         return Some((number, piece.batch.origin));
                     }
                 }
-                place = store.after(at);
             }
         }
         None

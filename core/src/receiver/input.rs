@@ -6,7 +6,7 @@ use super::line::Content;
 use super::opening::Agreement;
 use super::server::Span;
 use super::store::{Extent, Payload};
-use super::{AcceptAnswers, Delivery, Phase, Receiver, line};
+use super::{AcceptAnswers, Delivery, Phase, Receiver};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Packet, blocks_len};
 use crate::{Instant, Session};
 
@@ -96,7 +96,7 @@ impl Receiver {
             self.context.pend();
             self.phase = Phase::Eventful;
         }
-        if self.lines.awaited & line::bit(id) != 0 {
+        if wants_sample {
             self.lines.take_sample(id, header.sequence, last, arrival);
         }
         Some(None)
@@ -175,18 +175,18 @@ impl Receiver {
         if extent.first == u64::MAX && self.spaces[index].highest_known == u64::MAX {
             packet.extent.last = u64::MAX;
         }
-        if self.is_jump(index, &packet) {
+        if self.is_jump(index, packet) {
             self.vote_jump(index, packet, payload);
             return None;
         }
-        let content = self.note_content(index, &packet, &payload);
+        let content = self.note_content(index, packet, &payload);
         if content == Content::Suspect {
             self.stats.suspected += 1;
             return None;
         }
-        self.note_line(index, &packet);
+        self.note_line(index, packet);
         if packet.kind != Kind::Data {
-            self.note_edge(index, &packet);
+            self.note_edge(index, packet);
             return None;
         }
         let incoming = Incoming::new(packet.extent, self.context.now());
@@ -198,12 +198,7 @@ impl Receiver {
     }
 
     /// Compares what a packet brings with what the session began with: its sender may have started over.
-    fn note_content(
-        &mut self,
-        index: usize,
-        packet: &LinePacket,
-        payload: &Payload<'_>,
-    ) -> Content {
+    fn note_content(&mut self, index: usize, packet: LinePacket, payload: &Payload<'_>) -> Content {
         if index > 0 {
             return Content::Plain;
         }
@@ -223,16 +218,15 @@ impl Receiver {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
             if is_delivered && !has_regressed {
-                let dropped = Origin::Line(packet.line);
-                self.contradict(index, sequence, None, dropped);
+                self.contradict(index, sequence, None, packet.extent.origin);
             }
         }
         content
     }
 
     /// Notes what a packet says about its line and the edge of the feed.
-    fn note_line(&mut self, index: usize, packet: &LinePacket) {
-        let LinePacket { kind, extent: Extent { first, last, .. }, .. } = *packet;
+    fn note_line(&mut self, index: usize, packet: LinePacket) {
+        let LinePacket { kind, extent: Extent { first, last, .. }, .. } = packet;
         let space = &mut self.spaces[index];
         let was_clean = space.is_clean();
         let in_order = first.wrapping_sub(1) == space.settled;
@@ -262,8 +256,8 @@ impl Receiver {
     }
 
     /// Notes what a heartbeat or an end says: everything up to `last` exists.
-    fn note_edge(&mut self, index: usize, packet: &LinePacket) {
-        let LinePacket { line, kind, extent: Extent { last, .. } } = *packet;
+    fn note_edge(&mut self, index: usize, packet: LinePacket) {
+        let LinePacket { line, kind, extent: Extent { last, .. } } = packet;
         let space = &mut self.spaces[index];
         let is_end = kind == Kind::EndOfSession;
         if is_end && space.claim_end(self.context.now(), last, line, index == 0) {
@@ -297,8 +291,9 @@ impl Receiver {
         space.prove(last);
         // News that must be emitted first would otherwise come behind what is returned at once.
         let has_news = space.has_news();
+        let is_borrowed = matches!(payload, Payload::Borrowed(_));
         let exit = match delivers {
-            true if drained && !has_news && !space.has_waiting() => Exit::Direct,
+            true if drained && is_borrowed && !has_news && !space.has_waiting() => Exit::Direct,
             true => Exit::Drain,
             false => Exit::Held,
         };

@@ -21,13 +21,13 @@ const SKIPPED: u64 = 256;
 /// One copy of the feed.
 #[derive(Default, Debug)]
 pub(super) struct Line {
-    pub(super) present: bool,
+    present: bool,
     /// Its counters, and how far it is behind.
     pub(super) stats: LineStats,
     /// When its last packet came, by the core's time.
     pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
-    pub(super) high: u64,
+    high: u64,
     marks: Marks,
     /// Packets in a row below `high` that brought nothing new, since when, and what was settled all the
     /// while.
@@ -254,7 +254,7 @@ pub(super) struct Lines {
     sample_from: u8,
     /// The next sample is not taken before.
     sample_due: Instant,
-    pub(super) awaited: u32,
+    awaited: u32,
 }
 
 impl Lines {
@@ -283,13 +283,14 @@ impl Lines {
     }
 
     /// The lines that exist.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (LineId, &Line)> {
-        self.lines.iter().enumerate().filter(|(_, line)| line.present).map(numbered)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.present)
     }
 
     /// The lines that exist.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LineId, &mut Line)> {
-        self.lines.iter_mut().enumerate().filter(|(_, line)| line.present).map(numbered)
+    fn iter_mut(&mut self) -> impl Iterator<Item = (LineId, &mut Line)> {
+        let lines = self.lines.iter_mut().zip(0..).filter(|(line, _)| line.present);
+        lines.map(|(line, number)| (LineId(number), line))
     }
 
     pub(super) fn add(&mut self, now: Instant, id: LineId) {
@@ -405,7 +406,7 @@ impl Lines {
 
     /// When the last packet of any line came; the time of a line's adding where it brought none.
     pub(super) fn last_packet_at(&self) -> Option<Instant> {
-        self.iter().map(|(_, line)| line.last_packet_at).max()
+        self.iter().map(|line| line.last_packet_at).max()
     }
 
     fn iter_up(&self) -> impl Iterator<Item = &Line> {
@@ -471,10 +472,6 @@ impl Lines {
 #[inline]
 pub(super) const fn bit(id: LineId) -> u32 {
     1u32.wrapping_shl(id.0 as u32)
-}
-
-fn numbered<T>((index, line): (usize, T)) -> (LineId, T) {
-    (LineId(index as u8), line)
 }
 
 /// Moves an eighth of the way to the sample.

@@ -25,7 +25,7 @@ impl Space {
     /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
     fn verdict(&self, lines: &Lines) -> Option<(Instant, LossReason)> {
         let range = self.gaps.missing().first()?;
-        if range.value.lost {
+        if range.value.attempts >= self.rules.max_attempts {
             return Some((Instant::ZERO, LossReason::Unanswered));
         }
         let aged = match self.standing(range).1 {

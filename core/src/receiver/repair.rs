@@ -71,12 +71,12 @@ impl Repair {
 
     /// Returns true if nothing more will be learnt about the tail of the session that is being left.
     pub(super) fn tail_is_known(&self) -> bool {
-        self.tail_known || self.servers.is_empty()
+        self.tail_known || self.servers.count() == 0
     }
 
     /// Makes due what every line that is up passed of the current session.
     pub(super) fn note_passed(&mut self, space: &mut Space, lines: &Lines) {
-        if space.gaps.is_empty() {
+        if space.gaps.missing().is_empty() {
             return;
         }
         let passed = lines.passed();
@@ -133,7 +133,6 @@ impl Repair {
             value.unanswered = value.unanswered.saturating_add(1);
             if answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
-                value.lost |= value.attempts >= self.rules.max_attempts;
             }
             if !self.servers.any_untried(now, value.tried_servers) {
                 value.tried_servers = 0;
@@ -152,7 +151,7 @@ impl Repair {
             self.starved = false;
             self.invalidate();
         }
-        !self.servers.is_empty() && self.evaluate_at.is_some_and(|at| at <= now)
+        self.servers.count() > 0 && self.evaluate_at.is_some_and(|at| at <= now)
     }
 
     /// The request to a server for a message that one of these claims says exists: its answer is believed at
@@ -205,7 +204,7 @@ impl Repair {
 
     /// When a request times out, or what is missing must be evaluated again, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        earliest(self.servers.deadline(), self.evaluate_at.filter(|_| !self.servers.is_empty()))
+        earliest(self.servers.deadline(), self.evaluate_at.filter(|_| self.servers.count() > 0))
     }
 
     /// The lowest missing range that may be asked for now, and whom.
@@ -225,7 +224,7 @@ impl Repair {
                 break;
             }
             let value = range.value;
-            if value.lost {
+            if value.attempts >= self.rules.max_attempts {
                 continue;
             }
             if value.retry_at > now {

@@ -219,10 +219,6 @@ impl Servers {
         servers
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.servers.is_empty()
-    }
-
     pub(super) fn count(&self) -> usize {
         self.servers.len()
     }

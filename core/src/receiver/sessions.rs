@@ -106,7 +106,7 @@ impl Receiver {
     }
 
     /// Returns true if a packet lies too far ahead to be believed at once.
-    pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
+    pub(super) fn is_jump(&self, index: usize, packet: LinePacket) -> bool {
         let space = &self.spaces[index];
         let far = space.highest_known.saturating_add(self.config.max_jump);
         let Extent { first, last, .. } = packet.extent;
@@ -129,27 +129,22 @@ impl Receiver {
         payload: Payload<'_>,
     ) -> Candidate {
         let (now, extent) = (self.context.now(), packet.extent);
-        let mut candidate = match candidate {
-            None => Candidate::new(now, extent.span()),
-            Some(mut candidate) => {
-                let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
-                let vote = candidate.vote(now, extent.span(), lowest, max_jump);
-                self.stats.unbelieved += u64::from(vote != Vote::For);
-                match vote {
-                    Vote::For => {}
-                    Vote::Against => return candidate,
-                    Vote::Replaced => self.store.clear(&mut candidate.pieces),
-                }
-                candidate
-            }
-        };
+        let mut candidate = candidate.unwrap_or_else(|| Candidate::new(now, extent.span()));
+        let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
+        let vote = candidate.vote(now, extent.span(), lowest, max_jump);
+        self.stats.unbelieved += u64::from(vote != Vote::For);
+        match vote {
+            Vote::For => {}
+            Vote::Against => return candidate,
+            Vote::Replaced => self.store.clear(&mut candidate.pieces),
+        }
         if packet.kind == Kind::Data {
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let list = &mut candidate.pieces;
             let kept = self.store.has_room()
                 && self.store.reserve(&payload, len, 1, true, false)
-                && self.store.keep(payload, &extent, false, list, End::Back).is_ok();
+                && self.store.keep(payload, &extent, false, list, End::Back).is_some();
             self.stats.put_off_for_memory += u64::from(!kept);
         }
         candidate
@@ -167,11 +162,7 @@ impl Receiver {
     /// A server answered: what it answered for exists.
     pub(super) fn confirm_claims(&mut self, span: Span) {
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        for claim in jumps.chain(self.pending_session.as_mut()) {
-            if claim.is_answered_by(span) {
-                claim.confirmed = true;
-            }
-        }
+        jumps.chain(&mut self.pending_session).for_each(|claim| claim.confirm(span));
         self.consider_claims();
     }
 

@@ -5,6 +5,7 @@
 //! alive. Both the slab and the bytes are bounded; who must go when they are full, the owner says.
 
 use bytes::Bytes;
+use core::iter::successors;
 
 use super::event::{Batch, Origin};
 use super::server::Span;
@@ -85,8 +86,8 @@ impl Piece {
     }
 }
 
-/// A datagram's bytes as they came in.
-#[derive(Debug)]
+/// A datagram's bytes as they came in; cloned for one that comes apart into several pieces.
+#[derive(Clone, Debug)]
 pub(super) enum Payload<'a> {
     /// Lent for the time of a call.
     Borrowed(&'a [u8]),
@@ -108,15 +109,6 @@ impl<'a> Payload<'a> {
     pub(super) fn will_be_shared(&mut self) {
         if let Self::Owned(_, pinned) = self {
             *pinned = pinned.saturating_add(OVERHEAD);
-        }
-    }
-
-    /// The same bytes once more, for a datagram that comes apart into several pieces.
-    pub(super) fn share(&self) -> Self {
-        match self {
-            Self::Borrowed(bytes) => Self::Borrowed(bytes),
-            Self::Owned(bytes, pinned) => Self::Owned(bytes.clone(), *pinned),
-            Self::Released(bytes, block) => Self::Released(bytes.clone(), *block),
         }
     }
 
@@ -291,20 +283,18 @@ impl Store {
         }
     }
 
-    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list.
-    ///
-    /// # Errors
-    /// There is no room after all: the payload comes back.
-    pub(super) fn keep<'a>(
+    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list; `None` where there is no room
+    /// after all.
+    pub(super) fn keep(
         &mut self,
-        payload: Payload<'a>,
+        payload: Payload<'_>,
         extent: &Extent,
         leaving: bool,
         list: &mut List,
         end: End,
-    ) -> Result<(), Payload<'a>> {
+    ) -> Option<()> {
         if self.pieces.is_full() {
-            return Err(payload);
+            return None;
         }
         let span = extent.end - extent.offset;
         let copied = payload.is_copied(span);
@@ -326,8 +316,7 @@ impl Store {
             (payload, _) => {
                 let reserved = self.reserve_block(span);
                 let messages = payload.bytes().get(extent.offset..extent.end);
-                let copy = messages.filter(|_| reserved).and_then(|it| self.blocks.copy(it));
-                let Some((block, bytes)) = copy else { return Err(payload) };
+                let (block, bytes) = self.blocks.copy(messages.filter(|_| reserved)?)?;
                 self.copied += 1;
                 (bytes, 0, Backing::Pooled(block))
             }
@@ -339,11 +328,10 @@ impl Store {
         }
         let batch = Extent { offset, ..*extent }.batch(bytes);
         let piece = Piece { batch, backing, link: Link::default() };
-        if let Some(id) = self.pieces.insert(piece) {
-            let before = if end == End::Back { list.last() } else { NONE };
-            list.insert_after(&mut self.pieces, before, id);
-        }
-        Ok(())
+        let id = self.pieces.insert(piece)?;
+        let before = if end == End::Back { list.last() } else { NONE };
+        list.insert_after(&mut self.pieces, before, id);
+        Some(())
     }
 
     /// Takes the first piece off a list; what it kept alive no longer counts.
@@ -384,45 +372,31 @@ impl Store {
         list.append(&mut self.pieces, tail);
     }
 
-    /// The place of the piece with a number on a list of consecutive ones, which has it: looked for among so
-    /// many from `hint` on, then from the nearer end.
+    /// The pieces of a list of consecutive ones from that with a number on, with their places: it is looked for among
+    /// so many from `hint` on, then from the nearer end.
     pub(super) fn find(
         &self,
         list: &List,
         hint: Option<Place>,
         number: u64,
         most: usize,
-    ) -> Option<Place> {
-        let next = |id: &u32, back: bool| {
-            let Link { previous, next } = self.pieces.get(*id)?.link;
-            Some(if back { previous } else { next })
+    ) -> impl Iterator<Item = (Place, &Piece)> {
+        let at = |id: u32| Some((Place { id, taken: self.taken }, self.pieces.get(id)?));
+        let onward = move |id| successors(at(id), move |(_, piece)| at(piece.link.next));
+        let back = move |id| successors(at(id), move |(_, piece)| at(piece.link.previous));
+        let has = |(_, piece): &(Place, &Piece)| {
+            (piece.batch.first..=piece.batch.last()).contains(&number)
         };
-        let has = |id: &u32| {
-            self.at(*id).is_some_and(|piece| (piece.first..=piece.last()).contains(&number))
-        };
-        let find = |from: u32, back: bool| {
-            core::iter::successors(Some(from), |id| next(id, back)).take(most).find(has)
-        };
-        let hinted =
-            hint.filter(|hint| hint.taken == self.taken).and_then(|hint| find(hint.id, false));
-        let (first, last) = (self.front(list)?.first, self.back(list)?.last());
-        let is_near_back = last - number < number - first;
-        let id = hinted.or_else(|| match is_near_back {
-            true => find(list.last(), true),
-            false => find(list.first(), false),
+        let hint = hint.filter(|hint| hint.taken == self.taken);
+        let hinted = hint.and_then(|hint| onward(hint.id).take(most).find(has));
+        let found = hinted.or_else(|| {
+            let (first, last) = (self.front(list)?.first, self.back(list)?.last());
+            match last - number < number - first {
+                true => back(list.last()).take(most).find(has),
+                false => onward(list.first()).take(most).find(has),
+            }
         });
-        id.map(|id| Place { id, taken: self.taken })
-    }
-
-    /// The piece at a place that was found since pieces were last taken off lists.
-    pub(super) fn piece(&self, place: Place) -> Option<&Piece> {
-        self.pieces.get(place.id).filter(|_| place.taken == self.taken)
-    }
-
-    /// The place behind one on its list, if there is one.
-    pub(super) fn after(&self, place: Place) -> Option<Place> {
-        let id = self.piece(place)?.link.next;
-        (id != NONE).then_some(Place { id, ..place })
+        successors(found, move |(_, piece)| at(piece.link.next))
     }
 
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
@@ -437,7 +411,7 @@ impl Store {
     /// The pieces of a list.
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
         let next = |piece: &&Piece| self.pieces.get(piece.link.next);
-        core::iter::successors(self.pieces.get(list.first()), next)
+        successors(self.pieces.get(list.first()), next)
     }
 
     /// Drops every message up to `last` from a list, which may be in no order.
