@@ -168,7 +168,6 @@ impl Receiver {
             self.take_from_unknown(packet, payload);
             return None;
         };
-        self.lines.get_mut(id)?.stats.packets += 1;
         self.lines.note_packet(self.context.now(), id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
@@ -289,13 +288,12 @@ impl Receiver {
         });
         let space = &mut self.spaces[index];
         space.prove(last);
-        // News that must be emitted first would otherwise come behind what is returned at once.
-        let has_news = space.has_news();
-        let is_borrowed = matches!(payload, Payload::Borrowed(_));
-        let exit = match delivers {
-            true if drained && is_borrowed && !has_news && !space.has_waiting() => Exit::Direct,
-            true => Exit::Drain,
-            false => Exit::Held,
+        // What must be emitted first would otherwise come behind what is returned at once.
+        let is_first = drained && !space.has_news() && !space.has_waiting();
+        let exit = match payload {
+            _ if !delivers => Exit::Held,
+            Payload::Borrowed(_) if is_first => Exit::Direct,
+            _ => Exit::Drain,
         };
         let missing_before = space.gaps.missing().len();
         let ingested = ingest(&mut self.spaces, index, &mut self.store, packet, payload, exit);

@@ -363,9 +363,10 @@ impl Lines {
         self.iter_mut().for_each(|(_, line)| line.withdraw(last));
     }
 
-    /// A packet came by a line.
+    /// A packet of a received session came by a line.
     pub(super) fn note_packet(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.get_mut(id) else { return };
+        line.stats.packets += 1;
         line.last_packet_at = now;
         if !line.stats.up {
             line.stats.up = true;

@@ -8,18 +8,13 @@ use super::line::Lines;
 use super::space::{Space, remember};
 use crate::{Duration, Instant};
 
+/// Messages that are given up: the first, the last, and why.
+type Loss = (u64, u64, LossReason);
+
 impl Space {
-    /// Its timers: when a jump or an end is believed; and, where it `delivers`, when it was repaired for long enough,
-    /// and when the lowest missing range is given up or emitted as stalled.
-    pub(super) fn deadlines(&self, lines: &Lines, delivers: bool) -> [Option<Instant>; 4] {
-        let (believe_after, quiet) = (self.rules.believe_after, Some(self.rules.quiet));
-        let jump = self.jump.as_ref().and_then(|jump| jump.deadline(believe_after, quiet));
-        let [mut closing, mut given_up] = [None; 2];
-        if delivers {
-            closing = self.closing();
-            given_up = self.verdict(lines).map(|(at, _)| at).or_else(|| self.stalled_at(lines));
-        }
-        [jump, self.end_deadline(), closing, given_up]
+    /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
+    pub(super) fn give_up_at(&self, lines: &Lines) -> Option<Instant> {
+        self.verdict(lines).map(|(at, _)| at).or_else(|| self.stalled_at(lines))
     }
 
     /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
@@ -28,17 +23,16 @@ impl Space {
         if range.value.attempts >= self.rules.max_attempts {
             return Some((Instant::ZERO, LossReason::Unanswered));
         }
+        let since = self.open_since(range);
         let aged = match self.standing(range).1 {
             Standing::Proved => Some(self.verdict_by_age(range, self.give_up)),
             Standing::Supported => Some(self.verdict_by_age(range, self.claim_timeout())),
             Standing::ClaimedOnly => {
-                let at = self.uncontradicted_at(self.open_since(range));
+                let at = self.uncontradicted_at(since);
                 let at = self.closing().map_or(at, |closing| closing.min(at));
                 return Some((at, LossReason::ClaimedOnly));
             }
-            Standing::Near => {
-                Some((self.silent_at(self.open_since(range), lines), LossReason::GivenUp))
-            }
+            Standing::Near => Some((self.silent_at(since, lines), LossReason::GivenUp)),
             Standing::Unconfirmed => None,
         };
         let closing = self.closing().map(|closing| (closing, LossReason::SessionLeft));
@@ -52,14 +46,9 @@ impl Space {
         stalled.filter(|(at, _)| *at < quiet.0).unwrap_or(quiet)
     }
 
-    /// Gives up the lowest missing numbers, if their time has come and delivery is there: the first, the last, and
-    /// why. A range up to `stuck` keeps others from coming in, and nobody can bring it.
-    pub(super) fn lose(
-        &mut self,
-        now: Instant,
-        stuck: Option<u64>,
-        lines: &Lines,
-    ) -> Option<(u64, u64, LossReason)> {
+    /// Gives up the lowest missing numbers, if their time has come and delivery is there. A range up to
+    /// `stuck` keeps others from coming in, and nobody can bring it.
+    pub(super) fn lose(&mut self, now: Instant, stuck: Option<u64>, lines: &Lines) -> Option<Loss> {
         let first = self.gaps.missing().first()?.first;
         if first - 1 != self.settled {
             return None;

@@ -14,6 +14,7 @@
 //! | `repair`, `server` | whom to ask for what, and when |
 //! | `loss` | when what is missing is given up, and by which rule |
 //! | `line` | which lines are up, how far they got, how far they lag |
+//! | `timers` | everything that is waited for, and until when |
 //! | `opening`, `unwanted` | what a session began with; what came that is not wanted |
 //!
 //! A method of `Space` stands in the file of the rule that it serves.
@@ -36,6 +37,7 @@ mod sessions;
 mod space;
 mod stats;
 mod store;
+mod timers;
 mod unwanted;
 
 #[cfg(test)]
@@ -409,15 +411,8 @@ impl Machine for Receiver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let quiet = self.spaces[0].is_active().then_some(self.config.quiet);
-        let pending = self.pending_session.as_ref();
-        let believed = pending.and_then(|it| it.deadline(self.config.believe_after, quiet));
-        let deadlines = [self.lines.deadline(), self.repair.deadline(), believed];
-        let of_space =
-            |index: usize| self.spaces[index].deadlines(&self.lines, self.delivers(index));
-        let deadlines = deadlines.into_iter().chain(of_space(0)).chain(of_space(1)).flatten();
         // The end of time never comes.
-        deadlines.min().filter(|at| *at < Instant::FAR)
+        self.deadline().filter(|at| *at < Instant::FAR)
     }
 
     fn expire(&mut self, now: Instant) {

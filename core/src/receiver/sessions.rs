@@ -96,7 +96,6 @@ impl Receiver {
             self.unwanted.count(session);
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else {
-            line.into_iter().for_each(|line| line.stats.packets += 1);
             self.lines.note_packet(self.context.now(), packet.line);
             let pending = self.pending_session.take();
             self.pending_session = Some(self.vote(pending, packet, payload));

@@ -97,7 +97,7 @@ pub(super) enum Payload<'a> {
     Released(Bytes, BlockId),
 }
 
-impl<'a> Payload<'a> {
+impl Payload<'_> {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
