@@ -53,15 +53,11 @@ impl Receiver {
         }
         let above_first = header.messages().checked_sub(1)?;
         let last = header.sequence.checked_add(u64::from(above_first))?;
-        let blocks = datagram.get(HEADER_LEN..)?;
-        let in_order = header.sequence.checked_sub(1) == Some(space.settled);
-        // A copy is not walked over: too short a one for its count is no packet, that is all. Others are, while few
-        // values are in use: a register that the walk lacks costs each message two instructions.
-        let least = LENGTH_LEN * usize::from(header.count);
-        let len = if in_order { blocks_len(blocks, header.count)? } else { least };
         let wants_sample = self.lines.wants_sample(id, arrival);
         let line = self.lines.get_mut(id).filter(|line| line.stats.up)?;
-        if in_order {
+        if header.sequence.checked_sub(1) == Some(space.settled) {
+            let blocks = datagram.get(HEADER_LEN..).unwrap_or_default();
+            let len = blocks_len(blocks, header.count)?;
             space.settled = last;
             space.tracked = last;
             space.highest_known = last;
@@ -86,8 +82,10 @@ impl Receiver {
                 repaired: false,
             }));
         }
+        // A copy is not walked over: too short a one for its count is no packet, that is all.
+        let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
         let is_copy = last <= space.settled && header.sequence > space.looked_at;
-        if !is_copy || blocks.len() < least {
+        if !is_copy || datagram.len() < least {
             return None;
         }
         line.last_packet_at = self.context.now();
