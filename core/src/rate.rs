@@ -4,8 +4,6 @@
 
 use crate::{Duration, Instant};
 
-const NANOS_PER_SECOND: u128 = 1_000_000_000;
-
 /// A byte rate: a bucket of `burst` bytes that fills at `bytes_per_second`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rate {
@@ -19,14 +17,15 @@ impl Rate {
     /// How long `bytes` take at this rate, rounded up.
     fn time(self, bytes: u64) -> Duration {
         let rate = u128::from(self.bytes_per_second.max(1));
-        let nanos = (u128::from(bytes) * NANOS_PER_SECOND).div_ceil(rate);
+        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(rate);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
 /// A bucket of some [`Rate`]. It opens while it is not overdrawn, and may be overdrawn once, so what
-/// passes in any time `t` is at most `burst + bytes_per_second * t` and one datagram.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// passes in any time `t` is at most `burst + bytes_per_second * t` and one datagram. The one that is full again
+/// first is the least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Bucket {
     /// When it is full again.
     full: Instant,
@@ -36,11 +35,6 @@ impl Bucket {
     /// When it is not overdrawn any more.
     pub(crate) fn opens(self, rate: Rate) -> Instant {
         self.full - rate.time(rate.burst)
-    }
-
-    /// When it is full again.
-    pub(crate) const fn full(self) -> Instant {
-        self.full
     }
 
     /// Takes `bytes` out.

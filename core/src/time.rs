@@ -71,10 +71,8 @@ impl fmt::Debug for Instant {
 /// The earlier of two times, where there are any.
 #[inline]
 pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
+    let Some(one) = one else { return other };
+    Some(other.map_or(one, |other| one.min(other)))
 }
 
 /// Nanoseconds of a duration, saturating.

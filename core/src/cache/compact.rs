@@ -10,34 +10,35 @@ use crate::storage::slab::NONE;
 /// Pieces with fewer frames than this on average are compacted.
 const FEW: u32 = 16;
 
-/// The last pieces of a group, that lie in one block.
-struct Fragmented {
-    /// The first of them.
-    from: u32,
-    pieces: u32,
-    frames: u32,
-    bytes: usize,
-}
-
 impl Cache {
     /// Lays the pieces of a group that lie in this block together in another one, where they are many for
     /// few frames. Room is made for that, but no frame of this group goes for it, and no newest group: then they
     /// stay as they are.
     pub(super) fn compact(&mut self, at: u32, block: u32) {
-        let before = self.fragmented(at, block);
-        if before.pieces <= 1 || before.frames >= before.pieces * FEW {
+        let (mut from, mut pieces, mut frames, mut bytes) = (NONE, 0, 0, 0);
+        let mut next = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
+        while let Some(piece) = self.store.pieces.get(next)
+            && piece.block == block
+            && piece.kind == Kind::Frames
+        {
+            from = next;
+            pieces += 1;
+            frames += piece.frames;
+            bytes += piece.bytes.len();
+            next = piece.link.previous;
+        }
+        if pieces <= 1 || frames >= pieces * FEW {
             return;
         }
-        let size = Pool::size_after(0, before.bytes);
+        let size = Pool::size_after(0, bytes);
         if !self.make_room_of_superseded(at, |cache| cache.pool.growth(size)) {
             return;
         }
         let Some((to, mut buffer)) = self.block(at, size) else { return };
-        let mut first = self.store.pieces.get(before.from).map_or(0, |piece| piece.first);
+        let mut first = self.store.pieces.get(from).map_or(0, |piece| piece.first);
         let sealed = self.store.groups.get(at).map_or(0, |group| group.sealed);
-        let mut next = before.from;
-        while let Some(piece) = self.store.take_piece(at, next) {
-            next = piece.next();
+        while let Some(piece) = self.store.take_piece(at, from) {
+            from = piece.next();
             buffer.extend_from_slice(&piece.bytes);
             piece.free(&mut self.pool, &mut self.external_bytes);
         }
@@ -53,22 +54,6 @@ impl Cache {
         }
         self.pool.retire(to, buffer);
         self.settle();
-    }
-
-    fn fragmented(&self, at: u32, block: u32) -> Fragmented {
-        let mut found = Fragmented { from: NONE, pieces: 0, frames: 0, bytes: 0 };
-        let mut next = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
-        while let Some(piece) = self.store.pieces.get(next)
-            && piece.block == block
-            && piece.kind == Kind::Frames
-        {
-            found.from = next;
-            found.pieces += 1;
-            found.frames += piece.frames;
-            found.bytes += piece.bytes.len();
-            next = piece.link.previous;
-        }
-        found
     }
 }
 
@@ -131,7 +116,7 @@ mod tests {
         let late = cache.open_reader(track, Start::Oldest).unwrap();
         let (mut runs, mut next) = (0, 0);
         while let Next::Held(run) = cache.next_run(late).unwrap() {
-            for (index, bytes) in &run {
+            for (index, bytes) in run.iter() {
                 assert_eq!((index, bytes), (next, &payload(next)[..]));
                 next += 1;
             }

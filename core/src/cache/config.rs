@@ -1,4 +1,4 @@
-//! The configuration of a cache, and the refusals of its calls.
+//! The configuration of a cache, its misuse, and the refusals of its calls.
 
 use crate::Duration;
 use crate::limits::{OutOfRange, within};
@@ -67,11 +67,16 @@ pub struct Limits {
     pub first_group: u64,
 }
 
-/// Why a call or an event was refused. Nothing was changed by it, but for counters; and, of
-/// [`Full`](Refusal::Full), for what was evicted in vain to make room.
+/// How an embedding program can misuse a cache. Nothing was changed by it, and a journal has nothing of it.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum Misuse {
+    /// A configured value leaves its range.
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
+    /// An event before the commands of the last one were drained.
+    #[error(transparent)]
+    Undrained(#[from] Undrained),
     /// No such track, or no longer.
     #[error("there is no such track")]
     UnknownTrack,
@@ -90,6 +95,49 @@ pub enum Refusal {
     /// The track was finished, aborted or dropped.
     #[error("the track has ended")]
     TrackEnded,
+    /// A track cannot end before groups that it has.
+    #[error("the track has group {newest} already")]
+    EndsBefore {
+        /// Its newest group.
+        newest: u64,
+    },
+    /// The group was finished.
+    #[error("the group has ended")]
+    GroupEnded,
+    /// The group was aborted.
+    #[error("the group was aborted with code {0:#x}")]
+    Aborted(u64),
+    /// The group's number stands for nothing: it can only be skipped.
+    #[error("the group is skipped")]
+    Skipped,
+    /// The open frame is not complete.
+    #[error("the open frame lacks {left} bytes")]
+    Short {
+        /// Bytes that it lacks.
+        left: u64,
+    },
+    /// There is no open frame to write to.
+    #[error("no frame is open in the group")]
+    NoFrame,
+    /// A frame behind one that the group does not have yet.
+    #[error("frame {index} where {next} is the next")]
+    NotNext {
+        /// The frame's index.
+        index: u64,
+        /// The index of the next.
+        next: u64,
+    },
+    /// The reader has read a part of this frame by chunks, and goes on by chunks.
+    #[error("the reader is within a frame: it can be read on by chunks, or left by seek")]
+    WithinFrame,
+}
+
+/// Why a call or an event was refused: something outside can be the cause, a publisher or who asks for readers. It is
+/// counted. Nothing else was changed by it but the time; and, of [`Full`](Refusal::Full), what was evicted in vain to
+/// make room.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
     /// The track was finished with an earlier last group.
     #[error("group {sequence} is beyond the track's last, {end}")]
     BeyondEnd {
@@ -97,12 +145,6 @@ pub enum Refusal {
         sequence: u64,
         /// The number of the last.
         end: u64,
-    },
-    /// A track cannot end before groups that it has.
-    #[error("the track has group {newest} already")]
-    EndsBefore {
-        /// Its newest group.
-        newest: u64,
     },
     /// The group exists.
     #[error("group {0} exists")]
@@ -115,15 +157,6 @@ pub enum Refusal {
         /// The last number that would be accepted now.
         last: u64,
     },
-    /// The group was finished.
-    #[error("the group has ended")]
-    GroupEnded,
-    /// The group was aborted.
-    #[error("the group was aborted with code {0:#x}")]
-    Aborted(u64),
-    /// The group's number stands for nothing: it can only be skipped.
-    #[error("the group is skipped")]
-    Skipped,
     /// A frame larger than [`Config::max_frame`].
     #[error("a frame of {size} bytes; the largest has {max}")]
     FrameTooLarge {
@@ -140,15 +173,6 @@ pub enum Refusal {
         /// Bytes that the frame lacks.
         left: u64,
     },
-    /// The open frame is not complete.
-    #[error("the open frame lacks {left} bytes")]
-    Short {
-        /// Bytes that it lacks.
-        left: u64,
-    },
-    /// There is no open frame to write to.
-    #[error("no frame is open in the group")]
-    NoFrame,
     /// The publisher has too many bytes in incomplete frames ([`Config::max_unfinished`]).
     #[error(
         "the publisher would have {bytes} bytes in incomplete frames; at most {max} are allowed"
@@ -158,14 +182,6 @@ pub enum Refusal {
         bytes: u64,
         /// The bytes allowed.
         max: u64,
-    },
-    /// A frame behind one that the group does not have yet.
-    #[error("frame {index} where {next} is the next")]
-    NotNext {
-        /// The frame's index.
-        index: u64,
-        /// The index of the next.
-        next: u64,
     },
     /// The group holds other bytes under this index. A frame that is held is never overwritten.
     #[error("frame {0} is held with other bytes")]
@@ -189,43 +205,15 @@ pub enum Refusal {
         /// The budget.
         max: usize,
     },
-    /// The reader has read a part of this frame by chunks, and goes on by chunks.
-    #[error("the reader is within a frame: it can be read on by chunks, or left by seek")]
-    WithinFrame,
 }
 
-impl Refusal {
-    /// Returns true if a publisher outside can be the cause, so that it is no error of the embedding program:
-    /// [`handle`](crate::Machine::handle) then reports it by a command, and it is counted.
-    #[must_use]
-    pub const fn is_from_outside(&self) -> bool {
-        matches!(
-            self,
-            Self::BeyondEnd { .. }
-                | Self::Duplicate(_)
-                | Self::BeyondWindow { .. }
-                | Self::FrameTooLarge { .. }
-                | Self::PastSize { .. }
-                | Self::Unfinished { .. }
-                | Self::Contradiction(_)
-                | Self::FrameEvicted { .. }
-                | Self::UsedUp
-                | Self::Full { .. }
-        )
-    }
-}
-
-/// How an embedding program can misuse a cache.
-#[non_exhaustive]
+/// Why a call did nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Error {
-    /// A configured value leaves its range.
+pub enum CallError {
+    /// The embedding program must not make it.
     #[error(transparent)]
-    Config(#[from] OutOfRange),
-    /// An event before the commands of the last one were drained.
-    #[error(transparent)]
-    Undrained(#[from] Undrained),
-    /// An event was refused.
+    Misuse(#[from] Misuse),
+    /// It was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }

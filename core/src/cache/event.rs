@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use core::fmt;
 
-use super::config::{Limits, Refusal};
+use super::config::{CallError, Limits, Refusal};
 use super::group::{GroupId, Missing};
 use super::reader::{ReadUnit, ReaderId};
 use super::run::Run;
@@ -34,7 +34,7 @@ pub enum Start {
 }
 
 vocabulary! {
-    "event of a cache" for super::Cache, Result<Answer, Refusal>;
+    "event of a cache" for super::Cache, Result<Answer, CallError>;
     /// An event of a cache: each is a call of [`Cache`](super::Cache) too, which says what it does.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Event<'a> {
@@ -53,19 +53,19 @@ vocabulary! {
             track: TrackId,
             /// Its last group; `None` for the newest.
             end: Option<u64>,
-        } => |cache, _| cache.finish_track(track, end).map(Answer::done),
+        } => |cache, _| Answer::done(cache.finish_track(track, end)?),
         /// [`abort_track`](super::Cache::abort_track).
         2 => AbortTrack {
             /// The track.
             track: TrackId,
             /// Why, for readers.
             code: u64,
-        } => |cache, _| cache.abort_track(track, code).map(Answer::done),
+        } => |cache, _| Answer::done(cache.abort_track(track, code)?),
         /// [`drop_track`](super::Cache::drop_track).
         3 => DropTrack {
             /// The track.
             track: TrackId,
-        } => |cache, _| cache.drop_track(track).map(Answer::done),
+        } => |cache, _| Answer::done(cache.drop_track(track)?),
         /// [`create_group`](super::Cache::create_group).
         4 => CreateGroup {
             /// The track.
@@ -84,14 +84,14 @@ vocabulary! {
             track: TrackId,
             /// The group's number.
             sequence: u64,
-        } => |cache, now| cache.skip_group(now, track, sequence).map(Answer::done),
+        } => |cache, now| Answer::done(cache.skip_group(now, track, sequence)?),
         /// [`append`](super::Cache::append).
         7 => Append {
             /// The group.
             group: GroupId,
             /// The whole frame.
             frame: &'a [u8] as BriefMessage,
-        } => |cache, _| cache.append(group, frame).map(Answer::done),
+        } => |cache, _| Answer::done(cache.append(group, frame)?),
         /// [`append_shared`](super::Cache::append_shared).
         8 => AppendShared {
             /// The group.
@@ -100,21 +100,21 @@ vocabulary! {
             frame: Bytes as BriefMessage,
             /// How many bytes of memory `frame` keeps alive.
             pinned: usize,
-        } => |cache, _| cache.append_shared(group, frame, pinned).map(Answer::done),
+        } => |cache, _| Answer::done(cache.append_shared(group, frame, pinned)?),
         /// [`open_frame`](super::Cache::open_frame).
         9 => OpenFrame {
             /// The group.
             group: GroupId,
             /// The frame's size in bytes.
             size: u64,
-        } => |cache, _| cache.open_frame(group, size).map(Answer::done),
+        } => |cache, _| Answer::done(cache.open_frame(group, size)?),
         /// [`write`](super::Cache::write).
         10 => Write {
             /// The group.
             group: GroupId,
             /// The next bytes of its open frame.
             chunk: &'a [u8] as BriefMessage,
-        } => |cache, _| cache.write(group, chunk).map(Answer::done),
+        } => |cache, _| Answer::done(cache.write(group, chunk)?),
         /// [`write_shared`](super::Cache::write_shared).
         11 => WriteShared {
             /// The group.
@@ -123,7 +123,7 @@ vocabulary! {
             chunk: Bytes as BriefMessage,
             /// How many bytes of memory `chunk` keeps alive.
             pinned: usize,
-        } => |cache, _| cache.write_shared(group, chunk, pinned).map(Answer::done),
+        } => |cache, _| Answer::done(cache.write_shared(group, chunk, pinned)?),
         /// [`append_missing`](super::Cache::append_missing).
         12 => AppendMissing {
             /// The group.
@@ -132,7 +132,7 @@ vocabulary! {
             count: u32,
             /// Why they are missing.
             why: Missing,
-        } => |cache, _| cache.append_missing(group, count, why).map(Answer::done),
+        } => |cache, _| Answer::done(cache.append_missing(group, count, why)?),
         /// [`put`](super::Cache::put).
         13 => Put {
             /// The group.
@@ -146,19 +146,19 @@ vocabulary! {
         14 => FinishGroup {
             /// The group.
             group: GroupId,
-        } => |cache, _| cache.finish_group(group).map(Answer::done),
+        } => |cache, _| Answer::done(cache.finish_group(group)?),
         /// [`abort_group`](super::Cache::abort_group).
         15 => AbortGroup {
             /// The group.
             group: GroupId,
             /// Why, for readers.
             code: u64,
-        } => |cache, _| cache.abort_group(group, code).map(Answer::done),
+        } => |cache, _| Answer::done(cache.abort_group(group, code)?),
         /// [`drop_group`](super::Cache::drop_group).
         16 => DropGroup {
             /// The group.
             group: GroupId,
-        } => |cache, _| cache.drop_group(group).map(Answer::done),
+        } => |cache, _| Answer::done(cache.drop_group(group)?),
         /// [`open_reader`](super::Cache::open_reader).
         17 => OpenReader {
             /// The track.
@@ -175,26 +175,26 @@ vocabulary! {
         19 => CloseReader {
             /// The reader.
             reader: ReaderId,
-        } => |cache, _| cache.close_reader(reader).map(Answer::done),
+        } => |cache, _| Answer::done(cache.close_reader(reader)?),
         /// [`seek`](super::Cache::seek).
         20 => Seek {
             /// The reader.
             reader: ReaderId,
             /// The place at which it continues.
             start: Start,
-        } => |cache, _| cache.seek(reader, start).map(Answer::done),
+        } => |cache, _| Answer::done(cache.seek(reader, start)?),
         /// [`seal`](super::Cache::seal).
         22 => Seal {
             /// The track.
             track: TrackId,
-        } => |cache, _| cache.seal(track).map(Answer::done),
+        } => |cache, _| Answer::done(cache.seal(track)?),
         /// One step of a reader.
         21 => Read {
             /// The reader.
             reader: ReaderId,
             /// The unit that it takes.
             by: ReadUnit,
-        } => |cache, _| cache.read(reader, by),
+        } => |cache, _| Ok(cache.read(reader, by)?),
     }
 }
 
@@ -248,16 +248,15 @@ vocabulary! {
         6 => Chunk(next: Next<Chunk<Bytes>>),
         /// The result of reading by runs.
         7 => Run(next: Next<Run>),
-        /// It was refused, for a reason that is not the embedding program's
-        /// ([`Refusal::is_from_outside`]); or, from a call, for any reason.
+        /// It was refused.
         8 => Refused(refusal: Refusal),
     }
 }
 
 impl Answer {
     /// Of what gives nothing that is recorded.
-    fn done<T>(_: T) -> Self {
-        Self::Done
+    fn done<T>(_: T) -> Result<Self, CallError> {
+        Ok(Self::Done)
     }
 
     /// A refusal as an error.
@@ -421,16 +420,6 @@ pub struct Chunk<B> {
     pub offset: u64,
     /// The bytes: not empty, unless the frame is.
     pub bytes: B,
-}
-
-impl Chunk<&[u8]> {
-    /// The same chunk for keeps: a share of the bytes that it lies in, or else a copy.
-    pub(super) fn share_of(self, whole: Option<&Bytes>) -> Chunk<Bytes> {
-        let Self { group, index, size, offset, bytes } = self;
-        let copy = || Bytes::copy_from_slice(bytes);
-        let bytes = whole.map_or_else(copy, |whole| whole.slice_ref(bytes));
-        Chunk { group, index, size, offset, bytes }
-    }
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Frame<B> {

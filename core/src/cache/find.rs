@@ -4,12 +4,12 @@
 use core::convert::Infallible;
 
 use super::event::Next;
-use super::group::{Group, Kind, Piece, State, Unfinished};
+use super::group::{Group, Kind, Piece, State, Unfinished, walk};
 use super::past::End;
 use super::position::Position;
 use super::store::Store;
 use super::track::Life;
-use super::{ReadUnit, Refusal};
+use super::{Misuse, ReadUnit};
 use crate::storage::slab::{Key, NONE};
 
 impl Position {
@@ -31,15 +31,6 @@ impl Position {
         piece.has(self.frame)
             && self.base == piece.base()
             && matches!(piece.kind, Kind::Frames)
-            && self.within == 0
-    }
-
-    /// Returns true if it stands before a complete frame in the tail of this group, in which it is.
-    #[inline]
-    pub(super) const fn stands_in_tail(&self, group: &Group) -> bool {
-        self.base == group.sealed
-            && self.frame >= group.sealed
-            && self.frame < group.count
             && self.within == 0
     }
 }
@@ -66,10 +57,10 @@ pub(super) enum Lookup {
 impl Lookup {
     /// The read's result, or the report where there is nothing to read.
     #[inline]
-    pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Refusal> {
+    pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Misuse> {
         match self {
             Self::Piece | Self::Tail | Self::Unfinished => Ok(held(read())),
-            Self::Within => Err(Refusal::WithinFrame),
+            Self::Within => Err(Misuse::WithinFrame),
             Self::Report(next) => Ok(next.map(|never| match never {})),
             Self::NoGroup | Self::NoMore => Ok(Next::Pending),
         }
@@ -115,13 +106,11 @@ impl Store {
             }
             None if at.wanted >= track.evicted_end => Some(match track.life {
                 Life::Aborted { code } => Lookup::Report(Next::TrackAborted { code }),
-                Life::Finished { closed: true, .. } | Life::Finished { end: None, .. } => {
-                    Lookup::Report(Next::TrackEnd)
+                Life::Live => Lookup::NoGroup,
+                Life::Finished { end: Some(end), closed: false } if at.wanted <= end => {
+                    Lookup::NoGroup
                 }
-                Life::Finished { end: Some(end), .. } if at.wanted > end => {
-                    Lookup::Report(Next::TrackEnd)
-                }
-                Life::Live | Life::Finished { .. } => Lookup::NoGroup,
+                Life::Finished { .. } => Lookup::Report(Next::TrackEnd),
             }),
             _ => Some(Lookup::Report(self.report_gone(at))),
         }
@@ -189,7 +178,7 @@ impl Store {
         if at.frame < group.count {
             // Of a run nothing is read there.
             if at.base != group.sealed && by != ReadUnit::Run {
-                at.offset = group.tail_offset(at.frame);
+                at.offset = walk(&group.tail, at.frame - group.sealed) as u32;
                 at.base = group.sealed;
             }
             at.piece = NONE;
@@ -239,7 +228,7 @@ impl Store {
             Kind::Frames if by == ReadUnit::Run && at.within > 0 => return Lookup::Within,
             Kind::Frames => {
                 if at.base != piece.base() {
-                    at.offset = piece.offset_of(at.frame);
+                    at.offset = piece.trimmed + walk(&piece.bytes, at.frame - piece.first) as u32;
                     at.base = piece.base();
                 }
             }

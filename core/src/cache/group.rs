@@ -1,6 +1,6 @@
 //! A group: its pieces in their order, and what is being laid behind them.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use core::num::NonZeroU32;
 
 use super::ids::id;
@@ -14,6 +14,8 @@ use crate::wire::varint;
 
 /// The most frames of a piece, which is how far a look-up walks.
 pub(super) const PIECE_FRAMES: u32 = 256;
+/// The most frames of a group: an index behind the last one is still a number.
+pub(super) const MOST: u32 = u32::MAX - 1;
 
 /// Why there is a place for a frame, but no frame. An empty payload never means that: it is a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,12 +140,6 @@ impl Piece {
     /// The frame that it began with at first: offsets count from there.
     pub(super) const fn base(&self) -> u32 {
         (self.key >> 32) as u32
-    }
-
-    /// Where, of whole frames, one begins: its offset from the piece's first beginning.
-    pub(super) fn offset_of(&self, frame: u32) -> u32 {
-        let walked = walk(&self.bytes, frame.saturating_sub(self.first));
-        self.trimmed + walked as u32
     }
 }
 
@@ -334,12 +330,26 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// How many frames can be appended with nothing to be done but to lay them into the tail.
+    pub(super) fn count_fast_appends(&self) -> u32 {
+        let plain = self.state == State::Open
+            && self.unfinished.is_none()
+            && !self.is_limited
+            && self.tail_piece != NONE
+            && self.waiting.iter().all(List::is_empty);
+        if plain { (PIECE_FRAMES - (self.count - self.sealed)).min(MOST - self.count) } else { 0 }
+    }
+
+    /// Room for so many bytes in the tail.
+    #[inline]
+    pub(super) fn has_bytes(&self, len: usize) -> bool {
+        self.tail.capacity() - self.tail.len() >= len
+    }
+
     /// Room for so many bytes in the tail, and a place for the piece that it will be.
     #[inline]
     pub(super) fn has_room(&self, len: usize) -> bool {
-        self.tail_piece != NONE
-            && self.tail.capacity() - self.tail.len() >= len
-            && self.count - self.sealed < PIECE_FRAMES
+        self.tail_piece != NONE && self.has_bytes(len) && self.count - self.sealed < PIECE_FRAMES
     }
 
     /// Lays the size of a small frame into the tail, where there is room.
@@ -351,21 +361,6 @@ impl Group {
             // Two bytes hold the sizes of all small frames.
             self.tail.extend_from_slice(&(size as u16 | 0x4000).to_be_bytes());
         }
-    }
-
-    /// Where, of the frames in the tail, one begins.
-    pub(super) fn tail_offset(&self, frame: u32) -> u32 {
-        walk(&self.tail, frame - self.sealed) as u32
-    }
-
-    /// Takes the first frame out of the tail: how many bytes of payload it had.
-    pub(super) fn trim_tail(&mut self) -> usize {
-        let Some((payload, end)) = frame_at(&self.tail, 0) else { return 0 };
-        let len = payload.len();
-        self.tail.advance(end);
-        self.sealed += 1;
-        self.floor = self.sealed;
-        len
     }
 }
 

@@ -3,28 +3,50 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Next, Put, ReadUnit, Refusal, Run,
-    Start,
+    Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit,
+    Refusal, Run, Start,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
 
-/// A direct call is any event, and returns what [`Cache::call`] does: refusals are
-/// [`Answer::Refused`].
+/// A direct call is any event, and returns what [`Cache::call`] does.
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
     /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies.
     const VERSION: u16 = 2;
 
     type Call<'a> = Event<'a>;
-    type Answer<'a> = Answer;
+    type Answer<'a> = Result<Answer, Misuse>;
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-        Self::call(self, now, call).unwrap_or_else(Answer::Refused)
+        Self::call(self, now, call)
+    }
+
+    fn is_misuse(answer: &Self::Answer<'_>) -> bool {
+        answer.is_err()
     }
 
     fn keep_checksums(&mut self) {
         self.store.keeps_checksums = true;
+    }
+}
+
+/// Misuse is written as a refusal: journals have such from before it left no trace.
+impl Field<'_> for Result<Answer, Misuse> {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        match self {
+            Ok(answer) => answer.encode(out),
+            Err(misuse) => (8_u8, *misuse).encode(out),
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let mut ahead = *input;
+        if let Ok((8_u8, misuse)) = Field::decode(&mut ahead) {
+            *input = ahead;
+            return Ok(Err(misuse));
+        }
+        Answer::decode(input).map(Ok)
     }
 }
 
@@ -61,32 +83,34 @@ variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
 fields!(Frame<Bytes> { group, index, bytes });
 fields!(Chunk<Bytes> { group, index, size, offset, bytes });
-variants!("refusal", Refusal {
-    // 0 was a refusal of calls before a drain.
+// The numbers of misuse and of refusals are one sequence. 0 was a refusal of calls before a drain.
+variants!("misuse", Misuse {
     1 => UnknownTrack,
     2 => UnknownGroup,
     3 => UnknownReader,
     4 => Name(len),
     5 => NameTaken,
     6 => TrackEnded,
-    7 => BeyondEnd { sequence, end },
     8 => EndsBefore { newest },
-    9 => Duplicate(sequence),
-    10 => BeyondWindow { sequence, last },
     11 => GroupEnded,
     12 => Aborted(code),
     13 => Skipped,
-    14 => FrameTooLarge { size, max },
-    15 => PastSize { len, left },
     16 => Short { left },
     17 => NoFrame,
-    18 => Unfinished { bytes, max },
     19 => NotNext { index, next },
+    24 => WithinFrame,
+} unwritten { Config, Undrained });
+variants!("refusal", Refusal {
+    7 => BeyondEnd { sequence, end },
+    9 => Duplicate(sequence),
+    10 => BeyondWindow { sequence, last },
+    14 => FrameTooLarge { size, max },
+    15 => PastSize { len, left },
+    18 => Unfinished { bytes, max },
     20 => Contradiction(index),
     21 => FrameEvicted { index, floor },
     22 => UsedUp,
     23 => Full { used, max },
-    24 => WithinFrame,
 });
 
 variants!("reading" for T, Next<T> {

@@ -3,11 +3,10 @@
 use super::event::Command;
 use super::group::{Kind, Piece, State, frame_at};
 use super::pool::RECLAIMED;
-use super::track::{EvictionKey, Track};
-use super::{Cache, Evictions, Refusal, TOO_LARGE, TrackId};
+use super::track::EvictionKey;
+use super::{Cache, CallError, Evictions, Refusal, TOO_LARGE, TrackId};
 use crate::Instant;
-use crate::storage::slab::{Keyed, NONE};
-use crate::storage::tree::{Sorted, Tree};
+use crate::storage::slab::NONE;
 use bytes::{Buf, BytesMut};
 
 /// Which of the counts of evictions one adds to.
@@ -42,15 +41,10 @@ impl Cache {
     /// Evicts until there is room for what `need` says; `false` when there cannot be. The group
     /// `current` is being written to: it stays, but for its front.
     pub(super) fn make_room(&mut self, current: u32, need: impl Fn(&Self) -> usize) -> bool {
-        let max = self.config.max_bytes;
-        let fits = loop {
-            if self.live().saturating_add(need(self)) <= max {
-                break true;
-            }
-            if !self.evict(current) {
-                break false;
-            }
-        };
+        let mut fits = true;
+        while fits && self.live().saturating_add(need(self)) > self.config.max_bytes {
+            fits = self.evict(current);
+        }
         let protected = core::mem::replace(&mut self.protected, NONE);
         if let Some(track) = self.store.groups.get(protected).map(|group| group.track) {
             self.reorder(track);
@@ -83,7 +77,7 @@ impl Cache {
     }
 
     /// Makes room for something new.
-    pub(super) fn admit(&mut self, need: impl Fn(&Self) -> usize) -> Result<(), Refusal> {
+    pub(super) fn admit(&mut self, need: impl Fn(&Self) -> usize) -> Result<(), CallError> {
         if self.room_for(NONE, need) { Ok(()) } else { Err(self.full()) }
     }
 
@@ -117,7 +111,7 @@ impl Cache {
     }
 
     /// How full the cache is of what cannot be evicted.
-    pub(super) fn full(&mut self) -> Refusal {
+    pub(super) fn full(&mut self) -> CallError {
         let full = Refusal::Full { used: self.live(), max: self.config.max_bytes };
         self.refuse(full)
     }
@@ -163,41 +157,44 @@ impl Cache {
 
     /// Makes a track's place right in the orders of eviction: for the budget, and for age.
     pub(super) fn reorder(&mut self, at: u32) {
-        let victim = self.victim(at).and_then(|(at, is_newest)| {
-            let generation = self.store.groups.key(at)?.generation;
-            self.store
-                .groups
-                .get(at)
-                .map(|group| (EvictionKey { is_newest, generation }, group.created))
+        let victim = self.victim(at).and_then(|(group, is_newest)| {
+            let generation = self.store.groups.key(group)?.generation;
+            let created = self.store.groups.get(group)?.created;
+            Some((EvictionKey { is_newest, generation }, created))
         });
-        let Some(track) = self.store.tracks.get(at) else { return };
-        let eviction_key = victim.map(|(eviction_key, _)| eviction_key);
-        let aged = victim
-            .filter(|(eviction_key, _)| !eviction_key.is_newest && !track.limits.max_age.is_zero());
-        let expiry = aged.map_or(Instant::FAR, |(_, created)| created + track.limits.max_age);
-        let (old_key, old_expiry) = (track.eviction_key, track.expiry);
         let tracks = &mut self.store.tracks;
-        if old_key != eviction_key {
-            let (was_in, is_in) = (old_key.is_some(), eviction_key.is_some());
-            rekey(&mut self.eviction_order, tracks, at, (was_in, is_in), |track| {
-                track.eviction_key = eviction_key
-            });
+        let Some(track) = tracks.get(at) else { return };
+        let (old_key, old_expiry, max_age) =
+            (track.eviction_key, track.expiry, track.limits.max_age);
+        let key = victim.map(|(key, _)| key);
+        let expiry = match victim {
+            Some((key, created)) if !key.is_newest && !max_age.is_zero() => created + max_age,
+            _ => Instant::FAR,
+        };
+        if (key, expiry) == (old_key, old_expiry) {
+            return;
         }
-        if old_expiry != expiry {
-            let (was_in, is_in) = (old_expiry != Instant::FAR, expiry != Instant::FAR);
-            rekey(&mut self.expiries, tracks, at, (was_in, is_in), |track| track.expiry = expiry);
+        if old_key.is_some() {
+            self.eviction_order.remove(tracks, at);
         }
-    }
-
-    /// When the first group of a track has reached the age that it keeps.
-    pub(super) fn expiry(&self, at: u32) -> Instant {
-        self.store.tracks.get(at).map_or(Instant::FAR, |track| track.expiry)
+        if old_expiry != Instant::FAR {
+            self.expiries.remove(tracks, at);
+        }
+        if let Some(track) = tracks.get_mut(at) {
+            (track.eviction_key, track.expiry) = (key, expiry);
+        }
+        if key.is_some() {
+            self.eviction_order.insert(tracks, at);
+        }
+        if expiry != Instant::FAR {
+            self.expiries.insert(tracks, at);
+        }
     }
 
     /// Evicts the groups that have reached the age that their track keeps.
     pub(super) fn expire_groups(&mut self) {
         while let Some(track) = self.expiries.first(&self.store.tracks)
-            && self.expiry(track) <= self.context.now()
+            && self.is_expiring()
             && let Some((at, false)) = self.victim(track)
         {
             self.evict_group(at, |evicted| &mut evicted.by_age);
@@ -305,7 +302,12 @@ impl Cache {
     fn trim(&mut self, at: u32, most: u32) {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(head) = self.store.pieces.get_mut(group.pieces.first()) else {
-            group.bytes -= group.trim_tail() as u64;
+            if let Some((payload, end)) = frame_at(&group.tail, 0) {
+                group.bytes -= payload.len() as u64;
+                group.tail.advance(end);
+                group.sealed += 1;
+                group.floor = group.sealed;
+            }
             return;
         };
         let frames = if let Kind::Missing(_) = head.kind { most } else { 1 };
@@ -327,7 +329,7 @@ impl Cache {
     /// Evicts a whole group.
     fn evict_group(&mut self, at: u32, counter: Counter) {
         let Some(group) = self.store.groups.get(at) else { return };
-        let number = group.track;
+        let (number, is_unreported) = (group.track, group.is_unreported);
         if let Some(track) = self.store.tracks.get_mut(number) {
             track.evicted_end = track.evicted_end.max(group.sequence.saturating_add(1));
         }
@@ -335,22 +337,15 @@ impl Cache {
         self.count_evicted(number, counter, 1);
         self.wake_group(at);
         self.clear(at);
-        self.remove_group(at);
-    }
-
-    /// Takes a group without frames out of its track.
-    fn remove_group(&mut self, at: u32) {
-        let Some(group) = self.store.groups.get(at) else { return };
-        let (number, is_unreported) = (group.track, group.is_unreported);
         let Some(track) = self.store.tracks.get_mut(number) else { return };
         track.groups.remove(&mut self.store.groups, at);
         track.group_count -= 1;
         track.row.remove(&mut self.store.groups, at);
+        if track.top == at {
+            track.top = track.groups.end(&self.store.groups, true).unwrap_or(NONE);
+        }
         if is_unreported {
             self.aborted.remove(&mut self.store.groups, at);
-        }
-        if track.top == at {
-            track.top = track.groups.last(&self.store.groups).unwrap_or(NONE);
         }
         self.store.groups.remove(at);
         if self.protected == at {
@@ -411,26 +406,5 @@ impl Cache {
         let floor = self.floor(id);
         self.forget_if_over(at);
         Some(Command::Evicted { track: id, floor })
-    }
-}
-
-/// Gives a track another key in an order, in which it was and is to be, or not.
-fn rekey<By>(
-    order: &mut Tree<By>,
-    tracks: &mut Keyed<Track>,
-    at: u32,
-    (was_in, is_in): (bool, bool),
-    set: impl FnOnce(&mut Track),
-) where
-    Keyed<Track>: Sorted<By>,
-{
-    if was_in {
-        order.remove(tracks, at);
-    }
-    if let Some(track) = tracks.get_mut(at) {
-        set(track);
-    }
-    if is_in {
-        order.insert(tracks, at);
     }
 }

@@ -104,7 +104,6 @@
 //! | `Readable` | O(1) for each reader woken; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
 //! | ending a track | O(its groups), and O(log n) for each reader woken |
 
-mod calls;
 mod compact;
 mod config;
 mod event;
@@ -117,6 +116,7 @@ mod past;
 mod pool;
 mod position;
 mod produce;
+mod publishers;
 mod read;
 mod reader;
 mod run;
@@ -130,27 +130,28 @@ mod tracks;
 mod waiting;
 mod write;
 
-pub use config::{Config, Error, Limits, MAX_NAME, Refusal};
+pub use config::{CallError, Config, Limits, MAX_NAME, Misuse, Refusal};
 pub use event::{Answer, Chunk, Command, Event, Frame, FrameState, Next, Put, Start};
 pub use group::{GroupId, Missing};
 pub use position::Position;
 pub use reader::{ReadUnit, ReaderId};
-pub use run::{Frames, Run};
+pub use run::Run;
 pub use stats::{Evictions, Stats};
 pub use track::TrackId;
 
 use group::InAborted;
 use pool::{Pool, RECLAIMED};
+use publishers::Publishers;
 use reader::{InQueue, Reader};
 use store::Store;
-use track::{ByEviction, ByExpiry, ByName, ByNumber, InEvicted, Publisher};
+use track::{ByEviction, ByExpiry, ByName, InEvicted};
 
 use smallvec::SmallVec;
 
 use crate::machine::Context;
 use crate::stats_and_context;
 use crate::storage::list::List;
-use crate::storage::slab::{Keyed, NONE, Slab};
+use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::Tree;
 use crate::{Instant, Machine};
 
@@ -172,12 +173,11 @@ pub struct Cache {
     generation: u64,
     store: Store,
     readers: Keyed<Reader>,
-    publishers: Slab<Publisher>,
+    publishers: Publishers,
     pool: Pool,
     names: Tree<ByName>,
     eviction_order: Tree<ByEviction>,
     expiries: Tree<ByExpiry>,
-    numbers: Tree<ByNumber>,
     /// Bytes of names, and of buffers from outside that are held by reference.
     external_bytes: usize,
     /// A group that is not evicted for now: it is being written to.
@@ -195,9 +195,9 @@ impl Machine for Cache {
     type Event<'a> = Event<'a>;
     type Command = Command;
     type Stats = Stats;
-    type Error = Error;
+    type Error = Misuse;
 
-    fn new(config: Config) -> Result<Self, Error> {
+    fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
         let pool = Pool::new(config.max_bytes);
         Ok(Self {
@@ -207,12 +207,11 @@ impl Machine for Cache {
             context: Context::default(),
             generation: 0,
             readers: Keyed::new(),
-            publishers: Slab::new(),
+            publishers: Publishers::default(),
             pool,
             names: Tree::EMPTY,
             eviction_order: Tree::EMPTY,
             expiries: Tree::EMPTY,
-            numbers: Tree::EMPTY,
             external_bytes: 0,
             protected: NONE,
             ready: List::default(),
@@ -224,12 +223,8 @@ impl Machine for Cache {
     }
 
     /// Takes an event. Its answer is the first command: [`Command::Answer`].
-    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
-        let answer = match self.call(now, event) {
-            Ok(answer) => answer,
-            Err(refusal) if refusal.is_from_outside() => Answer::Refused(refusal),
-            Err(refusal) => return Err(refusal.into()),
-        };
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Misuse> {
+        let answer = self.call(now, event)?;
         self.answers.push(answer);
         self.context.pend();
         Ok(())
@@ -252,7 +247,8 @@ impl Machine for Cache {
 
     /// When the next group reaches the age that its track keeps.
     fn poll_timeout(&self) -> Option<Instant> {
-        self.expiries.first(&self.store.tracks).map(|first| self.expiry(first))
+        let first = self.expiries.first(&self.store.tracks)?;
+        self.store.tracks.get(first).map(|track| track.expiry)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -281,6 +277,23 @@ impl Machine for Cache {
 }
 
 impl Cache {
+    /// Makes the call that an event stands for; what it gave.
+    ///
+    /// Chunks of a frame of up to 4096 bytes that is not complete are copied; everything else that is
+    /// read is shared.
+    ///
+    /// # Errors
+    /// Misuse. A refusal is an answer.
+    pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Misuse> {
+        let answer = match event.dispatch(self, now) {
+            Ok(answer) => answer,
+            Err(CallError::Refused(refusal)) => Answer::Refused(refusal),
+            Err(CallError::Misuse(misuse)) => return Err(misuse),
+        };
+        self.context.advance(now);
+        Ok(answer)
+    }
+
     /// A group has reached the age that its track keeps.
     fn is_expiring(&self) -> bool {
         self.poll_timeout().is_some_and(|at| at <= self.context.now())
@@ -301,7 +314,7 @@ impl Cache {
     }
 
     /// Counts a refusal.
-    const fn refuse(&mut self, refusal: Refusal) -> Refusal {
+    const fn refuse(&mut self, refusal: Refusal) -> CallError {
         match refusal {
             Refusal::Contradiction(_) => self.stats.contradictions += 1,
             Refusal::Duplicate(_) => self.stats.duplicates += 1,
@@ -310,8 +323,7 @@ impl Cache {
             Refusal::Unfinished { .. } => self.stats.unfinished += 1,
             Refusal::FrameEvicted { .. } => self.stats.late += 1,
             Refusal::Full { .. } | Refusal::UsedUp => self.stats.full += 1,
-            _ => {}
         }
-        refusal
+        CallError::Refused(refusal)
     }
 }

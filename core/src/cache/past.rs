@@ -4,12 +4,11 @@
 //! The records lie in places that are allocated at construction: an eviction allocates nothing. Where all are
 //! taken, the track that has most gives its oldest: no track can push out those of one that has fewer.
 
-use alloc::vec::Vec;
-
 use super::group::{Group, State};
-use super::track::{ByPast, InPast, Track};
-use crate::storage::list::{Link, Linked, List};
+use super::track::{ByPast, Track};
+use crate::storage::list::Link;
 use crate::storage::slab::{Keyed, NONE};
+use crate::storage::table::{InRow, Row, Table};
 use crate::storage::tree::Tree;
 
 /// How many evicted groups a track remembers.
@@ -32,7 +31,7 @@ pub(super) enum End {
 }
 
 /// One evicted group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Default, Debug)]
 struct PastGroup {
     sequence: u64,
     frames: u32,
@@ -40,26 +39,20 @@ struct PastGroup {
     next: u32,
 }
 
-impl Linked<InPast> for Vec<PastGroup> {
-    fn link(&self, at: u32) -> Link {
-        let next = self.get(at as usize).map_or(NONE, |group| group.next);
-        Link { previous: NONE, next }
+impl InRow for PastGroup {
+    fn link(&self) -> Link {
+        Link { previous: NONE, next: self.next }
     }
 
-    fn set_link(&mut self, at: u32, link: Link) {
-        if let Some(group) = self.get_mut(at as usize) {
-            group.next = link.next;
-        }
+    fn set_link(&mut self, link: Link) {
+        self.next = link.next;
     }
 }
 
 /// The groups that were evicted last.
 #[derive(Debug)]
 pub(super) struct Past {
-    groups: Vec<PastGroup>,
-    most: usize,
-    /// The free places among those in use before.
-    free: List<InPast>,
+    groups: Table<PastGroup>,
     /// The tracks that have records, by how many.
     by_count: Tree<ByPast>,
 }
@@ -68,17 +61,12 @@ impl Past {
     /// Records for a cache that takes at most so many bytes.
     pub(super) fn new(max_bytes: usize) -> Self {
         let most = (max_bytes / BYTES_PER_GROUP).min(NONE as usize);
-        Self {
-            groups: Vec::with_capacity(most),
-            most,
-            free: List::default(),
-            by_count: Tree::EMPTY,
-        }
+        Self { groups: Table::new(most), by_count: Tree::EMPTY }
     }
 
     /// Bytes allocated.
     pub(super) const fn bytes(&self) -> usize {
-        self.most * PAST_BYTES
+        self.groups.most() * PAST_BYTES
     }
 
     /// Records that a group of the track in this place is evicted, if it has ended.
@@ -112,10 +100,10 @@ impl Past {
         if own >= MOST_OF_TRACK {
             return Some(at);
         }
-        if !self.free.is_empty() || self.groups.len() < self.most {
+        if !self.groups.is_full() {
             return None;
         }
-        let most = self.by_count.last(tracks)?;
+        let most = self.by_count.end(tracks, true)?;
         Some(if count(most) > own { most } else { at })
     }
 
@@ -123,7 +111,7 @@ impl Past {
     fn take_oldest(&mut self, tracks: &mut Keyed<Track>, at: u32) {
         let Some(track) = tracks.get_mut(at) else { return };
         if let Some(place) = track.past.pop(&mut self.groups) {
-            self.free.push(&mut self.groups, place);
+            self.groups.remove(place);
             track.past_count -= 1;
         }
     }
@@ -131,21 +119,18 @@ impl Past {
     /// Makes a record of a track, for which there is room.
     fn push(&mut self, tracks: &mut Keyed<Track>, at: u32, record: PastGroup) {
         let Some(track) = tracks.get_mut(at) else { return };
-        let place = self.free.pop(&mut self.groups).unwrap_or(self.groups.len() as u32);
-        match self.groups.get_mut(place as usize) {
-            Some(free) => *free = record,
-            None => self.groups.push(record),
+        if let Some(place) = self.groups.insert(record) {
+            track.past.push(&mut self.groups, place);
+            track.past_count += 1;
         }
-        track.past.push(&mut self.groups, place);
-        track.past_count += 1;
     }
 
     /// Frees the places of all records of a track.
     pub(super) fn forget(&mut self, tracks: &mut Keyed<Track>, at: u32) {
         self.untie(tracks, at);
-        let Some(track) = tracks.get_mut(at) else { return };
-        self.free.append(&mut self.groups, core::mem::take(&mut track.past));
-        track.past_count = 0;
+        while tracks.get(at).is_some_and(|track| track.past_count > 0) {
+            self.take_oldest(tracks, at);
+        }
     }
 
     fn untie(&mut self, tracks: &mut Keyed<Track>, at: u32) {
@@ -161,8 +146,8 @@ impl Past {
     }
 
     /// How the group of a number ended that was evicted last under it, of the track with these records.
-    pub(super) fn find(&self, of_track: List<InPast>, sequence: u64) -> Option<End> {
-        let place = |place: u32| self.groups.get(place as usize);
+    pub(super) fn find(&self, of_track: Row, sequence: u64) -> Option<End> {
+        let place = |place| self.groups.get(place);
         let groups = core::iter::successors(place(of_track.first()), |group| place(group.next));
         let group = groups.filter(|group| group.sequence == sequence).last()?;
         Some(match group.frames {

@@ -42,7 +42,6 @@ pub(super) struct Block {
 pub(super) struct Pool {
     blocks: Slab<Block>,
     idle: [Vec<BytesMut>; SIZES.len()],
-    idle_bytes: usize,
     used_bytes: usize,
     lent: VecDeque<(BytesMut, usize)>,
     /// Lent blocks for which there is room in the table from the beginning.
@@ -57,7 +56,6 @@ impl Pool {
         Self {
             blocks: Slab::new(),
             idle: core::array::from_fn(|_| Vec::with_capacity(most)),
-            idle_bytes: 0,
             used_bytes: 0,
             lent: VecDeque::with_capacity(most),
             lent_rows: most,
@@ -78,8 +76,8 @@ impl Pool {
     }
 
     /// Bytes of blocks that wait to be used again.
-    pub(super) const fn idle(&self) -> usize {
-        self.idle_bytes
+    pub(super) fn idle(&self) -> usize {
+        SIZES.iter().zip(&self.idle).map(|(&size, idle)| idle.len() * cost(size)).sum()
     }
 
     /// Bytes of blocks that were freed, and are held outside as far as was seen, and of what it takes to
@@ -118,7 +116,6 @@ impl Pool {
             self.allocated += 1;
             return Some((at, allocate(size)));
         };
-        self.idle_bytes -= cost(size);
         Some((at, buffer))
     }
 
@@ -162,17 +159,14 @@ impl Pool {
             && idle.len() < idle.capacity()
         {
             idle.push(buffer);
-            self.idle_bytes += cost(size);
         }
         Ok(())
     }
 
     /// Gives up idle blocks until they take at most so many bytes, large ones first.
     pub(super) fn shrink(&mut self, most: usize) {
-        for (of, &size) in SIZES.iter().enumerate().rev() {
-            while self.idle_bytes > most && self.idle[of].pop().is_some() {
-                self.idle_bytes -= cost(size);
-            }
+        for of in (0..SIZES.len()).rev() {
+            while self.idle() > most && self.idle[of].pop().is_some() {}
         }
     }
 

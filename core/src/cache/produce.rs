@@ -2,7 +2,7 @@
 
 use super::group::{Group, State};
 use super::track::Life;
-use super::{Cache, DROPPED, GroupId, Limits, MAX_SEQUENCE, Refusal, TrackId};
+use super::{Cache, CallError, DROPPED, GroupId, Limits, MAX_SEQUENCE, Misuse, Refusal, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
 
@@ -11,14 +11,14 @@ impl Cache {
     /// that was evicted can be created again.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`], [`Refusal::BeyondEnd`],
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Refusal::BeyondEnd`],
     /// [`Refusal::BeyondWindow`], [`Refusal::Duplicate`], [`Refusal::Full`].
     pub fn create_group(
         &mut self,
         now: Instant,
         track: TrackId,
         sequence: u64,
-    ) -> Result<GroupId, Refusal> {
+    ) -> Result<GroupId, CallError> {
         self.create(now, track, sequence, State::Open)
     }
 
@@ -28,7 +28,7 @@ impl Cache {
     ///
     /// # Errors
     /// As [`create_group`](Self::create_group).
-    pub fn append_group(&mut self, now: Instant, track: TrackId) -> Result<GroupId, Refusal> {
+    pub fn append_group(&mut self, now: Instant, track: TrackId) -> Result<GroupId, CallError> {
         let known = self.store.track(track)?;
         let next = known.newest.map_or(known.limits.first_group, |newest| newest.saturating_add(1));
         self.create(now, track, next, State::Open)
@@ -43,14 +43,15 @@ impl Cache {
         now: Instant,
         track: TrackId,
         sequence: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), CallError> {
         self.create(now, track, sequence, State::Skipped).map(|_| ())
     }
 
     /// The group with this number.
     #[must_use]
     pub fn group(&self, track: TrackId, sequence: u64) -> Option<GroupId> {
-        let slot = self.numbered(track, sequence)?;
+        let order = |at| self.store.groups.get(at).map(|group| group.sequence).cmp(&Some(sequence));
+        let slot = self.store.track(track).ok()?.groups.find(&self.store.groups, order)?;
         self.store.groups.key(slot).map(GroupId)
     }
 
@@ -65,9 +66,9 @@ impl Cache {
     /// Says that a group has all its frames. It stays for readers to drain.
     ///
     /// # Errors
-    /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
-    /// [`Refusal::Short`].
-    pub fn finish_group(&mut self, group: GroupId) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
+    /// [`Misuse::Short`].
+    pub fn finish_group(&mut self, group: GroupId) -> Result<(), Misuse> {
         self.begin();
         let at = self.open_group(group)?;
         self.check_complete(at)?;
@@ -84,8 +85,8 @@ impl Cache {
     /// code. One that was finished can be aborted too.
     ///
     /// # Errors
-    /// [`Refusal::UnknownGroup`], [`Refusal::Aborted`], [`Refusal::Skipped`].
-    pub fn abort_group(&mut self, group: GroupId, code: u64) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownGroup`], [`Misuse::Aborted`], [`Misuse::Skipped`].
+    pub fn abort_group(&mut self, group: GroupId, code: u64) -> Result<(), Misuse> {
         self.begin();
         self.store.present(group)?;
         self.abort(group.0.slot, code);
@@ -96,8 +97,8 @@ impl Cache {
     /// others.
     ///
     /// # Errors
-    /// [`Refusal::UnknownGroup`].
-    pub fn drop_group(&mut self, group: GroupId) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownGroup`].
+    pub fn drop_group(&mut self, group: GroupId) -> Result<(), Misuse> {
         self.begin();
         if self.store.group(group)?.state == State::Open {
             self.abort(group.0.slot, DROPPED);
@@ -121,30 +122,36 @@ impl Cache {
         id: TrackId,
         sequence: u64,
         state: State,
-    ) -> Result<GroupId, Refusal> {
+    ) -> Result<GroupId, CallError> {
         self.begin();
         let track = self.store.track(id)?;
-        match track.life {
-            Life::Live => {}
-            Life::Finished { end: Some(end), closed: false } if sequence <= end => {}
-            Life::Finished { end: Some(end), closed: false } => {
-                return Err(self.refuse(Refusal::BeyondEnd { sequence, end }));
-            }
-            _ => return Err(Refusal::TrackEnded),
-        }
+        let end = match track.life {
+            Life::Live => u64::MAX,
+            Life::Finished { end: Some(end), closed: false } => end,
+            _ => return Err(Misuse::TrackEnded.into()),
+        };
+        self.context.advance(now);
         let Limits { first_group, max_group_bytes, max_group_frames, .. } = track.limits;
         let from = track.newest.unwrap_or(0).max(first_group);
         let last = from.saturating_add(self.config.window).min(MAX_SEQUENCE);
+        let is_limited = max_group_bytes != 0 || max_group_frames != 0;
+        if sequence > end {
+            return Err(self.refuse(Refusal::BeyondEnd { sequence, end }));
+        }
         if sequence > last {
             return Err(self.refuse(Refusal::BeyondWindow { sequence, last }));
         }
-        let is_limited = max_group_bytes != 0 || max_group_frames != 0;
-        let is_new = track.newest.is_none_or(|newest| sequence > newest);
-        if let Some(slot) = self.numbered(id, sequence) {
-            return self.revive(slot, state);
+        if let Some(known) = self.group(id, sequence) {
+            return match self.store.groups.find_mut(known.0) {
+                // It comes to life, in its place.
+                Some(group) if group.state == State::Skipped && state != State::Skipped => {
+                    group.state = state;
+                    Ok(known)
+                }
+                _ => Err(self.refuse(Refusal::Duplicate(sequence))),
+            };
         }
         self.admit(|cache| cache.store.groups.growth())?;
-        self.context.advance(now);
         let generation = self.next_generation();
         let group = Group {
             sequence,
@@ -159,28 +166,12 @@ impl Cache {
         let key = self.store.groups.insert_as(generation, group).ok_or_else(|| self.full())?;
         self.stats.groups += 1;
         self.link(key.slot, id.0.slot, sequence);
-        if is_new {
-            self.announce_newest(id.0.slot, sequence);
-        }
         self.limit_groups(id.0.slot);
         self.reorder(id.0.slot);
         Ok(GroupId(key))
     }
 
-    /// A group that was skipped comes to life, in its place; any other is there already.
-    fn revive(&mut self, slot: u32, state: State) -> Result<GroupId, Refusal> {
-        let Some(group) = self.store.groups.get_mut(slot) else {
-            return Err(Refusal::UnknownGroup);
-        };
-        if group.state != State::Skipped || state == State::Skipped {
-            let duplicate = Refusal::Duplicate(group.sequence);
-            return Err(self.refuse(duplicate));
-        }
-        group.state = state;
-        self.store.groups.key(slot).map(GroupId).ok_or(Refusal::UnknownGroup)
-    }
-
-    /// Makes a group part of its track.
+    /// Makes a group part of its track, and wakes those who wait for it.
     fn link(&mut self, slot: u32, at: u32, sequence: u64) {
         let Some(track) = self.store.tracks.get_mut(at) else { return };
         track.groups.insert(&mut self.store.groups, slot);
@@ -189,34 +180,26 @@ impl Cache {
         if self.store.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
             track.top = slot;
         }
-    }
-
-    /// Remembers the highest number, and wakes those who wait for it.
-    fn announce_newest(&mut self, at: u32, sequence: u64) {
-        let Some(track) = self.store.tracks.get_mut(at) else { return };
-        track.newest = Some(sequence);
-        let waiting = core::mem::take(&mut track.waiting);
-        self.wake(waiting);
-        self.wake_later(at, false, |wanted| wanted <= sequence);
-    }
-
-    fn numbered(&self, track: TrackId, sequence: u64) -> Option<u32> {
-        let order = |at| self.store.groups.get(at).map(|group| group.sequence).cmp(&Some(sequence));
-        self.store.track(track).ok()?.groups.find(&self.store.groups, order)
+        if track.newest.is_none_or(|newest| sequence > newest) {
+            track.newest = Some(sequence);
+            let waiting = core::mem::take(&mut track.waiting);
+            self.wake(waiting);
+            self.wake_later(at, false, |wanted| wanted <= sequence);
+        }
     }
 
     /// The place of a group that can be written to.
-    pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Refusal> {
+    pub(super) fn open_group(&self, group: GroupId) -> Result<u32, Misuse> {
         match self.store.present(group)?.state {
             State::Open => Ok(group.0.slot),
-            _ => Err(Refusal::GroupEnded),
+            _ => Err(Misuse::GroupEnded),
         }
     }
 
     /// Checks that no frame of a group is incomplete.
-    pub(super) fn check_complete(&self, at: u32) -> Result<(), Refusal> {
+    pub(super) fn check_complete(&self, at: u32) -> Result<(), Misuse> {
         match self.store.groups.get(at).and_then(|group| group.unfinished) {
-            Some(frame) => Err(Refusal::Short { left: (frame.size.get() - frame.written).into() }),
+            Some(frame) => Err(Misuse::Short { left: (frame.size.get() - frame.written).into() }),
             None => Ok(()),
         }
     }

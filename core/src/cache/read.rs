@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::event::{Chunk, Frame, FrameState, Next, Start};
+use super::event::{Answer, Chunk, Frame, FrameState, Next, Start};
 use super::find::{Lookup, held};
 use super::pool::RECLAIMED;
 use super::position::Position;
 use super::reader::{Reader, Waits};
 use super::store::Store;
 use super::take::ChunkWithin;
-use super::{Cache, GroupId, ReadUnit, ReaderId, Refusal, Run, TrackId};
+use super::{Cache, CallError, GroupId, Misuse, ReadUnit, ReaderId, Run, TrackId};
 use crate::storage::slab::NONE;
 
 impl Cache {
@@ -28,7 +28,7 @@ impl Cache {
     /// [`seal`](Self::seal), or by its group's end; until then there is nothing yet.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`]; [`Refusal::WithinFrame`] at an offset that the frame does not have, or within
+    /// [`Misuse::UnknownTrack`]; [`Misuse::WithinFrame`] at an offset that the frame does not have, or within
     /// one of up to 4096 bytes.
     #[inline]
     pub fn run_at(
@@ -36,7 +36,7 @@ impl Cache {
         track: TrackId,
         position: &mut Position,
         max_bytes: usize,
-    ) -> Result<Next<Run>, Refusal> {
+    ) -> Result<Next<Run>, Misuse> {
         self.store.track(track)?;
         if position.track == track.0.slot
             && let Some(run) = self.store.rest_of_piece(position, max_bytes)
@@ -51,7 +51,7 @@ impl Cache {
         track: TrackId,
         position: &mut Position,
         max_bytes: usize,
-    ) -> Result<Next<Run>, Refusal> {
+    ) -> Result<Next<Run>, Misuse> {
         let is_gone =
             position.group != NONE && self.store.groups.find(position.group_key()).is_none();
         if position.track != track.0.slot || is_gone {
@@ -65,8 +65,8 @@ impl Cache {
     /// A reader of a track, from a place on. It costs a place in a table, and holds nothing back.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`], [`Refusal::Full`].
-    pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, Refusal> {
+    /// [`Misuse::UnknownTrack`], [`Refusal::Full`].
+    pub fn open_reader(&mut self, track: TrackId, start: Start) -> Result<ReaderId, CallError> {
         self.begin();
         self.store.track(track)?;
         // The room that it needs may evict what it would have begun with.
@@ -76,8 +76,8 @@ impl Cache {
     /// Another reader at the same place, which goes on from there by itself.
     ///
     /// # Errors
-    /// [`Refusal::UnknownReader`], [`Refusal::Full`].
-    pub fn clone_reader(&mut self, reader: ReaderId) -> Result<ReaderId, Refusal> {
+    /// [`Misuse::UnknownReader`], [`Refusal::Full`].
+    pub fn clone_reader(&mut self, reader: ReaderId) -> Result<ReaderId, CallError> {
         let position = self.reading(reader)?.position;
         self.add_reader(|_| position)
     }
@@ -85,7 +85,7 @@ impl Cache {
     fn add_reader(
         &mut self,
         position: impl FnOnce(&Self) -> Position,
-    ) -> Result<ReaderId, Refusal> {
+    ) -> Result<ReaderId, CallError> {
         let generation = self.next_generation();
         self.admit(|cache| cache.readers.growth())?;
         let position = position(self);
@@ -100,8 +100,8 @@ impl Cache {
     /// Forgets a reader.
     ///
     /// # Errors
-    /// [`Refusal::UnknownReader`].
-    pub fn close_reader(&mut self, reader: ReaderId) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownReader`].
+    pub fn close_reader(&mut self, reader: ReaderId) -> Result<(), Misuse> {
         let track = self.reading(reader)?.position.track;
         self.stop_waiting(reader.0.slot);
         self.readers.remove(reader.0.slot);
@@ -117,8 +117,8 @@ impl Cache {
     /// Moves a reader within its track, out of whatever it waits for or is within.
     ///
     /// # Errors
-    /// [`Refusal::UnknownReader`].
-    pub fn seek(&mut self, reader: ReaderId, start: Start) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownReader`].
+    pub fn seek(&mut self, reader: ReaderId, start: Start) -> Result<(), Misuse> {
         let track = self.reading(reader)?.position.track;
         self.stop_waiting(reader.0.slot);
         let position = self.store.position(track, start);
@@ -130,11 +130,11 @@ impl Cache {
     /// came in several chunks does not lie together ([`Next::Parts`]).
     ///
     /// # Errors
-    /// [`Refusal::UnknownReader`], [`Refusal::WithinFrame`].
+    /// [`Misuse::UnknownReader`], [`Misuse::WithinFrame`].
     #[inline]
-    pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Refusal> {
+    pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
         self.begin();
-        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.frame_in_piece(&mut known.position)));
         }
@@ -146,9 +146,9 @@ impl Cache {
     }
 
     #[cold]
-    fn find_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Refusal> {
+    fn find_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
         let lookup = self.find(reader, ReadUnit::Frame);
-        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         lookup.read(|| self.store.frame_at(&mut known.position, lookup))
     }
 
@@ -157,9 +157,9 @@ impl Cache {
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
     #[inline]
-    pub fn next_shared(&mut self, reader: ReaderId) -> Result<Next<Frame<Bytes>>, Refusal> {
+    pub fn next_shared(&mut self, reader: ReaderId) -> Result<Next<Frame<Bytes>>, Misuse> {
         self.begin();
-        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.share_in_piece(&mut known.position)));
         }
@@ -171,8 +171,8 @@ impl Cache {
     /// several chunks.
     ///
     /// # Errors
-    /// [`Refusal::UnknownReader`].
-    pub fn next_chunk(&mut self, reader: ReaderId) -> Result<Next<Chunk<&[u8]>>, Refusal> {
+    /// [`Misuse::UnknownReader`].
+    pub fn next_chunk(&mut self, reader: ReaderId) -> Result<Next<Chunk<&[u8]>>, Misuse> {
         Ok(self.next_chunk_within(reader)?.map(|(chunk, _)| chunk))
     }
 
@@ -180,10 +180,10 @@ impl Cache {
     pub(super) fn next_chunk_within(
         &mut self,
         reader: ReaderId,
-    ) -> Result<Next<ChunkWithin<'_>>, Refusal> {
+    ) -> Result<Next<ChunkWithin<'_>>, Misuse> {
         self.reading(reader)?;
         let lookup = self.find(reader, ReadUnit::Chunk);
-        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         lookup.read(|| self.store.chunk_at(&mut known.position, lookup))
     }
 
@@ -193,14 +193,30 @@ impl Cache {
     /// # Errors
     /// As [`next_frame`](Self::next_frame). A large frame that was begun by chunks can be gone on with.
     #[inline]
-    pub fn next_run(&mut self, reader: ReaderId) -> Result<Next<Run>, Refusal> {
+    pub fn next_run(&mut self, reader: ReaderId) -> Result<Next<Run>, Misuse> {
         self.begin();
-        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         if let Some(run) = self.store.rest_of_piece(&mut known.position, usize::MAX) {
             return Ok(Next::Held(run));
         }
         let (lookup, known, store) = self.find_sealed(reader, ReadUnit::Run)?;
         lookup.read(|| store.run_in_piece(&mut known.position, usize::MAX))
+    }
+
+    /// One step of a reader.
+    pub(super) fn read(&mut self, reader: ReaderId, by: ReadUnit) -> Result<Answer, Misuse> {
+        Ok(match by {
+            ReadUnit::Frame => Answer::Frame(self.next_shared(reader)?),
+            ReadUnit::Run => Answer::Run(self.next_run(reader)?),
+            ReadUnit::Chunk => {
+                let next = self.next_chunk_within(reader)?;
+                Answer::Chunk(next.map(|(Chunk { group, index, size, offset, bytes }, whole)| {
+                    let copy = || Bytes::copy_from_slice(bytes);
+                    let bytes = whole.map_or_else(copy, |whole| whole.slice_ref(bytes));
+                    Chunk { group, index, size, offset, bytes }
+                }))
+            }
+        })
     }
 
     /// The state of an index of a group; `None` when there is no such group, or no longer.
@@ -211,9 +227,9 @@ impl Cache {
 
     /// A reader that may read now.
     #[inline]
-    fn reading(&mut self, reader: ReaderId) -> Result<&mut Reader, Refusal> {
+    fn reading(&mut self, reader: ReaderId) -> Result<&mut Reader, Misuse> {
         self.begin();
-        self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)
+        self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)
     }
 
     /// Brings a reader to what comes next in a piece, and gives both: of the tail one is made that can be
@@ -222,14 +238,14 @@ impl Cache {
         &mut self,
         reader: ReaderId,
         by: ReadUnit,
-    ) -> Result<(Lookup, &mut Reader, &Store), Refusal> {
+    ) -> Result<(Lookup, &mut Reader, &Store), Misuse> {
         let mut lookup = self.find(reader, by);
         if lookup == Lookup::Tail {
             let group = self.readers.find(reader.0).map_or(NONE, |known| known.position.group);
             self.seal_group(group);
             lookup = self.find(reader, by);
         }
-        let known = self.readers.find_mut(reader.0).ok_or(Refusal::UnknownReader)?;
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         Ok((lookup, known, &self.store))
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use core::fmt;
 
+use super::group::frame_at;
 use crate::wire::varint;
 
 /// A stretch of a group as both `gapless/1` and moq-lite-04 (§4, frame) send it: of each frame its size
@@ -57,27 +58,21 @@ impl Run {
     }
 
     /// Its frames, with their indices, when it holds nothing but whole ones; otherwise none.
-    #[must_use]
-    pub fn iter(&self) -> Frames<'_> {
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let whole = match self.head {
             Some(size) => self.bytes.len() as u64 == size,
             None => self.offset == 0,
         };
-        Frames {
-            next: self.first,
-            left: if whole { self.frames } else { 0 },
-            headless: self.head.is_some(),
-            rest: &self.bytes,
-        }
-    }
-}
-
-impl<'a> IntoIterator for &'a Run {
-    type Item = (u64, &'a [u8]);
-    type IntoIter = Frames<'a>;
-
-    fn into_iter(self) -> Frames<'a> {
-        self.iter()
+        let (frames, mut at) = (if whole { self.frames } else { 0 }, 0);
+        (self.first..).zip(0..frames).map_while(move |(index, _)| {
+            if self.head.is_some() {
+                return Some((index, &*self.bytes));
+            }
+            let (payload, end) = frame_at(&self.bytes, at)?;
+            at = end;
+            Some((index, payload))
+        })
     }
 }
 
@@ -87,40 +82,5 @@ impl fmt::Debug for Run {
         let len = self.len();
         write!(f, "run of {frames} frames from {first} of group {group} ({len} bytes")?;
         if *offset > 0 { write!(f, ", {offset} bytes into the first)") } else { f.write_str(")") }
-    }
-}
-
-/// The frames of a [`Run`]: index and payload.
-#[derive(Clone, Debug)]
-pub struct Frames<'a> {
-    next: u64,
-    left: u32,
-    /// The one frame comes without its size.
-    headless: bool,
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Frames<'a> {
-    type Item = (u64, &'a [u8]);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        let payload = if self.headless {
-            core::mem::take(&mut self.rest)
-        } else {
-            let (size, head) = varint::read(self.rest)?;
-            let end = head + usize::try_from(size).ok()?;
-            let payload = self.rest.get(head..end)?;
-            self.rest = &self.rest[end..];
-            payload
-        };
-        let index = self.next;
-        self.next += 1;
-        Some((index, payload))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.left as usize))
     }
 }

@@ -5,7 +5,7 @@ use super::group::{Group, Piece, State};
 use super::past::Past;
 use super::position::Position;
 use super::track::Track;
-use super::{GroupId, Refusal, TrackId};
+use super::{GroupId, Misuse, TrackId};
 use crate::journal::Digest;
 use crate::storage::slab::Keyed;
 
@@ -33,14 +33,14 @@ impl Store {
     }
 
     #[inline]
-    pub(super) fn track(&self, track: TrackId) -> Result<&Track, Refusal> {
-        self.tracks.find(track.0).ok_or(Refusal::UnknownTrack)
+    pub(super) fn track(&self, track: TrackId) -> Result<&Track, Misuse> {
+        self.tracks.find(track.0).ok_or(Misuse::UnknownTrack)
     }
 
     /// A group, whatever its state.
     #[inline]
-    pub(super) fn group(&self, group: GroupId) -> Result<&Group, Refusal> {
-        self.groups.find(group.0).ok_or(Refusal::UnknownGroup)
+    pub(super) fn group(&self, group: GroupId) -> Result<&Group, Misuse> {
+        self.groups.find(group.0).ok_or(Misuse::UnknownGroup)
     }
 
     /// Makes the checksum of a piece that is sealed, where such are kept.
@@ -51,12 +51,12 @@ impl Store {
     }
 
     /// A group that is open or finished.
-    pub(super) fn present(&self, group: GroupId) -> Result<&Group, Refusal> {
+    pub(super) fn present(&self, group: GroupId) -> Result<&Group, Misuse> {
         let group = self.group(group)?;
         match group.state {
             State::Open | State::Finished => Ok(group),
-            State::Aborted { code, .. } => Err(Refusal::Aborted(code)),
-            State::Skipped => Err(Refusal::Skipped),
+            State::Aborted { code, .. } => Err(Misuse::Aborted(code)),
+            State::Skipped => Err(Misuse::Skipped),
         }
     }
 

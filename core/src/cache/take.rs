@@ -23,7 +23,10 @@ impl Store {
     /// Returns true if a position stands before a complete frame in the tail of its group.
     #[inline]
     pub(super) fn stands_in_tail(&self, at: &Position) -> bool {
-        self.groups.find(at.group_key()).is_some_and(|group| at.stands_in_tail(group))
+        self.groups.find(at.group_key()).is_some_and(|group| {
+            let tail = group.sealed..group.count;
+            at.base == tail.start && tail.contains(&at.frame) && at.within == 0
+        })
     }
 
     /// Reads the frame that a position stands before in a piece: a small one, or a large one in one part.

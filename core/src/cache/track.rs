@@ -1,4 +1,4 @@
-//! Tracks, and their publishers.
+//! Tracks.
 
 use alloc::boxed::Box;
 
@@ -9,6 +9,7 @@ use super::reader::{ByWanted, InQueue};
 use super::stats::Evictions;
 use crate::Instant;
 use crate::storage::list::{Link, List, linked};
+use crate::storage::table::Row;
 use crate::storage::tree::{Links, Tree, sorted};
 
 /// How a track is.
@@ -38,8 +39,6 @@ pub(super) struct EvictionKey {
 #[derive(Default, Debug)]
 pub(super) struct Track {
     pub(super) name: Box<[u8]>,
-    /// The name leads to this track.
-    pub(super) is_named: bool,
     pub(super) publisher: u32,
     pub(super) limits: Limits,
     pub(super) life: Life,
@@ -62,7 +61,7 @@ pub(super) struct Track {
     pub(super) evicted_end: u64,
     /// The records of groups that were evicted, in the order in which they were made, how many there are, and
     /// the place among tracks by that.
-    pub(super) past: List<InPast>,
+    pub(super) past: Row,
     pub(super) past_count: u8,
     pub(super) by_past: Links,
     /// Its groups of which not all complete frames are sealed.
@@ -81,10 +80,6 @@ id! {
     /// A track of this cache. Ids are never used again.
     TrackId(Track) = "track"
 }
-
-/// How the records of a track's evicted groups are linked.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum InPast {}
 
 linked!(InEvicted, Track, evicted_from);
 
@@ -107,16 +102,3 @@ sorted!(ByName, Track, by_name, |track| &*track.name);
 sorted!(ByEviction, Track, by_eviction, |track| track.eviction_key);
 sorted!(ByExpiry, Track, by_expiry, |track| track.expiry);
 sorted!(ByPast, Track, by_past, |track| track.past_count);
-
-/// A publisher of tracks: the bytes of its incomplete frames are counted together.
-#[derive(Default, Debug)]
-pub(super) struct Publisher {
-    pub(super) number: u64,
-    pub(super) by_number: Links,
-    /// Tracks that it has.
-    pub(super) tracks: u32,
-    /// Bytes of frames that are not complete.
-    pub(super) unfinished: u64,
-}
-
-sorted!(ByNumber, Publisher, by_number, |publisher| publisher.number);

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
-use super::track::{Life, Publisher, Track};
-use super::{Cache, DROPPED, Evictions, MAX_SEQUENCE, Refusal, TrackId};
+use super::track::{Life, Track};
+use super::{Cache, CallError, DROPPED, Evictions, MAX_SEQUENCE, Misuse, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
 
@@ -14,44 +14,34 @@ impl Cache {
     /// new one from now on. `publisher` says whose unfinished bytes are counted together.
     ///
     /// # Errors
-    /// [`Refusal::Name`], [`Refusal::NameTaken`], [`Refusal::Full`].
+    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`].
     pub fn create_track(
         &mut self,
         now: Instant,
         name: &[u8],
         publisher: u64,
         limits: Limits,
-    ) -> Result<TrackId, Refusal> {
+    ) -> Result<TrackId, CallError> {
         self.begin();
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(Refusal::Name(name.len()));
+            return Err(Misuse::Name(name.len()).into());
         }
         let known = self.named(name);
         if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
-            return Err(Refusal::NameTaken);
+            return Err(Misuse::NameTaken.into());
         }
-        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
         self.context.advance(now);
+        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
         // It may have gone by now, with its last group.
         if let Some(at) = self.named(name) {
             self.names.remove(&mut self.store.tracks, at);
-            if let Some(track) = self.store.tracks.get_mut(at) {
-                track.is_named = false;
-            }
         }
-        let publisher = self.publisher(publisher).ok_or_else(|| self.full())?;
+        let publisher = self.publishers.join(publisher).ok_or_else(|| self.full())?;
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
         self.external_bytes += name.len();
-        let track = Track {
-            name,
-            is_named: true,
-            publisher,
-            limits,
-            top: NONE,
-            expiry: Instant::FAR,
-            ..Track::default()
-        };
+        let track =
+            Track { name, publisher, limits, top: NONE, expiry: Instant::FAR, ..Track::default() };
         let key = self.store.tracks.insert_as(generation, track).ok_or_else(|| self.full())?;
         self.names.insert(&mut self.store.tracks, key.slot);
         self.stats.tracks += 1;
@@ -95,16 +85,16 @@ impl Cache {
     /// once the last group was there, or when it is aborted or dropped.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`], [`Refusal::EndsBefore`].
-    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Misuse::EndsBefore`].
+    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Misuse> {
         self.begin();
         let known = self.store.track(track)?;
         if !known.is_live() {
-            return Err(Refusal::TrackEnded);
+            return Err(Misuse::TrackEnded);
         }
         let end = match (end, known.newest) {
             (Some(end), Some(newest)) if end < newest => {
-                return Err(Refusal::EndsBefore { newest });
+                return Err(Misuse::EndsBefore { newest });
             }
             // There is no group behind the highest number.
             (end, newest) => end.map(|end| end.min(MAX_SEQUENCE)).or(newest),
@@ -117,12 +107,12 @@ impl Cache {
     /// drained.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`], [`Refusal::TrackEnded`].
-    pub fn abort_track(&mut self, track: TrackId, code: u64) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`].
+    pub fn abort_track(&mut self, track: TrackId, code: u64) -> Result<(), Misuse> {
         self.begin();
         match self.store.track(track)?.life {
             Life::Live | Life::Finished { closed: false, .. } => {}
-            _ => return Err(Refusal::TrackEnded),
+            _ => return Err(Misuse::TrackEnded),
         }
         self.abort_open_groups(track.0.slot, code);
         self.end_track(track.0.slot, Life::Aborted { code });
@@ -133,8 +123,8 @@ impl Cache {
     /// track, unless it was finished. Nothing happens to one that was aborted.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`].
-    pub fn drop_track(&mut self, track: TrackId) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`].
+    pub fn drop_track(&mut self, track: TrackId) -> Result<(), Misuse> {
         self.begin();
         let life = match self.store.track(track)?.life {
             Life::Live => Life::Aborted { code: DROPPED },
@@ -194,18 +184,14 @@ impl Cache {
         {
             return;
         }
-        let (is_named, publisher) = (track.is_named, track.publisher);
-        if is_named {
+        let publisher = track.publisher;
+        // The name of one that has ended may mean a newer one.
+        if self.named(&track.name) == Some(at) {
             self.names.remove(&mut self.store.tracks, at);
         }
         self.store.past.forget(&mut self.store.tracks, at);
         self.external_bytes -= self.store.tracks.remove(at).map_or(0, |track| track.name.len());
-        let Some(who) = self.publishers.get_mut(publisher) else { return };
-        who.tracks -= 1;
-        if who.tracks == 0 {
-            self.numbers.remove(&mut self.publishers, publisher);
-            self.publishers.remove(publisher);
-        }
+        self.publishers.leave(publisher);
     }
 
     fn named(&self, name: &[u8]) -> Option<u32> {
@@ -213,29 +199,15 @@ impl Cache {
         self.names.find(&self.store.tracks, order)
     }
 
-    /// The place of a publisher, with one track more.
-    fn publisher(&mut self, number: u64) -> Option<u32> {
-        let order = |at| self.publishers.get(at).map(|known| known.number).cmp(&Some(number));
-        let at = match self.numbers.find(&self.publishers, order) {
-            Some(at) => at,
-            None => {
-                let at = self.publishers.insert(Publisher { number, ..Publisher::default() })?;
-                self.numbers.insert(&mut self.publishers, at);
-                at
-            }
-        };
-        self.publishers.get_mut(at)?.tracks += 1;
-        Some(at)
-    }
-
     /// Says that bytes of an incomplete frame are complete, or gone.
     pub(super) fn forget_unfinished(&mut self, track: u32, bytes: u32) {
-        if let Some(publisher) = self.publisher_of(track) {
-            publisher.unfinished -= u64::from(bytes);
+        if let Some(unfinished) = self.unfinished(track) {
+            *unfinished -= u64::from(bytes);
         }
     }
 
-    pub(super) fn publisher_of(&mut self, track: u32) -> Option<&mut Publisher> {
-        self.publishers.get_mut(self.store.tracks.get(track)?.publisher)
+    /// The bytes of incomplete frames that the publisher of a track has, to be changed.
+    pub(super) fn unfinished(&mut self, track: u32) -> Option<&mut u64> {
+        self.publishers.unfinished(self.store.tracks.get(track)?.publisher)
     }
 }

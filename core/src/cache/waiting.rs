@@ -1,8 +1,7 @@
 //! How readers wait, for groups and for more of a group, and how they are woken.
 
 use super::event::Command;
-use super::group::{Group, State, Unfinished};
-use super::position::Position;
+use super::find::Lookup;
 use super::reader::{InQueue, Reader, Waits};
 use super::{Cache, ReadUnit, ReaderId};
 use crate::storage::list::List;
@@ -43,9 +42,8 @@ impl Cache {
             let reader = self.readers.get_mut(slot)?;
             // More of the group came, but not as far as this reader's place.
             if let Waits::ForMore(by) = reader.waits
+                && self.store.find(&mut { reader.position }, by) == Lookup::NoMore
                 && let Some(group) = self.store.groups.find_mut(reader.position.group_key())
-                && group.state == State::Open
-                && !group.has_for(&reader.position, by)
             {
                 group.fast_appends = 0;
                 group.waiting[by as usize].push(&mut self.readers, slot);
@@ -135,20 +133,5 @@ impl Cache {
             }
             _ => self.ready.remove(&mut self.readers, at),
         }
-    }
-}
-
-impl Group {
-    /// Returns true if there is something for a reader that stands in it, open as it is.
-    fn has_for(&self, at: &Position, by: ReadUnit) -> bool {
-        let is_begun = |frame: Unfinished| {
-            frame.written > at.within
-                && match by {
-                    ReadUnit::Frame => false,
-                    ReadUnit::Chunk => true,
-                    ReadUnit::Run => frame.is_parted(),
-                }
-        };
-        at.frame < self.count || at.frame == self.count && self.unfinished.is_some_and(is_begun)
     }
 }

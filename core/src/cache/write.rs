@@ -4,15 +4,12 @@ use bytes::Bytes;
 use core::num::NonZeroU32;
 
 use super::event::{FrameState, Put};
-use super::group::{Group, Kind, PIECE_FRAMES, Piece, State, Unfinished};
+use super::group::{Kind, MOST, PIECE_FRAMES, Piece, Unfinished};
 use super::pool::{LARGE, Pool, cost};
-use super::{Cache, GroupId, Missing, ReadUnit, Refusal, TrackId};
-use crate::storage::list::List;
+use super::{Cache, CallError, GroupId, Missing, Misuse, ReadUnit, Refusal, TrackId};
 use crate::storage::slab::NONE;
 use crate::wire::varint;
 
-/// The most frames of a group: an index behind the last one is still a number.
-const MOST: u32 = u32::MAX - 1;
 /// The least of a chunk that is kept by reference.
 const LEAST_SHARED: usize = 1024;
 
@@ -23,10 +20,10 @@ impl Cache {
     /// ([`Command::Aborted`](super::Command::Aborted)); the index is the one that it would have had.
     ///
     /// # Errors
-    /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
-    /// [`Refusal::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
+    /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
+    /// [`Misuse::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
     #[inline]
-    pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, Refusal> {
+    pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, CallError> {
         self.begin();
         // A small frame for a group that has room for it.
         if frame.len() <= self.small
@@ -47,7 +44,7 @@ impl Cache {
     }
 
     #[cold]
-    fn append_slowly(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, Refusal> {
+    fn append_slowly(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, CallError> {
         let (at, index) = self.appendable(group, frame.len() as u64)?;
         self.append_copy(at, frame);
         Ok(index)
@@ -63,7 +60,7 @@ impl Cache {
         group: GroupId,
         frame: Bytes,
         pinned: usize,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, CallError> {
         self.begin();
         let (at, index) = self.appendable(group, frame.len() as u64)?;
         if frame.len() <= LARGE || pinned > 2 * frame.len() {
@@ -82,7 +79,7 @@ impl Cache {
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub fn open_frame(&mut self, group: GroupId, size: u64) -> Result<u64, Refusal> {
+    pub fn open_frame(&mut self, group: GroupId, size: u64) -> Result<u64, CallError> {
         self.begin();
         let (at, index) = self.appendable(group, size)?;
         let Some(declared) = NonZeroU32::new(size as u32) else {
@@ -112,9 +109,9 @@ impl Cache {
     /// Writes the next bytes of the open frame: they are copied. With the last of them it is complete.
     ///
     /// # Errors
-    /// [`Refusal::UnknownGroup`], [`Refusal::GroupEnded`], [`Refusal::Aborted`], [`Refusal::Skipped`],
-    /// [`Refusal::NoFrame`], [`Refusal::PastSize`], [`Refusal::Unfinished`].
-    pub fn write(&mut self, group: GroupId, chunk: &[u8]) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
+    /// [`Misuse::NoFrame`], [`Refusal::PastSize`], [`Refusal::Unfinished`].
+    pub fn write(&mut self, group: GroupId, chunk: &[u8]) -> Result<(), CallError> {
         self.begin();
         let at = self.writable(group, chunk.len())?;
         if !chunk.is_empty() {
@@ -133,7 +130,7 @@ impl Cache {
         group: GroupId,
         chunk: Bytes,
         pinned: usize,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), CallError> {
         self.begin();
         let at = self.writable(group, chunk.len())?;
         let frame = self.store.groups.get(at).and_then(|group| group.unfinished);
@@ -161,7 +158,7 @@ impl Cache {
         group: GroupId,
         count: u32,
         why: Missing,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, CallError> {
         self.begin();
         let (at, index) = self.appendable(group, 0)?;
         if u64::from(count) > u64::from(MOST) - index {
@@ -195,9 +192,9 @@ impl Cache {
     /// that is held. A group that is finished takes what it lacks too.
     ///
     /// # Errors
-    /// As [`append`](Self::append), and [`Refusal::NotNext`], [`Refusal::FrameEvicted`],
+    /// As [`append`](Self::append), and [`Misuse::NotNext`], [`Refusal::FrameEvicted`],
     /// [`Refusal::Contradiction`], [`Refusal::Full`].
-    pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, Refusal> {
+    pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, CallError> {
         self.begin();
         let known = self.store.present(group)?;
         let (floor, next) = (u64::from(known.floor), u64::from(known.count));
@@ -205,7 +202,7 @@ impl Cache {
             return self.append(group, frame).map(|_| Put::Appended);
         }
         if index > next {
-            return Err(Refusal::NotNext { index, next });
+            return Err(Misuse::NotNext { index, next }.into());
         }
         if index < floor {
             return Err(self.refuse(Refusal::FrameEvicted { index, floor }));
@@ -238,7 +235,7 @@ impl Cache {
     }
 
     /// Makes a missing frame held.
-    fn fill(&mut self, at: u32, index: u32, frame: &[u8]) -> Result<Put, Refusal> {
+    fn fill(&mut self, at: u32, index: u32, frame: &[u8]) -> Result<Put, CallError> {
         let head = if frame.len() > LARGE { 0 } else { varint::len(frame.len() as u64) };
         let size = Pool::size_after(0, head + frame.len());
         // Beside the frame there is what is missing behind it.
@@ -287,7 +284,7 @@ impl Cache {
     }
 
     /// Checks that a group takes one more frame, of this size: its place, and the frame's index.
-    fn appendable(&mut self, group: GroupId, size: u64) -> Result<(u32, u64), Refusal> {
+    fn appendable(&mut self, group: GroupId, size: u64) -> Result<(u32, u64), CallError> {
         let at = self.open_group(group)?;
         self.check_complete(at)?;
         self.check_size(size)?;
@@ -297,24 +294,22 @@ impl Cache {
         }
     }
 
-    fn check_size(&mut self, size: u64) -> Result<(), Refusal> {
+    fn check_size(&mut self, size: u64) -> Result<(), CallError> {
         let max = self.config.max_frame;
         if size > max { Err(self.refuse(Refusal::FrameTooLarge { size, max })) } else { Ok(()) }
     }
 
     /// Checks that the open frame of a group takes so many bytes.
-    fn writable(&mut self, group: GroupId, len: usize) -> Result<u32, Refusal> {
+    fn writable(&mut self, group: GroupId, len: usize) -> Result<u32, CallError> {
         let at = self.open_group(group)?;
-        let Some(group) = self.store.groups.get(at) else { return Err(Refusal::UnknownGroup) };
-        let Some(Unfinished { size, written }) = group.unfinished else {
-            return Err(Refusal::NoFrame);
-        };
+        let group = self.store.group(group)?;
+        let Unfinished { size, written } = group.unfinished.ok_or(Misuse::NoFrame)?;
         let (left, len) = (u64::from(size.get() - written), len as u64);
         if len > left {
             return Err(self.refuse(Refusal::PastSize { len, left }));
         }
         let track = group.track;
-        let unfinished = self.publisher_of(track).map_or(0, |publisher| publisher.unfinished);
+        let unfinished = self.unfinished(track).map_or(0, |unfinished| *unfinished);
         let (bytes, max) = (unfinished + len, self.config.max_unfinished);
         // A chunk that completes a frame leaves nothing unfinished.
         if bytes > max && len < left {
@@ -432,16 +427,14 @@ impl Cache {
         let Some(group) = self.store.groups.get_mut(at) else { return };
         let Some(frame) = &mut group.unfinished else { return };
         frame.written += len as u32;
-        let (track, size, written) = (group.track, frame.size.get(), frame.written);
-        if written == size {
+        let (track, size) = (group.track, frame.size.get());
+        if frame.written == size {
             group.unfinished = None;
-        }
-        if let Some(publisher) = self.publisher_of(track) {
-            publisher.unfinished += len as u64;
-        }
-        if written == size {
-            self.forget_unfinished(track, size);
+            self.forget_unfinished(track, size - len as u32);
             return self.complete(at, size as usize);
+        }
+        if let Some(unfinished) = self.unfinished(track) {
+            *unfinished += len as u64;
         }
         self.wake_by(at, ReadUnit::Chunk);
         // A part of a large frame can go into a run; of a small one the frame has to be whole.
@@ -524,8 +517,8 @@ impl Cache {
     /// appended since the last time is enough.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTrack`].
-    pub fn seal(&mut self, track: TrackId) -> Result<(), Refusal> {
+    /// [`Misuse::UnknownTrack`].
+    pub fn seal(&mut self, track: TrackId) -> Result<(), Misuse> {
         self.begin();
         self.store.track(track)?;
         while let Some(track) = self.store.tracks.get(track.0.slot)
@@ -592,22 +585,5 @@ impl Cache {
         if place != NONE {
             self.store.pieces.remove(place);
         }
-    }
-}
-
-impl Group {
-    /// How many frames can be appended with nothing to be done but to lay them into the tail.
-    fn count_fast_appends(&self) -> u32 {
-        let plain = self.state == State::Open
-            && self.unfinished.is_none()
-            && !self.is_limited
-            && self.tail_piece != NONE
-            && self.waiting.iter().all(List::is_empty);
-        if plain { (PIECE_FRAMES - (self.count - self.sealed)).min(MOST - self.count) } else { 0 }
-    }
-
-    #[inline]
-    fn has_bytes(&self, len: usize) -> bool {
-        self.tail.capacity() - self.tail.len() >= len
     }
 }

@@ -4,18 +4,19 @@ use bytes::Bytes;
 
 use super::Demux;
 use super::codes::NO_ACCEPTOR;
+use super::config::Misuse;
 use super::event::{AcceptorId, Command, Event, Pattern, PeerId, Refusal, Registrant, StreamId};
-use super::tag::Preamble;
+use super::tag::Tag;
 use super::waiting::{Piece, Waits};
 use crate::Instant;
 use crate::wire::tag::is_reserved;
 
 impl Demux {
-    /// Makes the call that an event stands for.
+    /// Makes the call that an event stands for; within, what an application is answered.
     ///
     /// # Errors
     /// Those of the call.
-    pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<(), Refusal> {
+    pub fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Result<(), Refusal>, Misuse> {
         event.dispatch(self, now)
     }
 
@@ -34,10 +35,10 @@ impl Demux {
         pattern: Pattern<'_>,
         by: Registrant,
     ) -> Result<(), Refusal> {
+        self.context.advance(now);
         let max = self.config.max_registrations;
-        let is_new = self.registry.register(acceptor, pattern, by, max)?;
-        self.pass(now);
-        if is_new {
+        let is_new = self.registry.register(acceptor, pattern, by, max);
+        if is_new.inspect_err(|_| self.stats.refusals += 1)? {
             self.re_evaluate();
         }
         Ok(())
@@ -47,7 +48,7 @@ impl Demux {
     /// are looked up again: another registration may be for them too, or they are refused. Dispatched ones
     /// stay where they are.
     pub fn unregister(&mut self, now: Instant, pattern: Pattern<'_>) {
-        self.pass(now);
+        self.context.advance(now);
         if self.registry.unregister(pattern) {
             self.re_evaluate();
         }
@@ -56,7 +57,7 @@ impl Demux {
     /// Takes all registrations of an acceptor back, as [`unregister`](Self::unregister); there need be
     /// none.
     pub fn acceptor_gone(&mut self, now: Instant, acceptor: AcceptorId) {
-        self.pass(now);
+        self.context.advance(now);
         if self.registry.acceptor_gone(acceptor) {
             self.re_evaluate();
         }
@@ -66,7 +67,7 @@ impl Demux {
     /// the middle of a drain. Streams for it are held, up to the configured numbers. An acceptor without
     /// registration cannot pause: nothing happens.
     pub fn pause(&mut self, now: Instant, acceptor: AcceptorId) {
-        self.pass(now);
+        self.context.advance(now);
         self.registry.pause(acceptor);
     }
 
@@ -74,7 +75,7 @@ impl Demux {
     /// in which the preambles were whole: each stream is looked for when its command is asked for, so that
     /// the acceptor may pause after any of them.
     pub fn resume(&mut self, now: Instant, acceptor: AcceptorId) {
-        self.pass(now);
+        self.context.advance(now);
         self.registry.resume(acceptor);
         if self.waiting.resume(acceptor) {
             self.context.pend();
@@ -85,7 +86,7 @@ impl Demux {
     /// in which the preambles were whole, and no more: it pauses on. Where none is held nothing happens. The
     /// stream taken is dispatched next, before streams that are looked up again in this drain.
     pub fn take(&mut self, now: Instant, acceptor: AcceptorId) {
-        self.pass(now);
+        self.context.advance(now);
         if let Some(first) = self.waiting.first_for(Waits::For(acceptor)) {
             self.dispatch_held(first, acceptor);
         }
@@ -101,7 +102,7 @@ impl Demux {
     /// An empty piece that does not end the stream is nothing.
     ///
     /// # Errors
-    /// [`OutOfOrder`](Refusal::OutOfOrder): a parked stream goes on elsewhere. [`Held`](Refusal::Held): the
+    /// [`OutOfOrder`](Misuse::OutOfOrder): a parked stream goes on elsewhere. [`Held`](Misuse::Held): the
     /// stream is not to be read.
     pub fn data(
         &mut self,
@@ -111,18 +112,18 @@ impl Demux {
         bytes: Bytes,
         pinned: usize,
         fin: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Misuse> {
         let known = self.waiting.find(stream);
         if let Some(parked) = known.and_then(|at| self.waiting.get(at)) {
             if parked.waits != Waits::Preamble {
-                return Err(Refusal::Held);
+                return Err(Misuse::Held);
             }
             let expected = parked.preamble_len();
             if offset != expected {
-                return Err(Refusal::OutOfOrder { offset, expected });
+                return Err(Misuse::OutOfOrder { offset, expected });
             }
         }
-        self.pass(now);
+        self.context.advance(now);
         if known.is_none() && offset > 0 {
             match self.due_to(stream) {
                 Some(acceptor) => {
@@ -148,7 +149,7 @@ impl Demux {
 
     /// Forgets a stream; how many there were.
     fn forget(&mut self, now: Instant, stream: StreamId) -> u64 {
-        self.pass(now);
+        self.context.advance(now);
         let gone = self.waiting.find(stream).and_then(|at| self.waiting.forget(at));
         gone.is_some().into()
     }
@@ -156,7 +157,7 @@ impl Demux {
     /// Forgets all streams of a connection that are parked or held, also those that are held whole: they
     /// are gone as what was not read of others is, though their peer may know that they arrived.
     pub fn peer_gone(&mut self, now: Instant, peer: PeerId) {
-        self.pass(now);
+        self.context.advance(now);
         while let Some(at) = self.waiting.first_of_peer(peer) {
             self.waiting.forget(at);
             self.stats.forgotten.peer_gone += 1;
@@ -167,18 +168,18 @@ impl Demux {
     /// "opened" and the first payload, and the peer that nobody takes it.
     ///
     /// # Errors
-    /// [`NotDispatched`](Refusal::NotDispatched): it is parked or held.
+    /// [`NotDispatched`](Misuse::NotDispatched): it is parked or held.
     pub fn hand_off_failed(
         &mut self,
         now: Instant,
         stream: StreamId,
         acceptor: AcceptorId,
         tag: &[u8],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Misuse> {
         if self.waiting.find(stream).is_some() {
-            return Err(Refusal::NotDispatched);
+            return Err(Misuse::NotDispatched);
         }
-        self.pass(now);
+        self.context.advance(now);
         self.stats.hand_off_failed += 1;
         let registered = self.registry.look_up(tag);
         self.registry.count(registered, |stats| stats.failed += 1);
@@ -192,7 +193,7 @@ impl Demux {
     /// has one.
     ///
     /// # Errors
-    /// Those of [`preamble`](Self::preamble).
+    /// Those of [`own_tag`](Self::own_tag).
     pub fn open(
         &mut self,
         now: Instant,
@@ -200,23 +201,23 @@ impl Demux {
         tag: &[u8],
         by: Registrant,
     ) -> Result<(), Refusal> {
-        let preamble = Self::preamble(tag, by)?;
-        self.pass(now);
+        self.context.advance(now);
+        let tag = Self::own_tag(tag, by).inspect_err(|_| self.stats.refusals += 1)?;
         self.stats.opened += 1;
-        let bytes = preamble.heap();
-        self.push_first(Command::Write { stream, preamble }, bytes);
+        let bytes = tag.heap();
+        self.insert(self.due_first(), Command::Write { stream, tag }, bytes);
         Ok(())
     }
 
-    /// The preamble of a stream that is opened with a tag, to be written at its head.
+    /// The tag of a stream that is to be opened, with the preamble to be written at its head.
     ///
     /// # Errors
     /// [`Reserved`](Refusal::Reserved): the tag is for protocols only. [`Length`](Refusal::Length).
-    pub fn preamble(tag: &[u8], by: Registrant) -> Result<Preamble, Refusal> {
-        let preamble = Preamble::new(tag)?;
+    pub fn own_tag(tag: &[u8], by: Registrant) -> Result<Tag, Refusal> {
+        let tag = Tag::new(tag)?;
         match by {
-            Registrant::Application if is_reserved(tag) => Err(Refusal::Reserved),
-            _ => Ok(preamble),
+            Registrant::Application if is_reserved(&tag) => Err(Refusal::Reserved),
+            _ => Ok(tag),
         }
     }
 }

@@ -1,6 +1,5 @@
-//! The configuration of a demultiplexer, and the errors of its misuse.
+//! The configuration of a demultiplexer, and how it can be misused.
 
-use super::event::Refusal;
 use crate::Duration;
 use crate::limits::{OutOfRange, positive, within};
 use crate::machine::Undrained;
@@ -66,17 +65,28 @@ impl Config {
     }
 }
 
-/// Misuse of a demultiplexer by the program that embeds it.
+/// Misuse of a demultiplexer by the program that embeds it. Nothing has changed then, and no journal holds it.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Error {
+pub enum Misuse {
     /// A configured value leaves its range.
     #[error(transparent)]
     Config(#[from] OutOfRange),
     /// An event before the commands of the last one were drained.
     #[error(transparent)]
     Undrained(#[from] Undrained),
-    /// An event was refused.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
+    /// Data of a parked stream that does not go on where the last ended.
+    #[error("data from byte {offset} of a stream where {expected} is the next")]
+    OutOfOrder {
+        /// Bytes of the stream given before, so the event says.
+        offset: u64,
+        /// Bytes of the stream given before.
+        expected: u64,
+    },
+    /// Data of a stream that is held: it is not to be read.
+    #[error("data of a stream that is held")]
+    Held,
+    /// A hand-off that is reported to have failed, of a stream that was not dispatched.
+    #[error("the stream was not dispatched")]
+    NotDispatched,
 }

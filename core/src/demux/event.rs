@@ -4,12 +4,13 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::config::Misuse;
 use super::stats::TagStats;
-use super::tag::{Preamble, Tag, Text};
+use super::tag::{Tag, Text};
 use crate::display::display;
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
-use crate::wire::tag::{Length, MAX_TAG};
+use crate::wire::tag::Length;
 
 /// A connection. The driver numbers them, and never uses a number again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -33,12 +34,6 @@ impl StreamId {
     #[must_use]
     pub const fn direction(self) -> Direction {
         if self.number & 0b10 == 0 { Direction::Bidirectional } else { Direction::Unidirectional }
-    }
-
-    /// Returns true if only its opener sends.
-    #[must_use]
-    pub const fn is_unidirectional(self) -> bool {
-        matches!(self.direction(), Direction::Unidirectional)
     }
 }
 
@@ -77,14 +72,6 @@ impl<'a> Pattern<'a> {
             Self::Exact(bytes) | Self::Prefix(bytes) => bytes,
         }
     }
-
-    pub(super) fn check(self) -> Result<(), Length> {
-        match self.bytes().len() {
-            0 if matches!(self, Self::Exact(_)) => Err(Length(0)),
-            len if len > MAX_TAG => Err(Length(len)),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl fmt::Debug for Pattern<'_> {
@@ -119,24 +106,11 @@ pub struct Registration<'a> {
     pub stats: TagStats,
 }
 
-/// Why a call or an event was refused. Nothing was changed by it.
+/// Why an application that registers or opens is refused. It changes nothing but the time and
+/// [`Stats::refusals`](super::Stats::refusals).
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Data of a parked stream that does not go on where the last ended.
-    #[error("data from byte {offset} of a stream where {expected} is the next")]
-    OutOfOrder {
-        /// Bytes of the stream given before, so the event says.
-        offset: u64,
-        /// Bytes of the stream given before.
-        expected: u64,
-    },
-    /// Data of a stream that is held: it is not to be read.
-    #[error("data of a stream that is held")]
-    Held,
-    /// A hand-off that is reported to have failed, of a stream that was not dispatched.
-    #[error("the stream was not dispatched")]
-    NotDispatched,
     /// Another acceptor has this pattern.
     #[error("the pattern is registered by acceptor {}", held_by.0)]
     Conflict {
@@ -158,23 +132,8 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
-    /// Returns true if it is the answer to an application that registers or opens, so that
-    /// [`handle`](crate::Machine::handle) reports it by a command; what is left is misuse by a driver.
-    #[must_use]
-    pub const fn is_answer(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict { .. }
-                | Self::Reserved
-                | Self::Length(_)
-                | Self::TooManyRegistrations { .. }
-        )
-    }
-}
-
 vocabulary! {
-    "event of a demultiplexer" for super::Demux, Result<(), Refusal>;
+    "event of a demultiplexer" for super::Demux, Result<Result<(), Refusal>, Misuse>;
     /// An event of a demultiplexer. Every event is a method too.
     #[derive(Clone, PartialEq, Eq)]
     pub enum Event<'a> {
@@ -186,32 +145,32 @@ vocabulary! {
             pattern: Pattern<'a>,
             /// On whose behalf.
             by: Registrant,
-        } => |demux, now| demux.register(now, acceptor, pattern, by),
+        } => |demux, now| Ok(demux.register(now, acceptor, pattern, by)),
         /// [`unregister`](super::Demux::unregister).
         1 => Unregister {
             /// Which registration.
             pattern: Pattern<'a>,
-        } => |demux, now| Ok(demux.unregister(now, pattern)),
+        } => |demux, now| Ok(Ok(demux.unregister(now, pattern))),
         /// [`acceptor_gone`](super::Demux::acceptor_gone).
         2 => AcceptorGone {
             /// The acceptor that went.
             acceptor: AcceptorId,
-        } => |demux, now| Ok(demux.acceptor_gone(now, acceptor)),
+        } => |demux, now| Ok(Ok(demux.acceptor_gone(now, acceptor))),
         /// [`pause`](super::Demux::pause).
         3 => Pause {
             /// The acceptor that takes nothing for now.
             acceptor: AcceptorId,
-        } => |demux, now| Ok(demux.pause(now, acceptor)),
+        } => |demux, now| Ok(Ok(demux.pause(now, acceptor))),
         /// [`resume`](super::Demux::resume).
         4 => Resume {
             /// The acceptor that takes streams again.
             acceptor: AcceptorId,
-        } => |demux, now| Ok(demux.resume(now, acceptor)),
+        } => |demux, now| Ok(Ok(demux.resume(now, acceptor))),
         /// [`take`](super::Demux::take).
         11 => Take {
             /// The acceptor that takes one stream.
             acceptor: AcceptorId,
-        } => |demux, now| Ok(demux.take(now, acceptor)),
+        } => |demux, now| Ok(Ok(demux.take(now, acceptor))),
         /// [`data`](super::Demux::data).
         5 => Data {
             /// The stream, opened by its peer.
@@ -224,7 +183,7 @@ vocabulary! {
             pinned: usize,
             /// The stream ends behind them.
             fin: bool,
-        } => |demux, now| demux.data(now, stream, offset, bytes, pinned, fin),
+        } => |demux, now| demux.data(now, stream, offset, bytes, pinned, fin).map(Ok),
         /// [`reset`](super::Demux::reset).
         6 => Reset {
             /// The stream that its peer gave up.
@@ -233,18 +192,18 @@ vocabulary! {
             code: u64,
         } => |demux, now| {
             let _ = code;
-            Ok(demux.reset(now, stream))
+            Ok(Ok(demux.reset(now, stream)))
         },
         /// [`closed`](super::Demux::closed).
         7 => Closed {
             /// The stream that is no more.
             stream: StreamId,
-        } => |demux, now| Ok(demux.closed(now, stream)),
+        } => |demux, now| Ok(Ok(demux.closed(now, stream))),
         /// [`peer_gone`](super::Demux::peer_gone).
         8 => PeerGone {
             /// The connection that is no more, with all its streams.
             peer: PeerId,
-        } => |demux, now| Ok(demux.peer_gone(now, peer)),
+        } => |demux, now| Ok(Ok(demux.peer_gone(now, peer))),
         /// [`hand_off_failed`](super::Demux::hand_off_failed).
         9 => HandOffFailed {
             /// The stream that was dispatched.
@@ -253,7 +212,7 @@ vocabulary! {
             acceptor: AcceptorId,
             /// Its tag, as dispatched: for the count of its registration.
             tag: &'a [u8] as Text,
-        } => |demux, now| demux.hand_off_failed(now, stream, acceptor, tag),
+        } => |demux, now| demux.hand_off_failed(now, stream, acceptor, tag).map(Ok),
         /// [`open`](super::Demux::open).
         10 => Open {
             /// The own stream, of which nothing was written.
@@ -262,7 +221,7 @@ vocabulary! {
             tag: &'a [u8] as Text,
             /// On whose behalf.
             by: Registrant,
-        } => |demux, now| demux.open(now, stream, tag, by),
+        } => |demux, now| Ok(demux.open(now, stream, tag, by)),
     }
 }
 
@@ -309,12 +268,12 @@ vocabulary! {
             /// Why, for both frames.
             code: u64,
         },
-        /// Write this on the own stream, before anything else.
+        /// Write the preamble of the own stream, before anything else.
         5 => Write {
             /// The stream.
             stream: StreamId,
-            /// The length of the tag, and the tag.
-            preamble: Preamble,
+            /// Its tag, of which [`preamble`](Tag::preamble) is what is written.
+            tag: Tag,
         },
         /// Tell the acceptor that the stream is closed: its hand-off failed.
         6 => Closed {

@@ -56,10 +56,9 @@ impl Demux {
         };
         match tag {
             Ok(tag) => self.begin(known, Begun { id, tag, piece }),
-            Err(Malformed::Empty) => self.refuse(None, id, NO_ACCEPTOR),
+            Err(Malformed::Empty) => self.refuse(known, None, id, NO_ACCEPTOR),
             Err(Malformed::Incomplete { .. }) if piece.fin => {
-                known.and_then(|at| self.waiting.forget(at));
-                self.refuse(None, id, FIN_IN_PREAMBLE);
+                self.refuse(known, None, id, FIN_IN_PREAMBLE);
             }
             Err(Malformed::Incomplete { .. }) if known.is_some() || piece.rest.is_empty() => {}
             Err(Malformed::Incomplete { .. }) => {
@@ -69,7 +68,7 @@ impl Demux {
                         // It stays incomplete.
                         let _ = self.waiting.extend(at, &mut piece.rest);
                     }
-                    Err(code) => self.refuse(None, id, code),
+                    Err(code) => self.refuse(None, None, id, code),
                 }
             }
         }
@@ -99,8 +98,7 @@ impl Demux {
             },
             Next::Refuse(code) => code,
         };
-        known.and_then(|at| self.waiting.forget(at));
-        self.refuse(registered, id, code);
+        self.refuse(known, registered, id, code);
     }
 
     /// The place of a stream that is to wait, or the code with which it is refused.
@@ -162,10 +160,8 @@ impl Demux {
         let Begun { id: stream, tag, mut piece } = begun;
         self.stats.held += 1;
         let cost = piece.cost();
-        if piece.rest.is_empty() {
-            piece.rest = Bytes::new();
-        } else if piece.is_copied() {
-            self.stats.payloads_copied += 1;
+        if piece.is_copied() {
+            self.stats.payloads_copied += u64::from(!piece.rest.is_empty());
             piece.rest = Bytes::copy_from_slice(&piece.rest);
         }
         piece.pinned = cost;
@@ -173,8 +169,9 @@ impl Demux {
         self.push(Command::Hold { stream }, 0);
     }
 
-    /// Refuses a stream; for one that was registered for no place is left.
-    fn refuse(&mut self, registered: Option<u32>, stream: StreamId, code: u64) {
+    /// Refuses a stream, which leaves its place; for one that was registered for no place is left.
+    fn refuse(&mut self, known: Option<u32>, registered: Option<u32>, stream: StreamId, code: u64) {
+        known.and_then(|at| self.waiting.forget(at));
         self.registry.count(registered, |stats| stats.refused += 1);
         self.stats.refused.count(code);
         self.push(Command::Refuse { stream, code }, 0);
@@ -206,7 +203,7 @@ impl Demux {
     pub(super) fn advance(&mut self) -> bool {
         if let Some((at, code)) = self.expired() {
             if let Some(stream) = self.waiting.forget(at) {
-                self.refuse(None, stream.id, code);
+                self.refuse(None, None, stream.id, code);
             }
         } else if let Some(at) = self.waiting.first_for(Waits::Turn) {
             self.take_turn(at);
@@ -256,7 +253,6 @@ impl Demux {
             Next::Wait(_) => TOO_MANY,
             Next::Refuse(code) => code,
         };
-        self.waiting.forget(at);
-        self.refuse(registered, id, code);
+        self.refuse(Some(at), registered, id, code);
     }
 }

@@ -1,7 +1,7 @@
 //! How a demultiplexer is written in journals.
 
 use super::{
-    AcceptorId, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant, StreamId, Tag,
+    AcceptorId, Config, Demux, Event, Misuse, Pattern, PeerId, Refusal, Registrant, StreamId, Tag,
 };
 use crate::Instant;
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, newtypes, variants};
@@ -13,10 +13,14 @@ impl Journaled for Demux {
     const VERSION: u16 = 1;
 
     type Call<'a> = Event<'a>;
-    type Answer<'a> = Result<(), Refusal>;
+    type Answer<'a> = Result<Result<(), Refusal>, Misuse>;
 
     fn call<'a>(&mut self, now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
         Self::call(self, now, call)
+    }
+
+    fn is_misuse(answer: &Self::Answer<'_>) -> bool {
+        answer.is_err()
     }
 }
 
@@ -30,30 +34,22 @@ fields!(Config {
     max_held_bytes,
     max_registrations,
 });
-newtypes!(PeerId, AcceptorId);
+newtypes!(PeerId, AcceptorId, Length);
 fields!(StreamId { peer, number });
 variants!("registrant", Registrant { 0 => Application, 1 => Protocol });
 variants!("pattern", Pattern<'a> { 0 => Exact(tag), 1 => Prefix(prefix) });
-variants!("refusal", Refusal {
-    // 0 was a refusal of calls before a drain.
+// The numbers of misuse and of refusals are one sequence. 0 was a refusal of calls before a drain.
+variants!("misuse", Misuse {
     1 => OutOfOrder { offset, expected },
     2 => Held,
     3 => NotDispatched,
+} unwritten { Config, Undrained });
+variants!("refusal", Refusal {
     4 => Conflict { held_by },
     5 => Reserved,
     6 => Length(length),
     7 => TooManyRegistrations { max },
 });
-
-impl Field<'_> for Length {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        self.0.encode(out);
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Field::decode(input).map(Self)
-    }
-}
 
 /// As an enum of two variants: 0, or 1 and the refusal.
 impl Field<'_> for Result<(), Refusal> {
@@ -66,6 +62,25 @@ impl Field<'_> for Result<(), Refusal> {
     }
 }
 
+/// As what is within; misuse as a refusal: journals have such from before it left no trace.
+impl Field<'_> for Result<Result<(), Refusal>, Misuse> {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        match self {
+            Ok(answer) => answer.encode(out),
+            Err(misuse) => (true, *misuse).encode(out),
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let mut ahead = *input;
+        if let Ok((true, misuse)) = Field::decode(&mut ahead) {
+            *input = ahead;
+            return Ok(Err(misuse));
+        }
+        Field::decode(input).map(Ok)
+    }
+}
+
 /// A byte string of 1 to 255 bytes.
 impl Field<'_> for Tag {
     fn encode(&self, out: &mut Encoder<'_>) {
@@ -73,21 +88,8 @@ impl Field<'_> for Tag {
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let malformed =
+            |Length(len)| Malformed::Unknown { what: "length of a tag", value: len as u64 };
         Self::new(Field::decode(input)?).map_err(malformed)
     }
-}
-
-/// As its tag.
-impl Field<'_> for Preamble {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        self.tag().encode(out);
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Self::new(Field::decode(input)?).map_err(malformed)
-    }
-}
-
-const fn malformed(Length(len): Length) -> Malformed {
-    Malformed::Unknown { what: "length of a tag", value: len as u64 }
 }

@@ -30,7 +30,8 @@
 //! # Two ways in
 //!
 //! Every event of [`Machine::handle`] is a method too. The result of registering, unregistering and opening
-//! is what the method returns, or the first command, [`Command::Answer`]. Both are the same code; a
+//! is what the method returns, or the first command, [`Command::Answer`]: a [`Refusal`] is for whoever asked.
+//! [`Misuse`] is the driver's, and changes nothing. Both ways are the same code; a
 //! [`Recorder`](crate::journal::Recorder) records both. Before the next event the commands are drained
 //! ([`Undrained`](crate::machine::Undrained)); the methods are called at any time, in the middle of a drain too, and what they
 //! lead to comes behind what is due.
@@ -116,13 +117,13 @@ mod tests;
 mod waiting;
 
 pub use codes::{DEADLINE, FIN_IN_PREAMBLE, NO_ACCEPTOR, RESERVED, TOO_MANY, TOO_MANY_OF_PEER};
-pub use config::{Config, Error};
+pub use config::{Config, Misuse};
 pub use event::{
     AcceptorId, Command, Direction, Event, Pattern, PeerId, Refusal, Registrant, Registration,
     StreamId,
 };
 pub use stats::{Forgotten, Refused, Stats, TagStats};
-pub use tag::{Preamble, Tag};
+pub use tag::Tag;
 
 use smallvec::SmallVec;
 
@@ -153,9 +154,9 @@ impl Machine for Demux {
     type Event<'a> = Event<'a>;
     type Command = Command;
     type Stats = Stats;
-    type Error = Error;
+    type Error = Misuse;
 
-    fn new(config: Config) -> Result<Self, Error> {
+    fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
             config,
@@ -169,7 +170,7 @@ impl Machine for Demux {
 
     /// Takes an event. The result of registering, unregistering or opening is the first command:
     /// [`Command::Answer`].
-    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+    fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Misuse> {
         let is_answered = matches!(
             event,
             Event::Register { .. }
@@ -178,15 +179,9 @@ impl Machine for Demux {
                 | Event::Open { .. }
         );
         let at = self.due_first();
-        let result = self.call(now, event);
-        match result {
-            Err(refusal) if !refusal.is_answer() => return Err(refusal.into()),
-            _ if is_answered => {
-                self.pass(now);
-                self.pending.insert(at, (Command::Answer(result), 0));
-                self.context.pend();
-            }
-            _ => {}
+        let answer = self.call(now, event)?;
+        if is_answered {
+            self.insert(at, Command::Answer(answer), 0);
         }
         Ok(())
     }
@@ -252,8 +247,8 @@ impl Demux {
 
     /// Streams that are parked.
     #[must_use]
-    pub const fn pending(&self) -> usize {
-        self.waiting.parked()
+    pub fn pending(&self) -> usize {
+        self.waiting.count(Waits::Preamble)
     }
 
     /// Streams that are held.
@@ -291,14 +286,14 @@ impl Demux {
         self.registry.iter()
     }
 
-    /// Lets time pass; it never goes back.
-    fn pass(&mut self, now: Instant) {
-        self.context.advance(now);
-    }
-
     /// Adds a command behind those that are due, and the bytes that it keeps allocated.
     fn push(&mut self, command: Command, bytes: usize) {
-        self.pending.push((command, bytes));
+        self.insert(self.pending.len(), command, bytes);
+    }
+
+    /// Adds a command in front of the one that is due there.
+    fn insert(&mut self, at: usize, command: Command, bytes: usize) {
+        self.pending.insert(at, (command, bytes));
         self.context.pend();
     }
 
@@ -307,11 +302,5 @@ impl Demux {
         let is_first =
             |command: &Command| matches!(command, Command::Answer(_) | Command::Write { .. });
         self.pending.iter().take_while(|(command, _)| is_first(command)).count()
-    }
-
-    /// Adds a preamble to be written, before other commands.
-    fn push_first(&mut self, command: Command, bytes: usize) {
-        self.pending.insert(self.due_first(), (command, bytes));
-        self.context.pend();
     }
 }

@@ -9,7 +9,7 @@ use super::stats::TagStats;
 use crate::storage::counts::Counts;
 use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
-use crate::wire::tag::{MAX_TAG, is_reserved};
+use crate::wire::tag::{MAX_TAG, is_reserved, length};
 
 /// One registration.
 #[derive(Default, Debug)]
@@ -105,7 +105,9 @@ impl Registry {
         by: Registrant,
         max: usize,
     ) -> Result<bool, Refusal> {
-        pattern.check()?;
+        if pattern != Pattern::Prefix(b"") {
+            length(pattern.bytes())?;
+        }
         if by == Registrant::Application && is_reserved(pattern.bytes()) {
             return Err(Refusal::Reserved);
         }

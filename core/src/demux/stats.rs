@@ -27,6 +27,8 @@ pub struct Stats {
     pub hand_off_failed: u64,
     /// Own streams opened.
     pub opened: u64,
+    /// Registrations and openings that were refused: [`Refusal`](super::Refusal) says why.
+    pub refusals: u64,
 }
 
 /// Streams refused, by the code that their peer gets.

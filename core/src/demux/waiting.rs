@@ -63,7 +63,7 @@ pub(super) enum Waits {
 enum Group {
     /// Streams of a peer.
     Peer(PeerId),
-    /// Held streams that wait for the same.
+    /// Streams that wait for the same.
     Waiting(Waits),
     /// Calls that resumed an acceptor, until all that is held for it was dispatched or it pauses.
     Resumed(AcceptorId),
@@ -110,7 +110,6 @@ pub(super) struct Waiting {
     counts: Counts<Group>,
     /// The stamp of the stream that waits as the last one: stamps never come again.
     stamp: u64,
-    parked: usize,
     held: usize,
     /// Bytes that the payload of held streams costs.
     held_bytes: usize,
@@ -133,10 +132,6 @@ impl Waiting {
         self.streams.bytes() + self.counts.bytes() + self.held_bytes
     }
 
-    pub(super) const fn parked(&self) -> usize {
-        self.parked
-    }
-
     pub(super) const fn held(&self) -> usize {
         self.held
     }
@@ -145,7 +140,7 @@ impl Waiting {
         self.held_bytes
     }
 
-    /// The number of held streams that wait for something.
+    /// The number of streams that wait for something.
     pub(super) fn count(&self, waits: Waits) -> usize {
         self.counts.of(Group::Waiting(waits))
     }
@@ -210,9 +205,7 @@ impl Waiting {
         self.dequeue(at);
         self.held_bytes += piece.pinned;
         if let Some(stream) = self.streams.get_mut(at) {
-            stream.preamble.clear();
-            stream.preamble.push(tag.len() as u8);
-            stream.preamble.extend_from_slice(tag);
+            stream.preamble = SmallVec::from_slice(tag.preamble());
             (stream.piece, stream.waits) = (piece, waits);
         }
         self.enqueue(at, now);
@@ -238,23 +231,15 @@ impl Waiting {
         let Some(stream) = self.streams.get_mut(at) else { return };
         stream.waits = waits;
         self.by_turn.insert(&mut self.streams, at);
-        if waits == Waits::Preamble {
-            self.parked += 1;
-        } else {
-            self.held += 1;
-            self.counts.add(Group::Waiting(waits));
-        }
+        self.held += usize::from(waits != Waits::Preamble);
+        self.counts.add(Group::Waiting(waits));
     }
 
     fn dequeue(&mut self, at: u32) {
         self.by_turn.remove(&mut self.streams, at);
         let Some(waits) = self.get(at).map(|stream| stream.waits) else { return };
-        if waits == Waits::Preamble {
-            self.parked -= 1;
-        } else {
-            self.held -= 1;
-            self.counts.take(Group::Waiting(waits));
-        }
+        self.held -= usize::from(waits != Waits::Preamble);
+        self.counts.take(Group::Waiting(waits));
     }
 
     /// The stream that waits longest for something.

@@ -1,7 +1,8 @@
 //! The configuration of a grouping, its refusals, and the names and facts of its tracks.
 
+use alloc::format;
 use alloc::string::String;
-use core::fmt::{self, Write};
+use core::fmt::Write;
 
 use crate::Session;
 use crate::cache::{Limits, MAX_NAME};
@@ -9,7 +10,7 @@ use crate::limits::{OutOfRange, positive, within};
 
 /// The most bytes that a session and an epoch add to a track's name: a slash, ten bytes in three characters
 /// each, a dot and 20 digits.
-const MOST_ADDED: usize = 1 + 3 * Session::LEN + 1 + 20;
+pub(super) const MOST_ADDED: usize = 1 + 3 * Session::LEN + 1 + 20;
 
 /// The configuration of a [`Grouping`](super::Grouping).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,22 +54,27 @@ impl Config {
     /// name.
     #[must_use]
     pub fn track_name(&self, session: Session) -> String {
-        let mut name = String::with_capacity(self.longest_name());
+        let mut name = String::new();
         self.write_name(session, &mut name);
         name
     }
 
-    pub(super) const fn longest_name(&self) -> usize {
-        self.feed.len() + MOST_ADDED
-    }
-
-    /// As [`Config::track_name`], into a buffer that has room for the longest.
+    /// As [`Config::track_name`], into a buffer.
     pub(super) fn write_name(&self, session: Session, name: &mut String) {
         name.clear();
         name.push_str(&self.feed);
         name.push('/');
-        // Writing into a string does not fail.
-        let _ = write!(name, "{}", Encoded(session));
+        let bytes = session.as_bytes();
+        // Only spaces: an id that ends with another blank is another id.
+        let len = bytes.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
+        for &byte in &bytes[..len] {
+            if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+                name.push(byte.into());
+            } else {
+                // Writing into a string does not fail.
+                let _ = write!(name, "%{byte:02X}");
+            }
+        }
         if let Some(epoch) = self.epoch {
             let _ = write!(name, ".{epoch}");
         }
@@ -99,26 +105,6 @@ impl Config {
     }
 }
 
-/// A session as it stands in the name of a track.
-struct Encoded(Session);
-
-impl fmt::Display for Encoded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.0.as_bytes();
-        // Only spaces: an id that ends with another blank is another id.
-        let len = bytes.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
-        for &byte in &bytes[..len] {
-            match byte {
-                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'~' => {
-                    f.write_char(byte.into())?;
-                }
-                _ => write!(f, "%{byte:02X}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The numbers that decide which message every group and index of a track stands for. Whoever carries a track on,
 /// or reads one, compares them first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -137,41 +123,34 @@ impl Info {
     /// # Errors
     /// They do not; in words, with both values.
     pub fn agrees_with(&self, theirs: &Self) -> Result<(), Mismatch> {
-        if self.group_size != theirs.group_size {
-            return Err(Mismatch::GroupSize(self.group_size, theirs.group_size));
-        }
-        if self.first != theirs.first {
-            return Err(Mismatch::First(self.first, theirs.first));
-        }
-        if self.epoch != theirs.epoch {
-            return Err(Mismatch::Epoch(self.epoch, theirs.epoch));
-        }
-        Ok(())
+        if self == theirs { Ok(()) } else { Err(Mismatch { ours: *self, theirs: *theirs }) }
     }
 }
 
-/// Two sides number a track in different ways: ours, then theirs.
-#[non_exhaustive]
+/// Two sides number a track in different ways.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Mismatch {
-    /// Messages in a group.
-    #[error("groups have {0} messages here and {1} there")]
-    GroupSize(u32, u32),
-    /// The first message.
-    #[error("the first message is number {0} here and {1} there")]
-    First(u64, u64),
-    /// The epoch.
-    #[error("this is {}, that is {}", Named(*.0), Named(*.1))]
-    Epoch(Option<u64>, Option<u64>),
+#[error("{}", self.in_words())]
+pub struct Mismatch {
+    /// The numbers here.
+    pub ours: Info,
+    /// The numbers there.
+    pub theirs: Info,
 }
 
-struct Named(Option<u64>);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(epoch) => write!(f, "epoch {epoch}"),
-            None => f.write_str("a track without an epoch"),
+impl Mismatch {
+    /// Says the first difference, with both values.
+    fn in_words(&self) -> String {
+        let Self { ours, theirs } = self;
+        let epoch = |info: &Info| match info.epoch {
+            Some(epoch) => format!("epoch {epoch}"),
+            None => "a track without an epoch".into(),
+        };
+        if ours.group_size != theirs.group_size {
+            format!("groups have {} messages here and {} there", ours.group_size, theirs.group_size)
+        } else if ours.first != theirs.first {
+            format!("the first message is number {} here and {} there", ours.first, theirs.first)
+        } else {
+            format!("this is {}, that is {}", epoch(ours), epoch(theirs))
         }
     }
 }
@@ -231,7 +210,7 @@ mod tests {
         assert_eq!(config.track_name(session("")), "venue/itch/");
         config.epoch = Some(u64::MAX);
         assert_eq!(config.track_name(session("MONDAY")), "venue/itch/MONDAY.18446744073709551615");
-        assert_eq!(config.track_name(Session::new([0; 10])).len(), config.longest_name());
+        assert_eq!(config.track_name(Session::new([0; 10])).len(), config.feed.len() + MOST_ADDED);
     }
 
     #[test]

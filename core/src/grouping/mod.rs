@@ -82,11 +82,12 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use crate::cache::{Answer, Cache, Event, Limits, Missing, Refusal, TrackId};
+use crate::cache::{Answer, Cache, CallError, Event, Limits, Missing, Misuse, TrackId};
 use crate::journal::Driven;
 use crate::receiver::{Batch, Command};
 use crate::{Instant, Session};
-use session::{Publishing, Work};
+use config::MOST_ADDED;
+use session::{Place, Publishing, Work};
 use step::Input;
 
 /// Publishes a feed into a cache.
@@ -109,7 +110,7 @@ impl Grouping {
     /// A value of the configuration leaves its range, or a group would be larger than its limits.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let name = String::with_capacity(config.longest_name());
+        let name = String::with_capacity(config.feed.len() + MOST_ADDED);
         Ok(Self { config, sessions: [None, None], live: None, name, stats: Stats::default() })
     }
 
@@ -135,13 +136,6 @@ impl Grouping {
         front.checked_add(index.into())?.checked_add(1)
     }
 
-    /// The first message of the group that a message belongs to: where a receiver must begin, for the
-    /// group to become whole.
-    const fn boundary(&self, sequence: u64) -> u64 {
-        let before = sequence.saturating_sub(1);
-        before - before % self.config.group_size as u64 + 1
-    }
-
     /// A session will begin live, where `live` was found to be the next message: returns the number at
     /// which the receiver whose word is published must begin
     /// ([`receiver::Config::resume`](crate::receiver::Config::resume)), at most K-1 before.
@@ -151,7 +145,9 @@ impl Grouping {
     /// because there is nobody to ask.
     pub const fn start_live(&mut self, session: Session, live: u64) -> u64 {
         self.live = Some((session, live));
-        self.boundary(live)
+        // The first message of its group, so that this becomes whole.
+        let before = live.saturating_sub(1);
+        before - before % self.config.group_size as u64 + 1
     }
 
     /// The track of a session, of the last two.
@@ -251,7 +247,7 @@ impl Grouping {
             Input::Leave(tracks) => {
                 let (session, track) = tracks.iter_mut().find_map(Option::take)?;
                 // A track that somebody else dropped is gone too.
-                cache.call(now, Event::DropTrack { track });
+                let _ = cache.call(now, Event::DropTrack { track });
                 Some(Step::Closed { session, track, next: None })
             }
         }
@@ -280,20 +276,27 @@ impl Grouping {
             return (None, None);
         }
         self.config.write_name(session, &mut self.name);
-        let (first_group, _) = self.place(next).unwrap_or_default();
+        let (first_group, index) = self.place(next).unwrap_or_default();
         let limits = Limits { first_group, ..self.config.limits };
         let (name, publisher) = (self.name.as_bytes(), self.config.publisher);
-        let track = match cache.call(now, Event::CreateTrack { name, publisher, limits }).result() {
-            Ok(Answer::Track(track)) => track,
-            other => {
-                let why = other.err().unwrap_or(Refusal::UnknownTrack);
-                return (Some(Step::NoTrack { session, why }), None);
-            }
+        let create = Event::CreateTrack { name, publisher, limits };
+        let created = cache.call(now, create).map_err(CallError::from);
+        let created = created.and_then(|answer| Ok(answer.result()?));
+        let Ok(Answer::Track(track)) = created else {
+            let why = created.err().unwrap_or(Misuse::UnknownTrack.into());
+            return (Some(Step::NoTrack { session, why }), None);
         };
         self.stats.sessions += 1;
-        let size = self.config.group_size.into();
-        let publishing = Publishing::new(session, track, next, live, size);
-        let first = publishing.publishes_from();
+        let last = next.saturating_sub(1);
+        let (place, skipped) = match live {
+            Some(_) if index > 0 => {
+                (Place::Closed(Why::BeforeStart), self.config.group_size - index)
+            }
+            _ => (Place::Fresh { absent: index, lost: 0 }, 0),
+        };
+        let first = last.saturating_add(skipped.into()).saturating_add(1);
+        let publishing =
+            Publishing { session, track, last, place, live, ended: false, over: false };
         let left = self.remember(publishing).and_then(Publishing::left);
         (Some(Step::Opened { session, track, first }), left)
     }

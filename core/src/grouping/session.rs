@@ -2,7 +2,9 @@
 
 use core::ops::Range;
 
-use crate::cache::{Answer, Cache, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId};
+use crate::cache::{
+    Answer, Cache, CallError, Event, GroupId, Missing, Misuse, Put, Refusal, TOO_LARGE, TrackId,
+};
 use crate::journal::Driven;
 use crate::{Instant, Session};
 
@@ -11,7 +13,7 @@ use super::step::{Step, Why};
 
 /// The group that the next message belongs to.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(super) enum Place {
     /// It does not exist, because so far nothing of it is there: first so many frames are absent, then
     /// so many lost.
     Fresh { absent: u32, lost: u32 },
@@ -21,20 +23,16 @@ enum Place {
     Closed(Why),
 }
 
-const FRESH: Place = Place::Fresh { absent: 0, lost: 0 };
-
 /// A session that is being published, or was.
 #[derive(Debug)]
 pub(super) struct Publishing {
     pub(super) session: Session,
     pub(super) track: TrackId,
     /// Everything up to this message is settled: published, missing, or not published. 0: nothing.
-    last: u64,
-    /// The last message of the group that the next one belongs to, or the last that there can be.
-    full_at: u64,
-    place: Place,
+    pub(super) last: u64,
+    pub(super) place: Place,
     /// Of a live start, until publishing has begun: the message before which nothing may be missing.
-    live: Option<u64>,
+    pub(super) live: Option<u64>,
     pub(super) ended: bool,
     /// Its receiver said that it ended, and none has taken it up since: nobody speaks of it any
     /// more.
@@ -42,35 +40,9 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    /// A session of which `next` is the first message to come.
-    pub(super) const fn new(
-        session: Session,
-        track: TrackId,
-        next: u64,
-        live: Option<u64>,
-        size: u64,
-    ) -> Self {
-        let last = next.saturating_sub(1);
-        let place = match (last % size, live) {
-            (1.., Some(_)) => Place::Closed(Why::BeforeStart),
-            // Less than the size of a group, which is a u32.
-            (index, _) => Place::Fresh { absent: index as u32, lost: 0 },
-        };
-        let full_at = full_at(last, size);
-        Self { session, track, last, full_at, place, live, ended: false, over: false }
-    }
-
     /// The next message (2^64-1 stands for 2^64 too).
     pub(super) const fn next(&self) -> u64 {
         self.last.saturating_add(1)
-    }
-
-    /// The first message that may be published from here on.
-    pub(super) const fn publishes_from(&self) -> u64 {
-        match self.place {
-            Place::Closed(_) => self.full_at.saturating_add(1),
-            Place::Fresh { .. } | Place::Open(_) => self.next(),
-        }
     }
 
     /// The track to drop when nobody will say how the session ends.
@@ -79,13 +51,8 @@ impl Publishing {
     }
 }
 
-/// The last message of the group of which so many messages in all are settled.
-const fn full_at(last: u64, size: u64) -> u64 {
-    (last - last % size).saturating_add(size)
-}
-
 /// The indices of the frames that were appended.
-type Appended = Result<Range<u64>, Refusal>;
+type Appended = Result<Range<u64>, CallError>;
 
 /// A session, and what is at hand to take a step of it.
 pub(super) struct Work<'a, C> {
@@ -125,7 +92,9 @@ impl<C: Driven<Cache>> Work<'_, C> {
         }
         let number = self.under_way();
         let published = self.group().and_then(|group| {
-            self.append_message(group, message).map_err(|refusal| {
+            let event = Event::Append { group, frame: message };
+            let appended = self.check_size(message).and_then(|()| self.append(group, 1, event));
+            appended.map_err(|refusal| {
                 self.miss_in(group, 1, Missing::Absent);
                 Why::Refused(refusal)
             })
@@ -208,7 +177,6 @@ impl<C: Driven<Cache>> Work<'_, C> {
             Place::Closed(why) => Err(why),
             Place::Fresh { absent, lost } => {
                 let created = self.create_group(self.under_way(), absent, lost);
-                let created = created.map_err(Why::Refused);
                 self.of.place = created.map_or_else(Place::Closed, Place::Open);
                 created
             }
@@ -219,11 +187,10 @@ impl<C: Driven<Cache>> Work<'_, C> {
     #[inline]
     fn settle(&mut self, last: u64) {
         self.of.last = last;
-        if last < self.of.full_at {
+        if !last.is_multiple_of(self.size) && last < u64::MAX {
             return;
         }
-        self.of.full_at = full_at(last, self.size);
-        match core::mem::replace(&mut self.of.place, FRESH) {
+        match core::mem::replace(&mut self.of.place, Place::Fresh { absent: 0, lost: 0 }) {
             Place::Open(group) => self.finish(group),
             Place::Fresh { absent: 0, lost: 0 } | Place::Closed(_) => {}
             Place::Fresh { .. } => self.stats.groups_missing += 1,
@@ -265,7 +232,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         let before = sequence.saturating_sub(1);
         let (number, index) = (before / self.size, before % self.size);
         let group = self.cache.machine().group(track, number).filter(|_| sequence > 0);
-        let put = group.ok_or(Refusal::UnknownGroup).and_then(|group| {
+        let put = group.ok_or(CallError::from(Misuse::UnknownGroup)).and_then(|group| {
             self.check_size(message)?;
             self.call(Event::Put { group, index, frame: message })
         });
@@ -274,7 +241,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
                 (&mut self.stats.same, Step::Duplicate { session, sequence })
             }
             Ok(_) => (&mut self.stats.filled, Step::Filled { track, group: number, index }),
-            Err(Refusal::Contradiction(_)) => {
+            Err(CallError::Refused(Refusal::Contradiction(_))) => {
                 (&mut self.stats.contradictions, Step::Contradiction { session, sequence })
             }
             Err(_) => (&mut self.stats.late, Step::Late { session, sequence }),
@@ -294,7 +261,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         if let Place::Open(group) = self.of.place {
             self.finish(group);
         }
-        self.of.place = Place::Closed(Why::Refused(Refusal::TrackEnded));
+        self.of.place = Place::Closed(Why::Refused(Misuse::TrackEnded.into()));
         let Publishing { session, track, .. } = *self.of;
         // A track that somebody else ended is over too.
         let _ = self.call(Event::FinishTrack { track, end: None });
@@ -310,15 +277,17 @@ impl<C: Driven<Cache>> Work<'_, C> {
         Step::Appended { track: self.of.track, group, frames }
     }
 
+    /// Calls the cache; a refusal is an error, as misuse is.
     #[inline]
-    fn call(&mut self, event: Event<'_>) -> Result<Answer, Refusal> {
-        self.cache.call(self.now, event).result()
+    fn call(&mut self, event: Event<'_>) -> Result<Answer, CallError> {
+        Ok(self.cache.call(self.now, event)?.result()?)
     }
 
     /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.
-    fn create_group(&mut self, sequence: u64, absent: u32, lost: u32) -> Result<GroupId, Refusal> {
+    fn create_group(&mut self, sequence: u64, absent: u32, lost: u32) -> Result<GroupId, Why> {
         let created = self.call(Event::CreateGroup { track: self.of.track, sequence })?;
-        let Answer::Group(group) = created else { return Err(Refusal::UnknownGroup) };
+        let unknown = Why::Refused(Misuse::UnknownGroup.into());
+        let Answer::Group(group) = created else { return Err(unknown) };
         self.stats.groups += 1;
         for (count, why) in [(absent, Missing::Absent), (lost, Missing::Lost)] {
             if count > 0 {
@@ -332,32 +301,20 @@ impl<C: Driven<Cache>> Work<'_, C> {
         self.append(group, count, Event::AppendMissing { group, count, why })
     }
 
-    fn append_message(&mut self, group: GroupId, frame: &[u8]) -> Appended {
-        self.check_size(frame)?;
-        self.append(group, 1, Event::Append { group, frame })
-    }
-
     /// Appends frames; their indices. The cache does not refuse frames that its budget cannot hold: it
     /// aborts the group, which is as long then as it was.
     #[inline]
     fn append(&mut self, group: GroupId, count: u32, event: Event<'_>) -> Appended {
-        let first = self.end_of(group).ok_or(Refusal::UnknownGroup)?;
+        let end_of = |cache: &C| Some(cache.machine().frames(group)?.end);
+        let first = end_of(self.cache).ok_or(Misuse::UnknownGroup)?;
         self.call(event)?;
-        let end = first + u64::from(count);
-        match self.end_of(group) {
-            Some(now) if now == end => Ok(first..end),
-            _ => Err(Refusal::Aborted(TOO_LARGE)),
-        }
+        let (end, aborted) = (first + u64::from(count), Misuse::Aborted(TOO_LARGE));
+        if end_of(self.cache) == Some(end) { Ok(first..end) } else { Err(aborted.into()) }
     }
 
-    #[inline]
-    fn end_of(&self, group: GroupId) -> Option<u64> {
-        Some(self.cache.machine().frames(group)?.end)
-    }
-
-    fn check_size(&self, frame: &[u8]) -> Result<(), Refusal> {
+    fn check_size(&self, frame: &[u8]) -> Result<(), CallError> {
         let (size, max) = (frame.len() as u64, u64::from(self.max_message));
-        if size > max { Err(Refusal::FrameTooLarge { size, max }) } else { Ok(()) }
+        if size > max { Err(Refusal::FrameTooLarge { size, max }.into()) } else { Ok(()) }
     }
 
     /// Finishes a group that is full, or the last of its session. If it was evicted meanwhile, or aborted

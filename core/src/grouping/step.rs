@@ -1,10 +1,9 @@
 //! The steps of a grouping: what is left to publish, and what each step did.
 
-use core::fmt;
 use core::ops::Range;
 
 use crate::Session;
-use crate::cache::{Refusal, TrackId};
+use crate::cache::{CallError, TrackId};
 use crate::receiver::{Batch, Command};
 
 /// One input of a [`Grouping`](super::Grouping) on its way into the cache, as far as it is not published yet
@@ -41,7 +40,7 @@ pub enum Step {
         /// The session.
         session: Session,
         /// Why.
-        why: Refusal,
+        why: CallError,
     },
     /// Frames were appended to a group, held or missing ones. A group that is full by them is finished.
     Appended {
@@ -68,7 +67,7 @@ pub enum Step {
         /// The group's number.
         group: u64,
         /// Why.
-        why: Refusal,
+        why: CallError,
     },
     /// A message came again, as it is held.
     Duplicate {
@@ -113,19 +112,12 @@ pub enum Step {
 }
 
 /// Why a message is not published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Why {
     /// Publishing begins with the next group.
+    #[error("publishing begins with the next group")]
     BeforeStart,
     /// The cache refused it, or the group or track that it belongs to.
-    Refused(Refusal),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BeforeStart => f.write_str("publishing begins with the next group"),
-            Self::Refused(refusal) => refusal.fmt(f),
-        }
-    }
+    #[error(transparent)]
+    Refused(#[from] CallError),
 }

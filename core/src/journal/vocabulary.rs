@@ -44,14 +44,16 @@ macro_rules! newtypes {
 }
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
-/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as. Before the
-/// version `since` of a machine nothing is written, and what stands behind `or` is read.
+/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as; behind
+/// `unwritten` variants with one field that no journal ever has. Before the version `since` of a machine nothing is
+/// written, and what stands behind `or` is read.
 #[macro_export]
 macro_rules! variants {
     ($what:literal $(for $generic:ident)?
     $(since $since:literal of $machine:ident or $default:expr)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
-    } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?) => {
+    } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?
+        $(unwritten { $($never:ident),* })?) => {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
                 $(if out.version_of::<$machine>() < $since {
@@ -63,6 +65,7 @@ macro_rules! variants {
                         $($($crate::journal::Field::encode($part, out);)*)?
                         $($($crate::journal::Field::encode($field, out);)*)?
                     })*
+                    $($(Self::$never(_) => {})*)?
                 }
             }
 

@@ -433,7 +433,7 @@ impl Space {
     /// that does. A missing range lies in pieces once it was asked for.
     fn missing_until(&self, enough: u64) -> u64 {
         let mut until = 0;
-        for range in self.gaps.missing() {
+        for range in self.gaps.missing().iter() {
             if until > enough || (until > 0 && range.first - 1 > until) {
                 break;
             }

@@ -4,10 +4,8 @@
 //! apart: each missing range knows its gap, and how often it was left unanswered.
 
 use super::event::Command;
-use crate::storage::list::Link;
 use crate::storage::ranges::{Full, Range, RangeMap};
-use crate::storage::slab::NONE;
-use crate::storage::table::{InRow, Row, Table};
+use crate::storage::table::{Row, Table, in_row};
 use crate::{Instant, Session};
 
 /// The state of a missing range.
@@ -50,16 +48,8 @@ struct Gap {
     next: u32,
 }
 
-/// In the row of those that wait to be emitted, which leave it at the front.
-impl InRow for Gap {
-    fn link(&self) -> Link {
-        Link { previous: NONE, next: self.next }
-    }
-
-    fn set_link(&mut self, link: Link) {
-        self.next = link.next;
-    }
-}
+// In the row of those that wait to be emitted, which leave it at the front.
+in_row!(Gap { next });
 
 /// The gaps of one session.
 #[derive(Debug)]
@@ -127,7 +117,7 @@ impl Gaps {
         };
         enqueue(&mut self.gaps, &mut self.news, id);
         let value = Missing { gap: id, since: now, ..Missing::default() };
-        self.missing.push_back(Range { first, last, value })
+        self.missing.insert(first, last, value)
     }
 
     /// Takes `first..=last` out as filled, by a line or by an answer; `fresh` gets each range that was missing.
@@ -177,7 +167,8 @@ impl Gaps {
     /// Takes everything from `first` on out, to be opened again later.
     pub(super) fn evict_from(&mut self, first: u64) {
         let Self { missing, gaps, news } = self;
-        missing.truncate_from(first, |range| {
+        // Nothing lies behind: no range comes apart, so this cannot be refused.
+        let _ = missing.remove(first, u64::MAX, |range| {
             lessen(gaps, news, &range, |gap| {
                 if gap.first < first {
                     gap.last = gap.last.min(first - 1);
@@ -187,7 +178,7 @@ impl Gaps {
             });
         });
         // The filled part of the last gap may be missing again.
-        let straddling = missing.last_range().map(|range| range.value.gap);
+        let straddling = missing.iter().next_back().map(|range| range.value.gap);
         if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id)) {
             gap.last = gap.last.min(first - 1);
         }

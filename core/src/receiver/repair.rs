@@ -215,7 +215,7 @@ impl Repair {
         let servers = &mut self.servers;
         let mut other: Option<(u8, Ask)> = None;
         let mut others = 0;
-        for range in space.gaps.missing() {
+        for range in space.gaps.missing().iter() {
             if range.first > space.ask_up_to {
                 break;
             }

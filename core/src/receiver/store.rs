@@ -10,9 +10,8 @@ use core::iter::successors;
 use super::event::{Batch, Origin};
 use super::server::Span;
 use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
-use crate::storage::list::Link;
 use crate::storage::slab::NONE;
-use crate::storage::table::{InRow, Row, Table};
+use crate::storage::table::{Row, Table, in_row};
 use crate::wire::mold::{MAX_DATAGRAM, Messages};
 use crate::{Instant, Session};
 
@@ -26,8 +25,11 @@ pub(super) struct Piece {
     /// The messages as they are delivered.
     pub(super) batch: Batch<Bytes>,
     backing: Backing,
-    link: Link,
+    previous: u32,
+    next: u32,
 }
+
+in_row!(Piece { previous, next });
 
 impl Default for Piece {
     /// The piece of a free place.
@@ -42,17 +44,7 @@ impl Default for Piece {
             origin: Origin::Unknown,
             repaired: false,
         };
-        Self { batch, backing: Backing::Shared(0), link: Link::default() }
-    }
-}
-
-impl InRow for Piece {
-    fn link(&self) -> Link {
-        self.link
-    }
-
-    fn set_link(&mut self, link: Link) {
-        self.link = link;
+        Self { batch, backing: Backing::Shared(0), previous: NONE, next: NONE }
     }
 }
 
@@ -327,7 +319,7 @@ impl Store {
             Backing::Pooled(_) => {}
         }
         let batch = Extent { offset, ..*extent }.batch(bytes);
-        let piece = Piece { batch, backing, link: Link::default() };
+        let piece = Piece { batch, backing, previous: NONE, next: NONE };
         let id = self.pieces.insert(piece)?;
         let before = if end == End::Back { list.last() } else { NONE };
         list.insert_after(&mut self.pieces, before, id);
@@ -382,8 +374,8 @@ impl Store {
         most: usize,
     ) -> impl Iterator<Item = (Place, &Piece)> {
         let at = |id: u32| Some((Place { id, taken: self.taken }, self.pieces.get(id)?));
-        let onward = move |id| successors(at(id), move |(_, piece)| at(piece.link.next));
-        let back = move |id| successors(at(id), move |(_, piece)| at(piece.link.previous));
+        let onward = move |id| successors(at(id), move |(_, piece)| at(piece.next));
+        let back = move |id| successors(at(id), move |(_, piece)| at(piece.previous));
         let has = |(_, piece): &(Place, &Piece)| {
             (piece.batch.first..=piece.batch.last()).contains(&number)
         };
@@ -396,7 +388,7 @@ impl Store {
                 false => onward(list.first()).take(most).find(has),
             }
         });
-        successors(found, move |(_, piece)| at(piece.link.next))
+        successors(found, move |(_, piece)| at(piece.next))
     }
 
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
@@ -410,7 +402,7 @@ impl Store {
 
     /// The pieces of a list.
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
-        let next = |piece: &&Piece| self.pieces.get(piece.link.next);
+        let next = |piece: &&Piece| self.pieces.get(piece.next);
         successors(self.pieces.get(list.first()), next)
     }
 

@@ -3,19 +3,9 @@
 use bytes::{Bytes, BytesMut};
 
 use super::history::front;
-use crate::Session;
 use crate::storage::blocks::cost;
 use crate::storage::ring::Ring;
-use crate::wire::mold::{HEADER_LEN, Header, MAX_COUNT, MAX_DATAGRAM, Messages};
-
-/// Which messages an answer is to hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Wanted {
-    pub(super) session: Session,
-    pub(super) first: u64,
-    /// From 1.
-    pub(super) count: u16,
-}
+use crate::wire::mold::{HEADER_LEN, Header, MAX_DATAGRAM, Messages, Request};
 
 /// Builds answers.
 #[derive(Debug)]
@@ -47,14 +37,15 @@ impl Answers {
         self.ring.lent()
     }
 
-    /// An answer out of what `from` gives: messages that lie together from a number on. `None` when
+    /// An answer to a request for no more messages than a packet can count, out of what `from` gives: messages
+    /// that lie together from a number on. `None` when
     /// the first wanted one is not there, or fits no datagram.
     pub(super) fn build<'a>(
         &mut self,
-        wanted: Wanted,
+        wanted: Request,
         from: impl Fn(u64) -> Option<Messages<'a>>,
     ) -> Option<Answer> {
-        let messages = from(wanted.first)?;
+        let messages = from(wanted.sequence)?;
         let (_, first) = front(&mut messages.clone(), 1, MAX_DATAGRAM - HEADER_LEN);
         if first.is_empty() {
             return None;
@@ -77,25 +68,24 @@ impl Answers {
 /// Writes a packet of at most `size` bytes that begins with `messages`; says how many it holds.
 fn fill<'a>(
     block: &mut BytesMut,
-    wanted: Wanted,
+    wanted: Request,
     size: usize,
     messages: Messages<'a>,
     from: impl Fn(u64) -> Option<Messages<'a>>,
 ) -> u16 {
-    let Wanted { session, first, count } = wanted;
+    let Request { session, sequence, count } = wanted;
     block.extend_from_slice(&[0; HEADER_LEN]);
     let mut held = 0;
     let mut here = Some(messages);
     while let Some(mut messages) = here {
-        let left = count.min(MAX_COUNT) - held;
+        let left = count - held;
         let (taken, blocks) = front(&mut messages, left, size - block.len());
         block.extend_from_slice(blocks);
         held += taken;
-        let next = first.checked_add(u64::from(held));
-        let full = messages.remaining() > 0 || taken == left;
-        here = next.filter(|_| !full).and_then(&from);
+        let is_full = messages.remaining() > 0 || taken == left;
+        here = if is_full { None } else { from(messages.sequence()) };
     }
-    let header = Header { session, sequence: first, count: held };
+    let header = Header { session, sequence, count: held };
     if let Some(head) = block.first_chunk_mut() {
         *head = header.to_bytes();
     }

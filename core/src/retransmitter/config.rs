@@ -81,19 +81,13 @@ impl Default for Remote {
 }
 
 impl Remote {
-    /// The rate of one address, when so many bytes were sent on the lines in one second.
-    pub(super) fn one(self, line: u64) -> Rate {
-        let bytes_per_second = self.least.max(line.saturating_mul(self.times_line.into()));
-        Rate { bytes_per_second, burst: self.burst }
-    }
-
-    /// The rate of all that are beyond this machine.
-    pub(super) fn all(self, line: u64) -> Rate {
-        let Rate { bytes_per_second, burst } = self.one(line);
-        Rate {
-            bytes_per_second: bytes_per_second.saturating_mul(TIMES_ONE),
-            burst: burst.saturating_mul(TIMES_ONE),
-        }
+    /// The rate of one address, and that of all, when so many bytes were sent on the lines in one second.
+    pub(super) fn rates(self, line: u64) -> [Rate; 2] {
+        let least = self.least.max(line.saturating_mul(self.times_line.into()));
+        [1, TIMES_ONE].map(|times| Rate {
+            bytes_per_second: least.saturating_mul(times),
+            burst: self.burst.saturating_mul(times),
+        })
     }
 }
 

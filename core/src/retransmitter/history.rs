@@ -11,7 +11,7 @@ use super::Stats;
 use super::segments::{self, MOST_MESSAGES, OfBlock, SEGMENT_BYTES, Segment, Segments, Slot};
 use crate::Session;
 use crate::storage::slab::NONE;
-use crate::wire::mold::{LENGTH_LEN, Messages, Packet};
+use crate::wire::mold::{Messages, Packet};
 
 /// Bytes of a block: one holds the largest message that UDP carries.
 const BLOCK: usize = 64 << 10;
@@ -50,14 +50,14 @@ struct Known {
 }
 
 impl Known {
-    const fn new(session: Session, pinned: bool, newest: u64, stored_at: u64) -> Self {
-        let (segments, extent) = (segments::Session::EMPTY, Extent::NONE);
+    fn new(session: Session, pinned: bool, newest: u64, stored_at: u64) -> Self {
+        let (segments, extent) = (segments::Session::EMPTY, Extent::default());
         Self { session, pinned, newest, stored_at, segments, extent, tail: NONE }
     }
 }
 
 /// A free part of a block that one session fills.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Extent {
     /// The block's number, counted from the first ever begun.
     block: u64,
@@ -67,8 +67,6 @@ struct Extent {
 }
 
 impl Extent {
-    const NONE: Self = Self { block: 0, at: 0, end: 0 };
-
     const fn room(&self) -> usize {
         (self.end - self.at) as usize
     }
@@ -127,12 +125,6 @@ impl History {
             + allocated * BLOCK
     }
 
-    /// Segments that the index has.
-    #[cfg(test)]
-    pub(super) fn entries(&self) -> usize {
-        self.segments.len()
-    }
-
     /// Makes a session known for good, of which messages up to `newest` exist somewhere.
     pub(super) fn pin(&mut self, session: Session, newest: u64) {
         self.sessions.push(Known::new(session, true, newest, 0));
@@ -165,8 +157,8 @@ impl History {
 
     /// The segment that holds a message.
     fn holding(&self, slot: Slot, sequence: u64) -> Option<&Segment> {
-        let at = self.segments.at_or_before(&self.known(slot)?.segments, sequence)?;
-        self.segments.get(at).filter(|segment| segment.last() >= sequence)
+        let segment = self.segments.at_or_before(&self.known(slot)?.segments, sequence);
+        segment.filter(|segment| segment.last() >= sequence)
     }
 
     /// How many of `count` numbers from `first` on, which is not held, come before one that is.
@@ -186,57 +178,48 @@ impl History {
             let segment = next?;
             let (first, mut last) = (segment.first, segment.last());
             loop {
-                let following = last.checked_add(1);
-                next = following.and_then(held);
-                match next {
-                    Some(neighbour) if Some(neighbour.first) == following => {
-                        last = neighbour.last();
-                    }
-                    _ => return Some((first, last)),
-                }
+                next = last.checked_add(1).and_then(held);
+                let Some(neighbour) = next.filter(|next| next.first - 1 == last) else {
+                    return Some((first, last));
+                };
+                last = neighbour.last();
             }
         })
     }
 
     /// Copies what is new of a packet.
     pub(super) fn store(&mut self, packet: &Packet<'_>, stats: &mut Stats) {
-        let header = packet.header();
-        let mut left = header.messages();
-        if left == 0 {
+        let mut messages = packet.messages();
+        let (first, count) = (messages.sequence(), messages.remaining());
+        if count == 0 {
             return;
         }
-        let Some(slot) = self.slot_to_store(header.session, stats) else {
+        let Some(slot) = self.slot_to_store(packet.header().session, stats) else {
             stats.store_no_session += 1;
             return;
         };
         let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
-        let mut messages = packet.messages();
-        let mut first = header.sequence;
         let newest = known.newest;
-        known.newest = newest.max(first + u64::from(left - 1));
+        known.newest = newest.max(first + u64::from(count - 1));
         known.stored_at = self.packets;
         self.packets += 1;
         if first > newest {
             // Nothing is held from there on.
-            return self.append(slot, first, left, &mut messages, stats);
+            return self.append(slot, count, &mut messages, stats);
         }
-        while left > 0 {
-            let held = self.holding(slot, first).map(|segment| segment.last() - first + 1);
-            let count = match held {
-                Some(held) => {
-                    let count = u16::try_from(held).map_or(left, |held| held.min(left));
+        while messages.remaining() > 0 {
+            let (first, left) = (messages.sequence(), messages.remaining());
+            match self.holding(slot, first) {
+                Some(segment) => {
+                    let count = (segment.last() - first + 1).min(left.into()) as u16;
                     stats.stored_again += u64::from(count);
                     messages.pass(count);
-                    count
                 }
                 None => {
                     let count = self.missing(slot, first, left);
-                    self.append(slot, first, count, &mut messages, stats);
-                    count
+                    self.append(slot, count, &mut messages, stats);
                 }
-            };
-            left -= count;
-            first = first.wrapping_add(u64::from(count));
+            }
         }
     }
 
@@ -244,18 +227,17 @@ impl History {
     fn append(
         &mut self,
         slot: Slot,
-        mut first: u64,
         mut count: u16,
         messages: &mut Messages<'_>,
         stats: &mut Stats,
     ) {
         while count > 0 {
+            let first = messages.sequence();
             let Some(known) = self.sessions.get_mut(usize::from(slot.0)) else { return };
             let tail = self.segments.get(known.tail).filter(|tail| {
                 tail.last().checked_add(1) == Some(first) && tail.count() < MOST_MESSAGES
             });
-            let most = tail.map_or(MOST_MESSAGES, |tail| MOST_MESSAGES - tail.count());
-            let lengthens = tail.is_some();
+            let (lengthens, held) = (tail.is_some(), tail.map_or(0, Segment::count));
             let block = known.extent.block;
             // Nothing is laid into the older half: no message is evicted before half of the blocks were
             // begun after it.
@@ -263,14 +245,14 @@ impl History {
             let open = block >= self.oldest && self.begun - block <= young;
             let room = if open { known.extent.room() } else { 0 };
             let before = messages.clone();
-            let (taken, bytes) = front(messages, count.min(most), room);
+            let (taken, bytes) = front(messages, count.min(MOST_MESSAGES - held), room);
             if taken == 0 {
-                self.lay_out(slot, before.clone(), stats);
+                self.lay_out(slot, before, stats);
                 continue;
             }
             if !lengthens && self.segments.is_full() {
                 *messages = before;
-                self.forget_first(stats);
+                while self.oldest < self.begun && !self.forget_next(stats) {}
                 continue;
             }
             let place = place(known.extent.block, &self.blocks);
@@ -278,17 +260,17 @@ impl History {
             let block = &mut self.blocks[place];
             block.bytes[offset..][..bytes.len()].copy_from_slice(bytes);
             known.extent.at += bytes.len() as u32;
-            if lengthens {
-                self.segments.lengthen(known.tail, taken);
+            if let Some(tail) = self.segments.get_mut(known.tail).filter(|_| lengthens) {
+                tail.lengthen(taken);
             } else {
-                let session = (slot, &mut known.segments);
-                let of_block = (place as u32, &mut block.segments);
-                let added = self.segments.add(session, of_block, (first, taken, offset as u16));
-                known.tail = added.unwrap_or(NONE);
+                let segment = Segment::new(slot, place as u32, offset as u16, first, taken);
+                let Some(at) = self.segments.insert(segment) else { return };
+                block.segments.push(&mut self.segments, at);
+                known.segments.insert(&mut self.segments, at);
+                known.tail = at;
             }
             stats.stored_messages += u64::from(taken);
             count -= taken;
-            first = first.wrapping_add(u64::from(taken));
         }
     }
 
@@ -317,7 +299,7 @@ impl History {
 
     fn begin_block(&mut self, stats: &mut Stats) {
         if self.begun - self.oldest == self.blocks.len() as u64 {
-            self.evict(stats);
+            while self.forget_next(stats) {}
         }
         let at = place(self.begun, &self.blocks);
         self.blocks[at].bytes.resize(BLOCK, 0);
@@ -325,25 +307,15 @@ impl History {
         self.laid_out = 0;
     }
 
-    /// Forgets the messages in the oldest block.
-    fn evict(&mut self, stats: &mut Stats) {
-        while self.forget_first_of_oldest(stats) {}
-        self.oldest += 1;
-    }
-
-    /// Forgets the segment that was begun first; its bytes stay until its block is evicted.
-    fn forget_first(&mut self, stats: &mut Stats) {
-        while self.oldest < self.begun && !self.forget_first_of_oldest(stats) {
-            self.oldest += 1;
-        }
-    }
-
-    /// Forgets the segment of the oldest block that was begun first; `false` when it has none.
-    fn forget_first_of_oldest(&mut self, stats: &mut Stats) -> bool {
+    /// Forgets the segment of the oldest block that was begun first; its bytes stay until the block is evicted.
+    /// `false` where the block has none, and is evicted.
+    fn forget_next(&mut self, stats: &mut Stats) -> bool {
         let block = place(self.oldest, &self.blocks);
         let first = self.blocks[block].segments.pop(&mut self.segments);
-        let Some(at) = first else { return false };
-        let Some(segment) = self.segments.get(at) else { return false };
+        let Some((at, segment)) = first.and_then(|at| Some((at, self.segments.get(at)?))) else {
+            self.oldest += 1;
+            return false;
+        };
         if let Some(known) = self.sessions.get_mut(usize::from(segment.slot.0)) {
             stats.evicted_messages += u64::from(segment.count());
             known.segments.remove(&mut self.segments, at);
@@ -382,17 +354,25 @@ const fn place(number: u64, blocks: &[Block]) -> usize {
 /// Walks over as many messages as are at most `count` and, with their lengths, `room` bytes; says how
 /// many, and gives their blocks.
 pub(super) fn front<'a>(messages: &mut Messages<'a>, count: u16, room: usize) -> (u16, &'a [u8]) {
-    let blocks = messages.rest();
-    let (mut taken, mut bytes) = (0, 0);
-    for (_, message) in messages.clone().take(count.into()) {
-        let end = bytes + LENGTH_LEN + message.len();
-        if end > room {
-            break;
-        }
-        (taken, bytes) = (taken + 1, end);
+    let (blocks, left) = (messages.rest(), messages.remaining());
+    let mut ahead = messages.clone();
+    while left - messages.remaining() < count
+        && ahead.next().is_some()
+        && blocks.len() - ahead.rest().len() <= room
+    {
+        *messages = ahead.clone();
     }
-    let (front, rest) = blocks.split_at(bytes);
-    let next = messages.sequence().wrapping_add(u64::from(taken));
-    *messages = Messages::new(next, messages.remaining() - taken, rest);
-    (taken, front)
+    (left - messages.remaining(), &blocks[..blocks.len() - messages.rest().len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl History {
+        /// Segments that the index has.
+        pub(in crate::retransmitter) fn entries(&self) -> usize {
+            self.segments.len()
+        }
+    }
 }

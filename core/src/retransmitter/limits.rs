@@ -14,12 +14,6 @@ pub(super) enum Over {
     Total,
 }
 
-#[derive(Debug)]
-struct Address {
-    ip: IpAddr,
-    bucket: Bucket,
-}
-
 /// How many bytes are sent on the lines in a second. Minutes are counted from the driver's origin.
 #[derive(Clone, Copy, Default, Debug)]
 struct Line {
@@ -37,22 +31,19 @@ impl Line {
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE_NANOS: u64 = 60_000_000_000;
 
-    const fn minute_of(now: Instant) -> u64 {
-        now.as_nanos() / Self::MINUTE_NANOS
-    }
-
     fn sent(&mut self, now: Instant, bytes: usize) {
         if now.since(self.second) >= Self::SECOND {
             (self.second, self.bytes) = (now, 0);
         }
         self.bytes = self.bytes.saturating_add(bytes as u64);
         let [present, before] = self.minutes(now);
-        (self.minute, self.most) = (Self::minute_of(now), [present.max(self.bytes), before]);
+        self.minute = now.as_nanos() / Self::MINUTE_NANOS;
+        self.most = [present.max(self.bytes), before];
     }
 
     /// The most in one second of the minute of `now`, and of the one before it.
     const fn minutes(&self, now: Instant) -> [u64; 2] {
-        match Self::minute_of(now).saturating_sub(self.minute) {
+        match (now.as_nanos() / Self::MINUTE_NANOS).saturating_sub(self.minute) {
             0 => self.most,
             1 => [0, self.most[0]],
             _ => [0, 0],
@@ -77,7 +68,7 @@ pub(super) struct Limits {
     all_remote: Bucket,
     line: Line,
     /// By address.
-    addresses: Vec<Address>,
+    addresses: Vec<(IpAddr, Bucket)>,
     max_addresses: usize,
 }
 
@@ -97,7 +88,7 @@ impl Limits {
 
     /// The bytes that buckets for so many addresses take.
     pub(super) const fn bytes(max_addresses: usize) -> usize {
-        max_addresses.saturating_mul(size_of::<Address>())
+        max_addresses.saturating_mul(size_of::<(IpAddr, Bucket)>())
     }
 
     pub(super) const fn memory_used(&self) -> usize {
@@ -106,13 +97,13 @@ impl Limits {
 
     /// Checks that an answer may go to an address now.
     pub(super) fn admit(&self, now: Instant, ip: IpAddr) -> Result<(), Over> {
-        let bucket = self.place(ip).map_or(Bucket::default(), |at| self.addresses[at].bucket);
-        if bucket.opens(self.rate_of(now, ip)) > now {
+        let (one, all) = self.rates(now, ip);
+        let bucket = self.place(ip).map_or(Bucket::default(), |at| self.addresses[at].1);
+        if bucket.opens(one) > now {
             return Err(Over::Address);
         }
-        let remote = self.remote_of(ip).map(|remote| remote.all(self.line.most(now)));
         if self.total.opens(self.total_rate) > now
-            || remote.is_some_and(|rate| self.all_remote.opens(rate) > now)
+            || all.is_some_and(|all| self.all_remote.opens(all) > now)
         {
             return Err(Over::Total);
         }
@@ -124,30 +115,24 @@ impl Limits {
         self.line.sent(now, bytes);
     }
 
-    /// The further limits of an address beyond this machine.
-    fn remote_of(&self, ip: IpAddr) -> Option<Remote> {
-        self.remote.filter(|_| !ip.to_canonical().is_loopback())
-    }
-
-    /// The rate of one address at `now`.
-    fn rate_of(&self, now: Instant, ip: IpAddr) -> Rate {
+    /// The rate of an address at `now`, and that of all beyond this machine where it is one of them.
+    fn rates(&self, now: Instant, ip: IpAddr) -> (Rate, Option<Rate>) {
         let any = self.address_rate;
-        self.remote_of(ip).map_or(any, |remote| {
-            let Rate { bytes_per_second, burst } = remote.one(self.line.most(now));
-            Rate {
-                bytes_per_second: any.bytes_per_second.min(bytes_per_second),
-                burst: any.burst.min(burst),
-            }
-        })
+        let Some(remote) = self.remote.filter(|_| !ip.to_canonical().is_loopback()) else {
+            return (any, None);
+        };
+        let [Rate { bytes_per_second, burst }, all] = remote.rates(self.line.most(now));
+        let bytes_per_second = bytes_per_second.min(any.bytes_per_second);
+        (Rate { bytes_per_second, burst: burst.min(any.burst) }, Some(all))
     }
 
     /// An answer of `bytes` goes to an address; whether another one was forgotten to make room for it.
     pub(super) fn charge(&mut self, now: Instant, ip: IpAddr, bytes: usize) -> bool {
         self.total.take(now, self.total_rate, bytes);
-        if let Some(remote) = self.remote_of(ip) {
-            self.all_remote.take(now, remote.all(self.line.most(now)), bytes);
+        let (one, all) = self.rates(now, ip);
+        if let Some(all) = all {
+            self.all_remote.take(now, all, bytes);
         }
-        let rate = self.rate_of(now, ip);
         let mut place = self.place(ip);
         let is_full = place.is_err() && self.addresses.len() == self.max_addresses;
         if is_full {
@@ -155,22 +140,21 @@ impl Limits {
             place = self.place(ip);
         }
         let at = place.unwrap_or_else(|at| {
-            let (ip, bucket) = (ip.to_canonical(), Bucket::default());
-            self.addresses.insert(at, Address { ip, bucket });
+            self.addresses.insert(at, (ip.to_canonical(), Bucket::default()));
             at
         });
-        self.addresses[at].bucket.take(now, rate, bytes);
+        self.addresses[at].1.take(now, one, bytes);
         is_full
     }
 
     fn place(&self, ip: IpAddr) -> Result<usize, usize> {
-        self.addresses.binary_search_by_key(&ip.to_canonical(), |address| address.ip)
+        self.addresses.binary_search_by_key(&ip.to_canonical(), |address| address.0)
     }
 
     /// Forgets the address whose bucket is full again first, which forgives the least: a crowd of
     /// others pushes none out that was answered more than they.
     fn forget_most_rested(&mut self) {
-        let full = |(at, address): (usize, &Address)| (address.bucket.full(), at);
+        let full = |(at, (_, bucket)): (usize, &(IpAddr, Bucket))| (*bucket, at);
         if let Some((_, at)) = self.addresses.iter().enumerate().map(full).min() {
             self.addresses.remove(at);
         }
@@ -249,7 +233,7 @@ mod tests {
                 limits.sent(Instant::from_millis(70_000), 1_000);
             }
             let now = Instant::from_millis(asked * 1_000);
-            let Rate { bytes_per_second, burst } = limits.rate_of(now, ip(1));
+            let (Rate { bytes_per_second, burst }, _) = limits.rates(now, ip(1));
             assert_eq!(
                 (bytes_per_second, burst),
                 (expected, 64 << 10),
@@ -266,7 +250,7 @@ mod tests {
             limits.sent(Instant::from_millis(second * 1_000), bytes);
         }
         let now = Instant::from_millis(300_000);
-        assert_eq!(limits.rate_of(now, ip(1)).bytes_per_second, 3_000_000);
+        assert_eq!(limits.rates(now, ip(1)).0.bytes_per_second, 3_000_000);
     }
 
     #[test]

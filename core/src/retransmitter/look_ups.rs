@@ -5,15 +5,15 @@
 
 use core::net::SocketAddr;
 
-use super::answer::Wanted;
 use super::{Config, LookUpId};
 use crate::storage::in_flight::{InFlight, Sharers};
+use crate::wire::mold::Request;
 use crate::{Duration, Instant};
 
 #[derive(Debug)]
 struct LookUp {
     id: LookUpId,
-    wanted: Wanted,
+    wanted: Request,
 }
 
 /// The outcome of a request for the archive.
@@ -64,7 +64,7 @@ impl LookUps {
     }
 
     /// Someone wants what only the archive has.
-    pub(super) fn request(&mut self, now: Instant, wanted: Wanted, to: SocketAddr) -> Admission {
+    pub(super) fn request(&mut self, now: Instant, wanted: Request, to: SocketAddr) -> Admission {
         let same = self.in_flight.iter().find(|look_up| look_up.wanted == wanted);
         let known = same.map(|look_up| look_up.id);
         if known.is_some_and(|id| self.waiting.contains(id, to)) {
@@ -84,7 +84,7 @@ impl LookUps {
     }
 
     /// A look-up is answered: what was wanted. Those who wait for it still do.
-    pub(super) fn answered(&mut self, id: LookUpId) -> Option<Wanted> {
+    pub(super) fn answered(&mut self, id: LookUpId) -> Option<Request> {
         let position = self.in_flight.iter().position(|look_up| look_up.id == id)?;
         self.in_flight.remove(position).map(|look_up| look_up.wanted)
     }

@@ -25,7 +25,7 @@ use core::net::SocketAddr;
 
 use smallvec::SmallVec;
 
-use answer::{Answer, Answers, Wanted};
+use answer::{Answer, Answers};
 use history::History;
 use limits::{Limits, Over};
 use look_ups::{Admission, LookUps};
@@ -41,7 +41,7 @@ use crate::{Instant, Machine, Session};
 /// Work that an event left for the outside.
 #[derive(Debug)]
 enum Pending {
-    LookUp(LookUpId, Wanted),
+    LookUp(LookUpId, Request),
     Answer(SocketAddr, Answer),
     /// The archive's finding, for each who waits for it.
     Found(LookUpId, Answer),
@@ -85,8 +85,7 @@ impl Retransmitter {
         if !self.admit(from) {
             return;
         }
-        let Request { session, sequence: first, count } = request;
-        let wanted = Wanted { session, first, count: count.min(MAX_COUNT) };
+        let wanted = Request { count: request.count.min(MAX_COUNT), ..request };
         let history = &self.history;
         match self.answers.build(wanted, |next| history.messages_from(slot, next)) {
             Some(answer) => {
@@ -99,12 +98,12 @@ impl Retransmitter {
     }
 
     /// Counts an answer against the rates.
-    fn answer(&mut self, to: SocketAddr, answer: &Answer) -> Command {
+    fn answer(&mut self, to: SocketAddr, answer: Answer) -> Command {
         let evicts = self.limits.charge(self.context.now(), to.ip(), answer.bytes.len());
         self.stats.evicted_addresses += u64::from(evicts);
         self.stats.answered_messages += u64::from(answer.count);
         self.stats.answered_bytes += answer.bytes.len() as u64;
-        Command::Answer { to, bytes: answer.bytes.clone() }
+        Command::Answer { to, bytes: answer.bytes }
     }
 
     /// Returns true if a request may be answered now; counted when not.
@@ -118,12 +117,12 @@ impl Retransmitter {
     }
 
     /// The history does not hold the first wanted message.
-    fn look_up(&mut self, from: SocketAddr, slot: Slot, wanted: Wanted) {
+    fn look_up(&mut self, from: SocketAddr, slot: Slot, wanted: Request) {
         if !self.archive {
             return self.stats.declined += 1;
         }
-        let Wanted { session, first, count } = wanted;
-        let wanted = Wanted { session, first, count: self.history.missing(slot, first, count) };
+        let count = self.history.missing(slot, wanted.sequence, wanted.count);
+        let wanted = Request { count, ..wanted };
         match self.look_ups.request(self.context.now(), wanted, from) {
             Admission::New(id) => {
                 self.stats.look_ups += 1;
@@ -152,10 +151,9 @@ impl Retransmitter {
         let packet = Packet::new_checked(packet).ok();
         let answer =
             packet.filter(|packet| packet.header().session == wanted.session).and_then(|packet| {
-                let sequence = packet.header().sequence;
                 self.answers.build(wanted, |next| {
                     let mut messages = packet.messages();
-                    let skipped = u16::try_from(next.checked_sub(sequence)?).ok()?;
+                    let skipped = u16::try_from(next.checked_sub(messages.sequence())?).ok()?;
                     messages.pass(skipped);
                     (messages.remaining() > 0).then_some(messages)
                 })
@@ -179,24 +177,8 @@ impl Retransmitter {
         }
     }
 
-    /// The answer for the next who waited for what was found and may be answered.
-    fn found_for_next(&mut self, id: LookUpId, answer: &Answer) -> Option<Command> {
-        while let Some(to) = self.look_ups.next_waiting(id) {
-            if self.admit(to) {
-                self.stats.answered_by_archive += 1;
-                return Some(self.answer(to, answer));
-            }
-        }
-        None
-    }
-
     fn expire_look_ups(&mut self) {
         self.stats.look_ups_timed_out += self.look_ups.expire(self.context.now());
-    }
-
-    /// Brings the counters up to date that the parts keep.
-    fn gather(&mut self) {
-        self.stats.waiting = self.look_ups.waiting() as u64;
     }
 }
 
@@ -238,29 +220,29 @@ impl Machine for Retransmitter {
             Event::Found { id, packet } => self.found(id, packet),
             Event::NotFound { id } => self.not_found(id),
         }
-        self.gather();
+        self.stats.waiting = self.look_ups.waiting() as u64;
         Ok(())
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        let mut command = None;
-        while command.is_none() && !self.pending.is_empty() {
-            command = match self.pending.remove(0) {
-                Pending::LookUp(id, Wanted { session, first, count }) => {
-                    Some(Command::LookUp { id, session, first, count })
+        while !self.pending.is_empty() {
+            match self.pending.remove(0) {
+                Pending::LookUp(id, Request { session, sequence: first, count }) => {
+                    return Some(Command::LookUp { id, session, first, count });
                 }
-                Pending::Answer(to, answer) => Some(self.answer(to, &answer)),
+                Pending::Answer(to, answer) => return Some(self.answer(to, answer)),
                 Pending::Found(id, answer) => {
-                    let command = self.found_for_next(id, &answer);
-                    if command.is_some() {
-                        self.pending.insert(0, Pending::Found(id, answer));
+                    let Some(to) = self.look_ups.next_waiting(id) else { continue };
+                    self.stats.waiting -= 1;
+                    self.pending.insert(0, Pending::Found(id, answer.clone()));
+                    if self.admit(to) {
+                        self.stats.answered_by_archive += 1;
+                        return Some(self.answer(to, answer));
                     }
-                    command
                 }
-            };
+            }
         }
-        self.gather();
-        command
+        None
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -270,7 +252,7 @@ impl Machine for Retransmitter {
     fn expire(&mut self, now: Instant) {
         self.context.timeout(now);
         self.expire_look_ups();
-        self.gather();
+        self.stats.waiting = self.look_ups.waiting() as u64;
     }
 
     fn memory_limit(config: &Config) -> usize {

@@ -8,8 +8,8 @@
 use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
-use super::list::Link;
-use super::table::{InRow, Table};
+use super::slab::NONE;
+use super::table::{Table, in_row};
 
 /// Bytes that a block takes beside its payload, for the counter that its slices share: charged the same on
 /// every target.
@@ -121,18 +121,11 @@ struct Block {
     rest: BytesMut,
     /// Pieces that lie in it and are not released.
     pieces: u32,
-    link: Link,
+    /// The next free place, where nothing lies here.
+    next: u32,
 }
 
-impl InRow for Block {
-    fn link(&self) -> Link {
-        self.link
-    }
-
-    fn set_link(&mut self, link: Link) {
-        self.link = link;
-    }
-}
+in_row!(Block { next });
 
 /// Blocks of one size that pieces are copied into.
 #[derive(Debug)]
@@ -210,7 +203,7 @@ impl Blocks {
                 allocate(self.pool.size)
             }
         };
-        self.current = self.in_use.insert(Block { rest, ..Block::default() });
+        self.current = self.in_use.insert(Block { rest, pieces: 0, next: NONE });
         self.current.is_some()
     }
 
@@ -254,7 +247,7 @@ impl Blocks {
         }
         self.released_last.take_if(|last| *last == id)?;
         let rest = self.pool.take_last()?;
-        self.in_use.insert(Block { rest, pieces: 1, link: Link::default() }).map(BlockId)
+        self.in_use.insert(Block { rest, pieces: 1, next: NONE }).map(BlockId)
     }
 
     /// Gives an idle block's memory up; `false` when none is idle.
@@ -280,12 +273,11 @@ impl Blocks {
 
     /// Lays nothing more into the current block.
     fn retire(&mut self) {
-        if self.current().is_some_and(|block| block.pieces == 0)
-            && let Some(id) = self.current
+        if let Some(id) = self.current.take()
+            && self.in_use.get(id).is_some_and(|block| block.pieces == 0)
         {
             self.pool_block(id);
         }
-        self.current = None;
     }
 }
 

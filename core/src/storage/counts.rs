@@ -1,47 +1,24 @@
 //! Sorted keys that are counted: a key is there as long as it was added more often than taken away.
 
-use core::cmp::Ordering;
-
 use super::slab::Slab;
-use super::tree::{Links, Sorted, Tree};
+use super::tree::{Links, Tree, sorted};
 
 /// A key, and how often it is there.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 struct Count<K> {
-    key: Option<K>,
+    key: K,
     count: usize,
     links: Links,
 }
 
-impl<K> Default for Count<K> {
-    fn default() -> Self {
-        Self { key: None, count: 0, links: Links::default() }
-    }
-}
-
-impl<K: Ord> Sorted<K> for Slab<Count<K>> {
-    fn links(&self, at: u32) -> Links {
-        self.get(at).map(|count| count.links).unwrap_or_default()
-    }
-
-    fn set_links(&mut self, at: u32, links: Links) {
-        if let Some(count) = self.get_mut(at) {
-            count.links = links;
-        }
-    }
-
-    fn order(&self, one: u32, other: u32) -> Ordering {
-        let key = |at| self.get(at).map(|count| &count.key);
-        key(one).cmp(&key(other))
-    }
-}
+sorted!(ByKey, Count<K>, links, |count| count.key, for K);
 
 /// Keys and how often each is there. Its memory stays: what was counted once is counted again without an
 /// allocation.
 #[derive(Debug)]
 pub(crate) struct Counts<K> {
-    counts: Slab<Count<K>>,
-    sorted: Tree<K>,
+    counts: Slab<Count<Option<K>>>,
+    sorted: Tree<ByKey>,
 }
 
 impl<K> Default for Counts<K> {
@@ -53,7 +30,7 @@ impl<K> Default for Counts<K> {
 impl<K: Ord + Copy> Counts<K> {
     /// The most bytes that so many keys take.
     pub(crate) fn most(keys: usize) -> usize {
-        Slab::<Count<K>>::most(keys)
+        Slab::<Count<Option<K>>>::most(keys)
     }
 
     /// Bytes allocated.
@@ -61,25 +38,30 @@ impl<K: Ord + Copy> Counts<K> {
         self.counts.bytes()
     }
 
-    fn find(&self, key: K) -> Option<u32> {
+    /// The place of the first key at or behind one, and what is there.
+    fn entry(&self, key: K) -> Option<(u32, &Count<Option<K>>)> {
         let known = |at| self.counts.get(at).and_then(|count| count.key);
-        self.sorted.find(&self.counts, |at| known(at).cmp(&Some(key)))
+        let at = self.sorted.at_or_after(&self.counts, |at| known(at).cmp(&Some(key)))?;
+        Some((at, self.counts.get(at)?))
+    }
+
+    fn find(&self, key: K) -> Option<(u32, &Count<Option<K>>)> {
+        self.entry(key).filter(|(_, count)| count.key == Some(key))
     }
 
     /// The number of times that a key is there.
     pub(crate) fn of(&self, key: K) -> usize {
-        self.find(key).and_then(|at| self.counts.get(at)).map_or(0, |count| count.count)
+        self.find(key).map_or(0, |(_, count)| count.count)
     }
 
     /// The first key at or behind one.
     pub(crate) fn at_or_after(&self, key: K) -> Option<K> {
-        let known = |at| self.counts.get(at).and_then(|count| count.key);
-        known(self.sorted.at_or_after(&self.counts, |at| known(at).cmp(&Some(key)))?)
+        self.entry(key)?.1.key
     }
 
     /// Adds a key once more; it is lost when 2^32-2 others are there.
     pub(crate) fn add(&mut self, key: K) {
-        let at = self.find(key).or_else(|| {
+        let at = self.find(key).map(|(at, _)| at).or_else(|| {
             let at = self.counts.insert(Count { key: Some(key), ..Count::default() })?;
             self.sorted.insert(&mut self.counts, at);
             Some(at)
@@ -91,7 +73,7 @@ impl<K: Ord + Copy> Counts<K> {
 
     /// Takes a key away once, if it is there.
     pub(crate) fn take(&mut self, key: K) {
-        let Some(at) = self.find(key) else { return };
+        let Some((at, _)) = self.find(key) else { return };
         let Some(count) = self.counts.get_mut(at) else { return };
         count.count -= 1;
         if count.count == 0 {

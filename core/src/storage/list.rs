@@ -114,8 +114,7 @@ impl<By> List<By> {
     pub(crate) fn pop(&mut self, things: &mut impl Linked<By>) -> Option<u32> {
         let first = self.first;
         (first != NONE).then(|| {
-            let next = things.link(first).next;
-            self.join(things, NONE, next);
+            self.remove(things, first);
             first
         })
     }

@@ -89,12 +89,6 @@ impl<T: Copy> RangeMap<T> {
         self.ranges.front()
     }
 
-    /// The highest range.
-    #[inline]
-    pub(crate) fn last_range(&self) -> Option<&Range<T>> {
-        self.ranges.back()
-    }
-
     /// The ranges in ascending order.
     #[inline]
     pub(crate) fn iter(&self) -> vec_deque::Iter<'_, Range<T>> {
@@ -110,18 +104,6 @@ impl<T: Copy> RangeMap<T> {
             Some(range) if range.first <= sequence => Ok(index),
             _ => Err(index),
         }
-    }
-
-    /// Appends a range above all others. It is not merged with its neighbour.
-    #[inline]
-    pub(crate) fn push_back(&mut self, range: Range<T>) -> Result<(), Full> {
-        debug_assert!(range.first <= range.last);
-        debug_assert!(self.ranges.back().is_none_or(|back| back.last < range.first));
-        if self.is_full() {
-            return Err(Full);
-        }
-        self.ranges.push_back(range);
-        Ok(())
     }
 
     /// Puts in `first..=last`, none of which is there yet. It is not merged with its neighbours.
@@ -151,39 +133,31 @@ impl<T: Copy> RangeMap<T> {
         let Some(range) = self.ranges.get_mut(start) else { return Ok(()) };
         if range.first < first {
             let cut = *range;
-            if cut.last > last {
-                if is_full {
-                    return Err(Full);
-                }
-                range.last = first - 1;
-                self.ranges.insert(start + 1, Range { first: last + 1, ..cut });
-                removed(Range { first, last, ..cut });
-                return Ok(());
+            let is_split = cut.last > last;
+            if is_split && is_full {
+                return Err(Full);
             }
             range.last = first - 1;
-            removed(Range { first, ..cut });
+            removed(Range { first, last: cut.last.min(last), ..cut });
             start += 1;
+            if is_split {
+                self.ranges.insert(start, Range { first: last + 1, ..cut });
+                return Ok(());
+            }
         }
-        self.remove_whole(start, last, &mut removed);
+        let ends_within = |range: &Range<T>| range.last <= last;
+        if self.ranges.get(start + 1).is_some_and(ends_within) {
+            let end = self.ranges.partition_point(ends_within);
+            self.ranges.drain(start..end).for_each(&mut removed);
+        } else if self.ranges.get(start).is_some_and(ends_within) {
+            self.ranges.remove(start).into_iter().for_each(&mut removed);
+        }
         if let Some(range) = self.ranges.get_mut(start).filter(|range| range.first <= last) {
             let cut = *range;
             range.first = last + 1;
             removed(Range { last, ..cut });
         }
         Ok(())
-    }
-
-    /// Takes every number from `first` on out. `removed` is given what was there of them, range by
-    /// range in ascending order.
-    pub(crate) fn truncate_from(&mut self, first: u64, mut removed: impl FnMut(Range<T>)) {
-        let mut start = self.not_before(first);
-        if let Some(range) = self.ranges.get_mut(start).filter(|range| range.first < first) {
-            let cut = *range;
-            range.last = first - 1;
-            removed(Range { first, ..cut });
-            start += 1;
-        }
-        self.ranges.drain(start..).for_each(removed);
     }
 
     /// Takes everything out.
@@ -202,30 +176,6 @@ impl<T: Copy> RangeMap<T> {
             _ => self.ranges.len(),
         }
     }
-
-    /// Takes out the ranges from index `start` on that end at or before `last`.
-    #[inline]
-    fn remove_whole(&mut self, start: usize, last: u64, removed: &mut impl FnMut(Range<T>)) {
-        let ends_within = |range: &Range<T>| range.last <= last;
-        if !self.ranges.get(start).is_some_and(ends_within) {
-            return;
-        }
-        if self.ranges.get(start + 1).is_some_and(ends_within) {
-            let end = self.ranges.partition_point(ends_within);
-            self.ranges.drain(start..end).for_each(removed);
-        } else if let Some(range) = self.ranges.remove(start) {
-            removed(range);
-        }
-    }
-}
-
-impl<'a, T: Copy> IntoIterator for &'a RangeMap<T> {
-    type Item = &'a Range<T>;
-    type IntoIter = vec_deque::Iter<'a, Range<T>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
 }
 
 #[cfg(test)]
@@ -236,7 +186,7 @@ mod tests {
     fn map(ranges: &[(u64, u64, char)], capacity: usize) -> RangeMap<char> {
         let mut map = RangeMap::with_capacity(capacity);
         for &(first, last, value) in ranges {
-            map.push_back(Range { first, last, value }).unwrap();
+            map.insert(first, last, value).unwrap();
         }
         map
     }
@@ -323,8 +273,7 @@ mod tests {
         let mut map = map(&[(1, 3, 'a'), (9, 9, 'b')], 2);
         assert!(map.is_full());
         assert_eq!(map.insert(5, 6, 'c'), Err(Full));
-        let above = Range { first: 20, last: 20, value: 'd' };
-        assert_eq!(map.push_back(above), Err(Full));
+        assert_eq!(map.insert(20, 20, 'd'), Err(Full));
         assert_eq!(listed(&map), [(1, 3, 'a'), (9, 9, 'b')]);
     }
 
@@ -332,10 +281,11 @@ mod tests {
     fn truncating_cuts_a_range_and_drops_what_lies_behind_it() {
         let mut map = map(&[(1, 4, 'a'), (6, 6, 'b')], 2);
         let mut removed = Vec::new();
-        map.truncate_from(3, |range| removed.push((range.first, range.last, range.value)));
+        let mut note = |range: Range<char>| removed.push((range.first, range.last, range.value));
+        map.remove(3, u64::MAX, &mut note).unwrap();
         assert_eq!(removed, [(3, 4, 'a'), (6, 6, 'b')]);
         assert_eq!(listed(&map), [(1, 2, 'a')]);
-        map.truncate_from(0, |_| ());
+        map.remove(0, u64::MAX, |_| ()).unwrap();
         assert!(map.is_empty());
     }
 
@@ -347,7 +297,7 @@ mod tests {
         assert_eq!(take(&mut map, u64::MAX, u64::MAX), [(u64::MAX, u64::MAX, 'a')]);
         assert_eq!(take(&mut map, 0, 0), [(0, 0, 'a')]);
         assert_eq!(listed(&map), [(1, u64::MAX - 1, 'a')]);
-        map.push_back(Range { first: u64::MAX, last: u64::MAX, value: 'b' }).unwrap();
+        map.insert(u64::MAX, u64::MAX, 'b').unwrap();
         assert_eq!(map.find(u64::MAX), Ok(1));
         assert_eq!(take(&mut map, 0, u64::MAX).len(), 2);
         assert!(map.is_empty());
@@ -402,8 +352,7 @@ mod tests {
             }
             1..=2 => {
                 cells[start..].fill(None);
-                map.truncate_from(first, |range| removed.push(range));
-                Ok(())
+                map.remove(first, u64::MAX, |range| removed.push(range))
             }
             3..=13 => {
                 cells[start..=end].fill(None);
@@ -411,7 +360,7 @@ mod tests {
             }
             14..=19 if cells[start..].iter().all(Option::is_none) => {
                 cells[start..=end].fill(Some(value));
-                map.push_back(Range { first, last, value })
+                map.insert(first, last, value)
             }
             20.. if cells[start..=end].iter().all(Option::is_none) => {
                 cells[start..=end].fill(Some(value));
@@ -448,7 +397,8 @@ mod tests {
                 assert_eq!(map.iter().copied().collect::<Vec<_>>(), expected);
                 assert_eq!((map.len(), map.is_empty()), (expected.len(), expected.is_empty()));
                 assert_eq!(map.is_full(), expected.len() == capacity);
-                assert_eq!((map.first(), map.last_range()), (expected.first(), expected.last()));
+                let ends = (map.first(), map.iter().next_back());
+                assert_eq!(ends, (expected.first(), expected.last()));
                 for (at, cell) in (0..).zip(&cells) {
                     let index = expected.iter().take_while(|range| range.last < base + at).count();
                     let found = map.find(base + at);

@@ -3,8 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
-use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
 pub(crate) use super::list::NONE;
@@ -14,54 +12,19 @@ use super::list::{Link, Linked, List};
 const PAGE: usize = 64;
 
 /// A thing of a slab: its place, and its generation, which distinguishes it from what lies there before and after.
-pub(crate) struct Key<T> {
+pub(crate) type Key<T> = KeyOf<fn() -> T>;
+
+/// A key with its type: that of a function, which can be compared and copied whatever things are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct KeyOf<F> {
     pub(crate) slot: u32,
     pub(crate) generation: u64,
-    of: PhantomData<fn() -> T>,
+    of: PhantomData<F>,
 }
 
-impl<T> Key<T> {
+impl<F> KeyOf<F> {
     pub(crate) const fn new(slot: u32, generation: u64) -> Self {
         Self { slot, generation, of: PhantomData }
-    }
-
-    const fn parts(self) -> (u32, u64) {
-        (self.slot, self.generation)
-    }
-}
-
-// Not derived, which would ask the same of `T`.
-impl<T> Clone for Key<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Key<T> {}
-
-impl<T> PartialEq for Key<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl<T> Eq for Key<T> {}
-
-impl<T> PartialOrd for Key<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Key<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.parts().cmp(&other.parts())
-    }
-}
-
-impl<T> Hash for Key<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
     }
 }
 
@@ -77,12 +40,6 @@ struct Entry<T, G> {
 }
 
 type Places<T, G> = Box<[Entry<T, G>; PAGE]>;
-
-impl<T: Default, G: Copy + Default> Default for Slab<T, G> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// The occupancy of a page.
 #[derive(Debug)]
@@ -112,7 +69,7 @@ impl Linked<InRow> for Vec<Page> {
 ///
 /// A place that became free last is used first. One empty page at most is kept, so that what goes
 /// and comes in turn allocates nothing; or every page, where that is asked for.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Slab<T, G = ()> {
     /// The pages; `None` for one that went.
     places: Vec<Option<Places<T, G>>>,
@@ -123,8 +80,8 @@ pub(crate) struct Slab<T, G = ()> {
     /// Pages that there are, and how many of them are empty.
     present: usize,
     empty: usize,
-    /// Empty pages that are kept at most.
-    kept: usize,
+    /// All empty pages are kept, not one at most.
+    keeps: bool,
 }
 
 impl<T: Default> Slab<T> {
@@ -164,23 +121,13 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
     const PAGE_BYTES: usize = size_of::<[Entry<T, G>; PAGE]>();
     const ROW: usize = size_of::<Page>() + size_of::<Option<Places<T, G>>>();
 
-    pub(crate) const fn new() -> Self {
-        Self {
-            places: Vec::new(),
-            pages: Vec::new(),
-            open: List::EMPTY,
-            gone: List::EMPTY,
-            present: 0,
-            empty: 0,
-            kept: 1,
-        }
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
     /// Places whose pages stay: what was taken once is taken again without an allocation.
-    pub(crate) const fn keeping() -> Self {
-        let mut slab = Self::new();
-        slab.kept = usize::MAX;
-        slab
+    pub(crate) fn keeping() -> Self {
+        Self { keeps: true, ..Self::default() }
     }
 
     /// The most bytes that so many places take, while their table grows too.
@@ -275,13 +222,13 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         if !was_full {
             self.open.remove(&mut self.pages, number);
         }
-        self.open.push_front(&mut self.pages, number);
-        if is_empty {
-            if self.empty < self.kept {
-                self.empty += 1;
-            } else {
-                self.drop_page(number);
-            }
+        if is_empty && self.empty > 0 && !self.keeps {
+            self.present -= 1;
+            self.places[number as usize] = None;
+            self.gone.push_front(&mut self.pages, number);
+        } else {
+            self.empty += usize::from(is_empty);
+            self.open.push_front(&mut self.pages, number);
         }
         Some(thing)
     }
@@ -315,13 +262,6 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         self.empty += 1;
         self.open.push_front(&mut self.pages, number);
         Some(())
-    }
-
-    fn drop_page(&mut self, number: u32) {
-        self.open.remove(&mut self.pages, number);
-        self.present -= 1;
-        self.places[number as usize] = None;
-        self.gone.push_front(&mut self.pages, number);
     }
 }
 

@@ -12,6 +12,24 @@ pub(crate) trait InRow: Default {
     fn set_link(&mut self, link: Link);
 }
 
+/// Implements [`InRow`] for a thing that has a place for its `next` neighbour, or for both.
+macro_rules! in_row {
+    ($thing:ty { $($side:ident),+ }) => {
+        impl $crate::storage::table::InRow for $thing {
+            fn link(&self) -> $crate::storage::list::Link {
+                let mut link = $crate::storage::list::Link::default();
+                $(link.$side = self.$side;)+
+                link
+            }
+
+            fn set_link(&mut self, link: $crate::storage::list::Link) {
+                $(self.$side = link.$side;)+
+            }
+        }
+    };
+}
+pub(crate) use in_row;
+
 /// The rows of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OfTable {}

@@ -6,9 +6,6 @@ use core::marker::PhantomData;
 
 use super::slab::NONE;
 
-/// More than the height of a tree of 2^32 things.
-const HEIGHT: usize = 48;
-
 /// A thing's place in one tree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
@@ -33,16 +30,21 @@ pub(crate) trait Sorted<By> {
     fn order(&self, one: u32, other: u32) -> Ordering;
 }
 
-/// Implements [`Sorted`] for the things of a slab: by a key, and by their places where keys are equal.
+/// Implements [`Sorted`] for the things of a slab, or of a named collection: by a key, and by place where keys
+/// are equal.
 macro_rules! sorted {
-    ($by:ident, $thing:ty, $links:ident, |$of:ident| $key:expr) => {
+    ($by:ident, $thing:ty, $links:ident, |$of:ident| $key:expr $(, for $k:ident)?) => {
+        $crate::storage::tree::sorted!(
+            [$($k: Ord + Copy + Default,)? G: Copy + Default]
+            $by, $crate::storage::slab::Slab<$thing, G>, $links, |$of| $key
+        );
+    };
+    ([$($generics:tt)*] $by:ident, $things:ty, $links:ident, |$of:ident| $key:expr) => {
         /// A way to sort.
         #[derive(Clone, Copy, Debug)]
         pub(super) enum $by {}
 
-        impl<G: Copy + Default> $crate::storage::tree::Sorted<$by>
-            for $crate::storage::slab::Slab<$thing, G>
-        {
+        impl<$($generics)*> $crate::storage::tree::Sorted<$by> for $things {
             fn links(&self, at: u32) -> $crate::storage::tree::Links {
                 self.get(at).map(|thing| thing.$links).unwrap_or_default()
             }
@@ -61,28 +63,6 @@ macro_rules! sorted {
     };
 }
 pub(crate) use sorted;
-
-/// The way from the root to a thing: which things, and to which side from each.
-struct Path {
-    steps: [(u32, bool); HEIGHT],
-    len: usize,
-}
-
-impl Path {
-    const fn new() -> Self {
-        Self { steps: [(NONE, false); HEIGHT], len: 0 }
-    }
-
-    fn push(&mut self, at: u32, after: bool) {
-        self.steps[self.len] = (at, after);
-        self.len += 1;
-    }
-
-    /// The step before one.
-    fn above(&self, step: usize) -> Option<(u32, bool)> {
-        step.checked_sub(1).map(|above| self.steps[above])
-    }
-}
 
 /// A tree: only its root.
 #[derive(Clone, Copy, Debug)]
@@ -106,14 +86,7 @@ impl<By> Tree<By> {
         things: &impl Sorted<By>,
         order: impl Fn(u32) -> Ordering,
     ) -> Option<u32> {
-        let mut at = self.root;
-        while at != NONE {
-            at = match order(at) {
-                Ordering::Equal => return Some(at),
-                ordering => things.links(at).down[usize::from(ordering == Ordering::Less)],
-            };
-        }
-        None
+        self.at_or_after(things, &order).filter(|&at| order(at) == Ordering::Equal)
     }
 
     /// The first thing that does not come before what is looked for.
@@ -143,10 +116,6 @@ impl<By> Tree<By> {
         self.end(things, false)
     }
 
-    pub(crate) fn last(&self, things: &impl Sorted<By>) -> Option<u32> {
-        self.end(things, true)
-    }
-
     /// The first or last of the things that are `within`, which no thing beyond them is.
     fn outermost(
         &self,
@@ -168,50 +137,12 @@ impl<By> Tree<By> {
     /// Adds a thing that is in no tree of this kind.
     pub(crate) fn insert(&mut self, things: &mut impl Sorted<By>, at: u32) {
         things.set_links(at, Links { down: [NONE; 2], height: 1 });
-        let mut path = Path::new();
-        let mut next = self.root;
-        while next != NONE {
-            let after = things.order(at, next) != Ordering::Less;
-            path.push(next, after);
-            next = things.links(next).down[usize::from(after)];
-        }
-        self.hang(things, path.above(path.len), at);
-        self.balance(things, &path);
+        self.root = insert_below(things, self.root, at);
     }
 
     /// Takes a thing out that is in this tree.
     pub(crate) fn remove(&mut self, things: &mut impl Sorted<By>, at: u32) {
-        let mut path = Path::new();
-        let mut next = self.root;
-        while next != at {
-            if next == NONE {
-                return;
-            }
-            let after = things.order(at, next) == Ordering::Greater;
-            path.push(next, after);
-            next = things.links(next).down[usize::from(after)];
-        }
-        let links = things.links(at);
-        let [before, after] = links.down;
-        if before == NONE || after == NONE {
-            let heir = if before == NONE { after } else { before };
-            self.hang(things, path.above(path.len), heir);
-        } else {
-            // The thing right behind it takes its place.
-            let place = path.len;
-            path.push(NONE, true);
-            let mut heir = after;
-            while things.links(heir).down[0] != NONE {
-                path.push(heir, false);
-                heir = things.links(heir).down[0];
-            }
-            let orphan = things.links(heir).down[1];
-            path.steps[place].0 = heir;
-            things.set_links(heir, links);
-            self.hang(things, path.above(place), heir);
-            self.hang(things, path.above(path.len), orphan);
-        }
-        self.balance(things, &path);
+        self.root = remove_below(things, self.root, at);
         things.set_links(at, Links::default());
     }
 
@@ -221,44 +152,63 @@ impl<By> Tree<By> {
         things: &mut S,
         mut each: impl FnMut(&mut S, u32),
     ) {
-        let mut top = core::mem::replace(&mut self.root, NONE);
-        while top != NONE {
-            let [before, after] = things.links(top).down;
-            if before == NONE {
-                things.set_links(top, Links::default());
-                each(things, top);
-                top = after;
-            } else {
-                // The thing before it is turned up, once for each thing: heights mean nothing any more.
-                let inner = things.links(before).down[1];
-                hang_below(things, top, 0, inner);
-                hang_below(things, before, 1, top);
-                top = before;
-            }
-        }
+        let root = core::mem::replace(&mut self.root, NONE);
+        clear_below(things, root, &mut each);
     }
+}
 
-    /// Hangs a thing where a path led from the thing above, or makes it the root.
-    fn hang(&mut self, things: &mut impl Sorted<By>, above: Option<(u32, bool)>, at: u32) {
-        match above {
-            Some((above, after)) => hang_below(things, above, usize::from(after), at),
-            None => self.root = at,
-        }
+/// Takes all things of the subtree of `top` out.
+fn clear_below<By, S: Sorted<By>>(things: &mut S, top: u32, each: &mut impl FnMut(&mut S, u32)) {
+    if top != NONE {
+        let [before, after] = things.links(top).down;
+        clear_below(things, before, each);
+        things.set_links(top, Links::default());
+        each(things, top);
+        clear_below(things, after, each);
     }
+}
 
-    /// Makes heights right along a path, from its end to the root.
-    fn balance(&mut self, things: &mut impl Sorted<By>, path: &Path) {
-        for len in (0..path.len).rev() {
-            let at = path.steps[len].0;
-            let before = things.links(at).height;
-            let top = settle(things, at);
-            if top != at {
-                self.hang(things, path.above(len), top);
-            } else if things.links(at).height == before {
-                break;
-            }
-        }
+/// Adds a thing to the subtree of `top`, which is at most 48 high: what is in its place then.
+fn insert_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
+    if top == NONE {
+        return at;
     }
+    let side = usize::from(things.order(at, top) != Ordering::Less);
+    let below = insert_below(things, things.links(top).down[side], at);
+    hang_below(things, top, side, below);
+    settle(things, top)
+}
+
+/// Takes a thing out of the subtree of `top`: what is in its place then.
+fn remove_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
+    if top == NONE {
+        return NONE;
+    }
+    let [before, after] = things.links(top).down;
+    if top == at {
+        if before == NONE || after == NONE {
+            return if before == NONE { after } else { before };
+        }
+        // The thing right behind it takes its place.
+        let (first, rest) = remove_first(things, after);
+        things.set_links(first, Links { down: [before, rest], height: 0 });
+        return settle(things, first);
+    }
+    let side = usize::from(things.order(at, top) == Ordering::Greater);
+    let below = remove_below(things, [before, after][side], at);
+    hang_below(things, top, side, below);
+    settle(things, top)
+}
+
+/// Takes the first thing out of the subtree of `top`: it, and what is in the place of `top` then.
+fn remove_first<By>(things: &mut impl Sorted<By>, top: u32) -> (u32, u32) {
+    let [before, after] = things.links(top).down;
+    if before == NONE {
+        return (top, after);
+    }
+    let (first, rest) = remove_first(things, before);
+    hang_below(things, top, 0, rest);
+    (first, settle(things, top))
 }
 
 fn height<By>(things: &impl Sorted<By>, at: u32) -> u8 {
@@ -266,9 +216,8 @@ fn height<By>(things: &impl Sorted<By>, at: u32) -> u8 {
 }
 
 fn measure<By>(things: &mut impl Sorted<By>, at: u32) {
-    let [before, after] = things.links(at).down;
-    let most = height(things, before).max(height(things, after));
-    let down = [before, after];
+    let down = things.links(at).down;
+    let most = height(things, down[0]).max(height(things, down[1]));
     things.set_links(at, Links { down, height: most + 1 });
 }
 
@@ -281,20 +230,15 @@ fn hang_below<By>(things: &mut impl Sorted<By>, above: u32, side: usize, at: u32
 /// Makes the height of a thing right, and turns what hangs from it when one side is two higher than the
 /// other; what is in its place then.
 fn settle<By>(things: &mut impl Sorted<By>, at: u32) -> u32 {
-    let [before, after] = things.links(at).down;
-    let (left, right) = (height(things, before), height(things, after));
-    let heavy = match (left, right) {
-        (left, right) if left > right + 1 => 0,
-        (left, right) if right > left + 1 => 1,
-        _ => {
-            measure(things, at);
-            return at;
-        }
-    };
+    let heights = things.links(at).down.map(|below| height(things, below));
+    if heights[0].abs_diff(heights[1]) <= 1 {
+        measure(things, at);
+        return at;
+    }
+    let heavy = usize::from(heights[1] > heights[0]);
     let child = things.links(at).down[heavy];
-    let inner = things.links(child).down[1 - heavy];
-    let outer = things.links(child).down[heavy];
-    if height(things, inner) > height(things, outer) {
+    let below = things.links(child).down.map(|below| height(things, below));
+    if below[1 - heavy] > below[heavy] {
         let turned = turn(things, child, 1 - heavy);
         hang_below(things, at, heavy, turned);
     }
@@ -354,7 +298,7 @@ mod tests {
         check(things, tree.root, 0..u64::MAX, &mut count);
         assert_eq!(count, model.len());
         assert_eq!(tree.first(things), model.values().next().copied());
-        assert_eq!(tree.last(things), model.values().next_back().copied());
+        assert_eq!(tree.end(things, true), model.values().next_back().copied());
     }
 
     #[test]

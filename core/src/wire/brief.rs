@@ -97,7 +97,7 @@ mod tests {
         let mut buffer = [0; 64];
         let mut writer = PacketWriter::new(&mut buffer, session, 7).unwrap();
         assert!(writer.push(b"one") && writer.push(b"two"));
-        let len = writer.len();
+        let len = writer.as_bytes().len();
         assert_eq!(format!("{:?}", Brief(&buffer[..len])), "FEED 7..=8 (30 bytes)");
         let empty = |count| Header { session, sequence: 9, count }.to_bytes();
         assert_eq!(format!("{:?}", Brief(&empty(HEARTBEAT))), "FEED heartbeat before 9");

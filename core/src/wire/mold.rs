@@ -290,12 +290,6 @@ impl<'a> Iterator for Messages<'a> {
     }
 
     #[inline]
-    fn nth(&mut self, n: usize) -> Option<Self::Item> {
-        self.pass(u16::try_from(n).unwrap_or(u16::MAX));
-        self.next()
-    }
-
-    #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, Some(usize::from(self.remaining())))
     }
@@ -403,9 +397,7 @@ impl Request {
 pub struct PacketWriter<'a> {
     buffer: &'a mut [u8],
     len: usize,
-    count: u16,
-    // As many as leave each message a number.
-    max_count: u16,
+    header: Header,
 }
 
 impl<'a> PacketWriter<'a> {
@@ -415,16 +407,14 @@ impl<'a> PacketWriter<'a> {
     pub fn new(buffer: &'a mut [u8], session: Session, sequence: u64) -> Option<Self> {
         let header = Header { session, sequence, count: 0 };
         buffer.first_chunk_mut::<HEADER_LEN>()?.copy_from_slice(&header.to_bytes());
-        let above_first = u16::try_from(u64::MAX - sequence).unwrap_or(u16::MAX);
-        let max_count = above_first.saturating_add(1).min(MAX_COUNT);
-        Some(Self { buffer, len: HEADER_LEN, count: 0, max_count })
+        Some(Self { buffer, len: HEADER_LEN, header })
     }
 
     /// Appends a message; `false`, and nothing changed, when the buffer has no room for it, the packet
     /// has [`MAX_COUNT`] messages, or the numbers are used up.
     #[must_use]
     pub fn push(&mut self, message: &[u8]) -> bool {
-        if self.count == self.max_count {
+        if self.header.count == MAX_COUNT || self.header.next().is_none() {
             return false;
         }
         let Ok(length) = u16::try_from(message.len()) else { return false };
@@ -433,25 +423,12 @@ impl<'a> PacketWriter<'a> {
         room[..LENGTH_LEN].copy_from_slice(&length.to_be_bytes());
         room[LENGTH_LEN..].copy_from_slice(message);
         self.len = end;
-        self.count += 1;
-        self.buffer[COUNT_AT..HEADER_LEN].copy_from_slice(&self.count.to_be_bytes());
+        self.header.count += 1;
+        self.buffer[..HEADER_LEN].copy_from_slice(&self.header.to_bytes());
         true
     }
 
-    /// Messages so far.
-    #[must_use]
-    pub const fn count(&self) -> u16 {
-        self.count
-    }
-
-    /// Bytes so far, header included.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "the header is always there")]
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The packet so far.
+    /// The packet so far, header included.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer[..self.len]

@@ -1,6 +1,5 @@
-//! Tagged streams: the preamble at the head of a stream that says whom it is for, as a view;
-//! [`Preamble`](crate::demux::Preamble) is what is written. One check proves that a preamble is whole; what is
-//! read after it cannot fail.
+//! Tagged streams: the preamble at the head of a stream that says whom it is for. [`read`] takes it apart, and
+//! [`Tag::preamble`](crate::demux::Tag::preamble) is what is written.
 //!
 //! ```text
 //! length: u8, 1 to 255 | tag: length bytes | payload: the rest of the stream
@@ -38,48 +37,19 @@ pub struct Length(
     pub usize,
 );
 
-/// The head of a stream: a whole preamble, and what of the payload lies behind it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head<'a> {
-    tag: &'a [u8],
-    payload: &'a [u8],
-}
-
-impl<'a> Head<'a> {
-    /// Checks the first bytes of a stream, all that there are so far.
-    ///
-    /// # Errors
-    /// There is no whole preamble, or none can be.
-    #[inline]
-    pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (&length, rest) = bytes.split_first().ok_or(Malformed::Incomplete { lacks: 1 })?;
-        let length = usize::from(length);
-        match rest.split_at_checked(length) {
-            _ if length == 0 => Err(Malformed::Empty),
-            Some((tag, payload)) => Ok(Self { tag, payload }),
-            None => Err(Malformed::Incomplete { lacks: length - rest.len() }),
-        }
-    }
-
-    /// The tag: 1 to 255 bytes.
-    #[inline]
-    #[must_use]
-    pub const fn tag(&self) -> &'a [u8] {
-        self.tag
-    }
-
-    /// The bytes behind the preamble; perhaps none yet.
-    #[inline]
-    #[must_use]
-    pub const fn payload(&self) -> &'a [u8] {
-        self.payload
-    }
-
-    /// Bytes of the preamble: 2 to 256.
-    #[inline]
-    #[must_use]
-    pub const fn preamble_len(&self) -> usize {
-        1 + self.tag.len()
+/// The tag that the first bytes of a stream, all that there are so far, say: 1 to 255 bytes. And the payload
+/// behind the preamble; perhaps none yet.
+///
+/// # Errors
+/// There is no whole preamble, or none can be.
+#[inline]
+pub fn read(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (&length, rest) = bytes.split_first().ok_or(Malformed::Incomplete { lacks: 1 })?;
+    let length = usize::from(length);
+    match rest.split_at_checked(length) {
+        _ if length == 0 => Err(Malformed::Empty),
+        Some(tag_and_payload) => Ok(tag_and_payload),
+        None => Err(Malformed::Incomplete { lacks: length - rest.len() }),
     }
 }
 
@@ -105,26 +75,21 @@ mod tests {
 
     #[test]
     fn a_preamble_is_its_length_and_its_tag_and_the_rest_is_payload() {
-        let head = Head::new(b"\x03foopay").unwrap();
-        assert_eq!(
-            (head.tag(), head.payload(), head.preamble_len()),
-            (&b"foo"[..], &b"pay"[..], 4)
-        );
-        let head = Head::new(b"\x03foo").unwrap();
-        assert_eq!((head.tag(), head.payload()), (&b"foo"[..], &b""[..]));
+        assert_eq!(read(b"\x03foopay"), Ok((&b"foo"[..], &b"pay"[..])));
+        assert_eq!(read(b"\x03foo"), Ok((&b"foo"[..], &b""[..])));
     }
 
     #[test]
     fn what_is_not_whole_says_how_much_it_lacks() {
-        assert_eq!(Head::new(b""), Err(Malformed::Incomplete { lacks: 1 }));
-        assert_eq!(Head::new(b"\x03"), Err(Malformed::Incomplete { lacks: 3 }));
-        assert_eq!(Head::new(b"\x03fo"), Err(Malformed::Incomplete { lacks: 1 }));
+        assert_eq!(read(b""), Err(Malformed::Incomplete { lacks: 1 }));
+        assert_eq!(read(b"\x03"), Err(Malformed::Incomplete { lacks: 3 }));
+        assert_eq!(read(b"\x03fo"), Err(Malformed::Incomplete { lacks: 1 }));
     }
 
     #[test]
     fn a_length_of_zero_is_no_tag_whatever_follows() {
-        assert_eq!(Head::new(b"\x00"), Err(Malformed::Empty));
-        assert_eq!(Head::new(b"\x00hello"), Err(Malformed::Empty));
+        assert_eq!(read(b"\x00"), Err(Malformed::Empty));
+        assert_eq!(read(b"\x00hello"), Err(Malformed::Empty));
     }
 
     #[test]
@@ -134,11 +99,10 @@ mod tests {
             let mut written = alloc::vec![length(&tag[..len]).unwrap()];
             written.extend_from_slice(&tag[..len]);
             assert!(written.len() <= MAX_PREAMBLE);
-            let head = Head::new(&written).unwrap();
-            assert_eq!((head.tag(), head.preamble_len()), (&tag[..len], written.len()));
+            assert_eq!(read(&written), Ok((&tag[..len], &b""[..])));
             for cut in 0..written.len() {
                 let lacks = if cut == 0 { 1 } else { written.len() - cut };
-                assert_eq!(Head::new(&written[..cut]), Err(Malformed::Incomplete { lacks }));
+                assert_eq!(read(&written[..cut]), Err(Malformed::Incomplete { lacks }));
             }
         }
     }

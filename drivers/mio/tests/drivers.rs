@@ -449,7 +449,7 @@ fn packet(number: u64) -> Vec<u8> {
     let mut buffer = [0; 64];
     let mut writer = PacketWriter::new(&mut buffer, session(), number).unwrap();
     assert!(writer.push(&message(number % 32)));
-    let length = writer.len();
+    let length = writer.as_bytes().len();
     buffer[..length].to_vec()
 }
 

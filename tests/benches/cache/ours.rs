@@ -194,7 +194,7 @@ pub(crate) fn walked_runs(cache: &mut Cache, reader: ReaderId) {
     let mut left = FRAMES;
     while left > 0 {
         let run = cache.next_run(reader).unwrap().held().expect("the group is full");
-        for frame in &run {
+        for frame in run.iter() {
             black_box(frame);
             left -= 1;
         }
@@ -207,7 +207,7 @@ pub(crate) fn frames_of_runs(cache: &mut Cache, reader: ReaderId) {
     let mut left = FRAMES;
     while left > 0 {
         let run = cache.next_run(reader).unwrap().held().expect("the group is full");
-        for (index, payload) in &run {
+        for (index, payload) in run.iter() {
             black_box((index, run.bytes.slice_ref(payload)));
             left -= 1;
         }

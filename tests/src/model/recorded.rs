@@ -202,9 +202,10 @@ impl<M: Journaled> Played<M> {
                 if recording.is_file() {
                     call.encode(&mut Encoder::new(&mut written));
                 }
-                recording.events += 1;
                 let give = |recorder: &mut Recorder<M, _>| recorder.call(now, call);
-                recording.give(CALL, now, &written, give)
+                let answer = recording.give(CALL, now, &written, give);
+                recording.events += u64::from(!M::is_misuse(&answer));
+                answer
             }
         }
     }

@@ -174,7 +174,7 @@ pub(super) fn packet(session: Session, first: u64, count: u64, mtu: usize) -> By
             break;
         }
     }
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     buffer.truncate(len);
     Bytes::from(buffer)
 }

@@ -46,7 +46,7 @@ impl<'a> Recorded<'a> {
         self.now += 1;
         let now = Instant::from_millis(self.now);
         if self.directly {
-            // A refused call is in the journal too.
+            // A refused call is in the journal, too; misuse is not.
             let _refused = self.demux.call(now, event);
         } else {
             let _misused = self.demux.handle(now, event);
@@ -103,7 +103,7 @@ impl<'a> Recorded<'a> {
             }
             self.give(Event::Reset { stream: stream(peer, 14), code: 9 });
             self.give(Event::Closed { stream: stream(peer, 15) });
-            // Misuse leaves no trace, or one of a refusal.
+            // Misuse leaves no trace.
             self.data(peer, 12, 0, b"held", false);
             self.wait(2000);
             for acceptor in [A, B] {
@@ -200,8 +200,8 @@ fn calls_in_the_middle_of_a_drain_are_recorded_where_they_were_made() {
     demux.handle(now, Event::Resume { acceptor: A }).unwrap();
     assert!(matches!(demux.poll_command(), Some(Command::Dispatch { .. })));
     let stream = StreamId { peer: PeerId(9), number: 1 };
-    demux.call(now, Event::Open { stream, tag: b"own", by: Application }).unwrap();
-    demux.call(now, Event::Pause { acceptor: A }).unwrap();
+    demux.call(now, Event::Open { stream, tag: b"own", by: Application }).unwrap().unwrap();
+    demux.call(now, Event::Pause { acceptor: A }).unwrap().unwrap();
     assert!(matches!(demux.poll_command(), Some(Command::Write { .. })));
     assert!(matches!(recorded.drain()[..], [Command::Data { .. }]));
     assert_eq!(recorded.demux.machine().held(), 1);

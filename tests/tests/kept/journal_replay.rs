@@ -266,7 +266,7 @@ fn largest_records(by_call: bool) -> Vec<u8> {
         let mut packet = vec![0; len];
         let mut writer = mold::PacketWriter::new(&mut packet, SESSION, number).unwrap();
         while writer.push(&[7; 60_000]) {}
-        let len = writer.len();
+        let len = writer.as_bytes().len();
         packet.truncate(len);
         bytes::Bytes::from(packet)
     };
@@ -430,7 +430,7 @@ fn lent_blocks(seed: u64, commands: bool) -> (Vec<u8>, u64) {
         let mut writer = mold::PacketWriter::new(&mut packet, SESSION, number).unwrap();
         let len = usize::try_from(below(1_400)).unwrap();
         assert!(writer.push(&vec![number as u8; len]));
-        let len = writer.len();
+        let len = writer.as_bytes().len();
         packet.truncate(len);
         let source = if below(3) == 0 { Source::Peer(SERVER) } else { Source::Line(LineId(0)) };
         match below(3) {

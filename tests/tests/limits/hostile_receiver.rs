@@ -31,7 +31,7 @@ fn packet(session: Session, first: u64, count: u64) -> Vec<u8> {
     for number in first..first + count {
         assert!(writer.push(&message(session, number)));
     }
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     buffer.truncate(len);
     buffer
 }

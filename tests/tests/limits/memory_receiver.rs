@@ -42,7 +42,7 @@ fn packet(session: Session, first: u64) -> Bytes {
     for number in first..first + PER_PACKET {
         assert!(writer.push(&[number as u8; 36]));
     }
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     let bytes = Bytes::copy_from_slice(&buffer[..len]);
     // The first clone allocates a count of its holders: that is not the receiver's.
     drop(bytes.clone());

@@ -28,7 +28,7 @@ fn packet(first: u64, count: u16) -> Vec<u8> {
     for _ in 0..count {
         assert!(writer.push(&[7; 40]));
     }
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     buffer[..len].to_vec()
 }
 
@@ -187,7 +187,7 @@ fn an_answer_that_waits_to_be_taken_is_reported() {
     let mut buffer = vec![0; 65_507];
     let mut writer = PacketWriter::new(&mut buffer, FEED, 1).unwrap();
     assert!(writer.push(&large));
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     let packet = &buffer[..len];
     let (mut retransmitter, made) = alloc::measure(|| {
         let mut retransmitter = Retransmitter::new(config).unwrap();

@@ -22,7 +22,7 @@ fn data(session: Session, sequence: u64) -> Bytes {
     let mut buffer = [0; 64];
     let mut writer = PacketWriter::new(&mut buffer, session, sequence).unwrap();
     assert!(writer.push(b"forged"));
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     Bytes::copy_from_slice(&buffer[..len])
 }
 

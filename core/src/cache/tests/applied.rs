@@ -108,11 +108,11 @@ fn a_recorder_takes_no_more_than_its_limit_however_large_what_it_hashed_was() {
     let mut cache = Recorder::<Cache, _>::new(config).unwrap();
     let now = Instant::ZERO;
     let create = Event::CreateTrack { name: b"t", publisher: 0, limits: Limits::default() };
-    let Answer::Track(track) = cache.call(now, create) else { panic!("no track") };
-    let Answer::Group(group) = cache.call(now, Event::AppendGroup { track }) else {
+    let Ok(Answer::Track(track)) = cache.call(now, create) else { panic!("no track") };
+    let Ok(Answer::Group(group)) = cache.call(now, Event::AppendGroup { track }) else {
         panic!("no group")
     };
-    cache.call(now, Event::Append { group, frame: &vec![1; 1 << 19] });
+    cache.call(now, Event::Append { group, frame: &vec![1; 1 << 19] }).unwrap();
     let taken = cache.memory_used() - cache.machine().memory_used();
     assert!(cache.failure().is_none() && taken <= beside + 1024, "{taken} of {beside}");
 }

@@ -106,10 +106,10 @@ fn a_frame_past_its_declared_size_is_refused_and_stays_open() {
         cache.write(group, b"abc").unwrap();
         let (len, left) = (size - 2, size - 3);
         let excess = vec![0; size as usize - 2];
-        assert_eq!(cache.write(group, &excess), Err(Refusal::PastSize { len, left }));
+        assert_eq!(cache.write(group, &excess), Err(Refusal::PastSize { len, left }.into()));
         assert_eq!(
             cache.write_shared(group, excess.into(), 0),
-            Err(Refusal::PastSize { len, left })
+            Err(Refusal::PastSize { len, left }.into())
         );
         assert_eq!(cache.stats().oversized, 2);
         cache.write(group, &vec![b'd'; size as usize - 3]).unwrap();
@@ -123,11 +123,11 @@ fn a_chunk_without_an_open_frame_is_refused() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b"whole"]);
-    assert_eq!(cache.write(group, b"x"), Err(Refusal::NoFrame));
-    assert_eq!(cache.write_shared(group, Bytes::new(), 0), Err(Refusal::NoFrame));
+    assert_eq!(cache.write(group, b"x"), Err(Misuse::NoFrame.into()));
+    assert_eq!(cache.write_shared(group, Bytes::new(), 0), Err(Misuse::NoFrame.into()));
     cache.open_frame(group, 1).unwrap();
     cache.write(group, b"x").unwrap();
-    assert_eq!(cache.write(group, b""), Err(Refusal::NoFrame));
+    assert_eq!(cache.write(group, b""), Err(Misuse::NoFrame.into()));
 }
 
 #[test]
@@ -136,12 +136,12 @@ fn nothing_comes_behind_an_open_frame_before_it_is_complete() {
         let mut cache = cache();
         let (group, _) = declared(&mut cache, size);
         cache.write(group, b"abc").unwrap();
-        let short = Refusal::Short { left: size - 3 };
-        assert_eq!(cache.append(group, b"x"), Err(short));
-        assert_eq!(cache.append_shared(group, Bytes::new(), 0), Err(short));
-        assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(short));
-        assert_eq!(cache.open_frame(group, 1), Err(short));
-        assert_eq!(cache.put(group, 0, b"x"), Err(short));
+        let short = Misuse::Short { left: size - 3 };
+        assert_eq!(cache.append(group, b"x"), Err(short.into()));
+        assert_eq!(cache.append_shared(group, Bytes::new(), 0), Err(short.into()));
+        assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(short.into()));
+        assert_eq!(cache.open_frame(group, 1), Err(short.into()));
+        assert_eq!(cache.put(group, 0, b"x"), Err(short.into()));
     }
 }
 
@@ -149,7 +149,7 @@ fn nothing_comes_behind_an_open_frame_before_it_is_complete() {
 fn a_declared_frame_of_no_bytes_is_complete_at_once() {
     let mut cache = cache();
     let (group, reader) = declared(&mut cache, 0);
-    assert_eq!(cache.write(group, b""), Err(Refusal::NoFrame));
+    assert_eq!(cache.write(group, b""), Err(Misuse::NoFrame.into()));
     assert_eq!(cache.next_frame(reader), held(0, 0, b""));
 }
 
@@ -209,12 +209,12 @@ fn a_reader_within_a_frame_goes_on_by_chunks() {
         let (group, reader) = declared(&mut cache, size);
         cache.write(group, b"abc").unwrap();
         assert_eq!(cache.next_chunk(reader), Ok(chunk((0, 0), size, 0, b"abc")));
-        assert_eq!(cache.next_frame(reader), Err(Refusal::WithinFrame));
-        assert_eq!(cache.next_shared(reader), Err(Refusal::WithinFrame));
+        assert_eq!(cache.next_frame(reader), Err(Misuse::WithinFrame));
+        assert_eq!(cache.next_shared(reader), Err(Misuse::WithinFrame));
         let rest = vec![b'd'; size as usize - 3];
         cache.write(group, &rest).unwrap();
         drain(&mut cache);
-        assert_eq!(cache.next_frame(reader), Err(Refusal::WithinFrame));
+        assert_eq!(cache.next_frame(reader), Err(Misuse::WithinFrame));
         assert_eq!(read_on(&mut cache, reader, size, 3), rest);
         cache.append(group, b"next").unwrap();
         drain(&mut cache);
@@ -228,11 +228,11 @@ fn a_reader_within_a_small_frame_cannot_take_a_run_of_it() {
     let (group, reader) = declared(&mut cache, 6);
     cache.write(group, b"abc").unwrap();
     assert_eq!(cache.next_chunk(reader), Ok(chunk((0, 0), 6, 0, b"abc")));
-    assert_eq!(cache.next_run(reader), Err(Refusal::WithinFrame));
+    assert_eq!(cache.next_run(reader), Err(Misuse::WithinFrame));
     cache.write(group, b"def").unwrap();
-    assert_eq!(cache.next_run(reader), Err(Refusal::WithinFrame));
+    assert_eq!(cache.next_run(reader), Err(Misuse::WithinFrame));
     cache.finish_group(group).unwrap();
-    assert_eq!(cache.next_run(reader), Err(Refusal::WithinFrame));
+    assert_eq!(cache.next_run(reader), Err(Misuse::WithinFrame));
     assert_eq!(cache.next_chunk(reader), Ok(chunk((0, 0), 6, 3, b"def")));
 }
 
@@ -274,7 +274,7 @@ fn bytes_of_incomplete_frames_are_capped_per_publisher() {
     };
     let (one, two, other) = (create(b"one", 7), create(b"two", 7), create(b"other", 8));
     cache.write(one, &[0; 6000]).unwrap();
-    let refused = Err(Refusal::Unfinished { bytes: 10_001, max: 10_000 });
+    let refused = Err(Refusal::Unfinished { bytes: 10_001, max: 10_000 }.into());
     assert_eq!(cache.write(two, &[0; 4001]), refused);
     assert_eq!(cache.write_shared(two, Bytes::from(vec![0; 4001]), 4001), refused);
     assert_eq!(cache.stats().unfinished, 2);
@@ -288,7 +288,7 @@ fn what_completes_a_frame_is_taken_whatever_is_unfinished() {
     let mut cache = Cache::new(config).unwrap();
     let (group, _) = declared(&mut cache, 12_000);
     cache.write(group, &[0; 5000]).unwrap();
-    let refused = Err(Refusal::Unfinished { bytes: 11_999, max: 5000 });
+    let refused = Err(Refusal::Unfinished { bytes: 11_999, max: 5000 }.into());
     assert_eq!(cache.write(group, &[0; 6999]), refused);
     assert_eq!(cache.write(group, &[0; 7000]), Ok(()));
     cache.open_frame(group, 12_000).unwrap();
@@ -307,7 +307,10 @@ fn what_an_aborted_group_had_unfinished_counts_no_more() {
         let next = open(&mut cache, track);
         cache.open_frame(next, 12_000).unwrap();
         assert_eq!(cache.write(next, &[0; 5000]), Ok(()));
-        assert_eq!(cache.write(next, &[0; 1]), Err(Refusal::Unfinished { bytes: 5001, max: 5000 }));
+        assert_eq!(
+            cache.write(next, &[0; 1]),
+            Err(Refusal::Unfinished { bytes: 5001, max: 5000 }.into())
+        );
     }
 }
 

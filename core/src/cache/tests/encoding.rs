@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use crate::Duration;
 use crate::cache::{
-    Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Next, Put,
-    ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
+    Answer, Cache, Chunk, Command, Config, Event, Frame, GroupId, Limits, Missing, Misuse, Next,
+    Put, ReadUnit, ReaderId, Refusal, Run, Start, TrackId,
 };
 use crate::journal::encoding::{BYTES, assert_encoding, is_digested};
 use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed};
@@ -77,7 +77,7 @@ fn what_a_cache_gives() {
     let read = answer(Answer::Run(Next::Held(run)));
     assert_encoding(&read, "0 7 0 1q 2q 3d 4q 1 5q B");
     is_digested(&read, "0 7 0 1q 2q 4q 5q 2q 6d 3d");
-    assert_encoding(&answer(Answer::Refused(Refusal::Name(7))), "0 8 4 7q");
+    assert_encoding(&answer(Answer::Refused(Refusal::Duplicate(7))), "0 8 9 7q");
     assert_encoding(&Command::Readable(READER), "1 5d 6q");
     assert_encoding(&Command::Evicted { track: TRACK, floor: Some((7, 8)) }, "2 1d 2q 1 7q 8q");
     assert_encoding(&Command::Aborted { track: TRACK, group: 7, code: 8 }, "3 1d 2q 7q 8q");
@@ -108,33 +108,43 @@ fn what_comes_next() {
 
 #[test]
 fn why_a_call_is_refused() {
-    let refusals: [(Refusal, &str); 24] = [
-        (Refusal::UnknownTrack, "1"),
-        (Refusal::UnknownGroup, "2"),
-        (Refusal::UnknownReader, "3"),
-        (Refusal::Name(1), "4 1q"),
-        (Refusal::NameTaken, "5"),
-        (Refusal::TrackEnded, "6"),
-        (Refusal::BeyondEnd { sequence: 1, end: 2 }, "7 1q 2q"),
-        (Refusal::EndsBefore { newest: 1 }, "8 1q"),
-        (Refusal::Duplicate(1), "9 1q"),
-        (Refusal::BeyondWindow { sequence: 1, last: 2 }, "10 1q 2q"),
-        (Refusal::GroupEnded, "11"),
-        (Refusal::Aborted(1), "12 1q"),
-        (Refusal::Skipped, "13"),
-        (Refusal::FrameTooLarge { size: 1, max: 2 }, "14 1q 2q"),
-        (Refusal::PastSize { len: 1, left: 2 }, "15 1q 2q"),
-        (Refusal::Short { left: 1 }, "16 1q"),
-        (Refusal::NoFrame, "17"),
-        (Refusal::Unfinished { bytes: 1, max: 2 }, "18 1q 2q"),
-        (Refusal::NotNext { index: 1, next: 2 }, "19 1q 2q"),
-        (Refusal::Contradiction(1), "20 1q"),
-        (Refusal::FrameEvicted { index: 1, floor: 2 }, "21 1q 2q"),
-        (Refusal::UsedUp, "22"),
-        (Refusal::Full { used: 1, max: 2 }, "23 1q 2q"),
-        (Refusal::WithinFrame, "24"),
+    let refusals: [(Refusal, &str); 10] = [
+        (Refusal::BeyondEnd { sequence: 1, end: 2 }, "8 7 1q 2q"),
+        (Refusal::Duplicate(1), "8 9 1q"),
+        (Refusal::BeyondWindow { sequence: 1, last: 2 }, "8 10 1q 2q"),
+        (Refusal::FrameTooLarge { size: 1, max: 2 }, "8 14 1q 2q"),
+        (Refusal::PastSize { len: 1, left: 2 }, "8 15 1q 2q"),
+        (Refusal::Unfinished { bytes: 1, max: 2 }, "8 18 1q 2q"),
+        (Refusal::Contradiction(1), "8 20 1q"),
+        (Refusal::FrameEvicted { index: 1, floor: 2 }, "8 21 1q 2q"),
+        (Refusal::UsedUp, "8 22"),
+        (Refusal::Full { used: 1, max: 2 }, "8 23 1q 2q"),
     ];
     for (refusal, written) in refusals {
-        assert_encoding(&refusal, written);
+        assert_encoding(&Answer::Refused(refusal), written);
+        assert_encoding(&Ok::<_, Misuse>(Answer::Refused(refusal)), written);
+    }
+}
+
+#[test]
+fn misuse_as_journals_have_it_from_before_it_left_no_trace() {
+    let misuse: [(Misuse, &str); 14] = [
+        (Misuse::UnknownTrack, "8 1"),
+        (Misuse::UnknownGroup, "8 2"),
+        (Misuse::UnknownReader, "8 3"),
+        (Misuse::Name(1), "8 4 1q"),
+        (Misuse::NameTaken, "8 5"),
+        (Misuse::TrackEnded, "8 6"),
+        (Misuse::EndsBefore { newest: 1 }, "8 8 1q"),
+        (Misuse::GroupEnded, "8 11"),
+        (Misuse::Aborted(1), "8 12 1q"),
+        (Misuse::Skipped, "8 13"),
+        (Misuse::Short { left: 1 }, "8 16 1q"),
+        (Misuse::NoFrame, "8 17"),
+        (Misuse::NotNext { index: 1, next: 2 }, "8 19 1q 2q"),
+        (Misuse::WithinFrame, "8 24"),
+    ];
+    for (misuse, written) in misuse {
+        assert_encoding(&Err::<Answer, _>(misuse), written);
     }
 }

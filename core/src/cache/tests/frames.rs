@@ -127,11 +127,11 @@ fn a_frame_larger_than_allowed_is_refused_before_anything_is_allocated() {
     let group = open(&mut cache, track);
     let before = cache.memory_used();
     let (size, max) = ((32 << 20) + 1, 32 << 20);
-    let too_large = Err(Refusal::FrameTooLarge { size, max });
+    let too_large = Err(Refusal::FrameTooLarge { size, max }.into());
     assert_eq!(cache.open_frame(group, size), too_large);
     assert_eq!(
         cache.open_frame(group, u64::MAX),
-        Err(Refusal::FrameTooLarge { size: u64::MAX, max })
+        Err(Refusal::FrameTooLarge { size: u64::MAX, max }.into())
     );
     assert_eq!(cache.append(group, &vec![0; size as usize]), too_large);
     assert_eq!((cache.memory_used(), cache.stats().blocks_allocated), (before, 0));
@@ -147,7 +147,7 @@ fn the_largest_frame_allowed_is_taken_and_one_byte_more_is_not() {
         let track = track(&mut cache);
         let group = open(&mut cache, track);
         let (largest, larger) = (pattern(max as usize), pattern(max as usize + 1));
-        let refused = Err(Refusal::FrameTooLarge { size: max + 1, max });
+        let refused = Err(Refusal::FrameTooLarge { size: max + 1, max }.into());
         for index in 0..2 {
             assert_eq!(cache.append(group, &largest), Ok(index));
             assert_eq!(cache.append(group, &larger), refused);
@@ -256,12 +256,12 @@ fn a_group_has_no_more_frames_than_its_indices_allow() {
     let group = open(&mut cache, track);
     let most = u32::MAX - 1;
     cache.append_missing(group, most - 2, Missing::Absent).unwrap();
-    assert_eq!(cache.append_missing(group, 3, Missing::Absent), Err(Refusal::UsedUp));
+    assert_eq!(cache.append_missing(group, 3, Missing::Absent), Err(Refusal::UsedUp.into()));
     cache.append(group, b"last but one").unwrap();
     cache.append(group, b"last").unwrap();
-    assert_eq!(cache.append(group, b"one too many"), Err(Refusal::UsedUp));
-    assert_eq!(cache.append_missing(group, 1, Missing::Absent), Err(Refusal::UsedUp));
-    assert_eq!(cache.open_frame(group, 3), Err(Refusal::UsedUp));
+    assert_eq!(cache.append(group, b"one too many"), Err(Refusal::UsedUp.into()));
+    assert_eq!(cache.append_missing(group, 1, Missing::Absent), Err(Refusal::UsedUp.into()));
+    assert_eq!(cache.open_frame(group, 3), Err(Refusal::UsedUp.into()));
     assert_eq!(cache.frames(group), Some(0..u64::from(most)));
     assert_eq!(cache.stats().full, 4);
     let reader = cache.open_reader(track, Start::At { group: 0, frame: u64::from(most) - 1 });

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn create(cache: &mut Cache, track: TrackId, sequence: u64) -> Result<GroupId, Refusal> {
+fn create(cache: &mut Cache, track: TrackId, sequence: u64) -> Result<GroupId, CallError> {
     cache.create_group(Instant::ZERO, track, sequence)
 }
 
@@ -59,12 +59,12 @@ fn a_group_that_exists_is_refused_and_counted() {
     let mut cache = cache();
     let track = track(&mut cache);
     let open = create(&mut cache, track, 0).unwrap();
-    assert_eq!(create(&mut cache, track, 0), Err(Refusal::Duplicate(0)));
+    assert_eq!(create(&mut cache, track, 0), Err(Refusal::Duplicate(0).into()));
     cache.finish_group(open).unwrap();
-    assert_eq!(create(&mut cache, track, 0), Err(Refusal::Duplicate(0)));
+    assert_eq!(create(&mut cache, track, 0), Err(Refusal::Duplicate(0).into()));
     cache.abort_group(open, 1).unwrap();
-    assert_eq!(create(&mut cache, track, 0), Err(Refusal::Duplicate(0)));
-    assert_eq!(cache.skip_group(Instant::ZERO, track, 0), Err(Refusal::Duplicate(0)));
+    assert_eq!(create(&mut cache, track, 0), Err(Refusal::Duplicate(0).into()));
+    assert_eq!(cache.skip_group(Instant::ZERO, track, 0), Err(Refusal::Duplicate(0).into()));
     assert_eq!((cache.stats().duplicates, cache.stats().groups), (4, 1));
 }
 
@@ -73,7 +73,7 @@ fn a_number_beyond_the_window_is_refused_and_counted() {
     let mut cache = cache();
     let track = track(&mut cache);
     let window = 1 << 20;
-    let beyond = |sequence, last| Err(Refusal::BeyondWindow { sequence, last });
+    let beyond = |sequence, last| Err(Refusal::BeyondWindow { sequence, last }.into());
     assert_eq!(create(&mut cache, track, window + 1), beyond(window + 1, window));
     assert_eq!(create(&mut cache, track, 1 << 60), beyond(1 << 60, window));
     assert!(create(&mut cache, track, window).is_ok());
@@ -88,7 +88,7 @@ fn the_window_counts_from_the_first_number_that_is_expected() {
     let mut cache = Cache::new(config).unwrap();
     let track = limited(&mut cache, Limits { first_group: 100, ..Limits::default() });
     let refused = create(&mut cache, track, 109);
-    assert_eq!(refused, Err(Refusal::BeyondWindow { sequence: 109, last: 108 }));
+    assert_eq!(refused, Err(Refusal::BeyondWindow { sequence: 109, last: 108 }.into()));
     assert!(create(&mut cache, track, 3).is_ok());
     assert!(create(&mut cache, track, 108).is_ok());
     assert!(create(&mut cache, track, 116).is_ok());
@@ -101,7 +101,7 @@ fn a_window_of_zero_leaves_room_for_the_first_group_only() {
     let track = track(&mut cache);
     assert!(create(&mut cache, track, 0).is_ok());
     let refused = create(&mut cache, track, 1);
-    assert_eq!(refused, Err(Refusal::BeyondWindow { sequence: 1, last: 0 }));
+    assert_eq!(refused, Err(Refusal::BeyondWindow { sequence: 1, last: 0 }.into()));
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn numbers_go_up_to_the_highest_and_never_begin_anew() {
     let last = finished(&mut cache, track, &[b"last"]);
     assert_eq!(cache.group(track, MAX_SEQUENCE), Some(last));
     let beyond = Refusal::BeyondWindow { sequence: u64::MAX, last: MAX_SEQUENCE };
-    assert_eq!(cache.append_group(Instant::ZERO, track), Err(beyond));
-    assert_eq!(create(&mut cache, track, u64::MAX), Err(beyond));
+    assert_eq!(cache.append_group(Instant::ZERO, track), Err(beyond.into()));
+    assert_eq!(create(&mut cache, track, u64::MAX), Err(beyond.into()));
     let reader = reader(&mut cache, track);
     assert_eq!(cache.next_frame(reader), held(MAX_SEQUENCE, 0, b"last"));
     let end = Next::GroupEnd { group: MAX_SEQUENCE, frames: 1 };
@@ -157,14 +157,14 @@ fn what_is_asked_of_an_evicted_group_is_refused() {
     let group = filled(&mut cache, track, &[b"frame"]);
     open(&mut cache, track);
     drain(&mut cache);
-    assert_eq!(cache.append(group, b"more"), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.put(group, 0, b"frame"), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.open_frame(group, 3), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.write(group, b"x"), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.finish_group(group), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.abort_group(group, 1), Err(Refusal::UnknownGroup));
-    assert_eq!(cache.drop_group(group), Err(Refusal::UnknownGroup));
+    assert_eq!(cache.append(group, b"more"), Err(Misuse::UnknownGroup.into()));
+    assert_eq!(cache.put(group, 0, b"frame"), Err(Misuse::UnknownGroup.into()));
+    assert_eq!(cache.open_frame(group, 3), Err(Misuse::UnknownGroup.into()));
+    assert_eq!(cache.write(group, b"x"), Err(Misuse::UnknownGroup.into()));
+    assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(Misuse::UnknownGroup.into()));
+    assert_eq!(cache.finish_group(group), Err(Misuse::UnknownGroup));
+    assert_eq!(cache.abort_group(group, 1), Err(Misuse::UnknownGroup));
+    assert_eq!(cache.drop_group(group), Err(Misuse::UnknownGroup));
     assert_eq!((cache.frame(group, 0), cache.frames(group)), (None, None));
 }
 
@@ -187,11 +187,11 @@ fn a_skipped_group_takes_no_frames() {
     let track = track(&mut cache);
     cache.skip_group(Instant::ZERO, track, 0).unwrap();
     let group = cache.group(track, 0).unwrap();
-    assert_eq!(cache.append(group, b"frame"), Err(Refusal::Skipped));
-    assert_eq!(cache.put(group, 0, b"frame"), Err(Refusal::Skipped));
-    assert_eq!(cache.open_frame(group, 5), Err(Refusal::Skipped));
-    assert_eq!(cache.finish_group(group), Err(Refusal::Skipped));
-    assert_eq!(cache.abort_group(group, 1), Err(Refusal::Skipped));
+    assert_eq!(cache.append(group, b"frame"), Err(Misuse::Skipped.into()));
+    assert_eq!(cache.put(group, 0, b"frame"), Err(Misuse::Skipped.into()));
+    assert_eq!(cache.open_frame(group, 5), Err(Misuse::Skipped.into()));
+    assert_eq!(cache.finish_group(group), Err(Misuse::Skipped));
+    assert_eq!(cache.abort_group(group, 1), Err(Misuse::Skipped));
     assert_eq!(cache.drop_group(group), Ok(()));
     assert_eq!(cache.append_group(Instant::ZERO, track).map(|_| ()), Ok(()));
     assert_eq!(cache.newest(track), Some(1));
@@ -202,7 +202,7 @@ fn a_skipped_group_comes_to_life_when_it_is_created() {
     let mut cache = cache();
     let track = track(&mut cache);
     cache.skip_group(Instant::ZERO, track, 0).unwrap();
-    assert_eq!(cache.skip_group(Instant::ZERO, track, 0), Err(Refusal::Duplicate(0)));
+    assert_eq!(cache.skip_group(Instant::ZERO, track, 0), Err(Refusal::Duplicate(0).into()));
     let group = create(&mut cache, track, 0).unwrap();
     cache.append(group, b"alive").unwrap();
     let reader = reader(&mut cache, track);
@@ -227,14 +227,14 @@ fn a_finished_group_takes_no_more_frames() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = finished(&mut cache, track, &[b"last"]);
-    assert_eq!(cache.append(group, b"x"), Err(Refusal::GroupEnded));
-    assert_eq!(cache.put(group, 1, b"x"), Err(Refusal::GroupEnded));
-    assert_eq!(cache.append_shared(group, Bytes::new(), 0), Err(Refusal::GroupEnded));
-    assert_eq!(cache.open_frame(group, 1), Err(Refusal::GroupEnded));
-    assert_eq!(cache.write(group, b"x"), Err(Refusal::GroupEnded));
-    assert_eq!(cache.write_shared(group, Bytes::new(), 0), Err(Refusal::GroupEnded));
-    assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(Refusal::GroupEnded));
-    assert_eq!(cache.finish_group(group), Err(Refusal::GroupEnded));
+    assert_eq!(cache.append(group, b"x"), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.put(group, 1, b"x"), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.append_shared(group, Bytes::new(), 0), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.open_frame(group, 1), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.write(group, b"x"), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.write_shared(group, Bytes::new(), 0), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(Misuse::GroupEnded.into()));
+    assert_eq!(cache.finish_group(group), Err(Misuse::GroupEnded));
     assert_eq!(cache.frames(group), Some(0..1));
 }
 
@@ -265,9 +265,9 @@ fn finishing_short_of_a_declared_size_is_refused_and_the_group_goes_on() {
     let track = track(&mut cache);
     let group = open(&mut cache, track);
     cache.open_frame(group, 5).unwrap();
-    assert_eq!(cache.finish_group(group), Err(Refusal::Short { left: 5 }));
+    assert_eq!(cache.finish_group(group), Err(Misuse::Short { left: 5 }));
     cache.write(group, b"ab").unwrap();
-    assert_eq!(cache.finish_group(group), Err(Refusal::Short { left: 3 }));
+    assert_eq!(cache.finish_group(group), Err(Misuse::Short { left: 3 }));
     cache.write(group, b"cde").unwrap();
     assert_eq!(cache.finish_group(group), Ok(()));
     assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"abcde")));
@@ -321,12 +321,12 @@ fn an_aborted_group_keeps_its_first_code_and_takes_nothing() {
     let track = track(&mut cache);
     let group = open(&mut cache, track);
     cache.abort_group(group, 6).unwrap();
-    assert_eq!(cache.abort_group(group, 7), Err(Refusal::Aborted(6)));
+    assert_eq!(cache.abort_group(group, 7), Err(Misuse::Aborted(6)));
     assert_eq!(cache.drop_group(group), Ok(()));
-    assert_eq!(cache.append(group, b"x"), Err(Refusal::Aborted(6)));
-    assert_eq!(cache.put(group, 0, b"x"), Err(Refusal::Aborted(6)));
-    assert_eq!(cache.write(group, b"x"), Err(Refusal::Aborted(6)));
-    assert_eq!(cache.finish_group(group), Err(Refusal::Aborted(6)));
+    assert_eq!(cache.append(group, b"x"), Err(Misuse::Aborted(6).into()));
+    assert_eq!(cache.put(group, 0, b"x"), Err(Misuse::Aborted(6).into()));
+    assert_eq!(cache.write(group, b"x"), Err(Misuse::Aborted(6).into()));
+    assert_eq!(cache.finish_group(group), Err(Misuse::Aborted(6)));
     assert_eq!(cache.stats().aborted, 1);
 }
 
@@ -338,7 +338,7 @@ fn a_group_whose_producer_goes_away_unfinished_is_aborted_as_dropped() {
     let group = filled(&mut cache, track, &[b"frame"]);
     cache.drop_group(group).unwrap();
     assert_eq!(cache.next_frame(reader), Ok(Next::Aborted { group: 0, code: DROPPED }));
-    assert_eq!(cache.append(group, b"x"), Err(Refusal::Aborted(DROPPED)));
+    assert_eq!(cache.append(group, b"x"), Err(Misuse::Aborted(DROPPED).into()));
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn filling_goes_on_when_a_group_is_finished() {
     cache.append_missing(group, 2, Missing::Lost).unwrap();
     cache.finish_group(group).unwrap();
     assert_eq!(cache.put(group, 1, b"late"), Ok(Put::Filled));
-    assert_eq!(cache.put(group, 2, b"more"), Err(Refusal::GroupEnded));
+    assert_eq!(cache.put(group, 2, b"more"), Err(Misuse::GroupEnded.into()));
     assert_eq!(cache.frames(group), Some(0..2));
 }
 
@@ -74,7 +74,7 @@ fn a_frame_behind_the_next_is_refused() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b"a"]);
-    let not_next = |index| Err(Refusal::NotNext { index, next: 1 });
+    let not_next = |index| Err(Misuse::NotNext { index, next: 1 }.into());
     assert_eq!(cache.put(group, 2, b"c"), not_next(2));
     assert_eq!(cache.put(group, 1 << 32, b"c"), not_next(1 << 32));
     assert_eq!(cache.put(group, u64::MAX, b"c"), not_next(u64::MAX));
@@ -121,7 +121,7 @@ fn a_late_duplicate_with_other_bytes_is_refused_and_counted_and_nothing_is_overw
         let longer = [&frame[..], b"x"].concat();
         let shorter = &frame[..frame.len() - 1];
         for other in [&last[..], &first, &longer, shorter, b""] {
-            let contradiction = Err(Refusal::Contradiction(index));
+            let contradiction = Err(Refusal::Contradiction(index).into());
             assert_eq!(cache.put(group, index, other), contradiction, "{index}");
             refused += 1;
         }
@@ -136,7 +136,7 @@ fn a_duplicate_that_ends_where_a_part_ends_is_another_frame() {
     let (group, frames) = of_every_kind(&mut cache);
     for cut in [4000, 8000] {
         let put = cache.put(group, 2, &frames[2][..cut]);
-        assert_eq!(put, Err(Refusal::Contradiction(2)));
+        assert_eq!(put, Err(Refusal::Contradiction(2).into()));
     }
 }
 
@@ -146,7 +146,7 @@ fn an_empty_frame_that_is_held_is_contradicted_by_any_other() {
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b""]);
     assert_eq!(cache.put(group, 0, b""), Ok(Put::Duplicate));
-    assert_eq!(cache.put(group, 0, b"x"), Err(Refusal::Contradiction(0)));
+    assert_eq!(cache.put(group, 0, b"x"), Err(Refusal::Contradiction(0).into()));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_frame_put_where_one_was_evicted_is_refused_and_counted() {
         cache.append(group, frame).unwrap();
         drain(&mut cache);
     }
-    let late = Err(Refusal::FrameEvicted { index: 0, floor: 1 });
+    let late = Err(Refusal::FrameEvicted { index: 0, floor: 1 }.into());
     assert_eq!(cache.put(group, 0, b"a"), late);
     assert_eq!(cache.put(group, 1, b"b"), Ok(Put::Duplicate));
     assert_eq!(cache.stats().late, 1);

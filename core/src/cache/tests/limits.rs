@@ -145,7 +145,7 @@ fn a_late_group_for_which_its_track_has_no_place_goes_at_once() {
     cache.create_group(at(0), track, 9).unwrap();
     let late = cache.create_group(at(0), track, 4).unwrap();
     assert_eq!(drain(&mut cache), [Command::Evicted { track, floor: Some((9, 0)) }]);
-    assert_eq!(cache.append(late, b"frame"), Err(Refusal::UnknownGroup));
+    assert_eq!(cache.append(late, b"frame"), Err(Misuse::UnknownGroup.into()));
 }
 
 #[test]

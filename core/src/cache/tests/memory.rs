@@ -86,7 +86,10 @@ fn names_take_of_the_budget_too() {
         }
         check_budget(&cache, BUDGET);
     };
-    assert!(matches!(refused, Refusal::Full { max: BUDGET, .. }), "{refused:?}");
+    assert!(
+        matches!(refused, CallError::Refused(Refusal::Full { max: BUDGET, .. })),
+        "{refused:?}"
+    );
     assert!((100..256).contains(&created), "{created}");
     assert_eq!(cache.stats().full, 1);
 }
@@ -99,7 +102,7 @@ fn readers_take_of_the_budget_and_are_refused_when_it_is_used_up() {
     while cache.clone_reader(reader).is_ok() {
         check_budget(&cache, BUDGET);
     }
-    assert!(matches!(cache.clone_reader(reader), Err(Refusal::Full { .. })));
+    assert!(matches!(cache.clone_reader(reader), Err(CallError::Refused(Refusal::Full { .. }))));
     cache.close_reader(reader).unwrap();
     assert!(cache.open_reader(track, Start::Live).is_ok());
 }
@@ -240,7 +243,7 @@ fn a_frame_that_the_budget_cannot_hold_aborts_its_group() {
     assert!(drain(&mut cache).contains(&aborted));
     check_budget(&cache, BUDGET);
     assert_eq!(cache.next_frame(reader), Ok(Next::Aborted { group: 0, code: TOO_LARGE }));
-    assert_eq!(cache.append(group, b"more"), Err(Refusal::Aborted(TOO_LARGE)));
+    assert_eq!(cache.append(group, b"more"), Err(Misuse::Aborted(TOO_LARGE).into()));
     assert_eq!(cache.stats().too_large, 1);
     let next = filled(&mut cache, track, &[b"next"]);
     assert_eq!(cache.frame(next, 0), Some(FrameState::Held(b"next")));
@@ -273,7 +276,7 @@ fn a_declared_frame_that_outgrows_the_budget_aborts_its_group_on_the_way() {
         drain(&mut cache);
         check_budget(&cache, BUDGET);
     };
-    assert_eq!(refusal, Refusal::Aborted(TOO_LARGE));
+    assert_eq!(refusal, Misuse::Aborted(TOO_LARGE).into());
     assert!((BUDGET / 2..BUDGET).contains(&written), "{written}");
     assert_eq!(cache.next_chunk(reader), Ok(Next::Aborted { group: 0, code: TOO_LARGE }));
 }
@@ -379,12 +382,12 @@ fn a_finished_group_gives_up_what_it_kept_for_frames_to_come() {
     let group = open(&mut cache, track);
     cache.open_frame(group, 10_000).unwrap();
     cache.write(group, &[0; 9999]).unwrap();
-    assert_eq!(cache.append(group, b""), Err(Refusal::Short { left: 1 }));
+    assert_eq!(cache.append(group, b""), Err(Misuse::Short { left: 1 }.into()));
     cache.write(group, &[0; 1]).unwrap();
     let before = cache.memory_used();
     cache.finish_group(group).unwrap();
     assert!(cache.memory_used() <= before);
-    assert_eq!(cache.finish_group(group), Err(Refusal::GroupEnded));
+    assert_eq!(cache.finish_group(group), Err(Misuse::GroupEnded));
 }
 
 #[test]
@@ -408,7 +411,7 @@ fn blocks_that_come_back_while_nothing_fits_stay_within_the_budget() {
     cache.append(group, &[0; 20]).unwrap();
     drain(&mut cache);
     check_budget(&cache, BUDGET);
-    assert_eq!(cache.append(group, b""), Err(Refusal::Aborted(TOO_LARGE)));
+    assert_eq!(cache.append(group, b""), Err(Misuse::Aborted(TOO_LARGE).into()));
 }
 
 #[test]
@@ -418,10 +421,13 @@ fn a_late_frame_for_which_there_is_no_room_is_refused_and_stays_missing() {
     let group = open(&mut cache, track);
     cache.append_missing(group, 3, Missing::Lost).unwrap();
     let put = cache.put(group, 1, &vec![0; BUDGET]);
-    assert!(matches!(put, Err(Refusal::Full { max: BUDGET, .. })), "{put:?}");
+    assert!(matches!(put, Err(CallError::Refused(Refusal::Full { max: BUDGET, .. }))), "{put:?}");
     drain(&mut cache);
     check_budget(&cache, BUDGET);
-    assert!(matches!(cache.append(group, b"x"), Ok(_) | Err(Refusal::UnknownGroup)));
+    assert!(matches!(
+        cache.append(group, b"x"),
+        Ok(_) | Err(CallError::Misuse(Misuse::UnknownGroup))
+    ));
 }
 
 #[test]
@@ -430,7 +436,7 @@ fn nothing_is_evicted_for_a_frame_that_could_not_be_held_even_so() {
         |cache, group| {
             cache.open_frame(group, BUDGET as u64).unwrap();
             drain(cache);
-            assert_eq!(cache.write(group, &[0; 1500]), Err(Refusal::Aborted(TOO_LARGE)));
+            assert_eq!(cache.write(group, &[0; 1500]), Err(Misuse::Aborted(TOO_LARGE).into()));
         },
         |cache, group| _ = cache.append(group, &vec![0; BUDGET]).unwrap(),
         |cache, group| {
@@ -439,7 +445,7 @@ fn nothing_is_evicted_for_a_frame_that_could_not_be_held_even_so() {
         |cache, group| {
             cache.append_missing(group, 1, Missing::Lost).unwrap();
             let put = cache.put(group, 0, &vec![0; BUDGET]);
-            assert!(matches!(put, Err(Refusal::Full { .. })), "{put:?}");
+            assert!(matches!(put, Err(CallError::Refused(Refusal::Full { .. }))), "{put:?}");
         },
     ];
     for attempt in attempts {
@@ -488,7 +494,7 @@ fn what_came_back_is_freed_though_nothing_is_written_any_more() {
     assert_eq!(of_reading, 0);
     let of_refusals = lent(|cache, _| {
         let unknown = TrackId(Key::new(9, 9));
-        assert_eq!(cache.drop_track(unknown), Err(Refusal::UnknownTrack));
+        assert_eq!(cache.drop_track(unknown), Err(Misuse::UnknownTrack));
     });
     assert_eq!(of_refusals, 0);
 }

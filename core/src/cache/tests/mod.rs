@@ -8,6 +8,7 @@ mod groups;
 mod immutable;
 mod limits;
 mod memory;
+mod misuse;
 mod past;
 mod positions;
 mod readers;
@@ -78,7 +79,7 @@ fn ask(cache: &mut Cache, event: Event<'_>) -> (Answer, Vec<Command>) {
 }
 
 /// A frame as a reader gets it.
-fn held(group: u64, index: u64, bytes: &[u8]) -> Result<Next<Frame<&[u8]>>, Refusal> {
+fn held(group: u64, index: u64, bytes: &[u8]) -> Result<Next<Frame<&[u8]>>, Misuse> {
     Ok(Next::Held(Frame { group, index, bytes }))
 }
 

@@ -63,7 +63,7 @@ fn runs_are_cut_between_frames_where_there_are_too_many_bytes() {
         let (mut at, mut next) = (Position::new(0, 0), 0);
         while let Next::Held(run) = cache.run_at(track, &mut at, max_bytes).unwrap() {
             assert_eq!(u64::from(run.frames), frames.min(50 - next), "{max_bytes} bytes");
-            for (index, bytes) in &run {
+            for (index, bytes) in run.iter() {
                 assert_eq!((index, bytes), (next, &[next as u8][..]));
                 next += 1;
             }
@@ -96,7 +96,7 @@ fn a_large_frame_is_cut_anywhere_and_read_from_anywhere() {
         assert!(bytes[offset as usize..].starts_with(&run.bytes));
     }
     let mut beyond = Position::new(0, 0).with_offset(20_000);
-    assert_eq!(cache.run_at(track, &mut beyond, ALL), Err(Refusal::WithinFrame));
+    assert_eq!(cache.run_at(track, &mut beyond, ALL), Err(Misuse::WithinFrame));
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn a_position_gets_the_reports_of_a_reader() {
     cache.finish_track(track, None).unwrap();
     assert_eq!(next(&cache, &mut at[0]), Next::TrackEnd);
     let unknown = TrackId(Key::new(7, 7));
-    assert_eq!(cache.run_at(unknown, &mut at[0], ALL), Err(Refusal::UnknownTrack));
+    assert_eq!(cache.run_at(unknown, &mut at[0], ALL), Err(Misuse::UnknownTrack));
     assert_eq!(cache.position(unknown, Start::Oldest), None);
-    assert_eq!(cache.seal(unknown), Err(Refusal::UnknownTrack));
+    assert_eq!(cache.seal(unknown), Err(Misuse::UnknownTrack));
 }
 
 #[test]

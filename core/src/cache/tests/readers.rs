@@ -303,7 +303,7 @@ fn a_reader_that_was_closed_while_it_waited_is_not_woken() {
     cache.close_reader(readers[1]).unwrap();
     open(&mut cache, track);
     assert_eq!(drain(&mut cache), [0, 2].map(|at| Command::Readable(readers[at])));
-    assert_eq!(cache.next_frame(readers[1]), Err(Refusal::UnknownReader));
+    assert_eq!(cache.next_frame(readers[1]), Err(Misuse::UnknownReader));
 }
 
 #[test]
@@ -341,13 +341,13 @@ fn what_is_asked_of_a_closed_reader_is_refused() {
     cache.close_reader(closed).unwrap();
     let other = reader(&mut cache, track);
     assert_ne!(closed, other);
-    assert_eq!(cache.next_frame(closed), Err(Refusal::UnknownReader));
-    assert_eq!(cache.next_shared(closed), Err(Refusal::UnknownReader));
-    assert_eq!(cache.next_chunk(closed), Err(Refusal::UnknownReader));
-    assert_eq!(cache.next_run(closed), Err(Refusal::UnknownReader));
-    assert_eq!(cache.clone_reader(closed), Err(Refusal::UnknownReader));
-    assert_eq!(cache.seek(closed, Start::Live), Err(Refusal::UnknownReader));
-    assert_eq!(cache.close_reader(closed), Err(Refusal::UnknownReader));
+    assert_eq!(cache.next_frame(closed), Err(Misuse::UnknownReader));
+    assert_eq!(cache.next_shared(closed), Err(Misuse::UnknownReader));
+    assert_eq!(cache.next_chunk(closed), Err(Misuse::UnknownReader));
+    assert_eq!(cache.next_run(closed), Err(Misuse::UnknownReader));
+    assert_eq!(cache.clone_reader(closed), Err(Misuse::UnknownReader.into()));
+    assert_eq!(cache.seek(closed, Start::Live), Err(Misuse::UnknownReader));
+    assert_eq!(cache.close_reader(closed), Err(Misuse::UnknownReader));
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn a_track_is_found_by_its_name() {
 fn a_name_has_1_to_1024_bytes() {
     let mut cache = cache();
     let mut create = |name: &[u8]| cache.create_track(Instant::ZERO, name, 0, Limits::default());
-    assert_eq!(create(b""), Err(Refusal::Name(0)));
-    assert_eq!(create(&[b'n'; 1025]), Err(Refusal::Name(1025)));
+    assert_eq!(create(b""), Err(Misuse::Name(0).into()));
+    assert_eq!(create(&[b'n'; 1025]), Err(Misuse::Name(1025).into()));
     assert!(create(&[b'n'; 1024]).is_ok());
     assert!(create(&[0]).is_ok());
 }
@@ -29,7 +29,7 @@ fn the_name_of_a_live_track_is_taken() {
     let mut cache = cache();
     track(&mut cache);
     let again = cache.create_track(Instant::ZERO, b"track", 1, Limits::default());
-    assert_eq!(again, Err(Refusal::NameTaken));
+    assert_eq!(again, Err(Misuse::NameTaken.into()));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_id_of_a_track_that_went_names_no_other() {
     cache.abort_track(old, 9).unwrap();
     let new = track(&mut cache);
     assert_ne!(old, new);
-    assert_eq!(cache.append_group(Instant::ZERO, old), Err(Refusal::UnknownTrack));
+    assert_eq!(cache.append_group(Instant::ZERO, old), Err(Misuse::UnknownTrack.into()));
     assert_eq!(cache.group_count(old), None);
     assert_eq!(cache.group_count(new), Some(0));
 }
@@ -75,12 +75,12 @@ fn what_is_asked_of_an_unknown_track_is_refused() {
     let track = track(&mut cache);
     cache.drop_track(track).unwrap();
     let now = Instant::ZERO;
-    assert_eq!(cache.create_group(now, track, 0), Err(Refusal::UnknownTrack));
-    assert_eq!(cache.skip_group(now, track, 0), Err(Refusal::UnknownTrack));
-    assert_eq!(cache.finish_track(track, None), Err(Refusal::UnknownTrack));
-    assert_eq!(cache.abort_track(track, 1), Err(Refusal::UnknownTrack));
-    assert_eq!(cache.drop_track(track), Err(Refusal::UnknownTrack));
-    assert_eq!(cache.open_reader(track, Start::Live), Err(Refusal::UnknownTrack));
+    assert_eq!(cache.create_group(now, track, 0), Err(Misuse::UnknownTrack.into()));
+    assert_eq!(cache.skip_group(now, track, 0), Err(Misuse::UnknownTrack.into()));
+    assert_eq!(cache.finish_track(track, None), Err(Misuse::UnknownTrack));
+    assert_eq!(cache.abort_track(track, 1), Err(Misuse::UnknownTrack));
+    assert_eq!(cache.drop_track(track), Err(Misuse::UnknownTrack));
+    assert_eq!(cache.open_reader(track, Start::Live), Err(Misuse::UnknownTrack.into()));
     assert_eq!((cache.group(track, 0), cache.floor(track)), (None, None));
     assert_eq!(cache.evictions(track), None);
 }
@@ -115,7 +115,7 @@ fn a_track_that_is_finished_without_groups_has_none() {
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
     cache.finish_track(track, None).unwrap();
-    assert_eq!(cache.create_group(Instant::ZERO, track, 0), Err(Refusal::TrackEnded));
+    assert_eq!(cache.create_group(Instant::ZERO, track, 0), Err(Misuse::TrackEnded.into()));
     assert_eq!(cache.next_frame(reader), Ok(Next::TrackEnd));
 }
 
@@ -133,7 +133,7 @@ fn a_track_finished_at_a_group_to_come_takes_the_groups_up_to_it() {
     cache.finish_group(group).unwrap();
     finished(&mut cache, track, &[]);
     let refused = cache.append_group(Instant::ZERO, track);
-    assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 3, end: 2 }));
+    assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 3, end: 2 }.into()));
     assert_eq!(cache.next_frame(reader), Ok(Next::GroupEnd { group: 1, frames: 0 }));
     assert_eq!(cache.next_frame(reader), Ok(Next::GroupEnd { group: 2, frames: 0 }));
     assert_eq!(cache.next_frame(reader), Ok(Next::TrackEnd));
@@ -156,7 +156,7 @@ fn a_group_that_a_finished_track_lacks_may_come_late() {
     cache.finish_track(track, None).unwrap();
     assert!(cache.create_group(Instant::ZERO, track, 3).is_ok());
     let refused = cache.create_group(Instant::ZERO, track, 6);
-    assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 6, end: 5 }));
+    assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 6, end: 5 }.into()));
     assert_eq!(cache.stats().beyond, 1);
 }
 
@@ -165,7 +165,7 @@ fn a_track_cannot_end_before_a_group_that_it_had() {
     let mut cache = cache();
     let track = track(&mut cache);
     cache.create_group(Instant::ZERO, track, 7).unwrap();
-    assert_eq!(cache.finish_track(track, Some(6)), Err(Refusal::EndsBefore { newest: 7 }));
+    assert_eq!(cache.finish_track(track, Some(6)), Err(Misuse::EndsBefore { newest: 7 }));
     assert_eq!(cache.finish_track(track, Some(7)), Ok(()));
 }
 
@@ -175,9 +175,9 @@ fn the_end_of_a_track_is_said_once() {
     let track = track(&mut cache);
     open(&mut cache, track);
     cache.finish_track(track, Some(4)).unwrap();
-    assert_eq!(cache.finish_track(track, Some(9)), Err(Refusal::TrackEnded));
+    assert_eq!(cache.finish_track(track, Some(9)), Err(Misuse::TrackEnded));
     let refused = cache.create_group(Instant::ZERO, track, 5);
-    assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 5, end: 4 }));
+    assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 5, end: 4 }.into()));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_finished_track_that_is_dropped_short_of_its_end_ends_cleanly() {
     cache.drop_track(track).unwrap();
     assert_eq!(drain(&mut cache), [Command::Readable(reader)]);
     assert_eq!(cache.next_frame(reader), Ok(Next::TrackEnd));
-    assert_eq!(cache.append_group(Instant::ZERO, track), Err(Refusal::TrackEnded));
+    assert_eq!(cache.append_group(Instant::ZERO, track), Err(Misuse::TrackEnded.into()));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn an_aborted_track_reports_its_code_behind_the_groups_that_were_finished() {
     assert_eq!(cache.next_frame(reader), Ok(Next::GroupEnd { group: 0, frames: 1 }));
     assert_eq!(cache.next_frame(reader), Ok(Next::Aborted { group: 1, code: 0x77 }));
     assert_eq!(cache.next_frame(reader), Ok(Next::TrackAborted { code: 0x77 }));
-    assert_eq!(cache.append_group(Instant::ZERO, track), Err(Refusal::TrackEnded));
+    assert_eq!(cache.append_group(Instant::ZERO, track), Err(Misuse::TrackEnded.into()));
 }
 
 #[test]
@@ -266,8 +266,8 @@ fn a_track_that_was_aborted_keeps_its_code() {
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
     cache.abort_track(track, 3).unwrap();
-    assert_eq!(cache.abort_track(track, 4), Err(Refusal::TrackEnded));
-    assert_eq!(cache.finish_track(track, None), Err(Refusal::TrackEnded));
+    assert_eq!(cache.abort_track(track, 4), Err(Misuse::TrackEnded));
+    assert_eq!(cache.finish_track(track, None), Err(Misuse::TrackEnded));
     assert_eq!(cache.drop_track(track), Ok(()));
     assert_eq!(cache.next_frame(reader), Ok(Next::TrackAborted { code: 3 }));
 }
@@ -351,7 +351,7 @@ fn what_a_publisher_outside_can_cause_is_answered_and_what_it_cannot_is_an_error
     assert_eq!(ask(&mut cache, again).0, Answer::Refused(Refusal::Duplicate(0)));
     cache.abort_track(track, 1).unwrap();
     let misuse = cache.handle(Instant::ZERO, Event::AppendGroup { track });
-    assert_eq!(misuse, Err(Error::Refused(Refusal::TrackEnded)));
+    assert_eq!(misuse, Err(Misuse::TrackEnded));
     assert_eq!(drain(&mut cache), []);
 }
 

@@ -193,9 +193,9 @@ fn a_protocol_s_registration_matches_reserved_tags_even_behind_an_application_s_
 fn opening_writes_the_length_and_the_tag_and_nothing_else() {
     let mut bench = Bench::new(Config::default());
     let open = Event::Open { stream: stream(1), tag: b"foo", by: Application };
-    let preamble = Preamble::new(b"foo").unwrap();
-    assert_eq!(preamble[..], *b"\x03foo");
-    assert_eq!(bench.answered(open), [Command::Write { stream: stream(1), preamble }]);
+    let tag = Tag::new(b"foo").unwrap();
+    assert_eq!(*tag.preamble(), *b"\x03foo");
+    assert_eq!(bench.answered(open), [Command::Write { stream: stream(1), tag }]);
     assert_eq!(bench.stats().opened, 1);
 }
 
@@ -215,8 +215,8 @@ fn no_stream_is_opened_with_an_empty_tag_or_one_of_256_bytes() {
     let open = |tag| Event::Open { stream: stream(1), tag, by: Application };
     assert_eq!(bench.refused(open(b"")), Refusal::Length(Length(0)));
     assert_eq!(bench.refused(open(&long)), Refusal::Length(Length(256)));
-    let [Command::Write { preamble, .. }] = &bench.answered(open(&long[1..]))[..] else { panic!() };
-    assert_eq!((preamble.len(), preamble[0], preamble.tag()), (256, 255, &long[1..]));
+    let [Command::Write { tag, .. }] = &bench.answered(open(&long[1..]))[..] else { panic!() };
+    assert_eq!((tag.preamble().len(), tag.preamble()[0], &tag[..]), (256, 255, &long[1..]));
 }
 
 #[test]

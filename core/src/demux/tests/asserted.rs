@@ -51,7 +51,7 @@ fn u6_opening_writes_exactly_the_length_and_the_tag() {
     let by = Registrant::Application;
     let commands = bench.answered(Event::Open { stream: stream(1), tag: b"foo", by });
     assert!(
-        matches!(&commands[..], [Command::Write { preamble, .. }] if **preamble == *b"\x03foo")
+        matches!(&commands[..], [Command::Write { tag, .. }] if *tag.preamble() == *b"\x03foo")
     );
 }
 

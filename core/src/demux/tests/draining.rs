@@ -18,7 +18,7 @@ fn three_held(config: Config) -> Bench {
 
 impl Bench {
     fn call(&mut self, event: Event<'_>) {
-        self.demux.call(self.now, event).unwrap();
+        self.demux.call(self.now, event).unwrap().unwrap();
     }
 
     fn call_data(&mut self, number: u64, bytes: &'static [u8]) {

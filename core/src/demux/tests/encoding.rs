@@ -6,7 +6,7 @@ use core::fmt::Debug;
 
 use crate::Duration;
 use crate::demux::{
-    AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Preamble, Refusal, Registrant,
+    AcceptorId, Command, Config, Demux, Event, Misuse, Pattern, PeerId, Refusal, Registrant,
     StreamId, Tag,
 };
 use crate::journal::encoding::{BYTES, assert_encoding};
@@ -64,17 +64,14 @@ fn what_a_demultiplexer_gives() {
     assert_encoding(&data, "2 1q 2q 3q B 1");
     assert_encoding(&Command::Hold { stream }, "3 1q 2q");
     assert_encoding(&Command::Refuse { stream, code: 4 }, "4 1q 2q 4q");
-    let preamble = Preamble::new(&BYTES).unwrap();
-    assert_encoding(&Command::Write { stream, preamble }, "5 1q 2q B");
+    let tag = Tag::new(&BYTES).unwrap();
+    assert_encoding(&Command::Write { stream, tag }, "5 1q 2q B");
     assert_encoding(&Command::Closed { stream, acceptor }, "6 1q 2q 3q");
 }
 
 #[test]
 fn why_a_demultiplexer_refuses() {
-    let refusals: [(Refusal, &str); 7] = [
-        (Refusal::OutOfOrder { offset: 1, expected: 2 }, "1 1q 2q"),
-        (Refusal::Held, "2"),
-        (Refusal::NotDispatched, "3"),
+    let refusals: [(Refusal, &str); 4] = [
         (Refusal::Conflict { held_by: ACCEPTOR }, "4 3q"),
         (Refusal::Reserved, "5"),
         (Refusal::Length(Length(256)), "6 256q"),
@@ -83,6 +80,19 @@ fn why_a_demultiplexer_refuses() {
     for (refusal, written) in refusals {
         assert_encoding(&refusal, written);
     }
+}
+
+/// Calls that were misuse are in journals of before, as refusals.
+#[test]
+fn how_a_demultiplexer_was_misused() {
+    for (misuse, written) in [
+        (Misuse::OutOfOrder { offset: 1, expected: 2 }, "1 1 1q 2q"),
+        (Misuse::Held, "1 2"),
+        (Misuse::NotDispatched, "1 3"),
+    ] {
+        assert_encoding(&Err::<Result<(), Refusal>, _>(misuse), written);
+    }
+    assert_encoding(&Ok::<_, Misuse>(Err::<(), _>(Refusal::Reserved)), "1 5");
 }
 
 #[test]
@@ -100,9 +110,9 @@ fn every_event_and_command_comes_back_and_no_part_of_it_does() {
     let (stream, acceptor) = (STREAM, ACCEPTOR);
     for len in [1, 32, 33, 255] {
         let tag = vec![7; len];
-        let (tag, preamble) = (Tag::new(&tag).unwrap(), Preamble::new(&tag).unwrap());
+        let tag = Tag::new(&tag).unwrap();
+        comes_back(&Command::Write { stream, tag: tag.clone() });
         comes_back(&Command::Dispatch { stream, acceptor, tag });
-        comes_back(&Command::Write { stream, preamble });
     }
     comes_back(&Command::Answer(Err(Refusal::Conflict { held_by: ACCEPTOR })));
     comes_back(&Command::Answer(Ok(())));
@@ -121,7 +131,6 @@ fn a_tag_that_cannot_be_is_malformed() {
         (&vec![7; len][..]).encode(&mut Encoder::new(&mut written));
         let unknown = Malformed::Unknown { what: "length of a tag", value: len as u64 };
         let tag = Tag::decode(&mut Decoder::new(&written, Demux::VERSION));
-        let preamble = Preamble::decode(&mut Decoder::new(&written, Demux::VERSION));
-        assert_eq!((tag, preamble), (Err(unknown), Err(unknown)));
+        assert_eq!(tag, Err(unknown));
     }
 }

@@ -125,7 +125,7 @@ fn data_of_a_held_stream_is_misuse_and_changes_nothing() {
         let bytes = Bytes::from_static(b"more");
         let event = Event::Data { stream: stream(1), offset, bytes, pinned: 4, fin: false };
         let refused = bench.demux.handle(ms(9), event);
-        assert_eq!(refused, Err(Error::Refused(Refusal::Held)));
+        assert_eq!(refused, Err(Misuse::Held));
         assert_eq!(bench.drain(), []);
     }
     assert_eq!(bench.give(Event::Resume { acceptor: A }), [dispatch(1, A, b"foo")]);

@@ -3,6 +3,7 @@
 mod acceptors;
 mod applied;
 mod asserted;
+mod blame;
 mod draining;
 mod encoding;
 mod holding;

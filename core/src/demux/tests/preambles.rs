@@ -187,8 +187,8 @@ fn a_piece_that_does_not_follow_the_last_is_misuse_and_changes_nothing() {
     for offset in [0, 1, 3, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
         let (bytes, stats) = (Bytes::from_static(b"oo"), bench.stats());
         let event = Event::Data { stream: stream(1), offset, bytes, pinned: 2, fin: true };
-        let refusal = Refusal::OutOfOrder { offset, expected: 2 };
-        assert_eq!(bench.demux.handle(ms(99), event), Err(Error::Refused(refusal)));
+        let misuse = Misuse::OutOfOrder { offset, expected: 2 };
+        assert_eq!(bench.demux.handle(ms(99), event), Err(misuse));
         assert_eq!((bench.drain(), bench.stats()), (Vec::new(), stats));
     }
     // Nor did time pass.
@@ -311,7 +311,7 @@ fn a_hand_off_of_what_still_waits_cannot_have_failed() {
     bench.data(1, 0, b"\x03");
     let failed = Event::HandOffFailed { stream: stream(1), acceptor: A, tag: b"foo" };
     let refused = bench.demux.handle(ms(0), failed);
-    assert_eq!(refused, Err(Error::Refused(Refusal::NotDispatched)));
+    assert_eq!(refused, Err(Misuse::NotDispatched));
     assert_eq!(bench.data(1, 1, b"foo"), [dispatch(1, A, b"foo")]);
 }
 
@@ -322,7 +322,7 @@ fn streams_of_both_directions_and_both_initiators_are_streams_of_their_own() {
         let stream = StreamId { peer: PeerId(9), number };
         let bytes = Bytes::from_static(b"\x03f");
         bench.give(Event::Data { stream, offset: 0, bytes, pinned: 2, fin: false });
-        assert_eq!(stream.is_unidirectional(), number >= 2);
+        assert_eq!(stream.direction() == Direction::Unidirectional, number >= 2);
     }
     assert_eq!(bench.demux.pending(), 4);
     for number in 0..4 {

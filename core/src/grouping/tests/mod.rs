@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::cache::{self, Cache, FrameState, Limits};
+use crate::cache::{self, Cache, FrameState, Limits, Refusal};
 use crate::receiver::{LossReason, Origin, SessionEnd};
 use crate::{Duration, Machine};
 
@@ -129,7 +129,7 @@ impl Bench {
     fn is_finished(&mut self, sequence: u64) -> bool {
         let track = self.grouping.track(monday()).unwrap();
         let group = self.cache.group(track, sequence).unwrap();
-        self.cache.append(group, b"more") == Err(Refusal::GroupEnded)
+        self.cache.append(group, b"more") == Err(Misuse::GroupEnded.into())
     }
 }
 
@@ -174,7 +174,7 @@ fn message_n_is_frame_n_minus_1_mod_k_of_group_n_minus_1_div_k() {
 
 #[test]
 fn the_last_number_there_is_has_a_place_and_what_is_beyond_has_none() {
-    let grouping = Bench::new().grouping;
+    let mut grouping = Bench::new().grouping;
     let (group, index) = grouping.place(u64::MAX).unwrap();
     assert_eq!((group, index), ((1 << 62) - 1, 2));
     assert_eq!(grouping.sequence(group, index), Some(u64::MAX));
@@ -182,7 +182,7 @@ fn the_last_number_there_is_has_a_place_and_what_is_beyond_has_none() {
     assert_eq!(grouping.sequence(u64::MAX, 0), None);
     assert_eq!(grouping.sequence(0, 4), None, "groups have four");
     assert_eq!(grouping.place(0), None);
-    assert_eq!([1, 4, 5, 0].map(|number| grouping.boundary(number)), [1, 1, 5, 1]);
+    assert_eq!([1, 4, 5, 0].map(|number| grouping.start_live(monday(), number)), [1, 1, 5, 1]);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_last_group_and_the_track_are_finished_with_the_session() {
     assert!(bench.is_finished(1));
     let track = bench.grouping.track(monday()).unwrap();
     let beyond = Refusal::BeyondEnd { sequence: 2, end: 1 };
-    assert_eq!(bench.cache.create_group(NOW, track, 2), Err(beyond));
+    assert_eq!(bench.cache.create_group(NOW, track, 2), Err(beyond.into()));
     assert_eq!(bench.notices(), [Step::Closed { session: monday(), track, next: Some(7) }]);
 }
 
@@ -394,7 +394,7 @@ fn a_message_that_is_too_long_is_absent_and_reported() {
     bench.steps.clear();
     bench.deliver_these(1, &["abc".into(), "abcd".into(), "c".into()]);
     bench.assert_group(0, "abc absent c");
-    let why = Why::Refused(Refusal::FrameTooLarge { size: 4, max: 3 });
+    let why = Why::Refused(Refusal::FrameTooLarge { size: 4, max: 3 }.into());
     assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 2, why }]);
     bench.deliver_these(2, &["abcd".into()]);
     bench.assert_group(0, "abc absent c");
@@ -427,7 +427,7 @@ fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goe
     bench.steps.clear();
     bench.deliver_these(1, &["1".into(), "x".repeat(60_000), "3".into(), "4".into(), "5".into()]);
     let unpublished = |sequence| {
-        let why = Why::Refused(Refusal::Aborted(cache::TOO_LARGE));
+        let why = Why::Refused(Misuse::Aborted(cache::TOO_LARGE).into());
         Step::Unpublished { session: monday(), sequence, why }
     };
     assert_eq!(bench.notices(), [unpublished(2), unpublished(3), unpublished(4)]);
@@ -467,7 +467,7 @@ fn a_group_beyond_the_window_is_refused_and_reported() {
     bench.start(monday(), 1);
     bench.steps.clear();
     bench.deliver(13, 13);
-    let why = Why::Refused(Refusal::BeyondWindow { sequence: 3, last: 2 });
+    let why = Why::Refused(Refusal::BeyondWindow { sequence: 3, last: 2 }.into());
     assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 13, why }]);
 }
 

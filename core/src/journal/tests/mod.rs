@@ -27,7 +27,7 @@ fn packet(number: u64) -> bytes::Bytes {
     let mut buffer = [0; 40];
     let mut writer = PacketWriter::new(&mut buffer, session(), number).unwrap();
     assert!(writer.push(&number.to_be_bytes()));
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     bytes::Bytes::copy_from_slice(&buffer[..len])
 }
 

@@ -70,7 +70,7 @@ struct Reading {
 impl Reading {
     fn new(commands: bool) -> Self {
         let (mut cache, journal) = recorder::<Cache>(cache::Config::new(1 << 20), 0, commands);
-        let mut call = |event: Event<'_>| cache.call(Instant::ZERO, event);
+        let mut call = |event: Event<'_>| cache.call(Instant::ZERO, event).unwrap();
         let limits = Limits { max_group_frames: 700, ..Limits::default() };
         let Answer::Track(track) =
             call(Event::CreateTrack { name: b"track", publisher: 0, limits })
@@ -85,7 +85,7 @@ impl Reading {
     }
 
     fn call(&mut self, event: Event<'_>) -> Answer {
-        let answer = self.cache.call(Instant::ZERO, event);
+        let answer = self.cache.call(Instant::ZERO, event).unwrap();
         drain(&mut self.cache);
         answer
     }

@@ -32,7 +32,7 @@ fn packet(session: Session, first: u64, messages: &[&[u8]]) -> Bytes {
     let mut buffer = [0; 1472];
     let mut writer = PacketWriter::new(&mut buffer, session, first).unwrap();
     assert!(messages.iter().all(|message| writer.push(message)));
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     Bytes::copy_from_slice(&buffer[..len])
 }
 

@@ -42,7 +42,7 @@ fn data_of(session: Session, first: u64, last: u64) -> Vec<u8> {
     for number in first..=last {
         assert!(writer.push(&payload(number)));
     }
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     buffer.truncate(len);
     buffer
 }

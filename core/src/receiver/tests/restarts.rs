@@ -9,7 +9,7 @@ fn other(first: u64, last: u64) -> Vec<u8> {
     for number in first..=last {
         assert!(writer.push(&payload(number + 1_000_000)));
     }
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     buffer.truncate(len);
     buffer
 }

@@ -37,7 +37,7 @@ fn packet(session: Session, first: u64, messages: &[&[u8]]) -> Vec<u8> {
     let mut buffer = [0; 70_000];
     let mut writer = PacketWriter::new(&mut buffer, session, first).unwrap();
     assert!(messages.iter().all(|message| writer.push(message)));
-    let len = writer.len();
+    let len = writer.as_bytes().len();
     buffer[..len].to_vec()
 }
 

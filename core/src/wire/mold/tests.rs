@@ -217,7 +217,7 @@ fn what_the_writer_writes_is_what_the_view_reads() {
     let mut writer = PacketWriter::new(&mut buffer, SESSION, 5).unwrap();
     assert!(writer.push(b"one"));
     assert!(writer.push(b""));
-    assert_eq!((writer.count(), writer.len()), (2, 27));
+    assert_eq!(writer.as_bytes().len(), 27);
     assert_eq!(writer.as_bytes(), datagram(5, 2, b"\0\x03one\0\0"));
     let packet = Packet::new_checked(writer.as_bytes()).unwrap();
     assert_eq!(walked(packet.messages()), [(5, &b"one"[..]), (6, &b""[..])]);
@@ -236,7 +236,7 @@ fn a_message_without_room_is_refused_and_leaves_the_packet_as_it_was() {
     let mut buffer = [0; HEADER_LEN + 5];
     let mut writer = PacketWriter::new(&mut buffer, SESSION, 1).unwrap();
     assert!(!writer.push(b"four"));
-    assert_eq!((writer.count(), writer.len()), (0, HEADER_LEN));
+    assert_eq!(writer.as_bytes(), datagram(1, 0, b""));
     assert!(writer.push(b"two"));
     assert!(!writer.push(b""));
     assert_eq!(writer.as_bytes(), datagram(1, 1, b"\0\x03two"));
@@ -256,7 +256,7 @@ fn a_writer_never_counts_to_the_end_of_session() {
     let mut writer = PacketWriter::new(&mut buffer, SESSION, 1).unwrap();
     let taken = (0..70_000).filter(|_| writer.push(b"")).count();
     assert_eq!(taken, usize::from(MAX_COUNT));
-    assert_eq!(writer.count(), MAX_COUNT);
+    assert_eq!(Header::read(writer.as_bytes()).unwrap().count, MAX_COUNT);
 }
 
 #[test]
@@ -275,5 +275,5 @@ fn the_largest_message_fills_the_largest_datagram() {
     let mut writer = PacketWriter::new(&mut buffer, SESSION, 1).unwrap();
     assert!(!writer.push(&[0; MAX_MESSAGE + 1]));
     assert!(writer.push(&[0; MAX_MESSAGE]));
-    assert_eq!(writer.len(), MAX_DATAGRAM);
+    assert_eq!(writer.as_bytes().len(), MAX_DATAGRAM);
 }

@@ -162,7 +162,7 @@ fn record(config: receiver::Config, commands: bool, packets: u64) -> Vec<u8> {
         let mut packet = [0; 40];
         let mut writer = PacketWriter::new(&mut packet, session(), number).unwrap();
         assert!(writer.push(&number.to_be_bytes()));
-        let len = writer.len();
+        let len = writer.as_bytes().len();
         let line = Source::Line(LineId((number % 2) as u8));
         receiver.receive(Instant::from_millis(number), line, &packet[..len]);
         drain(&mut receiver);

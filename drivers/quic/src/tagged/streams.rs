@@ -97,12 +97,12 @@ impl Streams<'_> {
         if acceptor.0 == 0 {
             return Err(OpenError::NoAcceptor);
         }
-        let preamble = Demux::preamble(tag, by)?;
+        let tag = Demux::own_tag(tag, by)?;
         let opened = self.endpoint.open(connection, direction)?;
         let stream = opened.ok_or(OpenError::NoCredit)?;
-        self.call(demux::Event::Open { stream: core(stream), tag, by })?;
+        self.call(demux::Event::Open { stream: core(stream), tag: &tag, by })?;
         // Now, and not with the command: what the acceptor writes comes behind it.
-        self.endpoint.write_head(stream, Bytes::copy_from_slice(&preamble))?;
+        self.endpoint.write_head(stream, Bytes::copy_from_slice(tag.preamble()))?;
         self.endpoint.set_owner(stream, acceptor.0)?;
         self.table.give(acceptor, stream);
         if self.demux.demux().is_paused(acceptor) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gapless_core::cache::{
-    Answer, Cache, Command, Event, FrameState, GroupId, Put, Refusal, TOO_LARGE, TrackId,
+    Answer, Cache, CallError, Command, Event, FrameState, GroupId, Put, Refusal, TOO_LARGE, TrackId,
 };
 use gapless_core::{Instant, Machine};
 
@@ -26,10 +26,14 @@ impl Model {
     ) {
         let groups = cache.stats().evicted.by_bytes - self.stats.evicted.by_bytes;
         let frames = self.stats.evicted.frames;
-        if let Err(refusal) = self.allows(event) {
-            assert_eq!(said.answer, Err(refusal), "to {event:?}");
+        if let Err(error) = self.allows(event) {
+            assert_eq!(said.answer, Err(error), "to {event:?}");
             assert_eq!((&said.commands[..], groups), (&[][..], 0), "{event:?} was refused");
-            return self.count(refusal);
+            match error {
+                CallError::Refused(refusal) => self.count(refusal),
+                CallError::Misuse(_) => {}
+            }
+            return;
         }
         let current = written_to(event).and_then(|group| Some((group, *self.groups.get(&group)?)));
         let before = current.map(|(group, _)| self.group(group).unwrap());
@@ -51,7 +55,7 @@ impl Model {
             |model: &Self| in_vain || model.victim(current.map(|(_, place)| place)).is_none();
         let aborted = said.commands.iter().any(|said| matches!(said, Command::Aborted { .. }));
         match &said.answer {
-            &Err(Refusal::Full { used, max }) => {
+            &Err(CallError::Refused(Refusal::Full { used, max })) => {
                 assert!(max == self.config.max_bytes && used <= max, "{used} of {max} bytes");
                 assert!(may_be_full(event), "{event:?} is refused for want of memory");
                 assert!(all_went(self), "more could go");

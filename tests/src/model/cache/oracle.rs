@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use gapless_core::Instant;
 use gapless_core::cache::{
-    Answer, Config, DROPPED, Event, Evictions, GroupId, Limits, MAX_SEQUENCE, Missing, Put,
-    ReaderId, Refusal, Start, Stats, TOO_LARGE, TrackId,
+    Answer, Config, DROPPED, Event, Evictions, GroupId, Limits, MAX_SEQUENCE, Missing, Misuse, Put,
+    ReaderId, Start, Stats, TOO_LARGE, TrackId,
 };
 
 use super::readers::{Reader, SMALL};
@@ -188,12 +188,12 @@ impl Model {
         }
     }
 
-    pub(super) fn track(&self, track: TrackId) -> Result<&Track, Refusal> {
-        self.tracks.get(&track).ok_or(Refusal::UnknownTrack)
+    pub(super) fn track(&self, track: TrackId) -> Result<&Track, Misuse> {
+        self.tracks.get(&track).ok_or(Misuse::UnknownTrack)
     }
 
-    pub(super) fn group(&self, group: GroupId) -> Result<&Group, Refusal> {
-        let (track, number) = self.groups.get(&group).ok_or(Refusal::UnknownGroup)?;
+    pub(super) fn group(&self, group: GroupId) -> Result<&Group, Misuse> {
+        let (track, number) = self.groups.get(&group).ok_or(Misuse::UnknownGroup)?;
         Ok(&self.tracks[track].groups[number])
     }
 

@@ -3,8 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use gapless_core::cache::{
-    Answer, Cache, Chunk, Command, Error, Event, Frame, GroupId, Limits, Next, Position, ReadUnit,
-    ReaderId, Refusal, Start, TrackId,
+    Answer, Cache, CallError, Chunk, Command, Event, Frame, GroupId, Limits, Next, Position,
+    ReadUnit, ReaderId, Start, TrackId,
 };
 use gapless_core::machine::Undrained;
 use gapless_core::{Duration, Instant, Machine};
@@ -71,7 +71,7 @@ impl<'a> Step<'a> {
 /// The answer and the commands to an event, or to time that passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub(super) answer: Result<Answer, Refusal>,
+    pub(super) answer: Result<Answer, CallError>,
     pub(super) commands: Vec<Command>,
 }
 
@@ -460,18 +460,14 @@ impl Play {
             let event = step.make();
             match (way, cache) {
                 (Way::Methods, Played::Plain(cache)) => direct(cache, now, event, true),
-                (Way::Calls | Way::Methods, cache) => refused(cache.call(now, event)),
-                (Way::Events, cache) => match cache.handle(now, event) {
-                    Ok(()) => match cache.poll_command() {
-                        Some(Command::Answer(answer)) => refused(answer),
+                (Way::Calls | Way::Methods, cache) => Ok(cache.call(now, event)?.result()?),
+                (Way::Events, cache) => {
+                    cache.handle(now, event)?;
+                    match cache.poll_command() {
+                        Some(Command::Answer(answer)) => Ok(answer.result()?),
                         other => panic!("{other:?} where the answer must be"),
-                    },
-                    Err(Error::Refused(refusal)) => {
-                        assert!(!refusal.is_from_outside(), "{refusal} comes from outside");
-                        Err(refusal)
                     }
-                    Err(error) => panic!("{error}"),
-                },
+                }
             }
         });
         self.check_peak(peak, incoming, lent);
@@ -577,10 +573,6 @@ impl Play {
     }
 }
 
-fn refused(answer: Answer) -> Result<Answer, Refusal> {
-    if let Answer::Refused(refusal) = answer { Err(refusal) } else { Ok(answer) }
-}
-
 /// An appended frame gets the next index.
 fn at_index(index: u64, next: Option<u64>) -> Answer {
     assert_eq!(Some(index), next);
@@ -593,21 +585,21 @@ fn direct(
     now: Instant,
     event: Event<'_>,
     borrows: bool,
-) -> Result<Answer, Refusal> {
-    let done = |()| Answer::Done;
+) -> Result<Answer, CallError> {
+    let done = |()| Ok(Answer::Done);
     let next = |cache: &Cache, group| cache.frames(group).map(|frames| frames.end);
     match event {
         Event::CreateTrack { name, publisher, limits } => {
             cache.create_track(now, name, publisher, limits).map(Answer::Track)
         }
-        Event::FinishTrack { track, end } => cache.finish_track(track, end).map(done),
-        Event::AbortTrack { track, code } => cache.abort_track(track, code).map(done),
-        Event::DropTrack { track } => cache.drop_track(track).map(done),
+        Event::FinishTrack { track, end } => done(cache.finish_track(track, end)?),
+        Event::AbortTrack { track, code } => done(cache.abort_track(track, code)?),
+        Event::DropTrack { track } => done(cache.drop_track(track)?),
         Event::CreateGroup { track, sequence } => {
             cache.create_group(now, track, sequence).map(Answer::Group)
         }
         Event::AppendGroup { track } => cache.append_group(now, track).map(Answer::Group),
-        Event::SkipGroup { track, sequence } => cache.skip_group(now, track, sequence).map(done),
+        Event::SkipGroup { track, sequence } => done(cache.skip_group(now, track, sequence)?),
         Event::Append { group, frame } => {
             let next = next(cache, group);
             cache.append(group, frame).map(|index| at_index(index, next))
@@ -620,25 +612,25 @@ fn direct(
             let next = next(cache, group);
             cache.open_frame(group, size).map(|index| at_index(index, next))
         }
-        Event::Write { group, chunk } => cache.write(group, chunk).map(done),
+        Event::Write { group, chunk } => done(cache.write(group, chunk)?),
         Event::WriteShared { group, chunk, pinned } => {
-            cache.write_shared(group, chunk, pinned).map(done)
+            done(cache.write_shared(group, chunk, pinned)?)
         }
         Event::AppendMissing { group, count, why } => {
             let next = next(cache, group);
             cache.append_missing(group, count, why).map(|index| at_index(index, next))
         }
         Event::Put { group, index, frame } => cache.put(group, index, frame).map(Answer::Put),
-        Event::FinishGroup { group } => cache.finish_group(group).map(done),
-        Event::AbortGroup { group, code } => cache.abort_group(group, code).map(done),
-        Event::DropGroup { group } => cache.drop_group(group).map(done),
+        Event::FinishGroup { group } => done(cache.finish_group(group)?),
+        Event::AbortGroup { group, code } => done(cache.abort_group(group, code)?),
+        Event::DropGroup { group } => done(cache.drop_group(group)?),
         Event::OpenReader { track, start } => cache.open_reader(track, start).map(Answer::Reader),
         Event::CloneReader { reader } => cache.clone_reader(reader).map(Answer::Reader),
-        Event::CloseReader { reader } => cache.close_reader(reader).map(done),
-        Event::Seek { reader, start } => cache.seek(reader, start).map(done),
-        Event::Seal { track } => cache.seal(track).map(done),
+        Event::CloseReader { reader } => done(cache.close_reader(reader)?),
+        Event::Seek { reader, start } => done(cache.seek(reader, start)?),
+        Event::Seal { track } => done(cache.seal(track)?),
         Event::Read { reader, by: ReadUnit::Frame } if !borrows => {
-            cache.next_shared(reader).map(Answer::Frame)
+            Ok(Answer::Frame(cache.next_shared(reader)?))
         }
         Event::Read { reader, by: ReadUnit::Frame } => {
             let copied = |next: Next<Frame<&[u8]>>| {
@@ -648,15 +640,15 @@ fn direct(
                     bytes: Bytes::copy_from_slice(bytes),
                 })
             };
-            cache.next_frame(reader).map(copied).map(Answer::Frame)
+            Ok(Answer::Frame(copied(cache.next_frame(reader)?)))
         }
         Event::Read { reader, by: ReadUnit::Chunk } => {
             let copied = |Chunk { group, index, size, offset, bytes }: Chunk<&[u8]>| {
                 let bytes = Bytes::copy_from_slice(bytes);
                 Chunk { group, index, size, offset, bytes }
             };
-            cache.next_chunk(reader).map(|next| Answer::Chunk(next.map(copied)))
+            Ok(Answer::Chunk(cache.next_chunk(reader)?.map(copied)))
         }
-        Event::Read { reader, by: ReadUnit::Run } => cache.next_run(reader).map(Answer::Run),
+        Event::Read { reader, by: ReadUnit::Run } => Ok(Answer::Run(cache.next_run(reader)?)),
     }
 }

@@ -1,6 +1,8 @@
 //! The next frame of a reader of the naive cache, and the check that it was given that.
 
-use gapless_core::cache::{Answer, Chunk, Frame, Next, ReadUnit, ReaderId, Refusal, Run, TrackId};
+use gapless_core::cache::{
+    Answer, CallError, Chunk, Frame, Misuse, Next, ReadUnit, ReaderId, Run, TrackId,
+};
 
 use super::oracle::{Life, Model, Slot, State, Track};
 use super::play::Said;
@@ -194,7 +196,7 @@ impl Model {
     /// Judges what a reader was given; whether it goes on.
     pub(super) fn judge_read(&mut self, id: ReaderId, by: ReadUnit, said: &Said) -> bool {
         let Some(&known) = self.readers.get(&id) else {
-            assert_eq!(said.answer, Err(Refusal::UnknownReader));
+            assert_eq!(said.answer, Err(Misuse::UnknownReader.into()));
             return false;
         };
         assert!(said.commands.is_empty(), "reading says {:?}", said.commands);
@@ -210,7 +212,7 @@ impl Model {
             (Found::Bytes { size, bytes, in_parts }, _) => {
                 self.judge_bytes(&mut reader, by, (*size, bytes, *in_parts), given)
             }
-            (Found::WithinFrame, Err(Refusal::WithinFrame)) => return false,
+            (Found::WithinFrame, Err(CallError::Misuse(Misuse::WithinFrame))) => return false,
             (found, given) => panic!("{given:?} where {found:?} is found, to {id:?} at {known:?}"),
         };
         reader.waits = None;
@@ -227,11 +229,11 @@ impl Model {
     pub(super) fn judge_run_at(
         &self,
         reader: &mut Reader,
-        given: &Result<Next<Run>, Refusal>,
+        given: &Result<Next<Run>, Misuse>,
         max_bytes: usize,
     ) -> bool {
         if self.track(reader.track).is_err() {
-            assert_eq!(*given, Err(Refusal::UnknownTrack));
+            assert_eq!(*given, Err(Misuse::UnknownTrack));
             return false;
         }
         // A position of a group that is gone is as one that never entered it.
@@ -255,11 +257,11 @@ impl Model {
                 assert!(size <= SMALL && reader.frame >= group.sealed, "at {known:?}");
                 false
             }
-            (Found::Bytes { size, .. }, Err(Refusal::WithinFrame)) => {
+            (Found::Bytes { size, .. }, Err(Misuse::WithinFrame)) => {
                 assert!(reader.within >= size, "at {known:?}");
                 false
             }
-            (Found::WithinFrame, Err(Refusal::WithinFrame)) => false,
+            (Found::WithinFrame, Err(Misuse::WithinFrame)) => false,
             (found, given) => panic!("{given:?} where {found:?} is found, at {known:?}"),
         }
     }
@@ -270,7 +272,7 @@ impl Model {
         reader: &mut Reader,
         by: ReadUnit,
         (size, bytes, in_parts): (u64, &[u8], bool),
-        given: Result<&Answer, &Refusal>,
+        given: Result<&Answer, &CallError>,
     ) -> bool {
         let Reader { group, frame: index, within, .. } = *reader;
         match (by, given) {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use gapless_core::demux::{
-    AcceptorId, Command, Config, DEADLINE, Event, FIN_IN_PREAMBLE, NO_ACCEPTOR, Pattern, PeerId,
-    Preamble, RESERVED, Refusal, Registrant, Stats, StreamId, TOO_MANY, TOO_MANY_OF_PEER, Tag,
+    AcceptorId, Command, Config, DEADLINE, Event, FIN_IN_PREAMBLE, Misuse, NO_ACCEPTOR, Pattern,
+    PeerId, RESERVED, Refusal, Registrant, Stats, StreamId, TOO_MANY, TOO_MANY_OF_PEER, Tag,
     TagStats,
 };
 use gapless_core::wire::tag::Length;
@@ -68,7 +68,7 @@ enum Route {
 /// The answer and the commands to an event, or to time that passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub(super) answer: Result<(), Refusal>,
+    pub(super) answer: Result<Result<(), Refusal>, Misuse>,
     pub(super) commands: Vec<Command>,
 }
 
@@ -174,16 +174,17 @@ impl Model {
         let before = self.now;
         self.now = self.now.max(now);
         let answer = self.answer(event);
-        if answer.is_err_and(|refusal| !refusal.is_answer()) {
-            self.now = before;
+        match answer {
+            Ok(answer) => self.stats.refusals += u64::from(answer.is_err()),
+            Err(_) => self.now = before,
         }
         Said { answer, commands: std::mem::take(&mut self.commands) }
     }
 
-    fn answer(&mut self, event: &Event<'_>) -> Result<(), Refusal> {
+    fn answer(&mut self, event: &Event<'_>) -> Result<Result<(), Refusal>, Misuse> {
         match *event {
             Event::Register { acceptor, pattern, by } => {
-                return self.register(acceptor, pattern, by);
+                return Ok(self.register(acceptor, pattern, by));
             }
             Event::Unregister { pattern } => {
                 self.unregister_where(|registered| registered.tags.pattern() == pattern);
@@ -209,7 +210,7 @@ impl Model {
                 }
             }
             Event::Data { stream, offset, ref bytes, pinned, fin } => {
-                return self.data(stream, offset, bytes, pinned, fin);
+                self.data(stream, offset, bytes, pinned, fin)?;
             }
             Event::Reset { stream, .. } => {
                 self.stats.forgotten.reset += self.forget(|waiting| waiting == stream);
@@ -223,7 +224,7 @@ impl Model {
             Event::HandOffFailed { stream, acceptor, tag } => {
                 let parked = self.parked.iter().any(|parked| parked.stream == stream);
                 if parked || self.held.iter().any(|held| held.stream == stream) {
-                    return Err(Refusal::NotDispatched);
+                    return Err(Misuse::NotDispatched);
                 }
                 self.stats.hand_off_failed += 1;
                 if let Some(at) = self.look_up(tag) {
@@ -233,15 +234,18 @@ impl Model {
                 self.commands.push(Command::Refuse { stream, code: NO_ACCEPTOR });
             }
             Event::Open { stream, tag, by } => {
-                let preamble = Preamble::new(tag)?;
-                if by == Registrant::Application && is_reserved(tag) {
-                    return Err(Refusal::Reserved);
-                }
+                let tag = match Tag::new(tag) {
+                    Err(length) => return Ok(Err(length.into())),
+                    Ok(_) if by == Registrant::Application && is_reserved(tag) => {
+                        return Ok(Err(Refusal::Reserved));
+                    }
+                    Ok(tag) => tag,
+                };
                 self.stats.opened += 1;
-                self.commands.push(Command::Write { stream, preamble });
+                self.commands.push(Command::Write { stream, tag });
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn register(
@@ -303,15 +307,15 @@ impl Model {
         bytes: &Bytes,
         pinned: usize,
         fin: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Misuse> {
         if self.held.iter().any(|held| held.stream == stream) {
-            return Err(Refusal::Held);
+            return Err(Misuse::Held);
         }
         let parked = self.parked.iter().position(|parked| parked.stream == stream);
         let so_far = parked.map_or(&[][..], |at| &self.parked[at].bytes);
         let expected = so_far.len() as u64;
         if parked.is_some() && offset != expected {
-            return Err(Refusal::OutOfOrder { offset, expected });
+            return Err(Misuse::OutOfOrder { offset, expected });
         }
         if offset != expected {
             self.stats.stray += 1;

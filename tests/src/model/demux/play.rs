@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use gapless_core::demux::{
-    AcceptorId, Command, Demux, Error, Event, Pattern, PeerId, Registrant, StreamId,
+    AcceptorId, Command, Demux, Direction, Event, Pattern, PeerId, Registrant, StreamId,
 };
 use gapless_core::machine::Undrained;
 use gapless_core::{Duration, Instant, Machine};
@@ -223,7 +223,7 @@ impl Play {
         let number = 4 * self.next_stream + 2 * u64::from(is_unidirectional) + u64::from(is_own);
         self.next_stream += 1;
         let stream = StreamId { peer, number };
-        assert_eq!(stream.is_unidirectional(), is_unidirectional);
+        assert_eq!(stream.direction() == Direction::Unidirectional, is_unidirectional);
         stream
     }
 
@@ -316,10 +316,8 @@ impl Play {
             let said = side.take(now, step, most);
             assert_eq!(said, expected, "by {:?}: {step:?}", side.way);
         }
-        match expected.answer {
-            Ok(()) => self.is_accepted = true,
-            Err(refusal) if refusal.is_answer() => self.is_accepted = false,
-            Err(_) => {}
+        if let Ok(answer) = expected.answer {
+            self.is_accepted = answer.is_ok();
         }
         self.execute(&expected);
         if let Step::Data { stream, .. } = step {
@@ -331,11 +329,11 @@ impl Play {
     fn wait(&mut self, now: Instant) {
         self.now = self.now.max(now);
         let commands = self.model.time_passes(now);
-        let expected = Said { answer: Ok(()), commands };
+        let expected = Said { answer: Ok(Ok(())), commands };
         for side in &mut self.sides {
             side.ledger.during(|| side.demux.handle_timeout(now)).unwrap();
             let commands = side.drain(now, self.limit);
-            assert_eq!(Said { answer: Ok(()), commands }, expected, "at {now:?}");
+            assert_eq!(Said { answer: Ok(Ok(())), commands }, expected, "at {now:?}");
             let timeout = side.demux.poll_timeout();
             assert!(timeout.is_none_or(|at| at > now), "it spins: {timeout:?}");
         }
@@ -421,20 +419,13 @@ impl Side {
         let Self { demux, ledger, way } = self;
         let mut answer = ledger.during(|| match way {
             Way::Calls => demux.call(now, step.make()),
-            Way::Events => match demux.handle(now, step.make()) {
-                Err(Error::Refused(refusal)) => {
-                    assert!(!refusal.is_answer(), "{refusal} is for who asked");
-                    Err(refusal)
-                }
-                Err(error) => panic!("{error}"),
-                Ok(()) => Ok(()),
-            },
+            Way::Events => demux.handle(now, step.make()).map(Ok),
         });
         let mut commands = self.drain(now, most);
         let is_answered = self.way == Way::Events && is_asked(step) && answer.is_ok();
         if is_answered {
             let Command::Answer(given) = commands.remove(0) else { panic!("no answer") };
-            answer = given;
+            answer = Ok(given);
         }
         Said { answer, commands }
     }

@@ -1,7 +1,7 @@
 //! Another track in the same cache, whose groups take the memory that the feed's would like to have.
 
 use gapless_core::cache::Cache;
-use gapless_core::cache::{Answer, Event, GroupId, Limits, Refusal, TrackId};
+use gapless_core::cache::{Answer, CallError, Event, GroupId, Limits, TrackId};
 use gapless_core::journal::Driven;
 use gapless_core::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl Ballasting {
     pub(super) fn new(now: Instant, plan: Ballast, cache: &mut impl Driven<Cache>) -> Self {
         let limits = Limits::default();
         let created =
-            cache.call(now, Event::CreateTrack { name: b"ballast", publisher: 1, limits }).result();
+            cache.call(now, Event::CreateTrack { name: b"ballast", publisher: 1, limits });
         let Ok(Answer::Track(track)) = created else { panic!("{created:?}") };
         Self { plan, track, open: None, next: Some(now + plan.every) }
     }
@@ -42,8 +42,8 @@ impl Ballasting {
     pub(super) fn write(
         &mut self,
         now: Instant,
-        call: &mut dyn FnMut(Event<'_>) -> Result<Answer, Refusal>,
-    ) -> Vec<Refusal> {
+        call: &mut dyn FnMut(Event<'_>) -> Result<Answer, CallError>,
+    ) -> Vec<CallError> {
         let mut refused = Vec::new();
         if self.next.is_none_or(|next| next > now) {
             return refused;

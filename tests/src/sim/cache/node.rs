@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use gapless_core::cache::{
-    self, Answer, Cache, Command, Event, Refusal, Start, TOO_LARGE, TrackId,
+    self, Answer, Cache, CallError, Command, Event, Misuse, Refusal, Start, TOO_LARGE, TrackId,
 };
 use gapless_core::grouping::{self, Grouping, Step, Steps};
 use gapless_core::receiver::{self, Batch, Checkpoint};
@@ -227,13 +227,13 @@ impl CacheNode {
     }
 
     /// Calls the cache, and hears what follows.
-    fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, Refusal> {
+    fn call(&mut self, now: Instant, event: Event<'_>) -> Result<Answer, CallError> {
         let Self { cache, heard, .. } = self;
         let before = alloc::live() - heard.bytes;
-        let answer = cache.call(now, event).result();
+        let answer = cache.call(now, event);
         heard.drain(cache);
         self.allocated += alloc::live() - heard.bytes - before;
-        answer
+        Ok(answer?.result()?)
     }
 
     /// Writes the output down; yields the messages that are not published.
@@ -370,11 +370,11 @@ impl CacheNode {
                 self.readers.push(reader);
             }
             // The track is gone: it ended and was evicted, or left.
-            Err(Refusal::UnknownTrack) => {
+            Err(CallError::Misuse(Misuse::UnknownTrack)) => {
                 let book = &self.books[&track];
                 assert!(book.end.is_some() || book.left, "{track:?} is gone, and was not over");
             }
-            Err(Refusal::Full { .. }) => {}
+            Err(CallError::Refused(Refusal::Full { .. })) => {}
             other => panic!("{other:?} to {plan:?}"),
         }
     }
@@ -399,7 +399,7 @@ impl CacheNode {
                 let run = self.cache.machine().run_at(track, &mut position, max_bytes);
                 self.readers[index].position = Some(position);
                 self.readers[index].readable = true;
-                run.map(Answer::Run)
+                run.map(Answer::Run).map_err(CallError::from)
             }
             None => self.call(now, Event::Read { reader, by: plan.by }),
         };
@@ -427,7 +427,7 @@ impl CacheNode {
                 let closed = self.call(now, Event::CloseReader { reader });
                 assert_eq!(closed, Ok(Answer::Done));
             }
-            Err(Refusal::Full { .. }) => {}
+            Err(CallError::Refused(Refusal::Full { .. })) => {}
             other => panic!("{other:?} to a clone"),
         }
     }
@@ -507,9 +507,12 @@ impl Downstream for Rc<RefCell<CacheNode>> {
         }
         if let Some(mut ballast) = node.ballast.take() {
             let refused = ballast.write(now, &mut |event| node.call(now, event));
-            let known = |refusal: &Refusal| {
-                use Refusal::{Aborted, Full, GroupEnded, UnknownGroup};
-                matches!(refusal, UnknownGroup | Aborted(_) | Full { .. } | GroupEnded)
+            let known = |error: &CallError| match error {
+                CallError::Misuse(misuse) => {
+                    use Misuse::{Aborted, GroupEnded, UnknownGroup};
+                    matches!(misuse, UnknownGroup | Aborted(_) | GroupEnded)
+                }
+                CallError::Refused(refusal) => matches!(refusal, Refusal::Full { .. }),
             };
             assert!(refused.iter().all(known), "{refused:?} to ballast");
             node.ballast = Some(ballast);

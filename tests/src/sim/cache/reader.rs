@@ -190,7 +190,7 @@ impl Reader {
 
     fn run(&mut self, run: &Run, book: &Book) {
         let mut frames = 0;
-        for (index, bytes) in run {
+        for (index, bytes) in run.iter() {
             self.come_to(run.group, index, book);
             book.check_held(run.group, index, bytes);
             self.finish_frame(run.group, index);

@@ -320,7 +320,7 @@ impl DemuxDriver {
         let demux = self.demux.machine();
         let peer = if let Event::Data { stream, .. } = &event { Some(stream.peer) } else { None };
         self.before = (demux.pending(), peer.map_or(0, |peer| demux.waiting_of(peer)));
-        let answer = self.demux.call(self.now, event);
+        let answer = self.demux.call(self.now, event).expect("a driver that keeps the rules");
         self.drain();
         answer
     }

@@ -202,8 +202,8 @@ impl Honest {
         self.left -= 1;
         let stream = desk.endpoint.open(connection, Direction::Unidirectional);
         let stream = stream.expect("it is connected").expect("one at a time");
-        let preamble = demux::Preamble::new(TAG).expect("a short tag");
-        let bytes = [&preamble[..], &payload()].concat();
+        let tag = demux::Tag::new(TAG).expect("a short tag");
+        let bytes = [tag.preamble(), &payload()].concat();
         self.rest = Some((stream, bytes.into()));
         self.write(desk);
     }
