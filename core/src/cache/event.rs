@@ -188,6 +188,11 @@ vocabulary! {
             /// The track.
             track: TrackId,
         } => |cache, _| Answer::done(cache.seal(track)?),
+        /// [`next_frame`](super::Cache::next_frame), as a copy.
+        23 => NextFrame {
+            /// The reader.
+            reader: ReaderId,
+        } => |cache, _| Ok(Answer::Frame(cache.next_frame(reader)?.map(Frame::copied))),
         /// One step of a reader.
         21 => Read {
             /// The reader.
@@ -420,6 +425,14 @@ pub struct Chunk<B> {
     pub offset: u64,
     /// The bytes: not empty, unless the frame is.
     pub bytes: B,
+}
+
+impl Frame<&[u8]> {
+    /// The same frame for keeps.
+    pub(super) fn copied(self) -> Frame<Bytes> {
+        let Self { group, index, bytes } = self;
+        Frame { group, index, bytes: Bytes::copy_from_slice(bytes) }
+    }
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Frame<B> {

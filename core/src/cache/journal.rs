@@ -4,16 +4,40 @@ use bytes::Bytes;
 
 use super::{
     Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit,
-    Refusal, Run, Start,
+    ReaderId, Refusal, Run, Start,
 };
-use crate::Instant;
-use crate::journal::{Decoder, Encoder, Field, Journaled, Malformed, fields, variants};
+use crate::journal::{
+    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, variants,
+};
+use crate::{Instant, Machine};
+
+impl<S: Sink> Recorder<Cache, S> {
+    /// [`Cache::next_frame`], recorded as [`Event::NextFrame`], which gives a copy.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
+        let now = self.context().now();
+        let call = Event::NextFrame { reader };
+        let lent = self.make_call(
+            now,
+            call,
+            |cache, _| cache.next_frame(reader).map(|next| (ANSWER_FRAME, next)),
+            Result::is_err,
+        );
+        lent.map(|(_, next)| next)
+    }
+}
+
+/// The number of [`Answer::Frame`].
+const ANSWER_FRAME: u8 = 5;
 
 /// A direct call is any event, and returns what [`Cache::call`] does.
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
-    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies.
-    const VERSION: u16 = 2;
+    /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies; version 3 added [`Event::NextFrame`], and
+    /// digests frames and chunks by where they lie.
+    const VERSION: u16 = 3;
 
     type Call<'a> = Event<'a>;
     type Answer<'a> = Result<Answer, Misuse>;
@@ -32,7 +56,7 @@ impl Journaled for Cache {
 }
 
 /// Misuse is written as a refusal: journals have such from before it left no trace.
-impl Field<'_> for Result<Answer, Misuse> {
+impl<'a, A: Field<'a>> Field<'a> for Result<A, Misuse> {
     fn encode(&self, out: &mut Encoder<'_>) {
         match self {
             Ok(answer) => answer.encode(out),
@@ -40,13 +64,13 @@ impl Field<'_> for Result<Answer, Misuse> {
         }
     }
 
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+    fn decode(input: &mut Decoder<'a>) -> Result<Self, Malformed> {
         let mut ahead = *input;
         if let Ok((8_u8, misuse)) = Field::decode(&mut ahead) {
             *input = ahead;
             return Ok(Err(misuse));
         }
-        Answer::decode(input).map(Ok)
+        A::decode(input).map(Ok)
     }
 }
 
@@ -75,14 +99,28 @@ impl Field<'_> for Run {
     }
 }
 
+/// The payload of a frame or a chunk.
+mod payload {
+    use super::{Cache, Decoder, Encoder, Field, Malformed};
+
+    pub(super) fn encode(payload: &[u8], out: &mut Encoder<'_>) {
+        out.payload::<Cache>(payload, 3);
+    }
+
+    pub(super) fn decode<'a, B: Field<'a>>(input: &mut Decoder<'a>) -> Result<B, Malformed> {
+        B::decode(input)
+    }
+}
+
 fields!(Config { max_bytes, max_frame, window, max_unfinished });
 fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_group });
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });
 variants!("unit of reading", ReadUnit { 0 => Frame, 1 => Chunk, 2 => Run });
 variants!("fate of a frame", Put { 0 => Appended, 1 => Filled, 2 => Duplicate });
-fields!(Frame<Bytes> { group, index, bytes });
-fields!(Chunk<Bytes> { group, index, size, offset, bytes });
+fields!(Frame<Bytes> { group, index, bytes by payload });
+fields!(Frame<&'a [u8]> { group, index, bytes by payload });
+fields!(Chunk<Bytes> { group, index, size, offset, bytes by payload });
 // The numbers of misuse and of refusals are one sequence. 0 was a refusal of calls before a drain.
 variants!("misuse", Misuse {
     1 => UnknownTrack,

@@ -164,9 +164,7 @@ pub enum Damage {
 /// Why there is no further block.
 #[derive(Debug)]
 pub(super) enum End<E> {
-    /// The journal ends here, between two blocks.
-    Whole,
-    /// The journal ends within a block, of which so many bytes are there.
+    /// The journal ends here, with so many bytes of a block that is not whole.
     Torn(usize),
     Damaged(Damage),
     Source(E),
@@ -190,7 +188,6 @@ impl<R: Source> Blocks<R> {
         let mut header = [0; HEADER_LEN];
         match fill(&mut self.source, &mut header)? {
             HEADER_LEN => {}
-            0 => return Err(End::Whole),
             some if header[..some.min(4)] == MAGIC[..some.min(4)] => return Err(End::Torn(some)),
             _ => return Err(End::Damaged(Damage::Magic)),
         }

@@ -37,9 +37,11 @@ impl Digest {
         for word in words {
             self.word(u64::from_le_bytes(*word));
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.word(u64::from_le_bytes(last) | (rest.len() as u64) << 56);
+        let last = match piece.last_chunk() {
+            Some(end) => u64::from_le_bytes(*end).unbounded_shr(64 - 8 * rest.len() as u32),
+            None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+        };
+        self.word(last | (rest.len() as u64) << 56);
     }
 
     #[inline]

@@ -3,11 +3,11 @@
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::net::{SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 
-use super::Journaled;
+use super::{Digest, Journaled};
 use crate::time::nanos;
 use crate::{Duration, Instant, Session};
 
@@ -105,6 +105,17 @@ impl<'a> Encoder<'a> {
         version_in(self.nested, M::NAME).unwrap_or(self.version)
     }
 
+    /// Writes payload as a byte string; where it is only digested, from version `since` of this machine's encoding on,
+    /// its length in eight bytes and the value of a [`Digest`] of it as one piece: it is hashed where it lies.
+    #[inline]
+    pub fn payload<M: Journaled>(&mut self, payload: &[u8], since: u16) {
+        if self.is_digest && self.version_of::<M>() >= since {
+            (payload.len(), Digest::of(payload).value()).encode(self);
+        } else {
+            payload.encode(self);
+        }
+    }
+
     /// Writes bytes as they are, without their length.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
@@ -166,13 +177,6 @@ impl<'a> Decoder<'a> {
             left => Err(Malformed::Trailing(left)),
         }
     }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let short = Malformed::Short { wanted: N, left: self.bytes.len() };
-        let (taken, rest) = self.bytes.split_first_chunk().ok_or(short)?;
-        self.bytes = rest;
-        Ok(*taken)
-    }
 }
 
 /// Implements [`Field`] for integers.
@@ -186,7 +190,7 @@ macro_rules! integers {
 
             #[inline]
             fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-                input.array().map(Self::from_le_bytes)
+                Field::decode(input).map(Self::from_le_bytes)
             }
         }
     )*};
@@ -194,67 +198,57 @@ macro_rules! integers {
 
 integers!(u8, u16, u32, u64);
 
-impl Field<'_> for bool {
+/// As they are.
+impl<const N: usize> Field<'_> for [u8; N] {
+    #[inline]
     fn encode(&self, out: &mut Encoder<'_>) {
-        u8::from(*self).encode(out);
+        out.put(self);
     }
 
+    #[inline]
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        match u8::decode(input)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(Malformed::Unknown { what: "yes or no", value: other.into() }),
+        let short = Malformed::Short { wanted: N, left: input.bytes.len() };
+        let (taken, rest) = input.bytes.split_first_chunk().ok_or(short)?;
+        input.bytes = rest;
+        Ok(*taken)
+    }
+}
+
+/// Implements [`Field`] for types that are written as another: how they become that, and it becomes them.
+macro_rules! written_as {
+    ($($(#[$meta:meta])* $type:ty, $other:ty, $to:expr, $from:expr;)*) => {$(
+        $(#[$meta])*
+        impl Field<'_> for $type {
+            #[inline]
+            fn encode(&self, out: &mut Encoder<'_>) {
+                let written: fn(&$type) -> $other = $to;
+                written(self).encode(out);
+            }
+
+            #[inline]
+            fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+                <$other>::decode(input).and_then($from)
+            }
         }
-    }
+    )*};
 }
 
-/// As `u64`, so that journals mean the same everywhere.
-impl Field<'_> for usize {
-    #[inline]
-    fn encode(&self, out: &mut Encoder<'_>) {
-        (*self as u64).encode(out);
-    }
+pub(super) use written_as;
 
-    #[inline]
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        let value = u64::decode(input)?;
+written_as! {
+    bool, u8, |yes| u8::from(*yes), |value| match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Malformed::Unknown { what: "yes or no", value: other.into() }),
+    };
+    /// As `u64`, so that journals mean the same everywhere.
+    usize, u64, |size| *size as u64, |value| {
         Self::try_from(value).map_err(|_| Malformed::Unknown { what: "size", value })
-    }
-}
-
-/// In nanoseconds; what is longer than 584 years is as long as that.
-impl Field<'_> for Duration {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        nanos(*self).encode(out);
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        u64::decode(input).map(Self::from_nanos)
-    }
-}
-
-impl Field<'_> for Instant {
-    #[inline]
-    fn encode(&self, out: &mut Encoder<'_>) {
-        self.as_nanos().encode(out);
-    }
-
-    #[inline]
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        u64::decode(input).map(Self::from_nanos)
-    }
-}
-
-impl Field<'_> for Session {
-    #[inline]
-    fn encode(&self, out: &mut Encoder<'_>) {
-        out.put(self.as_bytes());
-    }
-
-    #[inline]
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        input.array().map(Self::new)
-    }
+    };
+    /// In nanoseconds; what is longer than 584 years is as long as that.
+    Duration, u64, |duration| nanos(*duration), |nanos| Ok(Self::from_nanos(nanos));
+    Instant, u64, |instant| instant.as_nanos(), |nanos| Ok(Self::from_nanos(nanos));
+    Session, [u8; 10], |session| *session.as_bytes(), |bytes| Ok(Self::new(bytes));
 }
 
 /// Its length as `u32`, then the bytes.
@@ -288,6 +282,7 @@ impl Field<'_> for Bytes {
 }
 
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    #[inline]
     fn encode(&self, out: &mut Encoder<'_>) {
         self.is_some().encode(out);
         if let Some(value) = self {
@@ -337,31 +332,21 @@ impl Field<'_> for SocketAddr {
     fn encode(&self, out: &mut Encoder<'_>) {
         match self {
             Self::V4(address) => {
-                4_u8.encode(out);
-                out.put(&address.ip().octets());
-                address.port().encode(out);
+                ((4_u8, address.ip().octets()), address.port()).encode(out);
             }
             Self::V6(address) => {
-                6_u8.encode(out);
-                out.put(&address.ip().octets());
-                address.port().encode(out);
-                address.flowinfo().encode(out);
-                address.scope_id().encode(out);
+                ((6_u8, address.ip().octets()), address.port()).encode(out);
+                (address.flowinfo(), address.scope_id()).encode(out);
             }
         }
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
         match u8::decode(input)? {
-            4 => {
-                let ip = Ipv4Addr::from(input.array::<4>()?);
-                Ok(Self::new(IpAddr::V4(ip), u16::decode(input)?))
-            }
+            4 => <([u8; 4], u16)>::decode(input).map(Self::from),
             6 => {
-                let ip = Ipv6Addr::from(input.array::<16>()?);
-                let port = u16::decode(input)?;
-                let (flow, scope) = (u32::decode(input)?, u32::decode(input)?);
-                Ok(SocketAddrV6::new(ip, port, flow, scope).into())
+                let ((ip, port), (flow, scope)): (([u8; 16], u16), _) = Field::decode(input)?;
+                Ok(SocketAddrV6::new(ip.into(), port, flow, scope).into())
             }
             other => Err(Malformed::Unknown { what: "address family", value: other.into() }),
         }
@@ -391,6 +376,7 @@ impl Field<'_> for Infallible {
 mod tests {
     use super::*;
     use core::fmt::Debug;
+    use core::net::Ipv6Addr;
 
     fn round_trip<T: for<'a> Field<'a> + PartialEq + Debug>(value: &T) {
         let mut bytes = Vec::new();

@@ -68,10 +68,15 @@
 //! journal ends before. Its digest is the value of one [`Digest`] that is kept over the machine's whole
 //! life: it takes what is digested of every answer and command, a piece each, then for the record of kind 6 a
 //! piece of ten bytes: drained or not (1), whether there is a next timeout (1), when (8; 0 without).
-//! Digested is the body as it would be recorded, but for a cache's [`Run`](crate::cache::Run). Of that it is its
-//! group, first frame, offset in it, and head (8 each; all ones without a head), how many bytes (8), the value of
-//! one [`Digest`] of one piece (4), which are the bytes that were sealed together and the run is of, and how many
-//! frames (4). So payload is hashed once, however many it is given to.
+//! Digested is the body as it would be recorded, but for payload that says where it lies:
+//!
+//! * Of a cache's [`Run`](crate::cache::Run) its group, first frame, offset in it, and head (8 each; all ones without
+//!   a head), how many bytes (8), the value of one [`Digest`] of one piece (4), which are the bytes that were sealed
+//!   together and the run is of, and how many frames (4). So payload is hashed once, however many it is given to.
+//! * In a cache's [`Frame`](crate::cache::Frame) and [`Chunk`](crate::cache::Chunk) and in a receiver's
+//!   [`Batch`](crate::receiver::Batch), in place of the byte string, how many bytes (8), and the value of one
+//!   [`Digest`] of them as one piece (4): a frame may be sealed or not when it is read, so its own bytes are hashed,
+//!   where they lie.
 //!
 //! In version 1 of the format nothing is said of nested machines: their values are in the version of the
 //! machine that they are within, counted as theirs.
@@ -96,6 +101,7 @@
 //! | struct, tuple | its fields, in the order in which they are declared |
 //! | enum | which variant, from 0 in the order in which they are declared (1), and its fields |
 //! | before version 2 | a receiver's `give_up` is no `Option`; its [`LossReason`](crate::receiver::LossReason) is left out, and so is a retransmitter's `remote`; a cache's runs are digested as they are recorded |
+//! | before version 3 | a cache's frames and chunks and a receiver's batches are digested as they are recorded |
 //!
 //! So a publisher's command `Answer { to, bytes }` is 1, the address, the length, and the bytes.
 //!

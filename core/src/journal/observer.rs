@@ -2,12 +2,13 @@
 
 use alloc::string::String;
 use core::any::Any;
-use core::fmt::{self, Debug};
+use core::fmt::Debug;
 
 use super::Journaled;
 use super::block::Damage;
 use super::field::Malformed;
 use crate::Instant;
+use crate::display::display;
 
 /// One thing that happened, or is different.
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +64,13 @@ impl Observer for () {
 
 /// Why a replay ended before its journal.
 #[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
     /// A block is damaged.
-    Block(Damage),
+    #[error(transparent)]
+    Block(#[from] Damage),
     /// A block is missing or out of place.
+    #[error("block {found} of machine {machine} where block {expected} is next")]
     OutOfOrder {
         /// The machine.
         machine: u16,
@@ -77,18 +80,22 @@ pub enum Fault {
         found: u32,
     },
     /// A block's records are no records.
-    Record(Malformed),
+    #[error("a record that is none: {0}")]
+    Record(#[from] Malformed),
     /// A record stands where it must not.
+    #[error("a record of a {kind} does not belong here")]
     Misplaced {
         /// The kind of record.
         kind: &'static str,
     },
     /// A machine that this replayer does not know.
+    #[error("no machine is called {name:?}")]
     Unknown {
         /// Its name.
         name: String,
     },
     /// A later version of a machine's encoding.
+    #[error("version {version} of {name}; this program knows 1 to {known}")]
     Version {
         /// The machine.
         name: &'static str,
@@ -98,8 +105,10 @@ pub enum Fault {
         known: u16,
     },
     /// A configuration that its machine refuses.
+    #[error("a configuration that is refused: {0}")]
     Refused(String),
     /// Machines that take more memory than was allowed.
+    #[error("machines that may take {bytes} bytes where {most} are allowed")]
     TooLarge {
         /// The bytes that all would take.
         bytes: usize,
@@ -107,6 +116,7 @@ pub enum Fault {
         most: usize,
     },
     /// After this event, the machine does something else than was recorded.
+    #[error("{place}: {difference}")]
     Differs {
         /// After which event of which machine.
         place: Place,
@@ -117,9 +127,10 @@ pub enum Fault {
 
 /// How a replay differs.
 #[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Difference {
     /// The digests differ.
+    #[error("digest {recorded:08x} is recorded, the replay gives {replayed:08x}")]
     Digest {
         /// The value in the journal.
         recorded: u32,
@@ -127,11 +138,13 @@ pub enum Difference {
         replayed: u32,
     },
     /// Another command, or another answer to a call: the `index`th, from 0.
+    #[error("command {index} is another than recorded")]
     Command {
         /// Which.
         index: u64,
     },
     /// Fewer commands.
+    #[error("{recorded} commands are recorded, the replay gives {replayed}")]
     Fewer {
         /// How many the journal says.
         recorded: u64,
@@ -139,11 +152,13 @@ pub enum Difference {
         replayed: u64,
     },
     /// More commands than the journal says.
+    #[error("{recorded} commands are recorded, the replay gives more")]
     More {
         /// How many it says.
         recorded: u64,
     },
     /// The machine refuses the event.
+    #[error("the event was taken, the replay refuses it: {0}")]
     Refused(String),
 }
 
@@ -171,57 +186,6 @@ impl<'a> Replayed<'a> {
     }
 }
 
-impl From<Malformed> for Fault {
-    fn from(malformed: Malformed) -> Self {
-        Self::Record(malformed)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Block(damage) => write!(f, "{damage}"),
-            Self::OutOfOrder { machine, expected, found } => {
-                write!(f, "block {found} of machine {machine} where block {expected} is next")
-            }
-            Self::Record(malformed) => write!(f, "a record that is none: {malformed}"),
-            Self::Misplaced { kind } => write!(f, "a record of a {kind} does not belong here"),
-            Self::Unknown { name } => write!(f, "no machine is called {name:?}"),
-            Self::Version { name, version, known } => {
-                write!(f, "version {version} of {name}; this program knows 1 to {known}")
-            }
-            Self::Refused(error) => write!(f, "a configuration that is refused: {error}"),
-            Self::TooLarge { bytes, most } => {
-                write!(f, "machines that may take {bytes} bytes where {most} are allowed")
-            }
-            Self::Differs { place, difference } => write!(f, "{place}: {difference}"),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, name, event, now } = self;
-        write!(f, "event {event} of {name} {machine} at {now:?}")
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Digest { recorded, replayed } => {
-                write!(f, "digest {recorded:08x} is recorded, the replay gives {replayed:08x}")
-            }
-            Self::Command { index } => write!(f, "command {index} is another than recorded"),
-            Self::Fewer { recorded, replayed } => {
-                write!(f, "{recorded} commands are recorded, the replay gives {replayed}")
-            }
-            Self::More { recorded } => {
-                write!(f, "{recorded} commands are recorded, the replay gives more")
-            }
-            Self::Refused(error) => {
-                write!(f, "the event was taken, the replay refuses it: {error}")
-            }
-        }
-    }
+display! {
+    Place { Self { machine, name, event, now } => "event {event} of {name} {machine} at {now:?}" }
 }

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::Journaled;
-use super::block::{FULL, MAX_PAYLOAD};
+use super::block::{Block, FULL, MAX_PAYLOAD};
 use super::digest::Digest;
 use super::field::{self, Decoder, Encoder, Field, Nested};
 use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
@@ -18,23 +18,20 @@ const SHOWN: u64 = 100;
 
 /// A machine of any kind.
 pub(super) trait Play {
-    fn record(
-        &mut self,
-        id: u16,
-        record: Record<'_>,
-        verifies: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<(), Fault>;
+    fn record(&mut self, record: Record<'_>, observer: &mut dyn Observer) -> Result<(), Fault>;
 
     /// A difference that was not returned yet, because the journal has more of its event.
-    fn differs(&self, id: u16) -> Option<Fault>;
+    fn differs(&self) -> Option<Fault>;
 
-    fn replayed(&self, id: u16) -> Replayed<'_>;
+    fn replayed(&self) -> Replayed<'_>;
 }
 
 /// A machine and how far it was played.
 pub(super) struct Playback<M> {
     machine: M,
+    id: u16,
+    /// Differences are faults.
+    verifies: bool,
     version: u16,
     nested: Rc<[Nested]>,
     digest: Digest,
@@ -58,16 +55,18 @@ impl<M: Journaled> Playback<M> {
     /// and how it is played.
     const BESIDE: usize = MAX_PAYLOAD + FULL + size_of::<Self>();
 
-    /// Makes a machine from its header in a version of the format, of which the name was read; with what it
-    /// may take.
+    /// Makes a machine from its header in a block, of which the name was read, beside others that may take so
+    /// many bytes; with what all may take.
     pub(super) fn make(
         header: &mut Decoder<'_>,
-        format: u16,
+        block: &Block<'_>,
+        verifies: bool,
+        taken: usize,
         most: usize,
     ) -> Result<(Box<dyn Play>, usize), Fault> {
         let version = u16::decode(header)?;
         is_known(M::NAME, version, M::VERSION)?;
-        let count = if format >= 2 { u8::decode(header)? } else { 0 };
+        let count = if block.version >= 2 { u8::decode(header)? } else { 0 };
         let nested: Rc<[Nested]> =
             (0..count).map(|_| Field::decode(header)).collect::<Result<_, _>>()?;
         for &(name, known) in M::NESTED {
@@ -76,7 +75,7 @@ impl<M: Journaled> Playback<M> {
         let mut input = Decoder::new(header.rest(), version).with_nested(&nested);
         let config = M::Config::decode(&mut input)?;
         input.finish()?;
-        let bytes = M::memory_limit(&config).saturating_add(Self::BESIDE);
+        let bytes = M::memory_limit(&config).saturating_add(Self::BESIDE).saturating_add(taken);
         if bytes > most {
             return Err(Fault::TooLarge { bytes, most });
         }
@@ -84,6 +83,8 @@ impl<M: Journaled> Playback<M> {
         machine.keep_checksums();
         let playback = Self {
             machine,
+            id: block.machine,
+            verifies,
             version,
             nested,
             digest: Digest::new(),
@@ -100,8 +101,8 @@ impl<M: Journaled> Playback<M> {
         Ok((Box::new(playback), bytes))
     }
 
-    const fn place(&self, machine: u16) -> Place {
-        Place { machine, name: M::NAME, event: self.event, now: self.now }
+    const fn place(&self) -> Place {
+        Place { machine: self.id, name: M::NAME, event: self.event, now: self.now }
     }
 
     fn begin(&mut self, now: Instant) {
@@ -114,12 +115,12 @@ impl<M: Journaled> Playback<M> {
     }
 
     /// The next command, if there is one, taken into the digest; how it is written is in `scratch`.
-    fn command(&mut self, id: u16, observer: &mut dyn Observer) -> bool {
+    fn command(&mut self, observer: &mut dyn Observer) -> bool {
         let Some(command) = self.machine.poll_command() else { return false };
         self.give(&command);
         self.taken += 1;
         self.commands += 1;
-        observer.happens(self.place(id), ReplayStep::Command(&command));
+        observer.happens(self.place(), ReplayStep::Command(&command));
         true
     }
 
@@ -133,40 +134,22 @@ impl<M: Journaled> Playback<M> {
         given.encode(&mut Encoder::in_version(scratch, *version).with_nested(nested));
     }
 
-    fn call(
-        &mut self,
-        id: u16,
-        now: Instant,
-        input: &mut Decoder<'_>,
-        observer: &mut dyn Observer,
-    ) -> Result<(), Fault> {
-        let call = M::Call::decode(input)?;
-        input.finish()?;
-        observer.happens(self.place(id), ReplayStep::Call(&call));
-        let answer = self.machine.call(now, call);
-        self.give(&answer);
-        self.answer = Some(Digest::of(&self.scratch));
-        observer.happens(self.place(id), ReplayStep::Answer(&answer));
-        Ok(())
-    }
-
     /// Shows what is recorded where the replay gives something else.
     fn show<'a, T: Field<'a> + core::fmt::Debug>(
         &self,
-        id: u16,
         mut recorded: Decoder<'a>,
         observer: &mut dyn Observer,
     ) {
         // A value that is retired differs, and cannot be shown.
         if let Ok(value) = T::decode(&mut recorded) {
-            observer.happens(self.place(id), ReplayStep::Recorded(&value));
+            observer.happens(self.place(), ReplayStep::Recorded(&value));
         }
     }
 
     /// Shows what else the replay gives.
-    fn show_rest(&mut self, id: u16, observer: &mut dyn Observer) {
+    fn show_rest(&mut self, observer: &mut dyn Observer) {
         for _ in 0..SHOWN {
-            if !self.command(id, observer) {
+            if !self.command(observer) {
                 break;
             }
         }
@@ -174,23 +157,21 @@ impl<M: Journaled> Playback<M> {
 
     fn settle(
         &mut self,
-        id: u16,
         settled: EventDigest,
-        verifies: bool,
         observer: &mut dyn Observer,
     ) -> Result<(), Difference> {
-        while (self.taken < settled.commands || settled.drained && !verifies)
-            && self.command(id, observer)
+        while (self.taken < settled.commands || settled.drained && !self.verifies)
+            && self.command(observer)
         {}
         let taken = self.taken;
-        if verifies && settled.drained {
-            self.show_rest(id, observer);
+        if self.verifies && settled.drained {
+            self.show_rest(observer);
         }
         let timeout = self.machine.poll_timeout();
         let recorded = settled.digest;
         let replayed = record::settle(&mut self.digest, settled.drained, timeout);
         self.settled = true;
-        observer.happens(self.place(id), ReplayStep::EventDigest { recorded, replayed, timeout });
+        observer.happens(self.place(), ReplayStep::EventDigest { recorded, replayed, timeout });
         if taken < settled.commands {
             Err(Difference::Fewer { recorded: settled.commands, replayed: taken })
         } else if self.taken > settled.commands {
@@ -206,9 +187,7 @@ impl<M: Journaled> Playback<M> {
 impl<M: Journaled> Play for Playback<M> {
     fn record(
         &mut self,
-        id: u16,
         Record { kind, body }: Record<'_>,
-        verifies: bool,
         observer: &mut dyn Observer,
     ) -> Result<(), Fault> {
         let nested = Rc::clone(&self.nested);
@@ -224,19 +203,26 @@ impl<M: Journaled> Play for Playback<M> {
                 self.begin(Instant::decode(&mut input)?);
                 let event = M::Event::decode(&mut input)?;
                 input.finish()?;
-                observer.happens(self.place(id), ReplayStep::Event(&event));
-                refused(self.machine.apply(self.now, event))
+                observer.happens(self.place(), ReplayStep::Event(&event));
+                let refused = |error: M::Error| Difference::Refused(error.to_string());
+                self.machine.apply(self.now, event).map_err(refused)
             }
             Kind::Timeout => {
                 self.begin(Instant::decode(&mut input)?);
                 input.finish()?;
-                observer.happens(self.place(id), ReplayStep::Timeout);
+                observer.happens(self.place(), ReplayStep::Timeout);
                 self.machine.expire(self.now);
                 Ok(())
             }
             Kind::Call => {
                 self.begin(Instant::decode(&mut input)?);
-                self.call(id, self.now, &mut input, observer)?;
+                let call = M::Call::decode(&mut input)?;
+                input.finish()?;
+                observer.happens(self.place(), ReplayStep::Call(&call));
+                let answer = self.machine.call(self.now, call);
+                self.give(&answer);
+                self.answer = Some(Digest::of(&self.scratch));
+                observer.happens(self.place(), ReplayStep::Answer(&answer));
                 Ok(())
             }
             Kind::Answer => {
@@ -244,50 +230,44 @@ impl<M: Journaled> Play for Playback<M> {
                 if answer == Digest::of(body) {
                     Ok(())
                 } else {
-                    self.show::<M::Answer<'_>>(id, input, observer);
+                    self.show::<M::Answer<'_>>(input, observer);
                     Err(Difference::Command { index: 0 })
                 }
             }
             Kind::Command => {
                 let index = self.taken;
-                let given = self.command(id, observer);
+                let given = self.command(observer);
                 if given && self.scratch == body {
                     Ok(())
                 } else {
-                    self.show::<M::Command>(id, input, observer);
+                    self.show::<M::Command>(input, observer);
                     Err(Difference::Command { index })
                 }
             }
             Kind::EventDigest => {
                 let settled = EventDigest::decode(&mut input)?;
                 input.finish()?;
-                self.settle(id, settled, verifies, observer)
+                self.settle(settled, observer)
             }
         };
         // A large one is not kept for as long as the machine.
         self.scratch.clear();
         self.scratch.shrink_to(FULL);
-        match outcome {
-            Err(difference) if verifies => {
-                self.difference.get_or_insert(difference);
-            }
-            _ => {}
+        if self.verifies && self.difference.is_none() {
+            self.difference = outcome.err();
         }
         // Whoever looks on is shown all that followed from the event before.
-        match self.settled.then(|| self.differs(id)).flatten() {
-            Some(fault) => Err(fault),
-            None => Ok(()),
-        }
+        self.differs().filter(|_| self.settled).map_or(Ok(()), Err)
     }
 
-    fn differs(&self, id: u16) -> Option<Fault> {
+    fn differs(&self) -> Option<Fault> {
         let difference = self.difference.clone()?;
-        Some(Fault::Differs { place: self.place(id), difference })
+        Some(Fault::Differs { place: self.place(), difference })
     }
 
-    fn replayed(&self, id: u16) -> Replayed<'_> {
+    fn replayed(&self) -> Replayed<'_> {
         Replayed {
-            place: self.place(id),
+            place: self.place(),
             events: self.event,
             commands: self.commands,
             first: self.first,
@@ -303,8 +283,4 @@ fn is_known(name: &'static str, version: u16, known: u16) -> Result<(), Fault> {
         return Err(Fault::Version { name, version, known });
     }
     Ok(())
-}
-
-fn refused<E: core::error::Error>(result: Result<(), E>) -> Result<(), Difference> {
-    result.map_err(|error| Difference::Refused(error.to_string()))
 }

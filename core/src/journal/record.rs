@@ -9,39 +9,31 @@ use crate::Instant;
 
 /// The kind of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub(super) enum Kind {
-    Machine = 0,
-    Event = 1,
-    Timeout = 2,
-    Call = 3,
-    Answer = 4,
-    Command = 5,
-    EventDigest = 6,
+    Machine,
+    Event,
+    Timeout,
+    Call,
+    Answer,
+    Command,
+    EventDigest,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
-        Self::Machine,
-        Self::Event,
-        Self::Timeout,
-        Self::Call,
-        Self::Answer,
-        Self::Command,
-        Self::EventDigest,
+    /// By their numbers, with their names in errors.
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Machine, "machine"),
+        (Self::Event, "event"),
+        (Self::Timeout, "timeout"),
+        (Self::Call, "direct call"),
+        (Self::Answer, "direct call's answer"),
+        (Self::Command, "command"),
+        (Self::EventDigest, "digest"),
     ];
 
     /// The name of a record in errors.
     pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Machine => "machine",
-            Self::Event => "event",
-            Self::Timeout => "timeout",
-            Self::Call => "direct call",
-            Self::Answer => "direct call's answer",
-            Self::Command => "command",
-            Self::EventDigest => "digest",
-        }
+        Self::ALL[self as usize].1
     }
 }
 
@@ -60,6 +52,7 @@ crate::fields!(EventDigest { commands, drained, digest });
 
 /// Takes into a digest what follows the commands of an event: whether they were all, and the next
 /// timeout.
+#[inline]
 pub(super) fn settle(digest: &mut Digest, drained: bool, timeout: Option<Instant>) -> u32 {
     let mut end = [0; 10];
     end[0] = u8::from(drained);
@@ -82,7 +75,7 @@ impl<'a> Record<'a> {
         let mut input = Decoder::new(records, 0);
         let number = u8::decode(&mut input)?;
         let unknown = Malformed::Unknown { what: "kind of record", value: number.into() };
-        let kind = *Kind::ALL.get(usize::from(number)).ok_or(unknown)?;
+        let (kind, _) = *Kind::ALL.get(usize::from(number)).ok_or(unknown)?;
         let body = <&[u8]>::decode(&mut input)?;
         Ok((Self { kind, body }, input.rest()))
     }
@@ -101,10 +94,10 @@ pub(super) fn append_machine<M: Journaled>(out: &mut Vec<u8>, config: &M::Config
 }
 
 /// Appends a record whose body is written by `body`.
+#[inline]
 pub(super) fn append(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
-    out.push(kind as u8);
-    let start = out.len() + size_of::<u32>();
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[kind as u8, 0, 0, 0, 0]);
+    let start = out.len();
     body(&mut Encoder::new(out));
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
     out[start - 4..start].copy_from_slice(&length.to_le_bytes());

@@ -58,33 +58,45 @@ struct Journal<S: Sink> {
     /// The end of the records in it that are known to fit it.
     whole: usize,
     sink: S,
-    digest: Digest,
     commands: bool,
+    followed: Followed,
+    failure: Option<Failure<S::Error>>,
+}
+
+/// All that the machine gave.
+#[derive(Clone, Copy)]
+struct Followed {
+    digest: Digest,
     /// Commands taken since the last event.
     taken: u64,
     /// The digest of the last event is not written yet.
     unsettled: bool,
-    failure: Option<Failure<S::Error>>,
 }
 
 /// A place in a journal that it can go back to.
-struct Place {
-    len: usize,
-    digest: Digest,
-    taken: u64,
-    unsettled: bool,
-}
+type Place = (usize, Followed);
 
 impl<S: Sink> Journal<S> {
     /// Hands the block over when it is full; records are whole and final here.
+    #[inline]
     fn commit(&mut self) {
+        let bytes = &self.building.bytes;
+        if bytes.len() < FULL && bytes.capacity() <= Building::CAPACITY {
+            self.whole = bytes.len();
+        } else {
+            self.commit_much();
+        }
+    }
+
+    #[cold]
+    fn commit_much(&mut self) {
         let len = self.building.payload_len();
         if len > MAX_PAYLOAD {
             // The records before the last are whole, and go into a block without it.
             let last = self.building.bytes.split_off(self.whole);
             self.close();
             if last.len() > MAX_PAYLOAD {
-                self.fail(Failure::TooLarge(last.len()));
+                self.failure.get_or_insert(Failure::TooLarge(last.len()));
             } else {
                 self.building.bytes.extend_from_slice(&last);
             }
@@ -96,36 +108,20 @@ impl<S: Sink> Journal<S> {
     }
 
     fn close(&mut self) {
-        if self.failure.is_some() {
-            return;
-        }
         if let Err(error) = self.building.close(&mut self.sink) {
-            self.fail(Failure::Sink(error));
+            self.failure = Some(Failure::Sink(error));
         }
         self.whole = self.building.bytes.len();
     }
 
-    fn fail(&mut self, failure: Failure<S::Error>) {
-        self.failure.get_or_insert(failure);
-    }
-
-    fn record(&mut self, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
-        if self.failure.is_none() {
-            record::append(&mut self.building.bytes, kind, body);
-        }
-    }
-
     /// Takes what a machine gave into the digest, and into the journal where that is wanted.
     fn give<'a>(&mut self, kind: Kind, given: &impl Field<'a>) {
-        if self.failure.is_some() {
-            return;
-        }
         let start = self.building.bytes.len();
         given.encode(&mut Encoder::new(&mut self.building.bytes).digesting());
-        self.digest.update(&self.building.bytes[start..]);
+        self.followed.digest.update(&self.building.bytes[start..]);
         self.building.bytes.truncate(start);
         if self.commands {
-            self.record(kind, |out| given.encode(out));
+            record::append(&mut self.building.bytes, kind, |out| given.encode(out));
         }
         self.commit();
     }
@@ -139,36 +135,37 @@ impl<S: Sink> Journal<S> {
         kind: Kind,
         body: impl FnOnce(&mut Encoder<'_>),
     ) -> Place {
-        let Self { digest, taken, unsettled, .. } = *self;
-        let place = Place { len: self.building.bytes.len(), digest, taken, unsettled };
+        let place = (self.building.bytes.len(), self.followed);
         self.settle(machine, false);
-        self.record(kind, body);
-        self.unsettled = true;
+        record::append(&mut self.building.bytes, kind, body);
+        self.followed.unsettled = true;
         place
     }
 
     /// Goes back to where a record began.
-    fn undo(&mut self, place: Place) {
-        let Place { len, digest, taken, unsettled } = place;
+    fn undo(&mut self, (len, followed): Place) {
         self.building.bytes.truncate(len);
-        (self.digest, self.taken, self.unsettled) = (digest, taken, unsettled);
+        self.followed = followed;
     }
 
     /// Writes what followed from the last event, as far as it was asked for.
     #[inline]
     fn settle(&mut self, machine: &impl Machine, drained: bool) {
-        if !self.unsettled {
-            return;
-        }
-        self.unsettled = false;
-        let commands = core::mem::take(&mut self.taken);
-        if self.failure.is_none() {
-            let timeout = machine.poll_timeout();
-            let digest = record::settle(&mut self.digest, drained, timeout);
+        let Followed { digest, taken, unsettled } = &mut self.followed;
+        if core::mem::take(unsettled) {
+            let commands = core::mem::take(taken);
+            let digest = record::settle(digest, drained, machine.poll_timeout());
             let settled = EventDigest { commands, drained, digest };
-            self.record(Kind::EventDigest, |out| settled.encode(out));
+            let out = &mut self.building.bytes;
+            record::append(out, Kind::EventDigest, |out| settled.encode(out));
         }
     }
+}
+
+/// The journal, if there is one that has not failed.
+#[inline]
+fn recording<S: Sink>(journal: &mut Option<Box<Journal<S>>>) -> Option<&mut Journal<S>> {
+    journal.as_deref_mut().filter(|journal| journal.failure.is_none())
 }
 
 impl<M: Journaled, S: Sink> Recorder<M, S> {
@@ -196,26 +193,35 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
     /// # Errors
     /// Recording stopped.
     pub fn flush(&mut self) -> Result<(), &Failure<S::Error>> {
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = recording(&mut self.journal) {
             journal.close();
         }
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Calls the machine directly, as [`Journaled::call`], and records it.
+    /// Makes a direct call by what does the same as [`Journaled::call`], and may lend what it gives; and records
+    /// it, unless it is misuse.
     #[inline]
-    pub fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
+    pub(crate) fn make_call<'m, 'a, 'b, A: Field<'b>>(
+        &'m mut self,
+        now: Instant,
+        call: M::Call<'a>,
+        make: impl FnOnce(&'m mut M, M::Call<'a>) -> A,
+        is_misuse: impl FnOnce(&A) -> bool,
+    ) -> A {
         let Self { machine, journal } = self;
-        let Some(journal) = journal else { return machine.call(now, call) };
-        let place = journal.begin(machine, Kind::Call, |out| {
-            now.encode(out);
-            call.encode(out);
+        let begun = recording(journal).map(|journal| {
+            let place = journal.begin(machine, Kind::Call, |out| {
+                now.encode(out);
+                call.encode(out);
+            });
+            (journal, place)
         });
-        let answer = machine.call(now, call);
-        if M::is_misuse(&answer) {
-            journal.undo(place);
-        } else {
-            journal.give(Kind::Answer, &answer);
+        let answer = make(machine, call);
+        match begun {
+            Some((journal, place)) if is_misuse(&answer) => journal.undo(place),
+            Some((journal, _)) => journal.give(Kind::Answer, &answer),
+            None => {}
         }
         answer
     }
@@ -234,10 +240,9 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
             let mut building = Building::new(id);
             let whole = building.bytes.len();
             record::append_machine::<M>(&mut building.bytes, &machine);
-            let digest = Digest::new();
             // The first commands of a new machine follow from its making.
-            let (taken, unsettled, failure) = (0, true, None);
-            Box::new(Journal { building, whole, sink, digest, commands, taken, unsettled, failure })
+            let followed = Followed { digest: Digest::new(), taken: 0, unsettled: true };
+            Box::new(Journal { building, whole, sink, commands, followed, failure: None })
         });
         let mut recorder = Self { machine: M::new(machine)?, journal };
         if let Some(journal) = &mut recorder.journal {
@@ -257,7 +262,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     #[inline]
     fn apply(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
         let Self { machine, journal } = self;
-        let Some(journal) = journal else { return machine.apply(now, event) };
+        let Some(journal) = recording(journal) else { return machine.apply(now, event) };
         let place = journal.begin(machine, Kind::Event, |out| {
             now.encode(out);
             event.encode(out);
@@ -275,10 +280,10 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     #[inline]
     fn poll_command(&mut self) -> Option<M::Command> {
         let command = self.machine.poll_command();
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = recording(&mut self.journal) {
             match &command {
                 Some(command) => {
-                    journal.taken += 1;
+                    journal.followed.taken += 1;
                     journal.give(Kind::Command, command);
                 }
                 None => {
@@ -296,7 +301,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     #[inline]
     fn expire(&mut self, now: Instant) {
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = recording(&mut self.journal) {
             journal.begin(&self.machine, Kind::Timeout, |out| now.encode(out));
             journal.commit();
         }
@@ -335,7 +340,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 impl<M: Journaled, S: Sink> Drop for Recorder<M, S> {
     fn drop(&mut self) {
         let Self { machine, journal } = self;
-        if let Some(journal) = journal {
+        if let Some(journal) = recording(journal) {
             journal.settle(machine, false);
             // A failure cannot be reported any more; whoever wants to know flushes before.
             journal.close();
@@ -347,7 +352,7 @@ impl<M: Journaled + fmt::Debug, S: Sink> fmt::Debug for Recorder<M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder")
             .field("machine", &self.machine)
-            .field("digest", &self.journal.as_ref().map(|journal| journal.digest))
+            .field("digest", &self.journal.as_ref().map(|journal| journal.followed.digest))
             .field("records", &self.journal.as_ref().is_some_and(|it| it.failure.is_none()))
             .finish_non_exhaustive()
     }
@@ -371,7 +376,10 @@ pub trait Driven<M: Journaled>:
 
     /// Returns true if [`poll_command`](Machine::poll_command) may have something, for loops of direct calls that want
     /// to skip an empty drain. A recorder notes that there is nothing, as if it had been drained.
-    fn has_commands(&mut self) -> bool;
+    #[inline]
+    fn has_commands(&mut self) -> bool {
+        self.context().is_draining()
+    }
 }
 
 impl<M: Journaled> Driven<M> for M {
@@ -389,11 +397,6 @@ impl<M: Journaled> Driven<M> for M {
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
         Journaled::call(self, now, call)
     }
-
-    #[inline]
-    fn has_commands(&mut self) -> bool {
-        self.context().is_draining()
-    }
 }
 
 impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
@@ -409,7 +412,7 @@ impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
 
     #[inline]
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        Self::call(self, now, call)
+        self.make_call(now, call, |machine, call| machine.call(now, call), M::is_misuse)
     }
 
     #[inline]

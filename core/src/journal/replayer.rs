@@ -30,8 +30,9 @@ pub struct Replayer {
     bytes: usize,
 }
 
-/// Makes a machine from its header in a version of the format, within so many bytes; what it may take.
-type Make = fn(&mut Decoder<'_>, u16, usize) -> Result<(Box<dyn Play>, usize), Fault>;
+/// [`Playback::make`] of a kind of machine.
+type Make =
+    fn(&mut Decoder<'_>, &Block<'_>, bool, usize, usize) -> Result<(Box<dyn Play>, usize), Fault>;
 
 struct Member {
     play: Box<dyn Play>,
@@ -117,10 +118,9 @@ impl Replayer {
                 Ok(block) => self
                     .block(&block, observer)
                     .map_err(|(offset, fault)| Error::At { offset, fault })?,
-                Err(End::Whole) => return self.end(Ending { bytes: offset, torn: 0 }),
                 Err(End::Torn(torn)) => return self.end(Ending { bytes: offset, torn }),
                 Err(End::Damaged(damage)) => {
-                    return Err(Error::At { offset, fault: Fault::Block(damage) });
+                    return Err(Error::At { offset, fault: damage.into() });
                 }
                 Err(End::Source(error)) => return Err(Error::Source(error)),
             }
@@ -129,16 +129,13 @@ impl Replayer {
 
     /// The journal may end before it states all that followed from an event that differs.
     fn end<E>(&self, ending: Ending) -> Result<Ending, Error<E>> {
-        let differs = self.machines.iter().find_map(|(&id, member)| member.play.differs(id));
-        match differs {
-            Some(fault) => Err(Error::At { offset: ending.bytes, fault }),
-            None => Ok(ending),
-        }
+        let differs = self.machines.values().find_map(|member| member.play.differs());
+        differs.map_or(Ok(ending), |fault| Err(Error::At { offset: ending.bytes, fault }))
     }
 
     /// The machines, by their ids.
     pub fn machines(&self) -> impl Iterator<Item = Replayed<'_>> {
-        self.machines.iter().map(|(&id, member)| member.play.replayed(id))
+        self.machines.values().map(|member| member.play.replayed())
     }
 
     fn block(
@@ -175,35 +172,27 @@ impl Replayer {
         let id = block.machine;
         match (self.machines.get_mut(&id), record.kind) {
             (None, Kind::Machine) => {
-                let member = Member { play: self.make(block.version, record.body)?, blocks: 0 };
-                let place = member.play.replayed(id).place;
-                self.machines.insert(id, member);
-                observer.happens(place, ReplayStep::Made);
+                let play = self.make(block, record.body)?;
+                observer.happens(play.replayed().place, ReplayStep::Made);
+                self.machines.insert(id, Member { play, blocks: 0 });
                 Ok(())
             }
             (None, kind) | (Some(_), kind @ Kind::Machine) => {
                 Err(Fault::Misplaced { kind: kind.name() })
             }
-            (Some(member), _) => member.play.record(id, record, self.verifies, observer),
+            (Some(member), _) => member.play.record(record, observer),
         }
     }
 
-    fn make(&mut self, format: u16, header: &[u8]) -> Result<Box<dyn Play>, Fault> {
+    fn make(&mut self, block: &Block<'_>, header: &[u8]) -> Result<Box<dyn Play>, Fault> {
         let mut input = Decoder::new(header, 0);
         let name = <&[u8]>::decode(&mut input)?;
         let known = self.kinds.iter().find(|(known, _)| known.as_bytes() == name);
         let Some((_, make)) = known else {
             return Err(Fault::Unknown { name: String::from_utf8_lossy(name).into_owned() });
         };
-        let (play, bytes) = make(&mut input, format, self.most_bytes.saturating_sub(self.bytes))
-            .map_err(|fault| match fault {
-                Fault::TooLarge { bytes, .. } => Fault::TooLarge {
-                    bytes: self.bytes.saturating_add(bytes),
-                    most: self.most_bytes,
-                },
-                fault => fault,
-            })?;
-        self.bytes += bytes;
+        let (play, bytes) = make(&mut input, block, self.verifies, self.bytes, self.most_bytes)?;
+        self.bytes = bytes;
         Ok(play)
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::digest::Digest;
-use super::field::{Decoder, Encoder, Field, Malformed};
+use super::field::{Decoder, Encoder, Field, Malformed, written_as};
 
 /// Bytes that are never written, printed or compared: their hash stands for them.
 ///
@@ -52,14 +52,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Field<'_> for Secret {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        self.hash.encode(out);
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Ok(Self { bytes: Vec::new(), hash: u32::decode(input)? })
-    }
+written_as! {
+    Secret, u32, |secret| secret.hash, |hash| Ok(Self { bytes: Vec::new(), hash });
 }
 
 #[cfg(test)]

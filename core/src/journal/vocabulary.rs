@@ -10,8 +10,9 @@ macro_rules! fields {
     (@encode $value:expr, $out:expr, $codec:ident) => { $codec::encode($value, $out) };
     (@decode $input:expr) => { $crate::journal::Field::decode($input) };
     (@decode $input:expr, $codec:ident) => { $codec::decode($input) };
-    ($type:ty { $($field:ident $(by $codec:ident)?),* $(,)? }) => {
+    ($type:ty { $($field:tt $(by $codec:ident)?),* $(,)? }) => {
         impl<'a> $crate::journal::Field<'a> for $type {
+            #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
                 $($crate::fields!(@encode &self.$field, out $(, $codec)?);)*
             }
@@ -28,24 +29,13 @@ macro_rules! fields {
 /// Implements [`Field`](crate::journal::Field) for types that wrap a number.
 #[macro_export]
 macro_rules! newtypes {
-    ($($type:ty),*) => {$(
-        impl $crate::journal::Field<'_> for $type {
-            fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
-                $crate::journal::Field::encode(&self.0, out);
-            }
-
-            fn decode(
-                input: &mut $crate::journal::Decoder<'_>,
-            ) -> Result<Self, $crate::journal::Malformed> {
-                $crate::journal::Field::decode(input).map(Self)
-            }
-        }
-    )*};
+    ($($type:ty),*) => {$($crate::fields!($type { 0 });)*};
 }
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
 /// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as; behind
-/// `unwritten` variants with one field that no journal ever has. Before the version `since` of a machine nothing is
+/// `unwritten` variants with one field that no journal ever has; behind `embedded` numbers of variants that hold
+/// another enum's, which is written without a number of its own. Before the version `since` of a machine nothing is
 /// written, and what stands behind `or` is read.
 #[macro_export]
 macro_rules! variants {
@@ -53,8 +43,10 @@ macro_rules! variants {
     $(since $since:literal of $machine:ident or $default:expr)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?
-        $(unwritten { $($never:ident),* })?) => {
+        $(unwritten { $($never:ident),* })?
+        $(embedded { $($inner:literal => ($($of:ident),*) [$($whole:tt)*]),* $(,)? })?) => {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
+            #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
                 $(if out.version_of::<$machine>() < $since {
                     return;
@@ -66,6 +58,10 @@ macro_rules! variants {
                         $($($crate::journal::Field::encode($field, out);)*)?
                     })*
                     $($(Self::$never(_) => {})*)?
+                    $($($($whole)* => {
+                        out.put(&[$inner]);
+                        $($crate::journal::Field::encode($of, out);)*
+                    })*)?
                 }
             }
 
@@ -84,6 +80,10 @@ macro_rules! variants {
                     $($($old => {
                         $(let $read = $crate::journal::Field::decode(input)?;)*
                         Ok($made)
+                    })*)?
+                    $($($inner => {
+                        $(let $of = $crate::journal::Field::decode(input)?;)*
+                        Ok($($whole)*)
                     })*)?
                     other => Err($crate::journal::Malformed::Unknown {
                         what: $what,

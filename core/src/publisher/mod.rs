@@ -152,14 +152,9 @@ impl Publisher {
         let transmitter::Command::Packet { bytes, kind, .. } =
             self.transmitter.as_mut()?.poll_command()?;
         if kind == Kind::Data {
-            let stored = self
-                .retransmitter
-                .apply(self.context.now(), retransmitter::Event::Sent { packet: &bytes });
-            debug_assert_eq!(
-                stored,
-                Ok(()),
-                "the answering side is drained before the sending side"
-            );
+            let sent = retransmitter::Event::Sent { packet: &bytes };
+            let stored = self.retransmitter.apply(self.context.now(), sent);
+            debug_assert_eq!(stored, Ok(()), "an event of the answering side is no misuse");
         }
         Some(bytes)
     }

@@ -8,7 +8,8 @@ use super::Receiver;
 use super::config::{AcceptAnswers, Config, Delivery, OnLoss, Start};
 use super::event::{Batch, Datagram, LineId, LossReason, Origin, ServerId, SessionEnd, Source};
 use crate::journal::{
-    Decoder, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, newtypes, variants,
+    Decoder, Driven, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields, newtypes,
+    variants,
 };
 use crate::wire::brief::Brief;
 use crate::wire::mold;
@@ -23,7 +24,7 @@ impl<S: Sink> Recorder<Receiver, S> {
         source: Source,
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
-        self.call(now, Call { arrival: now, source, datagram })
+        Driven::call(self, now, Call { arrival: now, source, datagram })
     }
 }
 
@@ -47,7 +48,8 @@ impl Debug for Call<'_> {
 
 impl Journaled for Receiver {
     const NAME: &'static str = "receiver";
-    const VERSION: u16 = 2;
+    /// Version 2 added [`LossReason`], and makes a `give_up` optional; version 3 digests a [`Batch`] by where it lies.
+    const VERSION: u16 = 3;
 
     type Call<'a> = Call<'a>;
     type Answer<'a> = Option<Batch<&'a [u8]>>;
@@ -114,10 +116,24 @@ mod give_up {
     }
 }
 
+/// The datagram of a batch, or what was retained of it.
+mod payload {
+    use super::{Decoder, Encoder, Field, Malformed, Receiver};
+
+    pub(super) fn encode(payload: &[u8], out: &mut Encoder<'_>) {
+        out.payload::<Receiver>(payload, 3);
+    }
+
+    pub(super) fn decode<'a, B: Field<'a>>(input: &mut Decoder<'a>) -> Result<B, Malformed> {
+        B::decode(input)
+    }
+}
+
 variants!("reason of a loss" since 2 of Receiver or LossReason::GivenUp, LossReason {
     0 => GivenUp, 1 => Unanswered, 2 => Stalled,
     3 => SessionLeft, 4 => NobodyToAsk, 5 => ClaimedOnly,
 });
+
 variants!("start", Start { 0 => At(number), 1 => Live });
 variants!("delivery", Delivery { 0 => Ordered, 1 => Arrival });
 variants!("conduct on loss", OnLoss { 0 => Skip, 1 => Halt });
@@ -126,6 +142,6 @@ fields!(Datagram { source, bytes, pinned, arrival });
 fields!(mold::Request { session, sequence, count });
 variants!("source", Source { 0 => Line(line), 1 => LineFrom(line, from), 2 => Peer(from) });
 variants!("origin", Origin { 0 => Line(line), 1 => Server(server), 2 => Unknown });
-fields!(Batch<Bytes> { session, first, count, bytes, offset, arrival, origin, repaired });
-fields!(Batch<&'a [u8]> { session, first, count, bytes, offset, arrival, origin, repaired });
+fields!(Batch<Bytes> { session, first, count, bytes by payload, offset, arrival, origin, repaired });
+fields!(Batch<&'a [u8]> { session, first, count, bytes by payload, offset, arrival, origin, repaired });
 variants!("end of a session", SessionEnd { 0 => Ended, 1 => Superseded });

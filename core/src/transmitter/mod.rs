@@ -88,13 +88,15 @@ impl Transmitter {
         self.phase == Phase::Finished
     }
 
-    /// Checks that a message can be taken, and does nothing else: its number.
-    fn check_message(&mut self, len: usize) -> Result<u64, Error> {
+    /// Checks that a message can be taken, and does nothing else.
+    fn check_message(&mut self, len: usize) -> Result<(), Error> {
         let max = self.config.max_message();
         if self.phase != Phase::Running {
             return Err(Error::Ended { next: self.next.unwrap_or(u64::MAX) });
         }
-        let Some(sequence) = self.next else { return Err(Error::UsedUp) };
+        if self.next.is_none() {
+            return Err(Error::UsedUp);
+        }
         if len > max {
             return Err(Error::TooLarge { len, max });
         }
@@ -102,11 +104,12 @@ impl Transmitter {
             let waiting = self.ring.closed() + usize::from(self.open.is_some());
             return Err(Error::Full { ring: self.config.ring, waiting });
         }
-        Ok(sequence)
+        Ok(())
     }
 
     /// Puts a message that was checked into the packet that is being built, or into the next.
-    fn put_message(&mut self, sequence: u64, message: &[u8]) {
+    fn put_message(&mut self, message: &[u8]) {
+        let Some(sequence) = self.next else { return };
         if !self.fits(message.len()) {
             self.close();
             self.begin(sequence);
@@ -135,8 +138,8 @@ impl Transmitter {
     fn begin(&mut self, first: u64) {
         let Some(block) = self.ring.open() else { return };
         block.extend_from_slice(&[0; HEADER_LEN]);
-        self.open =
-            Some(Open { first, count: 0, flush_at: self.context.now() + self.config.flush_delay });
+        let flush_at = self.context.now() + self.config.flush_delay;
+        self.open = Some(Open { first, count: 0, flush_at });
     }
 
     /// Finishes the packet that is being built: nothing is added to it any more.
@@ -151,16 +154,17 @@ impl Transmitter {
 
     /// The next closed packet, when the pace allows it.
     fn send_data(&mut self) -> Option<Command> {
-        if self.paced_until().is_some_and(|opens| opens > self.context.now()) {
+        let now = self.context.now();
+        if self.paced_until().is_some_and(|opens| opens > now) {
             return None;
         }
         let bytes = self.ring.send()?;
         if let Some(rate) = self.config.pace {
-            self.bucket.take(self.context.now(), rate, bytes.len());
+            self.bucket.take(now, rate, bytes.len());
         }
         let Header { sequence: first, count, .. } = Header::read(&bytes)?;
         self.sent_to = first.saturating_add(u64::from(count));
-        self.last_packet = Some(self.context.now());
+        self.last_packet = Some(now);
         self.stats.packets += 1;
         self.stats.packet_bytes += bytes.len() as u64;
         Some(Command::Packet { bytes, first, count, kind: Kind::Data })
@@ -182,29 +186,25 @@ impl Transmitter {
     }
 
     fn heartbeat(&mut self) -> Option<Command> {
-        if !self.heartbeat_at().is_some_and(|at| self.due(at)) {
-            return None;
-        }
+        self.heartbeat_at().filter(|&at| self.due(at))?;
         self.stats.heartbeats += 1;
         Some(self.control(Kind::Heartbeat))
     }
 
     /// The next end-of-session packet when it is due, and what follows it.
     fn repeat_end(&mut self) -> Option<Command> {
+        let now = self.context.now();
         let (pause, until) = match self.phase {
             Phase::Ending if self.ring.closed() == 0 => {
                 let first_pause = self.config.end_interval / 16;
-                (
-                    first_pause.max(Duration::from_nanos(1)),
-                    self.context.now() + self.config.end_linger,
-                )
+                (first_pause.max(Duration::from_nanos(1)), now + self.config.end_linger)
             }
             Phase::Repeating { next, pause, until } if self.due(next) => {
                 (pause.saturating_mul(2).min(self.config.end_interval), until)
             }
             _ => return None,
         };
-        let next = self.context.now() + pause;
+        let next = now + pause;
         self.phase = match next > until || next == Instant::FAR {
             true => Phase::Finished,
             false => Phase::Repeating { next, pause, until },
@@ -230,12 +230,6 @@ impl Transmitter {
     /// Returns true if an instant has come; the last there is never comes.
     fn due(&self, at: Instant) -> bool {
         at <= self.context.now() && at != Instant::FAR
-    }
-
-    /// Accepts an event.
-    fn accept(&mut self, now: Instant) {
-        self.context.event(now);
-        self.last_packet.get_or_insert(self.context.now());
     }
 }
 
@@ -268,18 +262,15 @@ impl Machine for Transmitter {
     /// # Errors
     /// [`Error`] says which; the message was not taken then, and nothing has changed.
     fn apply(&mut self, now: Instant, event: Event<'_>) -> Result<(), Error> {
+        if let Event::Message(message) = event {
+            self.check_message(message.len())?;
+        }
+        self.context.event(now);
+        self.last_packet.get_or_insert(self.context.now());
         match event {
-            Event::Message(message) => {
-                let sequence = self.check_message(message.len())?;
-                self.accept(now);
-                self.put_message(sequence, message);
-            }
-            Event::Flush => {
-                self.accept(now);
-                self.close();
-            }
+            Event::Message(message) => self.put_message(message),
+            Event::Flush => self.close(),
             Event::End => {
-                self.accept(now);
                 self.close();
                 if self.phase == Phase::Running {
                     self.phase = Phase::Ending;

@@ -12,7 +12,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use gapless_core::journal::{
-    Digest, Encoder, Field, Journaled, MAGIC, Recorder, Replayer, Sink, VERSION, recorder,
+    Digest, Driven, Encoder, Field, Journaled, MAGIC, Recorder, Replayer, Sink, VERSION, recorder,
 };
 use gapless_core::{Instant, Machine};
 

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use gapless_core::journal::Driven;
 use gapless_core::receiver::{
     Batch, Call, Checkpoint, Command, Config, Datagram, Event, LineId, Receiver, Source,
 };

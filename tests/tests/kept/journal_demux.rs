@@ -8,7 +8,7 @@ use gapless_core::demux::{
     AcceptorId, Command, Config, Demux, Event, Pattern, PeerId, Registrant, StreamId,
 };
 use gapless_core::journal::replayer::{Error, Fault};
-use gapless_core::journal::{Recorder, Replayer, recorder};
+use gapless_core::journal::{Driven, Recorder, Replayer, recorder};
 use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::model;
 use gapless_tests::sim::Random;

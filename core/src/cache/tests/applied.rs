@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cache::{Answer, Cache, Command, Config, Event, Limits, Position, TrackId};
-use crate::journal::{Recorder, recorder};
+use crate::journal::{Driven, Recorder, recorder};
 use crate::{Instant, Machine};
 
 fn filled(size: usize) -> (Cache, TrackId) {

@@ -58,6 +58,7 @@ fn what_a_cache_takes() {
     assert_encoding(&Event::Seek { reader, start: Start::Live }, "20 5d 6q 3");
     assert_encoding(&Event::Read { reader, by: ReadUnit::Run }, "21 5d 6q 2");
     assert_encoding(&Event::Seal { track }, "22 1d 2q");
+    assert_encoding(&Event::NextFrame { reader }, "23 5d 6q");
 }
 
 #[test]
@@ -69,9 +70,13 @@ fn what_a_cache_gives() {
     assert_encoding(&answer(Answer::Reader(READER)), "0 3 5d 6q");
     assert_encoding(&answer(Answer::Put(Put::Duplicate)), "0 4 2");
     let frame = Frame { group: 1, index: 2, bytes: BYTES };
-    assert_encoding(&answer(Answer::Frame(Next::Held(frame))), "0 5 0 1q 2q B");
+    let read = answer(Answer::Frame(Next::Held(frame)));
+    assert_encoding(&read, "0 5 0 1q 2q B");
+    is_digested(&read, "0 5 0 1q 2q 2q 604016517d");
     let chunk = Chunk { group: 1, index: 2, size: 3, offset: 4, bytes: BYTES };
-    assert_encoding(&answer(Answer::Chunk(Next::Held(chunk))), "0 6 0 1q 2q 3q 4q B");
+    let read = answer(Answer::Chunk(Next::Held(chunk)));
+    assert_encoding(&read, "0 6 0 1q 2q 3q 4q B");
+    is_digested(&read, "0 6 0 1q 2q 3q 4q 2q 604016517d");
     let run =
         Run { group: 1, first: 2, frames: 3, offset: 4, head: Some(5), bytes: BYTES, checksum: 6 };
     let read = answer(Answer::Run(Next::Held(run)));

@@ -1,7 +1,7 @@
 //! Who is to blame: misuse is the embedding program's and leaves no trace, a refusal is an answer.
 
 use super::*;
-use crate::journal::{Recorder, Replayer, recorder};
+use crate::journal::{Driven, Recorder, Replayer, recorder};
 use crate::machine::Undrained;
 use crate::storage::slab::Key;
 

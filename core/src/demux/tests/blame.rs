@@ -1,7 +1,7 @@
 //! Who is to blame: misuse is the driver's and leaves no trace, a refusal is an answer to an application.
 
 use super::*;
-use crate::journal::{Recorder, recorder};
+use crate::journal::{Driven, Recorder, recorder};
 
 use Pattern::Exact;
 use Registrant::Application;

@@ -136,6 +136,38 @@ fn runs_of_pieces_that_were_trimmed_or_laid_together_verify() {
     }
 }
 
+/// Writes frames, and reads each twice while it is not sealed: lent, and as the call that this is recorded as.
+fn lent(commands: bool, last: u8) -> Vec<u8> {
+    let mut reading = Reading::new(commands);
+    let (group, reader) = (reading.group, reading.reader);
+    let Answer::Reader(other) = reading.call(Event::CloneReader { reader }) else {
+        panic!("no reader")
+    };
+    for frame in [&[1][..], &[], &[7; 5000], &[last; 9]] {
+        reading.call(Event::Append { group, frame });
+        let Ok(Next::Held(read)) = reading.cache.next_frame(reader) else { panic!("no frame") };
+        assert_eq!(read.bytes, frame);
+        let call = Event::NextFrame { reader: other };
+        let Answer::Frame(Next::Held(read)) = reading.call(call) else { panic!("no frame") };
+        assert_eq!(read.bytes, frame);
+    }
+    assert_eq!(reading.cache.next_frame(reader), Ok(Next::Pending));
+    reading.call(Event::CloseReader { reader });
+    assert_eq!(reading.cache.next_frame(reader), Err(cache::Misuse::UnknownReader));
+    reading.reader = other;
+    reading.call(Event::Seek { reader: other, start: Start::Oldest });
+    assert!(matches!(reading.read(), Next::Held(cache::Run { frames: 2, .. })));
+    reading.finish()
+}
+
+#[test]
+fn frames_that_are_lent_out_of_a_recorded_cache_verify() {
+    for commands in [false, true] {
+        assert_eq!(digest(&lent(commands, 3)), digest(&lent(!commands, 3)));
+        assert_ne!(digest(&lent(commands, 3)), digest(&lent(commands, 4)));
+    }
+}
+
 #[test]
 fn what_a_run_holds_is_in_the_digest() {
     let with = |last: u8| {

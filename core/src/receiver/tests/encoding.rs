@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, at, ns};
+use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, at, is_digested, ns};
 use crate::journal::{Decoder, Encoder, Field};
 use crate::receiver::{
     AcceptAnswers, Batch, Call, Command, Config, Datagram, Delivery, Event, LineId, LossReason,
@@ -110,6 +110,8 @@ fn what_a_receiver_gives() {
     let session = SESSION;
     assert_encoding(&Some(batch(&BYTES[..])), "1 S 1q 2w B 3q 4q 0 5 1");
     assert_encoding(&Command::Batch(batch(BYTES)), "0 S 1q 2w B 3q 4q 0 5 1");
+    is_digested(&Some(batch(&BYTES[..])), "1 S 1q 2w 2q 604016517d 3q 4q 0 5 1");
+    is_digested(&Command::Batch(batch(BYTES)), "0 S 1q 2w 2q 604016517d 3q 4q 0 5 1");
     assert_encoding(&Origin::Server(ServerId(1)), "1 1");
     assert_encoding(&Origin::Unknown, "2");
     let request = Request { session, sequence: 2, count: 3 };

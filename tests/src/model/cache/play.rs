@@ -37,7 +37,7 @@ impl<'a> Step<'a> {
     /// How many bytes are allocated for it that are not the cache's, or not yet.
     const fn incoming(&self) -> usize {
         match (&self.event, self.shared) {
-            (Event::Read { .. }, _) => LARGEST,
+            (Event::NextFrame { .. } | Event::Read { .. }, _) => LARGEST,
             (
                 Event::Append { frame: bytes, .. } | Event::Write { chunk: bytes, .. },
                 Some(longer),
@@ -632,7 +632,7 @@ fn direct(
         Event::Read { reader, by: ReadUnit::Frame } if !borrows => {
             Ok(Answer::Frame(cache.next_shared(reader)?))
         }
-        Event::Read { reader, by: ReadUnit::Frame } => {
+        Event::NextFrame { reader } | Event::Read { reader, by: ReadUnit::Frame } => {
             let copied = |next: Next<Frame<&[u8]>>| {
                 next.map(|Frame { group, index, bytes }| Frame {
                     group,

@@ -85,7 +85,10 @@ impl Model {
             | Event::Seek { reader, .. } => {
                 self.readers.get(&reader).map(|_| ()).ok_or(Misuse::UnknownReader.into())
             }
-            Event::Read { .. } | Event::AppendShared { .. } | Event::WriteShared { .. } => {
+            Event::NextFrame { .. }
+            | Event::Read { .. }
+            | Event::AppendShared { .. }
+            | Event::WriteShared { .. } => {
                 unreachable!("the play judges those itself")
             }
         }

@@ -10,6 +10,7 @@ use gapless_core::cache::{
     self, Answer, Cache, CallError, Command, Event, Misuse, Refusal, Start, TOO_LARGE, TrackId,
 };
 use gapless_core::grouping::{self, Grouping, Step, Steps};
+use gapless_core::journal::Driven;
 use gapless_core::receiver::{self, Batch, Checkpoint};
 use gapless_core::{Instant, Machine, Session};
 

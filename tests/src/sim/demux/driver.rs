@@ -8,6 +8,7 @@ use gapless_core::demux::{
     AcceptorId, Command, Config, DEADLINE, Demux, Event, FIN_IN_PREAMBLE, NO_ACCEPTOR, Pattern,
     PeerId, RESERVED, Refusal, Registrant, StreamId, TOO_MANY, TOO_MANY_OF_PEER,
 };
+use gapless_core::journal::Driven;
 use gapless_core::{Duration, Instant, Machine};
 
 use super::load::{AcceptorPlan, Sends, Totals};
