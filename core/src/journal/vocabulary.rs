@@ -35,10 +35,12 @@ macro_rules! newtypes {
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
 /// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as; behind
 /// `unwritten` variants with one field that no journal ever has; behind `embedded` numbers of variants that hold
-/// another enum's, which is written without a number of its own.
+/// another enum's, which is written without a number of its own. Before the version `since` of a machine nothing is
+/// written, and what stands behind `or` is read.
 #[macro_export]
 macro_rules! variants {
-    ($what:literal $(for $generic:ident)?, $type:ty {
+    ($what:literal $(for $generic:ident)?
+    $(since $since:literal of $machine:ident or $default:expr)?, $type:ty {
         $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?
         $(unwritten { $($never:ident),* })?
@@ -46,6 +48,9 @@ macro_rules! variants {
         impl<'a $(, $generic: $crate::journal::Field<'a>)?> $crate::journal::Field<'a> for $type {
             #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $(if out.version_of::<$machine>() < $since {
+                    return;
+                })?
                 match self {
                     $(Self::$variant $(($($part),*))? $({$($field),*})? => {
                         out.put(&[$number]);
@@ -63,6 +68,9 @@ macro_rules! variants {
             fn decode(
                 input: &mut $crate::journal::Decoder<'a>,
             ) -> Result<Self, $crate::journal::Malformed> {
+                $(if input.version_of::<$machine>() < $since {
+                    return Ok($default);
+                })?
                 match <u8 as $crate::journal::Field<'_>>::decode(input)? {
                     $($number => {
                         $($(let $part = $crate::journal::Field::decode(input)?;)*)?

@@ -9,26 +9,23 @@ use super::line::bit;
 use super::server::Span;
 use super::store::List;
 use crate::wire::mold::Kind;
-use crate::{Duration, Instant, Session};
+use crate::{Duration, Instant};
 
 /// A claim, and what stands for it.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    pub(super) session: Session,
-    /// The lowest first number of its packets.
-    pub(super) first: u64,
-    /// The highest number it spoke of.
-    pub(super) high: u64,
+    /// From the lowest first number of its packets to the highest number that they spoke of, which may be one less.
+    pub(super) span: Span,
     /// Its packets so far, in the order of their coming.
     pub(super) pieces: List,
     /// Consistent packets, less those that contradicted.
     votes: u8,
     /// When its first packet came, or the old place last moved.
-    since: Instant,
+    pub(super) since: Instant,
     /// A server was asked about it.
     pub(super) probed: bool,
     /// A configured server answered for it.
-    pub(super) confirmed: bool,
+    confirmed: bool,
 }
 
 /// A packet's vote on a candidate.
@@ -43,53 +40,44 @@ pub(super) enum Vote {
 }
 
 impl Candidate {
-    /// A claim that numbers up to `last`, from `first` on, exist.
-    pub(super) fn new(now: Instant, session: Session, first: u64, last: u64) -> Self {
-        Self {
-            session,
-            first,
-            high: last,
-            pieces: List::default(),
-            votes: 1,
-            since: now,
-            probed: false,
-            confirmed: false,
-        }
+    /// A claim that the numbers of a span exist, or that the last of it is a session's, for which nothing stands yet.
+    pub(super) fn new(now: Instant, span: Span) -> Self {
+        let pieces = List::default();
+        Self { span, pieces, votes: 0, since: now, probed: false, confirmed: false }
     }
 
-    /// Lets a packet vote. `last` is `first - 1` in heartbeats and ends. A packet that begins below `lowest`
+    /// Lets a packet of this span vote, which is empty in heartbeats and ends. A packet that begins below `lowest`
     /// is no part of the claim.
     ///
     /// After [`Vote::Replaced`] the caller drops the pieces that there were before.
-    pub(super) fn vote(
-        &mut self,
-        now: Instant,
-        session: Session,
-        (first, last): (u64, u64),
-        lowest: u64,
-        max_jump: u64,
-    ) -> Vote {
-        let near = last.abs_diff(self.high) <= max_jump && first >= lowest;
-        if session == self.session && near {
+    pub(super) fn vote(&mut self, now: Instant, span: Span, lowest: u64, max_jump: u64) -> Vote {
+        let Span { session, first, last } = &mut self.span;
+        let near = span.last.abs_diff(*last) <= max_jump && span.first >= lowest;
+        if span.session == *session && near {
             self.votes = self.votes.saturating_add(1);
-            self.first = self.first.min(first);
-            self.high = self.high.max(last);
+            *first = span.first.min(*first);
+            *last = span.last.max(*last);
             return Vote::For;
         }
-        self.votes -= 1;
-        if self.votes > 0 {
+        if self.contradict() {
             return Vote::Against;
         }
         let pieces = self.pieces;
-        *self = Self { pieces, ..Self::new(now, session, first, last) };
+        *self = Self { pieces, votes: 1, ..Self::new(now, span) };
         Vote::Replaced
     }
 
-    /// Returns true if a range that a configured server answered lies within it.
-    pub(super) fn is_answered_by(&self, span: Span) -> bool {
+    /// A packet contradicts it. Returns whether anything stands for it still.
+    pub(super) const fn contradict(&mut self) -> bool {
+        self.votes = self.votes.saturating_sub(1);
+        self.votes > 0
+    }
+
+    /// A configured server answered for a range: that confirms it if they overlap.
+    pub(super) fn confirm(&mut self, span: Span) {
         // A heartbeat's first number is past the highest that it speaks of.
-        let first = self.first.min(self.high);
-        span.overlaps(&Span { session: self.session, first, last: self.high })
+        let first = self.span.first.min(self.span.last);
+        self.confirmed |= span.overlaps(&Span { first, ..self.span });
     }
 
     /// Returns true if it is believed: by a server's answer, or by its packets, when the old place has been
@@ -101,45 +89,6 @@ impl Candidate {
     /// When it will be believed if nothing happens before.
     pub(super) fn deadline(&self, after: u8, quiet: Option<Duration>) -> Option<Instant> {
         (self.votes >= after).then(|| self.since + quiet.unwrap_or_default())
-    }
-}
-
-/// The claim that a session has ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
-    /// Its last number.
-    pub(super) last: u64,
-    votes: u8,
-    /// When its first packet came, or the feed last moved on below it.
-    pub(super) since: Instant,
-}
-
-impl Ending {
-    /// For which nothing stands yet.
-    pub(super) const fn none(last: u64) -> Self {
-        Self { last, votes: 0, since: Instant::ZERO }
-    }
-
-    /// Lets a further end vote.
-    pub(super) fn vote(&mut self, now: Instant, last: u64) {
-        if self.votes > 0 && last == self.last {
-            self.votes = self.votes.saturating_add(1);
-        } else if self.votes > 1 {
-            self.votes -= 1;
-        } else {
-            *self = Self { last, votes: 1, since: now };
-        }
-    }
-
-    /// A heartbeat contradicts it. Returns whether anything stands for it still.
-    pub(super) fn contradict(&mut self) -> bool {
-        self.votes = self.votes.saturating_sub(1);
-        self.votes > 0
-    }
-
-    /// When it will be believed if nothing happens before.
-    pub(super) fn deadline(&self, after: u8, quiet: Duration) -> Option<Instant> {
-        (self.votes >= after).then(|| self.since + quiet)
     }
 }
 
@@ -252,17 +201,31 @@ impl Quorum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Session;
 
-    const OURS: Session = Session::new(*b"OURS      ");
-    const FORGED: Session = Session::new(*b"FORGED    ");
     const QUIET: Option<Duration> = Some(Duration::from_millis(50));
+
+    fn ours(first: u64, last: u64) -> Span {
+        Span { session: Session::new(*b"OURS      "), first, last }
+    }
+
+    fn forged(first: u64, last: u64) -> Span {
+        Span { session: Session::new(*b"FORGED    "), first, last }
+    }
+
+    /// Of one packet.
+    fn candidate(span: Span) -> Candidate {
+        let mut candidate = Candidate::new(Instant::ZERO, span);
+        assert_eq!(candidate.vote(Instant::ZERO, span, 0, 0), Vote::For);
+        candidate
+    }
 
     #[test]
     fn three_consistent_packets_and_quiet_make_belief() {
-        let mut candidate = Candidate::new(Instant::ZERO, OURS, 100, 101);
+        let mut candidate = candidate(ours(100, 101));
         for last in [102, 103] {
             assert!(!candidate.is_believed(Instant::from_millis(60), 3, QUIET));
-            assert_eq!(candidate.vote(Instant::ZERO, OURS, (last, last), 100, 1000), Vote::For);
+            assert_eq!(candidate.vote(Instant::ZERO, ours(last, last), 100, 1000), Vote::For);
         }
         assert_eq!(candidate.deadline(3, QUIET), Some(Instant::from_millis(50)));
         assert!(candidate.is_believed(Instant::from_millis(50), 3, QUIET));
@@ -271,20 +234,20 @@ mod tests {
 
     #[test]
     fn a_forged_first_packet_gives_way_to_the_honest_ones() {
-        let mut candidate = Candidate::new(Instant::ZERO, FORGED, 1 << 60, 1 << 60);
-        assert_eq!(candidate.vote(Instant::ZERO, OURS, (5, 5), 0, 1000), Vote::Replaced);
-        assert_eq!(candidate.vote(Instant::ZERO, OURS, (6, 6), 0, 1000), Vote::For);
-        assert_eq!(candidate.vote(Instant::ZERO, FORGED, (7, 7), 0, 1000), Vote::Against);
-        assert_eq!((candidate.session, candidate.first), (OURS, 5));
+        let mut candidate = candidate(forged(1 << 60, 1 << 60));
+        assert_eq!(candidate.vote(Instant::ZERO, ours(5, 5), 0, 1000), Vote::Replaced);
+        assert_eq!(candidate.vote(Instant::ZERO, ours(6, 6), 0, 1000), Vote::For);
+        assert_eq!(candidate.vote(Instant::ZERO, forged(7, 7), 0, 1000), Vote::Against);
+        assert_eq!(candidate.span, ours(5, 6));
     }
 
     #[test]
     fn an_earlier_packet_stands_for_it_unless_it_begins_below_the_lowest() {
-        let mut candidate = Candidate::new(Instant::ZERO, OURS, 100, 101);
-        assert_eq!(candidate.vote(Instant::ZERO, OURS, (98, 99), 98, 1000), Vote::For);
-        assert_eq!((candidate.first, candidate.high), (98, 101));
-        assert_eq!(candidate.vote(Instant::ZERO, OURS, (97, 97), 98, 1000), Vote::Against);
-        assert_eq!((candidate.first, candidate.high), (98, 101));
+        let mut candidate = candidate(ours(100, 101));
+        assert_eq!(candidate.vote(Instant::ZERO, ours(98, 99), 98, 1000), Vote::For);
+        assert_eq!(candidate.span, ours(98, 101));
+        assert_eq!(candidate.vote(Instant::ZERO, ours(97, 97), 98, 1000), Vote::Against);
+        assert_eq!(candidate.span, ours(98, 101));
     }
 
     #[test]
@@ -300,15 +263,16 @@ mod tests {
 
     #[test]
     fn ends_that_contradict_each_other_are_not_believed() {
-        let mut ending = Ending::none(50);
-        ending.vote(Instant::ZERO, 50);
-        ending.vote(Instant::ZERO, 60);
-        assert_eq!(ending.last, 60);
-        ending.vote(Instant::ZERO, 60);
-        ending.vote(Instant::ZERO, 50);
-        assert_eq!(ending.deadline(3, Duration::ZERO), None);
-        ending.vote(Instant::ZERO, 60);
-        ending.vote(Instant::ZERO, 60);
-        assert_eq!(ending.deadline(3, Duration::ZERO), Some(Instant::ZERO));
+        let mut ending = candidate(ours(50, 50));
+        let vote =
+            |ending: &mut Candidate, last| ending.vote(Instant::ZERO, ours(last, last), 0, 0);
+        vote(&mut ending, 60);
+        assert_eq!(ending.span.last, 60);
+        vote(&mut ending, 60);
+        vote(&mut ending, 50);
+        assert_eq!(ending.deadline(3, None), None);
+        vote(&mut ending, 60);
+        vote(&mut ending, 60);
+        assert_eq!(ending.deadline(3, None), Some(Instant::ZERO));
     }
 }

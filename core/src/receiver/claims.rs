@@ -9,11 +9,12 @@
 //! A claim that nothing bears out is withdrawn when the feed contradicts it, and lost when nothing
 //! does. Data of too few datagrams is confirmed by the silence of all lines, if it lies near.
 
-use super::candidate::{Claim, Ending, Quorum};
+use super::candidate::{Candidate, Claim, Quorum};
 use super::config::Delivery;
 use super::event::LineId;
 use super::gaps::MissingRange;
 use super::line::{Lines, bit};
+use super::server::Span;
 use super::space::Space;
 use super::store::Store;
 use crate::time::earliest;
@@ -64,10 +65,10 @@ pub(super) struct Evidence {
     stalled_until: Instant,
     /// The last number of a session that has ended.
     pub(super) end: Option<u64>,
-    ending: Option<Ending>,
+    ending: Option<Candidate>,
     /// An end below delivered data, with nothing past it since, and the line of its latest packet: see
     /// `Space::overtaken_deadline`.
-    overtaken: Option<(Ending, LineId)>,
+    overtaken: Option<(Candidate, LineId)>,
 }
 
 impl Evidence {
@@ -187,8 +188,8 @@ impl Space {
         let mut refused = 0;
         if let Some(claimed) = ending {
             let stands = match kind {
-                Kind::Data => last <= claimed.last,
-                Kind::Heartbeat => last <= claimed.last.max(settled) || claimed.contradict(),
+                Kind::Data => last <= claimed.span.last,
+                Kind::Heartbeat => last <= claimed.span.last.max(settled) || claimed.contradict(),
                 Kind::EndOfSession => true,
             };
             if !stands {
@@ -198,7 +199,7 @@ impl Space {
                 claimed.since = now;
             }
         }
-        overtaken.take_if(|(ending, _)| last > ending.last);
+        overtaken.take_if(|(ending, _)| last > ending.span.last);
         let revokes = |end: &mut u64| match kind {
             Kind::Data => last > *end,
             Kind::Heartbeat => moving > settled.max(*end),
@@ -222,12 +223,14 @@ impl Space {
     ) -> bool {
         // Numbers ahead by the word of too few datagrams do not keep a session from ending.
         let is_refused = last < self.confirmed_mark();
+        let span = Span { session: self.session, first: last, last };
+        let claimed = Candidate::new(now, span);
         let Evidence { end, ending, overtaken, .. } = &mut self.evidence;
         if !is_refused {
-            ending.get_or_insert(Ending::none(last)).vote(now, last);
+            ending.get_or_insert(claimed).vote(now, span, 0, 0);
         } else if overtakes && end.is_none() {
-            let (ending, of) = overtaken.get_or_insert((Ending::none(last), line));
-            ending.vote(now, last);
+            let (ending, of) = overtaken.get_or_insert((claimed, line));
+            ending.vote(now, span, 0, 0);
             *of = line;
         }
         is_refused
@@ -286,7 +289,7 @@ impl Space {
         let mut left = Claim::new(now, place);
         left.contradicted = now;
         self.evidence.claim = (to > self.proved().max(self.settled)).then_some(left);
-        let ending = self.evidence.ending.take_if(|ending| ending.last > to);
+        let ending = self.evidence.ending.take_if(|ending| ending.span.last > to);
         let end = self.evidence.end.take_if(|end| *end > to);
         ending.is_some() || end.is_some()
     }
@@ -306,15 +309,9 @@ impl Space {
         {
             reached.lower(last);
         }
-        if self.tracked <= last {
-            return;
+        if self.tracked > last {
+            self.evict_behind(last, store);
         }
-        let mut behind = last + 1;
-        while self.held.last().is_some_and(|held| held > last) {
-            let Some(first) = self.held.drop_furthest(store) else { break };
-            behind = behind.min(first);
-        }
-        self.evict_from(behind);
     }
 
     /// The number up to which the session confirmed_mark reaches: enough datagrams of data say so, or a
@@ -357,15 +354,16 @@ impl Space {
     /// When an end will be believed if nothing happens before; `None` while it is contested.
     #[inline]
     pub(super) fn ending_deadline(&self) -> Option<Instant> {
-        let ending = self.evidence.ending?;
-        let is_contested = self.is_contested(ending.last);
-        ending.deadline(self.rules.believe_after, self.rules.quiet).filter(|_| !is_contested)
+        let ending = self.evidence.ending.as_ref()?;
+        let is_contested = self.is_contested(ending.span.last);
+        let deadline = ending.deadline(self.rules.believe_after, Some(self.rules.quiet));
+        deadline.filter(|_| !is_contested)
     }
 
     /// Takes the claimed end whose time has come: its number, and whether it stands.
     pub(super) fn take_ending(&mut self, now: Instant) -> Option<(u64, bool)> {
         self.ending_deadline().filter(|deadline| *deadline <= now)?;
-        let Ending { last, .. } = self.evidence.ending.take()?;
+        let Span { last, .. } = self.evidence.ending.take()?.span;
         // Meanwhile a claim beyond it may have been believed, and delivered.
         Some((last, last >= self.confirmed_mark()))
     }
@@ -373,9 +371,9 @@ impl Space {
     /// When an end is believed that lies below what was delivered, or what the data of enough datagrams
     /// reached. Delivered messages cannot be taken back, and do not keep the session from ending.
     fn overtaken_deadline(&self) -> Option<Instant> {
-        let (ending, _) = self.evidence.overtaken?;
+        let (ending, _) = self.evidence.overtaken.as_ref()?;
         let is_contested = self.is_contested(self.overtaken_by());
-        let deadline = ending.deadline(self.rules.believe_after, self.claim_timeout());
+        let deadline = ending.deadline(self.rules.believe_after, Some(self.claim_timeout()));
         deadline.filter(|_| !is_contested)
     }
 
@@ -388,8 +386,8 @@ impl Space {
     /// ends are believed now.
     pub(super) fn ends_overtaken(&self, now: Instant) -> Option<(u64, LineId, u64)> {
         self.overtaken_deadline().filter(|deadline| *deadline <= now)?;
-        let (ending, line) = self.evidence.overtaken?;
-        Some((self.overtaken_by(), line, ending.last.saturating_add(1)))
+        let (ending, line) = self.evidence.overtaken.as_ref()?;
+        Some((self.overtaken_by(), *line, ending.span.last.saturating_add(1)))
     }
 
     /// When an end of either kind is believed, if nothing happens before.

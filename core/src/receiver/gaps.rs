@@ -22,10 +22,9 @@ pub(super) struct Missing {
     pub(super) retry_at: Instant,
     /// How often a server left it unanswered.
     pub(super) unanswered: u8,
-    /// How often of that the server answered other ranges meanwhile.
+    /// How often of that the server answered other ranges meanwhile; lost at `max_attempts`, and emitted so when
+    /// delivery gets there.
     pub(super) attempts: u8,
-    /// Given up: emitted as lost when delivery gets there.
-    pub(super) lost: bool,
 }
 
 /// A missing range.
@@ -91,10 +90,6 @@ impl Gaps {
     pub(super) fn at_or_after(&self, number: u64) -> Option<&MissingRange> {
         let (Ok(at) | Err(at)) = self.missing.find(number);
         self.missing.get(at)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.missing.is_empty()
     }
 
     /// Returns true if a gap opened or closed and that was not emitted yet.

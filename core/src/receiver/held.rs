@@ -9,18 +9,14 @@ use bytes::Bytes;
 use super::event::Batch;
 use super::event::Origin;
 use super::store::{End, Extent, List, Payload, Place, Store};
+use crate::storage::ranges::Range;
 use crate::wire::mold::Messages;
 
 /// How many pieces are looked through for a number.
 const SEARCHED: usize = 64;
 
 /// Pieces that lie together in sequence.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    first: u64,
-    last: u64,
-    pieces: List,
-}
+type Run = Range<List>;
 
 /// The runs in ascending order.
 #[derive(Debug)]
@@ -47,46 +43,40 @@ impl Held {
 
     /// Number of the first message of the piece that lies furthest out.
     pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
-        self.runs.back().and_then(|run| store.back(&run.pieces)).map(|piece| piece.first)
+        self.runs.back().and_then(|run| store.back(&run.value)).map(|piece| piece.first)
     }
 
-    /// Holds a piece that overlaps nothing held.
-    ///
-    /// # Errors
-    /// There is no room for it: the payload comes back.
-    pub(super) fn insert<'a>(
+    /// Holds a piece that overlaps nothing held; `None` where there is no room for it.
+    pub(super) fn insert(
         &mut self,
         store: &mut Store,
-        payload: Payload<'a>,
+        payload: Payload<'_>,
         extent: &Extent,
         leaving: bool,
-    ) -> Result<(), Payload<'a>> {
+    ) -> Option<()> {
         let Extent { first, last, .. } = *extent;
-        let index = match self.runs.back() {
-            Some(run) if run.last < first => self.runs.len(),
-            _ => self.runs.partition_point(|run| run.last < first),
-        };
+        let index = self.runs.partition_point(|run| run.last < first);
         let joins = |run: &Run| run.last.checked_add(1) == Some(first);
         if let Some(run) = index.checked_sub(1).and_then(|before| self.runs.get_mut(before))
             && joins(run)
         {
-            store.keep(payload, extent, leaving, &mut run.pieces, End::Back)?;
+            store.keep(payload, extent, leaving, &mut run.value, End::Back)?;
             run.last = last;
             self.join(store, index - 1);
         } else if let Some(run) = self.runs.get_mut(index)
             && last.checked_add(1) == Some(run.first)
         {
-            store.keep(payload, extent, leaving, &mut run.pieces, End::Front)?;
+            store.keep(payload, extent, leaving, &mut run.value, End::Front)?;
             run.first = first;
         } else {
             if self.runs.len() == self.runs.capacity() {
-                return Err(payload);
+                return None;
             }
             let mut pieces = List::default();
             store.keep(payload, extent, leaving, &mut pieces, End::Back)?;
-            self.runs.insert(index, Run { first, last, pieces });
+            self.runs.insert(index, Run { first, last, value: pieces });
         }
-        Ok(())
+        Some(())
     }
 
     /// Compares messages with what is held of them: the number of the first that is held with other bytes,
@@ -104,9 +94,8 @@ impl Held {
             if messages.remaining() == 0 {
                 return None;
             }
-            let mut place = store.find(&run.pieces, self.compared, from, SEARCHED);
-            while let Some((piece, at)) = place.and_then(|at| Some((store.piece(at)?, at))) {
-                self.compared = Some(at);
+            for (place, piece) in store.find(&run.value, self.compared, from, SEARCHED) {
+                self.compared = Some(place);
                 let mut held = piece.batch.messages();
                 held.pass((messages.sequence() - piece.batch.first) as u16);
                 while held.remaining() > 0 {
@@ -115,7 +104,6 @@ impl Held {
                         return Some((number, piece.batch.origin));
                     }
                 }
-                place = store.after(at);
             }
         }
         None
@@ -124,8 +112,8 @@ impl Held {
     /// Gives out the piece that starts at `next`.
     pub(super) fn deliver(&mut self, store: &mut Store, next: u64) -> Option<Batch<Bytes>> {
         let run = self.runs.front_mut().filter(|run| run.first == next)?;
-        let batch = store.pop_front(&mut run.pieces)?.batch;
-        if run.pieces.is_empty() {
+        let batch = store.pop_front(&mut run.value)?.batch;
+        if run.value.is_empty() {
             self.runs.pop_front();
         } else {
             run.first = batch.last() + 1;
@@ -146,8 +134,8 @@ impl Held {
     /// Drops the piece that lies furthest out, and returns the number of its first message.
     pub(super) fn drop_furthest(&mut self, store: &mut Store) -> Option<u64> {
         let run = self.runs.back_mut()?;
-        let first = store.pop_back(&mut run.pieces)?.batch.first;
-        if run.pieces.is_empty() {
+        let first = store.pop_back(&mut run.value)?.batch.first;
+        if run.value.is_empty() {
             self.runs.pop_back();
         } else {
             run.last = first - 1;
@@ -157,27 +145,20 @@ impl Held {
 
     /// Drops every message up to `last`.
     pub(super) fn skip(&mut self, store: &mut Store, last: u64) {
-        while let Some(run) = self.runs.front_mut() {
+        while let Some(run) = self.runs.front_mut().filter(|run| run.first <= last) {
+            store.skip(&mut run.value, last);
             if run.last <= last {
-                store.clear(&mut run.pieces);
                 self.runs.pop_front();
-                continue;
-            }
-            while store.front(&run.pieces).is_some_and(|piece| piece.last() <= last) {
-                store.pop_front(&mut run.pieces);
-            }
-            if run.first <= last {
-                store.trim_front(&run.pieces, last + 1);
+            } else {
                 run.first = last + 1;
             }
-            return;
         }
     }
 
     /// Drops everything.
     pub(super) fn clear(&mut self, store: &mut Store) {
         while let Some(mut run) = self.runs.pop_front() {
-            store.clear(&mut run.pieces);
+            store.clear(&mut run.value);
         }
     }
 
@@ -188,7 +169,7 @@ impl Held {
         };
         if run.last.checked_add(1) == Some(behind.first) {
             let joined = &mut self.runs[index];
-            store.append(&mut joined.pieces, behind.pieces);
+            store.append(&mut joined.value, behind.value);
             joined.last = behind.last;
             self.runs.remove(index + 1);
         }

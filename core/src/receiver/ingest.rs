@@ -97,7 +97,7 @@ pub(super) fn ingest(
         if packet.extent.last <= space.settled {
             return ingested;
         }
-        let mut plan = space.plan(&packet, exit);
+        let plan = space.plan(&packet, exit);
         if plan.pieces() == 0 {
             ingested.contradiction = space.contradiction(store, &packet, &payload, plan.first);
             return ingested;
@@ -106,9 +106,6 @@ pub(super) fn ingest(
             space.highest_known = space.highest_known.max(packet.extent.last);
             ingested.dropped_for_gaps += 1;
             return ingested;
-        }
-        if plan.exit == Exit::Direct && !matches!(payload, Payload::Borrowed(_)) {
-            plan.exit = Exit::Drain;
         }
         let pieces = plan.pieces() - usize::from(plan.exit == Exit::Direct);
         let len = packet.extent.end - packet.extent.offset;
@@ -229,27 +226,22 @@ impl Space {
                 ingested.direct = Some(extent);
                 return;
             }
-            let part =
-                if pieces == 0 { payload.take() } else { payload.as_ref().map(Payload::share) };
-            let Some(mut part) = part else { return };
-            while evicted.is_none_or(|from| first < from) {
-                let kept = match delivery {
-                    Delivery::Ordered => held.insert(store, part, &extent, plan.passes()),
-                    Delivery::Arrival => store.keep(part, &extent, plan.passes(), ready, End::Back),
-                };
-                let Err(back) = kept else {
-                    ingested.fresh += last - first + 1;
-                    break;
-                };
-                // Room was reserved, so this does not happen; if it did, the far end would go for it.
+            let part = if pieces == 0 { payload.take() } else { payload.clone() };
+            let Some(part) = part else { return };
+            if evicted.is_some() {
+                return;
+            }
+            let kept = match delivery {
+                Delivery::Ordered => held.insert(store, part, &extent, plan.passes()),
+                Delivery::Arrival => store.keep(part, &extent, plan.passes(), ready, End::Back),
+            };
+            if kept.is_some() {
+                ingested.fresh += last - first + 1;
+            } else {
+                // Room was reserved, so this does not happen; if it did, the far end would be asked for again.
                 debug_assert!(false, "no room for a piece at {first}");
                 ingested.dropped_for_memory += 1;
-                let furthest = held.furthest(store).filter(|&piece| piece > first);
-                evicted = Some(furthest.unwrap_or(first));
-                if furthest.is_some() {
-                    held.drop_furthest(store);
-                }
-                part = back;
+                evicted = Some(first);
             }
         };
         if plan.inside > 0 {
@@ -270,7 +262,7 @@ impl Space {
             self.highest_known = self.highest_known.max(packet.extent.last);
         }
         if let Some(first) = evicted {
-            self.evict_from(first);
+            self.evict_behind(first - 1, store);
         }
         match (delivery, ingested.direct) {
             (Delivery::Arrival, _) => self.settle(),

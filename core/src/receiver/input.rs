@@ -2,11 +2,11 @@
 
 use super::event::{Batch, Command, LineId, Origin, ServerId, Source};
 use super::ingest::{Exit, Incoming, Ingested, ingest};
-use super::line::{Content, Line};
+use super::line::Content;
 use super::opening::Agreement;
 use super::server::Span;
 use super::store::{Extent, Payload};
-use super::{AcceptAnswers, Delivery, Phase, Receiver, line};
+use super::{AcceptAnswers, Delivery, Phase, Receiver};
 use crate::wire::mold::{HEADER_LEN, Header, Kind, LENGTH_LEN, Packet, blocks_len};
 use crate::{Instant, Session};
 
@@ -35,41 +35,29 @@ fn read(payload: &Payload<'_>, origin: Origin, arrival: Instant) -> Option<(Kind
     Some((packet.header().kind(), extent, packet.trailing() > 0))
 }
 
-/// The fast path's outcome for a datagram.
-pub(super) enum FastPath<'a> {
-    Taken(Option<Batch<&'a [u8]>>),
-    /// It is for the slow path.
-    Miss,
-}
-
 impl Receiver {
     /// The fast path, for what nearly every datagram is: the next messages in order, or copies of
-    /// messages that were delivered. Anything else is left untouched.
+    /// messages that were delivered. Anything else is left untouched: `None`, it is for the slow path.
     #[inline(always)]
     pub(super) fn fast_path<'a>(
         &mut self,
         arrival: Instant,
         source: Source,
         datagram: &'a [u8],
-    ) -> FastPath<'a> {
-        let Source::Line(id) = source else { return FastPath::Miss };
-        let Some(header) = Header::read(datagram) else { return FastPath::Miss };
+    ) -> Option<Option<Batch<&'a [u8]>>> {
+        let Source::Line(id) = source else { return None };
+        let header = Header::read(datagram)?;
         let space = &mut self.spaces[0];
         if self.phase != Phase::Steady || header.session != space.session || !space.is_clean() {
-            return FastPath::Miss;
+            return None;
         }
-        let Some(above_first) = header.messages().checked_sub(1) else { return FastPath::Miss };
-        let Some(last) = header.sequence.checked_add(u64::from(above_first)) else {
-            return FastPath::Miss;
-        };
+        let above_first = header.messages().checked_sub(1)?;
+        let last = header.sequence.checked_add(u64::from(above_first))?;
         let wants_sample = self.lines.wants_sample(id, arrival);
-        let Some(line) = self.lines.get_mut(id) else { return FastPath::Miss };
-        if !line.stats.up {
-            return FastPath::Miss;
-        }
+        let line = self.lines.get_mut(id).filter(|line| line.stats.up)?;
         if header.sequence.checked_sub(1) == Some(space.settled) {
             let blocks = datagram.get(HEADER_LEN..).unwrap_or_default();
-            let Some(len) = blocks_len(blocks, header.count) else { return FastPath::Miss };
+            let len = blocks_len(blocks, header.count)?;
             space.settled = last;
             space.tracked = last;
             space.highest_known = last;
@@ -83,7 +71,7 @@ impl Receiver {
             if wants_sample {
                 self.lines.start_sample(id, last, arrival);
             }
-            return FastPath::Taken(Some(Batch {
+            return Some(Some(Batch {
                 session: header.session,
                 first: header.sequence,
                 count: header.count,
@@ -98,7 +86,7 @@ impl Receiver {
         let least = HEADER_LEN + LENGTH_LEN * usize::from(header.count);
         let is_copy = last <= space.settled && header.sequence > space.looked_at;
         if !is_copy || datagram.len() < least {
-            return FastPath::Miss;
+            return None;
         }
         line.last_packet_at = self.context.now();
         line.stats.packets += 1;
@@ -108,10 +96,10 @@ impl Receiver {
             self.context.pend();
             self.phase = Phase::Eventful;
         }
-        if self.lines.awaited & line::bit(id) != 0 {
+        if wants_sample {
             self.lines.take_sample(id, header.sequence, last, arrival);
         }
-        FastPath::Taken(None)
+        Some(None)
     }
 
     /// The slow path, for any datagram. A batch that is delivered at once is returned, if the payload is only
@@ -180,25 +168,24 @@ impl Receiver {
             self.take_from_unknown(packet, payload);
             return None;
         };
-        self.lines.get_mut(id)?.stats.packets += 1;
         self.lines.note_packet(self.context.now(), id);
         // Heartbeats and ends speak of what lies before their number; but behind the last number there
         // is none, and senders name that number itself.
         if extent.first == u64::MAX && self.spaces[index].highest_known == u64::MAX {
             packet.extent.last = u64::MAX;
         }
-        if self.is_jump(index, &packet) {
+        if self.is_jump(index, packet) {
             self.vote_jump(index, packet, payload);
             return None;
         }
-        let content = self.note_content(index, &packet, &payload);
+        let content = self.note_content(index, packet, &payload);
         if content == Content::Suspect {
             self.stats.suspected += 1;
             return None;
         }
-        self.note_line(index, &packet);
+        self.note_line(index, packet);
         if packet.kind != Kind::Data {
-            self.note_edge(index, &packet);
+            self.note_edge(index, packet);
             return None;
         }
         let incoming = Incoming::new(packet.extent, self.context.now());
@@ -210,39 +197,35 @@ impl Receiver {
     }
 
     /// Compares what a packet brings with what the session began with: its sender may have started over.
-    fn note_content(
-        &mut self,
-        index: usize,
-        packet: &LinePacket,
-        payload: &Payload<'_>,
-    ) -> Content {
+    fn note_content(&mut self, index: usize, packet: LinePacket, payload: &Payload<'_>) -> Content {
         if index > 0 {
             return Content::Plain;
         }
         let space = &self.spaces[index];
-        let (session, settled) = (space.session, space.settled);
+        let settled = space.settled;
         let Extent { first, last, .. } = packet.extent;
         let agreement = match packet.kind == Kind::Data && first <= space.opening.last() {
             true => space.opening.compare(packet.extent.messages(payload.bytes())),
             false => Agreement::Unknown,
         };
-        let (now, numbers) = (self.context.now(), (first, last));
-        let content = self.lines.note_content(now, packet.line, numbers, settled, agreement);
+        let Some(line) = self.lines.get_mut(packet.line) else { return Content::Plain };
+        let rules = (self.config.believe_after, self.config.quiet);
+        let content =
+            line.note_content(self.context.now(), (first, last), settled, agreement, rules);
+        let has_regressed = line.is_regressed();
         if let Agreement::Contradicts(sequence) = agreement {
             // Held messages are compared in `take_in`.
             let is_delivered = sequence <= settled || self.config.delivery == Delivery::Arrival;
-            let has_regressed = self.lines.get(packet.line).is_some_and(Line::is_regressed);
             if is_delivered && !has_regressed {
-                let dropped = Origin::Line(packet.line);
-                self.contradict(session, sequence, None, dropped);
+                self.contradict(index, sequence, None, packet.extent.origin);
             }
         }
         content
     }
 
     /// Notes what a packet says about its line and the edge of the feed.
-    fn note_line(&mut self, index: usize, packet: &LinePacket) {
-        let LinePacket { kind, extent: Extent { first, last, .. }, .. } = *packet;
+    fn note_line(&mut self, index: usize, packet: LinePacket) {
+        let LinePacket { kind, extent: Extent { first, last, .. }, .. } = packet;
         let space = &mut self.spaces[index];
         let was_clean = space.is_clean();
         let in_order = first.wrapping_sub(1) == space.settled;
@@ -272,11 +255,9 @@ impl Receiver {
     }
 
     /// Notes what a heartbeat or an end says: everything up to `last` exists.
-    fn note_edge(&mut self, index: usize, packet: &LinePacket) {
-        let LinePacket { line, kind, extent: Extent { first, last, .. } } = *packet;
+    fn note_edge(&mut self, index: usize, packet: LinePacket) {
+        let LinePacket { line, kind, extent: Extent { last, .. } } = packet;
         let space = &mut self.spaces[index];
-        // 2^64-1 stands for 2^64 where there is a message of that number.
-        let last = if first == u64::MAX { last.max(space.highest_known) } else { last };
         let is_end = kind == Kind::EndOfSession;
         if is_end && space.claim_end(self.context.now(), last, line, index == 0) {
             self.stats.ends_refused += 1;
@@ -299,8 +280,7 @@ impl Receiver {
         drained: bool,
     ) -> (u64, Option<Extent>) {
         let Extent { first, last, origin, .. } = packet.extent;
-        let ordered = self.config.delivery == Delivery::Ordered;
-        let delivers = self.halted.is_none() && !(ordered && index > 0);
+        let delivers = self.delivers(index);
         let opening = &self.spaces[index].opening;
         let begun = (first <= opening.last()).then(|| {
             let all = Extent { first: packet.base, ..packet.extent };
@@ -308,14 +288,13 @@ impl Receiver {
         });
         let space = &mut self.spaces[index];
         space.prove(last);
-        // News that must be emitted first would otherwise come behind what is returned at once.
-        let has_news = space.has_news();
-        let exit = match delivers {
-            true if drained && !has_news && !space.has_waiting() => Exit::Direct,
-            true => Exit::Drain,
-            false => Exit::Held,
+        // What must be emitted first would otherwise come behind what is returned at once.
+        let is_first = drained && !space.has_news() && !space.has_waiting();
+        let exit = match payload {
+            _ if !delivers => Exit::Held,
+            Payload::Borrowed(_) if is_first => Exit::Direct,
+            _ => Exit::Drain,
         };
-        let session = space.session;
         let missing_before = space.gaps.missing().len();
         let ingested = ingest(&mut self.spaces, index, &mut self.store, packet, payload, exit);
         let Ingested { fresh, direct, contradiction, .. } = ingested;
@@ -335,20 +314,15 @@ impl Receiver {
             self.stats.requests_cancelled += self.repair.cancel(space, first, last);
         }
         if let Some((sequence, held)) = contradiction {
-            self.contradict(session, sequence, Some(held), origin);
+            self.contradict(index, sequence, Some(held), origin);
         }
         self.stats.delivered += direct.map_or(0, |extent| extent.count());
         (fresh, direct)
     }
 
     /// Counts a message that came with other bytes than before; the first of a drain is emitted.
-    fn contradict(
-        &mut self,
-        session: Session,
-        sequence: u64,
-        held: Option<Origin>,
-        dropped: Origin,
-    ) {
+    fn contradict(&mut self, index: usize, sequence: u64, held: Option<Origin>, dropped: Origin) {
+        let session = self.spaces[index].session;
         self.stats.contradictions += 1;
         let found = Command::Contradiction { session, sequence, held, dropped };
         self.contradiction.get_or_insert((session, found));
@@ -390,8 +364,8 @@ impl Receiver {
             self.stats.empty_answers += 1;
             return None;
         }
-        let Extent { session, first, last, .. } = extent;
-        let span = Span { session, first, last };
+        let span = extent.span();
+        let Span { session, first, last } = span;
         if server.is_some() {
             self.confirm_claims(span);
         }

@@ -129,28 +129,10 @@ mod payload {
     }
 }
 
-/// A number from 0; nothing before version 2.
-impl Field<'_> for LossReason {
-    fn encode(&self, out: &mut Encoder<'_>) {
-        if out.version_of::<Receiver>() >= 2 {
-            out.put(&[*self as u8]);
-        }
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        const ALL: [LossReason; 6] = [
-            LossReason::GivenUp,
-            LossReason::Unanswered,
-            LossReason::Stalled,
-            LossReason::SessionLeft,
-            LossReason::NobodyToAsk,
-            LossReason::ClaimedOnly,
-        ];
-        let number = if input.version_of::<Receiver>() >= 2 { u8::decode(input)? } else { 0 };
-        let unknown = Malformed::Unknown { what: "reason of a loss", value: number.into() };
-        ALL.get(usize::from(number)).copied().ok_or(unknown)
-    }
-}
+variants!("reason of a loss" since 2 of Receiver or LossReason::GivenUp, LossReason {
+    0 => GivenUp, 1 => Unanswered, 2 => Stalled,
+    3 => SessionLeft, 4 => NobodyToAsk, 5 => ClaimedOnly,
+});
 
 variants!("start", Start { 0 => At(number), 1 => Live });
 variants!("delivery", Delivery { 0 => Ordered, 1 => Arrival });

@@ -7,7 +7,7 @@ use super::event::{Command, LineId};
 use super::opening::Agreement;
 use super::stats::LineStats;
 use crate::time::earliest;
-use crate::{Duration, Instant};
+use crate::{Duration, Instant, Session};
 
 /// The most packets that [`Config::reorder_packets`](super::Config::reorder_packets) may ask for.
 pub(super) const MAX_REORDER: usize = 64;
@@ -21,13 +21,13 @@ const SKIPPED: u64 = 256;
 /// One copy of the feed.
 #[derive(Default, Debug)]
 pub(super) struct Line {
-    pub(super) present: bool,
+    present: bool,
     /// Its counters, and how far it is behind.
     pub(super) stats: LineStats,
     /// When its last packet came, by the core's time.
     pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
-    pub(super) high: u64,
+    high: u64,
     marks: Marks,
     /// Packets in a row below `high` that brought nothing new, since when, and what was settled all the
     /// while.
@@ -86,10 +86,8 @@ pub(super) enum Content {
 enum Regression {
     #[default]
     None,
-    Pending {
-        highest: u64,
-        seen: u64,
-    },
+    /// It waits to be emitted: the highest number there was, and the one seen now.
+    Pending(u64, u64),
     Emitted,
 }
 
@@ -130,7 +128,7 @@ impl Line {
     /// Takes note of a packet of the numbers `first..=last`, where everything up to `settled` is there. A
     /// regression takes `believe_after` packets that have other content or go on behind those that do, and no
     /// packet of the old feed for `quiet` after the first of them.
-    fn note_content(
+    pub(super) fn note_content(
         &mut self,
         now: Instant,
         (first, last): (u64, u64),
@@ -141,49 +139,50 @@ impl Line {
         if self.regression != Regression::None {
             return Content::Plain;
         }
-        let begun =
-            OtherContent { since: now, highest: settled, latest: (0, 0), next: last, packets: 0 };
-        let mut of = match (self.other_content.take(), agreement) {
-            (before, Agreement::Contradicts(_)) if first <= settled => before.unwrap_or(begun),
-            (None, _) => return Content::Plain,
+        let is_other = matches!(agreement, Agreement::Contradicts(_)) && first <= settled;
+        if is_other && self.other_content.is_none() {
+            let (highest, latest) = (settled, (0, 0));
+            let begun = OtherContent { since: now, highest, latest, next: last, packets: 0 };
+            self.other_content = Some(begun);
+        }
+        let Some(of) = &mut self.other_content else { return Content::Plain };
+        let content = if last > of.highest { Content::Suspect } else { Content::Plain };
+        if !is_other {
             // Feeds of other content may have messages alike.
-            (Some(mut of), Agreement::Agrees) if last <= of.highest => {
+            if agreement == Agreement::Agrees && last <= of.highest {
                 of.next = if first == of.next { last.saturating_add(1) } else { of.next };
-                self.other_content = Some(of);
                 return Content::Plain;
             }
             // A copy of messages says nothing new.
-            (Some(of), _) if of.latest == (first, last) && first <= last => {
-                self.other_content = Some(of);
-                return if last > of.highest { Content::Suspect } else { Content::Plain };
+            if of.latest == (first, last) && first <= last {
+                return content;
             }
-            (Some(of), _) => {
-                // A few forged packets do not make theirs what the old feed sends next.
-                let is_old = first == of.highest.saturating_add(1) && of.packets < believe_after;
-                let goes_on = first == of.next && !is_old;
-                let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
-                if !goes_on && !skips {
-                    let refutes = first > of.highest || last > of.highest;
-                    self.other_content = Some(of).filter(|_| !refutes);
-                    return Content::Plain;
+            // A few forged packets do not make theirs what the old feed sends next.
+            let is_old = first == of.highest.saturating_add(1) && of.packets < believe_after;
+            let goes_on = first == of.next && !is_old;
+            let skips = first > of.next && first - of.next <= SKIPPED && last <= of.highest;
+            if !goes_on && !skips {
+                if first > of.highest || last > of.highest {
+                    self.other_content = None;
                 }
-                of
+                return Content::Plain;
             }
-        };
+        }
         of.packets = of.packets.saturating_add(1);
         of.next = last.saturating_add(1);
         of.latest = (first, last);
-        if of.packets >= believe_after && now.since(of.since) >= quiet {
-            self.regress(self.high.max(of.highest), first.min(of.highest));
-            return Content::Regressed;
+        if of.packets < believe_after || now.since(of.since) < quiet {
+            return content;
         }
-        self.other_content = Some(of);
-        if last > of.highest { Content::Suspect } else { Content::Plain }
+        let (highest, seen) = (self.high.max(of.highest), first.min(of.highest));
+        self.other_content = None;
+        self.regress(highest, seen);
+        Content::Regressed
     }
 
     /// The regression to emit, once: the highest number there was, and the one seen now.
     pub(super) fn take_regression(&mut self) -> Option<(u64, u64)> {
-        let Regression::Pending { highest, seen } = self.regression else { return None };
+        let Regression::Pending(highest, seen) = self.regression else { return None };
         self.regression = Regression::Emitted;
         Some((highest, seen))
     }
@@ -191,7 +190,7 @@ impl Line {
     /// Its sender has started over at `seen`, behind `highest`.
     pub(super) fn regress(&mut self, highest: u64, seen: u64) {
         if self.regression == Regression::None {
-            self.regression = Regression::Pending { highest, seen };
+            self.regression = Regression::Pending(highest, seen);
         }
     }
 
@@ -202,7 +201,7 @@ impl Line {
 
     /// Returns true if [`Line::take_regression`] has something.
     pub(super) fn has_regression(&self) -> bool {
-        matches!(self.regression, Regression::Pending { .. })
+        matches!(self.regression, Regression::Pending(..))
     }
 
     /// Forgets what it sent.
@@ -253,13 +252,9 @@ pub(super) struct Lines {
     sample: u64,
     sample_at: Instant,
     sample_from: u8,
-    /// No line goes down before.
-    expire_at: Instant,
     /// The next sample is not taken before.
     sample_due: Instant,
-    pub(super) awaited: u32,
-    /// Bits of the lines whose content contradicts what came before.
-    pub(super) contradicting: u32,
+    awaited: u32,
 }
 
 impl Lines {
@@ -288,13 +283,14 @@ impl Lines {
     }
 
     /// The lines that exist.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (LineId, &Line)> {
-        self.lines.iter().enumerate().filter(|(_, line)| line.present).map(numbered)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.present)
     }
 
     /// The lines that exist.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LineId, &mut Line)> {
-        self.lines.iter_mut().enumerate().filter(|(_, line)| line.present).map(numbered)
+    fn iter_mut(&mut self) -> impl Iterator<Item = (LineId, &mut Line)> {
+        let lines = self.lines.iter_mut().zip(0..).filter(|(line, _)| line.present);
+        lines.map(|(line, number)| (LineId(number), line))
     }
 
     pub(super) fn add(&mut self, now: Instant, id: LineId) {
@@ -313,26 +309,37 @@ impl Lines {
 
     /// Takes lines out of all sets of lines.
     fn clear(&mut self, lines: u32) {
-        let Self { up, awaited, contradicting, pending_up, pending_down, .. } = self;
-        for set in [up, awaited, contradicting, pending_up, pending_down] {
+        let Self { up, awaited, pending_up, pending_down, .. } = self;
+        for set in [up, awaited, pending_up, pending_down] {
             *set &= !lines;
         }
     }
 
-    /// A line that went up or down, to emit.
-    pub(super) fn poll(&mut self) -> Option<Command> {
+    /// The next command about a line: one that went up or down, or whose sender started over in the session.
+    pub(super) fn poll(&mut self, session: Session) -> Option<Command> {
         let lowest = |lines: &mut u32| {
             let line = (*lines != 0).then(|| LineId(lines.trailing_zeros() as u8))?;
             *lines &= !bit(line);
             Some(line)
         };
         let up = lowest(&mut self.pending_up).map(Command::LineUp);
-        up.or_else(|| lowest(&mut self.pending_down).map(Command::LineDown))
+        let change = up.or_else(|| lowest(&mut self.pending_down).map(Command::LineDown));
+        let mut lines = self.iter_mut();
+        change.or_else(|| {
+            lines.find_map(|(line, regressed)| {
+                let (highest, seen) = regressed.take_regression()?;
+                Some(Command::SequenceRegressed { line, session, highest, seen })
+            })
+        })
+    }
+
+    /// Returns true if the content of a line contradicts what came before.
+    pub(super) fn any_contradicts(&self) -> bool {
+        self.iter_up().any(|line| line.other_content.is_some())
     }
 
     /// Forgets what lines sent: another session begins.
     pub(super) fn restart(&mut self) {
-        self.contradicting = 0;
         self.iter_mut().for_each(|(_, line)| line.restart());
     }
 
@@ -356,13 +363,13 @@ impl Lines {
         self.iter_mut().for_each(|(_, line)| line.withdraw(last));
     }
 
-    /// A packet came by a line.
+    /// A packet of a received session came by a line.
     pub(super) fn note_packet(&mut self, now: Instant, id: LineId) {
         let Some(line) = self.get_mut(id) else { return };
+        line.stats.packets += 1;
         line.last_packet_at = now;
         if !line.stats.up {
             line.stats.up = true;
-            self.expire_at = Instant::ZERO;
             self.up |= bit(id);
             // Down and up again before either was emitted: nothing is left to emit.
             self.pending_up |= bit(id) & !self.pending_down;
@@ -370,29 +377,9 @@ impl Lines {
         }
     }
 
-    /// [`Line::note_content`] of a line.
-    pub(super) fn note_content(
-        &mut self,
-        now: Instant,
-        id: LineId,
-        numbers: (u64, u64),
-        settled: u64,
-        agreement: Agreement,
-    ) -> Content {
-        let rules = (self.rules.believe_after, self.rules.quiet);
-        let contradicts = matches!(agreement, Agreement::Contradicts(_));
-        let suspected = contradicts || self.contradicting & bit(id) != 0;
-        let Some(line) = self.get_mut(id).filter(|_| suspected) else { return Content::Plain };
-        let content = line.note_content(now, numbers, settled, agreement, rules);
-        let contradicting = line.other_content.is_some();
-        self.contradicting &= !bit(id);
-        self.contradicting |= bit(id) * u32::from(contradicting);
-        content
-    }
-
     /// Takes lines down that were silent for `line_timeout`.
     pub(super) fn expire(&mut self, now: Instant) {
-        if now < self.expire_at {
+        if self.deadline().is_none_or(|at| now < at) {
             return;
         }
         let (mut down, timeout) = (0, self.rules.line_timeout);
@@ -405,8 +392,6 @@ impl Lines {
         }
         self.clear(down);
         self.pending_down |= down;
-        // A line that brings a packet meanwhile goes down later, never earlier.
-        self.expire_at = self.deadline().unwrap_or(now);
     }
 
     /// When the next line goes down if it stays silent.
@@ -422,7 +407,7 @@ impl Lines {
 
     /// When the last packet of any line came; the time of a line's adding where it brought none.
     pub(super) fn last_packet_at(&self) -> Option<Instant> {
-        self.iter().map(|(_, line)| line.last_packet_at).max()
+        self.iter().map(|line| line.last_packet_at).max()
     }
 
     fn iter_up(&self) -> impl Iterator<Item = &Line> {
@@ -488,10 +473,6 @@ impl Lines {
 #[inline]
 pub(super) const fn bit(id: LineId) -> u32 {
     1u32.wrapping_shl(id.0 as u32)
-}
-
-fn numbered<T>((index, line): (usize, T)) -> (LineId, T) {
-    (LineId(index as u8), line)
 }
 
 /// Moves an eighth of the way to the sample.

@@ -8,41 +8,31 @@ use super::line::Lines;
 use super::space::{Space, remember};
 use crate::{Duration, Instant};
 
-/// Messages that are given up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Loss {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) reason: LossReason,
-}
+/// Messages that are given up: the first, the last, and why.
+type Loss = (u64, u64, LossReason);
 
 impl Space {
     /// When the lowest missing range is given up or emitted as stalled, if nothing happens before.
     pub(super) fn give_up_at(&self, lines: &Lines) -> Option<Instant> {
-        if self.gaps.is_empty() {
-            return None;
-        }
-        let verdict = self.verdict(lines).map(|(at, _)| at);
-        verdict.or_else(|| self.stalled_at(lines))
+        self.verdict(lines).map(|(at, _)| at).or_else(|| self.stalled_at(lines))
     }
 
     /// When the lowest missing range is given up, and by which rule; `None` while too little stands for it.
     fn verdict(&self, lines: &Lines) -> Option<(Instant, LossReason)> {
         let range = self.gaps.missing().first()?;
-        if range.value.lost {
+        if range.value.attempts >= self.rules.max_attempts {
             return Some((Instant::ZERO, LossReason::Unanswered));
         }
+        let since = self.open_since(range);
         let aged = match self.standing(range).1 {
             Standing::Proved => Some(self.verdict_by_age(range, self.give_up)),
             Standing::Supported => Some(self.verdict_by_age(range, self.claim_timeout())),
             Standing::ClaimedOnly => {
-                let at = self.uncontradicted_at(self.open_since(range));
+                let at = self.uncontradicted_at(since);
                 let at = self.closing().map_or(at, |closing| closing.min(at));
                 return Some((at, LossReason::ClaimedOnly));
             }
-            Standing::Near => {
-                Some((self.silent_at(self.open_since(range), lines), LossReason::GivenUp))
-            }
+            Standing::Near => Some((self.silent_at(since, lines), LossReason::GivenUp)),
             Standing::Unconfirmed => None,
         };
         let closing = self.closing().map(|closing| (closing, LossReason::SessionLeft));
@@ -92,6 +82,6 @@ impl Space {
         let last = lost?;
         remember(&mut self.lost, (first, last));
         self.looked_at = self.looked_at.max(last);
-        Some(Loss { first, last, reason })
+        Some((first, last, reason))
     }
 }

@@ -14,6 +14,7 @@
 //! | `repair`, `server` | whom to ask for what, and when |
 //! | `loss` | when what is missing is given up, and by which rule |
 //! | `line` | which lines are up, how far they got, how far they lag |
+//! | `timers` | everything that is waited for, and until when |
 //! | `opening`, `unwanted` | what a session began with; what came that is not wanted |
 //!
 //! A method of `Space` stands in the file of the rule that it serves.
@@ -36,6 +37,7 @@ mod sessions;
 mod space;
 mod stats;
 mod store;
+mod timers;
 mod unwanted;
 
 #[cfg(test)]
@@ -50,7 +52,6 @@ pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
 use line::Lines;
-use loss::Loss;
 use repair::Repair;
 use server::Servers;
 use sessions::Over;
@@ -62,7 +63,6 @@ use core::net::SocketAddr;
 
 use crate::machine::Context;
 use crate::stats_and_context;
-use crate::time::earliest;
 use crate::{Instant, Machine, Session};
 
 /// Receives one feed from several lines, and repairs it.
@@ -94,7 +94,7 @@ pub struct Receiver {
     ended: Recent<Over>,
     /// A message of a session that came again with other bytes, to be emitted: the first of this drain.
     contradiction: Option<(Session, Command)>,
-    /// Delivery has stopped after a loss; whether that was emitted.
+    /// Delivery has stopped after a loss.
     halted: Option<Halt>,
     store: Store,
     lines: Lines,
@@ -112,11 +112,11 @@ enum Phase {
     Eventful,
 }
 
-/// Delivery stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Halt {
-    Pending { session: Session, next: u64 },
-    Emitted { session: Session },
+/// Delivery of a session stopped, before the number `next` if that is still to be emitted.
+#[derive(Clone, Copy, Debug)]
+struct Halt {
+    session: Session,
+    next: Option<u64>,
 }
 
 impl Config {
@@ -161,13 +161,11 @@ impl Receiver {
         datagram: &'a [u8],
     ) -> Option<Batch<&'a [u8]>> {
         self.context.advance(now);
-        match self.fast_path(arrival, source, datagram) {
-            input::FastPath::Taken(batch) => batch,
-            input::FastPath::Miss => {
-                let extent = self.slow_path(arrival, source, Payload::Borrowed(datagram));
-                extent.map(|extent| extent.batch(datagram))
-            }
+        if let Some(batch) = self.fast_path(arrival, source, datagram) {
+            return batch;
         }
+        let extent = self.slow_path(arrival, source, Payload::Borrowed(datagram));
+        extent.map(|extent| extent.batch(datagram))
     }
 
     /// Returns true if [`Machine::poll_command`] may have something: for loops that take datagrams by
@@ -226,25 +224,18 @@ impl Receiver {
         self.consider_claims();
     }
 
-    /// Notes whether the fast path may take the next datagram.
+    /// Everything is drained: notes whether the fast path may take the next datagram.
     fn update_phase(&mut self) {
-        let is_steady = !self.context.is_draining()
-            && self.spaces[0].is_steady()
-            && self.lines.contradicting == 0
+        let is_steady = self.spaces[0].is_steady()
+            && !self.lines.any_contradicts()
             && self.pending_session.is_none()
             && self.halted.is_none();
         self.phase = if is_steady { Phase::Steady } else { Phase::Eventful };
     }
 
-    fn poll_line(&mut self) -> Option<Command> {
-        if let Some(change) = self.lines.poll() {
-            return Some(change);
-        }
-        let session = self.spaces[0].session;
-        self.lines.iter_mut().find_map(|(line, regressed)| {
-            let (highest, seen) = regressed.take_regression()?;
-            Some(Command::SequenceRegressed { line, session, highest, seen })
-        })
+    /// Returns true if the messages of a session leave: delivery has not halted, nor does another session come first.
+    fn delivers(&self, index: usize) -> bool {
+        self.halted.is_none() && (index == 0 || self.config.delivery == Delivery::Arrival)
     }
 
     /// When a limit is reached and no server may bring what has been missing longest: the number up to
@@ -278,14 +269,11 @@ impl Receiver {
         if let Some(command) = space.gaps.poll(space.session) {
             return Some(command);
         }
-        match self.halted {
-            _ if index > 0 && config.delivery == Delivery::Ordered => return None,
-            Some(Halt::Emitted { .. }) => return None,
-            Some(Halt::Pending { session, next }) => {
-                self.halted = Some(Halt::Emitted { session });
-                return Some(Command::Halted { session, next });
-            }
-            None => {}
+        if index > 0 && config.delivery == Delivery::Ordered {
+            return None;
+        }
+        if let Some(Halt { session, next }) = &mut self.halted {
+            return next.take().map(|next| Command::Halted { session: *session, next });
         }
         if let Some(batch) = space.deliver(store) {
             return Some(Command::Batch(batch));
@@ -303,12 +291,12 @@ impl Receiver {
         let Self { spaces, config, lines, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some(Loss { first, last, reason }) = space.lose(now, stuck, lines) else {
+        let Some((first, last, reason)) = space.lose(now, stuck, lines) else {
             let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };
         if config.on_loss == OnLoss::Halt {
-            self.halted = Some(Halt::Pending { session, next: last.saturating_add(1) });
+            self.halted = Some(Halt { session, next: Some(last.saturating_add(1)) });
         }
         Some(Command::Lost { session, first, last, reason })
     }
@@ -328,7 +316,8 @@ impl Receiver {
     /// The next command, which is not counted yet.
     fn next_uncounted(&mut self) -> Option<Command> {
         loop {
-            let command = self.poll_line().or_else(|| self.poll_space(0));
+            let session = self.spaces[0].session;
+            let command = self.lines.poll(session).or_else(|| self.poll_space(0));
             let command = command.or_else(|| self.poll_space(1)).or_else(|| self.close_session());
             if command.is_some() {
                 return command;
@@ -422,14 +411,8 @@ impl Machine for Receiver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [
-            self.lines.deadline(),
-            self.claims_deadline(),
-            self.repair.deadline(),
-            self.loss_deadline(),
-        ];
         // The end of time never comes.
-        deadlines.into_iter().fold(None, earliest).filter(|at| *at < Instant::FAR)
+        self.deadline().filter(|at| *at < Instant::FAR)
     }
 
     fn expire(&mut self, now: Instant) {

@@ -7,7 +7,7 @@ use super::candidate::Candidate;
 use super::config::{Config, Delivery};
 use super::event::Command;
 use super::line::Lines;
-use super::server::{Ask, Purpose, Servers, Span, TimedOut, bit};
+use super::server::{Ask, InFlightRequest, Purpose, Servers, Span, TimedOut, bit};
 use super::space::Space;
 use super::store::Store;
 use crate::time::earliest;
@@ -19,10 +19,8 @@ pub(super) struct Repair {
     /// The configuration, without its lines and servers.
     rules: Config,
     pub(super) servers: Servers,
-    /// Something changed: what is missing must be evaluated again.
-    stale: bool,
-    /// Otherwise not before.
-    deadline: Option<Instant>,
+    /// When what is missing must be evaluated again: since ever, if something changed.
+    evaluate_at: Option<Instant>,
     /// Nothing further out is asked for until there is room.
     starved: bool,
     /// The lowest range was asked for last, again or of a silent server. The servers may lack just
@@ -50,8 +48,7 @@ impl Repair {
         Self {
             rules: config.rules(),
             servers: Servers::new(config),
-            stale: false,
-            deadline: None,
+            evaluate_at: None,
             starved: false,
             insisted: false,
             first_seen_at: None,
@@ -62,30 +59,32 @@ impl Repair {
 
     /// Something changed that requests depend on.
     pub(super) const fn invalidate(&mut self) {
-        self.stale = true;
+        self.evaluate_at = Some(Instant::ZERO);
     }
 
     /// A session is being left: the end of it must be asked for.
     pub(super) const fn probe_tail(&mut self) {
         self.tail_known = false;
         self.probe_at = Instant::ZERO;
-        self.stale = true;
+        self.invalidate();
     }
 
     /// Returns true if nothing more will be learnt about the tail of the session that is being left.
     pub(super) fn tail_is_known(&self) -> bool {
-        self.tail_known || self.servers.is_empty()
+        self.tail_known || self.servers.count() == 0
     }
 
     /// Makes due what every line that is up passed of the current session.
     pub(super) fn note_passed(&mut self, space: &mut Space, lines: &Lines) {
-        if space.gaps.is_empty() {
+        if space.gaps.missing().is_empty() {
             return;
         }
         let passed = lines.passed();
         if passed > space.ask_up_to {
             let next = space.gaps.at_or_after(space.ask_up_to + 1);
-            self.stale |= next.is_some_and(|range| range.first <= passed);
+            if next.is_some_and(|range| range.first <= passed) {
+                self.invalidate();
+            }
             space.ask_up_to = passed;
         }
     }
@@ -104,8 +103,8 @@ impl Repair {
         self.first_seen_at.get_or_insert(now);
         let mut timed_out = 0;
         while let Some(late) = self.servers.expire(now) {
-            let request = late.request;
-            self.stale = true;
+            let request = late.0;
+            self.invalidate();
             timed_out += u64::from(!request.idle);
             let session = request.span.session;
             if request.is_probe() {
@@ -122,8 +121,8 @@ impl Repair {
 
     /// Notes on what is still missing of a request's span that the server left it unanswered.
     fn mark_unanswered(&mut self, now: Instant, space: &mut Space, late: TimedOut) {
-        let (server, last) = (late.request.server, late.request.span.last);
-        let mut from = late.request.span.first;
+        let (InFlightRequest { server, span, .. }, answers_others) = late;
+        let Span { first: mut from, last, .. } = span;
         loop {
             let range = space.gaps.at_or_after(from).filter(|range| range.first <= last);
             let Some(&range) = range else { return };
@@ -132,9 +131,8 @@ impl Repair {
             value.tried_servers |= bit(server);
             value.retry_at = now;
             value.unanswered = value.unanswered.saturating_add(1);
-            if late.answers_others && space.is_proved(part.1) {
+            if answers_others && space.is_proved(part.1) {
                 value.attempts = value.attempts.saturating_add(1);
-                value.lost |= value.attempts >= self.rules.max_attempts;
             }
             if !self.servers.any_untried(now, value.tried_servers) {
                 value.tried_servers = 0;
@@ -151,10 +149,9 @@ impl Repair {
     pub(super) fn wake(&mut self, now: Instant, store: &Store) -> bool {
         if self.starved && store.has_room() {
             self.starved = false;
-            self.stale = true;
+            self.invalidate();
         }
-        let comes = self.deadline.is_some_and(|deadline| deadline <= now);
-        !self.servers.is_empty() && (self.stale || comes)
+        self.servers.count() > 0 && self.evaluate_at.is_some_and(|at| at <= now)
     }
 
     /// The request to a server for a message that one of these claims says exists: its answer is believed at
@@ -164,12 +161,11 @@ impl Repair {
         now: Instant,
         mut claims: impl Iterator<Item = &'a mut Candidate>,
     ) -> Option<Command> {
-        let server = self.servers.choose(now, 0)?;
         let claim = claims.find(|claim| !claim.probed)?;
+        let number = claim.span.last.max(1);
+        let request = self.probe(now, Span { first: number, last: number, ..claim.span })?;
         claim.probed = true;
-        let number = claim.high.max(1);
-        let span = Span { session: claim.session, first: number, last: number };
-        self.servers.request(now, (server, span, Purpose::Probe))
+        Some(request)
     }
 
     /// The next request for what is missing.
@@ -193,21 +189,22 @@ impl Repair {
         }
         match self.tail_probe_at(&spaces[0], lines) {
             Some(at) if at <= now => {
-                if let Some(request) = self.ask_for_tail(now, &spaces[0]) {
+                let Space { session, highest_known, .. } = spaces[0];
+                let tail = Span { session, first: highest_known + 1, last: u64::MAX };
+                if let Some(request) = self.probe(now, tail) {
                     return Some(request);
                 }
                 deadline = earliest(deadline, self.servers.rest_deadline(now));
             }
             at => deadline = earliest(deadline, at),
         }
-        self.stale = false;
-        self.deadline = deadline;
+        self.evaluate_at = deadline;
         None
     }
 
     /// When a request times out, or what is missing must be evaluated again, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        earliest(self.servers.deadline(), self.deadline.filter(|_| !self.servers.is_empty()))
+        earliest(self.servers.deadline(), self.evaluate_at.filter(|_| self.servers.count() > 0))
     }
 
     /// The lowest missing range that may be asked for now, and whom.
@@ -227,7 +224,7 @@ impl Repair {
                 break;
             }
             let value = range.value;
-            if value.lost {
+            if value.attempts >= self.rules.max_attempts {
                 continue;
             }
             if value.retry_at > now {
@@ -281,9 +278,9 @@ impl Repair {
         Some(self.probe_at.max(last_packet + self.rules.probe_after))
     }
 
-    fn ask_for_tail(&mut self, now: Instant, space: &Space) -> Option<Command> {
+    /// A request for what may not exist.
+    fn probe(&mut self, now: Instant, span: Span) -> Option<Command> {
         let server = self.servers.choose(now, 0)?;
-        let span = Span { session: space.session, first: space.highest_known + 1, last: u64::MAX };
         self.servers.request(now, (server, span, Purpose::Probe))
     }
 

@@ -69,16 +69,12 @@ pub(super) enum Purpose {
     Probe,
 }
 
+/// A request that was not answered in time, and whether its server answered others since it was sent, or just
+/// before.
+pub(super) type TimedOut = (InFlightRequest, bool);
+
 /// A server to ask for something.
 pub(super) type Ask = (ServerId, Span, Purpose);
-
-/// A request that was not answered in time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TimedOut {
-    pub(super) request: InFlightRequest,
-    /// The server answered others since it was sent, or just before.
-    pub(super) answers_others: bool,
-}
 
 /// A re-request server.
 #[derive(Clone, Copy, Debug)]
@@ -223,10 +219,6 @@ impl Servers {
         servers
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.servers.is_empty()
-    }
-
     pub(super) fn count(&self) -> usize {
         self.servers.len()
     }
@@ -237,9 +229,9 @@ impl Servers {
 
     /// The server that has an address.
     pub(super) fn at(&self, address: SocketAddr) -> Option<ServerId> {
-        let port = |server: &&Server| server.address.port() == address.port();
-        let here = |server: &&Server| server.address.ip() == address.ip();
-        self.servers.iter().find(|server| port(server) && here(server)).map(|server| server.id)
+        let place = |address: SocketAddr| (address.port(), address.ip());
+        let is_there = |server: &&Server| place(server.address) == place(address);
+        self.servers.iter().find(is_there).map(|server| server.id)
     }
 
     pub(super) fn add(&mut self, id: ServerId, address: SocketAddr) {
@@ -356,12 +348,12 @@ impl Servers {
     /// An answer came that brought `fresh` new messages.
     pub(super) fn answered(&mut self, now: Instant, id: ServerId, span: Span, fresh: u64) {
         let Span { first, last, .. } = span;
-        let of_this =
+        let asked =
             |request: &InFlightRequest| request.server == id && request.span.overlaps(&span);
+        let asked = self.in_flight.iter().enumerate().filter(|(_, request)| asked(request));
         // The request whose first message it brings, else any that it overlaps.
-        let exact = |request: &InFlightRequest| of_this(request) && first <= request.span.first;
-        let position = self.in_flight.iter().position(exact);
-        let position = position.or_else(|| self.in_flight.iter().position(of_this));
+        let position = asked.min_by_key(|(_, request)| first > request.span.first);
+        let position = position.map(|(position, _)| position);
         let Some(server) = self.servers.iter_mut().find(|server| server.id == id) else { return };
         server.stats.messages_first += fresh;
         server.stats.duplicates += span.count() - fresh;
@@ -435,7 +427,7 @@ impl Servers {
             }
         }
         self.rest_silent(now);
-        Some(TimedOut { request, answers_others })
+        Some((request, answers_others))
     }
 
     /// The rest of a range that all servers left unanswered.

@@ -11,10 +11,9 @@ use super::opening::{Agreement, Opening};
 use super::server::Span;
 use super::space::remember;
 use super::store::{End, Extent, List, Payload};
-use super::{Delivery, Error, Halt, Receiver, Start};
-use crate::time::earliest;
+use super::{Error, Receiver, Start};
+use crate::Session;
 use crate::wire::mold::Kind;
-use crate::{Instant, Session};
 
 /// A session that ended, and never comes back.
 #[derive(Debug)]
@@ -59,9 +58,7 @@ impl Receiver {
 
     /// Goes on at `next` of the session that delivery stopped in, or of the current one.
     pub(super) fn advance(&mut self, next: u64) {
-        let halted = self.halted.take().and_then(|halt| match halt {
-            Halt::Pending { session, .. } | Halt::Emitted { session } => self.space_of(session),
-        });
+        let halted = self.halted.take().and_then(|halt| self.space_of(halt.session));
         if self.is_first() {
             self.config.start = Start::At(next);
             self.start_known_session();
@@ -99,7 +96,6 @@ impl Receiver {
             self.unwanted.count(session);
             line.into_iter().for_each(|line| line.stats.foreign += 1);
         } else {
-            line.into_iter().for_each(|line| line.stats.packets += 1);
             self.lines.note_packet(self.context.now(), packet.line);
             let pending = self.pending_session.take();
             self.pending_session = Some(self.vote(pending, packet, payload));
@@ -109,7 +105,7 @@ impl Receiver {
     }
 
     /// Returns true if a packet lies too far ahead to be believed at once.
-    pub(super) fn is_jump(&self, index: usize, packet: &LinePacket) -> bool {
+    pub(super) fn is_jump(&self, index: usize, packet: LinePacket) -> bool {
         let space = &self.spaces[index];
         let far = space.highest_known.saturating_add(self.config.max_jump);
         let Extent { first, last, .. } = packet.extent;
@@ -131,33 +127,23 @@ impl Receiver {
         packet: LinePacket,
         payload: Payload<'_>,
     ) -> Candidate {
-        let extent = packet.extent;
-        let Extent { session, first, last, .. } = extent;
-        let mut candidate = match candidate {
-            None => Candidate::new(self.context.now(), session, first, last),
-            Some(mut candidate) => {
-                let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
-                match candidate.vote(self.context.now(), session, (first, last), lowest, max_jump) {
-                    Vote::For => {}
-                    Vote::Against => {
-                        self.stats.unbelieved += 1;
-                        return candidate;
-                    }
-                    Vote::Replaced => {
-                        self.stats.unbelieved += 1;
-                        self.store.clear(&mut candidate.pieces);
-                    }
-                }
-                candidate
-            }
-        };
+        let (now, extent) = (self.context.now(), packet.extent);
+        let mut candidate = candidate.unwrap_or_else(|| Candidate::new(now, extent.span()));
+        let (lowest, max_jump) = (self.lowest(&candidate), self.config.max_jump);
+        let vote = candidate.vote(now, extent.span(), lowest, max_jump);
+        self.stats.unbelieved += u64::from(vote != Vote::For);
+        match vote {
+            Vote::For => {}
+            Vote::Against => return candidate,
+            Vote::Replaced => self.store.clear(&mut candidate.pieces),
+        }
         if packet.kind == Kind::Data {
             // Without room the packet is dropped; it is asked for once the claim is believed.
             let len = extent.end - extent.offset;
             let list = &mut candidate.pieces;
             let kept = self.store.has_room()
                 && self.store.reserve(&payload, len, 1, true, false)
-                && self.store.keep(payload, &extent, false, list, End::Back).is_ok();
+                && self.store.keep(payload, &extent, false, list, End::Back).is_some();
             self.stats.put_off_for_memory += u64::from(!kept);
         }
         candidate
@@ -167,19 +153,15 @@ impl Receiver {
     /// number. A session that begins at a known number does not: its first packets may come in any
     /// order, and each of them is kept.
     fn lowest(&self, candidate: &Candidate) -> u64 {
-        let is_jump = self.space_of(candidate.session).is_some();
+        let is_jump = self.space_of(candidate.span.session).is_some();
         let is_live_start = self.is_first() && self.config.start == Start::Live;
-        if is_jump || is_live_start { candidate.first } else { 0 }
+        if is_jump || is_live_start { candidate.span.first } else { 0 }
     }
 
     /// A server answered: what it answered for exists.
     pub(super) fn confirm_claims(&mut self, span: Span) {
         let jumps = self.spaces.iter_mut().filter_map(|space| space.jump.as_mut());
-        for claim in jumps.chain(self.pending_session.as_mut()) {
-            if claim.is_answered_by(span) {
-                claim.confirmed = true;
-            }
-        }
+        jumps.chain(&mut self.pending_session).for_each(|claim| claim.confirm(span));
         self.consider_claims();
     }
 
@@ -199,13 +181,13 @@ impl Receiver {
             self.withdraw_claims(index);
             let space = &mut self.spaces[index];
             let known = space.highest_known;
-            let is_over = |jump: &Candidate| jump.high <= known;
+            let is_over = |jump: &Candidate| jump.span.last <= known;
             let believed =
                 |jump: &mut Candidate| is_over(jump) || jump.is_believed(now, after, quiet);
             if let Some(jump) = space.jump.take_if(believed) {
                 if !is_over(&jump) {
-                    space.highest_known = jump.high;
-                    space.evidence.reset_quorum(jump.first.saturating_sub(1));
+                    space.highest_known = jump.span.last;
+                    space.evidence.reset_quorum(jump.span.first.saturating_sub(1));
                     self.lines.start_marks();
                 }
                 self.take_in_pieces(index, jump.pieces);
@@ -238,10 +220,11 @@ impl Receiver {
     /// Begins a session that is believed.
     fn adopt(&mut self, pending: Candidate) {
         let index = usize::from(self.spaces[0].is_active());
+        let Span { session, first, last } = pending.span;
         let settled = match self.config.start {
             _ if !self.is_first() => 0,
             Start::At(first) => first - 1,
-            Start::Live => pending.first.saturating_sub(1),
+            Start::Live => first.saturating_sub(1),
         };
         if index > 0 {
             self.spaces[0].leave(self.context.now() + self.config.session_grace);
@@ -250,9 +233,9 @@ impl Receiver {
             self.lines.restart();
         }
         let space = &mut self.spaces[index];
-        space.start(pending.session, settled);
-        space.highest_known = settled.max(pending.high);
-        space.evidence.reset_quorum(settled.max(pending.first.saturating_sub(1)));
+        space.start(session, settled);
+        space.highest_known = settled.max(last);
+        space.evidence.reset_quorum(settled.max(first.saturating_sub(1)));
         self.take_in_pieces(index, pending.pieces);
     }
 
@@ -278,18 +261,6 @@ impl Receiver {
         self.repair.invalidate();
     }
 
-    /// When a claim will be believed if nothing happens before.
-    pub(super) fn claims_deadline(&self) -> Option<Instant> {
-        let (after, quiet) = (self.config.believe_after, self.config.quiet);
-        let of_pending = self.pending_session.as_ref().and_then(|pending| {
-            pending.deadline(after, self.spaces[0].is_active().then_some(quiet))
-        });
-        self.spaces.iter().fold(of_pending, |first, space| {
-            let jump = space.jump.as_ref().and_then(|jump| jump.deadline(after, Some(quiet)));
-            earliest(first, earliest(jump, space.end_deadline()))
-        })
-    }
-
     /// Withdraws what heartbeats and ends alone claimed of a session, where that is due.
     pub(super) fn withdraw_claims(&mut self, index: usize) {
         let (now, is_timeout) = (self.context.now(), self.context.is_timeout());
@@ -305,21 +276,6 @@ impl Receiver {
         }
         stats.requests_cancelled += repair.cancel(space, to + 1, claimed);
         repair.invalidate();
-    }
-
-    /// When delivery gives up what it waits for.
-    pub(super) fn loss_deadline(&self) -> Option<Instant> {
-        if self.halted.is_some() {
-            return None;
-        }
-        let waits = match self.config.delivery {
-            Delivery::Ordered => &self.spaces[..1],
-            Delivery::Arrival => &self.spaces[..],
-        };
-        let waits = waits.iter().filter(|space| space.is_active());
-        waits.fold(None, |first, space| {
-            earliest(first, earliest(space.closing(), space.give_up_at(&self.lines)))
-        })
     }
 
     /// Leaves the current session when all of it was delivered or emitted as lost.

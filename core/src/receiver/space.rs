@@ -208,6 +208,17 @@ impl Space {
         self.lost.iter().map(overlap).sum()
     }
 
+    /// Drops what is held behind `last`, to be fetched again.
+    pub(super) fn evict_behind(&mut self, last: u64, store: &mut Store) {
+        let mut behind = last + 1;
+        while self.held.last().is_some_and(|held| held > last) {
+            let Some(first) = self.held.drop_furthest(store) else { break };
+            behind = behind.min(first);
+        }
+        self.evict_from(behind);
+    }
+
+    /// Tracks nothing from `first` on, where nothing is held.
     pub(super) fn evict_from(&mut self, first: u64) {
         self.opening.forget(first);
         self.gaps.evict_from(first);

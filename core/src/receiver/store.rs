@@ -5,8 +5,10 @@
 //! alive. Both the slab and the bytes are bounded; who must go when they are full, the owner says.
 
 use bytes::Bytes;
+use core::iter::successors;
 
 use super::event::{Batch, Origin};
+use super::server::Span;
 use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
 use crate::storage::slab::NONE;
 use crate::storage::table::{Row, Table, in_row};
@@ -76,8 +78,8 @@ impl Piece {
     }
 }
 
-/// A datagram's bytes as they came in.
-#[derive(Debug)]
+/// A datagram's bytes as they came in; cloned for one that comes apart into several pieces.
+#[derive(Clone, Debug)]
 pub(super) enum Payload<'a> {
     /// Lent for the time of a call.
     Borrowed(&'a [u8]),
@@ -87,7 +89,7 @@ pub(super) enum Payload<'a> {
     Released(Bytes, BlockId),
 }
 
-impl<'a> Payload<'a> {
+impl Payload<'_> {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
@@ -99,15 +101,6 @@ impl<'a> Payload<'a> {
     pub(super) fn will_be_shared(&mut self) {
         if let Self::Owned(_, pinned) = self {
             *pinned = pinned.saturating_add(OVERHEAD);
-        }
-    }
-
-    /// The same bytes once more, for a datagram that comes apart into several pieces.
-    pub(super) fn share(&self) -> Self {
-        match self {
-            Self::Borrowed(bytes) => Self::Borrowed(bytes),
-            Self::Owned(bytes, pinned) => Self::Owned(bytes.clone(), *pinned),
-            Self::Released(bytes, block) => Self::Released(bytes.clone(), *block),
         }
     }
 
@@ -141,6 +134,11 @@ impl Extent {
         let Self { session, first, offset, origin, arrival, repaired, .. } = *self;
         let count = self.count() as u16;
         Batch { session, first, count, bytes, offset, arrival, origin, repaired }
+    }
+
+    /// The numbers of the messages.
+    pub(super) const fn span(&self) -> Span {
+        Span { session: self.session, first: self.first, last: self.last }
     }
 
     /// The messages, out of the datagram's bytes.
@@ -277,20 +275,18 @@ impl Store {
         }
     }
 
-    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list.
-    ///
-    /// # Errors
-    /// There is no room after all: the payload comes back.
-    pub(super) fn keep<'a>(
+    /// Keeps the bytes of `extent`, for which room was reserved, at an end of a list; `None` where there is no room
+    /// after all.
+    pub(super) fn keep(
         &mut self,
-        payload: Payload<'a>,
+        payload: Payload<'_>,
         extent: &Extent,
         leaving: bool,
         list: &mut List,
         end: End,
-    ) -> Result<(), Payload<'a>> {
+    ) -> Option<()> {
         if self.pieces.is_full() {
-            return Err(payload);
+            return None;
         }
         let span = extent.end - extent.offset;
         let copied = payload.is_copied(span);
@@ -312,8 +308,7 @@ impl Store {
             (payload, _) => {
                 let reserved = self.reserve_block(span);
                 let messages = payload.bytes().get(extent.offset..extent.end);
-                let copy = messages.filter(|_| reserved).and_then(|it| self.blocks.copy(it));
-                let Some((block, bytes)) = copy else { return Err(payload) };
+                let (block, bytes) = self.blocks.copy(messages.filter(|_| reserved)?)?;
                 self.copied += 1;
                 (bytes, 0, Backing::Pooled(block))
             }
@@ -325,11 +320,10 @@ impl Store {
         }
         let batch = Extent { offset, ..*extent }.batch(bytes);
         let piece = Piece { batch, backing, previous: NONE, next: NONE };
-        if let Some(id) = self.pieces.insert(piece) {
-            let before = if end == End::Back { list.last() } else { NONE };
-            list.insert_after(&mut self.pieces, before, id);
-        }
-        Ok(())
+        let id = self.pieces.insert(piece)?;
+        let before = if end == End::Back { list.last() } else { NONE };
+        list.insert_after(&mut self.pieces, before, id);
+        Some(())
     }
 
     /// Takes the first piece off a list; what it kept alive no longer counts.
@@ -370,49 +364,35 @@ impl Store {
         list.append(&mut self.pieces, tail);
     }
 
-    /// The place of the piece with a number on a list of consecutive ones, which has it: looked for among so
-    /// many from `hint` on, then from the nearer end.
+    /// The pieces of a list of consecutive ones from that with a number on, with their places: it is looked for among
+    /// so many from `hint` on, then from the nearer end.
     pub(super) fn find(
         &self,
         list: &List,
         hint: Option<Place>,
         number: u64,
         most: usize,
-    ) -> Option<Place> {
-        let next = |id: &u32, back: bool| {
-            let Piece { previous, next, .. } = *self.pieces.get(*id)?;
-            Some(if back { previous } else { next })
+    ) -> impl Iterator<Item = (Place, &Piece)> {
+        let at = |id: u32| Some((Place { id, taken: self.taken }, self.pieces.get(id)?));
+        let onward = move |id| successors(at(id), move |(_, piece)| at(piece.next));
+        let back = move |id| successors(at(id), move |(_, piece)| at(piece.previous));
+        let has = |(_, piece): &(Place, &Piece)| {
+            (piece.batch.first..=piece.batch.last()).contains(&number)
         };
-        let has = |id: &u32| {
-            self.at(*id).is_some_and(|piece| (piece.first..=piece.last()).contains(&number))
-        };
-        let find = |from: u32, back: bool| {
-            core::iter::successors(Some(from), |id| next(id, back)).take(most).find(has)
-        };
-        let hinted =
-            hint.filter(|hint| hint.taken == self.taken).and_then(|hint| find(hint.id, false));
-        let (first, last) = (self.front(list)?.first, self.back(list)?.last());
-        let is_near_back = last - number < number - first;
-        let id = hinted.or_else(|| match is_near_back {
-            true => find(list.last(), true),
-            false => find(list.first(), false),
+        let hint = hint.filter(|hint| hint.taken == self.taken);
+        let hinted = hint.and_then(|hint| onward(hint.id).take(most).find(has));
+        let found = hinted.or_else(|| {
+            let (first, last) = (self.front(list)?.first, self.back(list)?.last());
+            match last - number < number - first {
+                true => back(list.last()).take(most).find(has),
+                false => onward(list.first()).take(most).find(has),
+            }
         });
-        id.map(|id| Place { id, taken: self.taken })
-    }
-
-    /// The piece at a place that was found since pieces were last taken off lists.
-    pub(super) fn piece(&self, place: Place) -> Option<&Piece> {
-        self.pieces.get(place.id).filter(|_| place.taken == self.taken)
-    }
-
-    /// The place behind one on its list, if there is one.
-    pub(super) fn after(&self, place: Place) -> Option<Place> {
-        let id = self.piece(place)?.next;
-        (id != NONE).then_some(Place { id, ..place })
+        successors(found, move |(_, piece)| at(piece.next))
     }
 
     /// Drops the messages before `first` from the piece at the front of a list, which holds `first`.
-    pub(super) fn trim_front(&mut self, list: &List, first: u64) {
+    fn trim_front(&mut self, list: &List, first: u64) {
         let Some(Piece { batch, .. }) = self.pieces.get_mut(list.first()) else { return };
         let mut messages = batch.messages();
         let passed = messages.pass(first.saturating_sub(batch.first) as u16).len();
@@ -423,10 +403,10 @@ impl Store {
     /// The pieces of a list.
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
         let next = |piece: &&Piece| self.pieces.get(piece.next);
-        core::iter::successors(self.pieces.get(list.first()), next)
+        successors(self.pieces.get(list.first()), next)
     }
 
-    /// Drops every message up to `last` from a list in no order.
+    /// Drops every message up to `last` from a list, which may be in no order.
     pub(super) fn skip(&mut self, list: &mut List, last: u64) {
         let mut rest = core::mem::take(list);
         while let Some(piece) = self.front(&rest) {
