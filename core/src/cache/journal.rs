@@ -18,13 +18,9 @@ impl<S: Sink> Recorder<Cache, S> {
     /// As there.
     pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
         let now = self.context().now();
-        let call = Event::NextFrame { reader };
-        let lent = self.make_call(
-            now,
-            call,
-            |cache, _| cache.next_frame(reader).map(|next| (ANSWER_FRAME, next)),
-            Result::is_err,
-        );
+        let (cache, begun) = self.begin_call(now, &Event::NextFrame { reader });
+        let lent = cache.next_frame(reader).map(|next| (ANSWER_FRAME, next));
+        begun.end(&lent, lent.is_err());
         lent.map(|(_, next)| next)
     }
 }

@@ -39,7 +39,14 @@ impl Digest {
         }
         let last = match piece.last_chunk() {
             Some(end) => u64::from_le_bytes(*end).unbounded_shr(64 - 8 * rest.len() as u32),
-            None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+            None => match (rest.first_chunk(), rest.last_chunk()) {
+                // From four bytes on, two words of four overlap.
+                (Some(low), Some(high)) => {
+                    let [low, high] = [low, high].map(|four| u64::from(u32::from_le_bytes(*four)));
+                    low | high << (8 * (rest.len() - 4))
+                }
+                _ => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+            },
         };
         self.word(last | (rest.len() as u64) << 56);
     }

@@ -73,10 +73,13 @@
 //! * Of a cache's [`Run`](crate::cache::Run) its group, first frame, offset in it, and head (8 each; all ones without
 //!   a head), how many bytes (8), the value of one [`Digest`] of one piece (4), which are the bytes that were sealed
 //!   together and the run is of, and how many frames (4). So payload is hashed once, however many it is given to.
-//! * In a cache's [`Frame`](crate::cache::Frame) and [`Chunk`](crate::cache::Chunk) and in a receiver's
-//!   [`Batch`](crate::receiver::Batch), in place of the byte string, how many bytes (8), and the value of one
-//!   [`Digest`] of them as one piece (4): a frame may be sealed or not when it is read, so its own bytes are hashed,
-//!   where they lie.
+//! * In a cache's [`Frame`](crate::cache::Frame) and [`Chunk`](crate::cache::Chunk), in place of the byte string, how
+//!   many bytes (8), and the value of one [`Digest`] of them as one piece (4): a frame may be sealed or not when it is
+//!   read, so its own bytes are hashed, where they lie.
+//! * Of a receiver's [`Batch`](crate::receiver::Batch) only the value of one [`Digest`] of two pieces (4): its bytes,
+//!   where they lie; and its session (10), how many messages (2), the number of its origin's variant (1), the line or
+//!   server (1; 0 without), whether it is repaired (1), 0 (1), its first number, how many bytes, the offset in them,
+//!   and its arrival (8 each).
 //!
 //! In version 1 of the format nothing is said of nested machines: their values are in the version of the
 //! machine that they are within, counted as theirs.

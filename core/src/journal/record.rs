@@ -50,6 +50,16 @@ pub(super) struct EventDigest {
 
 crate::fields!(EventDigest { commands, drained, digest });
 
+impl EventDigest {
+    /// As it is written.
+    #[inline]
+    pub(super) fn bytes(&self) -> [u8; 13] {
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = self.commands.to_le_bytes();
+        let [d0, d1, d2, d3] = self.digest.to_le_bytes();
+        [c0, c1, c2, c3, c4, c5, c6, c7, self.drained.into(), d0, d1, d2, d3]
+    }
+}
+
 /// Takes into a digest what follows the commands of an event: whether they were all, and the next
 /// timeout.
 #[inline]
@@ -83,7 +93,7 @@ impl<'a> Record<'a> {
 
 /// Appends the record of what a machine is made from.
 pub(super) fn append_machine<M: Journaled>(out: &mut Vec<u8>, config: &M::Config) {
-    append(out, Kind::Machine, |out| {
+    append(out, Kind::Machine, &[], |out| {
         (M::NAME.as_bytes(), M::VERSION).encode(out);
         out.put(&[M::NESTED.len() as u8]);
         for (name, version) in M::NESTED {
@@ -93,11 +103,19 @@ pub(super) fn append_machine<M: Journaled>(out: &mut Vec<u8>, config: &M::Config
     });
 }
 
-/// Appends a record whose body is written by `body`.
+/// Appends a record whose body is `front`, up to sixteen bytes, and what `body` writes.
 #[inline]
-pub(super) fn append(out: &mut Vec<u8>, kind: Kind, body: impl FnOnce(&mut Encoder<'_>)) {
-    out.extend_from_slice(&[kind as u8, 0, 0, 0, 0]);
-    let start = out.len();
+pub(super) fn append(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    front: &[u8],
+    body: impl FnOnce(&mut Encoder<'_>),
+) {
+    let start = out.len() + 5;
+    // What every record of a kind has goes in one piece.
+    let mut head = [kind as u8; 21];
+    head[5..5 + front.len()].copy_from_slice(front);
+    out.extend_from_slice(&head[..5 + front.len()]);
     body(&mut Encoder::new(out));
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
     out[start - 4..start].copy_from_slice(&length.to_le_bytes());

@@ -121,7 +121,7 @@ impl<S: Sink> Journal<S> {
         self.followed.digest.update(&self.building.bytes[start..]);
         self.building.bytes.truncate(start);
         if self.commands {
-            record::append(&mut self.building.bytes, kind, |out| given.encode(out));
+            record::append(&mut self.building.bytes, kind, &[], |out| given.encode(out));
         }
         self.commit();
     }
@@ -133,11 +133,14 @@ impl<S: Sink> Journal<S> {
         &mut self,
         machine: &impl Machine,
         kind: Kind,
+        now: Instant,
         body: impl FnOnce(&mut Encoder<'_>),
     ) -> Place {
         let place = (self.building.bytes.len(), self.followed);
-        self.settle(machine, false);
-        record::append(&mut self.building.bytes, kind, body);
+        if self.followed.unsettled {
+            self.settle(machine, false);
+        }
+        record::append(&mut self.building.bytes, kind, &now.as_nanos().to_le_bytes(), body);
         self.followed.unsettled = true;
         place
     }
@@ -157,7 +160,7 @@ impl<S: Sink> Journal<S> {
             let digest = record::settle(digest, drained, machine.poll_timeout());
             let settled = EventDigest { commands, drained, digest };
             let out = &mut self.building.bytes;
-            record::append(out, Kind::EventDigest, |out| settled.encode(out));
+            record::append(out, Kind::EventDigest, &settled.bytes(), |_| {});
         }
     }
 }
@@ -199,31 +202,35 @@ impl<M: Journaled, S: Sink> Recorder<M, S> {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Makes a direct call by what does the same as [`Journaled::call`], and may lend what it gives; and records
-    /// it, unless it is misuse.
+    /// Begins the record of a direct call, which is then to be made of this machine: by [`Journaled::call`], or by what
+    /// does the same and may lend what it gives.
     #[inline]
-    pub(crate) fn make_call<'m, 'a, 'b, A: Field<'b>>(
-        &'m mut self,
+    pub(crate) fn begin_call(
+        &mut self,
         now: Instant,
-        call: M::Call<'a>,
-        make: impl FnOnce(&'m mut M, M::Call<'a>) -> A,
-        is_misuse: impl FnOnce(&A) -> bool,
-    ) -> A {
+        call: &M::Call<'_>,
+    ) -> (&mut M, Begun<'_, S>) {
         let Self { machine, journal } = self;
         let begun = recording(journal).map(|journal| {
-            let place = journal.begin(machine, Kind::Call, |out| {
-                now.encode(out);
-                call.encode(out);
-            });
+            let place = journal.begin(machine, Kind::Call, now, |out| call.encode(out));
             (journal, place)
         });
-        let answer = make(machine, call);
-        match begun {
-            Some((journal, place)) if is_misuse(&answer) => journal.undo(place),
-            Some((journal, _)) => journal.give(Kind::Answer, &answer),
+        (machine, Begun(begun))
+    }
+}
+
+/// A direct call that is under way, and may be recorded.
+pub(crate) struct Begun<'a, S: Sink>(Option<(&'a mut Journal<S>, Place)>);
+
+impl<S: Sink> Begun<'_, S> {
+    /// Takes what the call gave into the journal, unless it is misuse.
+    #[inline]
+    pub(crate) fn end<'a>(self, answer: &impl Field<'a>, is_misuse: bool) {
+        match self.0 {
+            Some((journal, place)) if is_misuse => journal.undo(place),
+            Some((journal, _)) => journal.give(Kind::Answer, answer),
             None => {}
         }
-        answer
     }
 }
 
@@ -263,10 +270,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     fn apply(&mut self, now: Instant, event: M::Event<'_>) -> Result<(), M::Error> {
         let Self { machine, journal } = self;
         let Some(journal) = recording(journal) else { return machine.apply(now, event) };
-        let place = journal.begin(machine, Kind::Event, |out| {
-            now.encode(out);
-            event.encode(out);
-        });
+        let place = journal.begin(machine, Kind::Event, now, |out| event.encode(out));
         let result = machine.apply(now, event);
         if result.is_ok() {
             journal.commit();
@@ -302,7 +306,7 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     #[inline]
     fn expire(&mut self, now: Instant) {
         if let Some(journal) = recording(&mut self.journal) {
-            journal.begin(&self.machine, Kind::Timeout, |out| now.encode(out));
+            journal.begin(&self.machine, Kind::Timeout, now, |_| {});
             journal.commit();
         }
         self.machine.expire(now);
@@ -412,11 +416,19 @@ impl<M: Journaled, S: Sink> Driven<M> for Recorder<M, S> {
 
     #[inline]
     fn call<'a>(&mut self, now: Instant, call: M::Call<'a>) -> M::Answer<'a> {
-        self.make_call(now, call, |machine, call| machine.call(now, call), M::is_misuse)
+        let (machine, begun) = self.begin_call(now, &call);
+        let answer = machine.call(now, call);
+        begun.end(&answer, M::is_misuse(&answer));
+        answer
     }
 
     #[inline]
     fn has_commands(&mut self) -> bool {
-        self.context().is_draining() || self.poll_command().is_some()
+        let is_draining = self.context().is_draining();
+        if !is_draining && let Some(journal) = recording(&mut self.journal) {
+            journal.settle(&self.machine, true);
+            journal.commit();
+        }
+        is_draining
     }
 }

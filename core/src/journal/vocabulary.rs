@@ -3,17 +3,22 @@
 //! dispatch.
 
 /// Implements [`Field`](crate::journal::Field) for a struct: its fields one after the other, those written `by` a module with the
-/// module's `encode` and `decode`.
+/// module's `encode` and `decode`. Where it is only digested, what the function behind `or` makes of it is written
+/// instead, from the version `since` of a machine on.
 #[macro_export]
 macro_rules! fields {
     (@encode $value:expr, $out:expr) => { $crate::journal::Field::encode($value, $out) };
     (@encode $value:expr, $out:expr, $codec:ident) => { $codec::encode($value, $out) };
     (@decode $input:expr) => { $crate::journal::Field::decode($input) };
     (@decode $input:expr, $codec:ident) => { $codec::decode($input) };
-    ($type:ty { $($field:tt $(by $codec:ident)?),* $(,)? }) => {
+    ($type:ty { $($field:tt $(by $codec:ident)?),* $(,)? }
+    $(or $digested:ident since $since:literal of $machine:ident)?) => {
         impl<'a> $crate::journal::Field<'a> for $type {
             #[inline]
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {
+                $(if out.is_digest() && out.version_of::<$machine>() >= $since {
+                    return $crate::journal::Field::encode(&$digested(self), out);
+                })?
                 $($crate::fields!(@encode &self.$field, out $(, $codec)?);)*
             }
 

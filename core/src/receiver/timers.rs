@@ -4,23 +4,31 @@
 //! a table of their own, since each has a deadline; `Repair` knows when the next of them times out, and when what is
 //! missing must be evaluated again. What a timeout brings about is done where any event does it.
 
-use super::Receiver;
 use super::line::Lines;
 use super::space::Space;
+use super::{Phase, Receiver};
 use crate::Instant;
+use crate::time::earliest;
 
 impl Receiver {
     /// When the next timer ends, if nothing happens before.
+    #[inline]
     pub(super) fn deadline(&self) -> Option<Instant> {
+        let always = earliest(self.lines.deadline(), self.repair.deadline());
+        // Nothing else waits in the steady phase while nothing is missing.
+        let is_calm = self.phase == Phase::Steady && self.spaces[0].is_clean();
+        debug_assert!(!is_calm || self.event_deadline().is_none());
+        if is_calm { always } else { earliest(always, self.event_deadline()) }
+    }
+
+    /// When a session is believed, or a timer of a space ends.
+    #[cold]
+    fn event_deadline(&self) -> Option<Instant> {
         let quiet = self.spaces[0].is_active().then_some(self.config.quiet);
         let pending = self.pending_session.as_ref();
-        let timers = [
-            self.lines.deadline(),
-            self.repair.deadline(),
-            pending.and_then(|pending| pending.deadline(self.config.believe_after, quiet)),
-        ];
+        let pending = pending.and_then(|it| it.deadline(self.config.believe_after, quiet));
         let of_space = |index: usize| self.spaces[index].timers(&self.lines, self.delivers(index));
-        timers.into_iter().chain(of_space(0)).chain(of_space(1)).flatten().min()
+        of_space(0).into_iter().chain(of_space(1)).chain([pending]).flatten().min()
     }
 }
 

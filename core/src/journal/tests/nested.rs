@@ -10,7 +10,7 @@ use crate::transmitter::Transmitter;
 fn publisher_without_remote(nested: &[(&str, u16)]) -> Vec<u8> {
     let config = publisher::Config::republishing();
     let mut building = block::Building::new(0);
-    record::append(&mut building.bytes, record::Kind::Machine, |out| {
+    record::append(&mut building.bytes, record::Kind::Machine, &[], |out| {
         (Publisher::NAME.as_bytes(), Publisher::VERSION).encode(out);
         out.put(&[nested.len() as u8]);
         for (name, version) in nested {

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, at, is_digested, ns};
-use crate::journal::{Decoder, Encoder, Field};
+use crate::journal::{Decoder, Digest, Encoder, Field};
 use crate::receiver::{
     AcceptAnswers, Batch, Call, Command, Config, Datagram, Delivery, Event, LineId, LossReason,
     OnLoss, Origin, ServerId, SessionEnd, Source, Start,
@@ -110,8 +110,14 @@ fn what_a_receiver_gives() {
     let session = SESSION;
     assert_encoding(&Some(batch(&BYTES[..])), "1 S 1q 2w B 3q 4q 0 5 1");
     assert_encoding(&Command::Batch(batch(BYTES)), "0 S 1q 2w B 3q 4q 0 5 1");
-    is_digested(&Some(batch(&BYTES[..])), "1 S 1q 2w 2q 604016517d 3q 4q 0 5 1");
-    is_digested(&Command::Batch(batch(BYTES)), "0 S 1q 2w 2q 604016517d 3q 4q 0 5 1");
+    let rest = (((SESSION, 2_u16), [0_u8, 5, 1, 0]), ((1_u64, 2_u64), (3_u64, 4_u64)));
+    let (mut digest, mut written) = (Digest::new(), Vec::new());
+    rest.encode(&mut Encoder::new(&mut written));
+    digest.update(&BYTES);
+    digest.update(&written);
+    assert_eq!(digest.value(), 1_421_076_671);
+    is_digested(&Some(batch(&BYTES[..])), "1 1421076671d");
+    is_digested(&Command::Batch(batch(BYTES)), "0 1421076671d");
     assert_encoding(&Origin::Server(ServerId(1)), "1 1");
     assert_encoding(&Origin::Unknown, "2");
     let request = Request { session, sequence: 2, count: 3 };
