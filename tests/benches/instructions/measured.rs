@@ -183,9 +183,37 @@ fn copied_and_hashed(feed: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Digest) {
     (feed, digest)
 }
 
+/// What stands before a datagram in the record of its call: kind and length, time, arrival, line, and length.
+const RECORD_HEAD: usize = 5 + 8 + 8 + 2 + 4;
+
+/// A feed, and a block with the records of the calls that bring it.
+fn recorded_feed(messages: u16) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let feed = counted_feed(messages);
+    let records = feed.iter().map(|datagram| [&[0; RECORD_HEAD][..], datagram].concat());
+    let block = records.collect::<Vec<_>>().concat();
+    (feed, block)
+}
+
+// What is excepted of recording: the digest of the input, once in the block, for its checksum, and once of
+// the datagram alone, for the batch that lies in it.
+#[library_benchmark(setup = recorded_feed, teardown = drop)]
+#[bench::one(1)]
+#[bench::thirty_five(35)]
+fn input_digests((feed, block): (Vec<Vec<u8>>, Vec<u8>)) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut checksum = Digest::new();
+    checksum.update(black_box(&block));
+    black_box(checksum.value());
+    for datagram in &feed {
+        let mut digest = Digest::new();
+        digest.update(black_box(datagram));
+        black_box(digest.value());
+    }
+    (feed, block)
+}
+
 library_benchmark_group!(
     name = packets,
-    benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed]
+    benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed, input_digests]
 );
 gungraun::main!(library_benchmark_groups = [packets, loads, runs, recording]);
 
