@@ -188,11 +188,11 @@ vocabulary! {
             /// The track.
             track: TrackId,
         } => |cache, _| Answer::done(cache.seal(track)?),
-        /// [`next_frame`](super::Cache::next_frame), as a copy.
+        /// [`next_frame`](super::Cache::next_frame), for keeps: a share, or a copy of a frame that is not sealed.
         23 => NextFrame {
             /// The reader.
             reader: ReaderId,
-        } => |cache, _| Ok(Answer::Frame(cache.next_frame(reader)?.map(Frame::copied))),
+        } => |cache, _| Ok(Answer::Frame(cache.next_frame_kept(reader)?)),
         /// One step of a reader.
         21 => Read {
             /// The reader.

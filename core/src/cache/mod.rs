@@ -34,6 +34,9 @@
 //! Before the next event the commands that follow are drained ([`Undrained`](crate::machine::Undrained)); the
 //! methods are called at any time. A warm `append` that nobody waits for has no command.
 //!
+//! [`Misuse`] is the embedding program's mistake: it is an `Err`, changes nothing, and is not recorded. A [`Refusal`]
+//! is an answer that something outside can cause: it is counted, and [`Answer::Refused`] where an event was given.
+//!
 //! # Positions
 //!
 //! A program that serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing
@@ -314,10 +317,13 @@ impl Cache {
     const fn refuse(&mut self, refusal: Refusal) -> CallError {
         match refusal {
             Refusal::Contradiction(_) => self.stats.contradictions += 1,
-            Refusal::Duplicate(_) => self.stats.duplicates += 1,
-            Refusal::BeyondWindow { .. } | Refusal::BeyondEnd { .. } => self.stats.beyond += 1,
+            Refusal::Duplicate(_) | Refusal::NameTaken => self.stats.duplicates += 1,
+            Refusal::BeyondWindow { .. }
+            | Refusal::BeyondEnd { .. }
+            | Refusal::EndsBefore { .. }
+            | Refusal::NotNext { .. } => self.stats.beyond += 1,
             Refusal::FrameTooLarge { .. } | Refusal::PastSize { .. } => self.stats.oversized += 1,
-            Refusal::Unfinished { .. } => self.stats.unfinished += 1,
+            Refusal::Unfinished { .. } | Refusal::Short { .. } => self.stats.unfinished += 1,
             Refusal::FrameEvicted { .. } => self.stats.late += 1,
             Refusal::Full { .. } | Refusal::UsedUp => self.stats.full += 1,
         }

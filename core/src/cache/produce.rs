@@ -67,8 +67,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
-    /// [`Misuse::Short`].
-    pub fn finish_group(&mut self, group: GroupId) -> Result<(), Misuse> {
+    /// [`Refusal::Short`].
+    pub fn finish_group(&mut self, group: GroupId) -> Result<(), CallError> {
         self.begin();
         let at = self.open_group(group)?;
         self.check_complete(at)?;
@@ -197,9 +197,12 @@ impl Cache {
     }
 
     /// Checks that no frame of a group is incomplete.
-    pub(super) fn check_complete(&self, at: u32) -> Result<(), Misuse> {
+    pub(super) fn check_complete(&mut self, at: u32) -> Result<(), CallError> {
         match self.store.groups.get(at).and_then(|group| group.unfinished) {
-            Some(frame) => Err(Misuse::Short { left: (frame.size.get() - frame.written).into() }),
+            Some(frame) => {
+                let left = u64::from(frame.size.get() - frame.written);
+                Err(self.refuse(Refusal::Short { left }))
+            }
             None => Ok(()),
         }
     }

@@ -86,8 +86,8 @@ impl Cache {
         &mut self,
         position: impl FnOnce(&Self) -> Position,
     ) -> Result<ReaderId, CallError> {
-        let generation = self.next_generation();
         self.admit(|cache| cache.readers.growth())?;
+        let generation = self.next_generation();
         let position = position(self);
         let reader = Reader::at(position);
         let key = self.readers.insert_as(generation, reader).ok_or_else(|| self.full())?;
@@ -150,6 +150,20 @@ impl Cache {
         let lookup = self.find(reader, ReadUnit::Frame);
         let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
         lookup.read(|| self.store.frame_at(&mut known.position, lookup))
+    }
+
+    /// As [`next_frame`](Self::next_frame), for keeps: a share where it can be shared as it lies, or else a copy.
+    pub(super) fn next_frame_kept(
+        &mut self,
+        reader: ReaderId,
+    ) -> Result<Next<Frame<Bytes>>, Misuse> {
+        self.begin();
+        let lookup = self.find(reader, ReadUnit::Frame);
+        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        lookup.read(|| match lookup {
+            Lookup::Tail => self.store.frame_in_tail(&mut known.position).map(Frame::copied),
+            _ => self.store.share_in_piece(&mut known.position),
+        })
     }
 
     /// As [`next_frame`](Self::next_frame), as a share in the cache's own memory: no copy.

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
 use super::track::{Life, Track};
-use super::{Cache, CallError, DROPPED, Evictions, MAX_SEQUENCE, Misuse, TrackId};
+use super::{Cache, CallError, DROPPED, Evictions, MAX_SEQUENCE, Misuse, Refusal, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
 
@@ -14,7 +14,7 @@ impl Cache {
     /// new one from now on. `publisher` says whose unfinished bytes are counted together.
     ///
     /// # Errors
-    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`](super::Refusal::Full).
+    /// [`Misuse::Name`], [`Refusal::NameTaken`], [`Refusal::Full`].
     pub fn create_track(
         &mut self,
         now: Instant,
@@ -28,7 +28,8 @@ impl Cache {
         }
         let known = self.named(name);
         if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
-            return Err(Misuse::NameTaken.into());
+            self.context.advance(now);
+            return Err(self.refuse(Refusal::NameTaken));
         }
         self.context.advance(now);
         self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
@@ -85,16 +86,16 @@ impl Cache {
     /// once the last group was there, or when it is aborted or dropped.
     ///
     /// # Errors
-    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Misuse::EndsBefore`].
-    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Misuse> {
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Refusal::EndsBefore`].
+    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), CallError> {
         self.begin();
         let known = self.store.track(track)?;
         if !known.is_live() {
-            return Err(Misuse::TrackEnded);
+            return Err(Misuse::TrackEnded.into());
         }
         let end = match (end, known.newest) {
             (Some(end), Some(newest)) if end < newest => {
-                return Err(Misuse::EndsBefore { newest });
+                return Err(self.refuse(Refusal::EndsBefore { newest }));
             }
             // There is no group behind the highest number.
             (end, newest) => end.map(|end| end.min(MAX_SEQUENCE)).or(newest),

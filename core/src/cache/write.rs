@@ -21,7 +21,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
-    /// [`Misuse::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
+    /// [`Refusal::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
     #[inline]
     pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, CallError> {
         self.begin();
@@ -192,7 +192,7 @@ impl Cache {
     /// that is held. A group that is finished takes what it lacks too.
     ///
     /// # Errors
-    /// As [`append`](Self::append), and [`Misuse::NotNext`], [`Refusal::FrameEvicted`],
+    /// As [`append`](Self::append), and [`Refusal::NotNext`], [`Refusal::FrameEvicted`],
     /// [`Refusal::Contradiction`], [`Refusal::Full`].
     pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, CallError> {
         self.begin();
@@ -202,7 +202,7 @@ impl Cache {
             return self.append(group, frame).map(|_| Put::Appended);
         }
         if index > next {
-            return Err(Misuse::NotNext { index, next }.into());
+            return Err(self.refuse(Refusal::NotNext { index, next }));
         }
         if index < floor {
             return Err(self.refuse(Refusal::FrameEvicted { index, floor }));
