@@ -186,8 +186,10 @@ impl Oracle {
             }
             Step::Change(Event::RemoveLine(line)) => {
                 self.lines.remove(line);
-                let others = |(of, _): &(LineId, u64)| of != line;
-                self.tracks.values_mut().for_each(|track| track.packets.retain(others));
+                // What a candidate holds is taken in later, as the packets of whichever line has the number then.
+                for Track { packets, highest_known, .. } in self.tracks.values_mut() {
+                    packets.retain(|(of, last)| of != line || last > highest_known);
+                }
             }
             Step::Change(Event::AddServer(server, address)) => {
                 self.windows_freed += 1;
@@ -295,7 +297,8 @@ impl Oracle {
         if line.is_some() && bytes[18..20] == mold::END_OF_SESSION.to_be_bytes() {
             track.ends = Some(track.ends.map_or(last, |end| end.min(last)));
         }
-        if let Some(line) = line.filter(|_| is_line && !is_server) {
+        // A server's packet on a line's socket is the line's where the request that it answers is over.
+        if let Some(line) = line.filter(|_| is_line) {
             // Behind the last number there is none: senders name that number itself.
             let is_last = first == u64::MAX && track.highest_known == u64::MAX;
             track.packets.push((line, if is_last { first } else { last }));
