@@ -146,12 +146,7 @@ impl Journaled for Fanout {
     const VERSION: u16 = 1;
     const NESTED: &'static [(&'static str, u16)] = &[nested::<Cache>()];
 
-    type Call<'a> = core::convert::Infallible;
-    type Answer<'a> = ();
-
-    fn call<'a>(&mut self, _now: Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
-        match call {}
-    }
+    gapless_core::no_direct_calls!();
 
     fn keep_checksums(&mut self) {
         self.cache.keep_checksums();

@@ -69,6 +69,9 @@ pub struct Limits {
 }
 
 /// How an embedding program can misuse a cache. Nothing was changed by it, and a journal has nothing of it.
+///
+/// Groups, tracks and readers that are gone were told of before: by [`Evicted`](super::Command::Evicted),
+/// [`Aborted`](super::Command::Aborted), or the call that ended them.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Misuse {
@@ -90,18 +93,9 @@ pub enum Misuse {
     /// A track's name is empty or longer than [`MAX_NAME`].
     #[error("a name of {0} bytes; names have 1 to {MAX_NAME}")]
     Name(usize),
-    /// A live track has this name.
-    #[error("a track of this name is live")]
-    NameTaken,
     /// The track was finished, aborted or dropped.
     #[error("the track has ended")]
     TrackEnded,
-    /// A track cannot end before groups that it has.
-    #[error("the track has group {newest} already")]
-    EndsBefore {
-        /// Its newest group.
-        newest: u64,
-    },
     /// The group was finished.
     #[error("the group has ended")]
     GroupEnded,
@@ -111,23 +105,9 @@ pub enum Misuse {
     /// The group's number stands for nothing: it can only be skipped.
     #[error("the group is skipped")]
     Skipped,
-    /// The open frame is not complete.
-    #[error("the open frame lacks {left} bytes")]
-    Short {
-        /// Bytes that it lacks.
-        left: u64,
-    },
     /// There is no open frame to write to.
     #[error("no frame is open in the group")]
     NoFrame,
-    /// A frame behind one that the group does not have yet.
-    #[error("frame {index} where {next} is the next")]
-    NotNext {
-        /// The frame's index.
-        index: u64,
-        /// The index of the next.
-        next: u64,
-    },
     /// The reader has read a part of this frame by chunks, and goes on by chunks.
     #[error("the reader is within a frame: it can be read on by chunks, or left by seek")]
     WithinFrame,
@@ -141,6 +121,9 @@ vocabulary! {
     #[non_exhaustive]
     #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
     pub enum Refusal {
+        /// A live track has this name.
+        #[error("a track of this name is live")]
+        5 => NameTaken,
         /// The track was finished with an earlier last group.
         #[error("group {sequence} is beyond the track's last, {end}")]
         7 => BeyondEnd {
@@ -148,6 +131,12 @@ vocabulary! {
             sequence: u64,
             /// The number of the last.
             end: u64,
+        },
+        /// A track cannot end before groups that it has.
+        #[error("the track has group {newest} already")]
+        8 => EndsBefore {
+            /// Its newest group.
+            newest: u64,
         },
         /// The group exists.
         #[error("group {0} exists")]
@@ -176,6 +165,12 @@ vocabulary! {
             /// Bytes that the frame lacks.
             left: u64,
         },
+        /// The open frame is not complete.
+        #[error("the open frame lacks {left} bytes")]
+        16 => Short {
+            /// Bytes that it lacks.
+            left: u64,
+        },
         /// The publisher has too many bytes in incomplete frames ([`Config::max_unfinished`]).
         #[error(
             "the publisher would have {bytes} bytes in incomplete frames; at most {max} are allowed"
@@ -185,6 +180,14 @@ vocabulary! {
             bytes: u64,
             /// The bytes allowed.
             max: u64,
+        },
+        /// A frame behind one that the group does not have yet.
+        #[error("frame {index} where {next} is the next")]
+        19 => NotNext {
+            /// The frame's index.
+            index: u64,
+            /// The index of the next.
+            next: u64,
         },
         /// The group holds other bytes under this index. A frame that is held is never overwritten.
         #[error("frame {0} is held with other bytes")]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::config::{CallError, Limits, Refusal};
 use super::group::{GroupId, Missing};
-use super::reader::{ReadUnit, ReaderId};
+use super::reader::ReaderId;
 use super::run::Run;
 use super::track::TrackId;
 use crate::display::display;
@@ -13,6 +13,17 @@ use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
 
 display!(Missing { Self::Lost => "lost", Self::Absent => "absent" });
+
+/// How a frame is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadUnit {
+    /// [`next_shared`](super::Cache::next_shared).
+    Frame,
+    /// [`next_chunk`](super::Cache::next_chunk).
+    Chunk,
+    /// [`next_run`](super::Cache::next_run).
+    Run,
+}
 
 /// The place at which a reader begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,11 +199,11 @@ vocabulary! {
             /// The track.
             track: TrackId,
         } => |cache, _| Answer::done(cache.seal(track)?),
-        /// [`next_frame`](super::Cache::next_frame), as a copy.
+        /// [`next_frame`](super::Cache::next_frame), for keeps: a share, or a copy of a frame that is not sealed.
         23 => NextFrame {
             /// The reader.
             reader: ReaderId,
-        } => |cache, _| Ok(Answer::Frame(cache.next_frame(reader)?.map(Frame::copied))),
+        } => |cache, _| Ok(Answer::Frame(cache.next_frame_kept(reader)?)),
         /// One step of a reader.
         21 => Read {
             /// The reader.

@@ -4,11 +4,11 @@ use bytes::{Bytes, BytesMut};
 use core::num::NonZeroU32;
 
 use super::ids::id;
-use super::reader::{ByFrame, InQueue};
+use super::reader::FrameWaiters;
 use crate::Instant;
 use crate::storage::list::{Link, Linked, List, linked};
 use crate::storage::slab::{Keyed, NONE};
-use crate::storage::tree::{Links, Tree, sorted};
+use crate::storage::tree::{Links, sorted};
 use crate::wire::varint;
 
 /// The most frames of a piece, which is how far a look-up walks.
@@ -311,10 +311,8 @@ pub(super) struct Group {
     /// nobody waits, and nothing is limited. Zero when that is not known.
     pub(super) fast_appends: u32,
     pub(super) unfinished: Option<Unfinished>,
-    /// Readers that wait for more, by what they take.
-    pub(super) waiting: [List<InQueue>; 3],
-    /// Readers that wait for a frame further on: no append looks at them before theirs is near.
-    pub(super) ahead: Tree<ByFrame>,
+    /// Readers that wait for something of it.
+    pub(super) waiters: FrameWaiters,
 }
 
 impl Group {
@@ -324,7 +322,7 @@ impl Group {
             && self.unfinished.is_none()
             && !self.is_limited
             && self.tail_piece != NONE
-            && self.waiting.iter().all(List::is_empty);
+            && !self.waiters.want_more();
         if plain { (PIECE_FRAMES - (self.count - self.sealed)).min(MOST - self.count) } else { 0 }
     }
 

@@ -12,7 +12,7 @@ use crate::journal::{
 use crate::{Instant, Machine};
 
 impl<S: Sink> Recorder<Cache, S> {
-    /// [`Cache::next_frame`], recorded as [`Event::NextFrame`], which gives a copy.
+    /// [`Cache::next_frame`], recorded as [`Event::NextFrame`].
     ///
     /// # Errors
     /// As there.
@@ -123,15 +123,11 @@ variants!("misuse", Misuse {
     2 => UnknownGroup,
     3 => UnknownReader,
     4 => Name(len),
-    5 => NameTaken,
     6 => TrackEnded,
-    8 => EndsBefore { newest },
     11 => GroupEnded,
     12 => Aborted(code),
     13 => Skipped,
-    16 => Short { left },
     17 => NoFrame,
-    19 => NotNext { index, next },
     24 => WithinFrame,
 } unwritten { Config, Undrained });
 variants!("reading" for T, Next<T> {

@@ -3,9 +3,7 @@
 use super::event::Command;
 use super::group::State;
 use super::pool::RECLAIMED;
-use super::track::EvictionKey;
 use super::{Cache, CallError, Evictions, Refusal, TOO_LARGE, TrackId};
-use crate::Instant;
 use crate::storage::slab::NONE;
 use bytes::BytesMut;
 
@@ -39,24 +37,16 @@ impl Cache {
         while fits && self.live().saturating_add(need(self)) > self.config.max_bytes {
             fits = self.evict(current);
         }
-        let protected = core::mem::replace(&mut self.protected, NONE);
-        if let Some(track) = self.store.groups.get(protected).map(|group| group.track) {
-            self.reorder(track);
-        }
+        self.index.protect(&mut self.store, None);
         fits
     }
 
     /// As [`make_room`](Self::make_room), but evicts only other groups, and no newest ones: for what is not
     /// worth more.
-    pub(super) fn make_room_of_superseded(
-        &mut self,
-        current: u32,
-        need: impl Fn(&Self) -> usize,
-    ) -> bool {
+    pub(super) fn room_of_superseded(&mut self, at: u32, need: impl Fn(&Self) -> usize) -> bool {
         while self.live().saturating_add(need(self)) > self.config.max_bytes {
-            match self.eviction_order.first(&self.store.tracks).and_then(|track| self.victim(track))
-            {
-                Some((at, false)) if at != current => self.evict_group(at, BY_BYTES),
+            match self.index.next_victim(&self.store) {
+                Some((other, false)) if other != at => self.evict_group(other, BY_BYTES),
                 _ => return false,
             }
         }
@@ -109,8 +99,7 @@ impl Cache {
 
     /// Evicts something for the budget; `false` when nothing is left that can be.
     fn evict(&mut self, current: u32) -> bool {
-        while let Some(track) = self.eviction_order.first(&self.store.tracks) {
-            let Some((at, is_newest)) = self.victim(track) else { return false };
+        while let Some((at, is_newest)) = self.index.next_victim(&self.store) {
             let is_open = self.store.groups.get(at).is_some_and(|group| group.state == State::Open);
             if (at == current || is_newest && is_open) && self.evict_front(at) {
                 return true;
@@ -119,74 +108,15 @@ impl Cache {
                 self.evict_group(at, BY_BYTES);
                 return true;
             }
-            self.protected = at;
-            self.reorder(track);
+            self.index.protect(&mut self.store, Some(at));
         }
         false
     }
 
-    /// The group of a track to evict next, and whether it is the newest of a live track.
-    fn victim(&self, track: u32) -> Option<(u32, bool)> {
-        let track = self.store.tracks.get(track)?;
-        let skip_protected = |at: u32| {
-            if at == self.protected {
-                self.store.groups.get(at).map_or(NONE, |group| group.link.next)
-            } else {
-                at
-            }
-        };
-        let first = skip_protected(track.row.first());
-        let group = self.store.groups.get(first)?;
-        if !track.is_live() || first != track.top {
-            return Some((first, false));
-        }
-        match skip_protected(group.link.next) {
-            NONE => Some((first, true)),
-            second => Some((second, false)),
-        }
-    }
-
-    /// Makes a track's place right in the orders of eviction: for the budget, and for age.
-    pub(super) fn reorder(&mut self, at: u32) {
-        let victim = self.victim(at).and_then(|(group, is_newest)| {
-            let generation = self.store.groups.key(group)?.generation;
-            let created = self.store.groups.get(group)?.created;
-            Some((EvictionKey { is_newest, generation }, created))
-        });
-        let tracks = &mut self.store.tracks;
-        let Some(track) = tracks.get(at) else { return };
-        let (old_key, old_expiry, max_age) =
-            (track.eviction_key, track.expiry, track.limits.max_age);
-        let key = victim.map(|(key, _)| key);
-        let expiry = match victim {
-            Some((key, created)) if !key.is_newest && !max_age.is_zero() => created + max_age,
-            _ => Instant::FAR,
-        };
-        if (key, expiry) == (old_key, old_expiry) {
-            return;
-        }
-        if old_key.is_some() {
-            self.eviction_order.remove(tracks, at);
-        }
-        if old_expiry != Instant::FAR {
-            self.expiries.remove(tracks, at);
-        }
-        if let Some(track) = tracks.get_mut(at) {
-            (track.eviction_key, track.expiry) = (key, expiry);
-        }
-        if key.is_some() {
-            self.eviction_order.insert(tracks, at);
-        }
-        if expiry != Instant::FAR {
-            self.expiries.insert(tracks, at);
-        }
-    }
-
     /// Evicts the groups that have reached the age that their track keeps.
     pub(super) fn expire_groups(&mut self) {
-        while let Some(track) = self.expiries.first(&self.store.tracks)
-            && self.is_expiring()
-            && let Some((at, false)) = self.victim(track)
+        while self.is_expiring()
+            && let Some((at, false)) = self.index.next_expired(&self.store)
         {
             self.evict_group(at, |evicted| &mut evicted.by_age);
         }
@@ -197,7 +127,7 @@ impl Cache {
         while let Some(track) = self.store.tracks.get(at)
             && track.limits.max_groups != 0
             && track.group_count > track.limits.max_groups
-            && let Some((group, false)) = self.victim(at)
+            && let Some((group, false)) = self.index.victim(&self.store, at)
         {
             self.evict_group(group, |evicted| &mut evicted.by_count);
         }
@@ -205,9 +135,9 @@ impl Cache {
 
     /// Evicts the first piece of a group; `false` when there is none.
     fn evict_front(&mut self, at: u32) -> bool {
-        let Some(group) = self.store.groups.get_mut(at) else { return false };
+        let Some(group) = self.store.groups.get(at) else { return false };
         let (floor, track) = (group.floor, group.track);
-        if let Some(head) = self.store.pieces.get(group.pieces.first()) {
+        if let Some(head) = self.store.first_piece(at) {
             if head.first == group.count {
                 return false;
             }
@@ -217,10 +147,7 @@ impl Cache {
         {
             return false;
         } else {
-            // Nothing of the tail was shared, or it would be a piece.
-            group.floor = group.count;
-            group.tail.clear();
-            self.store.mark_sealed(at);
+            self.store.clear_tail(at);
             self.retire_tail(at);
         }
         if let Some(group) = self.store.groups.get_mut(at) {
@@ -269,43 +196,28 @@ impl Cache {
     /// Evicts a whole group.
     fn evict_group(&mut self, at: u32, counter: Counter) {
         let Some(group) = self.store.groups.get(at) else { return };
-        let (number, is_unreported) = (group.track, group.is_unreported);
-        if let Some(track) = self.store.tracks.get_mut(number) {
-            track.evicted_end = track.evicted_end.max(group.sequence.saturating_add(1));
-        }
-        self.store.past.add(&mut self.store.tracks, number, group);
-        self.count_evicted(number, counter, 1);
-        self.wake_group(at);
-        self.clear(at);
-        let Some(track) = self.store.tracks.get_mut(number) else { return };
-        track.groups.remove(&mut self.store.groups, at);
-        track.group_count -= 1;
-        track.row.remove(&mut self.store.groups, at);
-        if track.top == at {
-            track.top = track.groups.end(&self.store.groups, true).unwrap_or(NONE);
-        }
-        if is_unreported {
+        let track = group.track;
+        if group.is_unreported {
             self.aborted.remove(&mut self.store.groups, at);
         }
-        self.store.groups.remove(at);
-        if self.protected == at {
-            self.protected = NONE;
-        }
-        self.reorder(number);
+        self.count_evicted(track, counter, 1);
+        self.readers.wake_group(&mut self.store, at);
+        self.clear(at);
+        self.store.remove_group(at);
+        self.index.forget_group(&mut self.store, track, at);
     }
 
     /// Frees everything that a group holds.
     pub(super) fn clear(&mut self, at: u32) {
         self.store.free_pieces(at, |_| true);
+        self.store.clear_tail(at);
         if let Some(group) = self.store.groups.get_mut(at) {
-            group.tail.clear();
-            (group.floor, group.bytes) = (group.count, 0);
+            group.bytes = 0;
             if let Some(frame) = group.unfinished.take() {
                 let track = group.track;
                 self.forget_unfinished(track, frame.written);
             }
         }
-        self.store.mark_sealed(at);
         self.retire_tail(at);
         self.reclaim(RECLAIMED);
     }
@@ -319,7 +231,7 @@ impl Cache {
     /// Aborts a group of which the budget cannot hold a frame.
     pub(super) fn abort_as_too_large(&mut self, at: u32) {
         self.clear(at);
-        self.wake_group(at);
+        self.readers.wake_group(&mut self.store, at);
         let Some(group) = self.store.groups.get_mut(at) else { return };
         group.state = State::Aborted { code: TOO_LARGE, finished: false };
         if !core::mem::replace(&mut group.is_unreported, true) {
@@ -342,9 +254,9 @@ impl Cache {
     pub(super) fn next_evicted(&mut self) -> Option<Command> {
         let at = self.evicted_from.pop(&mut self.store.tracks)?;
         self.store.tracks.get_mut(at)?.has_evictions = false;
-        let id = TrackId(self.store.tracks.key(at)?);
-        let floor = self.floor(id);
+        let track = TrackId(self.store.tracks.key(at)?);
+        let floor = self.floor(track);
         self.forget_if_over(at);
-        Some(Command::Evicted { track: id, floor })
+        Some(Command::Evicted { track, floor })
     }
 }

@@ -34,6 +34,9 @@
 //! Before the next event the commands that follow are drained ([`Undrained`](crate::machine::Undrained)); the
 //! methods are called at any time. A warm `append` that nobody waits for has no command.
 //!
+//! [`Misuse`] is the embedding program's mistake: it is an `Err`, changes nothing, and is not recorded. A [`Refusal`]
+//! is an answer that something outside can cause: it is counted, and [`Answer::Refused`] where an event was given.
+//!
 //! # Positions
 //!
 //! A program that serves many places in a track keeps positions and reads with [`Cache::run_at`]: it changes nothing
@@ -104,15 +107,13 @@
 //! | `Readable` | O(1) for each reader woken; O(log readers) for one that waited for a number beyond the next, of a group or of a frame |
 //! | ending a track | O(its groups), and O(log n) for each reader woken |
 
-mod compact;
 mod config;
 mod event;
-mod find;
 mod group;
 mod ids;
+mod index;
 mod journal;
 mod memory;
-mod past;
 mod pool;
 mod position;
 mod produce;
@@ -122,37 +123,34 @@ mod reader;
 mod run;
 mod stats;
 mod store;
-mod take;
 #[cfg(test)]
 mod tests;
 mod track;
 mod tracks;
-mod waiting;
 mod write;
 
 pub use config::{CallError, Config, Limits, MAX_NAME, Misuse, Refusal};
-pub use event::{Answer, Chunk, Command, Event, Frame, FrameState, Next, Put, Start};
+pub use event::{Answer, Chunk, Command, Event, Frame, FrameState, Next, Put, ReadUnit, Start};
 pub use group::{GroupId, Missing};
 pub use position::Position;
-pub use reader::{ReadUnit, ReaderId};
+pub use reader::ReaderId;
 pub use run::Run;
 pub use stats::{Evictions, Stats};
 pub use track::TrackId;
 
 use group::InAborted;
+use index::Index;
 use pool::RECLAIMED;
 use publishers::Publishers;
-use reader::{InQueue, Reader};
+use reader::readers::Readers;
 use store::Store;
-use track::{ByEviction, ByExpiry, ByName, InEvicted};
+use track::InEvicted;
 
 use smallvec::SmallVec;
 
 use crate::machine::Context;
 use crate::stats_and_context;
 use crate::storage::list::List;
-use crate::storage::slab::{Keyed, NONE};
-use crate::storage::tree::Tree;
 use crate::{Instant, Machine};
 
 /// The code of groups and tracks whose producer went away (moq-lite: cancelled).
@@ -172,18 +170,13 @@ pub struct Cache {
     /// The generation of the newest thing, of any kind: none comes again.
     generation: u64,
     store: Store,
-    readers: Keyed<Reader>,
+    index: Index,
+    readers: Readers,
     publishers: Publishers,
-    names: Tree<ByName>,
-    eviction_order: Tree<ByEviction>,
-    expiries: Tree<ByExpiry>,
-    /// A group that is not evicted for now: it is being written to.
-    protected: u32,
-    /// The pending reports: answers, aborted groups, tracks with evictions, readers that are ready.
-    ready: List<InQueue>,
-    evicted_from: List<InEvicted>,
+    /// The pending reports: answers, aborted groups, tracks with evictions; and readers that are ready.
     answers: SmallVec<[Answer; 1]>,
     aborted: List<InAborted>,
+    evicted_from: List<InEvicted>,
     stats: Stats,
 }
 
@@ -202,16 +195,12 @@ impl Machine for Cache {
             config,
             context: Context::default(),
             generation: 0,
-            readers: Keyed::new(),
+            index: Index::default(),
+            readers: Readers::default(),
             publishers: Publishers::default(),
-            names: Tree::EMPTY,
-            eviction_order: Tree::EMPTY,
-            expiries: Tree::EMPTY,
-            protected: NONE,
-            ready: List::default(),
-            evicted_from: List::default(),
             answers: SmallVec::new(),
             aborted: List::default(),
+            evicted_from: List::default(),
             stats: Stats::default(),
         })
     }
@@ -229,8 +218,8 @@ impl Machine for Cache {
             return Some(Command::Answer(self.answers.remove(0)));
         }
         loop {
-            let command =
-                self.next_aborted().or_else(|| self.next_evicted()).or_else(|| self.next_ready());
+            let reports = self.next_aborted().or_else(|| self.next_evicted());
+            let command = reports.or_else(|| self.next_readable());
             // A group may have been superseded while a timeout is drained.
             if command.is_some() || !(self.context.is_timeout() && self.is_expiring()) {
                 return command;
@@ -241,8 +230,7 @@ impl Machine for Cache {
 
     /// When the next group reaches the age that its track keeps.
     fn poll_timeout(&self) -> Option<Instant> {
-        let first = self.expiries.first(&self.store.tracks)?;
-        self.store.tracks.get(first).map(|track| track.expiry)
+        self.index.next_expiry(&self.store)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -305,6 +293,20 @@ impl Cache {
         }
     }
 
+    /// Says that there is something to drain if a reader is ready.
+    const fn pend_ready(&mut self) {
+        if self.readers.is_any_ready() {
+            self.context.pend();
+        }
+    }
+
+    /// The report of the next reader that has something to read.
+    fn next_readable(&mut self) -> Option<Command> {
+        let reader = self.readers.next_ready(&mut self.store)?;
+        self.stats.woken += 1;
+        Some(Command::Readable(reader))
+    }
+
     const fn next_generation(&mut self) -> u64 {
         self.generation += 1;
         self.generation
@@ -314,10 +316,13 @@ impl Cache {
     const fn refuse(&mut self, refusal: Refusal) -> CallError {
         match refusal {
             Refusal::Contradiction(_) => self.stats.contradictions += 1,
-            Refusal::Duplicate(_) => self.stats.duplicates += 1,
-            Refusal::BeyondWindow { .. } | Refusal::BeyondEnd { .. } => self.stats.beyond += 1,
+            Refusal::Duplicate(_) | Refusal::NameTaken => self.stats.duplicates += 1,
+            Refusal::BeyondWindow { .. }
+            | Refusal::BeyondEnd { .. }
+            | Refusal::EndsBefore { .. }
+            | Refusal::NotNext { .. } => self.stats.beyond += 1,
             Refusal::FrameTooLarge { .. } | Refusal::PastSize { .. } => self.stats.oversized += 1,
-            Refusal::Unfinished { .. } => self.stats.unfinished += 1,
+            Refusal::Unfinished { .. } | Refusal::Short { .. } => self.stats.unfinished += 1,
             Refusal::FrameEvicted { .. } => self.stats.late += 1,
             Refusal::Full { .. } | Refusal::UsedUp => self.stats.full += 1,
         }

@@ -1,6 +1,5 @@
 //! Positions: places in a track.
 
-use super::group::Piece;
 use crate::storage::slab::NONE;
 
 /// A place in a track, to be read from without any state in the cache
@@ -83,16 +82,6 @@ impl Position {
         let group = self.wanted;
         self.go(group + 1, 0);
         group
-    }
-
-    /// Goes behind so many frames of a piece, which end at an offset from its first byte.
-    #[inline]
-    pub(super) fn pass_frames(&mut self, piece: &Piece, frames: u32, end: usize) {
-        self.frame += frames;
-        self.offset = end as u32 + piece.trimmed;
-        if self.frame == piece.end() {
-            self.leave(piece.next());
-        }
     }
 
     /// Goes behind the last frame of a piece, to the next piece.

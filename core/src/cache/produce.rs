@@ -67,8 +67,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
-    /// [`Misuse::Short`].
-    pub fn finish_group(&mut self, group: GroupId) -> Result<(), Misuse> {
+    /// [`Refusal::Short`].
+    pub fn finish_group(&mut self, group: GroupId) -> Result<(), CallError> {
         self.begin();
         let at = self.open_group(group)?;
         self.check_complete(at)?;
@@ -77,7 +77,8 @@ impl Cache {
         if let Some(group) = self.store.groups.get_mut(at) {
             group.state = State::Finished;
         }
-        self.wake_group(at);
+        self.readers.wake_group(&mut self.store, at);
+        self.pend_ready();
         Ok(())
     }
 
@@ -113,7 +114,8 @@ impl Cache {
             group.state = State::Aborted { code, finished };
             self.stats.aborted += 1;
         }
-        self.wake_group(at);
+        self.readers.wake_group(&mut self.store, at);
+        self.pend_ready();
     }
 
     fn create(
@@ -132,6 +134,7 @@ impl Cache {
         };
         self.context.advance(now);
         let Limits { first_group, max_group_bytes, max_group_frames, .. } = track.limits;
+        let is_newest = track.newest.is_none_or(|newest| sequence > newest);
         let from = track.newest.unwrap_or(0).max(first_group);
         let last = from.saturating_add(self.config.window).min(MAX_SEQUENCE);
         let is_limited = max_group_bytes != 0 || max_group_frames != 0;
@@ -163,29 +166,17 @@ impl Cache {
             tail_piece: NONE,
             ..Group::default()
         };
-        let key = self.store.groups.insert_as(generation, group).ok_or_else(|| self.full())?;
+        let group = self.store.add_group(generation, group).ok_or_else(|| self.full())?;
         self.stats.groups += 1;
-        self.link(key.slot, id.0.slot, sequence);
+        if is_newest {
+            let has = |wanted| wanted <= sequence;
+            self.readers.wake_next(&mut self.store, id.0.slot);
+            self.readers.wake_later(&mut self.store, id.0.slot, false, has);
+            self.pend_ready();
+        }
         self.limit_groups(id.0.slot);
-        self.reorder(id.0.slot);
-        Ok(GroupId(key))
-    }
-
-    /// Makes a group part of its track, and wakes those who wait for it.
-    fn link(&mut self, slot: u32, at: u32, sequence: u64) {
-        let Some(track) = self.store.tracks.get_mut(at) else { return };
-        track.groups.insert(&mut self.store.groups, slot);
-        track.group_count += 1;
-        track.row.push(&mut self.store.groups, slot);
-        if self.store.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
-            track.top = slot;
-        }
-        if track.newest.is_none_or(|newest| sequence > newest) {
-            track.newest = Some(sequence);
-            let waiting = core::mem::take(&mut track.waiting);
-            self.wake(waiting);
-            self.wake_later(at, false, |wanted| wanted <= sequence);
-        }
+        self.index.reorder(&mut self.store, id.0.slot);
+        Ok(group)
     }
 
     /// The place of a group that can be written to.
@@ -197,9 +188,12 @@ impl Cache {
     }
 
     /// Checks that no frame of a group is incomplete.
-    pub(super) fn check_complete(&self, at: u32) -> Result<(), Misuse> {
+    pub(super) fn check_complete(&mut self, at: u32) -> Result<(), CallError> {
         match self.store.groups.get(at).and_then(|group| group.unfinished) {
-            Some(frame) => Err(Misuse::Short { left: (frame.size.get() - frame.written).into() }),
+            Some(frame) => {
+                let left = u64::from(frame.size.get() - frame.written);
+                Err(self.refuse(Refusal::Short { left }))
+            }
             None => Ok(()),
         }
     }

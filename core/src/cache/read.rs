@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 use super::event::{Answer, Chunk, Frame, FrameState, Next, Start};
-use super::find::{Lookup, held};
 use super::pool::RECLAIMED;
 use super::position::Position;
-use super::reader::{Reader, Waits};
+use super::reader::Reader;
 use super::store::Store;
-use super::take::ChunkWithin;
+use super::store::find::{Lookup, held};
+use super::store::take::ChunkWithin;
 use super::{Cache, CallError, GroupId, Misuse, ReadUnit, ReaderId, Run, TrackId};
 use crate::storage::slab::NONE;
 
@@ -52,8 +52,8 @@ impl Cache {
         position: &mut Position,
         max_bytes: usize,
     ) -> Result<Next<Run>, Misuse> {
-        let is_gone =
-            position.group != NONE && self.store.groups.find(position.group_key()).is_none();
+        let group = GroupId(position.group_key());
+        let is_gone = position.group != NONE && self.store.group(group).is_err();
         if position.track != track.0.slot || is_gone {
             let Position { wanted, frame, within, .. } = *position;
             *position = Position { within, ..Position::in_track(track.0.slot, wanted, frame) };
@@ -82,19 +82,15 @@ impl Cache {
         self.add_reader(|_| position)
     }
 
-    fn add_reader(
-        &mut self,
-        position: impl FnOnce(&Self) -> Position,
-    ) -> Result<ReaderId, CallError> {
-        let generation = self.next_generation();
+    fn add_reader(&mut self, at: impl FnOnce(&Self) -> Position) -> Result<ReaderId, CallError> {
         self.admit(|cache| cache.readers.growth())?;
-        let position = position(self);
-        let reader = Reader::at(position);
-        let key = self.readers.insert_as(generation, reader).ok_or_else(|| self.full())?;
+        let generation = self.next_generation();
+        let position = at(self);
+        let reader = self.readers.add(generation, position).ok_or_else(|| self.full())?;
         if let Some(track) = self.store.tracks.get_mut(position.track) {
             track.readers += 1;
         }
-        Ok(ReaderId(key))
+        Ok(reader)
     }
 
     /// Forgets a reader.
@@ -103,8 +99,7 @@ impl Cache {
     /// [`Misuse::UnknownReader`].
     pub fn close_reader(&mut self, reader: ReaderId) -> Result<(), Misuse> {
         let track = self.reading(reader)?.position.track;
-        self.stop_waiting(reader.0.slot);
-        self.readers.remove(reader.0.slot);
+        self.readers.remove(&mut self.store, reader);
         if let Some(track) = self.store.tracks.get_mut(track) {
             track.readers -= 1;
         }
@@ -120,9 +115,9 @@ impl Cache {
     /// [`Misuse::UnknownReader`].
     pub fn seek(&mut self, reader: ReaderId, start: Start) -> Result<(), Misuse> {
         let track = self.reading(reader)?.position.track;
-        self.stop_waiting(reader.0.slot);
         let position = self.store.position(track, start);
-        self.reading(reader)?.position = position;
+        self.readers.stop_waiting(&mut self.store, reader.0.slot);
+        self.readers.find_mut(reader)?.position = position;
         Ok(())
     }
 
@@ -134,12 +129,12 @@ impl Cache {
     #[inline]
     pub fn next_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
         self.begin();
-        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        let known = self.readers.find_mut(reader)?;
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.frame_in_piece(&mut known.position)));
         }
         // One that follows what is being written.
-        if known.waits == Waits::Not && self.store.stands_in_tail(&known.position) {
+        if !known.is_waiting() && self.store.stands_in_tail(&known.position) {
             return Ok(held(self.store.frame_in_tail(&mut known.position)));
         }
         self.find_frame(reader)
@@ -147,9 +142,23 @@ impl Cache {
 
     #[cold]
     fn find_frame(&mut self, reader: ReaderId) -> Result<Next<Frame<&[u8]>>, Misuse> {
-        let lookup = self.find(reader, ReadUnit::Frame);
-        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        let lookup = self.readers.find(&mut self.store, reader, ReadUnit::Frame);
+        let known = self.readers.find_mut(reader)?;
         lookup.read(|| self.store.frame_at(&mut known.position, lookup))
+    }
+
+    /// As [`next_frame`](Self::next_frame), for keeps: a share where it can be shared as it lies, or else a copy.
+    pub(super) fn next_frame_kept(
+        &mut self,
+        reader: ReaderId,
+    ) -> Result<Next<Frame<Bytes>>, Misuse> {
+        self.begin();
+        let lookup = self.readers.find(&mut self.store, reader, ReadUnit::Frame);
+        let known = self.readers.find_mut(reader)?;
+        lookup.read(|| match lookup {
+            Lookup::Tail => self.store.frame_in_tail(&mut known.position).map(Frame::copied),
+            _ => self.store.share_in_piece(&mut known.position),
+        })
     }
 
     /// As [`next_frame`](Self::next_frame), as a share in the cache's own memory: no copy.
@@ -159,7 +168,7 @@ impl Cache {
     #[inline]
     pub fn next_shared(&mut self, reader: ReaderId) -> Result<Next<Frame<Bytes>>, Misuse> {
         self.begin();
-        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        let known = self.readers.find_mut(reader)?;
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.share_in_piece(&mut known.position)));
         }
@@ -177,13 +186,10 @@ impl Cache {
     }
 
     /// The next chunk, with what it lies in.
-    pub(super) fn next_chunk_within(
-        &mut self,
-        reader: ReaderId,
-    ) -> Result<Next<ChunkWithin<'_>>, Misuse> {
+    fn next_chunk_within(&mut self, reader: ReaderId) -> Result<Next<ChunkWithin<'_>>, Misuse> {
         self.reading(reader)?;
-        let lookup = self.find(reader, ReadUnit::Chunk);
-        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        let lookup = self.readers.find(&mut self.store, reader, ReadUnit::Chunk);
+        let known = self.readers.find_mut(reader)?;
         lookup.read(|| self.store.chunk_at(&mut known.position, lookup))
     }
 
@@ -195,7 +201,7 @@ impl Cache {
     #[inline]
     pub fn next_run(&mut self, reader: ReaderId) -> Result<Next<Run>, Misuse> {
         self.begin();
-        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        let known = self.readers.find_mut(reader)?;
         if let Some(run) = self.store.rest_of_piece(&mut known.position, usize::MAX) {
             return Ok(Next::Held(run));
         }
@@ -229,7 +235,7 @@ impl Cache {
     #[inline]
     fn reading(&mut self, reader: ReaderId) -> Result<&mut Reader, Misuse> {
         self.begin();
-        self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)
+        self.readers.find_mut(reader)
     }
 
     /// Brings a reader to what comes next in a piece, and gives both: of the tail one is made that can be
@@ -239,40 +245,13 @@ impl Cache {
         reader: ReaderId,
         by: ReadUnit,
     ) -> Result<(Lookup, &mut Reader, &Store), Misuse> {
-        let mut lookup = self.find(reader, by);
+        let mut lookup = self.readers.find(&mut self.store, reader, by);
         if lookup == Lookup::Tail {
-            let group = self.readers.find(reader.0).map_or(NONE, |known| known.position.group);
+            let group = self.readers.find_mut(reader)?.position.group;
             self.store.seal_group(group);
-            lookup = self.find(reader, by);
+            lookup = self.readers.find(&mut self.store, reader, by);
         }
-        let known = self.readers.find_mut(reader.0).ok_or(Misuse::UnknownReader)?;
+        let known = self.readers.find_mut(reader)?;
         Ok((lookup, known, &self.store))
-    }
-
-    /// Brings a reader to what comes next, and lets it wait where there is nothing yet.
-    fn find(&mut self, reader: ReaderId, by: ReadUnit) -> Lookup {
-        let at = reader.0.slot;
-        let Some(reader) = self.readers.get(at) else { return Lookup::Report(Next::Pending) };
-        let (mut position, waits) = (reader.position, reader.waits);
-        let lookup = self.store.find(&mut position, by);
-        let goes_on = match lookup {
-            Lookup::NoGroup => matches!(waits, Waits::ForNewest | Waits::ForLater),
-            Lookup::NoMore => waits == Waits::ForMore(by) || waits == Waits::ForFrame(by),
-            Lookup::Within => true,
-            _ => waits == Waits::Not,
-        };
-        // A reader that waited for one thing and reads another does not wait any more.
-        if !goes_on {
-            self.stop_waiting(at);
-        }
-        if let Some(reader) = self.readers.get_mut(at) {
-            reader.position = position;
-        }
-        match lookup {
-            Lookup::NoGroup if !goes_on => self.wait_for_group(at),
-            Lookup::NoMore if !goes_on => self.wait_for_more(at, by),
-            _ => {}
-        }
-        lookup
     }
 }

@@ -26,13 +26,15 @@ pub struct Stats {
     pub too_large: u64,
     /// Refused: a frame put with other bytes than are held.
     pub contradictions: u64,
-    /// Refused: groups that existed.
+    /// Refused: groups that existed, and tracks of which the name was live.
     pub duplicates: u64,
-    /// Refused: groups beyond the window, or beyond the track's end.
+    /// Refused: groups beyond the window or the track's end, ends before groups that there were, and frames put
+    /// beyond the next.
     pub beyond: u64,
     /// Refused: frames larger than allowed, and bytes past a declared size.
     pub oversized: u64,
-    /// Refused: bytes beyond what a publisher may have unfinished.
+    /// Refused: bytes beyond what a publisher may have unfinished, and what comes behind a frame that is not
+    /// complete.
     pub unfinished: u64,
     /// Refused: frames put where they had been evicted.
     pub late: u64,

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::config::Limits;
 use super::group::{BySequence, InTrack, Unsealed};
 use super::ids::id;
-use super::reader::{ByWanted, InQueue};
+use super::reader::GroupWaiters;
 use super::stats::Evictions;
 use crate::Instant;
 use crate::storage::list::{Link, List, linked};
@@ -68,9 +68,8 @@ pub(super) struct Track {
     pub(super) unsealed: List<Unsealed>,
     pub(super) evicted: Evictions,
     pub(super) readers: u32,
-    /// Readers that wait for the next group, and those that wait for later ones.
-    pub(super) waiting: List<InQueue>,
-    pub(super) later: Tree<ByWanted>,
+    /// Readers that wait for groups of it.
+    pub(super) waiters: GroupWaiters,
     /// Evictions are still to be reported; and its neighbours among the tracks of which that is so.
     pub(super) has_evictions: bool,
     pub(super) evicted_from: Link,

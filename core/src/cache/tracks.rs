@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::config::{Limits, MAX_NAME};
 use super::group::State;
 use super::track::{Life, Track};
-use super::{Cache, CallError, DROPPED, Evictions, MAX_SEQUENCE, Misuse, TrackId};
+use super::{Cache, CallError, DROPPED, Evictions, MAX_SEQUENCE, Misuse, Refusal, TrackId};
 use crate::Instant;
 use crate::storage::slab::NONE;
 
@@ -14,7 +14,7 @@ impl Cache {
     /// new one from now on. `publisher` says whose unfinished bytes are counted together.
     ///
     /// # Errors
-    /// [`Misuse::Name`], [`Misuse::NameTaken`], [`Refusal::Full`](super::Refusal::Full).
+    /// [`Misuse::Name`], [`Refusal::NameTaken`], [`Refusal::Full`].
     pub fn create_track(
         &mut self,
         now: Instant,
@@ -26,32 +26,28 @@ impl Cache {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(Misuse::Name(name.len()).into());
         }
-        let known = self.named(name);
+        let known = self.index.named(&self.store, name);
         if known.and_then(|at| self.store.tracks.get(at)).is_some_and(Track::is_live) {
-            return Err(Misuse::NameTaken.into());
+            self.context.advance(now);
+            return Err(self.refuse(Refusal::NameTaken));
         }
         self.context.advance(now);
-        self.admit(|cache| cache.store.tracks.growth() + cache.publishers.growth() + name.len())?;
-        // It may have gone by now, with its last group.
-        if let Some(at) = self.named(name) {
-            self.names.remove(&mut self.store.tracks, at);
-        }
+        self.admit(|cache| cache.store.tracks.growth() + name.len() + cache.publishers.growth())?;
         let publisher = self.publishers.join(publisher).ok_or_else(|| self.full())?;
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
-        self.store.external_bytes += name.len();
         let track =
             Track { name, publisher, limits, top: NONE, expiry: Instant::FAR, ..Track::default() };
-        let key = self.store.tracks.insert_as(generation, track).ok_or_else(|| self.full())?;
-        self.names.insert(&mut self.store.tracks, key.slot);
+        let track = self.store.add_track(generation, track).ok_or_else(|| self.full())?;
+        self.index.name(&mut self.store, track.0.slot);
         self.stats.tracks += 1;
-        Ok(TrackId(key))
+        Ok(track)
     }
 
     /// The track of this name, live or ended.
     #[must_use]
     pub fn track(&self, name: &[u8]) -> Option<TrackId> {
-        let slot = self.named(name)?;
+        let slot = self.index.named(&self.store, name)?;
         self.store.tracks.key(slot).map(TrackId)
     }
 
@@ -64,8 +60,8 @@ impl Cache {
     /// The group with the lowest number that is in the cache, and its first frame.
     #[must_use]
     pub fn floor(&self, track: TrackId) -> Option<(u64, u64)> {
-        let first = self.store.track(track).ok()?.groups.first(&self.store.groups)?;
-        self.store.groups.get(first).map(|group| (group.sequence, group.floor.into()))
+        let first = self.store.first_group(self.store.track(track).ok()?)?;
+        Some((first.sequence, first.floor.into()))
     }
 
     /// The evictions of the track.
@@ -85,16 +81,16 @@ impl Cache {
     /// once the last group was there, or when it is aborted or dropped.
     ///
     /// # Errors
-    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Misuse::EndsBefore`].
-    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), Misuse> {
+    /// [`Misuse::UnknownTrack`], [`Misuse::TrackEnded`], [`Refusal::EndsBefore`].
+    pub fn finish_track(&mut self, track: TrackId, end: Option<u64>) -> Result<(), CallError> {
         self.begin();
         let known = self.store.track(track)?;
         if !known.is_live() {
-            return Err(Misuse::TrackEnded);
+            return Err(Misuse::TrackEnded.into());
         }
         let end = match (end, known.newest) {
             (Some(end), Some(newest)) if end < newest => {
-                return Err(Misuse::EndsBefore { newest });
+                return Err(self.refuse(Refusal::EndsBefore { newest }));
             }
             // There is no group behind the highest number.
             (end, newest) => end.map(|end| end.min(MAX_SEQUENCE)).or(newest),
@@ -157,24 +153,13 @@ impl Cache {
         };
         // A reader that waits for the next group has nothing to read as long as that may come.
         if last.is_none_or(|last| track.newest == Some(last)) {
-            let waiting = core::mem::take(&mut track.waiting);
-            self.wake(waiting);
+            self.readers.wake_next(&mut self.store, at);
         }
-        self.wake_later(at, true, |wanted| last.is_none_or(|last| wanted > last));
-        self.reorder(at);
+        let is_beyond = |wanted| last.is_none_or(|last| wanted > last);
+        self.readers.wake_later(&mut self.store, at, true, is_beyond);
+        self.pend_ready();
+        self.index.reorder(&mut self.store, at);
         self.forget_if_over(at);
-    }
-
-    /// Wakes the readers that wait for groups beyond the next, from those with the lowest or highest number
-    /// on, as long as `has` says so.
-    pub(super) fn wake_later(&mut self, at: u32, highest: bool, has: impl Fn(u64) -> bool) {
-        while let Some(track) = self.store.tracks.get_mut(at)
-            && let Some(first) = track.later.end(&self.readers, highest)
-            && self.readers.get(first).is_some_and(|reader| has(reader.position.wanted))
-        {
-            track.later.remove(&mut self.readers, first);
-            self.wake_one(first);
-        }
     }
 
     /// Forgets a track that has ended with its last group, and has neither groups nor readers.
@@ -184,20 +169,10 @@ impl Cache {
         {
             return;
         }
-        let publisher = track.publisher;
-        // The name of one that has ended may mean a newer one.
-        if self.named(&track.name) == Some(at) {
-            self.names.remove(&mut self.store.tracks, at);
+        self.index.unname(&mut self.store, at);
+        if let Some(track) = self.store.remove_track(at) {
+            self.publishers.leave(track.publisher);
         }
-        self.store.past.forget(&mut self.store.tracks, at);
-        self.store.external_bytes -=
-            self.store.tracks.remove(at).map_or(0, |track| track.name.len());
-        self.publishers.leave(publisher);
-    }
-
-    fn named(&self, name: &[u8]) -> Option<u32> {
-        let order = |at| self.store.tracks.get(at).map(|track| &*track.name).cmp(&Some(name));
-        self.names.find(&self.store.tracks, order)
     }
 
     /// Says that bytes of an incomplete frame are complete, or gone.

@@ -21,7 +21,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Misuse::UnknownGroup`], [`Misuse::GroupEnded`], [`Misuse::Aborted`], [`Misuse::Skipped`],
-    /// [`Misuse::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
+    /// [`Refusal::Short`], [`Refusal::FrameTooLarge`], [`Refusal::UsedUp`].
     #[inline]
     pub fn append(&mut self, group: GroupId, frame: &[u8]) -> Result<u64, CallError> {
         self.begin();
@@ -169,15 +169,12 @@ impl Cache {
         }
         self.store.seal_group(at);
         let kind = Kind::Missing(why);
-        let last = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
-        let last = self.store.pieces.get_mut(last).filter(|last| last.kind == kind);
-        if let Some(last) = last {
-            last.frames += count;
-        } else if self.room_for(at, |cache| cache.store.pieces.growth()) {
+        if !self.store.extend_missing(at, kind, count) {
+            if !self.room_for(at, |cache| cache.store.piece_growth(1)) {
+                self.abort_as_too_large(at);
+                return Ok(index);
+            }
             self.store.push_piece(at, Piece::new(index as u32, count, kind, Bytes::new()));
-        } else {
-            self.abort_as_too_large(at);
-            return Ok(index);
         }
         if let Some(group) = self.store.groups.get_mut(at) {
             group.count += count;
@@ -192,7 +189,7 @@ impl Cache {
     /// that is held. A group that is finished takes what it lacks too.
     ///
     /// # Errors
-    /// As [`append`](Self::append), and [`Misuse::NotNext`], [`Refusal::FrameEvicted`],
+    /// As [`append`](Self::append), and [`Refusal::NotNext`], [`Refusal::FrameEvicted`],
     /// [`Refusal::Contradiction`], [`Refusal::Full`].
     pub fn put(&mut self, group: GroupId, index: u64, frame: &[u8]) -> Result<Put, CallError> {
         self.begin();
@@ -202,7 +199,7 @@ impl Cache {
             return self.append(group, frame).map(|_| Put::Appended);
         }
         if index > next {
-            return Err(Misuse::NotNext { index, next }.into());
+            return Err(self.refuse(Refusal::NotNext { index, next }));
         }
         if index < floor {
             return Err(self.refuse(Refusal::FrameEvicted { index, floor }));
@@ -314,7 +311,7 @@ impl Cache {
         pieces: usize,
     ) -> Option<Piece> {
         let growth =
-            |cache: &Self| cache.store.pool.growth(size) + cache.store.pieces.growth_by(pieces);
+            |cache: &Self| cache.store.pool.growth(size) + cache.store.piece_growth(pieces);
         let fits = self.can_hold(cost(size)) && self.room_for(at, growth);
         let (block, mut buffer) = fits.then(|| self.block(at, size)).flatten()?;
         let kind = if frame.len() > LARGE {
@@ -335,14 +332,13 @@ impl Cache {
         self.store.seal_group(at);
         let pinned = cost(pinned.max(bytes.len()));
         let fits = self.can_hold(pinned)
-            && self.room_for(at, |cache| cache.store.pieces.growth().saturating_add(pinned));
+            && self.room_for(at, |cache| cache.store.piece_growth(1).saturating_add(pinned));
         if !fits {
             self.abort_as_too_large(at);
             return false;
         }
         // Makes it a shared buffer now, so that reading never allocates.
         drop(bytes.clone());
-        self.store.external_bytes += pinned;
         let index = self.store.groups.get(at).map_or(0, |group| group.count);
         let mut piece = Piece::new(index, 1, kind, bytes);
         piece.pinned = pinned;
@@ -395,11 +391,12 @@ impl Cache {
         if let Some(unfinished) = self.unfinished(track) {
             *unfinished += len as u64;
         }
-        self.wake_by(at, ReadUnit::Chunk);
+        self.readers.wake_by(&mut self.store, at, ReadUnit::Chunk);
         // A part of a large frame can go into a run; of a small one the frame has to be whole.
         if size as usize > LARGE {
-            self.wake_by(at, ReadUnit::Run);
+            self.readers.wake_by(&mut self.store, at, ReadUnit::Run);
         }
+        self.pend_ready();
     }
 
     /// Counts one more complete frame.
@@ -427,13 +424,8 @@ impl Cache {
         if group.is_limited {
             self.limit_frames(at);
         }
-        self.wake_waiting(at);
-        self.wake_reached(at);
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        let ahead = group.ahead.first(&self.readers).and_then(|first| self.readers.get(first));
-        // The one before theirs is looked at.
-        let most = ahead.map_or(u32::MAX, |reader| reader.position.frame - group.count - 1);
-        group.fast_appends = group.count_fast_appends().min(most);
+        self.readers.wake_reached(&mut self.store, at);
+        self.pend_ready();
     }
 
     /// Makes room for so many bytes in the tail of a group; when there cannot be, the group is aborted.
@@ -456,10 +448,8 @@ impl Cache {
     /// tail was sealed when it lacked that.
     fn reserve(&mut self, at: u32, len: usize) -> Option<()> {
         if self.store.groups.get(at)?.tail_piece == NONE {
-            self.room_for(at, |cache| cache.store.pieces.growth()).then_some(())?;
-            let generation = self.store.groups.key(at)?.generation;
-            let place = self.store.pieces.insert_as(generation, Piece::default())?.slot;
-            self.store.groups.get_mut(at)?.tail_piece = place;
+            self.room_for(at, |cache| cache.store.piece_growth(1)).then_some(())?;
+            self.store.keep_place(at)?;
         }
         let group = self.store.groups.get(at)?;
         if !group.has_bytes(len) {
@@ -500,13 +490,23 @@ impl Cache {
         }
     }
 
+    /// Lays the pieces of a group that lie in this block together in another one, where they are many for
+    /// few frames. Room is made for that, but no frame of this group goes for it, and no newest group: then they
+    /// stay as they are.
+    fn compact(&mut self, at: u32, block: u32) {
+        let Some((from, bytes)) = self.store.scattered(at, block) else { return };
+        let size = Pool::size_after(0, bytes);
+        if !self.room_of_superseded(at, |cache| cache.store.pool.growth(size)) {
+            return;
+        }
+        let Some((to, buffer)) = self.block(at, size) else { return };
+        self.store.lay_together(at, from, to, buffer);
+        self.settle();
+    }
+
     /// Gives up what a group keeps for frames to come; its tail is empty.
     pub(super) fn retire_tail(&mut self, at: u32) {
         self.retire_block(at);
-        let Some(group) = self.store.groups.get_mut(at) else { return };
-        let place = core::mem::replace(&mut group.tail_piece, NONE);
-        if place != NONE {
-            self.store.pieces.remove(place);
-        }
+        self.store.drop_place(at);
     }
 }

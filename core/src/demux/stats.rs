@@ -27,7 +27,8 @@ pub struct Stats {
     pub hand_off_failed: u64,
     /// Own streams opened.
     pub opened: u64,
-    /// Registrations and openings that were refused: [`Refusal`](super::Refusal) says why.
+    /// Registrations and openings that were refused: [`Refusal`](super::Refusal) says why. What a driver asks before
+    /// ([`own_tag`](super::Demux::own_tag)) is none.
     pub refusals: u64,
 }
 

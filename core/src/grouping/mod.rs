@@ -82,7 +82,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use crate::cache::{Answer, Cache, CallError, Event, Limits, Missing, Misuse, TrackId};
+use crate::cache::{Answer, Cache, CallError, Event, Limits, Missing, TrackId};
 use crate::journal::Driven;
 use crate::receiver::{Batch, Command};
 use crate::{Instant, Session};
@@ -282,7 +282,7 @@ impl Grouping {
         let create = Event::CreateTrack { name, publisher, limits };
         let created = cache.call(now, create).map_err(CallError::from).and_then(Answer::result);
         let Ok(Answer::Track(track)) = created else {
-            let why = created.err().unwrap_or(Misuse::UnknownTrack.into());
+            let why = created.map_or_else(Why::from, |_| Why::Gone);
             return (Some(Step::NoTrack { session, why }), None);
         };
         self.stats.sessions += 1;

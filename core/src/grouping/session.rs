@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::cache::{
-    Answer, Cache, CallError, Event, GroupId, Missing, Misuse, Put, Refusal, TOO_LARGE, TrackId,
+    Answer, Cache, CallError, Event, GroupId, Missing, Put, Refusal, TOO_LARGE, TrackId,
 };
 use crate::journal::Driven;
 use crate::{Instant, Session};
@@ -52,7 +52,7 @@ impl Publishing {
 }
 
 /// The indices of the frames that were appended.
-type Appended = Result<Range<u64>, CallError>;
+type Appended = Result<Range<u64>, Why>;
 
 /// A session, and what is at hand to take a step of it.
 pub(super) struct Work<'a, C> {
@@ -94,9 +94,8 @@ impl<C: Driven<Cache>> Work<'_, C> {
         let published = self.group().and_then(|group| {
             let event = Event::Append { group, frame: message };
             let appended = self.check_size(message).and_then(|()| self.append(group, 1, event));
-            appended.map_err(|refusal| {
+            appended.inspect_err(|_| {
                 self.miss_in(group, 1, Missing::Absent);
-                Why::Refused(refusal)
             })
         });
         if !self.of.ended {
@@ -105,7 +104,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         let count = match published {
             Ok(_) => &mut self.stats.published,
             Err(Why::BeforeStart) => &mut self.stats.before_start,
-            Err(Why::Refused(_)) => &mut self.stats.refused,
+            Err(_) => &mut self.stats.refused,
         };
         *count += 1;
         match published {
@@ -164,7 +163,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
             Ok(frames) => self.appended(number, frames),
             Err(why) => {
                 self.give_up(group);
-                self.of.place = Place::Closed(Why::Refused(why));
+                self.of.place = Place::Closed(why);
                 Step::Dropped { track: self.of.track, group: number, why }
             }
         }
@@ -232,7 +231,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         let before = sequence.saturating_sub(1);
         let (number, index) = (before / self.size, before % self.size);
         let group = self.cache.machine().group(track, number).filter(|_| sequence > 0);
-        let put = group.ok_or(CallError::from(Misuse::UnknownGroup)).and_then(|group| {
+        let put = group.ok_or(Why::Gone).and_then(|group| {
             self.check_size(message)?;
             self.call(Event::Put { group, index, frame: message })
         });
@@ -241,7 +240,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
                 (&mut self.stats.same, Step::Duplicate { session, sequence })
             }
             Ok(_) => (&mut self.stats.filled, Step::Filled { track, group: number, index }),
-            Err(CallError::Refused(Refusal::Contradiction(_))) => {
+            Err(Why::Refused(Refusal::Contradiction(_))) => {
                 (&mut self.stats.contradictions, Step::Contradiction { session, sequence })
             }
             Err(_) => (&mut self.stats.late, Step::Late { session, sequence }),
@@ -261,7 +260,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         if let Place::Open(group) = self.of.place {
             self.finish(group);
         }
-        self.of.place = Place::Closed(Why::Refused(Misuse::TrackEnded.into()));
+        self.of.place = Place::Closed(Why::Ended);
         let Publishing { session, track, .. } = *self.of;
         // A track that somebody else ended is over too.
         let _ = self.call(Event::FinishTrack { track, end: None });
@@ -279,15 +278,14 @@ impl<C: Driven<Cache>> Work<'_, C> {
 
     /// Calls the cache; a refusal is an error, as misuse is.
     #[inline]
-    fn call(&mut self, event: Event<'_>) -> Result<Answer, CallError> {
-        self.cache.call(self.now, event).map_err(CallError::from).and_then(Answer::result)
+    fn call(&mut self, event: Event<'_>) -> Result<Answer, Why> {
+        Ok(self.cache.call(self.now, event).map_err(CallError::from).and_then(Answer::result)?)
     }
 
     /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.
     fn create_group(&mut self, sequence: u64, absent: u32, lost: u32) -> Result<GroupId, Why> {
         let created = self.call(Event::CreateGroup { track: self.of.track, sequence })?;
-        let unknown = Why::Refused(Misuse::UnknownGroup.into());
-        let Answer::Group(group) = created else { return Err(unknown) };
+        let Answer::Group(group) = created else { return Err(Why::Gone) };
         self.stats.groups += 1;
         for (count, why) in [(absent, Missing::Absent), (lost, Missing::Lost)] {
             if count > 0 {
@@ -306,13 +304,13 @@ impl<C: Driven<Cache>> Work<'_, C> {
     #[inline]
     fn append(&mut self, group: GroupId, count: u32, event: Event<'_>) -> Appended {
         let end_of = |cache: &C| Some(cache.machine().frames(group)?.end);
-        let first = end_of(self.cache).ok_or(Misuse::UnknownGroup)?;
+        let first = end_of(self.cache).ok_or(Why::Gone)?;
         self.call(event)?;
-        let (end, aborted) = (first + u64::from(count), Misuse::Aborted(TOO_LARGE));
-        if end_of(self.cache) == Some(end) { Ok(first..end) } else { Err(aborted.into()) }
+        let end = first + u64::from(count);
+        if end_of(self.cache) == Some(end) { Ok(first..end) } else { Err(Why::Aborted(TOO_LARGE)) }
     }
 
-    fn check_size(&self, frame: &[u8]) -> Result<(), CallError> {
+    fn check_size(&self, frame: &[u8]) -> Result<(), Why> {
         let (size, max) = (frame.len() as u64, u64::from(self.max_message));
         if size > max { Err(Refusal::FrameTooLarge { size, max }.into()) } else { Ok(()) }
     }

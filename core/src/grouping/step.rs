@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::Session;
-use crate::cache::{CallError, TrackId};
+use crate::cache::{CallError, Misuse, Refusal, TrackId};
 use crate::receiver::{Batch, Command};
 
 /// One input of a [`Grouping`](super::Grouping) on its way into the cache, as far as it is not published yet
@@ -40,7 +40,7 @@ pub enum Step {
         /// The session.
         session: Session,
         /// Why.
-        why: CallError,
+        why: Why,
     },
     /// Frames were appended to a group, held or missing ones. A group that is full by them is finished.
     Appended {
@@ -67,7 +67,7 @@ pub enum Step {
         /// The group's number.
         group: u64,
         /// Why.
-        why: CallError,
+        why: Why,
     },
     /// A message came again, as it is held.
     Duplicate {
@@ -111,13 +111,35 @@ pub enum Step {
     },
 }
 
-/// Why a message is not published.
+/// Why a message, or a session, is not published.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Why {
     /// Publishing begins with the next group.
     #[error("publishing begins with the next group")]
     BeforeStart,
+    /// Its session, or the track, has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// Its group or track is gone: evicted, or dropped or finished by somebody else.
+    #[error("the group is gone")]
+    Gone,
+    /// Its group was aborted with this code: by the cache ([`TOO_LARGE`](crate::cache::TOO_LARGE)), or by somebody
+    /// else.
+    #[error("the group was aborted with code {0:#x}")]
+    Aborted(u64),
     /// The cache refused it, or the group or track that it belongs to.
     #[error(transparent)]
-    Refused(#[from] CallError),
+    Refused(#[from] Refusal),
+}
+
+/// A grouping makes no call that is misuse, but somebody else may have ended what it goes on with.
+impl From<CallError> for Why {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => Self::Refused(refusal),
+            CallError::Misuse(Misuse::TrackEnded) => Self::Ended,
+            CallError::Misuse(Misuse::Aborted(code)) => Self::Aborted(code),
+            CallError::Misuse(_) => Self::Gone,
+        }
+    }
 }

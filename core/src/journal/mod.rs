@@ -102,7 +102,8 @@
 //! | `SocketAddr` | 4 or 6 (1), the address (4 or 16), port (2); of IPv6 flow information (4) and scope (4) |
 //! | [`Secret`] | its hash (4) |
 //! | struct, tuple | its fields, in the order in which they are declared |
-//! | enum | which variant, from 0 in the order in which they are declared (1), and its fields |
+//! | enum | the number of its variant (1), which its declaration gives it where it is public, and its fields |
+//! | misuse of a cache or a demultiplexer, in answers from before it left no trace | as a refusal: 8 or 1, and its number among the refusals |
 //! | before version 2 | a receiver's `give_up` is no `Option`; its [`LossReason`](crate::receiver::LossReason) is left out, and so is a retransmitter's `remote`; a cache's runs are digested as they are recorded |
 //! | before version 3 | a cache's frames and chunks and a receiver's batches are digested as they are recorded |
 //!
@@ -171,9 +172,7 @@ pub trait Journaled:
 
     /// Returns true if a direct call was misuse by the embedding program: it changed nothing, and leaves no trace in a
     /// journal.
-    fn is_misuse(_answer: &Self::Answer<'_>) -> bool {
-        false
-    }
+    fn is_misuse(answer: &Self::Answer<'_>) -> bool;
 
     /// Called once, before anything else, when what it gives is digested: payload that it gives more than once
     /// can be digested by a checksum that is made once. A composite calls it of those within.

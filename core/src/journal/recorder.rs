@@ -41,8 +41,8 @@ pub enum Failure<E> {
 /// A machine that writes down everything that it takes, and a digest of everything that it gives; or does
 /// not, without a sink.
 ///
-/// It does what the machine inside does. Events and calls that are misuse are not recorded. A journal that
-/// cannot be written is no reason for a feed to stop: recording ends, and [`Recorder::failure`] says
+/// It does what the machine inside does. Events and calls ([`Driven::call`]) that are misuse are not recorded. A
+/// journal that cannot be written is no reason for a feed to stop: recording ends, and [`Recorder::failure`] says
 /// why.
 ///
 /// # Memory
@@ -148,6 +148,7 @@ impl<S: Sink> Journal<S> {
     /// Goes back to where a record began.
     fn undo(&mut self, (len, followed): Place) {
         self.building.bytes.truncate(len);
+        self.building.bytes.shrink_to(Building::CAPACITY);
         self.followed = followed;
     }
 

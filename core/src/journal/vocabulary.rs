@@ -205,5 +205,9 @@ macro_rules! no_direct_calls {
         fn call<'a>(&mut self, _now: $crate::Instant, call: Self::Call<'a>) -> Self::Answer<'a> {
             match call {}
         }
+
+        fn is_misuse((): &()) -> bool {
+            false
+        }
     };
 }

@@ -182,6 +182,7 @@ fn insert_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
 /// Takes a thing out of the subtree of `top`: what is in its place then.
 fn remove_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
     if top == NONE {
+        debug_assert!(false, "a thing that is not in this tree");
         return NONE;
     }
     let [before, after] = things.links(top).down;

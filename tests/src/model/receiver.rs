@@ -7,6 +7,7 @@
 
 mod case;
 pub mod feed;
+mod known;
 mod oracle;
 mod run;
 mod trace;

@@ -19,3 +19,8 @@ proptest! {
         receiver::play(&case, true);
     }
 }
+
+#[test]
+fn packets_that_came_before_a_start_was_believed_count_as_passing_its_gaps() {
+    receiver::play(&receiver::Case::passed_before_the_start(), true);
+}

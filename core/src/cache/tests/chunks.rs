@@ -136,7 +136,7 @@ fn nothing_comes_behind_an_open_frame_before_it_is_complete() {
         let mut cache = cache();
         let (group, _) = declared(&mut cache, size);
         cache.write(group, b"abc").unwrap();
-        let short = Misuse::Short { left: size - 3 };
+        let short = Refusal::Short { left: size - 3 };
         assert_eq!(cache.append(group, b"x"), Err(short.into()));
         assert_eq!(cache.append_shared(group, Bytes::new(), 0), Err(short.into()));
         assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(short.into()));

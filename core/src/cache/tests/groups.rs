@@ -162,7 +162,7 @@ fn what_is_asked_of_an_evicted_group_is_refused() {
     assert_eq!(cache.open_frame(group, 3), Err(Misuse::UnknownGroup.into()));
     assert_eq!(cache.write(group, b"x"), Err(Misuse::UnknownGroup.into()));
     assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(Misuse::UnknownGroup.into()));
-    assert_eq!(cache.finish_group(group), Err(Misuse::UnknownGroup));
+    assert_eq!(cache.finish_group(group), Err(Misuse::UnknownGroup.into()));
     assert_eq!(cache.abort_group(group, 1), Err(Misuse::UnknownGroup));
     assert_eq!(cache.drop_group(group), Err(Misuse::UnknownGroup));
     assert_eq!((cache.frame(group, 0), cache.frames(group)), (None, None));
@@ -190,7 +190,7 @@ fn a_skipped_group_takes_no_frames() {
     assert_eq!(cache.append(group, b"frame"), Err(Misuse::Skipped.into()));
     assert_eq!(cache.put(group, 0, b"frame"), Err(Misuse::Skipped.into()));
     assert_eq!(cache.open_frame(group, 5), Err(Misuse::Skipped.into()));
-    assert_eq!(cache.finish_group(group), Err(Misuse::Skipped));
+    assert_eq!(cache.finish_group(group), Err(Misuse::Skipped.into()));
     assert_eq!(cache.abort_group(group, 1), Err(Misuse::Skipped));
     assert_eq!(cache.drop_group(group), Ok(()));
     assert_eq!(cache.append_group(Instant::ZERO, track).map(|_| ()), Ok(()));
@@ -234,7 +234,7 @@ fn a_finished_group_takes_no_more_frames() {
     assert_eq!(cache.write(group, b"x"), Err(Misuse::GroupEnded.into()));
     assert_eq!(cache.write_shared(group, Bytes::new(), 0), Err(Misuse::GroupEnded.into()));
     assert_eq!(cache.append_missing(group, 1, Missing::Lost), Err(Misuse::GroupEnded.into()));
-    assert_eq!(cache.finish_group(group), Err(Misuse::GroupEnded));
+    assert_eq!(cache.finish_group(group), Err(Misuse::GroupEnded.into()));
     assert_eq!(cache.frames(group), Some(0..1));
 }
 
@@ -265,9 +265,9 @@ fn finishing_short_of_a_declared_size_is_refused_and_the_group_goes_on() {
     let track = track(&mut cache);
     let group = open(&mut cache, track);
     cache.open_frame(group, 5).unwrap();
-    assert_eq!(cache.finish_group(group), Err(Misuse::Short { left: 5 }));
+    assert_eq!(cache.finish_group(group), Err(Refusal::Short { left: 5 }.into()));
     cache.write(group, b"ab").unwrap();
-    assert_eq!(cache.finish_group(group), Err(Misuse::Short { left: 3 }));
+    assert_eq!(cache.finish_group(group), Err(Refusal::Short { left: 3 }.into()));
     cache.write(group, b"cde").unwrap();
     assert_eq!(cache.finish_group(group), Ok(()));
     assert_eq!(cache.frame(group, 0), Some(FrameState::Held(b"abcde")));
@@ -326,7 +326,7 @@ fn an_aborted_group_keeps_its_first_code_and_takes_nothing() {
     assert_eq!(cache.append(group, b"x"), Err(Misuse::Aborted(6).into()));
     assert_eq!(cache.put(group, 0, b"x"), Err(Misuse::Aborted(6).into()));
     assert_eq!(cache.write(group, b"x"), Err(Misuse::Aborted(6).into()));
-    assert_eq!(cache.finish_group(group), Err(Misuse::Aborted(6)));
+    assert_eq!(cache.finish_group(group), Err(Misuse::Aborted(6).into()));
     assert_eq!(cache.stats().aborted, 1);
 }
 

@@ -74,7 +74,7 @@ fn a_frame_behind_the_next_is_refused() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = filled(&mut cache, track, &[b"a"]);
-    let not_next = |index| Err(Misuse::NotNext { index, next: 1 }.into());
+    let not_next = |index| Err(Refusal::NotNext { index, next: 1 }.into());
     assert_eq!(cache.put(group, 2, b"c"), not_next(2));
     assert_eq!(cache.put(group, 1 << 32, b"c"), not_next(1 << 32));
     assert_eq!(cache.put(group, u64::MAX, b"c"), not_next(u64::MAX));

@@ -102,7 +102,9 @@ fn readers_take_of_the_budget_and_are_refused_when_it_is_used_up() {
     while cache.clone_reader(reader).is_ok() {
         check_budget(&cache, BUDGET);
     }
+    let generation = cache.generation;
     assert!(matches!(cache.clone_reader(reader), Err(CallError::Refused(Refusal::Full { .. }))));
+    assert_eq!(cache.generation, generation, "no id is used up");
     cache.close_reader(reader).unwrap();
     assert!(cache.open_reader(track, Start::Live).is_ok());
 }
@@ -382,12 +384,12 @@ fn a_finished_group_gives_up_what_it_kept_for_frames_to_come() {
     let group = open(&mut cache, track);
     cache.open_frame(group, 10_000).unwrap();
     cache.write(group, &[0; 9999]).unwrap();
-    assert_eq!(cache.append(group, b""), Err(Misuse::Short { left: 1 }.into()));
+    assert_eq!(cache.append(group, b""), Err(Refusal::Short { left: 1 }.into()));
     cache.write(group, &[0; 1]).unwrap();
     let before = cache.memory_used();
     cache.finish_group(group).unwrap();
     assert!(cache.memory_used() <= before);
-    assert_eq!(cache.finish_group(group), Err(Misuse::GroupEnded));
+    assert_eq!(cache.finish_group(group), Err(Misuse::GroupEnded.into()));
 }
 
 #[test]

@@ -71,30 +71,23 @@ impl Bench {
     }
 
     fn misuse(&self) -> Vec<(Event<'static>, Misuse)> {
-        let &Self { track, ended, open, begun, over, aborted, skipped, reader, .. } = self;
+        let &Self { ended, open, over, aborted, skipped, reader, .. } = self;
         let (unknown, closed) = (TrackId(Key::new(99, 99)), ReaderId(Key::new(99, 99)));
         let create = |name| Event::CreateTrack { name, publisher: 0, limits: Limits::default() };
         let append = |group| Event::Append { group, frame: b"x" };
         vec![
             (create(b""), Misuse::Name(0)),
-            (create(b"live"), Misuse::NameTaken),
             (Event::AppendGroup { track: unknown }, Misuse::UnknownTrack),
             (Event::OpenReader { track: unknown, start: Start::Live }, Misuse::UnknownTrack),
             (Event::Seal { track: unknown }, Misuse::UnknownTrack),
             (Event::CreateGroup { track: ended, sequence: 3 }, Misuse::TrackEnded),
             (Event::AbortTrack { track: ended, code: 3 }, Misuse::TrackEnded),
-            (Event::FinishTrack { track, end: Some(1) }, Misuse::EndsBefore { newest: 4 }),
             (append(GroupId(Key::new(99, 99))), Misuse::UnknownGroup),
             (append(over), Misuse::GroupEnded),
             (Event::FinishGroup { group: over }, Misuse::GroupEnded),
             (append(aborted), Misuse::Aborted(7)),
             (Event::AbortGroup { group: skipped, code: 7 }, Misuse::Skipped),
-            (append(begun), Misuse::Short { left: 4900 }),
             (Event::Write { group: open, chunk: b"x" }, Misuse::NoFrame),
-            (
-                Event::Put { group: open, index: 4, frame: b"x" },
-                Misuse::NotNext { index: 4, next: 3 },
-            ),
             (Event::CloneReader { reader: closed }, Misuse::UnknownReader),
             (Event::Seek { reader: closed, start: Start::Live }, Misuse::UnknownReader),
             (Event::Read { reader: closed, by: ReadUnit::Run }, Misuse::UnknownReader),
@@ -107,7 +100,14 @@ impl Bench {
         let put = |index, frame| Event::Put { group: open, index, frame };
         let beyond = Event::CreateGroup { track: finished, sequence: 1 };
         let write = |chunk| Event::Write { group: begun, chunk };
+        let name = b"live";
+        let create = Event::CreateTrack { name, publisher: 0, limits: Limits::default() };
         vec![
+            (create, Refusal::NameTaken),
+            (Event::FinishTrack { track, end: Some(1) }, Refusal::EndsBefore { newest: 4 }),
+            (Event::Append { group: begun, frame: b"x" }, Refusal::Short { left: 4900 }),
+            (Event::FinishGroup { group: begun }, Refusal::Short { left: 4900 }),
+            (put(4, b"x"), Refusal::NotNext { index: 4, next: 3 }),
             (beyond, Refusal::BeyondEnd { sequence: 1, end: 0 }),
             (Event::SkipGroup { track, sequence: 2 }, Refusal::Duplicate(2)),
             (

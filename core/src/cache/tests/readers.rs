@@ -487,3 +487,28 @@ fn a_ready_reader_that_reads_or_goes_before_it_is_woken_is_not_woken() {
         assert_eq!(drain(&mut cache).len(), 3);
     }
 }
+
+#[test]
+fn an_event_that_lends_a_frame_answers_with_a_share_of_what_is_sealed() {
+    let mut cache = cache();
+    let track = track(&mut cache);
+    let group = open(&mut cache, track);
+    cache.append(group, &[7; 10_000]).unwrap();
+    cache.append(group, b"sealed").unwrap();
+    cache.seal(track).unwrap();
+    cache.append(group, b"open").unwrap();
+    let (reader, sharing) = (reader(&mut cache, track), reader(&mut cache, track));
+    let mut next = |reader| match cache.call(Instant::ZERO, Event::NextFrame { reader }) {
+        Ok(Answer::Frame(Next::Held(frame))) => frame.bytes,
+        other => panic!("{other:?}"),
+    };
+    let lent = [next(reader), next(reader), next(reader)];
+    assert_eq!(
+        (&lent[0][..], &lent[1][..], &lent[2][..]),
+        (&[7; 10_000][..], &b"sealed"[..], &b"open"[..])
+    );
+    for bytes in &lent[..2] {
+        let shared = cache.next_shared(sharing).unwrap().held().unwrap().bytes;
+        assert_eq!(shared.as_ptr(), bytes.as_ptr(), "the same memory");
+    }
+}

@@ -29,7 +29,7 @@ fn the_name_of_a_live_track_is_taken() {
     let mut cache = cache();
     track(&mut cache);
     let again = cache.create_track(Instant::ZERO, b"track", 1, Limits::default());
-    assert_eq!(again, Err(Misuse::NameTaken.into()));
+    assert_eq!(again, Err(Refusal::NameTaken.into()));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_asked_of_an_unknown_track_is_refused() {
     let now = Instant::ZERO;
     assert_eq!(cache.create_group(now, track, 0), Err(Misuse::UnknownTrack.into()));
     assert_eq!(cache.skip_group(now, track, 0), Err(Misuse::UnknownTrack.into()));
-    assert_eq!(cache.finish_track(track, None), Err(Misuse::UnknownTrack));
+    assert_eq!(cache.finish_track(track, None), Err(Misuse::UnknownTrack.into()));
     assert_eq!(cache.abort_track(track, 1), Err(Misuse::UnknownTrack));
     assert_eq!(cache.drop_track(track), Err(Misuse::UnknownTrack));
     assert_eq!(cache.open_reader(track, Start::Live), Err(Misuse::UnknownTrack.into()));
@@ -165,7 +165,7 @@ fn a_track_cannot_end_before_a_group_that_it_had() {
     let mut cache = cache();
     let track = track(&mut cache);
     cache.create_group(Instant::ZERO, track, 7).unwrap();
-    assert_eq!(cache.finish_track(track, Some(6)), Err(Misuse::EndsBefore { newest: 7 }));
+    assert_eq!(cache.finish_track(track, Some(6)), Err(Refusal::EndsBefore { newest: 7 }.into()));
     assert_eq!(cache.finish_track(track, Some(7)), Ok(()));
 }
 
@@ -175,7 +175,7 @@ fn the_end_of_a_track_is_said_once() {
     let track = track(&mut cache);
     open(&mut cache, track);
     cache.finish_track(track, Some(4)).unwrap();
-    assert_eq!(cache.finish_track(track, Some(9)), Err(Misuse::TrackEnded));
+    assert_eq!(cache.finish_track(track, Some(9)), Err(Misuse::TrackEnded.into()));
     let refused = cache.create_group(Instant::ZERO, track, 5);
     assert_eq!(refused, Err(Refusal::BeyondEnd { sequence: 5, end: 4 }.into()));
 }
@@ -267,7 +267,7 @@ fn a_track_that_was_aborted_keeps_its_code() {
     let reader = reader(&mut cache, track);
     cache.abort_track(track, 3).unwrap();
     assert_eq!(cache.abort_track(track, 4), Err(Misuse::TrackEnded));
-    assert_eq!(cache.finish_track(track, None), Err(Misuse::TrackEnded));
+    assert_eq!(cache.finish_track(track, None), Err(Misuse::TrackEnded.into()));
     assert_eq!(cache.drop_track(track), Ok(()));
     assert_eq!(cache.next_frame(reader), Ok(Next::TrackAborted { code: 3 }));
 }

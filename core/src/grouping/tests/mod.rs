@@ -129,7 +129,7 @@ impl Bench {
     fn is_finished(&mut self, sequence: u64) -> bool {
         let track = self.grouping.track(monday()).unwrap();
         let group = self.cache.group(track, sequence).unwrap();
-        self.cache.append(group, b"more") == Err(Misuse::GroupEnded.into())
+        self.cache.append(group, b"more") == Err(cache::Misuse::GroupEnded.into())
     }
 }
 
@@ -394,7 +394,7 @@ fn a_message_that_is_too_long_is_absent_and_reported() {
     bench.steps.clear();
     bench.deliver_these(1, &["abc".into(), "abcd".into(), "c".into()]);
     bench.assert_group(0, "abc absent c");
-    let why = Why::Refused(Refusal::FrameTooLarge { size: 4, max: 3 }.into());
+    let why = Why::Refused(Refusal::FrameTooLarge { size: 4, max: 3 });
     assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 2, why }]);
     bench.deliver_these(2, &["abcd".into()]);
     bench.assert_group(0, "abc absent c");
@@ -427,7 +427,7 @@ fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goe
     bench.steps.clear();
     bench.deliver_these(1, &["1".into(), "x".repeat(60_000), "3".into(), "4".into(), "5".into()]);
     let unpublished = |sequence| {
-        let why = Why::Refused(Misuse::Aborted(cache::TOO_LARGE).into());
+        let why = Why::Aborted(cache::TOO_LARGE);
         Step::Unpublished { session: monday(), sequence, why }
     };
     assert_eq!(bench.notices(), [unpublished(2), unpublished(3), unpublished(4)]);
@@ -467,7 +467,7 @@ fn a_group_beyond_the_window_is_refused_and_reported() {
     bench.start(monday(), 1);
     bench.steps.clear();
     bench.deliver(13, 13);
-    let why = Why::Refused(Refusal::BeyondWindow { sequence: 3, last: 2 }.into());
+    let why = Why::Refused(Refusal::BeyondWindow { sequence: 3, last: 2 });
     assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 13, why }]);
 }
 

@@ -28,7 +28,7 @@ fn an_ended_session_takes_what_was_missing_and_nothing_behind_its_end() {
     bench.deliver(1, 4);
     bench.end(monday(), 4);
     bench.assert_group(0, "1 2 3");
-    let why = Why::Refused(Misuse::TrackEnded.into());
+    let why = Why::Ended;
     assert_eq!(bench.notices(), [Step::Unpublished { session: monday(), sequence: 4, why }]);
 }
 
@@ -89,7 +89,7 @@ fn what_is_left_is_dropped() {
     let group = bench.cache.group(track, 1).unwrap();
     let steps = bench.grouping.leave();
     bench.take(steps);
-    assert_eq!(bench.cache.append(group, b"6"), Err(Misuse::Aborted(cache::DROPPED).into()));
+    assert_eq!(bench.cache.append(group, b"6"), Err(cache::Misuse::Aborted(cache::DROPPED).into()));
     assert_eq!(bench.grouping.track(monday()), None);
 }
 
@@ -100,7 +100,7 @@ fn a_session_under_a_name_that_is_taken_is_refused_and_can_be_tried_again() {
     let track = bench.cache.create_track(NOW, b"itch/MONDAY", 9, limits).unwrap();
     let started = Command::SessionStarted { session: monday(), next: 1 };
     bench.command(started.clone());
-    let why = Misuse::NameTaken.into();
+    let why = Refusal::NameTaken.into();
     assert_eq!(bench.notices(), [Step::NoTrack { session: monday(), why }]);
     bench.cache.drop_track(track).unwrap();
     bench.steps.clear();

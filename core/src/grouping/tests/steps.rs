@@ -87,10 +87,7 @@ fn a_group_that_is_gone_when_more_of_it_is_lost_is_reported_as_dropped() {
     bench.cache.abort_group(group, 7).unwrap();
     bench.steps.clear();
     bench.lost(2, 2);
-    assert_eq!(
-        bench.notices(),
-        [Step::Dropped { track, group: 0, why: Misuse::Aborted(7).into() }]
-    );
+    assert_eq!(bench.notices(), [Step::Dropped { track, group: 0, why: Why::Aborted(7) }]);
 }
 
 #[test]

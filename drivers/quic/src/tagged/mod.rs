@@ -42,7 +42,7 @@ pub const PROTOCOL: &[u8] = b"gapless/1";
 impl<M: Driven<Demux>> Calls for M {
     fn call(&mut self, now: CoreInstant, event: demux::Event<'_>) -> Result<(), demux::Refusal> {
         let answer = Driven::call(self, now, event);
-        // Nothing is given out of turn here.
+        // Only data and failed hand-offs can be misuse, and are given in turn here: what they return is ignored.
         debug_assert!(answer.is_ok(), "{answer:?}");
         answer.unwrap_or(Ok(()))
     }

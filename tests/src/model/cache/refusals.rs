@@ -16,13 +16,13 @@ impl Model {
                     return Err(Misuse::Name(name.len()).into());
                 }
                 let known = self.names.get(name).map(|track| self.tracks[track].life);
-                if known == Some(Life::Live) { Err(Misuse::NameTaken.into()) } else { Ok(()) }
+                if known == Some(Life::Live) { Err(Refusal::NameTaken.into()) } else { Ok(()) }
             }
             Event::FinishTrack { track, end } => {
                 let track = self.track(track)?;
                 match (track.life, end, track.newest) {
                     (Life::Live, Some(end), Some(newest)) if end < newest => {
-                        Err(Misuse::EndsBefore { newest }.into())
+                        Err(Refusal::EndsBefore { newest }.into())
                     }
                     (Life::Live, ..) => Ok(()),
                     _ => Err(Misuse::TrackEnded.into()),
@@ -129,10 +129,10 @@ impl Model {
     }
 
     /// A group that can be written to, without an incomplete frame.
-    fn complete(&self, group: GroupId) -> Result<&Group, Misuse> {
+    fn complete(&self, group: GroupId) -> Result<&Group, CallError> {
         let group = self.writable(group)?;
         match &group.open {
-            Some(open) => Err(Misuse::Short { left: open.size - open.bytes.len() as u64 }),
+            Some(open) => Err(Refusal::Short { left: open.size - open.bytes.len() as u64 }.into()),
             None => Ok(group),
         }
     }
@@ -160,7 +160,7 @@ impl Model {
             return self.allows_frame(id, frame.len() as u64);
         }
         if index > next {
-            return Err(Misuse::NotNext { index, next }.into());
+            return Err(Refusal::NotNext { index, next }.into());
         }
         if index < floor {
             return Err(Refusal::FrameEvicted { index, floor }.into());
@@ -180,10 +180,13 @@ impl Model {
         let stats = &mut self.stats;
         match refusal {
             Refusal::Contradiction(_) => stats.contradictions += 1,
-            Refusal::Duplicate(_) => stats.duplicates += 1,
-            Refusal::BeyondWindow { .. } | Refusal::BeyondEnd { .. } => stats.beyond += 1,
+            Refusal::Duplicate(_) | Refusal::NameTaken => stats.duplicates += 1,
+            Refusal::BeyondWindow { .. }
+            | Refusal::BeyondEnd { .. }
+            | Refusal::EndsBefore { .. }
+            | Refusal::NotNext { .. } => stats.beyond += 1,
             Refusal::FrameTooLarge { .. } | Refusal::PastSize { .. } => stats.oversized += 1,
-            Refusal::Unfinished { .. } => stats.unfinished += 1,
+            Refusal::Unfinished { .. } | Refusal::Short { .. } => stats.unfinished += 1,
             Refusal::FrameEvicted { .. } => stats.late += 1,
             Refusal::Full { .. } | Refusal::UsedUp => stats.full += 1,
             _ => {}

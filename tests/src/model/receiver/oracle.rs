@@ -11,7 +11,6 @@ use gapless_core::wire::mold;
 use gapless_core::{Duration, Instant, Machine, Session};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Bound;
 
 use super::case::{Case, World};
 use super::feed::Feed;
@@ -187,6 +186,10 @@ impl Oracle {
             }
             Step::Change(Event::RemoveLine(line)) => {
                 self.lines.remove(line);
+                // What a candidate holds is taken in later, as the packets of whichever line has the number then.
+                for Track { packets, highest_known, .. } in self.tracks.values_mut() {
+                    packets.retain(|(of, last)| of != line || last > highest_known);
+                }
             }
             Step::Change(Event::AddServer(server, address)) => {
                 self.windows_freed += 1;
@@ -294,6 +297,12 @@ impl Oracle {
         if line.is_some() && bytes[18..20] == mold::END_OF_SESSION.to_be_bytes() {
             track.ends = Some(track.ends.map_or(last, |end| end.min(last)));
         }
+        // A server's packet on a line's socket is the line's where the request that it answers is over.
+        if let Some(line) = line.filter(|_| is_line) {
+            // Behind the last number there is none: senders name that number itself.
+            let is_last = first == u64::MAX && track.highest_known == u64::MAX;
+            track.packets.push((line, if is_last { first } else { last }));
+        }
         if line.is_some() {
             track.spoken.insert(last.max(1));
             track.evidence = track.evidence.max(last);
@@ -303,7 +312,6 @@ impl Oracle {
             for gap in &mut track.gaps {
                 gap.confirmed += u32::from(confirms && gap.last <= last);
                 gap.brought += u32::from(confirms && gap.last <= last && first <= last);
-                gap.followed += u32::from(is_line && !is_server);
             }
         }
         if !is_current || first > track.highest_known.saturating_add(self.config.max_jump) {
@@ -511,12 +519,8 @@ impl Oracle {
         track.highest_known = track.highest_known.max(last);
         let cut = track.ends.is_some_and(|end| end < last);
         let (lost, shortened) = (false, false);
-        // A candidate's packets came before the gap that they open.
-        let behind = track.spoken.range((Bound::Excluded(last), Bound::Unbounded)).count();
-        // Behind its first one that passes the gap, each of them counts.
-        let behind = if behind > 1 { track.spoken.len() } else { behind };
-        let (confirmed, brought, followed) = (1, 0, (behind as u32).max(1));
-        let gap = Gap { first, last, opened, confirmed, brought, followed, lost, shortened, cut };
+        let (confirmed, brought) = (1, 0);
+        let gap = Gap { first, last, opened, confirmed, brought, lost, shortened, cut };
         track.gaps.push(gap);
         self.counted.gaps += 1;
     }
@@ -553,12 +557,10 @@ impl Oracle {
         let asked_in_vain = self.servers.keys().all(|server| times_asked(server) >= 2);
         let (has_removed, has_servers) = (self.has_removed, !self.servers.is_empty());
         let is_hostile = self.world == World::Hostile;
-        // An evicted range is passed already when it is refetched, and messages that a candidate held may
-        // pass in one step what it opens.
-        let has_put_off = self.before.put_off_for_memory + self.before.put_off_for_gaps > 0;
+        let is_passed = self.is_passed(session, last);
         let (now, useful) = (self.now, self.useful);
         let give_up = self.give_up();
-        let Config { max_stall, max_attempts, follow, reorder_packets, .. } = self.config;
+        let Config { max_stall, max_attempts, follow, .. } = self.config;
         let is_replaced = follow && self.tracks.len() > 1;
         let asked = |request: &&mold::Request| {
             request.session == session
@@ -585,9 +587,7 @@ impl Oracle {
                 LossReason::NobodyToAsk => {
                     let lately = useful > Instant::ZERO && useful + give_up >= gap.opened;
                     let is_answered = has_servers && !has_removed && lately;
-                    let is_passed =
-                        has_put_off || gap.opened == now || gap.followed >= reorder_packets.into();
-                    asked_in_vain && (is_hostile || is_passed && !is_answered)
+                    asked_in_vain && is_passed && (is_hostile || !is_answered)
                 }
                 LossReason::ClaimedOnly => {
                     is_replaced || now.since(gap.opened.max(since_useful)) >= patience
@@ -601,6 +601,19 @@ impl Oracle {
         track.lost.add(first, last);
         track.settled.add(first, last);
         self.counted.lost = self.counted.lost.saturating_add((last - first).saturating_add(1));
+    }
+
+    /// Whether every line that is up brought `reorder_packets`, of any kind, from the first that passed a number on;
+    /// a candidate's came before what they passed was reported, and an evicted range's before it was refetched.
+    fn is_passed(&self, session: Session, number: u64) -> bool {
+        let packets = &self.tracks[&session].packets;
+        let has_passed = |line: &LineId| {
+            let of_line = packets.iter().filter(|(of, _)| of == line);
+            let passed = of_line.skip_while(|(_, last)| *last < number).count();
+            passed >= self.config.reorder_packets.into()
+        };
+        let mut up = self.lines.iter().filter(|(_, line)| line.up).map(|(id, _)| id).peekable();
+        up.peek().is_some() && up.all(has_passed)
     }
 
     /// Everything complete was reported so, and after a timeout nothing waits that should be given up.

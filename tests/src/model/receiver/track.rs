@@ -1,6 +1,7 @@
 //! The oracle's state of one session: the messages that came, the output for them, and the open gaps.
 
 use gapless_core::Instant;
+use gapless_core::receiver::LineId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::numbers::Numbers;
@@ -33,6 +34,8 @@ pub(super) struct Track {
     pub(super) brought: u64,
     /// The last numbers that packets spoke of: what may be asked for to confirm a candidate.
     pub(super) spoken: BTreeSet<u64>,
+    /// The packets of lines in the order of their coming: the line, and the last number that it spoke of.
+    pub(super) packets: Vec<(LineId, u64)>,
     pub(super) gaps: Vec<Gap>,
     /// The lowest number that an end was reported after.
     pub(super) ends: Option<u64>,
@@ -47,8 +50,6 @@ pub(super) struct Gap {
     pub(super) confirmed: u32,
     /// How many of these were data, but for the one that opened it.
     pub(super) brought: u32,
-    /// How many datagrams of lines came since it opened, with the one that opened it.
-    pub(super) followed: u32,
     pub(super) lost: bool,
     /// Its far end was withdrawn: the rest may have been filled long ago.
     pub(super) shortened: bool,

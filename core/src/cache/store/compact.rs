@@ -2,22 +2,21 @@
 //! nothing more is laid into their block, they are laid together once more, so that whoever comes later
 //! reads them in runs, and they cost what others do.
 
-use super::Cache;
-use super::group::{Kind, PIECE_FRAMES, Piece, walk};
-use super::pool::Pool;
+use super::Store;
+use crate::cache::group::{Kind, PIECE_FRAMES, Piece, walk};
 use crate::storage::slab::NONE;
+use bytes::BytesMut;
 
 /// Pieces with fewer frames than this on average are compacted.
 const FEW: u32 = 16;
 
-impl Cache {
-    /// Lays the pieces of a group that lie in this block together in another one, where they are many for
-    /// few frames. Room is made for that, but no frame of this group goes for it, and no newest group: then they
-    /// stay as they are.
-    pub(super) fn compact(&mut self, at: u32, block: u32) {
+impl Store {
+    /// The first of the last pieces of a group that lie in this block, and their bytes, where they are many for few
+    /// frames.
+    pub(crate) fn scattered(&self, at: u32, block: u32) -> Option<(u32, usize)> {
         let (mut from, mut pieces, mut frames, mut bytes) = (NONE, 0, 0, 0);
-        let mut next = self.store.groups.get(at).map_or(NONE, |group| group.pieces.last());
-        while let Some(piece) = self.store.pieces.get(next)
+        let mut next = self.groups.get(at)?.pieces.last();
+        while let Some(piece) = self.pieces.get(next)
             && piece.block == block
             && piece.kind == Kind::Frames
         {
@@ -27,39 +26,35 @@ impl Cache {
             bytes += piece.bytes.len();
             next = piece.link.previous;
         }
-        if pieces <= 1 || frames >= pieces * FEW {
-            return;
-        }
-        let size = Pool::size_after(0, bytes);
-        if !self.make_room_of_superseded(at, |cache| cache.store.pool.growth(size)) {
-            return;
-        }
-        let Some((to, mut buffer)) = self.block(at, size) else { return };
-        let mut first = self.store.pieces.get(from).map_or(0, |piece| piece.first);
-        let sealed = self.store.groups.get(at).map_or(0, |group| group.sealed);
-        while let Some(piece) = self.store.take_piece(at, from) {
+        (pieces > 1 && frames < pieces * FEW).then_some((from, bytes))
+    }
+
+    /// Lays the pieces of a group together in another block, from one of them on.
+    pub(crate) fn lay_together(&mut self, at: u32, mut from: u32, to: u32, mut buffer: BytesMut) {
+        let mut first = self.pieces.get(from).map_or(0, |piece| piece.first);
+        let sealed = self.groups.get(at).map_or(0, |group| group.sealed);
+        while let Some(piece) = self.take_piece(at, from) {
             from = piece.next();
             buffer.extend_from_slice(&piece.bytes);
-            self.store.free(piece);
+            self.free(piece);
         }
         while first < sealed && !buffer.is_empty() {
             let frames = (sealed - first).min(PIECE_FRAMES);
             let bytes = buffer.split_to(walk(&buffer, frames)).freeze();
             let piece = Piece::new(first, frames, Kind::Frames, bytes).in_block(to);
-            if self.store.push_piece(at, piece).is_none() {
+            if self.push_piece(at, piece).is_none() {
                 break;
             }
-            self.store.pool.share(to);
+            self.pool.share(to);
             first += frames;
         }
-        self.store.pool.retire(to, buffer);
-        self.settle();
+        self.pool.retire(to, buffer);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cache, Config, Limits, Next, ReaderId, Run, Start, TrackId};
+    use crate::cache::{Cache, Config, Limits, Next, ReaderId, Run, Start, TrackId};
     use crate::{Instant, Machine};
     use alloc::vec::Vec;
 

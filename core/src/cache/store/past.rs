@@ -4,8 +4,8 @@
 //! The records lie in places that are allocated at construction: an eviction allocates nothing. Where all are
 //! taken, the track that has most gives its oldest: no track can push out those of one that has fewer.
 
-use super::group::{Group, State};
-use super::track::{ByPast, Track};
+use crate::cache::group::{Group, State};
+use crate::cache::track::{ByPast, Track};
 use crate::storage::list::Link;
 use crate::storage::slab::{Keyed, NONE};
 use crate::storage::table::{InRow, Row, Table};

@@ -2,27 +2,27 @@
 
 use bytes::Bytes;
 
-use super::event::{Chunk, Frame, FrameState, Next};
+use super::Store;
 use super::find::Lookup;
-use super::group::{Kind, Piece, Unfinished, frame_at};
-use super::position::Position;
-use super::store::Store;
-use super::{GroupId, ReadUnit, Run};
+use crate::cache::event::{Chunk, Frame, FrameState, Next};
+use crate::cache::group::{Kind, Piece, Unfinished, frame_at};
+use crate::cache::position::Position;
+use crate::cache::{GroupId, ReadUnit, Run};
 use crate::wire::varint;
 
 /// A chunk, and the shared bytes that it lies in; `None` in a tail.
-pub(super) type ChunkWithin<'a> = (Chunk<&'a [u8]>, Option<&'a Bytes>);
+pub(crate) type ChunkWithin<'a> = (Chunk<&'a [u8]>, Option<&'a Bytes>);
 
 impl Store {
     /// Returns true if a position stands before a small frame in a piece, with nothing to be said before it.
     #[inline]
-    pub(super) fn stands_in_piece(&self, at: &Position) -> bool {
+    pub(crate) fn stands_in_piece(&self, at: &Position) -> bool {
         self.pieces.find(at.piece_key()).is_some_and(|piece| at.stands_in(piece))
     }
 
     /// Returns true if a position stands before a complete frame in the tail of its group.
     #[inline]
-    pub(super) fn stands_in_tail(&self, at: &Position) -> bool {
+    pub(crate) fn stands_in_tail(&self, at: &Position) -> bool {
         self.groups.find(at.group_key()).is_some_and(|group| {
             let tail = group.sealed..group.count;
             at.base == tail.start && tail.contains(&at.frame) && at.within == 0
@@ -31,7 +31,7 @@ impl Store {
 
     /// Reads the frame that a position stands before in a piece: a small one, or a large one in one part.
     #[inline]
-    pub(super) fn frame_in_piece(&self, at: &mut Position) -> Option<Frame<&[u8]>> {
+    pub(crate) fn frame_in_piece(&self, at: &mut Position) -> Option<Frame<&[u8]>> {
         let piece = self.pieces.get(at.piece)?;
         let (group, index) = (at.wanted, u64::from(at.frame));
         if piece.kind != Kind::Frames {
@@ -45,20 +45,20 @@ impl Store {
 
     /// As [`frame_in_piece`](Self::frame_in_piece), as a share.
     #[inline]
-    pub(super) fn share_in_piece(&self, at: &mut Position) -> Option<Frame<Bytes>> {
+    pub(crate) fn share_in_piece(&self, at: &mut Position) -> Option<Frame<Bytes>> {
         let piece = self.pieces.get(at.piece)?;
         let Frame { group, index, bytes } = self.frame_in_piece(at)?;
         Some(Frame { group, index, bytes: piece.bytes.slice_ref(bytes) })
     }
 
     /// Reads the frame that was found to come next, in a piece or in the tail.
-    pub(super) fn frame_at(&self, at: &mut Position, lookup: Lookup) -> Option<Frame<&[u8]>> {
+    pub(crate) fn frame_at(&self, at: &mut Position, lookup: Lookup) -> Option<Frame<&[u8]>> {
         if lookup == Lookup::Tail { self.frame_in_tail(at) } else { self.frame_in_piece(at) }
     }
 
     /// Reads the complete frame that a position stands before in a tail.
     #[inline]
-    pub(super) fn frame_in_tail(&self, at: &mut Position) -> Option<Frame<&[u8]>> {
+    pub(crate) fn frame_in_tail(&self, at: &mut Position) -> Option<Frame<&[u8]>> {
         let (bytes, end) = frame_at(&self.groups.get(at.group)?.tail, at.offset as usize)?;
         let (group, index) = (at.wanted, u64::from(at.frame));
         at.frame += 1;
@@ -69,7 +69,7 @@ impl Store {
     /// Reads what is left of the piece of small frames that a position stands in, if it does, and nothing is
     /// to be said before, and that are at most `max_bytes`.
     #[inline]
-    pub(super) fn rest_of_piece(&self, at: &mut Position, max_bytes: usize) -> Option<Run> {
+    pub(crate) fn rest_of_piece(&self, at: &mut Position, max_bytes: usize) -> Option<Run> {
         let piece = self.pieces.find(at.piece_key()).filter(|piece| at.stands_in(piece))?;
         // A position of another cache may lie anywhere.
         let start = at.offset.checked_sub(piece.trimmed)? as usize;
@@ -85,7 +85,7 @@ impl Store {
 
     /// Reads a run of the piece that a position stands in: as much as `max_bytes` allow, but a frame, or a byte
     /// of a large one, at least.
-    pub(super) fn run_in_piece(&self, at: &mut Position, max_bytes: usize) -> Option<Run> {
+    pub(crate) fn run_in_piece(&self, at: &mut Position, max_bytes: usize) -> Option<Run> {
         let piece = self.pieces.get(at.piece)?;
         let (group, first) = (at.wanted, u64::from(at.frame));
         if let Kind::Part { size, .. } = piece.kind {
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Reads a chunk, with what it lies in.
-    pub(super) fn chunk_at(&self, at: &mut Position, lookup: Lookup) -> Option<ChunkWithin<'_>> {
+    pub(crate) fn chunk_at(&self, at: &mut Position, lookup: Lookup) -> Option<ChunkWithin<'_>> {
         let (group, index, within) = (at.wanted, u64::from(at.frame), at.within);
         let piece = self.pieces.get(at.piece).filter(|_| lookup == Lookup::Piece);
         let (bytes, size) = if lookup == Lookup::Unfinished {
@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// The state of an index of a group.
-    pub(super) fn frame(&self, id: GroupId, index: u64) -> Option<FrameState<'_>> {
+    pub(crate) fn frame(&self, id: GroupId, index: u64) -> Option<FrameState<'_>> {
         let group = self.group(id).ok()?;
         if index >= group.count.into() {
             return Some(FrameState::Pending);
@@ -161,7 +161,7 @@ impl Store {
     }
 
     /// Compares the frame that is held with these bytes; `None` when none is.
-    pub(super) fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
+    pub(crate) fn compare(&self, group: GroupId, index: u32, frame: &[u8]) -> Option<bool> {
         match self.frame(group, index.into())? {
             FrameState::Held(held) => Some(held == frame),
             FrameState::Parts { .. } => {
@@ -173,6 +173,18 @@ impl Store {
                 Some(rest.is_some_and(<[u8]>::is_empty))
             }
             FrameState::Missing(_) | FrameState::Evicted | FrameState::Pending => None,
+        }
+    }
+}
+
+impl Position {
+    /// Goes behind so many frames of a piece, which end at an offset from its first byte.
+    #[inline]
+    fn pass_frames(&mut self, piece: &Piece, frames: u32, end: usize) {
+        self.frame += frames;
+        self.offset = end as u32 + piece.trimmed;
+        if self.frame == piece.end() {
+            self.leave(piece.next());
         }
     }
 }

@@ -3,19 +3,19 @@
 
 use core::convert::Infallible;
 
-use super::event::Next;
-use super::group::{Group, Kind, Piece, State, Unfinished, walk};
+use super::Store;
 use super::past::End;
-use super::position::Position;
-use super::store::Store;
-use super::track::Life;
-use super::{Misuse, ReadUnit};
+use crate::cache::event::Next;
+use crate::cache::group::{Group, Kind, Piece, State, Unfinished, walk};
+use crate::cache::position::Position;
+use crate::cache::track::Life;
+use crate::cache::{Misuse, ReadUnit};
 use crate::storage::slab::{Key, NONE};
 
 impl Position {
     /// The group that it is in.
     #[inline]
-    pub(super) const fn group_key(&self) -> Key<Group> {
+    pub(in crate::cache) const fn group_key(&self) -> Key<Group> {
         Key::new(self.group, self.generation)
     }
 
@@ -37,7 +37,7 @@ impl Position {
 
 /// The place of what comes next, once a position stands there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lookup {
+pub(crate) enum Lookup {
     /// In its piece.
     Piece,
     /// In the tail of its group, complete.
@@ -57,7 +57,7 @@ pub(super) enum Lookup {
 impl Lookup {
     /// The read's result, or the report where there is nothing to read.
     #[inline]
-    pub(super) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Misuse> {
+    pub(crate) fn read<T>(self, read: impl FnOnce() -> Option<T>) -> Result<Next<T>, Misuse> {
         match self {
             Self::Piece | Self::Tail | Self::Unfinished => Ok(held(read())),
             Self::Within => Err(Misuse::WithinFrame),
@@ -69,13 +69,13 @@ impl Lookup {
 
 /// The value, held; a cache whose tables agree has it.
 #[inline]
-pub(super) fn held<T>(held: Option<T>) -> Next<T> {
+pub(crate) fn held<T>(held: Option<T>) -> Next<T> {
     held.map_or(Next::Pending, Next::Held)
 }
 
 impl Store {
     /// Brings a position to what comes next, or behind what is said of it.
-    pub(super) fn find(&self, at: &mut Position, by: ReadUnit) -> Lookup {
+    pub(crate) fn find(&self, at: &mut Position, by: ReadUnit) -> Lookup {
         if at.group == NONE
             && let Some(lookup) = self.enter(at)
         {

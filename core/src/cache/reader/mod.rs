@@ -1,24 +1,17 @@
-//! Readers: places in tracks, and what they wait for.
+//! A reader: a place in a track, and what it waits for. Groups and tracks carry those that wait for something of
+//! them; nothing but [`readers`] looks into that.
 
+pub(super) mod readers;
+
+use super::ReadUnit;
 use super::ids::id;
 use super::position::Position;
-use crate::storage::list::{Link, linked};
-use crate::storage::tree::{Links, sorted};
-
-/// How a frame is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadUnit {
-    /// [`next_shared`](super::Cache::next_shared).
-    Frame,
-    /// [`next_chunk`](super::Cache::next_chunk).
-    Chunk,
-    /// [`next_run`](super::Cache::next_run).
-    Run,
-}
+use crate::storage::list::{Link, List, linked};
+use crate::storage::tree::{Links, Tree, sorted};
 
 /// The event that a reader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) enum Waits {
+enum Waits {
     /// Nothing: it was not found that there is nothing for it.
     #[default]
     Not,
@@ -36,7 +29,7 @@ pub(super) enum Waits {
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) position: Position,
-    pub(super) waits: Waits,
+    waits: Waits,
     link: Link,
     by_wanted: Links,
 }
@@ -48,12 +41,17 @@ impl Default for Reader {
 }
 
 impl Reader {
-    pub(super) fn at(position: Position) -> Self {
+    fn at(position: Position) -> Self {
         Self { position, waits: Waits::Not, link: Link::default(), by_wanted: Links::default() }
     }
 
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits != Waits::Not
+    }
+
     /// Waits in the row of those that are ready, not in an order any more.
-    pub(super) const fn leave_order(&mut self) {
+    const fn leave_order(&mut self) {
         self.waits = match self.waits {
             Waits::ForFrame(by) => Waits::ForMore(by),
             Waits::ForLater => Waits::ForNewest,
@@ -70,3 +68,27 @@ linked!(InQueue, Reader, link);
 sorted!(ByWanted, Reader, by_wanted, |reader| reader.position.wanted);
 // A reader that waits for a frame waits for no group: the links serve both.
 sorted!(ByFrame, Reader, by_wanted, |reader| reader.position.frame);
+
+/// The readers that wait for something of one group.
+#[derive(Default, Debug)]
+pub(super) struct FrameWaiters {
+    /// For more of it, by what they take.
+    more: [List<InQueue>; 3],
+    /// For a frame further on: no append looks at them before theirs is near.
+    ahead: Tree<ByFrame>,
+}
+
+impl FrameWaiters {
+    /// Returns true if a reader waits for the next frame, or for a part of it.
+    pub(super) fn want_more(&self) -> bool {
+        !self.more.iter().all(List::is_empty)
+    }
+}
+
+/// The readers that wait for groups of one track.
+#[derive(Default, Debug)]
+pub(super) struct GroupWaiters {
+    next: List<InQueue>,
+    /// For groups beyond the next.
+    later: Tree<ByWanted>,
+}

@@ -1,28 +1,41 @@
 //! The store of a cache: its tracks, their groups, the pieces of those and the blocks that they lie in. It knows no
-//! budget and no reader; `find` and `take` read it.
+//! budget and no reader; who waits for something of a track or a group is kept there for
+//! [`Readers`](super::reader::readers::Readers).
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | what comes into the store, and what goes |
+//! | `find.rs`, `take.rs` | what comes next at a position; reading it |
+//! | `compact.rs` | pieces that are laid together once more |
+//! | `past.rs` | what is remembered of groups that went |
+
+mod compact;
+pub(super) mod find;
+mod past;
+pub(super) mod take;
 
 use bytes::{Buf, Bytes};
 
 use super::event::Start;
 use super::group::{Group, Kind, Piece, State, frame_at};
-use super::past::Past;
 use super::pool::Pool;
 use super::position::Position;
 use super::track::Track;
 use super::{GroupId, Misuse, TrackId};
 use crate::journal::Digest;
 use crate::storage::slab::{Keyed, NONE};
+use past::Past;
 
 /// Tracks, groups, pieces and blocks, and what is remembered of groups that went.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) tracks: Keyed<Track>,
     pub(super) groups: Keyed<Group>,
-    pub(super) pieces: Keyed<Piece>,
-    pub(super) past: Past,
+    pieces: Keyed<Piece>,
+    past: Past,
     pub(super) pool: Pool,
     /// Bytes of names, and of buffers from outside that are held by reference.
-    pub(super) external_bytes: usize,
+    external_bytes: usize,
     /// Pieces get checksums.
     pub(super) keeps_checksums: bool,
 }
@@ -51,6 +64,21 @@ impl Store {
         self.groups.bytes() + self.pieces.bytes() + self.pool.used() + self.external_bytes
     }
 
+    /// Bytes that so many further pieces take, but for what is in them.
+    pub(super) fn piece_growth(&self, pieces: usize) -> usize {
+        self.pieces.growth_by(pieces)
+    }
+
+    /// The group of a track with the lowest number.
+    pub(super) fn first_group(&self, track: &Track) -> Option<&Group> {
+        self.groups.get(track.groups.first(&self.groups)?)
+    }
+
+    /// The first piece of a group.
+    pub(super) fn first_piece(&self, group: u32) -> Option<&Piece> {
+        self.pieces.get(self.groups.get(group)?.pieces.first())
+    }
+
     #[inline]
     pub(super) fn track(&self, track: TrackId) -> Result<&Track, Misuse> {
         self.tracks.find(track.0).ok_or(Misuse::UnknownTrack)
@@ -63,7 +91,7 @@ impl Store {
     }
 
     /// Makes the checksum of a piece that is sealed, where such are kept.
-    pub(super) fn sum(&self, piece: &mut Piece) {
+    fn sum(&self, piece: &mut Piece) {
         if self.keeps_checksums {
             piece.checksum = Digest::of(&piece.bytes).value();
         }
@@ -79,16 +107,57 @@ impl Store {
         }
     }
 
+    /// Keeps a track.
+    pub(super) fn add_track(&mut self, generation: u64, track: Track) -> Option<TrackId> {
+        self.external_bytes += track.name.len();
+        self.tracks.insert_as(generation, track).map(TrackId)
+    }
+
+    /// Forgets a track that has no groups, and what went of it.
+    pub(super) fn remove_track(&mut self, at: u32) -> Option<Track> {
+        self.past.forget(&mut self.tracks, at);
+        let track = self.tracks.remove(at)?;
+        self.external_bytes -= track.name.len();
+        Some(track)
+    }
+
+    /// Makes a group part of its track.
+    pub(super) fn add_group(&mut self, generation: u64, group: Group) -> Option<GroupId> {
+        let (at, sequence) = (group.track, group.sequence);
+        let key = self.groups.insert_as(generation, group)?;
+        let track = self.tracks.get_mut(at)?;
+        track.groups.insert(&mut self.groups, key.slot);
+        track.group_count += 1;
+        track.row.push(&mut self.groups, key.slot);
+        if self.groups.get(track.top).is_none_or(|top| top.sequence < sequence) {
+            track.top = key.slot;
+        }
+        track.newest = track.newest.max(Some(sequence));
+        Some(GroupId(key))
+    }
+
+    /// Forgets a group that holds nothing any more, but for what its track remembers of it.
+    pub(super) fn remove_group(&mut self, at: u32) {
+        let Some(group) = self.groups.get(at) else { return };
+        self.past.add(&mut self.tracks, group.track, group);
+        let Some(track) = self.tracks.get_mut(group.track) else { return };
+        track.evicted_end = track.evicted_end.max(group.sequence.saturating_add(1));
+        track.groups.remove(&mut self.groups, at);
+        track.group_count -= 1;
+        track.row.remove(&mut self.groups, at);
+        if track.top == at {
+            track.top = track.groups.end(&self.groups, true).unwrap_or(NONE);
+        }
+        self.groups.remove(at);
+    }
+
     /// Hangs a piece behind another one of its group, or before all for `NONE`; its place.
-    pub(super) fn insert_piece(
-        &mut self,
-        group: u32,
-        before: u32,
-        mut piece: Piece,
-    ) -> Option<u32> {
+    fn insert_piece(&mut self, group: u32, before: u32, mut piece: Piece) -> Option<u32> {
         let generation = self.groups.key(group)?.generation;
         self.sum(&mut piece);
+        let pinned = piece.pinned;
         let at = self.pieces.insert_as(generation, piece)?.slot;
+        self.external_bytes += pinned;
         self.groups.get_mut(group)?.pieces.insert_after(&mut self.pieces, before, at);
         Some(at)
     }
@@ -98,8 +167,17 @@ impl Store {
         self.insert_piece(group, self.groups.get(group)?.pieces.last(), piece)
     }
 
+    /// Appends missing frames to the last piece of a group, if that is of such too.
+    pub(super) fn extend_missing(&mut self, group: u32, kind: Kind, count: u32) -> bool {
+        let last = self.groups.get(group).map_or(NONE, |group| group.pieces.last());
+        let last = self.pieces.get_mut(last).filter(|last| last.kind == kind);
+        let is_extended = last.is_some();
+        last.into_iter().for_each(|last| last.frames += count);
+        is_extended
+    }
+
     /// Takes a piece out of its group.
-    pub(super) fn take_piece(&mut self, group: u32, at: u32) -> Option<Piece> {
+    fn take_piece(&mut self, group: u32, at: u32) -> Option<Piece> {
         self.groups.get_mut(group)?.pieces.take(&mut self.pieces, at)
     }
 
@@ -207,12 +285,37 @@ impl Store {
     }
 
     /// Nothing complete is in the tail of a group any more.
-    pub(super) fn mark_sealed(&mut self, at: u32) {
+    fn mark_sealed(&mut self, at: u32) {
         let Some(group) = self.groups.get_mut(at) else { return };
         let was_unsealed = group.sealed < group.count;
         (group.sealed, group.fast_appends) = (group.count, 0);
         if let Some(track) = self.tracks.get_mut(group.track).filter(|_| was_unsealed) {
             track.unsealed.remove(&mut self.groups, at);
+        }
+    }
+
+    /// Lets go of all that lies in the tail of a group, of which nothing was shared, or it would be a piece.
+    pub(super) fn clear_tail(&mut self, at: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        group.floor = group.count;
+        group.tail.clear();
+        self.mark_sealed(at);
+    }
+
+    /// Keeps a place for the piece that the tail of a group will be.
+    pub(super) fn keep_place(&mut self, at: u32) -> Option<()> {
+        let generation = self.groups.key(at)?.generation;
+        let place = self.pieces.insert_as(generation, Piece::default())?.slot;
+        self.groups.get_mut(at)?.tail_piece = place;
+        Some(())
+    }
+
+    /// Gives up the place that was kept for the tail of a group.
+    pub(super) fn drop_place(&mut self, at: u32) {
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let place = core::mem::replace(&mut group.tail_piece, NONE);
+        if place != NONE {
+            self.pieces.remove(place);
         }
     }
 
@@ -238,10 +341,9 @@ impl Store {
                 let frame = u32::try_from(frame).unwrap_or(u32::MAX);
                 return Position::in_track(at, group, frame);
             }
-            Start::Oldest => track.and_then(|track| track.groups.first(&self.groups)),
-            Start::Newest | Start::Live => track.map(|track| track.top),
+            Start::Oldest => track.and_then(|track| self.first_group(track)),
+            Start::Newest | Start::Live => track.and_then(|track| self.groups.get(track.top)),
         };
-        let group = group.and_then(|at| self.groups.get(at));
         let frame = |group: &Group| if start == Start::Live { group.count } else { group.floor };
         let (group, frame) = group.map_or((edge, 0), |group| (group.sequence, frame(group)));
         Position::in_track(at, group, frame)
