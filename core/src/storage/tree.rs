@@ -174,9 +174,7 @@ fn insert_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
         return at;
     }
     let side = usize::from(things.order(at, top) != Ordering::Less);
-    let below = insert_below(things, things.links(top).down[side], at);
-    hang_below(things, top, side, below);
-    settle(things, top)
+    change_below(things, top, side, |things, below| insert_below(things, below, at))
 }
 
 /// Takes a thing out of the subtree of `top`: what is in its place then.
@@ -196,7 +194,23 @@ fn remove_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
         return settle(things, first);
     }
     let side = usize::from(things.order(at, top) == Ordering::Greater);
-    let below = remove_below(things, [before, after][side], at);
+    change_below(things, top, side, |things, below| remove_below(things, below, at))
+}
+
+/// Changes what hangs from a thing at one side: what is in its place then. Nothing is left to do where the
+/// same hangs there, as high as before.
+fn change_below<By, S: Sorted<By>>(
+    things: &mut S,
+    top: u32,
+    side: usize,
+    change: impl FnOnce(&mut S, u32) -> u32,
+) -> u32 {
+    let before = things.links(top).down[side];
+    let height_before = height(things, before);
+    let below = change(things, before);
+    if below == before && height(things, below) == height_before {
+        return top;
+    }
     hang_below(things, top, side, below);
     settle(things, top)
 }
