@@ -137,12 +137,12 @@ impl<By> Tree<By> {
     /// Adds a thing that is in no tree of this kind.
     pub(crate) fn insert(&mut self, things: &mut impl Sorted<By>, at: u32) {
         things.set_links(at, Links { down: [NONE; 2], height: 1 });
-        self.root = insert_below(things, self.root, at);
+        (self.root, _) = insert_below(things, self.root, at);
     }
 
     /// Takes a thing out that is in this tree.
     pub(crate) fn remove(&mut self, things: &mut impl Sorted<By>, at: u32) {
-        self.root = remove_below(things, self.root, at);
+        (self.root, _) = remove_below(things, self.root, at);
         things.set_links(at, Links::default());
     }
 
@@ -168,25 +168,31 @@ fn clear_below<By, S: Sorted<By>>(things: &mut S, top: u32, each: &mut impl FnMu
     }
 }
 
-/// Adds a thing to the subtree of `top`, which is at most 48 high: what is in its place then.
-fn insert_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
+/// What is in the place of a subtree's top after a change, and whether the subtree is another, or of another
+/// height, than before.
+type Changed = (u32, bool);
+
+/// Adds a thing to the subtree of `top`, which is at most 48 high.
+fn insert_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> Changed {
     if top == NONE {
-        return at;
+        return (at, true);
     }
     let side = usize::from(things.order(at, top) != Ordering::Less);
-    change_below(things, top, side, |things, below| insert_below(things, below, at))
+    let below = things.links(top).down[side];
+    let changed = insert_below(things, below, at);
+    change_below(things, top, side, changed)
 }
 
-/// Takes a thing out of the subtree of `top`: what is in its place then.
-fn remove_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
+/// Takes a thing out of the subtree of `top`.
+fn remove_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> Changed {
     if top == NONE {
         debug_assert!(false, "a thing that is not in this tree");
-        return NONE;
+        return (NONE, false);
     }
     let [before, after] = things.links(top).down;
     if top == at {
         if before == NONE || after == NONE {
-            return if before == NONE { after } else { before };
+            return (if before == NONE { after } else { before }, true);
         }
         // The thing right behind it takes its place.
         let (first, rest) = remove_first(things, after);
@@ -194,22 +200,19 @@ fn remove_below<By>(things: &mut impl Sorted<By>, top: u32, at: u32) -> u32 {
         return settle(things, first);
     }
     let side = usize::from(things.order(at, top) == Ordering::Greater);
-    change_below(things, top, side, |things, below| remove_below(things, below, at))
+    let changed = remove_below(things, [before, after][side], at);
+    change_below(things, top, side, changed)
 }
 
-/// Changes what hangs from a thing at one side: what is in its place then. Nothing is left to do where the
-/// same hangs there, as high as before.
-fn change_below<By, S: Sorted<By>>(
-    things: &mut S,
+/// Hangs below a thing what is there now. Above what did not change nothing does.
+fn change_below<By>(
+    things: &mut impl Sorted<By>,
     top: u32,
     side: usize,
-    change: impl FnOnce(&mut S, u32) -> u32,
-) -> u32 {
-    let before = things.links(top).down[side];
-    let height_before = height(things, before);
-    let below = change(things, before);
-    if below == before && height(things, below) == height_before {
-        return top;
+    (below, is_changed): Changed,
+) -> Changed {
+    if !is_changed {
+        return (top, false);
     }
     hang_below(things, top, side, below);
     settle(things, top)
@@ -223,7 +226,7 @@ fn remove_first<By>(things: &mut impl Sorted<By>, top: u32) -> (u32, u32) {
     }
     let (first, rest) = remove_first(things, before);
     hang_below(things, top, 0, rest);
-    (first, settle(things, top))
+    (first, settle(things, top).0)
 }
 
 fn height<By>(things: &impl Sorted<By>, at: u32) -> u8 {
@@ -244,20 +247,22 @@ fn hang_below<By>(things: &mut impl Sorted<By>, above: u32, side: usize, at: u32
 
 /// Makes the height of a thing right, and turns what hangs from it when one side is two higher than the
 /// other; what is in its place then.
-fn settle<By>(things: &mut impl Sorted<By>, at: u32) -> u32 {
-    let heights = things.links(at).down.map(|below| height(things, below));
+fn settle<By>(things: &mut impl Sorted<By>, at: u32) -> Changed {
+    let Links { down, height: before } = things.links(at);
+    let heights = down.map(|below| height(things, below));
     if heights[0].abs_diff(heights[1]) <= 1 {
-        measure(things, at);
-        return at;
+        let height = heights[0].max(heights[1]) + 1;
+        things.set_links(at, Links { down, height });
+        return (at, height != before);
     }
     let heavy = usize::from(heights[1] > heights[0]);
-    let child = things.links(at).down[heavy];
+    let child = down[heavy];
     let below = things.links(child).down.map(|below| height(things, below));
     if below[1 - heavy] > below[heavy] {
         let turned = turn(things, child, 1 - heavy);
         hang_below(things, at, heavy, turned);
     }
-    turn(things, at, heavy)
+    (turn(things, at, heavy), true)
 }
 
 /// Turns a thing down, and what hangs at `side` of it up.
