@@ -112,11 +112,16 @@ fn a_refusal_that_is_reported_stops_nothing() {
     // A connected socket reports the errors that came back for its datagrams.
     let sender = sender();
     socket2::SockRef::from(&sender).connect(&to.into()).unwrap();
-    assert_eq!(send(&sender, &[(1, to)]).refused, 0);
-    let stats = send(&sender, &[(2, alive), (3, alive)]);
-    let refused = u64::from(kernel_reports_refusals());
-    assert_eq!((stats.datagrams, stats.dropped(), stats.refused), (2, 0, refused));
-    assert_eq!(received(&socket), [2, 3]);
+    let is_reported = (0..50).any(|_| {
+        assert_eq!(send(&sender, &[(1, to)]).refused, 0);
+        let stats = send(&sender, &[(2, alive), (3, alive)]);
+        assert_eq!((stats.datagrams, stats.dropped()), (2, 0));
+        assert_eq!(received(&socket), [2, 3]);
+        // What other tests do may have taken up the kernel's room for ICMP for a moment.
+        std::thread::sleep(Duration::from_millis(20 * (1 - stats.refused)));
+        stats.refused == 1
+    });
+    assert!(is_reported || !kernel_reports_refusals());
 }
 
 /// Whether a plain socket reports that nobody listens. Not where the kernel's room for ICMP, which all
