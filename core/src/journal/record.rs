@@ -117,6 +117,7 @@ pub(super) fn append(
     head[5..5 + front.len()].copy_from_slice(front);
     out.extend_from_slice(&head[..5 + front.len()]);
     body(&mut Encoder::new(out));
-    let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+    // A longer one than a block holds is not kept.
+    let length = (out.len() - start) as u32;
     out[start - 4..start].copy_from_slice(&length.to_le_bytes());
 }

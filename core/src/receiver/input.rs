@@ -35,6 +35,13 @@ fn read(payload: &Payload<'_>, origin: Origin, arrival: Instant) -> Option<(Kind
     Some((packet.header().kind(), extent, packet.trailing() > 0))
 }
 
+/// As [`blocks_len`], for more messages than one, in a frame of its own: beside all that the fast path has in use, a
+/// value would go to the stack and come back for each message.
+#[inline(never)]
+fn walk(blocks: &[u8], count: u16) -> Option<usize> {
+    blocks_len(blocks, count)
+}
+
 impl Receiver {
     /// The fast path, for what nearly every datagram is: the next messages in order, or copies of
     /// messages that were delivered. Anything else is left untouched: `None`, it is for the slow path.
@@ -57,7 +64,10 @@ impl Receiver {
         let line = self.lines.get_mut(id).filter(|line| line.stats.up)?;
         if header.sequence.checked_sub(1) == Some(space.settled) {
             let blocks = datagram.get(HEADER_LEN..).unwrap_or_default();
-            let len = blocks_len(blocks, header.count)?;
+            let len = match header.count {
+                1 => blocks_len(blocks, 1),
+                count => walk(blocks, count),
+            }?;
             space.settled = last;
             space.tracked = last;
             space.highest_known = last;

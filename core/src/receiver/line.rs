@@ -6,7 +6,7 @@ use super::config::Config;
 use super::event::{Command, LineId};
 use super::opening::Agreement;
 use super::stats::LineStats;
-use crate::time::earliest;
+use crate::time::{earliest, nanos};
 use crate::{Duration, Instant, Session};
 
 /// The most packets that [`Config::reorder_packets`](super::Config::reorder_packets) may ask for.
@@ -242,6 +242,8 @@ impl Line {
 pub(super) struct Lines {
     /// The configuration, without its lines and servers.
     rules: Config,
+    /// Its `line_timeout` in nanoseconds: recorders ask for the deadline at every packet.
+    timeout: u64,
     lines: Vec<Line>,
     /// Bits of the lines that exist and are up.
     pub(super) up: u32,
@@ -265,7 +267,8 @@ impl Lines {
     pub(super) fn new(config: &Config) -> Self {
         let mut all = Vec::with_capacity(Self::COUNT);
         all.resize_with(Self::COUNT, Line::default);
-        let mut lines = Self { rules: config.rules(), lines: all, ..Self::default() };
+        let (rules, timeout) = (config.rules(), nanos(config.line_timeout));
+        let mut lines = Self { rules, timeout, lines: all, ..Self::default() };
         config.lines.iter().for_each(|&line| lines.add(Instant::ZERO, line));
         lines
     }
@@ -402,7 +405,7 @@ impl Lines {
             last = earliest(last, Some(line.last_packet_at));
             up &= up - 1;
         }
-        last.map(|last| last + self.rules.line_timeout)
+        last.map(|last| Instant::from_nanos(last.as_nanos().saturating_add(self.timeout)))
     }
 
     /// When the last packet of any line came; the time of a line's adding where it brought none.
