@@ -216,3 +216,13 @@ fn methods_that_are_refused_tell_the_time_and_count_once() {
     assert!(matches!(full, Some(CallError::Refused(Refusal::Full { .. }))), "{full:?}");
     assert_eq!((cache.context().now(), refused(cache.stats())), (LATER, 2));
 }
+
+#[test]
+fn misuse_with_a_large_body_leaves_no_memory_taken() {
+    let mut bench = Bench::new();
+    let before = bench.cache.memory_used();
+    let frame = vec![0; 3 << 20];
+    let event = Event::Append { group: GroupId(Key::new(99, 99)), frame: &frame };
+    assert_eq!(bench.cache.call(LATER, event), Err(Misuse::UnknownGroup));
+    assert_eq!(bench.cache.memory_used(), before);
+}
