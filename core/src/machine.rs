@@ -130,8 +130,8 @@ pub trait Machine: Sized {
     /// The configuration contradicts itself or leaves its documented ranges.
     fn new(config: Self::Config) -> Result<Self, Self::Error>;
 
-    /// The most bytes that a machine of this configuration takes, bookkeeping included: at least what
-    /// [`memory_used`](Self::memory_used) ever reports, but for what it was given last and has not passed on.
+    /// The most bytes that a machine of this configuration is ever [charged](Self::charged), bookkeeping included, but
+    /// for what it was given last and has not passed on.
     fn memory_limit(config: &Self::Config) -> usize;
 
     /// Takes one event.
@@ -174,7 +174,19 @@ pub trait Machine: Sized {
     /// The counts since the machine was made.
     fn stats(&self) -> &Self::Stats;
 
-    /// The bytes that the machine keeps allocated, bookkeeping and pinned buffers included.
+    /// The bytes that the machine is charged: constants of its documentation for each row of its tables, and what its
+    /// blocks and pinned buffers have. They are the same on every target, and limits, evictions and refusals read
+    /// these only; what it was given last and has not passed on is not in them.
+    ///
+    /// On 64-bit targets at least [`memory_used`](Self::memory_used) while nothing waits and nothing outside holds a
+    /// slice that the machine handed out, and at most 5% and 16 KiB more. A machine without tables of which the size
+    /// differs between targets need not say: then they are the same.
+    fn charged(&self) -> usize {
+        self.memory_used()
+    }
+
+    /// The bytes that the machine keeps allocated here, bookkeeping and pinned buffers included. Nothing
+    /// that a machine does depends on it.
     ///
     /// At least what an allocator would say, and at most 5% and 16 KiB more, while nothing outside
     /// holds a slice that the machine handed out.

@@ -6,6 +6,7 @@ use core::num::NonZeroU32;
 use super::ids::id;
 use super::reader::FrameWaiters;
 use crate::Instant;
+use crate::storage::charge::charged;
 use crate::storage::list::{Link, Linked, List, linked};
 use crate::storage::slab::{Keyed, NONE};
 use crate::storage::tree::{Links, sorted};
@@ -67,6 +68,7 @@ pub(super) struct Piece {
     jump_len: u32,
 }
 
+charged!(Piece = 104, Group = 176);
 linked!(InGroup, Piece, link);
 
 impl Piece {

@@ -4,6 +4,7 @@ use super::event::Command;
 use super::group::State;
 use super::pool::RECLAIMED;
 use super::{Cache, CallError, Evictions, Refusal, TOO_LARGE, TrackId};
+use crate::storage::charge::Measure;
 use crate::storage::slab::NONE;
 use bytes::BytesMut;
 
@@ -15,19 +16,26 @@ const FRAMES: Counter = |evicted| &mut evicted.frames;
 
 impl Cache {
     /// Bytes that the budget is about: all but blocks that are idle or lent.
-    pub(super) fn live(&self) -> usize {
-        self.lasting_bytes() + self.store.evictable_bytes()
+    fn live(&self) -> usize {
+        self.live_bytes(Measure::Charged)
+    }
+
+    /// The same, by either measure.
+    pub(super) fn live_bytes(&self, measure: Measure) -> usize {
+        self.lasting_bytes(measure) + self.store.evictable_bytes(measure)
     }
 
     /// Bytes of what is never evicted.
-    fn lasting_bytes(&self) -> usize {
-        self.store.lasting_bytes() + self.readers.bytes() + self.publishers.bytes()
+    fn lasting_bytes(&self, measure: Measure) -> usize {
+        self.store.lasting_bytes(measure)
+            + self.readers.bytes(measure)
+            + self.publishers.bytes(measure)
     }
 
     /// Returns true if so many bytes would fit if everything were evicted that can be: if not, nothing is evicted for
     /// them.
     pub(super) fn can_hold(&self, bytes: usize) -> bool {
-        self.lasting_bytes().saturating_add(bytes) <= self.config.max_bytes
+        self.lasting_bytes(Measure::Charged).saturating_add(bytes) <= self.config.max_bytes
     }
 
     /// Evicts until there is room for what `need` says; `false` when there cannot be. The group

@@ -150,6 +150,7 @@ use smallvec::SmallVec;
 
 use crate::machine::Context;
 use crate::stats_and_context;
+use crate::storage::charge::Measure;
 use crate::storage::list::List;
 use crate::{Instant, Machine};
 
@@ -215,7 +216,11 @@ impl Machine for Cache {
 
     fn next_command(&mut self) -> Option<Command> {
         if !self.answers.is_empty() {
-            return Some(Command::Answer(self.answers.remove(0)));
+            let answer = self.answers.remove(0);
+            if self.answers.is_empty() {
+                self.answers.shrink_to_fit();
+            }
+            return Some(Command::Answer(answer));
         }
         loop {
             let reports = self.next_aborted().or_else(|| self.next_evicted());
@@ -248,9 +253,13 @@ impl Machine for Cache {
 
     stats_and_context!();
 
+    fn charged(&self) -> usize {
+        self.live_bytes(Measure::Charged) + self.store.pool.idle()
+    }
+
     fn memory_used(&self) -> usize {
         let answers = if self.answers.spilled() { self.answers.capacity() } else { 0 };
-        self.live()
+        self.live_bytes(Measure::Taken)
             + self.store.pool.idle()
             + self.store.pool.lent()
             + answers * size_of::<Answer>()

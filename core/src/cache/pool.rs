@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 pub(super) use crate::storage::blocks::cost;
 use crate::storage::blocks::{allocate, reclaim};
+use crate::storage::charge::{Measure, charged};
 use crate::storage::slab::Slab;
 
 /// The sizes of blocks. A group's first is as small as its first frame allows; each further one is of
@@ -37,15 +38,20 @@ pub(super) struct Block {
     users: u32,
 }
 
+charged!(Block = 48);
+
+/// A block that is lent, and its size.
+type Lent = (BytesMut, usize);
+
 /// Blocks in use, idle ones and lent ones.
 #[derive(Debug)]
 pub(super) struct Pool {
     blocks: Slab<Block>,
     idle: [Vec<BytesMut>; SIZES.len()],
     used_bytes: usize,
-    lent: VecDeque<(BytesMut, usize)>,
-    /// Lent blocks for which there is room in the table from the beginning.
-    lent_rows: usize,
+    lent: VecDeque<Lent>,
+    /// Idle blocks of each size, and lent ones, for which there is room in the tables from the beginning.
+    most: usize,
     allocated: u64,
 }
 
@@ -57,20 +63,19 @@ impl Pool {
             idle: core::array::from_fn(|_| Vec::with_capacity(most)),
             used_bytes: 0,
             lent: VecDeque::with_capacity(most),
-            lent_rows: most,
+            most,
             allocated: 0,
         }
     }
 
     /// Bytes of blocks in use.
-    pub(super) const fn used(&self) -> usize {
-        self.blocks.bytes() + self.used_bytes
+    pub(super) const fn used(&self, measure: Measure) -> usize {
+        self.blocks.bytes(measure) + self.used_bytes
     }
 
     /// Bytes of tables that are there from the beginning.
-    pub(super) fn tables(&self) -> usize {
-        let idle: usize = self.idle.iter().map(Vec::capacity).sum();
-        idle * size_of::<BytesMut>() + self.lent_rows * size_of::<(BytesMut, usize)>()
+    pub(super) const fn tables(&self, measure: Measure) -> usize {
+        measure.of::<BytesMut>(SIZES.len() * self.most) + measure.of::<Lent>(self.most)
     }
 
     /// Bytes of blocks that wait to be used again.
@@ -81,9 +86,9 @@ impl Pool {
     /// Bytes of blocks that were freed, and are held outside as far as was seen, and of what it takes to
     /// keep so many in sight.
     pub(super) fn lent(&self) -> usize {
-        let places = self.lent.capacity().saturating_sub(self.lent_rows);
+        let places = self.lent.capacity().saturating_sub(self.most);
         let bytes: usize = self.lent.iter().map(|&(_, size)| cost(size)).sum();
-        bytes + places * size_of::<(BytesMut, usize)>()
+        bytes + Measure::Taken.of::<Lent>(places)
     }
 
     pub(super) const fn allocated(&self) -> u64 {
@@ -101,7 +106,7 @@ impl Pool {
         number_of(size).is_some_and(|of| !self.idle[of].is_empty())
     }
 
-    /// Bytes that a further block of this size takes in use, its place included.
+    /// Bytes that a further block of this size is charged in use, its place included.
     pub(super) fn growth(&self, size: usize) -> usize {
         cost(size) + self.blocks.growth()
     }
@@ -154,7 +159,7 @@ impl Pool {
             return Err(buffer);
         }
         if let Some(idle) = number_of(size).map(|of| &mut self.idle[of])
-            && idle.len() < idle.capacity()
+            && idle.len() < self.most
         {
             idle.push(buffer);
         }
@@ -182,8 +187,8 @@ impl Pool {
                 self.lent.push_back((buffer, size));
             }
         }
-        if self.lent.is_empty() && self.lent.capacity() > self.lent_rows {
-            self.lent = VecDeque::with_capacity(self.lent_rows);
+        if self.lent.is_empty() && self.lent.capacity() > self.most {
+            self.lent = VecDeque::with_capacity(self.most);
         }
     }
 }

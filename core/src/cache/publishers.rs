@@ -1,5 +1,6 @@
 //! The publishers of tracks: the bytes of the incomplete frames of each are counted together.
 
+use crate::storage::charge::{Measure, charged};
 use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 
@@ -13,6 +14,7 @@ struct Publisher {
     unfinished: u64,
 }
 
+charged!(Publisher = 32);
 sorted!(ByNumber, Publisher, by_number, |publisher| publisher.number);
 
 /// Those that have tracks.
@@ -23,12 +25,12 @@ pub(super) struct Publishers {
 }
 
 impl Publishers {
-    /// Bytes allocated.
-    pub(super) const fn bytes(&self) -> usize {
-        self.places.bytes()
+    /// Bytes of the table.
+    pub(super) const fn bytes(&self, measure: Measure) -> usize {
+        self.places.bytes(measure)
     }
 
-    /// Bytes that one more would allocate.
+    /// Bytes that one more would be charged.
     pub(super) fn growth(&self) -> usize {
         self.places.growth()
     }

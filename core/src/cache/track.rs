@@ -8,6 +8,7 @@ use super::ids::id;
 use super::reader::GroupWaiters;
 use super::stats::Evictions;
 use crate::Instant;
+use crate::storage::charge::charged;
 use crate::storage::list::{Link, List, linked};
 use crate::storage::table::Row;
 use crate::storage::tree::{Links, Tree, sorted};
@@ -74,6 +75,8 @@ pub(super) struct Track {
     pub(super) has_evictions: bool,
     pub(super) evicted_from: Link,
 }
+
+charged!(Track = 280);
 
 id! {
     /// A track of this cache. Ids are never used again.

@@ -7,6 +7,7 @@ use super::event::Put;
 use super::group::{Kind, MOST, PIECE_FRAMES, Piece, Unfinished};
 use super::pool::{LARGE, Pool, cost};
 use super::{Cache, CallError, GroupId, Missing, Misuse, ReadUnit, Refusal, TrackId};
+use crate::storage::charge::Measure;
 use crate::storage::slab::NONE;
 use crate::wire::varint;
 
@@ -87,7 +88,9 @@ impl Cache {
             return Ok(index);
         };
         // Whatever goes, and whoever closes, all of it cannot be there at the end.
-        if self.store.pool.tables().saturating_add(size as usize) > self.config.max_bytes {
+        if self.store.pool.tables(Measure::Charged).saturating_add(size as usize)
+            > self.config.max_bytes
+        {
             self.abort_as_too_large(at);
             return Ok(index);
         }

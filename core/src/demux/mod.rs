@@ -133,6 +133,7 @@ use waiting::{Waiting, Waits};
 use crate::machine::Context;
 use crate::stats_and_context;
 use crate::storage::blocks::OVERHEAD;
+use crate::storage::charge::Measure;
 use crate::wire::tag::MAX_PREAMBLE;
 use crate::{Instant, Machine};
 
@@ -224,10 +225,13 @@ impl Machine for Demux {
 
     stats_and_context!();
 
+    fn charged(&self) -> usize {
+        self.memory(Measure::Charged)
+    }
+
     fn memory_used(&self) -> usize {
         let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
-        let beside =
-            self.registry.bytes() + self.waiting.bytes() + many * size_of::<(Command, usize)>();
+        let beside = self.memory(Measure::Taken) + many * size_of::<(Command, usize)>();
         // A driver says how much a command pins: it may be any number.
         self.pending.iter().fold(beside, |sum, (_, cost)| sum.saturating_add(*cost))
     }
@@ -284,6 +288,10 @@ impl Demux {
     /// The registrations: exact tags first, then prefixes, each in the order of their bytes.
     pub fn registrations(&self) -> impl Iterator<Item = Registration<'_>> {
         self.registry.iter()
+    }
+
+    const fn memory(&self, measure: Measure) -> usize {
+        self.registry.bytes(measure) + self.waiting.bytes(measure)
     }
 
     /// Adds a command behind those that are due, and the bytes that it keeps allocated.

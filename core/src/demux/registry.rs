@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use super::event::{AcceptorId, Pattern, Refusal, Registrant, Registration};
 use super::stats::TagStats;
-use crate::storage::counts::Counts;
+use crate::storage::charge::{Measure, charged};
+use crate::storage::counts::{Count, Counts};
 use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::tag::{MAX_TAG, is_reserved, length};
@@ -29,6 +30,7 @@ impl Registered {
     }
 }
 
+charged!(Registered = 336, Count<Option<AcceptorId>> = 40);
 sorted!(ByPattern, Registered, by_pattern, |registered| registered.pattern());
 sorted!(ByAcceptor, Registered, by_acceptor, |registered| registered.acceptor);
 
@@ -47,15 +49,15 @@ impl Registry {
         Self { registered: Slab::keeping(), ..Self::default() }
     }
 
-    /// The most bytes that so many registrations take.
-    pub(super) fn most(registrations: usize) -> usize {
+    /// The most bytes that so many registrations are charged.
+    pub(super) const fn most(registrations: usize) -> usize {
         let paused = Counts::<AcceptorId>::most(registrations);
         Slab::<Registered>::most(registrations).saturating_add(paused)
     }
 
-    /// Bytes allocated.
-    pub(super) const fn bytes(&self) -> usize {
-        self.registered.bytes() + self.paused.bytes()
+    /// Bytes of the tables.
+    pub(super) const fn bytes(&self, measure: Measure) -> usize {
+        self.registered.bytes(measure) + self.paused.bytes(measure)
     }
 
     /// The registration for a tag, by its place: the exact one, or that of the longest prefix.

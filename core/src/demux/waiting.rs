@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use super::event::{AcceptorId, PeerId, StreamId};
 use super::tag::Tag;
 use crate::storage::blocks::OVERHEAD;
-use crate::storage::counts::Counts;
+use crate::storage::charge::{Measure, charged};
+use crate::storage::counts::{Count, Counts};
 use crate::storage::slab::Slab;
 use crate::storage::tree::{Links, Tree, sorted};
 use crate::wire::tag::{MAX_PREAMBLE, Malformed};
@@ -86,6 +87,7 @@ pub(super) struct Stream {
     pub(super) piece: Piece,
 }
 
+charged!(Stream = 392, Count<Option<Group>> = 40);
 sorted!(ById, Stream, by_id, |stream| stream.id);
 sorted!(ByTurn, Stream, by_turn, |stream| (stream.waits, stream.stamp));
 
@@ -120,16 +122,16 @@ impl Waiting {
         Self { streams: Slab::keeping(), ..Self::default() }
     }
 
-    /// The most bytes that so many streams take, but for their payload.
-    pub(super) fn most(streams: usize) -> usize {
+    /// The most bytes that so many streams are charged, but for their payload.
+    pub(super) const fn most(streams: usize) -> usize {
         // Each of its own peer, and for an acceptor of its own that was resumed.
         let counts = Counts::<Group>::most(streams.saturating_mul(3));
         Slab::<Stream>::most(streams).saturating_add(counts)
     }
 
-    /// Bytes allocated.
-    pub(super) const fn bytes(&self) -> usize {
-        self.streams.bytes() + self.counts.bytes() + self.held_bytes
+    /// Bytes of the tables, and of what is held.
+    pub(super) const fn bytes(&self, measure: Measure) -> usize {
+        self.streams.bytes(measure) + self.counts.bytes(measure) + self.held_bytes
     }
 
     pub(super) const fn held(&self) -> usize {

@@ -53,7 +53,7 @@ pub(super) struct Playback<M> {
 impl<M: Journaled> Playback<M> {
     /// The bytes that a machine may take beside its own limit: a record that it was given and has not passed on,
     /// and how it is played.
-    const BESIDE: usize = MAX_PAYLOAD + FULL + size_of::<Self>();
+    const BESIDE: usize = MAX_PAYLOAD + FULL + (16 << 10);
 
     /// Makes a machine from its header in a block, of which the name was read, beside others that may take so
     /// many bytes; with what all may take.

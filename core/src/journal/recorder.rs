@@ -73,6 +73,9 @@ struct Followed {
     unsettled: bool,
 }
 
+/// Bytes that a journal is charged: its block, and what is known of it.
+const JOURNAL_BYTES: usize = Building::CAPACITY + 512;
+
 /// A place in a journal that it can go back to.
 type Place = (usize, Followed);
 
@@ -262,8 +265,8 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     /// Beside the machine, one block.
     fn memory_limit(config: &Self::Config) -> usize {
-        let block = config.sink.as_ref().map_or(0, |_| Building::CAPACITY);
-        M::memory_limit(&config.machine).saturating_add(block)
+        let journal = config.sink.as_ref().map_or(0, |_| JOURNAL_BYTES);
+        M::memory_limit(&config.machine).saturating_add(journal)
     }
 
     /// Misuse leaves no trace.
@@ -327,6 +330,11 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
 
     fn stats(&self) -> &M::Stats {
         self.machine.stats()
+    }
+
+    fn charged(&self) -> usize {
+        let journal = self.journal.as_ref().map_or(0, |_| JOURNAL_BYTES);
+        self.machine.charged().saturating_add(journal)
     }
 
     fn memory_used(&self) -> usize {

@@ -16,7 +16,7 @@ use super::record::{Kind, Record};
 pub use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
 
 /// The most bytes that all machines of a replay may take, by default.
-const MOST_MACHINE_BYTES: usize = 4 << 30;
+const MOST_MACHINE_BYTES: usize = if usize::BITS > 32 { (4_u64 << 30) as usize } else { 1 << 30 };
 
 /// Replays journals.
 ///
@@ -94,7 +94,7 @@ impl Replayer {
         self
     }
 
-    /// Lets all machines together take so many bytes; 4 GiB by default. Of each counts what its
+    /// Lets all machines together take so many bytes; 4 GiB by default, and 1 GiB on 32-bit. Of each counts what its
     /// configuration allows and a block more, for what it was given last.
     #[must_use]
     pub const fn at_most(mut self, bytes: usize) -> Self {

@@ -149,6 +149,7 @@ impl Publisher {
         if !self.to_republish.is_empty() {
             return Some(self.to_republish.remove(0));
         }
+        self.to_republish.shrink_to_fit();
         let transmitter::Command::Packet { bytes, kind, .. } =
             self.transmitter.as_mut()?.poll_command()?;
         if kind == Kind::Data {
@@ -245,6 +246,10 @@ impl Machine for Publisher {
     }
 
     stats_and_context!();
+
+    fn charged(&self) -> usize {
+        self.transmitter.as_ref().map_or(0, Machine::charged) + self.retransmitter.charged()
+    }
 
     fn memory_used(&self) -> usize {
         self.transmitter.as_ref().map_or(0, Machine::memory_used)

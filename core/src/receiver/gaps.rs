@@ -4,6 +4,7 @@
 //! apart: each missing range knows its gap, and how often it was left unanswered.
 
 use super::event::Command;
+use crate::storage::charge::{Measure, charged};
 use crate::storage::ranges::{Full, Range, RangeMap};
 use crate::storage::table::{Row, Table, in_row};
 use crate::{Instant, Session};
@@ -29,6 +30,7 @@ pub(super) struct Missing {
 
 /// A missing range.
 pub(super) type MissingRange = Range<Missing>;
+charged!(MissingRange = 48, Gap = 64);
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Gap {
@@ -76,9 +78,9 @@ impl Gaps {
     }
 
     /// The bytes of the tables for so many gaps.
-    pub(super) const fn table_bytes(most: usize) -> usize {
-        let ranges = Self::most_ranges(most).saturating_mul(size_of::<MissingRange>());
-        ranges.saturating_add(Table::<Gap>::bytes(most))
+    pub(super) const fn table_bytes(most: usize, measure: Measure) -> usize {
+        let ranges = measure.of::<MissingRange>(Self::most_ranges(most));
+        ranges.saturating_add(Table::<Gap>::bytes(most, measure))
     }
 
     /// The missing ranges in ascending order.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::event::Batch;
 use super::event::Origin;
 use super::store::{End, Extent, List, Payload, Place, Store};
+use crate::storage::charge::{Measure, charged};
 use crate::storage::ranges::Range;
 use crate::wire::mold::Messages;
 
@@ -17,24 +18,26 @@ const SEARCHED: usize = 64;
 
 /// Pieces that lie together in sequence.
 type Run = Range<List>;
+charged!(Run = 24);
 
 /// The runs in ascending order.
 #[derive(Debug)]
 pub(super) struct Held {
     runs: VecDeque<Run>,
+    most: usize,
     /// The place at which messages that came again were compared last: what comes next is most often compared next.
     compared: Option<Place>,
 }
 
 impl Held {
-    /// With room for `runs` runs: one more than there can be ranges missing.
-    pub(super) fn with_capacity(runs: usize) -> Self {
-        Self { runs: VecDeque::with_capacity(runs), compared: None }
+    /// With room for `most` runs: one more than there can be ranges missing.
+    pub(super) fn with_capacity(most: usize) -> Self {
+        Self { runs: VecDeque::with_capacity(most), most, compared: None }
     }
 
     /// The bytes of so many runs.
-    pub(super) const fn table_bytes(runs: usize) -> usize {
-        runs.saturating_mul(size_of::<Run>())
+    pub(super) const fn table_bytes(runs: usize, measure: Measure) -> usize {
+        measure.of::<Run>(runs)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -69,7 +72,7 @@ impl Held {
             store.keep(payload, extent, leaving, &mut run.value, End::Front)?;
             run.first = first;
         } else {
-            if self.runs.len() == self.runs.capacity() {
+            if self.runs.len() == self.most {
                 return None;
             }
             let mut pieces = List::default();

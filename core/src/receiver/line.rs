@@ -6,6 +6,7 @@ use super::config::Config;
 use super::event::{Command, LineId};
 use super::opening::Agreement;
 use super::stats::LineStats;
+use crate::storage::charge::{Measure, charged};
 use crate::time::{earliest, nanos};
 use crate::{Duration, Instant, Session};
 
@@ -259,10 +260,14 @@ pub(super) struct Lines {
     awaited: u32,
 }
 
+charged!(Line = 736);
+
 impl Lines {
     const COUNT: usize = LineId::MAX.0 as usize + 1;
     /// The bytes of the table.
-    pub(super) const BYTES: usize = Self::COUNT * size_of::<Line>();
+    pub(super) const fn table_bytes(measure: Measure) -> usize {
+        measure.of::<Line>(Self::COUNT)
+    }
 
     pub(super) fn new(config: &Config) -> Self {
         let mut all = Vec::with_capacity(Self::COUNT);

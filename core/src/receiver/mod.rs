@@ -63,6 +63,7 @@ use core::net::SocketAddr;
 
 use crate::machine::Context;
 use crate::stats_and_context;
+use crate::storage::charge::{Measure, charged};
 use crate::{Instant, Machine, Session};
 
 /// Receives one feed from several lines, and repairs it.
@@ -119,17 +120,23 @@ struct Halt {
     next: Option<u64>,
 }
 
+charged!(LineId = 1, ServerId = 4);
+
 impl Config {
     /// The bytes that are allocated at construction.
-    fn table_bytes(&self) -> usize {
-        let space = Space::table_bytes(self.max_gaps, self.delivery);
+    fn table_bytes(&self, measure: Measure) -> usize {
+        let space = Space::table_bytes(self.max_gaps, self.delivery, measure);
+        let (lines, servers) = match measure {
+            Measure::Charged => (self.lines.len(), self.servers.len()),
+            Measure::Taken => (self.lines.capacity(), self.servers.capacity()),
+        };
         let tables = [
-            Store::table_bytes(self.max_held_bytes, self.max_held_packets),
+            Store::table_bytes(self.max_held_bytes, self.max_held_packets, measure),
             if self.follow { space.saturating_mul(2) } else { space },
-            Lines::BYTES,
-            Servers::table_bytes(self.max_in_flight),
-            self.lines.capacity() * size_of::<LineId>(),
-            self.servers.capacity() * size_of::<(ServerId, SocketAddr)>(),
+            Lines::table_bytes(measure),
+            Servers::table_bytes(self.max_in_flight, measure),
+            measure.of::<LineId>(lines),
+            measure.of::<(ServerId, SocketAddr)>(servers),
         ];
         tables.into_iter().fold(0, usize::saturating_add)
     }
@@ -343,8 +350,10 @@ impl Machine for Receiver {
     type Stats = Stats;
     type Error = Error;
 
-    fn new(config: Config) -> Result<Self, Error> {
+    fn new(mut config: Config) -> Result<Self, Error> {
         config.check()?;
+        config.lines.shrink_to_fit();
+        config.servers.shrink_to_fit();
         let lines = Lines::new(&config);
         let successor = if config.follow {
             Space::new(&config)
@@ -423,13 +432,17 @@ impl Machine for Receiver {
 
     /// But for the datagram that is being drained.
     fn memory_limit(config: &Config) -> usize {
-        config.max_held_bytes.saturating_add(config.table_bytes())
+        config.max_held_bytes.saturating_add(config.table_bytes(Measure::Charged))
     }
 
     stats_and_context!();
 
+    fn charged(&self) -> usize {
+        self.config.table_bytes(Measure::Charged).saturating_add(self.store.held_bytes())
+    }
+
     fn memory_used(&self) -> usize {
-        self.config.table_bytes().saturating_add(self.store.payload_bytes())
+        self.config.table_bytes(Measure::Taken).saturating_add(self.store.payload_bytes())
     }
 
     fn lent(&self) -> usize {

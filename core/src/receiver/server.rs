@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use super::config::Config;
 use super::event::{Command, ServerId};
 use super::stats::ServerStats;
+use crate::storage::charge::{Measure, charged};
 use crate::storage::in_flight::{InFlight, Jitter, backoff};
 use crate::wire::mold::{MAX_COUNT, Request};
 use crate::{Duration, Instant, Session};
@@ -189,6 +190,8 @@ impl Server {
     }
 }
 
+charged!(InFlightRequest = 48, Server = 184);
+
 /// All servers, and all requests in flight.
 #[derive(Debug)]
 pub(super) struct Servers {
@@ -203,9 +206,9 @@ impl Servers {
     const MOST: usize = ServerId::MAX.0 as usize + 1;
 
     /// The bytes of the tables.
-    pub(super) const fn table_bytes(max_in_flight: u8) -> usize {
-        let in_flight = InFlight::<InFlightRequest>::bytes(Self::MOST * max_in_flight as usize);
-        Self::MOST * size_of::<Server>() + in_flight
+    pub(super) const fn table_bytes(max_in_flight: u8, measure: Measure) -> usize {
+        let most = Self::MOST * max_in_flight as usize;
+        measure.of::<Server>(Self::MOST) + InFlight::<InFlightRequest>::bytes(most, measure)
     }
 
     pub(super) fn new(config: &Config) -> Self {

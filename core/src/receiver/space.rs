@@ -19,6 +19,7 @@ use super::gaps::{Gaps, MissingRange};
 use super::held::Held;
 use super::opening::Opening;
 use super::store::{List, Store};
+use crate::storage::charge::Measure;
 use crate::{Duration, Instant, Session};
 
 /// So many of the last things that happened are remembered.
@@ -103,9 +104,13 @@ impl Space {
     }
 
     /// The bytes of the tables with so many gaps.
-    pub(super) const fn table_bytes(max_gaps: usize, delivery: Delivery) -> usize {
+    pub(super) const fn table_bytes(
+        max_gaps: usize,
+        delivery: Delivery,
+        measure: Measure,
+    ) -> usize {
         let runs = Self::most_runs(max_gaps, delivery);
-        Gaps::table_bytes(max_gaps).saturating_add(Held::table_bytes(runs))
+        Gaps::table_bytes(max_gaps, measure).saturating_add(Held::table_bytes(runs, measure))
     }
 
     /// One more than there can be ranges missing, where what lies ahead of them is held.

@@ -10,6 +10,7 @@ use core::iter::successors;
 use super::event::{Batch, Origin};
 use super::server::Span;
 use crate::storage::blocks::{BlockId, Blocks, OVERHEAD};
+use crate::storage::charge::{Measure, charged};
 use crate::storage::slab::NONE;
 use crate::storage::table::{Row, Table, in_row};
 use crate::wire::mold::{MAX_DATAGRAM, Messages};
@@ -47,6 +48,8 @@ impl Default for Piece {
         Self { batch, backing: Backing::Shared(0), previous: NONE, next: NONE }
     }
 }
+
+charged!(Piece = 96);
 
 /// The memory that a piece's bytes keep alive.
 #[derive(Clone, Copy, Debug)]
@@ -193,9 +196,13 @@ impl Store {
     }
 
     /// The bytes of the tables with these limits.
-    pub(super) const fn table_bytes(max_bytes: usize, max_pieces: usize) -> usize {
-        let blocks = Blocks::table_bytes(Self::most_blocks(max_bytes));
-        Table::<Piece>::bytes(max_pieces).saturating_add(blocks)
+    pub(super) const fn table_bytes(
+        max_bytes: usize,
+        max_pieces: usize,
+        measure: Measure,
+    ) -> usize {
+        let blocks = Blocks::table_bytes(Self::most_blocks(max_bytes), measure);
+        Table::<Piece>::bytes(max_pieces, measure).saturating_add(blocks)
     }
 
     const fn most_blocks(max_bytes: usize) -> usize {

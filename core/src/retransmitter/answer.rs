@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::history::front;
 use crate::storage::blocks::cost;
+use crate::storage::charge::Measure;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{HEADER_LEN, Header, MAX_DATAGRAM, Messages, Request};
 
@@ -29,8 +30,8 @@ impl Answers {
         Self { ring: Ring::new(blocks, mtu), mtu }
     }
 
-    pub(super) const fn memory_used(&self) -> usize {
-        self.ring.memory_used()
+    pub(super) const fn memory(&self, measure: Measure) -> usize {
+        self.ring.memory(measure)
     }
 
     pub(super) fn lent(&self) -> usize {

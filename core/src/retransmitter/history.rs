@@ -8,17 +8,14 @@
 use alloc::vec::Vec;
 
 use super::Stats;
-use super::segments::{self, MOST_MESSAGES, OfBlock, SEGMENT_BYTES, Segment, Segments, Slot};
+use super::segments::{self, MOST_MESSAGES, OfBlock, Segment, Segments, Slot};
 use crate::Session;
+use crate::storage::charge::{Measure, charged};
 use crate::storage::slab::NONE;
 use crate::wire::mold::{Messages, Packet};
 
 /// Bytes of a block: one holds the largest message that UDP carries.
 const BLOCK: usize = 64 << 10;
-/// Bytes that one block is charged, beside its messages.
-const BLOCK_BYTES: usize = 32;
-/// Bytes that one session is charged.
-const SESSION_BYTES: usize = 64;
 /// Bytes of the whole budget for which the index has one entry, so that it stays at 3% of it.
 const BYTES_PER_SEGMENT: usize = 1024;
 /// The extents of all sessions together are at most one part in so many of all blocks.
@@ -30,7 +27,7 @@ pub(super) const LEAST_BYTES: usize = 256 << 10;
 /// The most, so that a block's number has 32 bits.
 pub(super) const MOST_BYTES: u64 = 1 << 47;
 
-const _: () = assert!(size_of::<Block>() <= BLOCK_BYTES && size_of::<Known>() <= SESSION_BYTES);
+charged!(Block = 32, Known = 64);
 
 /// A session of which messages are stored, or will be.
 #[derive(Debug)]
@@ -99,8 +96,9 @@ impl History {
     /// A history that takes at most `bytes`.
     pub(super) fn new(bytes: usize, max_sessions: usize) -> Self {
         let max_segments = bytes / BYTES_PER_SEGMENT;
-        let tables = max_segments * SEGMENT_BYTES + max_sessions * SESSION_BYTES;
-        let count = (bytes - tables) / (BLOCK + BLOCK_BYTES);
+        let measure = Measure::Charged;
+        let tables = Segments::bytes(max_segments, measure) + measure.of::<Known>(max_sessions);
+        let count = (bytes - tables) / (BLOCK + measure.of::<Block>(1));
         let mut blocks = Vec::with_capacity(count);
         blocks.resize_with(count, || Block { bytes: Vec::new(), segments: OfBlock::default() });
         let extent = count.saturating_mul(BLOCK) / (max_sessions * EXTENTS_PART);
@@ -117,11 +115,11 @@ impl History {
         }
     }
 
-    pub(super) fn memory_used(&self) -> usize {
+    pub(super) fn memory(&self, measure: Measure) -> usize {
         let allocated = self.begun.min(self.blocks.len() as u64) as usize;
-        self.sessions.capacity() * size_of::<Known>()
-            + self.segments.memory_used()
-            + self.blocks.capacity() * size_of::<Block>()
+        measure.of::<Known>(self.max_sessions)
+            + self.segments.memory(measure)
+            + measure.of::<Block>(self.blocks.len())
             + allocated * BLOCK
     }
 

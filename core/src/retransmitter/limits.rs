@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use super::config::{Config, Remote};
 use crate::rate::{Bucket, Rate};
+use crate::storage::charge::{Measure, charged};
 use crate::{Duration, Instant};
 
 /// The rate that is used up.
@@ -57,6 +58,8 @@ impl Line {
     }
 }
 
+charged!(Bucket = 8);
+
 /// The buckets.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -86,13 +89,13 @@ impl Limits {
         }
     }
 
-    /// The bytes that buckets for so many addresses take.
-    pub(super) const fn bytes(max_addresses: usize) -> usize {
-        max_addresses.saturating_mul(size_of::<(IpAddr, Bucket)>())
+    /// The bytes of buckets for so many addresses.
+    pub(super) const fn bytes(max_addresses: usize, measure: Measure) -> usize {
+        measure.of::<(IpAddr, Bucket)>(max_addresses)
     }
 
-    pub(super) const fn memory_used(&self) -> usize {
-        Self::bytes(self.addresses.capacity())
+    pub(super) const fn memory(&self, measure: Measure) -> usize {
+        Self::bytes(self.max_addresses, measure)
     }
 
     /// Checks that an answer may go to an address now.

@@ -6,6 +6,7 @@
 use core::net::SocketAddr;
 
 use super::{Config, LookUpId};
+use crate::storage::charge::{Measure, charged};
 use crate::storage::in_flight::{InFlight, Sharers};
 use crate::wire::mold::Request;
 use crate::{Duration, Instant};
@@ -15,6 +16,8 @@ struct LookUp {
     id: LookUpId,
     wanted: Request,
 }
+
+charged!(LookUp = 32, LookUpId = 8);
 
 /// The outcome of a request for the archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,14 +51,14 @@ impl LookUps {
         }
     }
 
-    /// The bytes that so many look-ups and requesters take.
-    pub(super) const fn bytes(max_look_ups: usize, max_waiting: usize) -> usize {
-        let waiting = Sharers::<LookUpId, SocketAddr>::bytes(max_waiting);
-        InFlight::<LookUp>::bytes(max_look_ups).saturating_add(waiting)
+    /// The bytes of so many look-ups and requesters.
+    pub(super) const fn bytes(max_look_ups: usize, max_waiting: usize, measure: Measure) -> usize {
+        let waiting = Sharers::<LookUpId, SocketAddr>::bytes(max_waiting, measure);
+        InFlight::<LookUp>::bytes(max_look_ups, measure).saturating_add(waiting)
     }
 
-    pub(super) const fn memory_used(&self) -> usize {
-        self.in_flight.memory_used() + self.waiting.memory_used()
+    pub(super) const fn memory(&self, measure: Measure) -> usize {
+        self.in_flight.memory(measure) + self.waiting.memory(measure)
     }
 
     /// How many requesters wait.

@@ -34,6 +34,7 @@ use segments::Slot;
 use crate::machine::Context;
 use crate::stats_and_context;
 use crate::storage::blocks::cost;
+use crate::storage::charge::Measure;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{MAX_COUNT, MAX_DATAGRAM, Malformed, Packet, Request};
 use crate::{Instant, Machine, Session};
@@ -177,6 +178,13 @@ impl Retransmitter {
         }
     }
 
+    fn memory(&self, measure: Measure) -> usize {
+        self.history.memory(measure)
+            + self.answers.memory(measure)
+            + self.limits.memory(measure)
+            + self.look_ups.memory(measure)
+    }
+
     fn expire_look_ups(&mut self) {
         self.stats.look_ups_timed_out += self.look_ups.expire(self.context.now());
     }
@@ -242,6 +250,7 @@ impl Machine for Retransmitter {
                 }
             }
         }
+        self.pending.shrink_to_fit();
         None
     }
 
@@ -256,15 +265,20 @@ impl Machine for Retransmitter {
     }
 
     fn memory_limit(config: &Config) -> usize {
+        let measure = Measure::Charged;
         config
             .history_bytes
-            .saturating_add(Ring::bytes(config.ring, config.mtu))
+            .saturating_add(Ring::bytes(config.ring, config.mtu, measure))
             .saturating_add(cost(MAX_DATAGRAM))
-            .saturating_add(Limits::bytes(config.max_addresses))
-            .saturating_add(LookUps::bytes(config.max_look_ups, config.max_waiting))
+            .saturating_add(Limits::bytes(config.max_addresses, measure))
+            .saturating_add(LookUps::bytes(config.max_look_ups, config.max_waiting, measure))
     }
 
     stats_and_context!();
+
+    fn charged(&self) -> usize {
+        self.memory(Measure::Charged)
+    }
 
     fn memory_used(&self) -> usize {
         let allocated = |pending: &Pending| match pending {
@@ -274,10 +288,7 @@ impl Machine for Retransmitter {
         let many = if self.pending.spilled() { self.pending.capacity() } else { 0 };
         many * size_of::<Pending>()
             + self.pending.iter().map(allocated).sum::<usize>()
-            + self.history.memory_used()
-            + self.answers.memory_used()
-            + self.limits.memory_used()
-            + self.look_ups.memory_used()
+            + self.memory(Measure::Taken)
     }
 
     fn lent(&self) -> usize {

@@ -6,15 +6,13 @@
 
 use core::cmp::Ordering;
 
+use crate::storage::charge::charged;
 use crate::storage::slab::NONE;
 use crate::storage::table::{Row, Table, in_row};
 use crate::storage::tree::{Links, Tree, sorted};
 
 /// The most messages of a segment, which is how far a search walks.
 pub(super) const MOST_MESSAGES: u16 = 256;
-/// Bytes that one segment is charged.
-pub(super) const SEGMENT_BYTES: usize = 32;
-const _: () = assert!(size_of::<Segment>() <= SEGMENT_BYTES);
 
 /// A known session's place in the table of sessions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
@@ -65,6 +63,7 @@ impl Segment {
 }
 
 in_row!(Segment { next });
+charged!(Segment = 32);
 // Those of one session, by their first number.
 sorted!([] ByNumber, Segments, links, |segment| segment.first);
 

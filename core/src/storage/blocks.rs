@@ -8,6 +8,7 @@
 use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
+use super::charge::{Measure, charged};
 use super::slab::NONE;
 use super::table::{Table, in_row};
 
@@ -43,8 +44,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The bytes of a place in the pool.
-    pub(crate) const PLACE: usize = size_of::<BytesMut>();
+    /// The bytes of places for so many blocks.
+    pub(crate) const fn places(most: usize, measure: Measure) -> usize {
+        measure.of::<BytesMut>(most)
+    }
 
     /// A pool with places for `most` blocks of `size` bytes.
     pub(crate) fn new(size: usize, most: usize) -> Self {
@@ -126,6 +129,7 @@ struct Block {
 }
 
 in_row!(Block { next });
+charged!(Block = 40);
 
 /// Blocks of one size that pieces are copied into.
 #[derive(Debug)]
@@ -141,8 +145,8 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     /// The bytes of the tables for so many blocks.
-    pub(crate) const fn table_bytes(most: usize) -> usize {
-        Table::<Block>::bytes(most).saturating_add(most.saturating_mul(Pool::PLACE))
+    pub(crate) const fn table_bytes(most: usize, measure: Measure) -> usize {
+        Table::<Block>::bytes(most, measure).saturating_add(Pool::places(most, measure))
     }
 
     /// At most `most` blocks of `size` bytes; none is allocated yet.

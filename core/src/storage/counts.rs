@@ -1,11 +1,12 @@
 //! Sorted keys that are counted: a key is there as long as it was added more often than taken away.
 
+use super::charge::{Charged, Measure};
 use super::slab::Slab;
 use super::tree::{Links, Tree, sorted};
 
 /// A key, and how often it is there.
 #[derive(Default, Debug)]
-struct Count<K> {
+pub(crate) struct Count<K> {
     key: K,
     count: usize,
     links: Links,
@@ -27,17 +28,22 @@ impl<K> Default for Counts<K> {
     }
 }
 
-impl<K: Ord + Copy> Counts<K> {
-    /// The most bytes that so many keys take.
-    pub(crate) fn most(keys: usize) -> usize {
+impl<K> Counts<K>
+where
+    Count<Option<K>>: Charged,
+{
+    /// The most bytes that so many keys are charged.
+    pub(crate) const fn most(keys: usize) -> usize {
         Slab::<Count<Option<K>>>::most(keys)
     }
 
-    /// Bytes allocated.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.counts.bytes()
+    /// Its bytes.
+    pub(crate) const fn bytes(&self, measure: Measure) -> usize {
+        self.counts.bytes(measure)
     }
+}
 
+impl<K: Ord + Copy> Counts<K> {
     /// The place of the first key at or behind one, and what is there.
     fn entry(&self, key: K) -> Option<(u32, &Count<Option<K>>)> {
         let known = |at| self.counts.get(at).and_then(|count| count.key);
@@ -86,7 +92,10 @@ impl<K: Ord + Copy> Counts<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::charge::charged;
     use alloc::collections::BTreeMap;
+
+    charged!(Count<Option<u64>> = 40);
 
     #[test]
     fn it_agrees_with_a_map_of_numbers() {
@@ -109,6 +118,6 @@ mod tests {
             let next = model.range(key..).next().map(|(&key, _)| key);
             assert_eq!(counts.at_or_after(key), next);
         }
-        assert!(counts.bytes() <= Counts::<u64>::most(200));
+        assert!(counts.bytes(Measure::Charged) <= Counts::<u64>::most(200));
     }
 }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::charge::{Charged, Measure};
 use crate::time::earliest;
 use crate::{Duration, Instant};
 
@@ -15,10 +16,10 @@ pub(crate) struct InFlight<T> {
     most: usize,
 }
 
-impl<T> InFlight<T> {
-    /// The bytes that a table of so many requests takes.
-    pub(crate) const fn bytes(most: usize) -> usize {
-        most.saturating_mul(size_of::<(Instant, T)>())
+impl<T: Charged> InFlight<T> {
+    /// The bytes of a table of so many requests.
+    pub(crate) const fn bytes(most: usize, measure: Measure) -> usize {
+        measure.of::<(Instant, T)>(most)
     }
 
     /// A table of at most so many requests.
@@ -26,9 +27,9 @@ impl<T> InFlight<T> {
         Self { requests: Vec::with_capacity(most), earliest: None, most }
     }
 
-    /// The bytes that it takes.
-    pub(crate) const fn memory_used(&self) -> usize {
-        Self::bytes(self.requests.capacity())
+    /// Its bytes.
+    pub(crate) const fn memory(&self, measure: Measure) -> usize {
+        Self::bytes(self.most, measure)
     }
 
     /// Returns true if no further request can be added.
@@ -94,10 +95,10 @@ pub(crate) struct Sharers<Id, Who> {
     most: usize,
 }
 
-impl<Id: PartialEq, Who: PartialEq> Sharers<Id, Who> {
-    /// The bytes that a table of so many sharers takes.
-    pub(crate) const fn bytes(most: usize) -> usize {
-        most.saturating_mul(size_of::<(Id, Who)>())
+impl<Id: PartialEq + Charged, Who: PartialEq + Charged> Sharers<Id, Who> {
+    /// The bytes of a table of so many sharers.
+    pub(crate) const fn bytes(most: usize, measure: Measure) -> usize {
+        measure.of::<(Id, Who)>(most)
     }
 
     /// A table of at most so many sharers.
@@ -105,9 +106,9 @@ impl<Id: PartialEq, Who: PartialEq> Sharers<Id, Who> {
         Self { waiting: Vec::with_capacity(most), most }
     }
 
-    /// The bytes that it takes.
-    pub(crate) const fn memory_used(&self) -> usize {
-        Self::bytes(self.waiting.capacity())
+    /// Its bytes.
+    pub(crate) const fn memory(&self, measure: Measure) -> usize {
+        Self::bytes(self.most, measure)
     }
 
     /// How many wait, for all requests together.
@@ -178,28 +179,25 @@ mod tests {
     fn requests_expire_at_their_deadline() {
         let at = Instant::from_millis;
         let mut requests = InFlight::new(2);
-        for (deadline, name) in [(20, 'a'), (10, 'b')] {
+        for (deadline, name) in [(20, 1_u64), (10, 2)] {
             requests.push(at(deadline), name);
         }
         assert!(requests.is_full());
         assert_eq!((requests.deadline(), requests.expire(at(9))), (Some(at(10)), None));
-        assert_eq!((requests.expire(at(10)), requests.expire(at(10))), (Some('b'), None));
+        assert_eq!((requests.expire(at(10)), requests.expire(at(10))), (Some(2), None));
         assert_eq!(requests.deadline(), Some(at(20)));
-        assert_eq!((requests.remove(0), requests.remove(0)), (Some('a'), None));
-        assert_eq!(
-            (requests.deadline(), requests.memory_used()),
-            (None, InFlight::<char>::bytes(2))
-        );
+        assert_eq!((requests.remove(0), requests.remove(0)), (Some(1), None));
+        assert_eq!(requests.deadline(), None);
     }
 
     #[test]
     fn those_who_share_an_answer_get_it_in_the_order_in_which_they_came() {
         let mut sharers = Sharers::new(4);
-        for (id, who) in [(1, 'a'), (2, 'b'), (1, 'c'), (1, 'd')] {
+        for (id, who) in [(1_u64, 10_u64), (2, 11), (1, 12), (1, 13)] {
             sharers.push(id, who);
         }
-        assert!(sharers.is_full() && sharers.contains(2, 'b') && !sharers.contains(2, 'e'));
-        assert_eq!([sharers.pop(1), sharers.pop(2), sharers.pop(2)], [Some('a'), Some('b'), None]);
+        assert!(sharers.is_full() && sharers.contains(2, 11) && !sharers.contains(2, 14));
+        assert_eq!([sharers.pop(1), sharers.pop(2), sharers.pop(2)], [Some(10), Some(11), None]);
         assert_eq!((sharers.remove_all(1), sharers.len()), (2, 0));
     }
 

@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::blocks::{Pool, allocate, cost};
+use super::charge::Measure;
 
 /// How many blocks are reclaimed at once at most, while others are free.
 const RECLAIMED_AT_ONCE: usize = 64;
@@ -33,14 +34,15 @@ impl Ring {
         Self { blocks, block_len, pool, open: None, closed: VecDeque::with_capacity(blocks) }
     }
 
-    /// The bytes that a ring of `blocks` blocks of `block_len` bytes takes.
-    pub(crate) const fn bytes(blocks: usize, block_len: usize) -> usize {
-        blocks.saturating_mul(cost(block_len).saturating_add(2 * Pool::PLACE))
+    /// The bytes of a ring of `blocks` blocks of `block_len` bytes.
+    pub(crate) const fn bytes(blocks: usize, block_len: usize, measure: Measure) -> usize {
+        let places = Pool::places(blocks, measure).saturating_mul(2);
+        blocks.saturating_mul(cost(block_len)).saturating_add(places)
     }
 
-    /// The bytes that it takes.
-    pub(crate) const fn memory_used(&self) -> usize {
-        Self::bytes(self.blocks, self.block_len)
+    /// Its bytes.
+    pub(crate) const fn memory(&self, measure: Measure) -> usize {
+        Self::bytes(self.blocks, self.block_len, measure)
     }
 
     /// Bytes of blocks that were sent and not seen to come back.
@@ -166,11 +168,11 @@ mod tests {
     #[test]
     fn one_block_serves_for_ever() {
         let mut ring = Ring::new(1, 8);
-        let before = ring.memory_used();
+        let before = ring.memory(Measure::Charged);
         for byte in 0..100 {
             assert!(write(&mut ring, byte));
             assert_eq!(ring.send().unwrap()[..], [byte; 8]);
         }
-        assert_eq!(ring.memory_used(), before);
+        assert_eq!(ring.memory(Measure::Charged), before);
     }
 }

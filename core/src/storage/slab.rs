@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+use super::charge::{Charged, Measure, charged};
 pub(crate) use super::list::NONE;
 use super::list::{Link, Linked, List};
 
@@ -39,7 +40,17 @@ struct Entry<T, G> {
     thing: T,
 }
 
+impl<T: Charged, G: Charged> Charged for Entry<T, G> {
+    const BYTES: usize = T::BYTES + G::BYTES;
+}
+
 type Places<T, G> = Box<[Entry<T, G>; PAGE]>;
+
+impl<T, G> Charged for Option<Places<T, G>> {
+    const BYTES: usize = 8;
+}
+
+charged!(Page = 76);
 
 /// The occupancy of a page.
 #[derive(Debug)]
@@ -49,6 +60,15 @@ struct Page {
     used: u8,
     /// Neighbours among the pages that have free places, or among those that went.
     link: Link,
+}
+
+/// Rows that the tables have for so many pages.
+const fn rows(pages: usize) -> usize {
+    match pages {
+        0 => 0,
+        1..4 => 4,
+        _ => pages.next_power_of_two(),
+    }
 }
 
 /// How pages are linked.
@@ -116,34 +136,28 @@ impl<T: Default> Keyed<T> {
     }
 }
 
-impl<T: Default, G: Copy + Default> Slab<T, G> {
-    /// Bytes of a page, and what the tables have for it.
-    const PAGE_BYTES: usize = size_of::<[Entry<T, G>; PAGE]>();
-    const ROW: usize = size_of::<Page>() + size_of::<Option<Places<T, G>>>();
-
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    /// Places whose pages stay: what was taken once is taken again without an allocation.
-    pub(crate) fn keeping() -> Self {
-        Self { keeps: true, ..Self::default() }
-    }
-
-    /// The most bytes that so many places take, while their table grows too.
-    pub(crate) fn most(places: usize) -> usize {
+impl<T: Charged, G: Charged> Slab<T, G> {
+    /// The most bytes that so many places are charged, while their table grows too.
+    pub(crate) const fn most(places: usize) -> usize {
         let pages = places.div_ceil(PAGE);
-        let rows = pages.next_power_of_two().max(4);
-        let table = (rows + rows / 2).saturating_mul(Self::ROW);
-        pages.saturating_mul(Self::PAGE_BYTES).saturating_add(table)
+        let (rows, measure) = (rows(pages), Measure::Charged);
+        Self::pages(pages, measure).saturating_add(Self::tables(rows + rows / 2, measure))
     }
 
-    /// Bytes allocated.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.pages.capacity() * Self::ROW + self.present * Self::PAGE_BYTES
+    const fn tables(rows: usize, measure: Measure) -> usize {
+        measure.of::<Page>(rows).saturating_add(measure.of::<Option<Places<T, G>>>(rows))
     }
 
-    /// Bytes that taking one more place would allocate: what the table grows to, while it grows, and a
+    const fn pages(pages: usize, measure: Measure) -> usize {
+        measure.of::<Entry<T, G>>(pages.saturating_mul(PAGE))
+    }
+
+    /// Bytes of the tables and pages.
+    pub(crate) const fn bytes(&self, measure: Measure) -> usize {
+        Self::tables(rows(self.pages.len()), measure) + Self::pages(self.present, measure)
+    }
+
+    /// Bytes that taking one more place would be charged: what the table grows to, while it grows, and a
     /// page.
     pub(crate) fn growth(&self) -> usize {
         self.growth_by(1)
@@ -159,13 +173,21 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         if free >= more {
             return 0;
         }
-        let full = self.gone.is_empty() && self.pages.len() == self.pages.capacity();
-        let table = if full { self.grown() * Self::ROW } else { 0 };
-        table + Self::PAGE_BYTES
+        let (pages, measure) = (self.pages.len(), Measure::Charged);
+        let grows = self.gone.is_empty() && pages == rows(pages);
+        let tables = if grows { Self::tables(rows(pages + 1), measure) } else { 0 };
+        tables + Self::pages(1, measure)
+    }
+}
+
+impl<T: Default, G: Copy + Default> Slab<T, G> {
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    fn grown(&self) -> usize {
-        (self.pages.capacity() * 2).max(4)
+    /// Places whose pages stay: what was taken once is taken again without an allocation.
+    pub(crate) fn keeping() -> Self {
+        Self { keeps: true, ..Self::default() }
     }
 
     #[inline]
@@ -248,8 +270,9 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
                 let number = u32::try_from(self.pages.len()).ok()?;
                 // The last number stands for no place.
                 number.checked_add(1)?.checked_mul(PAGE as u32)?;
-                if self.pages.len() == self.pages.capacity() {
-                    let more = self.grown() - self.pages.len();
+                let pages = self.pages.len();
+                if pages == rows(pages) {
+                    let more = rows(pages + 1) - pages;
                     self.pages.reserve_exact(more);
                     self.places.reserve_exact(more);
                 }
@@ -274,9 +297,9 @@ mod tests {
         let mut slab = Slab::new();
         for taken in 0..1000_u64 {
             for more in 1..=3 {
-                let (estimate, before) = (slab.growth_by(more), slab.bytes());
+                let (estimate, before) = (slab.growth_by(more), slab.bytes(Measure::Charged));
                 let places: Vec<_> = (0..more).map(|_| slab.insert(7).unwrap()).collect();
-                let grown = slab.bytes() - before;
+                let grown = slab.bytes(Measure::Charged) - before;
                 places.into_iter().for_each(|at| assert_eq!(slab.remove(at), Some(7)));
                 // While a table grows, the old one is there too.
                 assert!(
@@ -317,24 +340,21 @@ mod tests {
     fn what_goes_and_comes_in_turn_allocates_nothing() {
         let mut slab = Slab::new();
         let places: Vec<u32> = (0..PAGE as u64).map(|thing| slab.insert(thing).unwrap()).collect();
-        let bytes = slab.bytes();
+        let bytes = slab.bytes(Measure::Charged);
         for _ in 0..10 {
             assert_eq!(slab.remove(places[0]), Some(0));
-            assert_eq!(
-                (slab.insert(0), slab.growth()),
-                (Some(places[0]), size_of::<[u64; PAGE]>())
-            );
+            assert_eq!((slab.insert(0), slab.growth()), (Some(places[0]), 8 * PAGE));
         }
-        assert_eq!(slab.bytes(), bytes);
+        assert_eq!(slab.bytes(Measure::Charged), bytes);
     }
 
     #[test]
     fn growth_is_what_the_next_thing_takes_at_most() {
         let mut slab = Slab::new();
         for thing in 0..10_000_u64 {
-            let (before, growth) = (slab.bytes(), slab.growth());
+            let (before, growth) = (slab.bytes(Measure::Charged), slab.growth());
             slab.insert(thing).unwrap();
-            assert!(slab.bytes() <= before + growth);
+            assert!(slab.bytes(Measure::Charged) <= before + growth);
         }
     }
 
@@ -346,12 +366,12 @@ mod tests {
                 (0..most as u64).map(|thing| slab.insert(thing).unwrap()).collect()
             };
             let places = fill(&mut slab);
-            let bytes = slab.bytes();
+            let bytes = slab.bytes(Measure::Charged);
             assert!(bytes <= Slab::<u64>::most(most), "{bytes} bytes for {most} places");
             places.into_iter().for_each(|at| assert!(slab.remove(at).is_some()));
-            assert_eq!((slab.bytes(), slab.growth_by(1)), (bytes, 0));
+            assert_eq!((slab.bytes(Measure::Charged), slab.growth_by(1)), (bytes, 0));
             fill(&mut slab);
-            assert_eq!(slab.bytes(), bytes);
+            assert_eq!(slab.bytes(Measure::Charged), bytes);
         }
     }
 

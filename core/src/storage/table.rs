@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::charge::{Charged, Measure};
 use super::list::{Link, Linked, List};
 use super::slab::NONE;
 
@@ -59,20 +60,22 @@ impl<T: InRow> Linked<OfTable> for Table<T> {
     }
 }
 
-impl<T: InRow> Table<T> {
-    /// The bytes that so many places take.
-    pub(crate) const fn bytes(most: usize) -> usize {
-        most.saturating_mul(size_of::<T>())
+impl<T: Charged> Table<T> {
+    /// The bytes of so many places.
+    pub(crate) const fn bytes(most: usize, measure: Measure) -> usize {
+        measure.of::<T>(most)
     }
 
+    /// Its bytes.
+    pub(crate) const fn memory(&self, measure: Measure) -> usize {
+        Self::bytes(self.most, measure)
+    }
+}
+
+impl<T: InRow> Table<T> {
     /// With `most` places.
     pub(crate) fn new(most: usize) -> Self {
         Self { places: Vec::with_capacity(most), free: NONE, used: 0, most }
-    }
-
-    /// The bytes that its places take.
-    pub(crate) const fn memory_used(&self) -> usize {
-        Self::bytes(self.places.capacity())
     }
 
     /// How many places there are, and how many of them are in use.
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn a_full_table_refuses_a_thing_until_a_place_is_free() {
         let mut table = Table::new(2);
-        let (mut row, before) = (Row::default(), table.memory_used());
+        let mut row = Row::default();
         for name in [1, 2] {
             let at = table.insert(Thing(name, Link::default())).unwrap();
             row.push(&mut table, at);
@@ -163,7 +166,7 @@ mod tests {
         assert_eq!(table.insert(Thing(3, Link::default())), Some(first));
         row.push(&mut table, first);
         assert_eq!((row.pop(&mut table), row.pop(&mut table)), (Some(1), Some(0)));
-        assert_eq!((table.len(), table.memory_used()), (2, before));
+        assert_eq!(table.len(), 2);
         table.clear();
         assert_eq!(table.len(), 0);
     }

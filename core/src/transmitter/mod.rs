@@ -20,6 +20,7 @@ use bytes::Bytes;
 use crate::machine::Context;
 use crate::rate::Bucket;
 use crate::stats_and_context;
+use crate::storage::charge::Measure;
 use crate::storage::ring::Ring;
 use crate::wire::mold::{
     END_OF_SESSION, HEADER_LEN, HEARTBEAT, Header, Kind, LENGTH_LEN, MAX_COUNT,
@@ -227,6 +228,10 @@ impl Transmitter {
         Command::Packet { bytes, first: self.sent_to, count: 0, kind }
     }
 
+    const fn memory(&self, measure: Measure) -> usize {
+        self.ring.memory(measure) + self.control.memory(measure)
+    }
+
     /// Returns true if an instant has come; the last there is never comes.
     fn due(&self, at: Instant) -> bool {
         at <= self.context.now() && at != Instant::FAR
@@ -309,13 +314,18 @@ impl Machine for Transmitter {
 
     /// All of it is allocated by construction.
     fn memory_limit(config: &Config) -> usize {
-        Ring::bytes(config.ring, config.mtu).saturating_add(Ring::bytes(CONTROL_RING, HEADER_LEN))
+        let ring = |blocks, len| Ring::bytes(blocks, len, Measure::Charged);
+        ring(config.ring, config.mtu).saturating_add(ring(CONTROL_RING, HEADER_LEN))
     }
 
     stats_and_context!();
 
+    fn charged(&self) -> usize {
+        self.memory(Measure::Charged)
+    }
+
     fn memory_used(&self) -> usize {
-        self.ring.memory_used() + self.control.memory_used()
+        self.memory(Measure::Taken)
     }
 
     fn lent(&self) -> usize {

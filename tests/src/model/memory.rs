@@ -2,6 +2,20 @@
 
 use crate::alloc;
 
+/// Holds what a machine is charged against its limit, and against what it uses; of a cache without what is lent. Nothing
+/// may wait.
+///
+/// # Panics
+/// It is charged more than its limit; or, on 64-bit, less than it takes, or much more.
+pub fn check_charged(charged: usize, used: usize, limit: usize) {
+    assert!(charged <= limit, "{charged} bytes are charged where {limit} may be");
+    if cfg!(target_pointer_width = "64") {
+        assert!(used <= charged, "{used} bytes are used and {charged} charged");
+        let most = used + used / 20 + (16 << 10);
+        assert!(charged <= most, "{charged} bytes are charged and {used} used");
+    }
+}
+
 /// The bytes that a machine has allocated. Watches only where `alloc::Counting` is installed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ledger {

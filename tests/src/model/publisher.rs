@@ -229,5 +229,7 @@ impl Play {
         assert_eq!(counted.0, counted.1);
         let used = self.transmitter.memory_used() + self.retransmitter.memory_used();
         assert_eq!(self.publisher.memory_used(), used);
+        let charged = self.transmitter.charged() + self.retransmitter.charged();
+        assert_eq!(self.publisher.charged(), charged);
     }
 }

@@ -10,7 +10,7 @@ use gapless_core::transmitter::{Command, Config, Error, Event, Stats, Transmitte
 use gapless_core::wire::mold::{HEADER_LEN, Kind, LENGTH_LEN, Packet};
 use gapless_core::{Duration, Instant, Machine, Session};
 
-use super::memory::Ledger;
+use super::memory::{Ledger, check_charged};
 use super::recorded::{Played, Tape};
 
 /// The most that happens in a case: the model looks back at all of it each time.
@@ -415,7 +415,9 @@ impl Play {
         assert_eq!(stats.packet_bytes, bytes as u64);
         assert!(transmitter.lent() >= self.held.len() * model.config.mtu);
         let ledger = self.ledger.without(transmitter.recording_bytes());
-        ledger.check(transmitter.memory_used(), Transmitter::memory_limit(&model.config));
+        let (used, limit) = (transmitter.memory_used(), Transmitter::memory_limit(&model.config));
+        ledger.check(used, limit);
+        check_charged(transmitter.charged(), used, limit);
     }
 
     fn drop_held(&mut self, most: usize) {

@@ -6,6 +6,7 @@ pub(super) mod readers;
 use super::ReadUnit;
 use super::ids::id;
 use super::position::Position;
+use crate::storage::charge::charged;
 use crate::storage::list::{Link, List, linked};
 use crate::storage::tree::{Links, Tree, sorted};
 
@@ -59,6 +60,8 @@ impl Reader {
         };
     }
 }
+
+charged!(Reader = 72);
 
 id! {
     /// A reader of this cache. Ids are never used again.

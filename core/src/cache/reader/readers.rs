@@ -6,6 +6,7 @@ use crate::cache::position::Position;
 use crate::cache::store::Store;
 use crate::cache::store::find::Lookup;
 use crate::cache::{Misuse, ReadUnit};
+use crate::storage::charge::Measure;
 use crate::storage::list::List;
 use crate::storage::slab::Keyed;
 
@@ -17,12 +18,12 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Bytes allocated.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.places.bytes()
+    /// Bytes of the table.
+    pub(crate) const fn bytes(&self, measure: Measure) -> usize {
+        self.places.bytes(measure)
     }
 
-    /// Bytes that one more would allocate.
+    /// Bytes that one more would be charged.
     pub(crate) fn growth(&self) -> usize {
         self.places.growth()
     }

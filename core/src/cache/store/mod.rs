@@ -23,6 +23,7 @@ use super::position::Position;
 use super::track::Track;
 use super::{GroupId, Misuse, TrackId};
 use crate::journal::Digest;
+use crate::storage::charge::Measure;
 use crate::storage::slab::{Keyed, NONE};
 use past::Past;
 
@@ -55,16 +56,19 @@ impl Store {
     }
 
     /// Bytes of what is never evicted: tables of tracks, and those that are there from the beginning.
-    pub(super) fn lasting_bytes(&self) -> usize {
-        self.tracks.bytes() + self.past.bytes() + self.pool.tables()
+    pub(super) fn lasting_bytes(&self, measure: Measure) -> usize {
+        self.tracks.bytes(measure) + self.past.bytes(measure) + self.pool.tables(measure)
     }
 
     /// Bytes of what can be evicted, and of names.
-    pub(super) fn evictable_bytes(&self) -> usize {
-        self.groups.bytes() + self.pieces.bytes() + self.pool.used() + self.external_bytes
+    pub(super) fn evictable_bytes(&self, measure: Measure) -> usize {
+        self.groups.bytes(measure)
+            + self.pieces.bytes(measure)
+            + self.pool.used(measure)
+            + self.external_bytes
     }
 
-    /// Bytes that so many further pieces take, but for what is in them.
+    /// Bytes that so many further pieces are charged, but for what is in them.
     pub(super) fn piece_growth(&self, pieces: usize) -> usize {
         self.pieces.growth_by(pieces)
     }

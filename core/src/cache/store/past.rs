@@ -6,6 +6,7 @@
 
 use crate::cache::group::{Group, State};
 use crate::cache::track::{ByPast, Track};
+use crate::storage::charge::{Measure, charged};
 use crate::storage::list::Link;
 use crate::storage::slab::{Keyed, NONE};
 use crate::storage::table::{InRow, Row, Table};
@@ -15,9 +16,6 @@ use crate::storage::tree::Tree;
 const MOST_OF_TRACK: u8 = 64;
 /// Bytes of the budget for which there is one record, so that they take 1/64 of it.
 const BYTES_PER_GROUP: usize = 1024;
-/// Bytes that one record is charged.
-const PAST_BYTES: usize = 16;
-const _: () = assert!(size_of::<PastGroup>() <= PAST_BYTES);
 /// Stands for the length of a group that was skipped; no group has so many frames.
 const SKIPPED: u32 = u32::MAX;
 
@@ -38,6 +36,8 @@ struct PastGroup {
     /// The record of the same track that was made after this one; of a free place, the next free one.
     next: u32,
 }
+
+charged!(PastGroup = 16);
 
 impl InRow for PastGroup {
     fn link(&self) -> Link {
@@ -64,9 +64,9 @@ impl Past {
         Self { groups: Table::new(most), by_count: Tree::EMPTY }
     }
 
-    /// Bytes allocated.
-    pub(super) const fn bytes(&self) -> usize {
-        self.groups.most() * PAST_BYTES
+    /// Bytes of the table.
+    pub(super) const fn bytes(&self, measure: Measure) -> usize {
+        self.groups.memory(measure)
     }
 
     /// Records that a group of the track in this place is evicted, if it has ended.

@@ -96,6 +96,6 @@ fn pattern(len: usize) -> Vec<u8> {
 /// Checks the budget, which holds after every call.
 #[track_caller]
 fn check_budget(cache: &Cache, max_bytes: usize) {
-    let used = cache.memory_used() - cache.lent();
-    assert!(used <= max_bytes, "{used} of {max_bytes} bytes");
+    let charged = cache.charged();
+    assert!(charged <= max_bytes, "{charged} of {max_bytes} bytes");
 }

@@ -13,6 +13,7 @@ use super::case::{Case, Content, End, From, Given, LARGEST, Nth, Number, Op, Way
 use super::oracle::{Model, Slot};
 use super::readers::Reader;
 use crate::alloc;
+use crate::model::memory::check_charged;
 use crate::model::recorded::{Played, Tape};
 
 /// Payload that a case brings at most: more is not worth the time.
@@ -512,8 +513,7 @@ impl Play {
     fn check(&mut self) {
         let (cache, model) = (&self.cache, &self.model);
         let used = cache.memory_used() - cache.lent();
-        let max = model.config.max_bytes;
-        assert!(used <= max, "{used} bytes are used where {max} may be");
+        check_charged(cache.charged(), used, model.config.max_bytes);
         assert_eq!(cache.poll_timeout(), model.expiry().map(|(at, _)| at));
         assert_eq!(cache.poll_timeout(), self.twin.poll_timeout());
         self.steps += 1;

@@ -11,7 +11,7 @@ use gapless_core::{Duration, Instant, Machine};
 use super::case::{Case, Chunk, Head, Nth, Op, Opens, Tags, Text, Way};
 use super::oracle::{Model, Said};
 use super::streams::{End, Fate, Stream, Streams, Written};
-use crate::model::memory::Ledger;
+use crate::model::memory::{Ledger, check_charged};
 use crate::model::recorded::{Played, Tape};
 
 /// Payload that a case brings at most: more is not worth the time.
@@ -373,6 +373,7 @@ impl Play {
             self.check_registrations(demux);
             assert_eq!(demux.lent(), 0);
             side.check_memory(self.limit);
+            check_charged(demux.charged(), demux.memory_used(), self.limit);
         }
     }
 

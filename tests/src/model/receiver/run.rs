@@ -13,6 +13,7 @@ use super::feed::{Feed, IDS, bare};
 use super::oracle::{Oracle, spoken_of};
 use super::trace::{Ledger, Said, Step};
 use super::twins::Twins;
+use crate::model::memory::check_charged;
 use crate::model::recorded::{Played, Tape};
 
 /// How long an answer takes once loss has stopped.
@@ -97,7 +98,7 @@ impl<'a> Run<'a> {
     fn check_memory(&self) {
         let used = self.receiver.memory_used();
         let bound = Receiver::memory_limit(self.receiver.config());
-        assert!(used <= bound, "{used} bytes where {bound} may be");
+        check_charged(self.receiver.charged(), used, bound);
         if self.watches_memory {
             let allocated = self.ledger.allocated() - self.receiver.recording_bytes();
             assert!(allocated <= used, "{allocated} bytes are allocated and {used} reported");

@@ -13,7 +13,7 @@ use gapless_core::{Duration, Instant, Machine, Session};
 use super::case::SESSIONS;
 use super::runs::Run;
 use super::{Case, Fate, Held, LookUp, Model, Op, Wanted, message, packet, place};
-use crate::model::memory::Ledger;
+use crate::model::memory::{Ledger, check_charged};
 use crate::model::recorded::{Played, Tape};
 
 /// Entries of the index that a history of 256 KiB has, and blocks that it has at least.
@@ -161,6 +161,8 @@ impl Play {
 
     fn check(&mut self) {
         self.check_memory();
+        let (charged, used) = (self.retransmitter.charged(), self.retransmitter.memory_used());
+        check_charged(charged, used, Retransmitter::memory_limit(&self.model.config));
         assert_eq!(self.retransmitter.poll_timeout(), self.model.timeout());
         let stats = *self.retransmitter.stats();
         let waiting: usize = self.model.look_ups.iter().map(|look_up| look_up.waiting.len()).sum();
