@@ -243,7 +243,7 @@ written_as! {
     };
     /// As `u64`, so that journals mean the same everywhere.
     usize, u64, |size| *size as u64, |value| {
-        Self::try_from(value).map_err(|_| Malformed::Unknown { what: "size", value })
+        Self::try_from(value).map_err(|_| Malformed::Unknown { what: "size on this target", value })
     };
     /// In nanoseconds; what is longer than 584 years is as long as that.
     Duration, u64, |duration| nanos(*duration), |nanos| Ok(Self::from_nanos(nanos));
@@ -387,6 +387,19 @@ mod tests {
         for cut in 0..bytes.len() {
             let short = T::decode(&mut Decoder::new(&bytes[..cut], 1));
             assert!(short.is_err(), "{short:?} out of {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_the_targets_is_refused() {
+        let mut bytes = Vec::new();
+        (1_u64 << 40).encode(&mut Encoder::new(&mut bytes));
+        let decoded = usize::decode(&mut Decoder::new(&bytes, 1));
+        match usize::try_from(1_u64 << 40) {
+            Ok(size) => assert_eq!(decoded, Ok(size)),
+            Err(_) => {
+                assert!(matches!(decoded, Err(Malformed::Unknown { value: 0x100_0000_0000, .. })))
+            }
         }
     }
 

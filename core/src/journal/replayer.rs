@@ -16,7 +16,8 @@ use super::record::{Kind, Record};
 pub use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
 
 /// The most bytes that all machines of a replay may take, by default.
-const MOST_MACHINE_BYTES: usize = if usize::BITS > 32 { (4_u64 << 30) as usize } else { 1 << 30 };
+pub(super) const MOST_MACHINE_BYTES: usize =
+    if usize::BITS > 32 { (4_u64 << 30) as usize } else { 1 << 30 };
 
 /// Replays journals.
 ///
