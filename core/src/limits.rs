@@ -32,7 +32,14 @@ pub(crate) fn positive(field: &'static str, value: u64) -> Result<(), OutOfRange
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::{self, Cache};
+    use crate::demux::{self, Demux};
+    use crate::receiver::{self, LineId, Receiver};
+    use crate::retransmitter::{self, Retransmitter};
+    use crate::transmitter::{self, Transmitter};
+    use crate::{Instant, Machine, Session};
     use alloc::string::{String, ToString};
+    use bytes::Bytes;
 
     #[test]
     fn both_ends_of_a_range_lie_in_it() {
@@ -48,6 +55,61 @@ mod tests {
         let refused = positive("end_interval", 0).unwrap_err();
         assert_eq!(refused.to_string(), "end_interval is 0; it must be positive");
     }
+    /// A table of one kind of things, of which there are 1 to 64.
+    const fn page(thing: usize) -> usize {
+        64 * thing + 4 * 84
+    }
+
+    /// By the numbers of the configurations' documentation: whoever changes one changes what machines do at their limits.
+    #[test]
+    fn what_is_charged_is_what_the_documentation_says_on_every_target() {
+        let config = cache::Config::new(1 << 20);
+        let mut cache = Cache::new(config).unwrap();
+        let mut charged = 1024 * 16 + 128 * 200;
+        assert_eq!(cache.charged(), charged);
+        let track = cache.create_track(Instant::ZERO, b"track", 0, cache::Limits::default());
+        charged += page(288) + 5 + page(32);
+        assert_eq!(cache.charged(), charged);
+        let group = cache.append_group(Instant::ZERO, track.unwrap()).unwrap();
+        charged += page(184);
+        assert_eq!(cache.charged(), charged);
+        cache.append(group, b"frame").unwrap();
+        charged += page(112) + page(48) + 128 + 40;
+        assert_eq!(cache.charged(), charged);
+        cache.append_shared(group, Bytes::from_static(&[0; 5000]), 6000).unwrap();
+        charged += 6000 + 40;
+        assert_eq!(cache.charged(), charged);
+        cache.open_reader(track.unwrap(), cache::Start::Oldest).unwrap();
+        assert_eq!(cache.charged(), charged + page(80));
+
+        let mut config =
+            receiver::Config { lines: [LineId(0)].into(), ..receiver::Config::default() };
+        let servers = 32 * (736 + 184) + 1 + 32 * 16 * 56;
+        let tables = 1024 * 72 + (1 << 17) * 96 + (1 << 14) * (160 + 48) + 24 + servers;
+        assert_eq!(Receiver::memory_limit(&config), (64 << 20) + tables);
+        assert_eq!(Receiver::new(config.clone()).unwrap().charged(), tables);
+        config.follow = true;
+        let again = (1 << 14) * (160 + 48) + 24;
+        assert_eq!(Receiver::memory_limit(&config), (64 << 20) + tables + again);
+
+        let config = transmitter::Config::new(Session::new([0; 10]));
+        assert_eq!(Transmitter::memory_limit(&config), 1024 * (1472 + 104) + 496);
+        let config = retransmitter::Config::default();
+        let beside = 256 * (1472 + 104) + 1024 * 32 + (64 + 1024) * 40;
+        let index = (64 << 10) * 32 + 4 * 64;
+        let blocks = ((64 << 20) - index) / (65_536 + 32);
+        assert_eq!(Retransmitter::memory_limit(&config), (64 << 20) + beside + 65_507 + 40);
+        let retransmitter = Retransmitter::new(config).unwrap();
+        assert_eq!(retransmitter.charged(), index + blocks * 32 + beside);
+
+        let mut demux = Demux::new(demux::Config::default()).unwrap();
+        let (acceptor, tag) = (demux::AcceptorId(1), demux::Pattern::Exact(b"tag"));
+        demux.register(Instant::ZERO, acceptor, tag, demux::Registrant::Application).unwrap();
+        assert_eq!(demux.charged(), page(336));
+        demux.pause(Instant::ZERO, acceptor);
+        assert_eq!(demux.charged(), page(336) + page(40));
+    }
+
     #[test]
     fn every_configured_field_says_its_default() {
         let sources = [

@@ -13,6 +13,26 @@ pub const MAX_NAME: usize = 1024;
 const MOST_FRAME: u64 = u32::MAX as u64;
 
 /// The configuration of a [`Cache`](super::Cache).
+///
+/// # What is charged
+///
+/// The budget is charged the same on every target, so that a cache evicts and refuses the same there; what is taken is
+/// at most that on 64-bit ([`Machine::charged`](crate::Machine::charged)).
+///
+/// | what | bytes |
+/// |---|---|
+/// | a track | 288, and its name |
+/// | a group | 184 |
+/// | a piece: up to 256 frames or 16 KiB, a part of a large frame, or missing frames that lie together | 112 |
+/// | a block of 128, 512, 2048, 8192 or 16,384 bytes, or of the size of its frame | 40 more than it has, and 48 |
+/// | a buffer from outside that is kept | 40 more than it pins |
+/// | a reader | 80 |
+/// | a publisher | 32 |
+/// | each 64 of the same of these, which are charged together | 84; of these, as many as a power of two, from 4 |
+/// | each KiB of the budget: an evicted group that is remembered | 16 |
+/// | each 8 KiB of the budget, 16 to 4096 times: places for blocks that wait | 200 |
+///
+/// While the table of one kind grows, old and new count.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Bytes that the cache takes for all tracks together, bookkeeping included. From 256 KiB, to a

@@ -9,6 +9,17 @@ use crate::time::nanos;
 const MOST: u64 = 1 << 20;
 
 /// The configuration of a [`Demux`](super::Demux).
+///
+/// # What is charged
+///
+/// The same on every target ([`Machine::charged`](crate::Machine::charged)); what was charged once stays:
+///
+/// | what | bytes |
+/// |---|---|
+/// | a stream that is parked or held | 392, and 40 for its peer, for what it waits for, and for an acceptor that was resumed, where no other has the same |
+/// | a registration | 336, and 40 for an acceptor that pauses |
+/// | each 64 of the same of these, which are charged together | 84; of these, as many as a power of two, from 4 |
+/// | payload that is held | its length where it is copied, or 40 more than it pins |
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Streams that are parked, in all: their preamble was not whole in their first event. 1 to 2^20; 1024 by

@@ -70,6 +70,20 @@ pub enum AcceptAnswers {
 /// `believe_after` of them revoke it once it is believed; data past it revokes it at once. Ends below what was
 /// delivered, or what the data of `believe_after` packets reached, are believed after the claim timeout without any
 /// packet past them: the session then ends behind all data, and a regression is emitted.
+///
+/// # What is charged
+///
+/// The same on every target ([`Machine::charged`](crate::Machine::charged)), all but payload from the beginning:
+///
+/// | what | bytes |
+/// |---|---|
+/// | payload: a block of 65,536 bytes, or what a buffer from outside pins | 40 more for a block |
+/// | each 65,536 of `max_held_bytes`: a block's places | 72 |
+/// | each of `max_held_packets` | 96 |
+/// | each of `max_gaps` | 160, and 48 where delivery is ordered, which takes 24 more in all |
+/// | the same again where sessions are followed | |
+/// | 32 lines, and 32 servers | 23,552 and 5,888; and 1 and 36 for each that is configured |
+/// | each of `max_in_flight`, 32 times | 56 |
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.

@@ -9,6 +9,19 @@ use crate::wire::mold::MAX_DATAGRAM;
 use crate::{Duration, Session};
 
 /// The configuration of a [`Retransmitter`](super::Retransmitter).
+///
+/// # What is charged
+///
+/// The same on every target ([`Machine::charged`](crate::Machine::charged)), all but blocks from the beginning:
+///
+/// | what | bytes |
+/// |---|---|
+/// | within `history_bytes`: each KiB of it, for the index | 32 |
+/// | a block of 65,536 bytes | 32 |
+/// | each of `max_sessions` | 64 |
+/// | beside it: each of `ring` | `mtu` and 104 |
+/// | each of `max_addresses` | 32 |
+/// | each of `max_look_ups`, and of `max_waiting` | 40 |
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// A session that is known before anything of it is stored, and stays known. `None` by default.

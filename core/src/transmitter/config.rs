@@ -8,6 +8,9 @@ use crate::wire::mold::{HEADER_LEN, LENGTH_LEN, MAX_DATAGRAM};
 use crate::{Duration, Session};
 
 /// The configuration of a [`Transmitter`](super::Transmitter).
+///
+/// It is charged ([`Machine::charged`](crate::Machine::charged)) `mtu` and 104 bytes for each packet of the ring, and
+/// 496 for heartbeats and ends, from the beginning.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session that messages are numbered in. There is no default.
