@@ -97,6 +97,8 @@ pub(crate) struct Slab<T, G = ()> {
     /// The pages that have free places, and those that went.
     open: List<InRow>,
     gone: List<InRow>,
+    /// Places that are taken.
+    used: usize,
     /// Pages that there are, and how many of them are empty.
     present: usize,
     empty: usize,
@@ -159,24 +161,24 @@ impl<T: Charged, G: Charged> Slab<T, G> {
 
     /// Bytes that taking one more place would be charged: what the table grows to, while it grows, and a
     /// page.
-    pub(crate) fn growth(&self) -> usize {
+    pub(crate) const fn growth(&self) -> usize {
         self.growth_by(1)
     }
 
-    /// As [`growth`](Self::growth), for so many places: at most as many as a page has.
-    pub(crate) fn growth_by(&self, more: usize) -> usize {
-        let (mut free, mut at) = (0, self.open.first());
-        while let Some(page) = self.pages.get(at as usize).filter(|_| free < more) {
-            free += PAGE - usize::from(page.used);
-            at = page.link.next;
-        }
-        if free >= more {
-            return 0;
-        }
-        let (pages, measure) = (self.pages.len(), Measure::Charged);
-        let grows = self.gone.is_empty() && pages == rows(pages);
-        let tables = if grows { Self::tables(rows(pages + 1), measure) } else { 0 };
-        tables + Self::pages(1, measure)
+    /// As [`growth`](Self::growth), for so many places, one taken after the other.
+    pub(crate) const fn growth_by(&self, more: usize) -> usize {
+        let measure = Measure::Charged;
+        let free = self.present * PAGE - self.used;
+        let pages = more.saturating_sub(free).div_ceil(PAGE);
+        let (had, needed) = (rows(self.pages.len()), rows(self.present.saturating_add(pages)));
+        let tables = if needed > had {
+            // Before the last growth there are half as many.
+            let before = if needed > 4 { needed / 2 } else { 0 };
+            Self::tables(needed + before - had, measure)
+        } else {
+            0
+        };
+        Self::pages(pages, measure).saturating_add(tables)
     }
 }
 
@@ -223,6 +225,7 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         }
         let place = page.free[PAGE - 1 - usize::from(page.used)];
         page.used += 1;
+        self.used += 1;
         if let Some(Some(places)) = self.places.get_mut(at as usize) {
             places[usize::from(place)] = Entry { generation, thing };
         }
@@ -239,6 +242,7 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
         let page = self.pages.get_mut(number as usize)?;
         let was_full = usize::from(page.used) == PAGE;
         page.used -= 1;
+        self.used -= 1;
         page.free[PAGE - 1 - usize::from(page.used)] = (at as usize % PAGE) as u8;
         let is_empty = page.used == 0;
         if !was_full {
