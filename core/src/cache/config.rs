@@ -7,6 +7,10 @@ use crate::vocabulary;
 
 /// The least budget: a page of every table, and some blocks.
 const LEAST_BYTES: usize = 256 << 10;
+/// The least that is reserved for a publisher: a track, and as much for its frames.
+const LEAST_RESERVE: usize = 2 * RESERVED_TRACK;
+/// What a reserved track counts: its place, and the longest name.
+pub(super) const RESERVED_TRACK: usize = 288 + MAX_NAME;
 /// The longest name of a track, in bytes.
 pub const MAX_NAME: usize = 1024;
 /// The largest frame that any configuration allows.
@@ -51,13 +55,29 @@ pub struct Config {
     /// Bytes of frames that are begun and not complete, of one publisher. 1 to 2^32-1; 64 MiB by
     /// default. Declared sizes do not count, only what has come of them.
     pub max_unfinished: u64,
+    /// Publishers for which [`reserve`](Self::reserve) is kept, whether they have come or not: the first that have
+    /// tracks. Others share what is not reserved. Zero: nothing is reserved. 16 by default.
+    pub max_publishers: u32,
+    /// Bytes of the budget that nothing of other publishers, and no reader, can keep from one: half of them for tracks,
+    /// of which each counts 1312, a longest name included, the other half for frames of all. At least 2624, or zero:
+    /// nothing is reserved; and `max_publishers` times as much at most half of `max_bytes`. Nobody is kept from it by
+    /// groups: the budget evicts those. A 64th of `max_bytes` by default.
+    pub reserve: usize,
 }
 
 impl Config {
-    /// A budget of so many bytes; frames up to 32 MiB, a window of 2^20 groups, 64 MiB unfinished.
+    /// A budget of so many bytes; frames up to 32 MiB, a window of 2^20 groups, 64 MiB unfinished, and a quarter reserved
+    /// for 16 publishers.
     #[must_use]
     pub const fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, max_frame: 32 << 20, window: 1 << 20, max_unfinished: 64 << 20 }
+        Self {
+            max_bytes,
+            max_frame: 32 << 20,
+            window: 1 << 20,
+            max_unfinished: 64 << 20,
+            max_publishers: 16,
+            reserve: max_bytes / 64,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
@@ -65,7 +85,18 @@ impl Config {
         let range = "256 KiB to a quarter of the address space";
         within("max_bytes", self.max_bytes as u64, LEAST_BYTES as u64..=most as u64, range)?;
         within("max_frame", self.max_frame, 1..=MOST_FRAME, "1 to 2^32-1")?;
-        within("max_unfinished", self.max_unfinished, 1..=MOST_FRAME, "1 to 2^32-1")
+        within("max_unfinished", self.max_unfinished, 1..=MOST_FRAME, "1 to 2^32-1")?;
+        if self.reserve > 0 {
+            within(
+                "reserve",
+                self.reserve as u64,
+                LEAST_RESERVE as u64..=u64::MAX,
+                "0, or from 2624",
+            )?;
+        }
+        let reserved = (self.max_publishers as u64).saturating_mul(self.reserve as u64);
+        let half = 0..=self.max_bytes as u64 / 2;
+        within("max_publishers * reserve", reserved, half, "at most half of max_bytes")
     }
 }
 
@@ -223,8 +254,9 @@ vocabulary! {
         /// A group has at most 2^32-2 frames.
         #[error("the group has no indices left")]
         22 => UsedUp,
-        /// The budget is used up by what cannot be evicted: tracks and readers.
-        #[error("no memory is left: {used} of {max} bytes are taken by what cannot be evicted")]
+        /// The budget is used up by what cannot be evicted, tracks and readers, but for what is reserved for
+        /// publishers ([`Config::reserve`]).
+        #[error("no memory is left beside what is reserved: {used} of {max} bytes are taken")]
         23 => Full {
             /// Bytes taken.
             used: usize,

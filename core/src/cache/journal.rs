@@ -32,8 +32,8 @@ const ANSWER_FRAME: u8 = 5;
 impl Journaled for Cache {
     const NAME: &'static str = "cache";
     /// Version 2 added [`Event::Seal`], and digests a [`Run`] by where it lies; version 3 added [`Event::NextFrame`], and
-    /// digests frames and chunks by where they lie.
-    const VERSION: u16 = 3;
+    /// digests frames and chunks by where they lie; version 4 reserves for publishers.
+    const VERSION: u16 = 4;
 
     type Call<'a> = Event<'a>;
     type Answer<'a> = Result<Answer, Misuse>;
@@ -48,6 +48,24 @@ impl Journaled for Cache {
 
     fn keep_checksums(&mut self) {
         self.store.keeps_checksums = true;
+    }
+}
+
+/// Before version 4 nothing was reserved for publishers.
+impl Field<'_> for Config {
+    fn encode(&self, out: &mut Encoder<'_>) {
+        let Self { max_bytes, max_frame, window, max_unfinished, max_publishers, reserve } = *self;
+        ((max_bytes, max_frame), (window, max_unfinished)).encode(out);
+        if out.version_of::<Cache>() >= 4 {
+            (max_publishers, reserve).encode(out);
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let ((max_bytes, max_frame), (window, max_unfinished)) = Field::decode(input)?;
+        let (max_publishers, reserve) =
+            if input.version_of::<Cache>() >= 4 { Field::decode(input)? } else { (0, 0) };
+        Ok(Self { max_bytes, max_frame, window, max_unfinished, max_publishers, reserve })
     }
 }
 
@@ -108,7 +126,6 @@ mod payload {
     }
 }
 
-fields!(Config { max_bytes, max_frame, window, max_unfinished });
 fields!(Limits { max_age, max_groups, max_group_bytes, max_group_frames, first_group });
 variants!("place to start", Start { 0 => At { group, frame }, 1 => Oldest, 2 => Newest, 3 => Live });
 variants!("reason to be missing", Missing { 0 => Lost, 1 => Absent });

@@ -3,13 +3,18 @@
 use super::event::Command;
 use super::group::State;
 use super::pool::RECLAIMED;
-use super::{Cache, CallError, Evictions, Refusal, TOO_LARGE, TrackId};
+use super::store::Store;
+use super::{Cache, CallError, Config, Evictions, Refusal, TOO_LARGE, TrackId};
 use crate::storage::charge::Measure;
 use crate::storage::slab::NONE;
 use bytes::BytesMut;
 
 /// Which of the counts of evictions one adds to.
 type Counter = fn(&mut Evictions) -> &mut u64;
+
+/// Tables of what is evicted keep the rows of as many pages as there ever were: at most one part in so many of the budget,
+/// by what groups, pieces and the smallest blocks are charged.
+const ROWS_PART: usize = 20;
 
 const BY_BYTES: Counter = |evicted| &mut evicted.by_bytes;
 const FRAMES: Counter = |evicted| &mut evicted.frames;
@@ -66,6 +71,30 @@ impl Cache {
         let fits = self.make_room(current, &need);
         self.shrink_for(if fits { need(self) } else { 0 });
         fits
+    }
+
+    /// Checks that there is room for so many bytes that are never evicted, for the place of a track of this publisher
+    /// and with a name of so many bytes if one is to come, and beside them for what is reserved for publishers: their
+    /// tracks, and frames with the tables for them.
+    pub(super) fn keep_reserves(
+        &mut self,
+        growth: usize,
+        track: Option<(u64, usize)>,
+    ) -> Result<(), CallError> {
+        let Some(reserved) = self.publishers.reserved_beside(track) else { return Ok(()) };
+        let Config { max_bytes, max_publishers, reserve, .. } = self.config;
+        let needed = [
+            self.lasting_bytes(Measure::Charged),
+            growth,
+            self.store.tracks.growth_by(reserved.tracks + usize::from(track.is_some())),
+            self.publishers.growth_by(reserved.publishers),
+            reserved.names,
+            max_publishers as usize * (reserve / 2),
+            Store::first_pages(),
+            max_bytes / ROWS_PART,
+        ];
+        let needed = needed.into_iter().fold(0, usize::saturating_add);
+        if needed <= max_bytes { Ok(()) } else { Err(self.full()) }
     }
 
     /// Makes room for something new.

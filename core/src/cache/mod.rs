@@ -71,6 +71,10 @@
 //! and of an unfinished newest one, the front goes first, and indices stay what they were: so a group
 //! may be larger than memory. A frame that cannot be held even so aborts its group with [`TOO_LARGE`].
 //!
+//! What cannot be evicted, tracks and readers, is refused where nothing is left ([`Refusal::Full`]). For
+//! [`Config::max_publishers`] publishers, whether they have come or not, a part of the budget is reserved, so that one
+//! with many small tracks shuts nobody else out.
+//!
 //! Small frames are copied once, into blocks of up to 16 KiB that lie behind one another in pieces. Readers at
 //! the live edge that take runs or shares, and frames that are written by chunks, cut pieces short: such are
 //! copied together once more when nothing else is laid into their block, so that who comes later finds
@@ -193,12 +197,12 @@ impl Machine for Cache {
         Ok(Self {
             small: pool::LARGE.min(usize::try_from(config.max_frame).unwrap_or(usize::MAX)),
             store: Store::new(config.max_bytes),
+            publishers: Publishers::new(&config),
             config,
             context: Context::default(),
             generation: 0,
             index: Index::default(),
             readers: Readers::default(),
-            publishers: Publishers::default(),
             answers: SmallVec::new(),
             aborted: List::default(),
             evicted_from: List::default(),

@@ -68,6 +68,11 @@ impl Pool {
         }
     }
 
+    /// The most bytes of the table for the first blocks.
+    pub(super) const fn first_page() -> usize {
+        Slab::<Block>::most(1)
+    }
+
     /// Bytes of blocks in use.
     pub(super) const fn used(&self, measure: Measure) -> usize {
         self.blocks.bytes(measure) + self.used_bytes

@@ -83,6 +83,7 @@ impl Cache {
     }
 
     fn add_reader(&mut self, at: impl FnOnce(&Self) -> Position) -> Result<ReaderId, CallError> {
+        self.keep_reserves(self.readers.growth(), None)?;
         self.admit(|cache| cache.readers.growth())?;
         let generation = self.next_generation();
         let position = at(self);

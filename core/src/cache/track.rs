@@ -41,6 +41,8 @@ pub(super) struct EvictionKey {
 pub(super) struct Track {
     pub(super) name: Box<[u8]>,
     pub(super) publisher: u32,
+    /// It takes a place that is reserved for its publisher.
+    pub(super) is_reserved: bool,
     pub(super) limits: Limits,
     pub(super) life: Life,
     pub(super) by_name: Links,

@@ -32,12 +32,22 @@ impl Cache {
             return Err(self.refuse(Refusal::NameTaken));
         }
         self.context.advance(now);
-        self.admit(|cache| cache.store.tracks.growth() + name.len() + cache.publishers.growth())?;
-        let publisher = self.publishers.join(publisher).ok_or_else(|| self.full())?;
+        let growth =
+            |cache: &Self| cache.store.tracks.growth() + name.len() + cache.publishers.growth_by(1);
+        self.keep_reserves(name.len(), Some((publisher, name.len())))?;
+        self.admit(growth)?;
+        let joined = self.publishers.join(publisher, name.len()).ok_or_else(|| self.full())?;
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
-        let track =
-            Track { name, publisher, limits, top: NONE, expiry: Instant::FAR, ..Track::default() };
+        let track = Track {
+            name,
+            publisher: joined.at,
+            is_reserved: joined.is_reserved,
+            limits,
+            top: NONE,
+            expiry: Instant::FAR,
+            ..Track::default()
+        };
         let track = self.store.add_track(generation, track).ok_or_else(|| self.full())?;
         self.index.name(&mut self.store, track.0.slot);
         self.stats.tracks += 1;
@@ -171,19 +181,19 @@ impl Cache {
         }
         self.index.unname(&mut self.store, at);
         if let Some(track) = self.store.remove_track(at) {
-            self.publishers.leave(track.publisher);
+            self.publishers.leave(&track);
         }
     }
 
     /// Says that bytes of an incomplete frame are complete, or gone.
     pub(super) fn forget_unfinished(&mut self, track: u32, bytes: u32) {
         if let Some(unfinished) = self.unfinished(track) {
-            *unfinished -= u64::from(bytes);
+            *unfinished -= bytes;
         }
     }
 
     /// The bytes of incomplete frames that the publisher of a track has, to be changed.
-    pub(super) fn unfinished(&mut self, track: u32) -> Option<&mut u64> {
+    pub(super) fn unfinished(&mut self, track: u32) -> Option<&mut u32> {
         self.publishers.unfinished(self.store.tracks.get(track)?.publisher)
     }
 }

@@ -267,7 +267,7 @@ impl Cache {
             return Err(self.refuse(Refusal::PastSize { len, left }));
         }
         let track = group.track;
-        let unfinished = self.unfinished(track).map_or(0, |unfinished| *unfinished);
+        let unfinished = self.unfinished(track).map_or(0, |unfinished| u64::from(*unfinished));
         let (bytes, max) = (unfinished + len, self.config.max_unfinished);
         // A chunk that completes a frame leaves nothing unfinished.
         if bytes > max && len < left {
@@ -392,7 +392,7 @@ impl Cache {
             return self.complete(at, size as usize);
         }
         if let Some(unfinished) = self.unfinished(track) {
-            *unfinished += len as u64;
+            *unfinished += len as u32;
         }
         self.readers.wake_by(&mut self.store, at, ReadUnit::Chunk);
         // A part of a large frame can go into a run; of a small one the frame has to be whole.

@@ -9,7 +9,12 @@ use gapless_core::{Instant, Machine};
 /// A journal of a small cache that is filled, overfilled, and read in every way.
 fn recorded() -> Vec<u8> {
     let mut journal = Vec::new();
-    let config = Config { max_frame: 1 << 16, ..Config::new(256 << 10) };
+    let config = Config {
+        max_frame: 1 << 16,
+        max_publishers: 8,
+        reserve: 16 << 10,
+        ..Config::new(256 << 10)
+    };
     let config =
         recorder::Config { machine: config, id: 0, sink: Some(&mut journal), commands: true };
     let mut cache = Recorder::<Cache, _>::new(config).unwrap();
@@ -28,6 +33,15 @@ fn recorded() -> Vec<u8> {
         give(Event::CreateGroup { track, sequence: number });
         give(Event::SkipGroup { track, sequence: number + (1 << 40) });
     }
+    // More tracks than one publisher may have; what is reserved for another it gets.
+    for (publisher, tracks) in [(1, 250_u8), (2, 8)] {
+        for number in 0..tracks {
+            let mut name = [number; 200];
+            name[0] = publisher;
+            give(Event::CreateTrack { name: &name, publisher: publisher.into(), limits });
+        }
+    }
+    assert!((50..150).contains(&cache.stats().full), "{:?}", cache.stats());
     drop(cache);
     let config = Config { max_frame: 1 << 16, ..Config::new(256 << 10) };
     let config =
@@ -103,14 +117,16 @@ fn a_journal_kept_from_before_ends_were_remembered_is_readable() {
     is_readable(&std::fs::read(kept("cache-1.journal")).unwrap());
 }
 
-/// `GAPLESS_KEEP_JOURNAL=cache-4.journal` makes the last one anew: for a policy of which none is kept yet.
+/// `GAPLESS_KEEP_JOURNAL=cache-5.journal` makes the last one anew: for a policy of which none is kept yet.
 #[test]
 fn kept_journals_of_every_version_are_readable_and_verify() {
-    const NEWEST: &str = "cache-4.journal";
+    const NEWEST: &str = "cache-5.journal";
     if std::env::var("GAPLESS_KEEP_JOURNAL").as_deref() == Ok(NEWEST) {
         std::fs::write(kept(NEWEST), recorded()).unwrap();
     }
-    for (name, version) in [("cache-2.journal", 1_u16), ("cache-3.journal", 2), (NEWEST, 2)] {
+    for (name, version) in
+        [("cache-2.journal", 1_u16), ("cache-3.journal", 2), ("cache-4.journal", 2), (NEWEST, 2)]
+    {
         let journal = std::fs::read(kept(name)).unwrap();
         assert_eq!(journal[4..6], version.to_le_bytes());
         is_readable(&journal);

@@ -35,7 +35,9 @@ pub(super) struct Store {
     pieces: Keyed<Piece>,
     past: Past,
     pub(super) pool: Pool,
-    /// Bytes of names, and of buffers from outside that are held by reference.
+    /// Bytes of the names of tracks.
+    names: usize,
+    /// Bytes of buffers from outside that are held by reference.
     external_bytes: usize,
     /// Pieces get checksums.
     pub(super) keeps_checksums: bool,
@@ -50,17 +52,26 @@ impl Store {
             pieces: Keyed::new(),
             past: Past::new(max_bytes),
             pool: Pool::new(max_bytes),
+            names: 0,
             external_bytes: 0,
             keeps_checksums: false,
         }
     }
 
-    /// Bytes of what is never evicted: tables of tracks, and those that are there from the beginning.
+    /// Bytes of what is never evicted: tracks and their names, and tables that are there from the beginning.
     pub(super) fn lasting_bytes(&self, measure: Measure) -> usize {
-        self.tracks.bytes(measure) + self.past.bytes(measure) + self.pool.tables(measure)
+        self.tracks.bytes(measure)
+            + self.names
+            + self.past.bytes(measure)
+            + self.pool.tables(measure)
     }
 
-    /// Bytes of what can be evicted, and of names.
+    /// The most bytes of tables for the first groups, pieces and blocks.
+    pub(super) const fn first_pages() -> usize {
+        Keyed::<Group>::most(1) + Keyed::<Piece>::most(1) + Pool::first_page()
+    }
+
+    /// Bytes of what can be evicted.
     pub(super) fn evictable_bytes(&self, measure: Measure) -> usize {
         self.groups.bytes(measure)
             + self.pieces.bytes(measure)
@@ -113,7 +124,7 @@ impl Store {
 
     /// Keeps a track.
     pub(super) fn add_track(&mut self, generation: u64, track: Track) -> Option<TrackId> {
-        self.external_bytes += track.name.len();
+        self.names += track.name.len();
         self.tracks.insert_as(generation, track).map(TrackId)
     }
 
@@ -121,7 +132,7 @@ impl Store {
     pub(super) fn remove_track(&mut self, at: u32) -> Option<Track> {
         self.past.forget(&mut self.tracks, at);
         let track = self.tracks.remove(at)?;
-        self.external_bytes -= track.name.len();
+        self.names -= track.name.len();
         Some(track)
     }
 

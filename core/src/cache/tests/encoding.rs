@@ -17,8 +17,15 @@ const READER: ReaderId = ReaderId(Key::new(5, 6));
 
 #[test]
 fn a_cache_s_configuration() {
-    let config = Config { max_bytes: 1, max_frame: 2, window: 3, max_unfinished: 4 };
-    assert_encoding(&config, "1q 2q 3q 4q");
+    let (max_bytes, max_frame, window, max_unfinished) = (1, 2, 3, 4);
+    let (max_publishers, reserve) = (5, 6);
+    let config = Config { max_bytes, max_frame, window, max_unfinished, max_publishers, reserve };
+    assert_encoding(&config, "1q 2q 3q 4q 5d 6q");
+    // Before version 4 nothing was reserved.
+    let mut written = Vec::new();
+    config.encode(&mut Encoder::in_version(&mut written, 3));
+    let read = Config::decode(&mut Decoder::new(&written, 3)).unwrap();
+    assert_eq!((written.len(), read), (32, Config { max_publishers: 0, reserve: 0, ..config }));
 }
 
 #[test]

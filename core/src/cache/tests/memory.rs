@@ -394,7 +394,7 @@ fn a_finished_group_gives_up_what_it_kept_for_frames_to_come() {
 
 #[test]
 fn blocks_that_come_back_while_nothing_fits_stay_within_the_budget() {
-    let mut cache = of(BUDGET);
+    let mut cache = unreserved(BUDGET);
     let track = track(&mut cache);
     let reader = reader(&mut cache, track);
     let mut held = Vec::new();

@@ -12,6 +12,7 @@ mod misuse;
 mod past;
 mod positions;
 mod readers;
+mod reserves;
 mod runs;
 mod tracks;
 
@@ -27,6 +28,11 @@ fn cache() -> Cache {
 
 fn of(max_bytes: usize) -> Cache {
     Cache::new(Config::new(max_bytes)).unwrap()
+}
+
+/// A cache that reserves nothing for publishers.
+fn unreserved(max_bytes: usize) -> Cache {
+    Cache::new(Config { max_publishers: 0, ..Config::new(max_bytes) }).unwrap()
 }
 
 /// A track that keeps everything.

@@ -415,7 +415,8 @@ fn a_group_that_somebody_aborts_ends_what_is_published_of_it_and_the_next_goes_o
 #[test]
 fn a_group_that_memory_cannot_hold_ends_what_is_published_of_it_and_the_next_goes_on() {
     let mut bench = Bench::new();
-    bench.cache = Cache::new(cache::Config::new(256 << 10)).unwrap();
+    let config = cache::Config { max_publishers: 0, ..cache::Config::new(256 << 10) };
+    bench.cache = Cache::new(config).unwrap();
     let limits = Limits::default();
     // Groups that cannot be evicted leave room for small messages only.
     for name in 0..150_u32 {

@@ -330,11 +330,16 @@ impl fmt::Debug for Case {
 
 impl<'a> Arbitrary<'a> for Case {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let max_bytes = *u.choose(&[256 << 10, 256 << 10, 300_000, 512 << 10, 2 << 20])?;
+        let (max_publishers, reserve) =
+            *u.choose(&[(16, max_bytes / 64), (0, 0), (2, max_bytes / 4), (2, 2624)])?;
         let config = Config {
-            max_bytes: *u.choose(&[256 << 10, 256 << 10, 300_000, 512 << 10, 2 << 20])?,
+            max_bytes,
             max_frame: *u.choose(&[1 << 20, 1 << 20, 32 << 20, 10_000])?,
             window: *u.choose(&[1 << 20, 1 << 20, 30, 1, 0])?,
             max_unfinished: *u.choose(&[64 << 20, 64 << 20, 60_000, 1_000])?,
+            max_publishers,
+            reserve,
         };
         let way = *u.choose(&[Way::Events, Way::Calls, Way::Methods])?;
         let mut ops = vec![
