@@ -77,7 +77,7 @@ impl Gaps {
 
     /// The bytes of the tables for so many gaps.
     pub(super) const fn table_bytes(most: usize) -> usize {
-        let ranges = Self::most_ranges(most).saturating_mul(size_of::<MissingRange>());
+        let ranges = RangeMap::<Missing>::bytes(Self::most_ranges(most));
         ranges.saturating_add(Table::<Gap>::bytes(most))
     }
 
@@ -88,8 +88,7 @@ impl Gaps {
 
     /// The first missing range that does not lie before a number.
     pub(super) fn at_or_after(&self, number: u64) -> Option<&MissingRange> {
-        let (Ok(at) | Err(at)) = self.missing.find(number);
-        self.missing.get(at)
+        self.missing.get(self.missing.at_or_after(number))
     }
 
     /// Returns true if a gap opened or closed and that was not emitted yet.
@@ -142,9 +141,7 @@ impl Gaps {
         })?;
         if is_new && by_line {
             for beside in [first.checked_sub(1), last.checked_add(1)].into_iter().flatten() {
-                if let Ok(index) = missing.find(beside)
-                    && let Some(beside) = missing.get_mut(index)
-                {
+                if let Some(beside) = missing.find_mut(beside) {
                     beside.since = now;
                 }
             }
@@ -178,7 +175,7 @@ impl Gaps {
             });
         });
         // The filled part of the last gap may be missing again.
-        let straddling = missing.iter().next_back().map(|range| range.value.gap);
+        let straddling = missing.last().map(|range| range.value.gap);
         if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id)) {
             gap.last = gap.last.min(first - 1);
         }
