@@ -50,6 +50,11 @@ pub(super) enum Op {
         teeth: u8,
         hole: u8,
     },
+    /// A line brings so many packets of one message, the next ones, one every 200 µs. Cases drawn have none.
+    Orderly {
+        line: u8,
+        packets: u32,
+    },
     /// A line brings a heartbeat that is `back` messages behind.
     Heartbeat {
         session: u8,
