@@ -10,7 +10,7 @@ use super::feed::IDS;
 use super::trace::Way;
 
 /// Bytes that no case of small messages fills.
-const ROOMY: usize = 1 << 20;
+pub(super) const ROOMY: usize = 1 << 20;
 
 /// The participants of a case, and so the properties of its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,7 +3,7 @@
 
 use gapless_core::receiver::{Config, LineId, ServerId, Start};
 
-use super::case::{Case, Data, From, Op, Shape, Wait, World, Wrap, address};
+use super::case::{Case, Data, From, Op, ROOMY, Shape, Wait, World, Wrap, address};
 use super::feed::IDS;
 use super::trace::Way;
 
@@ -49,6 +49,7 @@ impl Case {
             start: Start::At(1),
             lines: vec![LineId(0)],
             servers: vec![(ServerId(0), address(0))],
+            max_held_bytes: ROOMY,
             ..Config::default()
         };
         let (world, way) = (World::Patient, Way::Calls);
