@@ -13,6 +13,10 @@ use super::store::Store;
 use crate::time::earliest;
 use crate::{Duration, Instant};
 
+/// Where another range than the lowest is to be asked for, so many are considered from the lowest on, and as many from
+/// any on; all of them if there are no more.
+const CONSIDERED: usize = 256;
+
 /// The servers, and what is known between two evaluations of what is missing.
 #[derive(Debug)]
 pub(super) struct Repair {
@@ -207,7 +211,7 @@ impl Repair {
         earliest(self.servers.deadline(), self.evaluate_at.filter(|_| self.servers.count() > 0))
     }
 
-    /// The lowest missing range that may be asked for now, and whom.
+    /// The lowest missing range that may be asked for now, and whom; every other time another than the lowest.
     fn next_ask(&mut self, now: Instant, space: &mut Space, lines: &Lines, store: &Store) -> Found {
         let mut wait = space.make_due_by_age(now, self.reorder_delay(now, lines));
         let ordered = space.rules.delivery == Delivery::Ordered;
@@ -215,7 +219,9 @@ impl Repair {
         let servers = &mut self.servers;
         let mut other: Option<(u8, Ask)> = None;
         let mut others = 0;
-        for range in space.gaps.missing().iter() {
+        let mut considered = 0;
+        let mut ranges = space.gaps.missing().ranges_from(0);
+        while let Some(range) = ranges.next() {
             if range.first > space.ask_up_to {
                 break;
             }
@@ -254,6 +260,14 @@ impl Repair {
             };
             if value.unanswered < least || (value.unanswered == least && servers.one_in(others)) {
                 other = Some((value.unanswered, ask));
+            }
+            considered += 1;
+            if considered == CONSIDERED && space.gaps.missing().len() > 2 * CONSIDERED {
+                let last = reach.map_or(space.ask_up_to, |reach| reach.min(space.ask_up_to));
+                let number = servers.anywhere(server, range.last, last.max(range.last));
+                ranges = space.gaps.missing().ranges_from(number.max(range.last.saturating_add(1)));
+            } else if considered == 2 * CONSIDERED {
+                break;
             }
         }
         if let Some((_, (server, span, purpose))) = other {
