@@ -84,12 +84,12 @@ mod tests {
 
         let mut config =
             receiver::Config { lines: [LineId(0)].into(), ..receiver::Config::default() };
-        let servers = 32 * (736 + 184) + 1 + 32 * 16 * 56;
-        let tables = 1024 * 72 + (1 << 17) * 96 + (1 << 14) * (160 + 48) + 24 + servers;
+        let servers = 32 * (752 + 184) + 1 + 32 * 16 * 56;
+        let tables = 1024 * 72 + (1 << 17) * 96 + (1 << 14) * (208 + 96) + 48 + servers;
         assert_eq!(Receiver::memory_limit(&config), (64 << 20) + tables);
         assert_eq!(Receiver::new(config.clone()).unwrap().charged(), tables);
         config.follow = true;
-        let again = (1 << 14) * (160 + 48) + 24;
+        let again = (1 << 14) * (208 + 96) + 48;
         assert_eq!(Receiver::memory_limit(&config), (64 << 20) + tables + again);
 
         let config = transmitter::Config::new(Session::new([0; 10]));

@@ -321,7 +321,7 @@ impl Space {
             Delivery::Ordered => self.settled,
             Delivery::Arrival => {
                 let mut edge = self.tracked;
-                for range in self.gaps.missing().iter().rev() {
+                for range in self.gaps.missing().iter_back() {
                     if range.last != edge {
                         break;
                     }

@@ -30,7 +30,7 @@ pub(super) struct Missing {
 
 /// A missing range.
 pub(super) type MissingRange = Range<Missing>;
-charged!(MissingRange = 48, Gap = 64);
+charged!(Missing = 32, Gap = 64);
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Gap {
@@ -79,7 +79,7 @@ impl Gaps {
 
     /// The bytes of the tables for so many gaps.
     pub(super) const fn table_bytes(most: usize, measure: Measure) -> usize {
-        let ranges = measure.of::<MissingRange>(Self::most_ranges(most));
+        let ranges = RangeMap::<Missing>::bytes(Self::most_ranges(most), measure);
         ranges.saturating_add(Table::<Gap>::bytes(most, measure))
     }
 
@@ -90,8 +90,7 @@ impl Gaps {
 
     /// The first missing range that does not lie before a number.
     pub(super) fn at_or_after(&self, number: u64) -> Option<&MissingRange> {
-        let (Ok(at) | Err(at)) = self.missing.find(number);
-        self.missing.get(at)
+        self.missing.get(self.missing.at_or_after(number))
     }
 
     /// Returns true if a gap opened or closed and that was not emitted yet.
@@ -144,9 +143,7 @@ impl Gaps {
         })?;
         if is_new && by_line {
             for beside in [first.checked_sub(1), last.checked_add(1)].into_iter().flatten() {
-                if let Ok(index) = missing.find(beside)
-                    && let Some(beside) = missing.get_mut(index)
-                {
+                if let Some(beside) = missing.find_mut(beside) {
                     beside.since = now;
                 }
             }
@@ -180,7 +177,7 @@ impl Gaps {
             });
         });
         // The filled part of the last gap may be missing again.
-        let straddling = missing.iter().next_back().map(|range| range.value.gap);
+        let straddling = missing.last().map(|range| range.value.gap);
         if let Some(gap) = straddling.and_then(|id| gaps.get_mut(id)) {
             gap.last = gap.last.min(first - 1);
         }

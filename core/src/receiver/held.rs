@@ -3,41 +3,36 @@
 //! Between two runs something is missing. A piece joins the run before or behind it, so a gap that
 //! closes hangs two lists together and copies nothing.
 
-use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::event::Batch;
 use super::event::Origin;
 use super::store::{End, Extent, List, Payload, Place, Store};
-use crate::storage::charge::{Measure, charged};
-use crate::storage::ranges::Range;
+use crate::storage::charge::Measure;
+use crate::storage::ranges::RangeMap;
 use crate::wire::mold::Messages;
 
 /// How many pieces are looked through for a number.
 const SEARCHED: usize = 64;
 
-/// Pieces that lie together in sequence.
-type Run = Range<List>;
-charged!(Run = 24);
-
-/// The runs in ascending order.
+/// The runs.
 #[derive(Debug)]
 pub(super) struct Held {
-    runs: VecDeque<Run>,
-    most: usize,
+    /// Pieces that lie together in sequence.
+    runs: RangeMap<List>,
     /// The place at which messages that came again were compared last: what comes next is most often compared next.
     compared: Option<Place>,
 }
 
 impl Held {
-    /// With room for `most` runs: one more than there can be ranges missing.
-    pub(super) fn with_capacity(most: usize) -> Self {
-        Self { runs: VecDeque::with_capacity(most), most, compared: None }
+    /// With room for `runs` runs: one more than there can be ranges missing.
+    pub(super) fn with_capacity(runs: usize) -> Self {
+        Self { runs: RangeMap::with_capacity(runs), compared: None }
     }
 
     /// The bytes of so many runs.
     pub(super) const fn table_bytes(runs: usize, measure: Measure) -> usize {
-        measure.of::<Run>(runs)
+        RangeMap::<List>::bytes(runs, measure)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,7 +41,7 @@ impl Held {
 
     /// Number of the first message of the piece that lies furthest out.
     pub(super) fn furthest(&self, store: &Store) -> Option<u64> {
-        self.runs.back().and_then(|run| store.back(&run.value)).map(|piece| piece.first)
+        self.runs.last().and_then(|run| store.back(&run.value)).map(|piece| piece.first)
     }
 
     /// Holds a piece that overlaps nothing held; `None` where there is no room for it.
@@ -58,26 +53,33 @@ impl Held {
         leaving: bool,
     ) -> Option<()> {
         let Extent { first, last, .. } = *extent;
-        let index = self.runs.partition_point(|run| run.last < first);
-        let joins = |run: &Run| run.last.checked_add(1) == Some(first);
-        if let Some(run) = index.checked_sub(1).and_then(|before| self.runs.get_mut(before))
-            && joins(run)
+        let behind = self.runs.at_or_after(first);
+        let before = self.runs.place_before(behind);
+        let joined = self.runs.get(behind).filter(|run| last.checked_add(1) == Some(run.first));
+        let joined = joined.map(|run| run.last);
+        if let Some(run) = self.runs.get_mut(before)
+            && run.last.checked_add(1) == Some(first)
         {
             store.keep(payload, extent, leaving, &mut run.value, End::Back)?;
-            run.last = last;
-            self.join(store, index - 1);
-        } else if let Some(run) = self.runs.get_mut(index)
-            && last.checked_add(1) == Some(run.first)
+            run.last = joined.unwrap_or(last);
+            if joined.is_some()
+                && let Some(behind) = self.runs.take(behind)
+                && let Some(run) = self.runs.get_mut(before)
+            {
+                store.append(&mut run.value, behind.value);
+            }
+        } else if joined.is_some()
+            && let Some(run) = self.runs.get_mut(behind)
         {
             store.keep(payload, extent, leaving, &mut run.value, End::Front)?;
             run.first = first;
         } else {
-            if self.runs.len() == self.most {
+            if self.runs.is_full() {
                 return None;
             }
             let mut pieces = List::default();
             store.keep(payload, extent, leaving, &mut pieces, End::Back)?;
-            self.runs.insert(index, Run { first, last, value: pieces });
+            self.runs.insert(first, last, pieces).ok()?;
         }
         Some(())
     }
@@ -90,8 +92,7 @@ impl Held {
         mut messages: Messages<'_>,
     ) -> Option<(u64, Origin)> {
         let first = messages.sequence();
-        let index = self.runs.partition_point(|run| run.last < first);
-        for run in self.runs.range(index..) {
+        for run in self.runs.ranges_from(first) {
             let from = messages.sequence().max(run.first);
             messages.pass(u16::try_from(from - messages.sequence()).unwrap_or(u16::MAX));
             if messages.remaining() == 0 {
@@ -114,10 +115,11 @@ impl Held {
 
     /// Gives out the piece that starts at `next`.
     pub(super) fn deliver(&mut self, store: &mut Store, next: u64) -> Option<Batch<Bytes>> {
-        let run = self.runs.front_mut().filter(|run| run.first == next)?;
+        let front = self.runs.first_place();
+        let run = self.runs.get_mut(front).filter(|run| run.first == next)?;
         let batch = store.pop_front(&mut run.value)?.batch;
         if run.value.is_empty() {
-            self.runs.pop_front();
+            self.runs.take(front);
         } else {
             run.first = batch.last() + 1;
         }
@@ -126,20 +128,21 @@ impl Held {
 
     /// The lowest number that is held.
     pub(super) fn first(&self) -> Option<u64> {
-        self.runs.front().map(|run| run.first)
+        self.runs.first().map(|run| run.first)
     }
 
     /// The highest number that is held.
     pub(super) fn last(&self) -> Option<u64> {
-        self.runs.back().map(|run| run.last)
+        self.runs.last().map(|run| run.last)
     }
 
     /// Drops the piece that lies furthest out, and returns the number of its first message.
     pub(super) fn drop_furthest(&mut self, store: &mut Store) -> Option<u64> {
-        let run = self.runs.back_mut()?;
+        let back = self.runs.last_place();
+        let run = self.runs.get_mut(back)?;
         let first = store.pop_back(&mut run.value)?.batch.first;
         if run.value.is_empty() {
-            self.runs.pop_back();
+            self.runs.take(back);
         } else {
             run.last = first - 1;
         }
@@ -148,10 +151,14 @@ impl Held {
 
     /// Drops every message up to `last`.
     pub(super) fn skip(&mut self, store: &mut Store, last: u64) {
-        while let Some(run) = self.runs.front_mut().filter(|run| run.first <= last) {
+        loop {
+            let front = self.runs.first_place();
+            let Some(run) = self.runs.get_mut(front).filter(|run| run.first <= last) else {
+                return;
+            };
             store.skip(&mut run.value, last);
             if run.last <= last {
-                self.runs.pop_front();
+                self.runs.take(front);
             } else {
                 run.first = last + 1;
             }
@@ -160,21 +167,8 @@ impl Held {
 
     /// Drops everything.
     pub(super) fn clear(&mut self, store: &mut Store) {
-        while let Some(mut run) = self.runs.pop_front() {
+        while let Some(mut run) = self.runs.take(self.runs.first_place()) {
             store.clear(&mut run.value);
-        }
-    }
-
-    /// Hangs the run behind `index` on to it when nothing lies between.
-    fn join(&mut self, store: &mut Store, index: usize) {
-        let Some((&run, &behind)) = self.runs.get(index).zip(self.runs.get(index + 1)) else {
-            return;
-        };
-        if run.last.checked_add(1) == Some(behind.first) {
-            let joined = &mut self.runs[index];
-            store.append(&mut joined.value, behind.value);
-            joined.last = behind.last;
-            self.runs.remove(index + 1);
         }
     }
 }

@@ -154,16 +154,8 @@ impl Space {
         let first = packet.extent.first.max(self.settled.saturating_add(1));
         let missing = self.gaps.missing();
         let inside_last = packet.extent.last.min(self.tracked);
-        let inside = if first <= inside_last {
-            let (Ok(from) | Err(from)) = missing.find(first);
-            let to = match missing.find(inside_last) {
-                Ok(index) => index + 1,
-                Err(index) => index,
-            };
-            to - from
-        } else {
-            0
-        };
+        let inside = missing.ranges_from(first).take_while(|range| range.first <= inside_last);
+        let inside = inside.count();
         let above = (packet.extent.last > self.tracked).then(|| first.max(self.tracked + 1));
         let opens_gap = above.is_some_and(|above| above > self.tracked + 1);
         let lowest_missing = missing.first().map(|range| range.first);
@@ -173,9 +165,9 @@ impl Space {
         let whole = packet.extent.origin != Origin::Unknown
             && match above {
                 Some(above) => above == packet.extent.first,
-                None => missing.find(packet.extent.first).is_ok_and(|index| {
-                    missing.get(index).is_some_and(|range| range.last >= packet.extent.last)
-                }),
+                None => missing
+                    .find(packet.extent.first)
+                    .is_some_and(|range| range.last >= packet.extent.last),
             };
         let exit = if ahead { Exit::Held } else { exit };
         Plan { first, inside, above, opens_gap, whole, exit }

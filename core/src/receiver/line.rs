@@ -16,6 +16,9 @@ pub(super) const MAX_REORDER: usize = 64;
 const SAMPLE_EVERY: Duration = Duration::from_millis(1);
 /// So many packets in a row below what a line had sent make a regression.
 const REGRESSION: u16 = 16;
+/// A line that reordered nothing in so many packets, and for so long, is not expected to.
+const ORDERLY_PACKETS: u64 = 65_536;
+const ORDERLY_TIME: Duration = Duration::from_secs(10);
 /// So many messages may be lost between packets of other content that go on behind each other.
 const SKIPPED: u64 = 256;
 
@@ -29,6 +32,8 @@ pub(super) struct Line {
     pub(super) last_packet_at: Instant,
     /// The highest number that it brought or announced.
     high: u64,
+    /// Since how many of its packets, and when, it reordered nothing.
+    orderly_since: (u64, Instant),
     marks: Marks,
     /// Packets in a row below `high` that brought nothing new, since when, and what was settled all the
     /// while.
@@ -110,6 +115,7 @@ impl Line {
 
     #[cold]
     fn fall_back(&mut self, now: Instant, last: u64, settled: u64, quiet: Duration) {
+        self.restart_order(now);
         // One forged number ahead makes no regression of a feed that goes on below it.
         if last >= settled {
             self.below = 0;
@@ -124,6 +130,18 @@ impl Line {
         if self.below >= REGRESSION && now.since(self.below_since) >= quiet {
             self.regress(self.high, last);
         }
+    }
+
+    /// It begins anew to show that it reorders nothing: it did, or came up.
+    const fn restart_order(&mut self, now: Instant) {
+        self.orderly_since = (self.stats.packets, now);
+    }
+
+    /// Returns true if it is not expected to reorder anything. A copy that comes after later packets counts as
+    /// reordered: what an answer brought first does too.
+    fn is_orderly(&self, now: Instant) -> bool {
+        let (packets, since) = self.orderly_since;
+        self.stats.packets - packets >= ORDERLY_PACKETS && now.since(since) >= ORDERLY_TIME
     }
 
     /// Takes note of a packet of the numbers `first..=last`, where everything up to `settled` is there. A
@@ -260,7 +278,7 @@ pub(super) struct Lines {
     awaited: u32,
 }
 
-charged!(Line = 736);
+charged!(Line = 752);
 
 impl Lines {
     const COUNT: usize = LineId::MAX.0 as usize + 1;
@@ -378,6 +396,7 @@ impl Lines {
         line.last_packet_at = now;
         if !line.stats.up {
             line.stats.up = true;
+            line.restart_order(now);
             self.up |= bit(id);
             // Down and up again before either was emitted: nothing is left to emit.
             self.pending_up |= bit(id) & !self.pending_down;
@@ -426,6 +445,12 @@ impl Lines {
     /// `Repair::note_passed` (when to ask) and `Receiver::stuck` (when to lose).
     pub(super) fn passed(&self) -> u64 {
         self.iter_up().map(Line::passed).min().unwrap_or(0)
+    }
+
+    /// Returns true if one line is up, and it is not expected to reorder anything.
+    pub(super) fn are_orderly(&self, now: Instant) -> bool {
+        let mut up = self.iter_up();
+        up.next().is_some_and(|line| line.is_orderly(now)) && up.next().is_none()
     }
 
     /// The largest smoothed lag of a line that is up.

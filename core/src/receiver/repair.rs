@@ -1,7 +1,7 @@
 //! Whom to ask for what, and when.
 //!
-//! A gap is due when every line that is up has passed it, or after the reordering delay. Of what is
-//! due the lowest is asked for first, by as many requests as the servers' windows allow.
+//! A gap is due when every line that is up has passed it, or after the reordering delay; at once where the only line
+//! reorders nothing. Of what is due the lowest is asked for first, by as many requests as the servers' windows allow.
 
 use super::candidate::Candidate;
 use super::config::{Config, Delivery};
@@ -12,6 +12,10 @@ use super::space::Space;
 use super::store::Store;
 use crate::time::earliest;
 use crate::{Duration, Instant};
+
+/// Where another range than the lowest is to be asked for, so many are considered from the lowest on, and as many from
+/// any on; all of them if there are no more.
+const CONSIDERED: usize = 256;
 
 /// The servers, and what is known between two evaluations of what is missing.
 #[derive(Debug)]
@@ -207,15 +211,17 @@ impl Repair {
         earliest(self.servers.deadline(), self.evaluate_at.filter(|_| self.servers.count() > 0))
     }
 
-    /// The lowest missing range that may be asked for now, and whom.
+    /// The lowest missing range that may be asked for now, and whom; every other time another than the lowest.
     fn next_ask(&mut self, now: Instant, space: &mut Space, lines: &Lines, store: &Store) -> Found {
-        let mut wait = space.make_due_by_age(now, self.reorder_delay(lines));
+        let mut wait = space.make_due_by_age(now, self.reorder_delay(now, lines));
         let ordered = space.rules.delivery == Delivery::Ordered;
         let reach = if ordered && !store.has_room() { space.held.furthest(store) } else { None };
         let servers = &mut self.servers;
         let mut other: Option<(u8, Ask)> = None;
         let mut others = 0;
-        for range in space.gaps.missing().iter() {
+        let mut considered = 0;
+        let mut ranges = space.gaps.missing().ranges_from(0);
+        while let Some(range) = ranges.next() {
             if range.first > space.ask_up_to {
                 break;
             }
@@ -255,6 +261,14 @@ impl Repair {
             if value.unanswered < least || (value.unanswered == least && servers.one_in(others)) {
                 other = Some((value.unanswered, ask));
             }
+            considered += 1;
+            if considered == CONSIDERED && space.gaps.missing().len() > 2 * CONSIDERED {
+                let last = reach.map_or(space.ask_up_to, |reach| reach.min(space.ask_up_to));
+                let number = servers.anywhere(server, range.last, last.max(range.last));
+                ranges = space.gaps.missing().ranges_from(number.max(range.last.saturating_add(1)));
+            } else if considered == 2 * CONSIDERED {
+                break;
+            }
         }
         if let Some((_, (server, span, purpose))) = other {
             self.insisted = false;
@@ -284,11 +298,22 @@ impl Repair {
         self.servers.request(now, (server, span, Purpose::Probe))
     }
 
-    /// How long a gap waits for the other lines: the configured delay, or twice the measured lag
-    /// where that is more.
-    fn reorder_delay(&self, lines: &Lines) -> Duration {
+    /// How long a gap waits for what is late: the configured delay, or twice the measured lag
+    /// where that is more. Not at all where nothing is expected to be late, and asking in vain costs nothing.
+    fn reorder_delay(&self, now: Instant, lines: &Lines) -> Duration {
+        if lines.are_orderly(now) && !self.has_quota() {
+            return Duration::ZERO;
+        }
         let lag = lines.lag().saturating_mul(2);
         lag.max(self.rules.reorder_delay).min(self.rules.max_reorder_delay)
+    }
+}
+
+impl Repair {
+    /// Returns true if a server limits how much it is asked: no server is known to.
+    #[expect(clippy::unused_self, reason = "quotas are not there yet")]
+    const fn has_quota(&self) -> bool {
+        false
     }
 }
 

@@ -4,11 +4,17 @@
 //! inclusive, so that `u64::MAX` is a number like any other and nothing overflows. Memory is allocated
 //! once, at construction; what does not fit is refused and changes nothing.
 
-use alloc::collections::VecDeque;
-use alloc::collections::vec_deque;
+use core::cmp::Ordering;
+use core::iter::successors;
+
+use super::charge::{Charged, Measure};
+use super::list::Link;
+use super::slab::NONE;
+use super::table::{InRow, Row, Table};
+use super::tree::{Links, Tree, sorted};
 
 /// The numbers `first..=last`, and a value for all of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Range<T> {
     /// The first number.
     pub(crate) first: u64,
@@ -30,92 +36,193 @@ impl<T> Range<T> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full;
 
-/// Disjoint ranges in ascending order, each with a value, never more than its capacity.
-///
-/// Neighbours are not merged: what was put in as two ranges stays two ranges. Look-ups take
-/// O(log n), and O(1) at either end. Putting in and taking out moves the ranges of the shorter side:
-/// O(1) at either end, O(n) in the middle. Nothing is allocated after construction.
-#[derive(Debug)]
-pub(crate) struct RangeMap<T: Copy> {
-    ranges: VecDeque<Range<T>>,
-    capacity: usize,
+/// A range, its neighbours, and its place in the tree.
+#[derive(Clone, Copy, Default, Debug)]
+struct Entry<T> {
+    range: Range<T>,
+    link: Link,
+    links: Links,
 }
 
-impl<T: Copy> RangeMap<T> {
+impl<T: Charged> Charged for Entry<T> {
+    const BYTES: usize = (T::BYTES + 36).next_multiple_of(8);
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+const _: () = super::charge::hold::<Entry<u64>>();
+
+impl<T: Default> InRow for Entry<T> {
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+}
+
+sorted!([T: Default] ByNumber, Table<Entry<T>>, links, |entry| entry.range.first);
+
+/// Disjoint ranges in ascending order, each with a value, never more than its capacity.
+///
+/// Neighbours are not merged: what was put in as two ranges stays two ranges. Look-ups, putting in and
+/// taking out take O(log n); look-ups at either end, and steps from a range to its neighbours, O(1). Nothing is
+/// allocated after construction.
+///
+/// A place is good until its range is taken out; [`NONE`] is that of no range.
+#[derive(Debug)]
+pub(crate) struct RangeMap<T> {
+    entries: Table<Entry<T>>,
+    sorted: Tree<ByNumber>,
+    /// In ascending order.
+    row: Row,
+}
+
+impl<T: Charged> RangeMap<T> {
+    /// The bytes of a map with room for `capacity` ranges.
+    pub(crate) const fn bytes(capacity: usize, measure: Measure) -> usize {
+        Table::<Entry<T>>::bytes(capacity, measure)
+    }
+}
+
+impl<T: Copy + Default> RangeMap<T> {
     /// An empty map with room for `capacity` ranges, which it allocates here and now.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { ranges: VecDeque::with_capacity(capacity), capacity }
+        Self { entries: Table::new(capacity), sorted: Tree::EMPTY, row: Row::EMPTY }
     }
 
     /// How many ranges there is room for.
     #[inline]
     pub(crate) const fn capacity(&self) -> usize {
-        self.capacity
+        self.entries.most()
     }
 
     /// How many ranges there are.
     #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.ranges.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Returns true if there are no ranges.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.row.is_empty()
     }
 
     /// Returns true if there is no room for one more range.
     #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.ranges.len() >= self.capacity
+    pub(crate) const fn is_full(&self) -> bool {
+        self.entries.is_full()
     }
 
-    /// The range at an index, counted from the lowest.
+    /// The range at a place.
     #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<&Range<T>> {
-        self.ranges.get(index)
+    pub(crate) fn get(&self, place: u32) -> Option<&Range<T>> {
+        self.entries.get(place).map(|entry| &entry.range)
     }
 
-    /// The value of the range at an index.
+    /// The range at a place, of which the numbers stay between those of its neighbours.
     #[inline]
-    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.ranges.get_mut(index).map(|range| &mut range.value)
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Range<T>> {
+        self.entries.get_mut(place).map(|entry| &mut entry.range)
     }
 
     /// The lowest range.
     #[inline]
     pub(crate) fn first(&self) -> Option<&Range<T>> {
-        self.ranges.front()
+        self.get(self.row.first())
+    }
+
+    /// The highest range.
+    #[inline]
+    pub(crate) fn last(&self) -> Option<&Range<T>> {
+        self.get(self.row.last())
+    }
+
+    /// The place of the lowest range.
+    pub(crate) const fn first_place(&self) -> u32 {
+        self.row.first()
+    }
+
+    /// The place of the highest range.
+    pub(crate) const fn last_place(&self) -> u32 {
+        self.row.last()
+    }
+
+    /// The place of the range before that at a place, or of the highest for [`NONE`].
+    pub(crate) fn place_before(&self, place: u32) -> u32 {
+        self.entries.get(place).map_or(self.row.last(), |entry| entry.link.previous)
     }
 
     /// The ranges in ascending order.
-    #[inline]
-    pub(crate) fn iter(&self) -> vec_deque::Iter<'_, Range<T>> {
-        self.ranges.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Range<T>> {
+        self.ranges_at(self.row.first())
     }
 
-    /// The position of a number: `Ok(index)` of the range that holds it, or `Err(index)` of the first range
-    /// after it, which is [`RangeMap::len`] when there is none.
-    #[inline]
-    pub(crate) fn find(&self, sequence: u64) -> Result<usize, usize> {
-        let index = self.not_before(sequence);
-        match self.ranges.get(index) {
-            Some(range) if range.first <= sequence => Ok(index),
-            _ => Err(index),
+    /// The ranges in descending order.
+    pub(crate) fn iter_back(&self) -> impl Iterator<Item = &Range<T>> {
+        let previous = |entry: &&Entry<T>| self.entries.get(entry.link.previous);
+        successors(self.entries.get(self.row.last()), previous).map(|entry| &entry.range)
+    }
+
+    /// The ranges that do not lie wholly before a number, in ascending order.
+    pub(crate) fn ranges_from(&self, number: u64) -> impl Iterator<Item = &Range<T>> {
+        self.ranges_at(self.at_or_after(number))
+    }
+
+    fn ranges_at(&self, place: u32) -> impl Iterator<Item = &Range<T>> {
+        let next = |entry: &&Entry<T>| self.entries.get(entry.link.next);
+        successors(self.entries.get(place), next).map(|entry| &entry.range)
+    }
+
+    /// The place of the first range that does not lie wholly before a number.
+    pub(crate) fn at_or_after(&self, number: u64) -> u32 {
+        let lies_before = |range: Option<&Range<T>>| range.is_none_or(|range| range.last < number);
+        if lies_before(self.last()) {
+            return NONE;
         }
+        if !lies_before(self.first()) {
+            return self.row.first();
+        }
+        let order = |place| match lies_before(self.get(place)) {
+            true => Ordering::Less,
+            false => Ordering::Greater,
+        };
+        self.sorted.at_or_after(&self.entries, order).unwrap_or(NONE)
+    }
+
+    /// The range that holds a number.
+    pub(crate) fn find(&self, number: u64) -> Option<&Range<T>> {
+        self.get(self.at_or_after(number)).filter(|range| range.first <= number)
+    }
+
+    /// The value of the range that holds a number.
+    pub(crate) fn find_mut(&mut self, number: u64) -> Option<&mut T> {
+        let place = self.at_or_after(number);
+        self.get_mut(place).filter(|range| range.first <= number).map(|range| &mut range.value)
     }
 
     /// Puts in `first..=last`, none of which is there yet. It is not merged with its neighbours.
     pub(crate) fn insert(&mut self, first: u64, last: u64, value: T) -> Result<(), Full> {
         debug_assert!(first <= last);
-        let index = self.not_before(first);
-        debug_assert!(self.ranges.get(index).is_none_or(|next| last < next.first));
-        if self.is_full() {
-            return Err(Full);
-        }
-        self.ranges.insert(index, Range { first, last, value });
+        let behind = self.at_or_after(first);
+        debug_assert!(self.get(behind).is_none_or(|next| last < next.first));
+        self.insert_after(self.place_before(behind), Range { first, last, value })
+    }
+
+    fn insert_after(&mut self, previous: u32, range: Range<T>) -> Result<(), Full> {
+        let place = self.entries.insert(Entry { range, ..Entry::default() }).ok_or(Full)?;
+        self.row.insert_after(&mut self.entries, previous, place);
+        self.sorted.insert(&mut self.entries, place);
         Ok(())
+    }
+
+    /// Takes out the range at a place.
+    pub(crate) fn take(&mut self, place: u32) -> Option<Range<T>> {
+        self.entries.get(place)?;
+        self.row.remove(&mut self.entries, place);
+        self.sorted.remove(&mut self.entries, place);
+        self.entries.remove(place).map(|entry| entry.range)
     }
 
     /// Takes every number of `first..=last` out. `removed` is given what was there of it, range by
@@ -128,31 +235,25 @@ impl<T: Copy> RangeMap<T> {
         mut removed: impl FnMut(Range<T>),
     ) -> Result<(), Full> {
         debug_assert!(first <= last);
-        let mut start = self.not_before(first);
-        let is_full = self.is_full();
-        let Some(range) = self.ranges.get_mut(start) else { return Ok(()) };
-        if range.first < first {
-            let cut = *range;
-            let is_split = cut.last > last;
-            if is_split && is_full {
-                return Err(Full);
+        let mut place = self.at_or_after(first);
+        let Some(&cut) = self.get(place) else { return Ok(()) };
+        if cut.first < first {
+            if cut.last > last {
+                self.insert_after(place, Range { first: last + 1, ..cut })?;
             }
-            range.last = first - 1;
+            if let Some(range) = self.get_mut(place) {
+                range.last = first - 1;
+            }
             removed(Range { first, last: cut.last.min(last), ..cut });
-            start += 1;
-            if is_split {
-                self.ranges.insert(start, Range { first: last + 1, ..cut });
-                return Ok(());
-            }
+            place = self.place_behind(place);
         }
-        let ends_within = |range: &Range<T>| range.last <= last;
-        if self.ranges.get(start + 1).is_some_and(ends_within) {
-            let end = self.ranges.partition_point(ends_within);
-            self.ranges.drain(start..end).for_each(&mut removed);
-        } else if self.ranges.get(start).is_some_and(ends_within) {
-            self.ranges.remove(start).into_iter().for_each(&mut removed);
+        while let Some(&range) = self.get(place).filter(|range| range.last <= last) {
+            let behind = self.place_behind(place);
+            self.take(place);
+            removed(range);
+            place = behind;
         }
-        if let Some(range) = self.ranges.get_mut(start).filter(|range| range.first <= last) {
+        if let Some(range) = self.get_mut(place).filter(|range| range.first <= last) {
             let cut = *range;
             range.first = last + 1;
             removed(Range { last, ..cut });
@@ -160,21 +261,14 @@ impl<T: Copy> RangeMap<T> {
         Ok(())
     }
 
-    /// Takes everything out.
-    pub(crate) fn clear(&mut self) {
-        self.ranges.clear();
+    fn place_behind(&self, place: u32) -> u32 {
+        self.entries.get(place).map_or(NONE, |entry| entry.link.next)
     }
 
-    /// Index of the first range that does not lie wholly before `sequence`.
-    #[inline]
-    fn not_before(&self, sequence: u64) -> usize {
-        match (self.ranges.front(), self.ranges.back()) {
-            (Some(front), _) if sequence <= front.last => 0,
-            (_, Some(back)) if sequence <= back.last => {
-                self.ranges.partition_point(|range| range.last < sequence)
-            }
-            _ => self.ranges.len(),
-        }
+    /// Takes everything out.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        (self.sorted, self.row) = (Tree::EMPTY, Row::EMPTY);
     }
 }
 
@@ -205,13 +299,12 @@ mod tests {
     #[test]
     fn a_number_is_found_in_its_range_or_before_the_next_one() {
         let map = map(&[(2, 3, 'a'), (5, 5, 'b'), (8, 9, 'c')], 3);
-        assert_eq!(map.find(1), Err(0));
-        assert_eq!(map.find(3), Ok(0));
-        assert_eq!(map.find(4), Err(1));
-        assert_eq!(map.find(5), Ok(1));
-        assert_eq!(map.find(7), Err(2));
-        assert_eq!(map.find(8), Ok(2));
-        assert_eq!(map.find(10), Err(3));
+        let found = |number| map.find(number).map(|range| range.value);
+        let behind = |number| map.ranges_from(number).next().map(|range| range.value);
+        assert_eq!([1, 3, 4, 5].map(found), [None, Some('a'), None, Some('b')]);
+        assert_eq!([7, 8, 10].map(found), [None, Some('c'), None]);
+        assert_eq!([1, 3, 4, 5].map(behind), [Some('a'), Some('a'), Some('b'), Some('b')]);
+        assert_eq!([7, 8, 10].map(behind), [Some('c'), Some('c'), None]);
     }
 
     #[test]
@@ -231,9 +324,9 @@ mod tests {
     #[test]
     fn a_value_can_be_changed_in_place() {
         let mut map = map(&[(1, 1, 'a'), (9, 9, 'b')], 2);
-        *map.get_mut(1).unwrap() = 'z';
+        *map.find_mut(9).unwrap() = 'z';
         assert_eq!(listed(&map), [(1, 1, 'a'), (9, 9, 'z')]);
-        assert_eq!(map.get_mut(2), None);
+        assert_eq!(map.find_mut(2), None);
     }
 
     #[test]
@@ -293,12 +386,12 @@ mod tests {
     fn the_first_and_the_last_number_are_numbers_like_any_other() {
         let mut map = map(&[(0, u64::MAX, 'a')], 2);
         assert_eq!(map.first().unwrap().len(), u64::MAX);
-        assert_eq!((map.find(0), map.find(u64::MAX)), (Ok(0), Ok(0)));
+        assert!(map.find(0).is_some() && map.find(u64::MAX).is_some());
         assert_eq!(take(&mut map, u64::MAX, u64::MAX), [(u64::MAX, u64::MAX, 'a')]);
         assert_eq!(take(&mut map, 0, 0), [(0, 0, 'a')]);
         assert_eq!(listed(&map), [(1, u64::MAX - 1, 'a')]);
         map.insert(u64::MAX, u64::MAX, 'b').unwrap();
-        assert_eq!(map.find(u64::MAX), Ok(1));
+        assert_eq!(map.find(u64::MAX).map(|range| range.value), Some('b'));
         assert_eq!(take(&mut map, 0, u64::MAX).len(), 2);
         assert!(map.is_empty());
     }
@@ -313,11 +406,11 @@ mod tests {
     #[test]
     fn nothing_is_allocated_after_construction() {
         let mut map = RangeMap::<u64>::with_capacity(100);
-        assert_eq!(map.ranges.capacity(), 100);
+        assert_eq!(map.entries.memory(Measure::Taken), RangeMap::<u64>::bytes(100, Measure::Taken));
         for first in 0..100 {
             map.insert(first * 2, first * 2, 0).unwrap();
         }
-        assert_eq!(map.ranges.capacity(), 100);
+        assert_eq!(map.entries.memory(Measure::Taken), RangeMap::<u64>::bytes(100, Measure::Taken));
     }
 
     /// The owner of each of 64 numbers. Ranges are the runs of equal cells.
@@ -397,13 +490,13 @@ mod tests {
                 assert_eq!(map.iter().copied().collect::<Vec<_>>(), expected);
                 assert_eq!((map.len(), map.is_empty()), (expected.len(), expected.is_empty()));
                 assert_eq!(map.is_full(), expected.len() == capacity);
-                let ends = (map.first(), map.iter().next_back());
-                assert_eq!(ends, (expected.first(), expected.last()));
+                assert_eq!((map.first(), map.last()), (expected.first(), expected.last()));
+                assert!(map.iter_back().eq(expected.iter().rev()));
                 for (at, cell) in (0..).zip(&cells) {
                     let index = expected.iter().take_while(|range| range.last < base + at).count();
                     let found = map.find(base + at);
-                    assert_eq!(found, if cell.is_some() { Ok(index) } else { Err(index) });
-                    assert_eq!(map.get(index), expected.get(index));
+                    assert_eq!(found, expected.get(index).filter(|_| cell.is_some()));
+                    assert!(map.ranges_from(base + at).eq(&expected[index..]));
                 }
             }
         }

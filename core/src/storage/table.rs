@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::charge::{Charged, Measure};
+use super::charge::{Charged, Measure, charged};
 use super::list::{Link, Linked, List};
 use super::slab::NONE;
 
@@ -37,6 +37,7 @@ pub(crate) enum OfTable {}
 
 /// Things of a table in a row: only its ends.
 pub(crate) type Row = List<OfTable>;
+charged!(Row = 8);
 
 /// The places, found by number. One that became free last is used first.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 mod cache;
 #[path = "../shared/feed.rs"]
 mod feed;
+mod gaps;
 mod growth;
 mod measured;
 mod recorded;

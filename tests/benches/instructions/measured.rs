@@ -14,6 +14,7 @@ use gungraun::prelude::*;
 
 use crate::cache::loads;
 use crate::feed::{SESSION, Tally, feed};
+use crate::gaps::gaps;
 use crate::recorded::{Dropped, recorder, recording};
 use crate::runs::runs;
 
@@ -215,7 +216,7 @@ library_benchmark_group!(
     name = packets,
     benchmarks = [floor, one_line, two_lines, recorded, copied_and_hashed, input_digests]
 );
-gungraun::main!(library_benchmark_groups = [packets, loads, runs, recording]);
+gungraun::main!(library_benchmark_groups = [packets, loads, gaps, runs, recording]);
 
 /// Hands over to gungraun, which has its own idea of arguments.
 pub(crate) fn run() {

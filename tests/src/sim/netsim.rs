@@ -40,6 +40,8 @@ pub struct Cell {
     pub round_trip: Duration,
     /// How many messages the feed has.
     pub messages: u64,
+    /// From which message on it is measured what became of them.
+    pub measured_from: u64,
 }
 
 impl Cell {
@@ -89,7 +91,7 @@ impl Cell {
         };
         let mut addresses: Vec<_> = lines.iter().map(|&(address, _)| address).collect();
         addresses.push(listener_address());
-        let meter = world.add(Meter::new(config, lines.clone(), self.messages), &addresses);
+        let meter = world.add(Meter::new(config, lines.clone(), self), &addresses);
 
         let path = Path { delay: self.round_trip / 2, loss: self.loss, ..Path::default() };
         for (address, LineId(line)) in lines {
@@ -156,16 +158,18 @@ struct Meter {
     lines: Vec<(SocketAddr, LineId)>,
     /// Of message 1 and those that follow.
     fates: Vec<Fate>,
+    measured_from: u64,
     held: u64,
     most_held: u64,
     ended: bool,
 }
 
 impl Meter {
-    fn new(config: Config, lines: Vec<(SocketAddr, LineId)>, messages: u64) -> Self {
+    fn new(config: Config, lines: Vec<(SocketAddr, LineId)>, cell: &Cell) -> Self {
         let receiver = Receiver::new(config).expect("a configuration that is valid");
-        let fates = vec![Fate::default(); index(messages)];
-        Self { receiver, lines, fates, held: 0, most_held: 0, ended: false }
+        let fates = vec![Fate::default(); index(cell.messages)];
+        let measured_from = cell.measured_from;
+        Self { receiver, lines, fates, measured_from, held: 0, most_held: 0, ended: false }
     }
 
     fn fates(&mut self, numbers: Range<u64>) -> &mut [Fate] {
@@ -216,11 +220,11 @@ impl Meter {
         let Stats { requests, requested_messages, put_off_for_memory, put_off_for_gaps, .. } =
             self.receiver.stats();
         assert_eq!(put_off_for_memory + put_off_for_gaps, 0, "what was put off is not held");
-        let count =
-            |is: fn(&Fate) -> bool| self.fates.iter().filter(|fate| is(fate)).count() as u64;
+        let fates = &self.fates[index(self.measured_from - 1)..];
+        let count = |is: fn(&Fate) -> bool| fates.iter().filter(|fate| is(fate)).count() as u64;
         let sorted = |until: fn(&Fate) -> Option<Instant>| {
             let span = |fate: &Fate| Some(until(fate)?.since(fate.missed?));
-            let mut spans: Vec<_> = self.fates.iter().filter_map(span).collect();
+            let mut spans: Vec<_> = fates.iter().filter_map(span).collect();
             spans.sort_unstable();
             spans
         };

@@ -24,3 +24,8 @@ proptest! {
 fn packets_that_came_before_a_start_was_believed_count_as_passing_its_gaps() {
     receiver::play(&receiver::Case::passed_before_the_start(), true);
 }
+
+#[test]
+fn a_line_that_reorders_nothing_is_asked_about_at_once_until_it_does() {
+    receiver::play(&receiver::Case::orderly(), true);
+}

@@ -332,3 +332,24 @@ fn a_copy_of_a_long_run_is_compared_packet_by_packet() {
     bench.line(1, B, altered(500));
     assert_eq!(bench.receiver.stats().contradictions, 99);
 }
+
+#[test]
+fn of_thousands_of_gaps_a_silent_server_is_asked_for_the_lowest_and_for_some_far_behind_it() {
+    let mut bench = Bench::new(Config {
+        lines: vec![A],
+        give_up: Some(Duration::from_secs(3_600)),
+        probe_after: Duration::from_secs(3_600),
+        ..config()
+    });
+    for gap in 1..=4_000 {
+        bench.line(1, A, data(2 * gap, 2 * gap));
+    }
+    bench.pass(60_000);
+    let asked = |from: u64, to: u64| {
+        bench.requests.iter().filter(|request| (from..=to).contains(&request.sequence)).count()
+    };
+    assert!(asked(1, 1) > 10, "the lowest");
+    assert!(asked(2, 512) > 5, "one of the next");
+    assert!(asked(513, 8_000) > 5, "one of any");
+    assert!(asked(4_000, 8_000) > 2, "far out too");
+}

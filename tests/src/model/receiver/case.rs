@@ -10,7 +10,7 @@ use super::feed::IDS;
 use super::trace::Way;
 
 /// Bytes that no case of small messages fills.
-const ROOMY: usize = 1 << 20;
+pub(super) const ROOMY: usize = 1 << 20;
 
 /// The participants of a case, and so the properties of its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,11 @@ pub(super) enum Op {
         line: u8,
         teeth: u8,
         hole: u8,
+    },
+    /// A line brings so many packets of one message, the next ones, one every 200 µs. Cases drawn have none.
+    Orderly {
+        line: u8,
+        packets: u32,
     },
     /// A line brings a heartbeat that is `back` messages behind.
     Heartbeat {

@@ -2,6 +2,7 @@
 //! rules, not from the code: it keeps no queues and no timers, only what was said and what came.
 
 mod claims;
+mod order;
 
 use gapless_core::receiver::{
     Batch, Command, Config, Delivery, Event, LineId, LossReason, OnLoss, Origin, Receiver,
@@ -17,6 +18,7 @@ use super::feed::Feed;
 use super::trace::{Said, Step};
 use super::track::{Gap, Track, missing};
 use crate::model::numbers::Numbers;
+use order::Order;
 
 /// The first messages of a session, which are compared when they come again.
 const OPENING: u64 = 64;
@@ -27,6 +29,7 @@ struct Line {
     /// When it last brought a packet of the current session, and when anything.
     packet: Instant,
     anything: Instant,
+    order: Order,
 }
 
 /// Checks what a receiver says.
@@ -45,6 +48,8 @@ pub(super) struct Oracle {
     /// The number after the loss that delivery stopped at.
     halted: Option<u64>,
     lines: BTreeMap<LineId, Line>,
+    /// When a line last came up, or went down, or away.
+    lines_changed: Instant,
     servers: BTreeMap<ServerId, SocketAddr>,
     useful: Instant,
     /// When a line last brought what lies in a gap.
@@ -88,6 +93,7 @@ impl Oracle {
             sessions_started: 0,
             halted: None,
             lines: config.lines.iter().map(|line| (*line, Line::default())).collect(),
+            lines_changed: Instant::ZERO,
             servers: config.servers.iter().copied().collect(),
             useful: Instant::ZERO,
             moved: Instant::ZERO,
@@ -186,6 +192,7 @@ impl Oracle {
             }
             Step::Change(Event::RemoveLine(line)) => {
                 self.lines.remove(line);
+                self.lines_changed = self.now;
                 // What a candidate holds is taken in later, as the packets of whichever line has the number then.
                 for Track { packets, highest_known, .. } in self.tracks.values_mut() {
                     packets.retain(|(of, last)| of != line || last > highest_known);
@@ -270,6 +277,7 @@ impl Oracle {
             && !is_server
         {
             line.packet = self.now;
+            line.order.note(self.now, last);
         }
         let track = self.tracks.entry(session).or_default();
         if first <= last {
@@ -366,12 +374,15 @@ impl Oracle {
                 let line = self.lines.get_mut(line).expect("a line that exists");
                 assert!(!line.up && line.anything == self.now, "{command:?}: {line:?}");
                 line.up = true;
+                line.order.begin(self.now);
+                self.lines_changed = self.now;
             }
             Command::LineDown(id) => {
                 let line = self.lines.get_mut(id).expect("a line that exists");
                 let silent = self.now.since(line.packet) >= self.config.line_timeout;
                 assert!(line.up && silent, "{command:?} at {:?}: {line:?}", self.now);
                 line.up = false;
+                self.lines_changed = self.now;
             }
             Command::Withdrawn { session, first, last } => {
                 self.on_withdrawn(*session, *first, *last);
@@ -444,6 +455,7 @@ impl Oracle {
         let is_probe = is_behind || first == last && track.spoken.contains(&first);
         let within = |gap: &Gap| gap.cut || gap.first <= first && last <= gap.last;
         assert!(is_probe || track.gaps.iter().any(within), "{request:?} outside {:?}", track.gaps);
+        assert!(is_probe || !self.is_early(request.session, first, last), "{request:?} too early");
         let burst = self.burst.entry(server).or_insert((self.now, 0));
         if self.now.since(burst.0) >= self.config.min_request_timeout {
             *burst = (self.now, 0);

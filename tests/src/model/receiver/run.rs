@@ -116,6 +116,13 @@ impl<'a> Run<'a> {
                     self.data(&Data { session, line, back: 0, count: 1, lost, wrap: Wrap::Exact });
                 }
             }
+            Op::Orderly { line, packets } => {
+                for _ in 0..*packets {
+                    self.now = self.now + Duration::from_micros(200);
+                    let (session, line, wrap) = (0, *line, Wrap::Exact);
+                    self.data(&Data { session, line, back: 0, count: 1, lost: 0, wrap });
+                }
+            }
             Op::Heartbeat { session, line, back } => {
                 let session = usize::from(*session);
                 let sequence = self.feed.next(session).saturating_sub((*back).into());
