@@ -16,8 +16,12 @@ use crate::{Duration, Instant, Session};
 /// The answer size and the window of a server that was never asked.
 const FIRST_ANSWER_SIZE: u16 = 32;
 const FIRST_WINDOW: u8 = 2;
-/// So many whole answers in a row let the answer size grow again after it was cut.
+/// The answer size grows after so many whole answers in a row.
 const GROW_AFTER: u8 = 8;
+/// A range that takes more requests than there may be is shared out in stretches of so many answers at the most.
+const MAX_STRETCH: u64 = 8;
+/// The bytes of an answer, by which it is judged how far apart stretches may lie.
+const ANSWER_LEN: usize = 1500;
 /// So many rounds of silence in a row, and nothing is expected of a server any more where somebody waits
 /// for room.
 const UNRESPONSIVE_AFTER: u32 = 2;
@@ -46,6 +50,8 @@ impl Span {
 pub(super) struct InFlightRequest {
     pub(super) server: ServerId,
     pub(super) span: Span,
+    /// The last number of its stretch, of which nothing else is asked for meanwhile.
+    stretch: u64,
     sent: Instant,
     /// Nothing is asked for any more; the slot is kept until the deadline.
     pub(super) idle: bool,
@@ -96,10 +102,9 @@ pub(super) struct Server {
     silent: u32,
     /// Not asked before.
     rest_until: Instant,
-    /// The largest answer, whole answers in a row, and whether an answer was ever cut short.
-    largest: u16,
+    /// By how much the answer size grows next, and whole answers in a row.
+    growth: u16,
     whole: u8,
-    cut: bool,
 }
 
 impl Server {
@@ -118,9 +123,8 @@ impl Server {
             silent_since: Instant::ZERO,
             silent: 0,
             rest_until: Instant::ZERO,
-            largest: 0,
-            whole: 0,
-            cut: false,
+            growth: answer_size,
+            whole: GROW_AFTER,
         }
     }
 
@@ -131,27 +135,22 @@ impl Server {
         self.stats.in_flight < window && self.rest_until <= now
     }
 
-    /// Learns from an answer of `carried` messages to a request for `asked`.
+    /// Learns from an answer of `carried` messages to a request for `asked`: the size grows by more each time while
+    /// answers bring all that was asked for, until one is cut short.
     fn learn_size(&mut self, carried: u64, asked: u64, max_request: u16) {
         let carried = u16::try_from(carried).unwrap_or(MAX_COUNT).clamp(1, MAX_COUNT);
-        self.largest = self.largest.max(carried);
         let size = &mut self.stats.answer_size;
+        let grows = self.whole >= GROW_AFTER;
         if u64::from(carried) < asked {
-            *size = carried;
-            self.cut = true;
-            self.whole = 0;
-        } else if asked >= u64::from(*size) {
+            let step = |distance: u16| if grows { distance } else { distance.div_ceil(4) };
+            *size -= step(size.saturating_sub(carried));
+            *size += step(carried.saturating_sub(*size));
+            (self.growth, self.whole) = (1, 0);
+        } else if asked > u64::from(*size) || (grows && asked == u64::from(*size)) {
+            *size = size.saturating_add(self.growth);
+            self.growth = self.growth.saturating_mul(2);
+        } else if asked == u64::from(*size) {
             self.whole += 1;
-            if !self.cut {
-                *size = size.saturating_mul(2);
-                self.whole = 0;
-            } else if *size < self.largest {
-                *size = size.saturating_mul(2).min(self.largest);
-                self.whole = 0;
-            } else if self.whole >= GROW_AFTER {
-                *size = size.saturating_add((*size / 8).max(1));
-                self.whole = 0;
-            }
         }
         *size = (*size).clamp(1, max_request.min(MAX_COUNT));
     }
@@ -301,29 +300,50 @@ impl Servers {
     }
 
     /// The request for the front of a span, as much as this server answers at once.
+    ///
+    /// If the span takes more requests than may be sent now, each gets a stretch of it: what an answer leaves out is
+    /// then the front of what is asked for next, and no request by itself.
     pub(super) fn request(
         &mut self,
         now: Instant,
         (id, mut span, purpose): Ask,
     ) -> Option<Command> {
+        let free = self.servers.iter().filter(|server| server.is_free(now));
+        let free = free.map(|server| u64::from(server.stats.window - server.stats.in_flight));
+        let free = free.sum::<u64>().max(1);
+        let max_stretch = self.max_stretch();
         let server = self.servers.iter_mut().find(|server| server.id == id)?;
-        let most = self.rules.max_request.min(server.stats.answer_size).max(1);
-        span.last = span.last.min(span.first.saturating_add(u64::from(most) - 1));
+        let size = u64::from(server.stats.answer_size);
+        let answers = (span.count() / size / free).clamp(1, max_stretch);
+        let whole = free == 1 && span.count() <= size * max_stretch;
+        let stretch = if whole { span.count() } else { answers * size };
+        let stretch = span.last.min(span.first.saturating_add(stretch - 1));
+        // A few more show whether answers could be larger.
+        let more = if stretch - span.first >= size { size / 8 + 1 } else { 0 };
+        let most = u64::from(self.rules.max_request).min(size + more);
+        span.last = span.last.min(span.first.saturating_add(most - 1));
         server.stats.in_flight += 1;
         server.stats.requests += 1;
-        let sent = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
+        let sent = InFlightRequest { server: id, span, stretch, sent: now, idle: false, purpose };
         self.in_flight.push(now + server.rto(&self.rules), sent);
         let count = span.count() as u16;
         let request = Request { session: span.session, sequence: span.first, count };
         Some(Command::Request { server: id, to: server.address, request })
     }
 
+    /// The most answers of a stretch, so that all stretches together can be held.
+    fn max_stretch(&self) -> u64 {
+        let requests = usize::from(self.rules.max_in_flight) * self.servers.len();
+        let answers = self.rules.max_held_bytes / (4 * ANSWER_LEN * requests.max(1));
+        (answers as u64).clamp(1, MAX_STRETCH)
+    }
+
     /// The lowest part of a span that is not being asked for.
     pub(super) fn unasked(&self, span: Span) -> Option<Span> {
         let Span { mut first, mut last, session } = span;
         let requests = self.in_flight.iter().filter(|request| !request.idle);
-        let busy =
-            || requests.clone().map(|request| request.span).filter(|of| of.session == session);
+        let stretch = |request: &InFlightRequest| Span { last: request.stretch, ..request.span };
+        let busy = || requests.clone().map(stretch).filter(|of| of.session == session);
         while let Some(busy) = busy().find(|busy| busy.first <= first && first <= busy.last) {
             first = busy.last.checked_add(1).filter(|next| *next <= last)?;
         }
