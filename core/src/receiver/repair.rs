@@ -101,6 +101,7 @@ impl Repair {
     /// Deals with the requests that were not answered by now: how many still mattered.
     pub(super) fn expire(&mut self, now: Instant, spaces: &mut [Space; 2]) -> u64 {
         self.first_seen_at.get_or_insert(now);
+        self.servers.quotas.begin(now);
         let mut timed_out = 0;
         while let Some(late) = self.servers.expire(now) {
             let request = late.0;

@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 
 use super::config::Config;
 use super::event::{Command, ServerId};
+use super::quota::{QuotaUnit, Quotas};
 use super::stats::ServerStats;
 use crate::storage::in_flight::{InFlight, Jitter, backoff};
 use crate::wire::mold::{MAX_COUNT, Request};
@@ -128,7 +129,7 @@ impl Server {
         }
     }
 
-    /// Returns true if it may be sent a further request.
+    /// Returns true if it may be sent a further request, quotas left aside.
     fn is_free(&self, now: Instant) -> bool {
         // A silent server is sounded with one request at a time.
         let window = if self.silent > 0 { 1 } else { self.stats.window };
@@ -193,6 +194,7 @@ impl Server {
 pub(super) struct Servers {
     servers: Vec<Server>,
     in_flight: InFlight<InFlightRequest>,
+    pub(super) quotas: Quotas,
     jitter: Jitter,
     /// The configuration, without its lines and servers.
     rules: Config,
@@ -211,6 +213,7 @@ impl Servers {
         let mut servers = Self {
             servers: Vec::with_capacity(Self::MOST),
             in_flight: InFlight::new(Self::MOST * usize::from(config.max_in_flight)),
+            quotas: Quotas::new(config),
             jitter: Jitter(config.seed),
             rules: config.rules(),
         };
@@ -258,9 +261,30 @@ impl Servers {
     /// The server to ask next, not one of `tried_servers`: one that answers rather than a silent one, and of
     /// those the one with the fewest requests under way.
     pub(super) fn choose(&self, now: Instant, tried_servers: u32) -> Option<ServerId> {
-        let free = self.servers.iter().filter(|server| server.is_free(now));
-        let untried = free.filter(|server| tried_servers & bit(server.id) == 0);
+        let untried = self.free(now).filter(|server| tried_servers & bit(server.id) == 0);
         untried.min_by_key(|server| (server.silent > 0, server.stats.in_flight)).map(|s| s.id)
+    }
+
+    /// The servers that may be sent a further request.
+    fn free(&self, now: Instant) -> impl Iterator<Item = &Server> {
+        let free = self.servers.iter().filter(move |server| server.is_free(now));
+        free.filter(move |server| self.quotas.most(now, server.id) > 0)
+    }
+
+    /// Returns true if quotas keep every server from being asked for a message that none is being asked for.
+    pub(super) fn is_held_back(&self, now: Instant, session: Session, number: u64) -> bool {
+        let span = Span { session, first: number, last: number };
+        let mut servers = self.servers.iter();
+        !self.servers.is_empty()
+            && servers.all(|server| self.quotas.most(now, server.id) == 0)
+            && self.unasked(span).is_some()
+    }
+
+    /// The counters of a server, with what quotas leave of it now.
+    pub(super) fn stats(&self, now: Instant, id: ServerId) -> Option<ServerStats> {
+        let left = |unit| self.quotas.left(now, id, unit);
+        let (requests_left, messages_left) = (left(QuotaUnit::Requests), left(QuotaUnit::Messages));
+        Some(ServerStats { requests_left, messages_left, ..self.get(id)?.stats })
     }
 
     /// Returns true if a server left the last request unanswered.
@@ -281,10 +305,12 @@ impl Servers {
         self.jitter.next().is_multiple_of(times)
     }
 
-    /// Returns true if a server that is not one of `tried_servers` is not resting.
+    /// Returns true if a server that is not one of `tried_servers` is neither resting nor held back.
     pub(super) fn any_untried(&self, now: Instant, tried_servers: u32) -> bool {
         let mut awake = self.servers.iter().filter(|server| server.rest_until <= now);
-        awake.any(|server| tried_servers & bit(server.id) == 0)
+        awake.any(|server| {
+            tried_servers & bit(server.id) == 0 && self.quotas.most(now, server.id) > 0
+        })
     }
 
     /// Returns true if something of a session is being asked that may not exist.
@@ -293,10 +319,12 @@ impl Servers {
         probes.any(|probe| !probe.idle && probe.span.session == session)
     }
 
-    /// When the next resting server may be asked.
+    /// When the next server that is resting, or that a quota holds back, may be asked.
     pub(super) fn rest_deadline(&self, now: Instant) -> Option<Instant> {
-        let resting = self.servers.iter().filter(|server| server.rest_until > now);
-        resting.map(|server| server.rest_until).min()
+        let until = |server: &Server| {
+            self.quotas.free_at(now, server.id).unwrap_or_default().max(server.rest_until)
+        };
+        self.servers.iter().map(until).filter(|until| *until > now).min()
     }
 
     /// The request for the front of a span, as much as this server answers at once.
@@ -308,10 +336,14 @@ impl Servers {
         now: Instant,
         (id, mut span, purpose): Ask,
     ) -> Option<Command> {
-        let free = self.servers.iter().filter(|server| server.is_free(now));
-        let free = free.map(|server| u64::from(server.stats.window - server.stats.in_flight));
-        let free = free.sum::<u64>().max(1);
+        let free = |server: &Server| u64::from(server.stats.window - server.stats.in_flight);
+        let free = match purpose {
+            Purpose::Probe => u64::MAX,
+            _ => self.free(now).map(free).sum::<u64>().max(1),
+        };
         let max_stretch = self.max_stretch();
+        let allowed = self.quotas.most(now, id).min(self.rules.max_request.into());
+        let is_rationed = self.quotas.left(now, id, QuotaUnit::Messages).is_some();
         let server = self.servers.iter_mut().find(|server| server.id == id)?;
         let size = u64::from(server.stats.answer_size);
         let answers = (span.count() / size / free).clamp(1, max_stretch);
@@ -319,9 +351,10 @@ impl Servers {
         let stretch = if whole { span.count() } else { answers * size };
         let stretch = span.last.min(span.first.saturating_add(stretch - 1));
         // A few more show whether answers could be larger.
-        let more = if stretch - span.first >= size { size / 8 + 1 } else { 0 };
-        let most = u64::from(self.rules.max_request).min(size + more);
+        let more = if stretch - span.first >= size && !is_rationed { size / 8 + 1 } else { 0 };
+        let most = allowed.min(size + more).max(1);
         span.last = span.last.min(span.first.saturating_add(most - 1));
+        self.quotas.take(now, id, span.count());
         server.stats.in_flight += 1;
         server.stats.requests += 1;
         let sent = InFlightRequest { server: id, span, stretch, sent: now, idle: false, purpose };

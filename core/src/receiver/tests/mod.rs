@@ -14,6 +14,7 @@ mod applied;
 mod claims;
 mod encoding;
 mod limits;
+mod quotas;
 mod restarts;
 mod silence;
 mod withdrawn;
