@@ -28,6 +28,8 @@ pub(super) struct Repair {
     insisted: bool,
     /// The first time that was seen.
     first_seen_at: Option<Instant>,
+    /// A claim waits for a server that may be asked.
+    claim_waits: bool,
     /// The next probe for a tail is not sent before.
     probe_at: Instant,
     /// The session that is being left was asked for its tail, and nobody answered.
@@ -52,6 +54,7 @@ impl Repair {
             starved: false,
             insisted: false,
             first_seen_at: None,
+            claim_waits: false,
             probe_at: Instant::ZERO,
             tail_known: false,
         }
@@ -162,7 +165,9 @@ impl Repair {
         now: Instant,
         mut claims: impl Iterator<Item = &'a mut Candidate>,
     ) -> Option<Command> {
-        let claim = claims.find(|claim| !claim.probed)?;
+        let claim = claims.find(|claim| !claim.probed);
+        self.claim_waits = claim.is_some();
+        let claim = claim?;
         let number = claim.span.last.max(1);
         let request = self.probe(now, Span { first: number, last: number, ..claim.span })?;
         claim.probed = true;
@@ -177,7 +182,7 @@ impl Repair {
         lines: &Lines,
         store: &Store,
     ) -> Option<Command> {
-        let mut deadline = None;
+        let mut deadline = self.servers.rest_deadline(now).filter(|_| self.claim_waits);
         for space in spaces.iter_mut().filter(|space| space.is_active()) {
             match self.next_ask(now, space, lines, store) {
                 Found::Ask(ask) => return self.servers.request(now, ask),

@@ -124,6 +124,22 @@ fn what_a_quota_holds_back_is_asked_for_as_soon_as_there_is_some_left() {
 }
 
 #[test]
+fn a_claim_that_a_quota_holds_back_is_asked_about_as_soon_as_there_is_some_left() {
+    let window = 63_000;
+    let quotas = [quota(QuotaUnit::Requests, 1, window)];
+    let mut bench =
+        Bench::new(Config { probe_after: Duration::from_secs(3_600), ..limited(&quotas) });
+    bench.line(0, A, data(2, 2));
+    bench.pass(10);
+    bench.answer(11, data(1, 1));
+    bench.line(12, A, data(1 << 30, 1 << 30));
+    assert_eq!(bench.requests.len(), 1);
+    bench.pass(window + 1_000);
+    assert_eq!(bench.requests.len(), 2);
+    assert_eq!(bench.requests[1].sequence, 1 << 30);
+}
+
+#[test]
 fn what_a_quota_holds_back_goes_to_another_server() {
     let servers = vec![(SERVER, address(1)), (OTHER, address(2))];
     let config = Config { servers, ..limited(&[quota(QuotaUnit::Requests, 1, 60_000)]) };
