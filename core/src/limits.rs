@@ -84,7 +84,7 @@ mod tests {
 
         let mut config =
             receiver::Config { lines: [LineId(0)].into(), ..receiver::Config::default() };
-        let servers = 32 * (752 + 184) + 1 + 32 * 16 * 56;
+        let servers = 32 * (752 + 216) + 1 + 32 * 16 * 64;
         let tables = 1024 * 72 + (1 << 17) * 96 + (1 << 14) * (208 + 96) + 48 + servers;
         assert_eq!(Receiver::memory_limit(&config), (64 << 20) + tables);
         assert_eq!(Receiver::new(config.clone()).unwrap().charged(), tables);

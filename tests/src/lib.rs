@@ -11,6 +11,7 @@ pub mod model;
 pub mod namespace;
 pub mod program;
 pub mod python;
+pub mod quotas;
 pub mod sim;
 pub mod skip;
 

@@ -106,6 +106,7 @@
 //! | misuse of a cache or a demultiplexer, in answers from before it left no trace | as a refusal: 8 or 1, and its number among the refusals |
 //! | before version 2 | a receiver's `give_up` is no `Option`; its [`LossReason`](crate::receiver::LossReason) is left out, and so is a retransmitter's `remote`; a cache's runs are digested as they are recorded |
 //! | before version 3 | a cache's frames and chunks and a receiver's batches are digested as they are recorded |
+//! | before version 4 | a receiver's configuration has no `quotas` and no `used` |
 //!
 //! So a publisher's command `Answer { to, bytes }` is 1, the address, the length, and the bytes.
 //!

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::event::{LineId, ServerId};
+use super::quota::{Quota, QuotaUse};
 use crate::limits::{OutOfRange, within};
 use crate::machine::Undrained;
 use crate::time::nanos;
@@ -80,10 +81,11 @@ pub enum AcceptAnswers {
 /// | payload: a block of 65,536 bytes, or what a buffer from outside pins | 40 more for a block |
 /// | each 65,536 of `max_held_bytes`: a block's places | 72 |
 /// | each of `max_held_packets` | 96 |
-/// | each of `max_gaps` | 160, and 48 where delivery is ordered, which takes 24 more in all |
+/// | each of `max_gaps` | 208, and 96 where delivery is ordered, which takes 48 more in all |
 /// | the same again where sessions are followed | |
-/// | 32 lines, and 32 servers | 23,552 and 5,888; and 1 and 36 for each that is configured |
-/// | each of `max_in_flight`, 32 times | 56 |
+/// | 32 lines, and 32 servers | 24,064 and 6,912; and 1 and 36 for each that is configured |
+/// | each of `max_in_flight`, 32 times | 64 |
+/// | each of `quotas`, and each of `used` | 17,952, and 48 |
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The session to receive; `None` takes the first that is believed. `None` by default.
@@ -120,6 +122,12 @@ pub struct Config {
     /// A line is down after this long without a packet. Positive; 3 s by default.
     pub line_timeout: Duration,
 
+    /// The quotas of each server, by its number, wherever it is: whatever happens, no more is asked of it within any
+    /// window. What a quota holds back waits, or goes to another server, or is lost by the rules below
+    /// ([`LossReason::Quota`](super::LossReason::Quota)). At most 4; none by default.
+    pub quotas: alloc::vec::Vec<Quota>,
+    /// What was used of the quotas before this receiver: see [`Checkpoint`]. At most 8,192; nothing by default.
+    pub used: alloc::vec::Vec<QuotaUse>,
     /// The most messages that one request asks for. 1 to 65,534, which is the default.
     pub max_request: u16,
     /// The most requests under way to one server. 1 to 64; 16 by default.
@@ -190,6 +198,8 @@ impl Default for Config {
             reorder_delay: Duration::from_millis(2),
             max_reorder_delay: Duration::from_millis(20),
             line_timeout: Duration::from_secs(3),
+            quotas: alloc::vec::Vec::new(),
+            used: alloc::vec::Vec::new(),
             max_request: MAX_COUNT,
             max_in_flight: 16,
             initial_request_timeout: Duration::from_millis(50),
@@ -213,12 +223,15 @@ impl Default for Config {
 }
 
 /// The place of a receiver: what it takes to go on from there with another one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Checkpoint {
     /// The current session.
     pub session: Session,
     /// The next number to deliver (2^64-1 stands for 2^64 too).
     pub next: u64,
+    /// What was used of the quotas. Whoever keeps it for some time adds that to the ages; otherwise the next receiver
+    /// asks for less than it might. Empty without quotas.
+    pub used: alloc::vec::Vec<QuotaUse>,
 }
 
 impl Config {
@@ -254,6 +267,7 @@ impl Config {
             let range = "positive, and not less than what it bounds from above";
             within(field, nanos(duration), nanos(least)..=u64::MAX, range)?;
         }
+        self.check_quotas()?;
         // So few that they may be compared with one another.
         within("lines", self.lines.len() as u64, 0..=32, "at most 32")?;
         within("servers", self.servers.len() as u64, 0..=32, "at most 32")?;
@@ -282,10 +296,10 @@ impl Config {
         self.give_up.unwrap_or(if alone { self.max_reorder_delay } else { GIVE_UP })
     }
 
-    /// It without its lines and servers, for the parts of a receiver that go by it.
+    /// It without its lines, servers and quotas, for the parts of a receiver that go by it.
     pub(super) fn rules(&self) -> Self {
-        let (lines, servers) = Default::default();
-        Self { lines, servers, ..self.clone() }
+        let (lines, servers, quotas, used) = Default::default();
+        Self { lines, servers, quotas, used, ..self.clone() }
     }
 
     /// This configuration, going on from a checkpoint.
@@ -293,6 +307,7 @@ impl Config {
     pub fn resume(mut self, checkpoint: Checkpoint) -> Self {
         self.session = Some(checkpoint.session);
         self.start = Start::At(checkpoint.next);
+        self.used = checkpoint.used;
         self
     }
 }

@@ -179,6 +179,9 @@ pub enum LossReason {
     /// Heartbeats and ends alone spoke of them, no data and no server, and the feed did not contradict
     /// that for the patience that [`Config`](super::Config) names.
     ClaimedOnly,
+    /// As `GivenUp`, `Stalled` or `SessionLeft`, while quotas kept every server from being asked for them
+    /// ([`Config::quotas`](super::Config::quotas)).
+    Quota,
 }
 
 display! {
@@ -202,6 +205,7 @@ display! {
         Self::SessionLeft => "the session was left",
         Self::NobodyToAsk => "nobody to ask",
         Self::ClaimedOnly => "claimed only",
+        Self::Quota => "held back by a quota",
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a receiver is written in journals.
 
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use super::Receiver;
 use super::config::{AcceptAnswers, Config, Delivery, OnLoss, Start};
 use super::event::{Batch, Datagram, LineId, LossReason, Origin, ServerId, SessionEnd, Source};
+use super::quota::{Quota, QuotaUnit, QuotaUse};
 use crate::journal::{
     Decoder, Digest, Driven, Encoder, Field, Journaled, Malformed, Recorder, Sink, fields,
     newtypes, variants,
@@ -49,7 +51,7 @@ impl Debug for Call<'_> {
 impl Journaled for Receiver {
     const NAME: &'static str = "receiver";
     /// Version 2 added [`LossReason`], and makes a `give_up` optional; version 3 digests a [`Batch`] where it lies;
-    /// version 4 asks at once where the only line reorders nothing.
+    /// version 4 has quotas, asks in stretches, and at once where the only line reorders nothing.
     const VERSION: u16 = 4;
 
     type Call<'a> = Call<'a>;
@@ -98,6 +100,8 @@ fields!(Config {
     reorder_delay,
     max_reorder_delay,
     line_timeout,
+    quotas by since_4,
+    used by since_4,
     max_request,
     max_in_flight,
     initial_request_timeout,
@@ -139,9 +143,31 @@ mod give_up {
     }
 }
 
+/// Lists that are not there before version 4.
+mod since_4 {
+    use super::{Decoder, Encoder, Field, Malformed, Receiver, Vec};
+
+    pub(super) fn encode<'a, T: Field<'a>>(list: &Vec<T>, out: &mut Encoder<'_>) {
+        if out.version_of::<Receiver>() >= 4 {
+            list.encode(out);
+        }
+    }
+
+    pub(super) fn decode<'a, T: Field<'a>>(input: &mut Decoder<'a>) -> Result<Vec<T>, Malformed> {
+        match input.version_of::<Receiver>() {
+            0..4 => Ok(Vec::new()),
+            _ => Vec::decode(input),
+        }
+    }
+}
+
+fields!(Quota { unit, most, window });
+fields!(QuotaUse { server, unit, window, count, age });
+variants!("unit of a quota", QuotaUnit { 0 => Requests, 1 => Messages });
+
 variants!("reason of a loss" since 2 of Receiver or LossReason::GivenUp, LossReason {
     0 => GivenUp, 1 => Unanswered, 2 => Stalled,
-    3 => SessionLeft, 4 => NobodyToAsk, 5 => ClaimedOnly,
+    3 => SessionLeft, 4 => NobodyToAsk, 5 => ClaimedOnly, 6 => Quota,
 });
 
 variants!("start", Start { 0 => At(number), 1 => Live });

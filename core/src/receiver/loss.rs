@@ -47,8 +47,14 @@ impl Space {
     }
 
     /// Gives up the lowest missing numbers, if their time has come and delivery is there. A range up to
-    /// `stuck` keeps others from coming in, and nobody can bring it.
-    pub(super) fn lose(&mut self, now: Instant, stuck: Option<u64>, lines: &Lines) -> Option<Loss> {
+    /// `stuck` keeps others from coming in, and nobody can bring it. Quotas may hold back a number.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        stuck: Option<u64>,
+        lines: &Lines,
+        is_held_back: impl Fn(u64) -> bool,
+    ) -> Option<Loss> {
         let first = self.gaps.missing().first()?.first;
         if first - 1 != self.settled {
             return None;
@@ -58,7 +64,15 @@ impl Space {
             // A range that no data speaks of keeps nothing from coming in.
             let is_stuck = stuck.is_some_and(|stuck| lowest <= stuck.min(space.proved()));
             let due = space.verdict(lines).filter(|(at, _)| *at <= now);
-            due.map(|(_, reason)| reason).or(is_stuck.then_some(LossReason::NobodyToAsk))
+            let by_quota = |reason| match reason {
+                LossReason::GivenUp | LossReason::Stalled | LossReason::SessionLeft
+                    if is_held_back(space.settled + 1) =>
+                {
+                    LossReason::Quota
+                }
+                reason => reason,
+            };
+            due.map(|(_, reason)| by_quota(reason)).or(is_stuck.then_some(LossReason::NobodyToAsk))
         };
         let reason = due(self)?;
         let mut lost = None;

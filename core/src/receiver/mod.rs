@@ -12,6 +12,7 @@
 //! | `candidate` | what is not believed yet, and how many packets stand for it |
 //! | `gaps`, `held`, `store` | the missing ranges; the runs ahead of them; their memory |
 //! | `repair`, `server` | whom to ask for what, and when |
+//! | `quota` | how much each server may still be asked |
 //! | `loss` | when what is missing is given up, and by which rule |
 //! | `line` | which lines are up, how far they got, how far they lag |
 //! | `timers` | everything that is waited for, and until when |
@@ -31,6 +32,7 @@ mod journal;
 mod line;
 mod loss;
 mod opening;
+mod quota;
 mod repair;
 mod server;
 mod sessions;
@@ -48,10 +50,12 @@ pub use event::{
     Batch, Command, Datagram, Event, LineId, LossReason, Origin, ServerId, SessionEnd, Source,
 };
 pub use journal::Call;
+pub use quota::{Quota, QuotaUnit, QuotaUse};
 pub use stats::{LineStats, ServerStats, Stats};
 
 use candidate::Candidate;
 use line::Lines;
+use quota::Quotas;
 use repair::Repair;
 use server::Servers;
 use sessions::Over;
@@ -126,15 +130,25 @@ impl Config {
     /// The bytes that are allocated at construction.
     fn table_bytes(&self, measure: Measure) -> usize {
         let space = Space::table_bytes(self.max_gaps, self.delivery, measure);
-        let (lines, servers) = match measure {
-            Measure::Charged => (self.lines.len(), self.servers.len()),
-            Measure::Taken => (self.lines.capacity(), self.servers.capacity()),
+        let (lines, servers, quotas, used) = match measure {
+            Measure::Charged => {
+                (self.lines.len(), self.servers.len(), self.quotas.len(), self.used.len())
+            }
+            Measure::Taken => (
+                self.lines.capacity(),
+                self.servers.capacity(),
+                self.quotas.capacity(),
+                self.used.capacity(),
+            ),
         };
         let tables = [
             Store::table_bytes(self.max_held_bytes, self.max_held_packets, measure),
             if self.follow { space.saturating_mul(2) } else { space },
             Lines::table_bytes(measure),
             Servers::table_bytes(self.max_in_flight, measure),
+            Quotas::table_bytes(self.quotas.len(), measure),
+            measure.of::<Quota>(quotas),
+            measure.of::<QuotaUse>(used),
             measure.of::<LineId>(lines),
             measure.of::<(ServerId, SocketAddr)>(servers),
         ];
@@ -183,13 +197,22 @@ impl Receiver {
         self.context.is_draining()
     }
 
-    /// The place where it stands; `None` before a session is believed, and after it ended.
+    /// The place where it stands; `None` before a session is believed, and after it ended: then
+    /// [`used`](Self::used) is what there is to keep.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let space = &self.spaces[0];
-        space
-            .is_active()
-            .then(|| Checkpoint { session: space.session, next: space.next(&self.store) })
+        space.is_active().then(|| Checkpoint {
+            session: space.session,
+            next: space.next(&self.store),
+            used: self.used(),
+        })
+    }
+
+    /// What was used of the quotas, for [`Config::used`](field@Config::used): ages are up to the last event.
+    #[must_use]
+    pub fn used(&self) -> alloc::vec::Vec<QuotaUse> {
+        self.repair.servers.quotas.used(self.context.now())
     }
 
     /// The counters of a line; `None` when it does not exist.
@@ -201,7 +224,7 @@ impl Receiver {
     /// The counters of a server; `None` when it does not exist.
     #[must_use]
     pub fn server(&self, server: ServerId) -> Option<ServerStats> {
-        self.repair.servers.get(server).map(|server| server.stats)
+        self.repair.servers.stats(self.context.now(), server)
     }
 
     /// Sessions that came by lines and are not received, with the packets of each: at most eight, those
@@ -295,10 +318,11 @@ impl Receiver {
         }
         let now = if self.context.is_timeout() { self.context.now() } else { Instant::ZERO };
         let stuck = self.stuck(index);
-        let Self { spaces, config, lines, .. } = self;
+        let Self { spaces, config, lines, repair, context, .. } = self;
         let space = &mut spaces[index];
         let session = space.session;
-        let Some((first, last, reason)) = space.lose(now, stuck, lines) else {
+        let is_held_back = |number| repair.servers.is_held_back(context.now(), session, number);
+        let Some((first, last, reason)) = space.lose(now, stuck, lines, is_held_back) else {
             let (first, last) = space.stall(now, lines)?;
             return Some(Command::Stalled { session, first, last });
         };

@@ -32,6 +32,8 @@ pub(super) struct Repair {
     insisted: bool,
     /// The first time that was seen.
     first_seen_at: Option<Instant>,
+    /// A claim waits for a server that may be asked.
+    claim_waits: bool,
     /// The next probe for a tail is not sent before.
     probe_at: Instant,
     /// The session that is being left was asked for its tail, and nobody answered.
@@ -56,6 +58,7 @@ impl Repair {
             starved: false,
             insisted: false,
             first_seen_at: None,
+            claim_waits: false,
             probe_at: Instant::ZERO,
             tail_known: false,
         }
@@ -105,6 +108,7 @@ impl Repair {
     /// Deals with the requests that were not answered by now: how many still mattered.
     pub(super) fn expire(&mut self, now: Instant, spaces: &mut [Space; 2]) -> u64 {
         self.first_seen_at.get_or_insert(now);
+        self.servers.quotas.begin(now);
         let mut timed_out = 0;
         while let Some(late) = self.servers.expire(now) {
             let request = late.0;
@@ -165,7 +169,9 @@ impl Repair {
         now: Instant,
         mut claims: impl Iterator<Item = &'a mut Candidate>,
     ) -> Option<Command> {
-        let claim = claims.find(|claim| !claim.probed)?;
+        let claim = claims.find(|claim| !claim.probed);
+        self.claim_waits = claim.is_some();
+        let claim = claim?;
         let number = claim.span.last.max(1);
         let request = self.probe(now, Span { first: number, last: number, ..claim.span })?;
         claim.probed = true;
@@ -180,7 +186,7 @@ impl Repair {
         lines: &Lines,
         store: &Store,
     ) -> Option<Command> {
-        let mut deadline = None;
+        let mut deadline = self.servers.rest_deadline(now).filter(|_| self.claim_waits);
         for space in spaces.iter_mut().filter(|space| space.is_active()) {
             match self.next_ask(now, space, lines, store) {
                 Found::Ask(ask) => return self.servers.request(now, ask),
@@ -301,19 +307,11 @@ impl Repair {
     /// How long a gap waits for what is late: the configured delay, or twice the measured lag
     /// where that is more. Not at all where nothing is expected to be late, and asking in vain costs nothing.
     fn reorder_delay(&self, now: Instant, lines: &Lines) -> Duration {
-        if lines.are_orderly(now) && !self.has_quota() {
+        if lines.are_orderly(now) && self.servers.quotas.is_empty() {
             return Duration::ZERO;
         }
         let lag = lines.lag().saturating_mul(2);
         lag.max(self.rules.reorder_delay).min(self.rules.max_reorder_delay)
-    }
-}
-
-impl Repair {
-    /// Returns true if a server limits how much it is asked: no server is known to.
-    #[expect(clippy::unused_self, reason = "quotas are not there yet")]
-    const fn has_quota(&self) -> bool {
-        false
     }
 }
 

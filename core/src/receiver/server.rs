@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 
 use super::config::Config;
 use super::event::{Command, ServerId};
+use super::quota::{QuotaUnit, Quotas};
 use super::stats::ServerStats;
 use crate::storage::charge::{Measure, charged};
 use crate::storage::in_flight::{InFlight, Jitter, backoff};
@@ -17,8 +18,12 @@ use crate::{Duration, Instant, Session};
 /// The answer size and the window of a server that was never asked.
 const FIRST_ANSWER_SIZE: u16 = 32;
 const FIRST_WINDOW: u8 = 2;
-/// So many whole answers in a row let the answer size grow again after it was cut.
+/// The answer size grows after so many whole answers in a row.
 const GROW_AFTER: u8 = 8;
+/// A range that takes more requests than there may be is shared out in stretches of so many answers at the most.
+const MAX_STRETCH: u64 = 8;
+/// The bytes of an answer, by which it is judged how far apart stretches may lie.
+const ANSWER_LEN: usize = 1500;
 /// So many rounds of silence in a row, and nothing is expected of a server any more where somebody waits
 /// for room.
 const UNRESPONSIVE_AFTER: u32 = 2;
@@ -47,6 +52,8 @@ impl Span {
 pub(super) struct InFlightRequest {
     pub(super) server: ServerId,
     pub(super) span: Span,
+    /// The last number of its stretch, of which nothing else is asked for meanwhile.
+    stretch: u64,
     sent: Instant,
     /// Nothing is asked for any more; the slot is kept until the deadline.
     pub(super) idle: bool,
@@ -97,10 +104,9 @@ pub(super) struct Server {
     silent: u32,
     /// Not asked before.
     rest_until: Instant,
-    /// The largest answer, whole answers in a row, and whether an answer was ever cut short.
-    largest: u16,
+    /// By how much the answer size grows next, and whole answers in a row.
+    growth: u16,
     whole: u8,
-    cut: bool,
 }
 
 impl Server {
@@ -119,40 +125,34 @@ impl Server {
             silent_since: Instant::ZERO,
             silent: 0,
             rest_until: Instant::ZERO,
-            largest: 0,
-            whole: 0,
-            cut: false,
+            growth: answer_size,
+            whole: GROW_AFTER,
         }
     }
 
-    /// Returns true if it may be sent a further request.
+    /// Returns true if it may be sent a further request, quotas left aside.
     fn is_free(&self, now: Instant) -> bool {
         // A silent server is sounded with one request at a time.
         let window = if self.silent > 0 { 1 } else { self.stats.window };
         self.stats.in_flight < window && self.rest_until <= now
     }
 
-    /// Learns from an answer of `carried` messages to a request for `asked`.
+    /// Learns from an answer of `carried` messages to a request for `asked`: the size grows by more each time while
+    /// answers bring all that was asked for, until one is cut short.
     fn learn_size(&mut self, carried: u64, asked: u64, max_request: u16) {
         let carried = u16::try_from(carried).unwrap_or(MAX_COUNT).clamp(1, MAX_COUNT);
-        self.largest = self.largest.max(carried);
         let size = &mut self.stats.answer_size;
+        let grows = self.whole >= GROW_AFTER;
         if u64::from(carried) < asked {
-            *size = carried;
-            self.cut = true;
-            self.whole = 0;
-        } else if asked >= u64::from(*size) {
+            let step = |distance: u16| if grows { distance } else { distance.div_ceil(4) };
+            *size -= step(size.saturating_sub(carried));
+            *size += step(carried.saturating_sub(*size));
+            (self.growth, self.whole) = (1, 0);
+        } else if asked > u64::from(*size) || (grows && asked == u64::from(*size)) {
+            *size = size.saturating_add(self.growth);
+            self.growth = self.growth.saturating_mul(2);
+        } else if asked == u64::from(*size) {
             self.whole += 1;
-            if !self.cut {
-                *size = size.saturating_mul(2);
-                self.whole = 0;
-            } else if *size < self.largest {
-                *size = size.saturating_mul(2).min(self.largest);
-                self.whole = 0;
-            } else if self.whole >= GROW_AFTER {
-                *size = size.saturating_add((*size / 8).max(1));
-                self.whole = 0;
-            }
         }
         *size = (*size).clamp(1, max_request.min(MAX_COUNT));
     }
@@ -190,13 +190,14 @@ impl Server {
     }
 }
 
-charged!(InFlightRequest = 48, Server = 184);
+charged!(InFlightRequest = 56, Server = 216);
 
 /// All servers, and all requests in flight.
 #[derive(Debug)]
 pub(super) struct Servers {
     servers: Vec<Server>,
     in_flight: InFlight<InFlightRequest>,
+    pub(super) quotas: Quotas,
     jitter: Jitter,
     /// The configuration, without its lines and servers.
     rules: Config,
@@ -215,6 +216,7 @@ impl Servers {
         let mut servers = Self {
             servers: Vec::with_capacity(Self::MOST),
             in_flight: InFlight::new(Self::MOST * usize::from(config.max_in_flight)),
+            quotas: Quotas::new(config),
             jitter: Jitter(config.seed),
             rules: config.rules(),
         };
@@ -262,9 +264,30 @@ impl Servers {
     /// The server to ask next, not one of `tried_servers`: one that answers rather than a silent one, and of
     /// those the one with the fewest requests under way.
     pub(super) fn choose(&self, now: Instant, tried_servers: u32) -> Option<ServerId> {
-        let free = self.servers.iter().filter(|server| server.is_free(now));
-        let untried = free.filter(|server| tried_servers & bit(server.id) == 0);
+        let untried = self.free(now).filter(|server| tried_servers & bit(server.id) == 0);
         untried.min_by_key(|server| (server.silent > 0, server.stats.in_flight)).map(|s| s.id)
+    }
+
+    /// The servers that may be sent a further request.
+    fn free(&self, now: Instant) -> impl Iterator<Item = &Server> {
+        let free = self.servers.iter().filter(move |server| server.is_free(now));
+        free.filter(move |server| self.quotas.most(now, server.id) > 0)
+    }
+
+    /// Returns true if quotas keep every server from being asked for a message that none is being asked for.
+    pub(super) fn is_held_back(&self, now: Instant, session: Session, number: u64) -> bool {
+        let span = Span { session, first: number, last: number };
+        let mut servers = self.servers.iter();
+        !self.servers.is_empty()
+            && servers.all(|server| self.quotas.most(now, server.id) == 0)
+            && self.unasked(span).is_some()
+    }
+
+    /// The counters of a server, with what quotas leave of it now.
+    pub(super) fn stats(&self, now: Instant, id: ServerId) -> Option<ServerStats> {
+        let left = |unit| self.quotas.left(now, id, unit);
+        let (requests_left, messages_left) = (left(QuotaUnit::Requests), left(QuotaUnit::Messages));
+        Some(ServerStats { requests_left, messages_left, ..self.get(id)?.stats })
     }
 
     /// Returns true if a server left the last request unanswered.
@@ -285,10 +308,12 @@ impl Servers {
         self.jitter.next().is_multiple_of(times)
     }
 
-    /// Returns true if a server that is not one of `tried_servers` is not resting.
+    /// Returns true if a server that is not one of `tried_servers` is neither resting nor held back.
     pub(super) fn any_untried(&self, now: Instant, tried_servers: u32) -> bool {
         let mut awake = self.servers.iter().filter(|server| server.rest_until <= now);
-        awake.any(|server| tried_servers & bit(server.id) == 0)
+        awake.any(|server| {
+            tried_servers & bit(server.id) == 0 && self.quotas.most(now, server.id) > 0
+        })
     }
 
     /// Returns true if something of a session is being asked that may not exist.
@@ -297,36 +322,64 @@ impl Servers {
         probes.any(|probe| !probe.idle && probe.span.session == session)
     }
 
-    /// When the next resting server may be asked.
+    /// When the next server that is resting, or that a quota holds back, may be asked.
     pub(super) fn rest_deadline(&self, now: Instant) -> Option<Instant> {
-        let resting = self.servers.iter().filter(|server| server.rest_until > now);
-        resting.map(|server| server.rest_until).min()
+        let until = |server: &Server| {
+            self.quotas.free_at(now, server.id).unwrap_or_default().max(server.rest_until)
+        };
+        self.servers.iter().map(until).filter(|until| *until > now).min()
     }
 
     /// The request for the front of a span, as much as this server answers at once.
+    ///
+    /// If the span takes more requests than may be sent now, each gets a stretch of it: what an answer leaves out is
+    /// then the front of what is asked for next, and no request by itself.
     pub(super) fn request(
         &mut self,
         now: Instant,
         (id, mut span, purpose): Ask,
     ) -> Option<Command> {
+        let free = |server: &Server| u64::from(server.stats.window - server.stats.in_flight);
+        let free = match purpose {
+            Purpose::Probe => u64::MAX,
+            _ => self.free(now).map(free).sum::<u64>().max(1),
+        };
+        let max_stretch = self.max_stretch();
+        let allowed = self.quotas.most(now, id).min(self.rules.max_request.into());
+        let is_rationed = self.quotas.left(now, id, QuotaUnit::Messages).is_some();
         let server = self.servers.iter_mut().find(|server| server.id == id)?;
-        let most = self.rules.max_request.min(server.stats.answer_size).max(1);
-        span.last = span.last.min(span.first.saturating_add(u64::from(most) - 1));
+        let size = u64::from(server.stats.answer_size);
+        let answers = (span.count() / size / free).clamp(1, max_stretch);
+        let whole = free == 1 && span.count() <= size * max_stretch;
+        let stretch = if whole { span.count() } else { answers * size };
+        let stretch = span.last.min(span.first.saturating_add(stretch - 1));
+        // A few more show whether answers could be larger.
+        let more = if stretch - span.first >= size && !is_rationed { size / 8 + 1 } else { 0 };
+        let most = allowed.min(size + more).max(1);
+        span.last = span.last.min(span.first.saturating_add(most - 1));
+        self.quotas.take(now, id, span.count());
         server.stats.in_flight += 1;
         server.stats.requests += 1;
-        let sent = InFlightRequest { server: id, span, sent: now, idle: false, purpose };
+        let sent = InFlightRequest { server: id, span, stretch, sent: now, idle: false, purpose };
         self.in_flight.push(now + server.rto(&self.rules), sent);
         let count = span.count() as u16;
         let request = Request { session: span.session, sequence: span.first, count };
         Some(Command::Request { server: id, to: server.address, request })
     }
 
+    /// The most answers of a stretch, so that all stretches together can be held.
+    fn max_stretch(&self) -> u64 {
+        let requests = usize::from(self.rules.max_in_flight) * self.servers.len();
+        let answers = self.rules.max_held_bytes / (4 * ANSWER_LEN * requests.max(1));
+        (answers as u64).clamp(1, MAX_STRETCH)
+    }
+
     /// The lowest part of a span that is not being asked for.
     pub(super) fn unasked(&self, span: Span) -> Option<Span> {
         let Span { mut first, mut last, session } = span;
         let requests = self.in_flight.iter().filter(|request| !request.idle);
-        let busy =
-            || requests.clone().map(|request| request.span).filter(|of| of.session == session);
+        let stretch = |request: &InFlightRequest| Span { last: request.stretch, ..request.span };
+        let busy = || requests.clone().map(stretch).filter(|of| of.session == session);
         while let Some(busy) = busy().find(|busy| busy.first <= first && first <= busy.last) {
             first = busy.last.checked_add(1).filter(|next| *next <= last)?;
         }

@@ -13,6 +13,8 @@ pub struct Stats {
     pub lost: u64,
     /// Those of them that no data and no server spoke of, only heartbeats and ends.
     pub lost_claimed_only: u64,
+    /// Those of them that quotas kept from being asked for.
+    pub lost_by_quota: u64,
     /// Gaps opened.
     pub gaps: u64,
     /// Gaps of which lines brought every message.
@@ -87,9 +89,12 @@ impl Stats {
             Command::Lost { first, last, reason, .. } => {
                 let count = last - first + 1;
                 self.lost = self.lost.saturating_add(count);
-                if *reason == LossReason::ClaimedOnly {
-                    self.lost_claimed_only = self.lost_claimed_only.saturating_add(count);
-                }
+                let counted = match reason {
+                    LossReason::ClaimedOnly => &mut self.lost_claimed_only,
+                    LossReason::Quota => &mut self.lost_by_quota,
+                    _ => return,
+                };
+                *counted = counted.saturating_add(count);
             }
             _ => {}
         }
@@ -144,4 +149,8 @@ pub struct ServerStats {
     pub answer_size: u16,
     /// The smoothed round trip; zero before the first.
     pub round_trip: Duration,
+    /// Requests that the quotas leave now; `None` where none counts requests.
+    pub requests_left: Option<u64>,
+    /// Messages that the quotas leave to be asked for now; `None` where none counts messages.
+    pub messages_left: Option<u64>,
 }

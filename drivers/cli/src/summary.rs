@@ -134,6 +134,9 @@ pub(crate) struct Server {
     pub(crate) timeouts: u64,
     pub(crate) useful_answers: u64,
     pub(crate) messages_first: u64,
+    /// What `--quota` leaves of requests and messages, at the time of the report.
+    pub(crate) requests_left: Option<u64>,
+    pub(crate) messages_left: Option<u64>,
 }
 
 /// Packets that are of no use, and requests that were not sent.
@@ -213,6 +216,8 @@ impl Counters {
                 timeouts: stats.timeouts,
                 useful_answers: stats.useful_answers,
                 messages_first: stats.messages_first,
+                requests_left: stats.requests_left,
+                messages_left: stats.messages_left,
             }
         };
         let stats: &Stats = receiver.stats();
@@ -421,11 +426,17 @@ impl Received {
 
     /// The rows for packets of no use, where some came.
     fn unwanted_rows(&self, table: &mut Table) {
-        for Server { address, requests, timeouts, useful_answers, .. } in &self.servers {
+        for server in &self.servers {
+            let Server { address, requests, timeouts, useful_answers, .. } = server;
+            let left = |left: Option<u64>, what| left.map(|left| plural(left, what));
+            let left =
+                [left(server.requests_left, "request"), left(server.messages_left, "message")];
+            let left = left.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+            let left = if left.is_empty() { left } else { format!("; {left} left") };
             table.row(
                 "server",
                 format!(
-                    "{address}: {}, {useful_answers} of use; {} not answered in time",
+                    "{address}: {}, {useful_answers} of use; {} not answered in time{left}",
                     plural(*requests, "request"),
                     plural(*timeouts, "request")
                 ),

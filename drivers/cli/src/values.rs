@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use gapless_core::Session;
+use gapless_core::receiver::{Quota, QuotaUnit};
 
 /// A probability, written `0.05` or `5%`.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -38,7 +39,7 @@ impl FromStr for Probability {
 /// Nobody waits longer, and clocks still count it: a hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// Seconds, with a fraction (`0.5`) or a unit (`500ms`, `90s`, `5m`, `1h`).
+/// Seconds, with a fraction (`0.5`) or a unit (`500ms`, `90s`, `5m`, `1h`, `1d`).
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -47,7 +48,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "m" => 60.0,
         "h" => 3600.0,
-        unit => return Err(format!("`{unit}` is no unit of time; use us, ms, s, m or h")),
+        "d" => 86_400.0,
+        unit => return Err(format!("`{unit}` is no unit of time; use us, ms, s, m, h or d")),
     };
     let seconds = digits.parse::<f64>().map_err(|_| {
         "a duration is seconds (1.5) or a number with a unit (500ms, 5m)".to_owned()
@@ -63,6 +65,21 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be more than nothing".into()),
         duration => Ok(duration),
+    }
+}
+
+/// A quota: requests (`100/1h`) or messages (`50000msg/1d`) in a window.
+pub(crate) fn quota(text: &str) -> Result<Quota, String> {
+    let form = "a quota is requests (100/1h) or messages (50000msg/1d) in a time";
+    let (count, window) = text.split_once('/').ok_or(form)?;
+    let (count, unit) = match count.strip_suffix("msg") {
+        Some(count) => (count, QuotaUnit::Messages),
+        None => (count, QuotaUnit::Requests),
+    };
+    match count.parse() {
+        Ok(0) => Err("a quota allows 1 at least; leave out --requests to ask for nothing".into()),
+        Ok(most) => Ok(Quota { unit, most, window: positive_duration(window)? }),
+        Err(_) => Err(form.into()),
     }
 }
 
@@ -172,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["-1", "inf", "1e19", "5d", "soon", "", "NaN"] {
+        for text in ["-1", "inf", "1e19", "5w", "soon", "", "NaN"] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(positive_duration("0").is_err());
@@ -192,5 +209,18 @@ mod tests {
         assert_eq!("live".parse(), Ok(Begin::Live));
         assert!("0".parse::<Begin>().is_err());
         assert!("now".parse::<Begin>().is_err());
+    }
+
+    #[test]
+    fn a_quota_is_a_number_of_requests_or_messages_in_a_time() {
+        let hour =
+            Quota { unit: QuotaUnit::Requests, most: 100, window: Duration::from_secs(3600) };
+        assert_eq!(quota("100/1h"), Ok(hour));
+        let day =
+            Quota { unit: QuotaUnit::Messages, most: 50_000, window: Duration::from_secs(86_400) };
+        assert_eq!(quota("50000msg/1d"), Ok(day));
+        for refused in ["100", "/1h", "0/1h", "100/0", "-1/1h", "100/h", "5kb/1h"] {
+            assert!(quota(refused).is_err(), "{refused}");
+        }
     }
 }

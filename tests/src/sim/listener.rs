@@ -183,7 +183,8 @@ impl Listener {
 
     /// Makes another receiver.
     fn begin(&mut self, now: Instant, made_from: Config, resumes: Option<(Session, u64)>) {
-        self.made_from = made_from;
+        // What was used of quotas is kept whatever else is lost: venues do not forget it.
+        self.made_from = Config { used: self.receiver().used(), ..made_from };
         if let Some((_, id)) = &mut self.journal {
             *id += 1;
         }
@@ -280,7 +281,7 @@ impl Node for Listener {
         let is_started = |at: &Checkpoint| self.ledger().accounts.contains_key(&at.session);
         let checkpoint = self.receiver().checkpoint().filter(is_started);
         let checkpoint = checkpoint.filter(|_| state == State::Kept);
-        let resumes = checkpoint.map(|Checkpoint { session, next }| (session, next));
+        let resumes = checkpoint.as_ref().map(|at| (at.session, at.next));
         let made_from = match checkpoint {
             Some(checkpoint) => self.made_from.clone().resume(checkpoint),
             None => self.config.clone(),

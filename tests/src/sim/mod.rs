@@ -15,6 +15,7 @@
 //! each node in `target/simulator`. [`Swarm`] is the standard plan.
 
 mod attacker;
+mod backfill;
 mod broadcast;
 pub mod cache;
 pub mod check;
@@ -39,6 +40,7 @@ mod whole;
 mod world;
 
 pub use attacker::Attacker;
+pub use backfill::{Backfill, Backfilled, Lengths};
 pub use broadcast::Broadcast;
 pub use feed::{Feed, Line};
 pub use journal::{Journal, Journals, recorded};

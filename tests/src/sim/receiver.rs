@@ -4,7 +4,7 @@ use gapless_core::Instant;
 use gapless_core::receiver::{Batch, Command, Config};
 use gapless_core::wire::mold::Request;
 
-use super::check::{ExactlyOnce, GapsAddUp, MemoryBound, NothingSilent, Quiet};
+use super::check::{ExactlyOnce, GapsAddUp, MemoryBound, NothingSilent, Quiet, Rationed};
 use super::trace::{Fact, Trace};
 
 impl Trace {
@@ -18,6 +18,7 @@ impl Trace {
             Box::new(NothingSilent),
             Box::new(GapsAddUp),
             Box::new(MemoryBound),
+            Box::new(Rationed::new(&config.quotas)),
             Box::new(Quiet::new(config.min_request_timeout, window)),
         ])
     }
@@ -29,8 +30,9 @@ impl Trace {
     pub fn command(&mut self, now: Instant, command: &Command) {
         let fact = match *command {
             Command::Batch(ref batch) => return self.batch(now, batch),
-            Command::Request { request: Request { session, sequence: first, count }, .. } => {
-                Fact::Requested { session, first, count }
+            Command::Request { server, request, .. } => {
+                let Request { session, sequence: first, count } = request;
+                Fact::Requested { server: server.0, session, first, count }
             }
             Command::SessionStarted { session, next } => Fact::Started { session, next },
             Command::SessionEnded { session, next, .. } => Fact::Ended { session, next },

@@ -103,6 +103,8 @@ pub enum Fact {
     },
     /// Something was asked for.
     Requested {
+        /// The number of the server.
+        server: u8,
         /// The session.
         session: Session,
         /// The first number.

@@ -10,7 +10,7 @@ use gapless_core::journal::{
     HEADER_LEN, MAGIC, MAX_PAYLOAD, Recorder, Replayer, VERSION, recorder, replayer,
 };
 use gapless_core::publisher::{self, Publisher};
-use gapless_core::receiver::{self, LineId, Receiver, ServerId, Source};
+use gapless_core::receiver::{self, LineId, Quota, QuotaUnit, Receiver, ServerId, Source};
 use gapless_core::retransmitter;
 use gapless_core::retransmitter::Retransmitter;
 use gapless_core::transmitter;
@@ -52,6 +52,11 @@ impl Conversation {
             max_held_bytes: 1 << 18,
             max_held_packets: 64,
             max_gaps: 64,
+            quotas: vec![Quota {
+                unit: QuotaUnit::Messages,
+                most: 1 << 20,
+                window: Duration::from_secs(60),
+            }],
             ..receiver::Config::default()
         };
         let receiver = recorder::Config { machine: config, id: 1, sink: Some(sink()), commands };

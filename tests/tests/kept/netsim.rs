@@ -11,7 +11,7 @@
 
 use gapless_core::Duration;
 use gapless_core::receiver::Config;
-use gapless_tests::sim::{Cell, Chance, Measured};
+use gapless_tests::sim::{Backfill, Backfilled, Cell, Chance, Lengths, Measured};
 
 /// Datagrams lost of a thousand, and how many messages it takes to see enough lost.
 const LOSSES: [(u32, u64); 6] =
@@ -164,4 +164,50 @@ fn a_change_of_one_constant_of_the_repair_policy_shows() {
         change(&mut config);
         assert_ne!(rows(&config), kept, "another {name} does not show");
     }
+}
+
+const BACKFILL_LEGEND: &str = "\
+A receiver begins at message 1 of a feed that is 50,000 messages ahead; one server, whose answers are packets of at
+most 1400 bytes; nothing is lost; the default configuration. Virtual time.
+
+messages   their lengths, in bytes; alternating: 1,000 long ones, then 1,000 short ones, and so on
+requests   sent
+needed     requests that would do if each answer were full
+more       requests for each needed one
+asked      messages asked for, for each missing one
+took       until everything was delivered, in round trips
+
+messages        trip  requests   needed   more  asked   took
+                  ms                                   trips
+
+";
+
+/// The rows: the messages, the most requests a hundred needed ones.
+const BACKFILLS: [(&str, Lengths, u64); 7] = [
+    ("36", Lengths::Equal(36), 110),
+    ("100", Lengths::Equal(100), 110),
+    ("650", Lengths::Equal(650), 110),
+    ("1300", Lengths::Equal(1300), 110),
+    ("ITCH", Lengths::Itch, 110),
+    ("10 to 500", Lengths::Uniform(10, 500), 130),
+    ("500, 36, ...", Lengths::Alternating(500, 36, 1000), 130),
+];
+
+#[test]
+fn a_backfill_asks_hardly_more_often_than_whole_answers_take() {
+    let mut table = BACKFILL_LEGEND.to_owned();
+    for (name, lengths, most) in BACKFILLS {
+        for round_trip in ROUND_TRIPS {
+            let backfill = Backfill { lengths, round_trip, messages: 50_000 };
+            let Backfilled { requests, needed, requested, took } = backfill.run(Config::default());
+            let trip = decimal(micros(round_trip) / 100, 1);
+            let more = decimal(requests * 100 / needed, 2);
+            let asked = decimal(requested * 100 / backfill.messages, 2);
+            let trips = micros(took) / micros(round_trip);
+            let row = format!("{name:<14} {trip:>5} {requests:>9} {needed:>8}");
+            table.push_str(&format!("{row} {more:>6} {asked:>6} {trips:>6}\n"));
+            assert!(requests * 100 <= needed * most, "{row}");
+        }
+    }
+    insta::assert_snapshot!("backfill", table);
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use gapless_core::journal::Driven;
 use gapless_core::journal::{Recorder, Sink, recorder};
 use gapless_core::receiver::{
-    Call, Command, Config, Datagram, Delivery, Event, LineId, Receiver, ServerId, Source,
+    Call, Command, Config, Datagram, Delivery, Event, LineId, Quota, QuotaUnit, Receiver, ServerId,
+    Source,
 };
 use gapless_core::wire::mold::PacketWriter;
 use gapless_core::{Duration, Instant, Machine, Session};
@@ -25,6 +26,8 @@ fn server() -> SocketAddr {
 }
 
 fn config(session: Session) -> Config {
+    let (most, window) = (1 << 40, Duration::from_secs(1));
+    let quota = Quota { unit: QuotaUnit::Requests, most, window };
     Config {
         session: Some(session),
         lines: LINES.to_vec(),
@@ -32,6 +35,7 @@ fn config(session: Session) -> Config {
         max_held_bytes: 131_072,
         max_held_packets: 512,
         max_gaps: 64,
+        quotas: vec![quota],
         ..Config::default()
     }
 }

@@ -106,7 +106,7 @@ fn without_order_a_halted_receiver_resumes_where_delivery_stopped() {
     harness.line(4, 2);
     harness.wait(Duration::from_millis(100));
     assert_eq!(delivered(&harness.line(6, 4)), []);
-    let checkpoint = Checkpoint { session: OURS, next: 6 };
+    let checkpoint = Checkpoint { session: OURS, next: 6, used: vec![] };
     assert_eq!(harness.receiver.checkpoint(), Some(checkpoint));
     assert_eq!(delivered(&harness.handle(Event::Advance { next: 8 })), [8, 9]);
 }

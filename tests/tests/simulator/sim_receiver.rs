@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use gapless_core::receiver::{AcceptAnswers, Delivery, Event, Start};
+use gapless_core::receiver::{AcceptAnswers, Delivery, Event, Quota, QuotaUnit, Start};
 use gapless_core::{Duration, Instant, Machine};
 use gapless_tests::sim::check::Progress;
 use gapless_tests::sim::{
@@ -304,6 +304,31 @@ fn a_receiver_goes_on_from_its_checkpoint() {
         let mut stage = setup.stage(random);
         let listener = stage.listener;
         for _ in 0..3 {
+            let time = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(3));
+            stage.world.at(time, move |world| {
+                world.restart(listener, State::Kept);
+            });
+        }
+        stage.run_to_the_end();
+        stage.assert_complete();
+    });
+}
+
+#[test]
+fn quotas_are_kept_over_restarts_and_everything_arrives_in_the_end() {
+    seeds(|random| {
+        let setup = patient(random).line(lossy(random));
+        let mut setup = setup.server(lossy(random), ServerPlan::default());
+        setup.config.give_up = Some(Duration::from_secs(600));
+        let quota = |unit, most, window| Quota { unit, most, window };
+        let window = random.span(Duration::from_millis(10)..=Duration::from_secs(2));
+        setup.config.quotas = vec![
+            quota(QuotaUnit::Requests, random.within(10..=100), window),
+            quota(QuotaUnit::Messages, random.within(500..=2_000), window * 2),
+        ];
+        let mut stage = setup.stage(random);
+        let listener = stage.listener;
+        for _ in 0..5 {
             let time = Instant::ZERO + random.span(Duration::ZERO..=Duration::from_secs(3));
             stage.world.at(time, move |world| {
                 world.restart(listener, State::Kept);

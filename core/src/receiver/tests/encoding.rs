@@ -7,7 +7,7 @@ use crate::journal::encoding::{BYTES, SESSION, address, assert_encoding, at, is_
 use crate::journal::{Decoder, Digest, Encoder, Field};
 use crate::receiver::{
     AcceptAnswers, Batch, Call, Command, Config, Datagram, Delivery, Event, LineId, LossReason,
-    OnLoss, Origin, ServerId, SessionEnd, Source, Start,
+    OnLoss, Origin, Quota, QuotaUnit, QuotaUse, ServerId, SessionEnd, Source, Start,
 };
 use crate::wire::mold::Request;
 
@@ -26,6 +26,14 @@ fn a_receiver_s_configuration() {
         reorder_delay: ns(6),
         max_reorder_delay: ns(7),
         line_timeout: ns(8),
+        quotas: vec![Quota { unit: QuotaUnit::Messages, most: 27, window: ns(28) }],
+        used: vec![QuotaUse {
+            server: ServerId(29),
+            unit: QuotaUnit::Requests,
+            window: ns(30),
+            count: 31,
+            age: ns(32),
+        }],
         max_request: 9,
         max_in_flight: 10,
         initial_request_timeout: ns(11),
@@ -47,7 +55,7 @@ fn a_receiver_s_configuration() {
     };
     assert_encoding(
         &config,
-        "1 S 1 0 1q 1 1 2q 2 3 1q 4 A 1 5 6q 7q 8q 9w 10 11q 12q 13q 14q 1 15q 16 1 17q 18q 19q 20q \
+        "1 S 1 0 1q 1 1 2q 2 3 1q 4 A 1 5 6q 7q 8q 1q 1 27q 28q 1q 29 0 30q 31q 32q 9w 10 11q 12q 13q 14q 1 15q 16 1 17q 18q 19q 20q \
          21q 22 23q 24q 25q 26q",
     );
     assert_encoding(&Start::Live, "1");
@@ -136,8 +144,9 @@ fn what_a_receiver_gives() {
     let reason = LossReason::Unanswered;
     assert_encoding(&Command::Lost { session, first: 1, last: 2, reason }, "6 S 1q 2q 1");
     use LossReason::{ClaimedOnly, GivenUp, NobodyToAsk, SessionLeft, Stalled, Unanswered};
-    let reasons = [GivenUp, Unanswered, Stalled, SessionLeft, NobodyToAsk, ClaimedOnly];
-    assert_encoding(&reasons.to_vec(), "6q 0 1 2 3 4 5");
+    let reasons =
+        [GivenUp, Unanswered, Stalled, SessionLeft, NobodyToAsk, ClaimedOnly, LossReason::Quota];
+    assert_encoding(&reasons.to_vec(), "7q 0 1 2 3 4 5 6");
     let mut in_version_1 = Vec::new();
     NobodyToAsk.encode(&mut Encoder::in_version(&mut in_version_1, 1));
     assert_eq!(in_version_1, [], "losses had no reason");

@@ -15,6 +15,7 @@ mod claims;
 mod encoding;
 mod limits;
 mod orderly;
+mod quotas;
 mod restarts;
 mod silence;
 mod withdrawn;

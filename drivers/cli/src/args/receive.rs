@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use gapless_core::Session;
+use gapless_core::receiver::Quota;
+use gapless_core::wire::mold::MAX_COUNT;
 use gapless_mio::Address;
 
 use super::shared::{Journaling, names_one_file};
@@ -27,6 +29,9 @@ Examples:
   Goes on where the last run ended:
     gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --output copy.bin \\
         --resume feed.state
+  Never more requests than a venue allows, also after a restart:
+    gapless receive --line 239.1.1.1:5000@eth0 --requests 10.0.0.1:5002 \\
+        --quota 100/1h,50000msg/1d --output copy.bin --resume feed.state
   Everything that happens recorded, to be replayed later:
     gapless receive --line 127.0.0.1:5000 --requests 127.0.0.1:5002 --journal feed.journal";
 
@@ -41,6 +46,20 @@ pub(crate) struct Receive {
     /// A server to ask for what is missing, HOST:PORT. Once for each server.
     #[arg(long, value_name = "ADDR", value_parser = gapless_mio::resolve)]
     pub(crate) requests: Vec<SocketAddr>,
+    /// The most that each server is asked for: requests (100/1h) or messages (50000msg/1d) in any time of that
+    /// length; several with commas, at most 4. What must wait longer than --give-up is lost. With --resume what
+    /// was used is kept. By default no limit.
+    #[arg(
+        long, value_name = "N[msg]/TIME", value_delimiter = ',', requires = "requests",
+        value_parser = values::quota
+    )]
+    pub(crate) quota: Vec<Quota>,
+    /// The most messages that one request asks for.
+    #[arg(
+        long, value_name = "N", default_value_t = MAX_COUNT, requires = "requests",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_COUNT))
+    )]
+    pub(crate) max_request: u16,
     /// The local address that requests are sent from, for servers of its family: IP or IP:PORT. By default
     /// the system chooses.
     #[arg(long, value_name = "ADDR", requires = "requests", value_parser = address::local)]
@@ -193,6 +212,9 @@ impl Receive {
         }
         if let Some(server) = twice(&self.requests) {
             return Err(Failure::usage(format!("--requests {server} is given twice")));
+        }
+        if self.quota.len() > Quota::MAX {
+            return Err(Failure::usage(format!("--quota: more than {} limits", Quota::MAX)));
         }
         if let Some(source) = self.source {
             if source.ip().is_multicast() {

@@ -45,7 +45,7 @@ fn every_flag_of_publish_is_taken() {
 #[test]
 fn every_flag_of_receive_is_taken() {
     let flags = " --line 239.1.1.1:2@lo --requests 127.0.0.1:9 --requests 127.0.0.2:9 \
-                 --source 127.0.0.1 --accept-answers any --receive-buffer 9000 \
+                 --quota 100/1h,50000msg/1d --max-request 500 --source 127.0.0.1 --accept-answers any --receive-buffer 9000 \
                  --session S --from 7 --follow --output - --format lines --delivery ordered --timeout 1 \
                  --max-time 2 --give-up 0.5 --on-loss halt --resume state \
                  --journal j --journal-commands --force --json";

@@ -3,11 +3,12 @@
 mod files;
 mod output;
 mod resume;
+mod used;
 
 use std::time::{Duration, Instant};
 
 use gapless_core::Machine;
-use gapless_core::receiver::{self, Checkpoint, LineId, Receiver, SessionEnd, Start};
+use gapless_core::receiver::{self, Checkpoint, LineId, QuotaUse, Receiver, SessionEnd, Start};
 use gapless_mio::{ReceiverConfig, ReceiverDriver};
 
 use crate::address;
@@ -47,7 +48,8 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
     refuse_regressed(args, state)?;
     let progress = Progress::new(None);
     let mut files = Files::prepare(args, state, &progress)?;
-    let config = config(args, state)?;
+    let used = state_file.as_ref().map(|file| used::restored(file.used(), &args.requests));
+    let config = config(args, state, used.unwrap_or_default())?;
     let journal = Journal::prepare(&args.journaling)?;
     let mut driver = ReceiverDriver::with_machine(config, None, journal.machine(0))?;
     report_ports(args, &mut driver, &progress);
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &Receive, stop: &Stop) -> Result<Outcome, Failure> {
         ledger: Ledger::new(files, stops),
         watch: Watch::new(args.session.or(state.map(|state| state.session)), &args.requests),
         state_file,
+        requests_kept: 0,
         progress,
         output: Patient::new(standard::Output::Standard, patience),
         started,
@@ -97,7 +100,11 @@ fn refuse_regressed(args: &Receive, state: Option<&State>) -> Result<(), Failure
     }
 }
 
-fn config(args: &Receive, state: Option<&State>) -> Result<ReceiverConfig, Failure> {
+fn config(
+    args: &Receive,
+    state: Option<&State>,
+    used: Vec<QuotaUse>,
+) -> Result<ReceiverConfig, Failure> {
     let mut receiver = receiver::Config {
         session: args.session,
         follow: args.follow,
@@ -118,6 +125,8 @@ fn config(args: &Receive, state: Option<&State>) -> Result<ReceiverConfig, Failu
             AcceptAnswers::Configured => receiver::AcceptAnswers::Configured,
             AcceptAnswers::Any => receiver::AcceptAnswers::Any,
         },
+        quotas: args.quota.clone(),
+        max_request: args.max_request,
         give_up: args.give_up,
         // Receivers of one feed should not all back off in step.
         seed: u64::from(std::process::id()),
@@ -130,7 +139,9 @@ fn config(args: &Receive, state: Option<&State>) -> Result<ReceiverConfig, Failu
             ))
             .advise("leave out --session, or remove the --resume file to begin anew"));
         }
-        receiver = receiver.resume(Checkpoint { session, next });
+        receiver = receiver.resume(Checkpoint { session, next, used });
+    } else {
+        receiver.used = used;
     }
     let default = ReceiverConfig::default();
     Ok(ReceiverConfig {
@@ -172,6 +183,8 @@ struct Reception<'a> {
     ledger: Ledger<Files>,
     watch: Watch,
     state_file: Option<StateFile>,
+    /// The number of requests when it was last kept what was used of quotas.
+    requests_kept: u64,
     progress: Progress,
     /// Where results are printed.
     output: Patient<standard::Output>,
@@ -237,7 +250,9 @@ impl Reception<'_> {
 
     /// One turn of the driver, and what follows from it; how receiving ended, if it did.
     fn turn(&mut self) -> Result<Option<End>, Failure> {
-        let turn = self.driver.turn(Some(TICK), &mut self.ledger)?;
+        let turn = self.driver.turn(Some(TICK), &mut self.ledger);
+        self.keep_used()?;
+        let turn = turn?;
         self.driver.machine_mut().keep(&self.progress);
         if let Some(failure) = self.ledger.take_failure() {
             return Err(failure);
@@ -335,6 +350,19 @@ impl Reception<'_> {
             let mut has_bytes = || self.ledger.consumer.bytes(session) > 0;
             state.session != session || state.output_bytes == 0 && has_bytes()
         })
+    }
+
+    /// Keeps what was used of quotas in this turn, so that no other run asks for it again.
+    fn keep_used(&mut self) -> Result<(), Failure> {
+        let receiver = self.driver.receiver();
+        let requests = receiver.stats().requests;
+        if let Some(file) = self.state_file.as_mut().filter(|_| !self.args.quota.is_empty())
+            && self.requests_kept != requests
+        {
+            self.requests_kept = requests;
+            file.keep_used(used::kept(&receiver.used(), &self.args.requests, file.used()))?;
+        }
+        Ok(())
     }
 
     /// Flushes the output and keeps the state that goes with it.

@@ -9,6 +9,7 @@ use gapless_mio::ExclusiveFile;
 use serde::{Deserialize, Serialize};
 
 use super::output::Identity;
+use super::used::Used;
 use crate::failure::Failure;
 use crate::io::place::{check_folder, in_use};
 
@@ -27,20 +28,26 @@ pub(crate) struct State {
     pub(crate) regressed: bool,
 }
 
-/// How a [`State`] is written.
+/// How a [`State`] is written, and what was used of quotas.
 #[derive(Serialize, Deserialize)]
 struct Written {
     /// For people; `session_bytes` counts.
     #[serde(default)]
     session: String,
-    session_bytes: [u8; Session::LEN],
+    /// Not there before a session began, when only `used` is kept.
+    #[serde(default)]
+    session_bytes: Option<[u8; Session::LEN]>,
+    #[serde(default)]
     next: u64,
+    #[serde(default)]
     output_bytes: u64,
     /// Not in files of older versions.
     #[serde(default)]
     output: Option<Identity>,
     #[serde(default)]
     regressed: bool,
+    #[serde(default)]
+    used: Vec<Used>,
 }
 
 /// A file that keeps a [`State`].
@@ -51,6 +58,7 @@ pub(crate) struct StateFile {
     /// Whether it was made here.
     is_new: bool,
     kept: Option<State>,
+    used: Vec<Used>,
 }
 
 impl StateFile {
@@ -74,15 +82,15 @@ impl StateFile {
                 .advise("name a file in a folder that may be written"),
         })?;
         let kept = read(&file).map_err(|error| Failure::file("read", &path, &error))?;
-        let mut state_file = Self { file: Some(file), is_new, kept: None };
+        let mut state_file = Self { file: Some(file), is_new, kept: None, used: Vec::new() };
         // Each state takes the place of the last one.
         check_folder(&path)?;
         if !kept.is_empty() {
-            state_file.kept = Some(parse(&kept).map_err(|error| {
+            (state_file.kept, state_file.used) = parse(&kept).map_err(|error| {
                 Failure::content(format!("{} keeps no state: {error}", path.display())).advise(
                     "name a file that `gapless receive --resume` wrote, or one that is not there",
                 )
-            })?);
+            })?;
         }
         Ok(state_file)
     }
@@ -90,6 +98,11 @@ impl StateFile {
     /// The state that is kept.
     pub(crate) const fn state(&self) -> Option<&State> {
         self.kept.as_ref()
+    }
+
+    /// What was used of quotas, as it is kept.
+    pub(crate) fn used(&self) -> &[Used] {
+        &self.used
     }
 
     /// Keeps a state in place of the last one, wholly or not at all.
@@ -100,30 +113,45 @@ impl StateFile {
         if self.kept.as_ref() == Some(&state) {
             return Ok(());
         }
+        self.kept = Some(state);
+        self.write()
+    }
+
+    /// Keeps what was used of quotas, as [`keep`](Self::keep) does a state.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn keep_used(&mut self, used: Vec<Used>) -> Result<(), Failure> {
+        self.used = used;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let State { session, next, output_bytes, output, regressed } = &state;
+        let kept = self.kept.as_ref();
         let written = Written {
-            session: session.to_string(),
-            session_bytes: *session.as_bytes(),
-            next: *next,
-            output_bytes: *output_bytes,
-            output: output.clone(),
-            regressed: *regressed,
+            session: kept.map(|kept| kept.session.to_string()).unwrap_or_default(),
+            session_bytes: kept.map(|kept| *kept.session.as_bytes()),
+            next: kept.map_or(0, |kept| kept.next),
+            output_bytes: kept.map_or(0, |kept| kept.output_bytes),
+            output: kept.and_then(|kept| kept.output.clone()),
+            regressed: kept.is_some_and(|kept| kept.regressed),
+            used: self.used.clone(),
         };
         let replaced =
             serde_json::to_vec(&written).map_err(io::Error::from).and_then(|mut text| {
                 text.push(b'\n');
                 file.replace_with(&text)
             });
-        replaced.map_err(|error| Failure::file("write", file.path(), &error))?;
-        self.kept = Some(state);
-        Ok(())
+        replaced.map_err(|error| Failure::file("write", file.path(), &error))
     }
 }
 
 impl Drop for StateFile {
     fn drop(&mut self) {
-        if let Some(file) = self.file.take_if(|_| self.is_new && self.kept.is_none()) {
+        if let Some(file) =
+            self.file.take_if(|_| self.is_new && self.kept.is_none() && self.used.is_empty())
+        {
             // An empty file keeps nothing either.
             let _ = file.remove();
         }
@@ -139,12 +167,24 @@ fn read(file: &ExclusiveFile) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn parse(text: &[u8]) -> Result<State, String> {
+fn parse(text: &[u8]) -> Result<(Option<State>, Vec<Used>), String> {
     match serde_json::from_slice(text) {
+        Ok(Written { session_bytes: None, used, .. }) if used.is_empty() => {
+            Err("there is no session".to_owned())
+        }
+        Ok(Written { session_bytes: None, used, .. }) => Ok((None, used)),
         Ok(Written { next: 0, .. }) => Err("message numbers start at 1".to_owned()),
-        Ok(Written { session_bytes, next, output_bytes, output, regressed, .. }) => {
-            let session = Session::new(session_bytes);
-            Ok(State { session, next, output_bytes, output, regressed })
+        Ok(Written {
+            session_bytes: Some(session),
+            next,
+            output_bytes,
+            output,
+            regressed,
+            used,
+            ..
+        }) => {
+            let session = Session::new(session);
+            Ok((Some(State { session, next, output_bytes, output, regressed }), used))
         }
         Err(error) => Err(error.to_string()),
     }

@@ -268,7 +268,7 @@ impl Received {
             })
         });
         Self {
-            session: at.map(|at| at.session.to_string()),
+            session: at.as_ref().map(|at| at.session.to_string()),
             next_sequence: at.map(|at| at.next),
             delivered: stats.delivered,
             lost: stats.lost,

@@ -1,7 +1,11 @@
 //! Messages that lines lose are requested, and come.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use crate::program::{Files, Port, ranges};
 use crate::program::{publisher, receiver};
+use crate::reports::Feed;
 
 /// Publishes on `lines` lines of one publisher, and asserts that everything is received.
 fn assert_complete(lines: usize, publish: &str) -> serde_json::Value {
@@ -173,4 +177,54 @@ fn without_answers_what_both_lines_dropped_is_lost() {
     } else {
         assert!(both.iter().all(|number| lost.binary_search(number).is_ok()));
     }
+}
+
+/// A run that is killed, over and over, asks for no more than one that goes on.
+#[test]
+fn a_quota_is_kept_however_often_a_receiver_is_killed() {
+    let files = Files::new();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let address = server.local_addr().unwrap();
+    let flags = format!(
+        "--requests {address} --session S --give-up 60 --resume {} --quota 3/1h,1000msg/1d",
+        files.path("state")
+    );
+    let asked = || {
+        let mut asked = 0;
+        while server.recv(&mut [0; 100]).is_ok() {
+            asked += 1;
+        }
+        asked
+    };
+    for run in 0..3 {
+        let (receive, to) = receiver(1, &flags);
+        Feed::new(to[0], b"S         ").send(5, &["A"]);
+        assert_eq!(asked(), if run == 0 { 3 } else { 0 }, "run {run}");
+        receive.kill();
+    }
+    let (receive, to) = receiver(1, &flags);
+    Feed::new(to[0], b"S         ").send(5, &["A"]);
+    assert_eq!(asked(), 0);
+    let ended = receive.stop();
+    let server = &ended.json()["servers"][0];
+    assert_eq!((&server["requests"], &server["requests_left"]), (&0.into(), &0.into()));
+    assert!(server["messages_left"].as_u64() > Some(900), "{server}");
+}
+
+#[test]
+fn what_a_quota_holds_back_is_lost_by_that_name() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let flags = format!(
+        "--requests {} --session S --give-up 0.5 --quota 1/1h",
+        server.local_addr().unwrap()
+    );
+    let (receive, to) = receiver(1, &flags);
+    let feed = Feed::new(to[0], b"S         ");
+    (2..8).for_each(|number| feed.send(2 * number, &["A"]));
+    feed.end(15);
+    let ended = receive.wait();
+    ended.assert_code(1);
+    let reasons = &ended.json()["lost_reasons"];
+    assert!(reasons["held back by a quota"].as_u64() > Some(0), "{reasons}");
 }

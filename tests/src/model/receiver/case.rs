@@ -3,7 +3,9 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use gapless_core::Duration;
-use gapless_core::receiver::{AcceptAnswers, Config, Delivery, LineId, OnLoss, ServerId, Start};
+use gapless_core::receiver::{
+    AcceptAnswers, Config, Delivery, LineId, OnLoss, Quota, QuotaUnit, ServerId, Start,
+};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::feed::IDS;
@@ -270,6 +272,8 @@ fn config(u: &mut Unstructured<'_>, world: World, base: u64, large: bool) -> Res
         reorder_delay,
         max_reorder_delay: reorder_delay + millis(u, &[0, 5, 50])?,
         line_timeout: millis(u, &[50, 3_000])?,
+        quotas: if patient || u.ratio(2, 3)? { Vec::new() } else { quotas(u)? },
+        used: Vec::new(),
         max_request: *u.choose(&[65_534, 1, 3, 64])?,
         max_in_flight: *u.choose(&[16, 1, 2, 64])?,
         initial_request_timeout: min_request_timeout + millis(u, &[0, 40, 90])?,
@@ -289,6 +293,17 @@ fn config(u: &mut Unstructured<'_>, world: World, base: u64, large: bool) -> Res
         probe_after: millis(u, &[3_000, 100, 10])?,
         seed: u.arbitrary::<u8>()?.into(),
     })
+}
+
+/// Some that are used up soon.
+fn quotas(u: &mut Unstructured<'_>) -> Result<Vec<Quota>> {
+    let quota = |u: &mut Unstructured<'_>| {
+        let unit = *u.choose(&[QuotaUnit::Requests, QuotaUnit::Messages])?;
+        let most = u.int_in_range(1..=if unit == QuotaUnit::Requests { 8 } else { 60 })?;
+        let window = Duration::from_millis(*u.choose(&[1, 30, 400, 10_000])?);
+        Ok(Quota { unit, most, window })
+    };
+    (0..u.int_in_range(1..=3)?).map(|_| quota(u)).collect()
 }
 
 /// Frequent steps are drawn often: data and answers, and time that goes by.

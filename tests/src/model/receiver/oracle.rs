@@ -18,6 +18,7 @@ use super::feed::Feed;
 use super::trace::{Said, Step};
 use super::track::{Gap, Track, missing};
 use crate::model::numbers::Numbers;
+use crate::quotas::Rations;
 use order::Order;
 
 /// The first messages of a session, which are compared when they come again.
@@ -55,6 +56,7 @@ pub(super) struct Oracle {
     /// When a line last brought what lies in a gap.
     moved: Instant,
     asked: Vec<mold::Request>,
+    rations: Rations,
     /// How often each server was asked.
     times_asked: BTreeMap<ServerId, u32>,
     /// Whether a server went, and perhaps what it answered with it.
@@ -98,6 +100,7 @@ impl Oracle {
             useful: Instant::ZERO,
             moved: Instant::ZERO,
             asked: Vec::new(),
+            rations: Rations::new(&config.quotas),
             times_asked: BTreeMap::new(),
             has_removed: false,
             burst: BTreeMap::new(),
@@ -463,6 +466,7 @@ impl Oracle {
         burst.1 += 1;
         assert!(burst.1 <= self.config.max_in_flight.into(), "more requests than the window");
         self.asked.push(*request);
+        self.rations.ask(self.now, server, request.count);
         *self.times_asked.entry(server).or_default() += 1;
         self.counted.requests += 1;
         self.counted.requested += u64::from(request.count);
@@ -579,6 +583,8 @@ impl Oracle {
                 && request.sequence <= last
                 && first <= request.sequence + u64::from(request.count - 1)
         };
+        let is_rationed = !self.servers.is_empty()
+            && self.servers.keys().all(|server| self.rations.may_hold_back(now, *server));
         let attempts = self.asked.iter().filter(asked).count();
         let since_useful = if self.world == World::Hostile { Instant::ZERO } else { useful };
         let patience = self.patience();
@@ -589,11 +595,12 @@ impl Oracle {
         assert!(!track.held.intersects(first, last), "lost {first}..={last} is held");
         for gap in track.gaps.iter_mut().filter(|gap| gap.first <= last && first <= gap.last) {
             gap.lost = true;
+            let is_given_up = now.since(gap.opened.max(since_useful)) >= give_up;
+            let is_stalled = max_stall.is_some_and(|stall| now.since(gap.opened) >= stall);
             let may = match reason {
-                LossReason::GivenUp => now.since(gap.opened.max(since_useful)) >= give_up,
-                LossReason::Stalled => {
-                    max_stall.is_some_and(|stall| now.since(gap.opened) >= stall)
-                }
+                LossReason::GivenUp => is_given_up,
+                LossReason::Stalled => is_stalled,
+                LossReason::Quota => is_rationed && (is_given_up || is_stalled || is_replaced),
                 LossReason::Unanswered => attempts >= max_attempts.into(),
                 LossReason::SessionLeft => is_replaced,
                 LossReason::NobodyToAsk => {
@@ -692,6 +699,10 @@ impl Oracle {
     }
 
     fn check_checkpoint(&self, receiver: &Receiver) {
+        for server in self.servers.keys() {
+            let stats = receiver.server(*server).expect("a server that is there");
+            self.rations.check_left(self.now, *server, &stats);
+        }
         let Some(session) = self.current else { return };
         let track = &self.tracks[&session];
         let checkpoint = receiver.checkpoint().expect("a current session has a checkpoint");

@@ -472,7 +472,7 @@ impl Downstream for Rc<RefCell<CacheNode>> {
                 if node.plan.rounding != Rounding::Not {
                     let first = node.grouping.start_live(session, next);
                     if first < next && node.plan.rounding == Rounding::Back {
-                        return Some(Checkpoint { session, next: first });
+                        return Some(Checkpoint { session, next: first, used: Vec::new() });
                     }
                 }
             }

@@ -7,6 +7,7 @@ mod memory;
 mod nothing_silent;
 mod progress;
 mod quiet;
+mod rationed;
 
 pub use exactly_once::ExactlyOnce;
 pub use gaps::GapsAddUp;
@@ -14,6 +15,7 @@ pub use memory::MemoryBound;
 pub use nothing_silent::NothingSilent;
 pub use progress::Progress;
 pub use quiet::Quiet;
+pub use rationed::Rationed;
 
 use std::fmt;
 

@@ -55,7 +55,7 @@ mod tests {
         trace.record(Instant::ZERO, Fact::Born { resumes: None });
         (0..useful).for_each(|_| trace.record(Instant::ZERO, Fact::Useful));
         for &time in times {
-            let requested = Fact::Requested { session, first: 1, count: 1 };
+            let requested = Fact::Requested { server: 0, session, first: 1, count: 1 };
             trace.record(Instant::from_millis(time), requested);
         }
     }

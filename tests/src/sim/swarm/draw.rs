@@ -1,6 +1,6 @@
 //! Draws a swarm: first which kinds of things go wrong, then how badly.
 
-use gapless_core::receiver::{AcceptAnswers, Config, Delivery, OnLoss, Start};
+use gapless_core::receiver::{AcceptAnswers, Config, Delivery, OnLoss, Quota, QuotaUnit, Start};
 use gapless_core::{Duration, Instant};
 
 use super::{Fault, NEVER_GIVES_UP, Swarm, What, Who};
@@ -157,7 +157,12 @@ impl Swarm {
         configure(&mut setup, random);
         let servers = u8::try_from(setup.servers.len()).expect("at most three");
         let faults = kinds.faults(random, servers, (setup.joins, mends));
-        Self { setup, faults, mends, seed: random.any() }
+        let seed = random.any();
+        let mut swarm = Self { setup, faults, mends, seed };
+        if !swarm.never_gives_up() && random.happens(Chance::percent(50)) {
+            swarm.setup.config.quotas = quotas(random);
+        }
+        swarm
     }
 }
 
@@ -239,6 +244,17 @@ fn configure(setup: &mut Setup, random: &mut Random) {
     if random.happens(KIND) {
         believes(config, random);
     }
+}
+
+/// Quotas that are used up now and then.
+fn quotas(random: &mut Random) -> Vec<Quota> {
+    let quota = |_| {
+        let unit = random.one_of(&[QuotaUnit::Requests, QuotaUnit::Messages]);
+        let most = random.within(1..=if unit == QuotaUnit::Requests { 30 } else { 1_000 });
+        let window = random.span(MILLISECOND..=MILLISECOND * 5000);
+        Quota { unit, most, window }
+    };
+    (0..2).map(quota).collect()
 }
 
 /// How it asks.

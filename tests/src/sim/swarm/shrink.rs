@@ -113,7 +113,8 @@ fn better_paths(swarm: &Swarm, simpler: &mut Vec<Swarm>) {
 }
 
 /// Everything that the receiver may be configured to do otherwise, set to its default.
-const DEFAULTS: [fn(&mut Config, Config); 16] = [
+const DEFAULTS: [fn(&mut Config, Config); 17] = [
+    |config, default| config.quotas = default.quotas,
     |config, default| config.start = default.start,
     |config, default| config.delivery = default.delivery,
     |config, default| config.on_loss = default.on_loss,
