@@ -94,6 +94,8 @@ pub(crate) struct Slab<T, G = ()> {
     /// The pages; `None` for one that went.
     places: Vec<Option<Places<T, G>>>,
     pages: Vec<Page>,
+    /// Rows that both have room for.
+    rows: usize,
     /// The pages that have free places, and those that went.
     open: List<InRow>,
     gone: List<InRow>,
@@ -156,7 +158,7 @@ impl<T: Charged, G: Charged> Slab<T, G> {
 
     /// Bytes of the tables and pages.
     pub(crate) const fn bytes(&self, measure: Measure) -> usize {
-        Self::tables(rows(self.pages.len()), measure) + Self::pages(self.present, measure)
+        Self::tables(self.rows, measure) + Self::pages(self.present, measure)
     }
 
     /// Bytes that taking one more place would be charged: what the table grows to, while it grows, and a
@@ -169,8 +171,11 @@ impl<T: Charged, G: Charged> Slab<T, G> {
     pub(crate) const fn growth_by(&self, more: usize) -> usize {
         let measure = Measure::Charged;
         let free = self.present * PAGE - self.used;
-        let pages = more.saturating_sub(free).div_ceil(PAGE);
-        let (had, needed) = (rows(self.pages.len()), rows(self.present.saturating_add(pages)));
+        if more <= free {
+            return 0;
+        }
+        let pages = (more - free).div_ceil(PAGE);
+        let (had, needed) = (self.rows, rows(self.present.saturating_add(pages)));
         let tables = if needed > had {
             // Before the last growth there are half as many.
             let before = if needed > 4 { needed / 2 } else { 0 };
@@ -274,9 +279,9 @@ impl<T: Default, G: Copy + Default> Slab<T, G> {
                 let number = u32::try_from(self.pages.len()).ok()?;
                 // The last number stands for no place.
                 number.checked_add(1)?.checked_mul(PAGE as u32)?;
-                let pages = self.pages.len();
-                if pages == rows(pages) {
-                    let more = rows(pages + 1) - pages;
+                if self.pages.len() == self.rows {
+                    self.rows = rows(self.rows + 1);
+                    let more = self.rows - self.pages.len();
                     self.pages.reserve_exact(more);
                     self.places.reserve_exact(more);
                 }
