@@ -9,6 +9,7 @@ use super::reader::ReaderId;
 use super::run::Run;
 use super::track::TrackId;
 use crate::display::display;
+use crate::journal::{Decoder, Encoder, Field, Malformed};
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
 
@@ -42,6 +43,19 @@ pub enum Start {
     Newest,
     /// Behind the last frame of the newest group: at the live edge.
     Live,
+}
+
+/// A number of frames, in four bytes: a group has fewer.
+pub(super) mod narrow {
+    use super::{Decoder, Encoder, Field, Malformed};
+
+    pub(crate) fn encode(count: &u64, out: &mut Encoder<'_>) {
+        u32::try_from(*count).unwrap_or(u32::MAX).encode(out);
+    }
+
+    pub(crate) fn decode(input: &mut Decoder<'_>) -> Result<u64, Malformed> {
+        u32::decode(input).map(u64::from)
+    }
 }
 
 vocabulary! {
@@ -140,7 +154,7 @@ vocabulary! {
             /// The group.
             group: GroupId,
             /// How many frames.
-            count: u32,
+            count by narrow: u64,
             /// Why they are missing.
             why: Missing,
         } => |cache, _| Answer::done(cache.append_missing(group, count, why)?),

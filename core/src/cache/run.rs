@@ -17,7 +17,7 @@ pub struct Run {
     /// The index of the frame that it begins with, or goes on within.
     pub first: u64,
     /// How many frames end in it: of a part of a large frame none, unless it is the last.
-    pub frames: u32,
+    pub frames: u64,
     /// Bytes of the first frame's payload that came before it: zero unless it goes on within a frame.
     pub offset: u64,
     /// The size of a frame that does not carry it in `bytes`: a large one, whose first part this is.

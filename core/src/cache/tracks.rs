@@ -37,7 +37,7 @@ impl Cache {
         let generation = self.next_generation();
         let name: Box<[u8]> = name.into();
         let track =
-            Track { name, publisher, limits, top: NONE, expiry: Instant::FAR, ..Track::default() };
+            Track { name, publisher, limits, top: NONE, expiry: Instant::MAX, ..Track::default() };
         let track = self.store.add_track(generation, track).ok_or_else(|| self.full())?;
         self.index.name(&mut self.store, track.0.slot);
         self.stats.tracks += 1;

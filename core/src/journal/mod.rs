@@ -96,6 +96,7 @@
 //! | `bool` | 0 or 1 (1) |
 //! | [`Duration`](crate::Duration), [`Instant`] | nanoseconds (8) |
 //! | [`Session`](crate::Session) | its ten bytes |
+//! | how many frames of a group a cache's call leaves out, or its run has | in 4 bytes |
 //! | byte string | its length (4), the bytes |
 //! | `Option` | whether there is one (1), and it |
 //! | `Vec` | how many (8), and each |

@@ -187,5 +187,5 @@ impl<'a> Replayed<'a> {
 }
 
 display! {
-    Place { Self { machine, name, event, now } => "event {event} of {name} {machine} at {now:?}" }
+    Place { Self { machine, name, event, now } => "event {event} of {name} {machine} at {now}" }
 }
