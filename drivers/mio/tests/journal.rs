@@ -9,7 +9,7 @@ use std::time::Duration;
 use gapless_core::journal::{Recorder, Replayer, Sink, recorder};
 use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{self, Batch, Command, Event, Receiver, ServerId, Start};
-use gapless_core::{Machine, Session};
+use gapless_core::{Instant, Machine, Session};
 use gapless_mio::{
     Address, JournalFile, JournalReader, PassThrough, PublisherConfig, PublisherDriver,
     ReceiverConfig, ReceiverDriver,
@@ -26,11 +26,11 @@ struct Count {
 }
 
 impl gapless_mio::Sink for Count {
-    fn batch(&mut self, batch: Batch<&[u8]>) {
+    fn batch(&mut self, _now: Instant, batch: Batch<&[u8]>) {
         self.delivered += u64::from(batch.count);
     }
 
-    fn notice(&mut self, notice: Command) {
+    fn notice(&mut self, _now: Instant, notice: Command) {
         self.ended |= matches!(notice, Command::SessionEnded { .. });
     }
 }
