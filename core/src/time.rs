@@ -13,6 +13,7 @@ pub use core::time::Duration;
 /// Range: 0 to 2^64-1 ns, some 584 years. Additions saturate at the end of that range and
 /// differences at zero, so no time that an outside hands in can make a machine panic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Instant(u64);
 
 impl Instant {

@@ -17,6 +17,7 @@ display!(Missing { Self::Lost => "lost", Self::Absent => "absent" });
 
 /// How a frame is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum ReadUnit {
     /// [`next_shared`](super::Cache::next_shared).
     Frame,
@@ -28,6 +29,7 @@ pub enum ReadUnit {
 
 /// The place at which a reader begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Start {
     /// At a frame of a group, which need not exist yet. Numbers that never come are passed over as soon
     /// as a later group exists.
@@ -62,6 +64,7 @@ vocabulary! {
     "event of a cache" for super::Cache, Result<Answer, CallError>;
     /// An event of a cache: each is a call of [`Cache`](super::Cache) too, which says what it does.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event<'a> {
         /// [`create_track`](super::Cache::create_track).
         0 => CreateTrack {
@@ -122,6 +125,7 @@ vocabulary! {
             /// The group.
             group: GroupId,
             /// The whole frame.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             frame: Bytes as BriefMessage,
             /// How many bytes of memory `frame` keeps alive.
             pinned: usize,
@@ -145,6 +149,7 @@ vocabulary! {
             /// The group.
             group: GroupId,
             /// The next bytes of its open frame.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             chunk: Bytes as BriefMessage,
             /// How many bytes of memory `chunk` keeps alive.
             pinned: usize,
@@ -232,6 +237,7 @@ vocabulary! {
     "command of a cache";
     /// A report of a cache.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Command {
         /// The answer to the event of [`handle`](crate::Machine::handle); the first command after it.
         0 => Answer(answer: Answer),
@@ -261,6 +267,7 @@ vocabulary! {
     "answer of a cache";
     /// The result of an event or a call.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Answer {
         /// It was done.
         0 => Done,
@@ -303,6 +310,7 @@ impl Answer {
 
 /// The result of putting a frame at an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Put {
     /// It is the group's new last frame.
     Appended,
@@ -314,6 +322,7 @@ pub enum Put {
 
 /// The state of an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum FrameState<'a> {
     /// A frame with this payload.
     Held(&'a [u8]),
@@ -332,6 +341,7 @@ pub enum FrameState<'a> {
 
 /// The next thing for a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Next<T> {
     /// This; the reader stands behind it.
     Held(T),
@@ -428,17 +438,22 @@ impl<T> Next<T> {
 
 /// A whole frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "arbitrary", arbitrary(bound = "B: From<alloc::vec::Vec<u8>>"))]
 pub struct Frame<B> {
     /// The group's number.
     pub group: u64,
     /// Its index in the group, from 0.
     pub index: u64,
     /// Its payload, which may be empty.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: B,
 }
 
 /// A part of a frame, perhaps all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "arbitrary", arbitrary(bound = "B: From<alloc::vec::Vec<u8>>"))]
 pub struct Chunk<B> {
     /// The group's number.
     pub group: u64,
@@ -449,6 +464,7 @@ pub struct Chunk<B> {
     /// The offset of these bytes in the frame.
     pub offset: u64,
     /// The bytes: not empty, unless the frame is.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: B,
 }
 

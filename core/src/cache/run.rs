@@ -11,6 +11,7 @@ use crate::wire::varint;
 ///
 /// One reference count for all its frames, and no copy: the bytes are the cache's own.
 #[derive(Clone)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Run {
     /// The group's number.
     pub group: u64,
@@ -23,6 +24,7 @@ pub struct Run {
     /// The size of a frame that does not carry it in `bytes`: a large one, whose first part this is.
     pub(super) head: Option<u64>,
     /// The stretch, but for the head.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: Bytes,
     /// Of the piece that `bytes` lie in as it was sealed; zero unless checksums are kept.
     pub(super) checksum: u32,

@@ -346,7 +346,11 @@ impl<M: Journaled, S: Sink> Drop for Recorder<M, S> {
     fn drop(&mut self) {
         let Self { machine, journal } = self;
         if let Some(journal) = recording(journal) {
-            journal.settle(machine, false);
+            if journal.followed.unsettled {
+                // Perhaps because the machine panicked: what it panicked in is written before it is asked again.
+                journal.close();
+                journal.settle(machine, false);
+            }
             // A failure cannot be reported any more; whoever wants to know flushes before.
             journal.close();
         }

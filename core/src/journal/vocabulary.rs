@@ -155,7 +155,9 @@ macro_rules! vocabulary {
             $(
                 $(#[$doc:meta])*
                 $number:literal => $variant:ident
-                    $(($($part:ident: $part_type:ty $(as $part_show:ident)?),*))?
+                    $(($(
+                        $(#[$part_meta:meta])* $part:ident: $part_type:ty $(as $part_show:ident)?
+                    ),*))?
                     $({$(
                         $(#[$field_doc:meta])* $field:ident $(by $codec:ident)?: $type:ty $(as $show:ident)?
                     ),* $(,)?})?
@@ -167,7 +169,7 @@ macro_rules! vocabulary {
         pub enum $name $(<$life>)? {
             $(
                 $(#[$doc])*
-                $variant $(($($part_type),*))? $({$($(#[$field_doc])* $field: $type),*})?
+                $variant $(($($(#[$part_meta])* $part_type),*))? $({$($(#[$field_doc])* $field: $type),*})?
             ),*
         }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod encoding;
 mod nested;
+mod panics;
 
 use alloc::format;
 use alloc::rc::Rc;
