@@ -16,7 +16,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "arbitrary")]
+#[cfg(feature = "std")]
 extern crate std;
 
 pub mod cache;

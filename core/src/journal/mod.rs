@@ -130,6 +130,8 @@ mod tests;
 mod vocabulary;
 
 pub use crate::{fields, newtypes, no_direct_calls, variants, vocabulary};
+#[cfg(feature = "std")]
+pub use block::Io;
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};

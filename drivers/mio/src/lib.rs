@@ -85,7 +85,7 @@ pub use attachment::InterfaceEvent;
 pub use clock::{Arrivals, Clock};
 pub use error::Error;
 pub use exclusive::ExclusiveFile;
-pub use journal::{JournalError, JournalFile, JournalReader};
+pub use journal::{JournalError, JournalFile};
 pub use publisher::{PassThrough, PublisherConfig, PublisherDriver, SentLine, Tap};
 pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};
 pub use stats::{ReadStats, SendFailure, SendStats};

@@ -157,11 +157,11 @@ fn conversation(messages: u64, len: usize, commands: bool) -> Vec<u8> {
     journal.take()
 }
 
-fn replayer() -> Replayer {
+fn replayer() -> Replayer<'static> {
     knowing_all(Replayer::verifying())
 }
 
-fn knowing_all(replayer: Replayer) -> Replayer {
+fn knowing_all(replayer: Replayer<'_>) -> Replayer<'_> {
     replayer
         .knowing::<Receiver>()
         .knowing::<Publisher>()

@@ -10,6 +10,7 @@ use crate::{no_direct_calls, stats_and_context, vocabulary};
 
 vocabulary! {
     "event of a fragile machine";
+    #[expect(unreachable_pub, reason = "the macro declares what is public")]
     pub enum Event {
         /// Nothing happens.
         0 => Touch,
