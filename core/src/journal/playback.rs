@@ -23,6 +23,9 @@ pub(super) trait Play {
     /// The machine was made.
     fn made(&self, observer: &mut dyn Observer);
 
+    /// Takes what the machine still has to give.
+    fn drain(&mut self, observer: &mut dyn Observer);
+
     /// A difference that was not returned yet, because the journal has more of its event.
     fn differs(&self) -> Option<Fault>;
 
@@ -278,6 +281,10 @@ impl<M: Journaled> Play for Playback<'_, M> {
 
     fn made(&self, observer: &mut dyn Observer) {
         self.watch(Step::Made, observer);
+    }
+
+    fn drain(&mut self, observer: &mut dyn Observer) {
+        while self.command(observer) {}
     }
 
     fn differs(&self) -> Option<Fault> {

@@ -179,6 +179,12 @@ impl<'o> Replayer<'o> {
         }
     }
 
+    /// Takes what each machine still has to give after its last event: more than the journal says, where the program
+    /// panicked or was killed in the middle of a drain. Here the machine panics again.
+    pub fn drain(&mut self, observer: &mut dyn Observer) {
+        self.machines.values_mut().for_each(|member| member.play.drain(observer));
+    }
+
     /// The journal may end before it states all that followed from an event that differs.
     fn end<E>(&self, ending: Ending) -> Result<Ending, Error<E>> {
         let differs = self.machines.values().find_map(|member| member.play.differs());
