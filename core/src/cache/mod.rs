@@ -218,11 +218,16 @@ impl Machine for Cache {
             return Some(Command::Answer(self.answers.remove(0)));
         }
         loop {
-            let reports = self.next_aborted().or_else(|| self.next_evicted());
-            let command = reports.or_else(|| self.next_readable());
+            if let Some(report) = self.next_aborted().or_else(|| self.next_evicted()) {
+                return Some(report);
+            }
+            if let Some(reader) = self.readers.next_ready(&mut self.store) {
+                self.stats.woken += 1;
+                return Some(Command::Readable(reader));
+            }
             // A group may have been superseded while a timeout is drained.
-            if command.is_some() || !(self.context.is_timeout() && self.is_expiring()) {
-                return command;
+            if !(self.context.is_timeout() && self.is_expiring()) {
+                return None;
             }
             self.expire_groups();
         }
@@ -298,13 +303,6 @@ impl Cache {
         if self.readers.is_any_ready() {
             self.context.pend();
         }
-    }
-
-    /// The report of the next reader that has something to read.
-    fn next_readable(&mut self) -> Option<Command> {
-        let reader = self.readers.next_ready(&mut self.store)?;
-        self.stats.woken += 1;
-        Some(Command::Readable(reader))
     }
 
     const fn next_generation(&mut self) -> u64 {

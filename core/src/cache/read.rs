@@ -6,7 +6,6 @@ use super::event::{Answer, Chunk, Frame, FrameState, Next, Start};
 use super::pool::RECLAIMED;
 use super::position::Position;
 use super::reader::Reader;
-use super::store::Store;
 use super::store::find::{Lookup, held};
 use super::store::take::ChunkWithin;
 use super::{Cache, CallError, GroupId, Misuse, ReadUnit, ReaderId, Run, TrackId};
@@ -172,8 +171,14 @@ impl Cache {
         if self.store.stands_in_piece(&known.position) {
             return Ok(held(self.store.share_in_piece(&mut known.position)));
         }
-        let (lookup, known, store) = self.find_sealed(reader, ReadUnit::Frame)?;
-        lookup.read(|| store.share_in_piece(&mut known.position))
+        self.find_shared(reader)
+    }
+
+    #[inline(never)]
+    fn find_shared(&mut self, reader: ReaderId) -> Result<Next<Frame<Bytes>>, Misuse> {
+        let lookup = self.find_sealed(reader, ReadUnit::Frame);
+        let known = self.readers.find_mut(reader)?;
+        lookup.read(|| self.store.share_in_piece(&mut known.position))
     }
 
     /// The bytes there are of the next frame, or of the rest of it: all, unless it is incomplete, or came in
@@ -205,8 +210,9 @@ impl Cache {
         if let Some(run) = self.store.rest_of_piece(&mut known.position, usize::MAX) {
             return Ok(Next::Held(run));
         }
-        let (lookup, known, store) = self.find_sealed(reader, ReadUnit::Run)?;
-        lookup.read(|| store.run_in_piece(&mut known.position, usize::MAX))
+        let lookup = self.find_sealed(reader, ReadUnit::Run);
+        let known = self.readers.find_mut(reader)?;
+        lookup.read(|| self.store.run_in_piece(&mut known.position, usize::MAX))
     }
 
     /// One step of a reader.
@@ -238,20 +244,13 @@ impl Cache {
         self.readers.find_mut(reader)
     }
 
-    /// Brings a reader to what comes next in a piece, and gives both: of the tail one is made that can be
-    /// shared.
-    fn find_sealed(
-        &mut self,
-        reader: ReaderId,
-        by: ReadUnit,
-    ) -> Result<(Lookup, &mut Reader, &Store), Misuse> {
-        let mut lookup = self.readers.find(&mut self.store, reader, by);
-        if lookup == Lookup::Tail {
-            let group = self.readers.find_mut(reader)?.position.group;
-            self.store.seal_group(group);
-            lookup = self.readers.find(&mut self.store, reader, by);
+    /// Brings a reader to what comes next in a piece: of the tail one is made that can be shared.
+    fn find_sealed(&mut self, reader: ReaderId, by: ReadUnit) -> Lookup {
+        let lookup = self.readers.find(&mut self.store, reader, by);
+        if let (Lookup::Tail, Ok(known)) = (lookup, self.readers.find_mut(reader)) {
+            self.store.seal_group(known.position.group);
+            return self.readers.find(&mut self.store, reader, by);
         }
-        let known = self.readers.find_mut(reader)?;
-        Ok((lookup, known, &self.store))
+        lookup
     }
 }

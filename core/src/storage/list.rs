@@ -106,8 +106,8 @@ impl<By> List<By> {
     pub(crate) fn insert_after(&mut self, things: &mut impl Linked<By>, previous: u32, at: u32) {
         let next = if previous == NONE { self.first } else { things.link(previous).next };
         things.set_link(at, Link { previous, next });
-        self.join(things, previous, at);
-        self.join(things, at, next);
+        self.set_next(things, previous, at);
+        self.set_previous(things, next, at);
     }
 
     /// Takes out the first thing.
@@ -135,17 +135,27 @@ impl<By> List<By> {
 
     /// Makes two things neighbours, or one that is beside `NONE` an end.
     fn join(&mut self, things: &mut impl Linked<By>, previous: u32, next: u32) {
-        if previous == NONE {
+        self.set_next(things, previous, next);
+        self.set_previous(things, next, previous);
+    }
+
+    /// Says what comes behind a thing, or first.
+    fn set_next(&mut self, things: &mut impl Linked<By>, at: u32, next: u32) {
+        if at == NONE {
             self.first = next;
         } else {
-            let link = things.link(previous);
-            things.set_link(previous, Link { next, ..link });
+            let link = things.link(at);
+            things.set_link(at, Link { next, ..link });
         }
-        if next == NONE {
+    }
+
+    /// Says what comes before a thing, or last.
+    fn set_previous(&mut self, things: &mut impl Linked<By>, at: u32, previous: u32) {
+        if at == NONE {
             self.last = previous;
         } else {
-            let link = things.link(next);
-            things.set_link(next, Link { previous, ..link });
+            let link = things.link(at);
+            things.set_link(at, Link { previous, ..link });
         }
     }
 }

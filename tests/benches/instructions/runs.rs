@@ -1,11 +1,13 @@
-//! Instructions of runs: reading on by them, by a reader and at a position, and appending with and
-//! without somebody who reads at the live edge. The goals stand here too.
+//! Instructions of reads: by runs, by a reader and at a position, and by frames, out of memory and at the live
+//! edge; and of appending with and without somebody who reads there. The goals stand here too.
 //!
 //! The attributes of gungraun take no doc comments.
 
 use std::hint::black_box;
 
-use gapless_core::cache::{Cache, Config, GroupId, Limits, Next, Position, Start, TrackId};
+use gapless_core::cache::{
+    Cache, Command, Config, GroupId, Limits, Next, Position, ReaderId, Start, TrackId,
+};
 use gapless_core::{Instant, Machine};
 use gungraun::prelude::*;
 
@@ -19,6 +21,12 @@ const MAX_RUN_AT: f64 = 1.0;
 const MAX_NEXT_RUN: f64 = 1.1;
 /// The bound of appending with a seal and a run for each batch, as a multiple of appending alone.
 const MAX_SEALED: f64 = 1.6;
+
+/// The instructions of reads by frame before positions served readers: the rows below in commit bf354f3.
+const FRAMES_BEFORE: [(&str, f64); 4] =
+    [("next_frame", 133.1), ("next_shared", 182.1), ("shared_at_edge", 568.4), ("woken", 667.4)];
+/// The bound of each, as a multiple of that.
+const MAX_FRAME: f64 = 1.1;
 
 /// Runs that are counted in one run.
 const RUNS: usize = 1_000;
@@ -91,7 +99,81 @@ fn append_sealed((mut cache, track, group): (Cache, TrackId, GroupId)) -> Cache 
     cache
 }
 
-library_benchmark_group!(name = runs, benchmarks = [next_run, run_at, append, append_sealed]);
+#[library_benchmark(setup = full, teardown = drop)]
+#[bench::roomy(FRAMES / 256)]
+fn next_frame((mut cache, track): (Cache, TrackId)) -> Cache {
+    let reader = cache.open_reader(track, Start::Oldest).unwrap();
+    for _ in 0..FRAMES {
+        assert!(matches!(black_box(cache.next_frame(reader)), Ok(Next::Held(_))));
+    }
+    cache
+}
+
+#[library_benchmark(setup = full, teardown = drop)]
+#[bench::roomy(FRAMES / 256)]
+fn next_shared((mut cache, track): (Cache, TrackId)) -> Cache {
+    let reader = cache.open_reader(track, Start::Oldest).unwrap();
+    for _ in 0..FRAMES {
+        assert!(matches!(black_box(cache.next_shared(reader)), Ok(Next::Held(_))));
+    }
+    cache
+}
+
+/// Readers at the live edge.
+const READERS: usize = 8;
+
+/// A cache with readers of its one group, who wait there.
+fn at_edge(max_bytes: usize) -> (Cache, GroupId, Vec<ReaderId>) {
+    let (mut cache, track, group) = one_group(max_bytes);
+    let readers = (0..READERS).map(|_| cache.open_reader(track, Start::Live).unwrap());
+    let readers: Vec<_> = readers.collect();
+    for reader in &readers {
+        assert_eq!(cache.next_frame(*reader), Ok(Next::Pending));
+    }
+    while cache.poll_command().is_some() {}
+    (cache, group, readers)
+}
+
+// Each frame is read by each, owned, as soon as it is there.
+#[library_benchmark(setup = at_edge, teardown = drop)]
+#[bench::roomy(1 << 30)]
+fn shared_at_edge((mut cache, group, readers): (Cache, GroupId, Vec<ReaderId>)) -> Cache {
+    for _ in 0..FRAMES / READERS {
+        cache.append(group, black_box(&FRAME)).unwrap();
+        while cache.poll_command().is_some() {}
+        for reader in &readers {
+            assert!(matches!(black_box(cache.next_shared(*reader)), Ok(Next::Held(_))));
+        }
+    }
+    cache
+}
+
+// Each frame wakes each, who reads until there is nothing more.
+#[library_benchmark(setup = at_edge, teardown = drop)]
+#[bench::roomy(1 << 30)]
+fn woken((mut cache, group, readers): (Cache, GroupId, Vec<ReaderId>)) -> Cache {
+    let mut woken = Vec::with_capacity(readers.len());
+    for _ in 0..FRAMES / READERS {
+        cache.append(group, black_box(&FRAME)).unwrap();
+        while let Some(command) = cache.poll_command() {
+            if let Command::Readable(reader) = command {
+                woken.push(reader);
+            }
+        }
+        assert_eq!(woken.len(), readers.len());
+        for reader in woken.drain(..) {
+            assert!(matches!(black_box(cache.next_frame(reader)), Ok(Next::Held(_))));
+            assert!(matches!(black_box(cache.next_frame(reader)), Ok(Next::Pending)));
+        }
+    }
+    cache
+}
+
+library_benchmark_group!(
+    name = runs,
+    benchmarks =
+        [next_run, run_at, append, append_sealed, next_frame, next_shared, shared_at_edge, woken]
+);
 
 /// Prints what runs cost, and says whether every goal is reached.
 pub(crate) fn print(counts: &Counts) -> Result<bool, String> {
@@ -112,11 +194,15 @@ pub(crate) fn print(counts: &Counts) -> Result<bool, String> {
     ] {
         println!("{name:<32}{value:>10.1}");
     }
+    let mut reached = true;
     println!();
+    for (name, before) in FRAMES_BEFORE {
+        reached &= goal(&format!("{name} / before"), frame(name)? / before, MAX_FRAME, 3);
+    }
     let goals = [
         goal("run_at / next_run before", run_at / NEXT_RUN_BEFORE, MAX_RUN_AT, 3),
         goal("next_run / next_run before", next_run / NEXT_RUN_BEFORE, MAX_NEXT_RUN, 3),
         goal("append sealed / append", sealed / append, MAX_SEALED, 3),
     ];
-    Ok(goals.iter().all(|reached| *reached))
+    Ok(reached && goals.iter().all(|reached| *reached))
 }

@@ -36,15 +36,12 @@ pub(super) struct Reader {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self::at(Position::new(0, 0))
+        let (link, by_wanted) = (Link::default(), Links::default());
+        Self { position: Position::new(0, 0), waits: Waits::Not, link, by_wanted }
     }
 }
 
 impl Reader {
-    fn at(position: Position) -> Self {
-        Self { position, waits: Waits::Not, link: Link::default(), by_wanted: Links::default() }
-    }
-
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         self.waits != Waits::Not

@@ -29,7 +29,8 @@ impl Readers {
 
     /// Adds a reader, which waits for nothing.
     pub(crate) fn add(&mut self, generation: u64, position: Position) -> Option<ReaderId> {
-        self.places.insert_as(generation, Reader::at(position)).map(ReaderId)
+        let reader = Reader { position, ..Reader::default() };
+        self.places.insert_as(generation, reader).map(ReaderId)
     }
 
     /// Forgets a reader.
@@ -51,25 +52,33 @@ impl Readers {
     /// Brings a reader to what comes next, and lets it wait where there is nothing yet.
     pub(crate) fn find(&mut self, store: &mut Store, reader: ReaderId, by: ReadUnit) -> Lookup {
         let at = reader.0.slot;
-        let Some(reader) = self.places.get(at) else { return Lookup::Report(Next::Pending) };
-        let (mut position, waits) = (reader.position, reader.waits);
-        let lookup = store.find(&mut position, by);
-        let goes_on = match lookup {
-            Lookup::NoGroup => matches!(waits, Waits::ForNewest | Waits::ForLater),
-            Lookup::NoMore => waits == Waits::ForMore(by) || waits == Waits::ForFrame(by),
-            Lookup::Within => true,
-            _ => waits == Waits::Not,
+        let Some(reader) = self.places.get_mut(at) else { return Lookup::Report(Next::Pending) };
+        let waits = reader.waits;
+        let lookup = if waits == Waits::Not {
+            store.find(&mut reader.position, by)
+        } else {
+            let mut position = reader.position;
+            let lookup = store.find(&mut position, by);
+            let goes_on = match lookup {
+                Lookup::NoGroup => matches!(waits, Waits::ForNewest | Waits::ForLater),
+                Lookup::NoMore => waits == Waits::ForMore(by) || waits == Waits::ForFrame(by),
+                Lookup::Within => true,
+                _ => false,
+            };
+            // A reader that waited for one thing and reads another does not wait any more. It lies in an order by
+            // its old position.
+            if !goes_on {
+                self.stop_waiting(store, at);
+            }
+            self.places.get_mut(at).into_iter().for_each(|reader| reader.position = position);
+            if goes_on {
+                return lookup;
+            }
+            lookup
         };
-        // A reader that waited for one thing and reads another does not wait any more.
-        if !goes_on {
-            self.stop_waiting(store, at);
-        }
-        if let Some(reader) = self.places.get_mut(at) {
-            reader.position = position;
-        }
         match lookup {
-            Lookup::NoGroup if !goes_on => self.wait_for_group(store, at),
-            Lookup::NoMore if !goes_on => self.wait_for_more(store, at, by),
+            Lookup::NoGroup => self.wait_for_group(store, at),
+            Lookup::NoMore => self.wait_for_more(store, at, by),
             _ => {}
         }
         lookup
@@ -110,7 +119,8 @@ impl Readers {
             let reader = self.places.get_mut(at)?;
             // More of the group came, but not as far as this reader's place.
             if let Waits::ForMore(by) = core::mem::take(&mut reader.waits)
-                && store.find(&mut { reader.position }, by) == Lookup::NoMore
+                && !store.has_frame(&reader.position)
+                && matches!(store.find(&mut { reader.position }, by), Lookup::NoMore)
             {
                 self.wait_for_more(store, at, by);
                 continue;

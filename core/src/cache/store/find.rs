@@ -155,6 +155,8 @@ impl Store {
     }
 
     /// Finds what comes next in the group of a position, whose front it is not behind.
+    // Every read that is not next in its piece comes here.
+    #[inline(always)]
     pub(super) fn find_within(&self, at: &mut Position, group: &Group, by: ReadUnit) -> Lookup {
         match group.state {
             State::Aborted { code, finished } if !finished || at.frame < group.count => {

@@ -1,5 +1,7 @@
 //! Reads at a position, which continues behind them.
 
+use core::ops::Range;
+
 use bytes::Bytes;
 
 use super::Store;
@@ -29,31 +31,30 @@ impl Store {
         })
     }
 
+    /// Returns true if the frame that a position stands before is complete, in a group that is there.
+    pub(crate) fn has_frame(&self, at: &Position) -> bool {
+        self.groups.find(at.group_key()).is_some_and(|group| at.frame < group.count)
+    }
+
     /// Reads the frame that a position stands before in a piece: a small one, or a large one in one part.
     #[inline]
     pub(crate) fn frame_in_piece(&self, at: &mut Position) -> Option<Frame<&[u8]>> {
         let piece = self.pieces.get(at.piece)?;
         let (group, index) = (at.wanted, u64::from(at.frame));
-        if piece.kind != Kind::Frames {
-            at.pass(piece.next());
-            return Some(Frame { group, index, bytes: &piece.bytes });
-        }
-        let (bytes, end) = frame_at(&piece.bytes, (at.offset - piece.trimmed) as usize)?;
-        at.pass_frames(piece, 1, end);
-        Some(Frame { group, index, bytes })
+        Some(Frame { group, index, bytes: piece.bytes.get(piece.read_frame(at)?)? })
     }
 
     /// As [`frame_in_piece`](Self::frame_in_piece), as a share.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn share_in_piece(&self, at: &mut Position) -> Option<Frame<Bytes>> {
         let piece = self.pieces.get(at.piece)?;
-        let Frame { group, index, bytes } = self.frame_in_piece(at)?;
-        Some(Frame { group, index, bytes: piece.bytes.slice_ref(bytes) })
+        let (group, index) = (at.wanted, u64::from(at.frame));
+        Some(Frame { group, index, bytes: piece.bytes.slice(piece.read_frame(at)?) })
     }
 
     /// Reads the frame that was found to come next, in a piece or in the tail.
     pub(crate) fn frame_at(&self, at: &mut Position, lookup: Lookup) -> Option<Frame<&[u8]>> {
-        if lookup == Lookup::Tail { self.frame_in_tail(at) } else { self.frame_in_piece(at) }
+        if let Lookup::Tail = lookup { self.frame_in_tail(at) } else { self.frame_in_piece(at) }
     }
 
     /// Reads the complete frame that a position stands before in a tail.
@@ -120,8 +121,8 @@ impl Store {
     /// Reads a chunk, with what it lies in.
     pub(crate) fn chunk_at(&self, at: &mut Position, lookup: Lookup) -> Option<ChunkWithin<'_>> {
         let (group, index, within) = (at.wanted, u64::from(at.frame), at.within);
-        let piece = self.pieces.get(at.piece).filter(|_| lookup == Lookup::Piece);
-        let (bytes, size) = if lookup == Lookup::Unfinished {
+        let piece = self.pieces.get(at.piece).filter(|_| matches!(lookup, Lookup::Piece));
+        let (bytes, size) = if matches!(lookup, Lookup::Unfinished) {
             let group = self.groups.get(at.group)?;
             let Unfinished { size, written } = group.unfinished?;
             at.within = written;
@@ -192,6 +193,19 @@ impl Position {
 }
 
 impl Piece {
+    /// Goes behind the frame that a position stands before, a small one or a large one in one part; where it
+    /// lies.
+    #[inline]
+    fn read_frame(&self, at: &mut Position) -> Option<Range<usize>> {
+        if !matches!(self.kind, Kind::Frames) {
+            at.pass(self.next());
+            return Some(0..self.bytes.len());
+        }
+        let (bytes, end) = frame_at(&self.bytes, (at.offset - self.trimmed) as usize)?;
+        at.pass_frames(self, 1, end);
+        Some(end - bytes.len()..end)
+    }
+
     /// Reads on in a part of a large frame, at most so many bytes of it.
     fn read_part(&self, at: &mut Position, max_bytes: usize) -> Option<&[u8]> {
         let Kind::Part { offset, size } = self.kind else { return None };
