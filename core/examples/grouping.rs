@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         match relay.cache.next_frame(reader)? {
             Next::Held(frame) => {
                 let (group, index) = (frame.group, frame.index);
-                let sequence = relay.grouping.sequence(group, index as u32);
+                let sequence = relay.grouping.sequence(group, index);
                 println!("group {group} frame {index}: {}", frame.bytes.escape_ascii());
                 assert!(sequence.is_some_and(|sequence| sequence <= 20));
             }

@@ -16,10 +16,14 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod cache;
 pub mod demux;
 mod display;
+#[cfg(feature = "arbitrary")]
+pub mod fuzz;
 pub mod grouping;
 pub mod journal;
 pub mod limits;

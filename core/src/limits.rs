@@ -37,9 +37,32 @@ mod tests {
     use crate::receiver::{self, LineId, Receiver};
     use crate::retransmitter::{self, Retransmitter};
     use crate::transmitter::{self, Transmitter};
-    use crate::{Instant, Machine, Session};
+    use crate::{Instant, Machine, Session, grouping, publisher};
     use alloc::string::{String, ToString};
     use bytes::Bytes;
+
+    /// A small machine: what it takes when it is made, and at most.
+    fn taken<M: Machine>(config: M::Config) -> (usize, usize) {
+        let limit = M::memory_limit(&config);
+        (M::new(config).unwrap().memory_used(), limit)
+    }
+
+    #[test]
+    fn small_machines_take_some_kilobytes_when_they_are_made() {
+        let session = Session::new(*b"SMALL     ");
+        let taken = [
+            taken::<receiver::Receiver>(receiver::Config::small()),
+            taken::<transmitter::Transmitter>(transmitter::Config::small(session)),
+            taken::<retransmitter::Retransmitter>(retransmitter::Config::small()),
+            taken::<publisher::Publisher>(publisher::Config::small(session)),
+            taken::<cache::Cache>(cache::Config::small()),
+            taken::<demux::Demux>(demux::Config::small()),
+        ];
+        for (made, most) in taken {
+            assert!(made <= 128 << 10 && most <= 1 << 20, "{taken:?}");
+        }
+        assert!(grouping::Grouping::new(grouping::Config::small("feed")).is_ok());
+    }
 
     #[test]
     fn both_ends_of_a_range_lie_in_it() {

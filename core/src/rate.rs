@@ -80,7 +80,7 @@ mod tests {
     fn a_bucket_at_the_end_of_time_stays_there() {
         let mut bucket = Bucket::default();
         let slow = Rate { bytes_per_second: 1, burst: 0 };
-        bucket.take(Instant::FAR, slow, usize::MAX);
-        assert_eq!(bucket.opens(slow), Instant::FAR);
+        bucket.take(Instant::MAX, slow, usize::MAX);
+        assert_eq!(bucket.opens(slow), Instant::MAX);
     }
 }

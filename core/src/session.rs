@@ -7,6 +7,7 @@ use core::fmt;
 /// Names are ASCII, left-justified and padded with spaces, but nothing here depends on that: ids are
 /// compared byte for byte, and printing escapes what is not printable ASCII.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Session([u8; 10]);
 
 impl Session {

@@ -4,7 +4,7 @@
 //! virtual time, a journal passes what was recorded.
 
 use core::fmt;
-use core::ops::{Add, Sub};
+use core::ops::{Add, AddAssign, Sub};
 
 pub use core::time::Duration;
 
@@ -13,13 +13,14 @@ pub use core::time::Duration;
 /// Range: 0 to 2^64-1 ns, some 584 years. Additions saturate at the end of that range and
 /// differences at zero, so no time that an outside hands in can make a machine panic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Instant(u64);
 
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
     /// The last instant there is: what never comes.
-    pub const FAR: Self = Self(u64::MAX);
+    pub const MAX: Self = Self(u64::MAX);
 
     /// The instant `nanos` nanoseconds after the origin.
     #[must_use]
@@ -54,6 +55,12 @@ impl Add<Duration> for Instant {
     }
 }
 
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
 impl Sub<Duration> for Instant {
     type Output = Self;
 
@@ -62,9 +69,16 @@ impl Sub<Duration> for Instant {
     }
 }
 
-impl fmt::Debug for Instant {
+/// Seconds since the origin, to the nanosecond: `2.000000007s`.
+impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:09}s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -85,10 +99,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_instant_prints_as_seconds_to_the_nanosecond() {
+        let mut at = Instant::from_nanos(7);
+        at += Duration::from_secs(2);
+        assert_eq!(alloc::format!("{at} {at:?}"), "2.000000007s 2.000000007s");
+    }
+
+    #[test]
     fn arithmetic_saturates_at_both_ends() {
-        assert_eq!(Instant::FAR + Duration::from_secs(1), Instant::FAR);
+        assert_eq!(Instant::MAX + Duration::from_secs(1), Instant::MAX);
         assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
-        assert_eq!(Instant::ZERO.since(Instant::FAR), Duration::ZERO);
+        assert_eq!(Instant::ZERO.since(Instant::MAX), Duration::ZERO);
         assert_eq!(
             Instant::from_millis(5).since(Instant::from_millis(2)),
             Duration::from_millis(3)

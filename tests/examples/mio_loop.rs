@@ -30,11 +30,11 @@ const TICK: Duration = Duration::from_millis(100);
 struct Deliver(Consumer);
 
 impl Sink for Deliver {
-    fn batch(&mut self, batch: Batch<&[u8]>) {
+    fn batch(&mut self, _now: gapless_core::Instant, batch: Batch<&[u8]>) {
         self.0.batch(&batch);
     }
 
-    fn notice(&mut self, notice: Command) {
+    fn notice(&mut self, _now: gapless_core::Instant, notice: Command) {
         self.0.notice(&notice);
     }
 }

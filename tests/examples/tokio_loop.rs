@@ -47,7 +47,7 @@ async fn receive(
     let mut from_line = vec![0; 65_536];
     let mut answer = vec![0; 65_536];
     while !consumer.has_ended() {
-        let timeout = receiver.poll_timeout().unwrap_or(Instant::FAR).since(Instant::ZERO);
+        let timeout = receiver.poll_timeout().unwrap_or(Instant::MAX).since(Instant::ZERO);
         let timer = origin.checked_add(timeout).unwrap_or(origin + PATIENCE);
         let batch = tokio::select! {
             // In this order: the timer runs out only when nothing waits to be read, so that a program

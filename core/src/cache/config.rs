@@ -80,6 +80,20 @@ impl Config {
         }
     }
 
+    /// The least budget, 256 KiB; frames up to 64 KiB, a window of 64 groups, 128 KiB unfinished, and 8 KiB reserved for
+    /// each of four publishers: for tests and fuzzers.
+    #[must_use]
+    pub const fn small() -> Self {
+        Self {
+            max_bytes: LEAST_BYTES,
+            max_frame: 64 << 10,
+            window: 64,
+            max_unfinished: 128 << 10,
+            max_publishers: 4,
+            reserve: 8 << 10,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
         let most = usize::MAX / 4;
         let range = "256 KiB to a quarter of the address space";
@@ -171,6 +185,7 @@ vocabulary! {
     /// make room.
     #[non_exhaustive]
     #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Refusal {
         /// A live track has this name.
         #[error("a track of this name is live")]

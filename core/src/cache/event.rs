@@ -9,6 +9,7 @@ use super::reader::ReaderId;
 use super::run::Run;
 use super::track::TrackId;
 use crate::display::display;
+use crate::journal::{Decoder, Encoder, Field, Malformed};
 use crate::vocabulary;
 use crate::wire::brief::BriefMessage;
 
@@ -16,6 +17,7 @@ display!(Missing { Self::Lost => "lost", Self::Absent => "absent" });
 
 /// How a frame is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum ReadUnit {
     /// [`next_shared`](super::Cache::next_shared).
     Frame,
@@ -27,6 +29,7 @@ pub enum ReadUnit {
 
 /// The place at which a reader begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Start {
     /// At a frame of a group, which need not exist yet. Numbers that never come are passed over as soon
     /// as a later group exists.
@@ -44,10 +47,24 @@ pub enum Start {
     Live,
 }
 
+/// A number of frames, in four bytes: a group has fewer.
+pub(super) mod narrow {
+    use super::{Decoder, Encoder, Field, Malformed};
+
+    pub(crate) fn encode(count: &u64, out: &mut Encoder<'_>) {
+        u32::try_from(*count).unwrap_or(u32::MAX).encode(out);
+    }
+
+    pub(crate) fn decode(input: &mut Decoder<'_>) -> Result<u64, Malformed> {
+        u32::decode(input).map(u64::from)
+    }
+}
+
 vocabulary! {
     "event of a cache" for super::Cache, Result<Answer, CallError>;
     /// An event of a cache: each is a call of [`Cache`](super::Cache) too, which says what it does.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event<'a> {
         /// [`create_track`](super::Cache::create_track).
         0 => CreateTrack {
@@ -108,6 +125,7 @@ vocabulary! {
             /// The group.
             group: GroupId,
             /// The whole frame.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             frame: Bytes as BriefMessage,
             /// How many bytes of memory `frame` keeps alive.
             pinned: usize,
@@ -131,6 +149,7 @@ vocabulary! {
             /// The group.
             group: GroupId,
             /// The next bytes of its open frame.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             chunk: Bytes as BriefMessage,
             /// How many bytes of memory `chunk` keeps alive.
             pinned: usize,
@@ -140,7 +159,7 @@ vocabulary! {
             /// The group.
             group: GroupId,
             /// How many frames.
-            count: u32,
+            count by narrow: u64,
             /// Why they are missing.
             why: Missing,
         } => |cache, _| Answer::done(cache.append_missing(group, count, why)?),
@@ -218,6 +237,7 @@ vocabulary! {
     "command of a cache";
     /// A report of a cache.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Command {
         /// The answer to the event of [`handle`](crate::Machine::handle); the first command after it.
         0 => Answer(answer: Answer),
@@ -247,6 +267,7 @@ vocabulary! {
     "answer of a cache";
     /// The result of an event or a call.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Answer {
         /// It was done.
         0 => Done,
@@ -289,6 +310,7 @@ impl Answer {
 
 /// The result of putting a frame at an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Put {
     /// It is the group's new last frame.
     Appended,
@@ -300,6 +322,7 @@ pub enum Put {
 
 /// The state of an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum FrameState<'a> {
     /// A frame with this payload.
     Held(&'a [u8]),
@@ -318,6 +341,7 @@ pub enum FrameState<'a> {
 
 /// The next thing for a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Next<T> {
     /// This; the reader stands behind it.
     Held(T),
@@ -414,17 +438,22 @@ impl<T> Next<T> {
 
 /// A whole frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "arbitrary", arbitrary(bound = "B: From<alloc::vec::Vec<u8>>"))]
 pub struct Frame<B> {
     /// The group's number.
     pub group: u64,
     /// Its index in the group, from 0.
     pub index: u64,
     /// Its payload, which may be empty.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: B,
 }
 
 /// A part of a frame, perhaps all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "arbitrary", arbitrary(bound = "B: From<alloc::vec::Vec<u8>>"))]
 pub struct Chunk<B> {
     /// The group's number.
     pub group: u64,
@@ -435,6 +464,7 @@ pub struct Chunk<B> {
     /// The offset of these bytes in the frame.
     pub offset: u64,
     /// The bytes: not empty, unless the frame is.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: B,
 }
 

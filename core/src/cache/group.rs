@@ -19,6 +19,7 @@ pub(super) const MOST: u32 = u32::MAX - 1;
 
 /// Why there is a place for a frame, but no frame. An empty payload never means that: it is a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Missing {
     /// Its sender's feed has given it up.
     Lost,

@@ -15,6 +15,15 @@ macro_rules! id {
 
         $crate::display::display!($id { id => "{id:?}" });
 
+        /// One that may exist: generations begin with 1, and places are taken from the first on.
+        #[cfg(feature = "arbitrary")]
+        impl<'a> arbitrary::Arbitrary<'a> for $id {
+            fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+                let slot = u.arbitrary::<u8>()?.into();
+                Ok(Self($crate::storage::slab::Key::new(slot, u.arbitrary::<u64>()?.max(1))))
+            }
+        }
+
         /// Generations begin with 1: zero is that of a free place, which no id names.
         impl $crate::journal::Field<'_> for $id {
             fn encode(&self, out: &mut $crate::journal::Encoder<'_>) {

@@ -104,7 +104,7 @@ impl Index {
         let key = victim.map(|(key, _)| key);
         let expiry = match victim {
             Some((key, created)) if !key.is_newest && !max_age.is_zero() => created + max_age,
-            _ => Instant::FAR,
+            _ => Instant::MAX,
         };
         if (key, expiry) == (old_key, old_expiry) {
             return;
@@ -112,7 +112,7 @@ impl Index {
         if old_key.is_some() {
             self.eviction_order.remove(tracks, at);
         }
-        if old_expiry != Instant::FAR {
+        if old_expiry != Instant::MAX {
             self.expiries.remove(tracks, at);
         }
         if let Some(track) = tracks.get_mut(at) {
@@ -121,7 +121,7 @@ impl Index {
         if key.is_some() {
             self.eviction_order.insert(tracks, at);
         }
-        if expiry != Instant::FAR {
+        if expiry != Instant::MAX {
             self.expiries.insert(tracks, at);
         }
     }
@@ -139,7 +139,7 @@ mod tests {
     fn track(store: &mut Store, generation: u64) -> TrackId {
         let limits = Limits { max_age: Duration::from_secs(1), ..Limits::default() };
         let name = (*b"track").into();
-        let track = Track { name, limits, top: NONE, expiry: Instant::FAR, ..Track::default() };
+        let track = Track { name, limits, top: NONE, expiry: Instant::MAX, ..Track::default() };
         store.add_track(generation, track).unwrap()
     }
 

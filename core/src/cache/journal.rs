@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::event::narrow;
 use super::{
     Answer, Cache, Chunk, Config, Event, Frame, Limits, Missing, Misuse, Next, Put, ReadUnit,
     ReaderId, Run, Start,
@@ -96,18 +97,20 @@ impl Field<'_> for Run {
         let Self { group, first, frames, offset, head, bytes, checksum } = self;
         if out.is_digest() && out.version_of::<Cache>() >= 2 {
             let (head, len) = (head.unwrap_or(u64::MAX), bytes.len() as u64);
-            let sum = u64::from(*frames) << 32 | u64::from(*checksum);
+            let sum = *frames << 32 | u64::from(*checksum);
             let place = [*group, *first, *offset, head, len, sum].map(u64::to_le_bytes);
             return out.put(place.as_flattened());
         }
         (*group, *first).encode(out);
-        (*frames, *offset).encode(out);
+        narrow::encode(frames, out);
+        offset.encode(out);
         head.encode(out);
         bytes.encode(out);
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        let ((group, first), (frames, offset)) = Field::decode(input)?;
+        let (group, first) = Field::decode(input)?;
+        let (frames, offset) = (narrow::decode(input)?, Field::decode(input)?);
         let (head, bytes) = Field::decode(input)?;
         Ok(Self { group, first, frames, offset, head, bytes, checksum: 0 })
     }

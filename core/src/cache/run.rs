@@ -11,18 +11,20 @@ use crate::wire::varint;
 ///
 /// One reference count for all its frames, and no copy: the bytes are the cache's own.
 #[derive(Clone)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Run {
     /// The group's number.
     pub group: u64,
     /// The index of the frame that it begins with, or goes on within.
     pub first: u64,
     /// How many frames end in it: of a part of a large frame none, unless it is the last.
-    pub frames: u32,
+    pub frames: u64,
     /// Bytes of the first frame's payload that came before it: zero unless it goes on within a frame.
     pub offset: u64,
     /// The size of a frame that does not carry it in `bytes`: a large one, whose first part this is.
     pub(super) head: Option<u64>,
     /// The stretch, but for the head.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: Bytes,
     /// Of the piece that `bytes` lie in as it was sealed; zero unless checksums are kept.
     pub(super) checksum: u32,

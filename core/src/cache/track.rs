@@ -50,7 +50,7 @@ pub(super) struct Track {
     pub(super) by_expiry: Links,
     /// The key of its next eviction, as the order has it; `None` when it is not in there.
     pub(super) eviction_key: Option<EvictionKey>,
-    /// When the first of its groups has reached the age that it keeps; [`Instant::FAR`] for never.
+    /// When the first of its groups has reached the age that it keeps; [`Instant::MAX`] for never.
     pub(super) expiry: Instant,
     /// Its groups by number, and in the order in which they were created.
     pub(super) groups: Tree<BySequence>,

@@ -45,7 +45,7 @@ impl Cache {
             is_reserved: joined.is_reserved,
             limits,
             top: NONE,
-            expiry: Instant::FAR,
+            expiry: Instant::MAX,
             ..Track::default()
         };
         let track = self.store.add_track(generation, track).ok_or_else(|| self.full())?;

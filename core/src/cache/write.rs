@@ -159,14 +159,15 @@ impl Cache {
     pub fn append_missing(
         &mut self,
         group: GroupId,
-        count: u32,
+        count: u64,
         why: Missing,
     ) -> Result<u64, CallError> {
         self.begin();
         let (at, index) = self.appendable(group, 0)?;
-        if u64::from(count) > u64::from(MOST) - index {
+        if count > u64::from(MOST) - index {
             return Err(self.refuse(Refusal::UsedUp));
         }
+        let count = count as u32;
         if count == 0 {
             return Ok(index);
         }

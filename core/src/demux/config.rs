@@ -64,6 +64,21 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The default with small limits, for tests and fuzzers: eight streams parked and eight held, four of them of one
+    /// peer or acceptor, 64 KiB of payload held, and eight registrations.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            max_pending: 8,
+            max_pending_per_peer: 4,
+            max_held: 8,
+            max_held_per_acceptor: 4,
+            max_held_bytes: 64 << 10,
+            max_registrations: 8,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
         let (some, any) = ("1 to 2^20", "0 to 2^20");
         within("max_pending", self.max_pending as u64, 1..=MOST, some)?;

@@ -14,14 +14,17 @@ use crate::wire::tag::Length;
 
 /// A connection. The driver numbers them, and never uses a number again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct PeerId(pub u64);
 
 /// An acceptor of streams: an application's part, numbered by whoever embeds the machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct AcceptorId(pub u64);
 
 /// A stream of a connection. No two streams have the same, ever.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct StreamId {
     /// The connection.
     pub peer: PeerId,
@@ -39,6 +42,7 @@ impl StreamId {
 
 /// Which ways the data of a stream goes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Direction {
     /// Both.
     Bidirectional,
@@ -56,6 +60,7 @@ display! {
 
 /// Which tags a registration is for. The two kinds are different, even with the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Pattern<'a> {
     /// The one tag, of 1 to 255 bytes.
     Exact(&'a [u8]),
@@ -85,6 +90,7 @@ impl fmt::Debug for Pattern<'_> {
 
 /// On whose behalf a tag is registered or a stream opened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Registrant {
     /// An application: tags that begin with `gapless:` are not for it.
     #[default]
@@ -110,6 +116,7 @@ pub struct Registration<'a> {
 /// [`Stats::refusals`](super::Stats::refusals).
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Refusal {
     /// Another acceptor has this pattern.
     #[error("the pattern is registered by acceptor {}", held_by.0)]
@@ -136,6 +143,7 @@ vocabulary! {
     "event of a demultiplexer" for super::Demux, Result<Result<(), Refusal>, Misuse>;
     /// An event of a demultiplexer. Every event is a method too.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event<'a> {
         /// [`register`](super::Demux::register).
         0 => Register {
@@ -178,6 +186,7 @@ vocabulary! {
             /// Bytes of the stream that were given before.
             offset: u64,
             /// The bytes that follow those.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             bytes: Bytes as BriefMessage,
             /// Bytes of memory that `bytes` keeps alive.
             pinned: usize,
@@ -229,6 +238,7 @@ vocabulary! {
     "command of a demultiplexer";
     /// A command of a demultiplexer.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Command {
         /// The result of [`Register`](Event::Register), [`Unregister`](Event::Unregister),
         /// [`AcceptorGone`](Event::AcceptorGone) or [`Open`](Event::Open): the first command of those.
@@ -251,6 +261,7 @@ vocabulary! {
             /// The acceptor that gets it.
             acceptor: AcceptorId,
             /// The bytes behind the preamble in the event that made it whole.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             bytes: Bytes as BriefMessage,
             /// The stream ends behind it.
             fin: bool,

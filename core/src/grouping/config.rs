@@ -47,6 +47,12 @@ impl Config {
         }
     }
 
+    /// The same with four messages of up to 1,024 bytes a group, as small caches hold them: for tests and fuzzers.
+    #[must_use]
+    pub fn small(feed: impl Into<String>) -> Self {
+        Self { group_size: 4, max_message: 1024, ..Self::new(feed) }
+    }
+
     /// The name of a session's track: `FEED/SESSION`, or `FEED/SESSION.EPOCH`.
     ///
     /// The session's name loses the spaces at its end; of the rest every byte that is no ASCII letter
@@ -108,6 +114,7 @@ impl Config {
 /// The numbers that decide which message every group and index of a track stands for. Whoever carries a track on,
 /// or reads one, compares them first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Info {
     /// Messages in a group.
     pub group_size: u32,

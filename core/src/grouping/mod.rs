@@ -122,18 +122,18 @@ impl Grouping {
 
     /// Group and index of a message's frame; `None` for message 0, which there is not.
     #[must_use]
-    pub fn place(&self, sequence: u64) -> Option<(u64, u32)> {
+    pub fn place(&self, sequence: u64) -> Option<(u64, u64)> {
         let (before, size) = (sequence.checked_sub(1)?, u64::from(self.config.group_size));
-        Some((before / size, (before % size) as u32))
+        Some((before / size, before % size))
     }
 
     /// Which message is a frame; `None` when there is none so far out, or in a group.
     #[must_use]
-    pub fn sequence(&self, group: u64, index: u32) -> Option<u64> {
-        let size = self.config.group_size;
-        let front = group.checked_mul(size.into()).filter(|_| index < size)?;
+    pub fn sequence(&self, group: u64, index: u64) -> Option<u64> {
+        let size = u64::from(self.config.group_size);
+        let front = group.checked_mul(size).filter(|_| index < size)?;
         // Numbers are from 1.
-        front.checked_add(index.into())?.checked_add(1)
+        front.checked_add(index)?.checked_add(1)
     }
 
     /// A session will begin live, where `live` was found to be the next message: returns the number at
@@ -289,11 +289,11 @@ impl Grouping {
         let last = next.saturating_sub(1);
         let (place, skipped) = match live {
             Some(_) if index > 0 => {
-                (Place::Closed(Why::BeforeStart), self.config.group_size - index)
+                (Place::Closed(Why::BeforeStart), u64::from(self.config.group_size) - index)
             }
             _ => (Place::Fresh { absent: index, lost: 0 }, 0),
         };
-        let first = last.saturating_add(skipped.into()).saturating_add(1);
+        let first = last.saturating_add(skipped).saturating_add(1);
         let publishing =
             Publishing { session, track, last, place, live, ended: false, over: false };
         let left = self.remember(publishing).and_then(Publishing::left);

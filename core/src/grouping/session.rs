@@ -16,7 +16,7 @@ use super::step::{Step, Why};
 pub(super) enum Place {
     /// It does not exist, because so far nothing of it is there: first so many frames are absent, then
     /// so many lost.
-    Fresh { absent: u32, lost: u32 },
+    Fresh { absent: u64, lost: u64 },
     /// It is being written.
     Open(GroupId),
     /// Nothing more of it is published.
@@ -78,7 +78,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         match self.of.place {
             Place::Fresh { absent, lost } if missed.is_none() && absent + lost > 0 => {
                 self.group().ok()?;
-                Some(self.appended(self.under_way(), 0..u64::from(absent + lost)))
+                Some(self.appended(self.under_way(), 0..absent + lost))
             }
             _ => missed,
         }
@@ -126,7 +126,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
                 groups * self.size
             } else {
                 let count = missing.min(self.size - index);
-                step = self.miss_some(count as u32, why);
+                step = self.miss_some(count, why);
                 count
             };
             match why {
@@ -139,7 +139,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
     }
 
     /// Passes frames of the group that the next message belongs to.
-    fn miss_some(&mut self, count: u32, why: Missing) -> Option<Step> {
+    fn miss_some(&mut self, count: u64, why: Missing) -> Option<Step> {
         let next = self.of.next();
         match &mut self.of.place {
             Place::Fresh { .. } if self.of.live.is_some_and(|live| next < live) => {
@@ -157,7 +157,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         None
     }
 
-    fn miss_in(&mut self, group: GroupId, count: u32, why: Missing) -> Step {
+    fn miss_in(&mut self, group: GroupId, count: u64, why: Missing) -> Step {
         let number = self.under_way();
         match self.append_missing(group, count, why) {
             Ok(frames) => self.appended(number, frames),
@@ -208,10 +208,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         }
         let (absent, lost) = match self.of.place {
             Place::Fresh { absent, lost } if number == under_way => (absent, lost),
-            // The size of a group is a u32.
-            _ if number < under_way && number >= cache.floor(self.of.track)?.0 => {
-                (self.size as u32, 0)
-            }
+            _ if number < under_way && number >= cache.floor(self.of.track)?.0 => (self.size, 0),
             _ => return None,
         };
         let group = self.create_group(number, absent, lost).ok()?;
@@ -220,7 +217,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
         } else {
             self.finish(group);
         }
-        Some(self.appended(number, 0..u64::from(absent + lost)))
+        Some(self.appended(number, 0..absent + lost))
     }
 
     /// Takes a message of which the place is behind: it is compared, or fills what is missing.
@@ -283,7 +280,7 @@ impl<C: Driven<Cache>> Work<'_, C> {
     }
 
     /// Creates a group, with what is missing at its front: first so many frames absent, then so many lost.
-    fn create_group(&mut self, sequence: u64, absent: u32, lost: u32) -> Result<GroupId, Why> {
+    fn create_group(&mut self, sequence: u64, absent: u64, lost: u64) -> Result<GroupId, Why> {
         let created = self.call(Event::CreateGroup { track: self.of.track, sequence })?;
         let Answer::Group(group) = created else { return Err(Why::Gone) };
         self.stats.groups += 1;
@@ -295,18 +292,18 @@ impl<C: Driven<Cache>> Work<'_, C> {
         Ok(group)
     }
 
-    fn append_missing(&mut self, group: GroupId, count: u32, why: Missing) -> Appended {
+    fn append_missing(&mut self, group: GroupId, count: u64, why: Missing) -> Appended {
         self.append(group, count, Event::AppendMissing { group, count, why })
     }
 
     /// Appends frames; their indices. The cache does not refuse frames that its budget cannot hold: it
     /// aborts the group, which is as long then as it was.
     #[inline]
-    fn append(&mut self, group: GroupId, count: u32, event: Event<'_>) -> Appended {
+    fn append(&mut self, group: GroupId, count: u64, event: Event<'_>) -> Appended {
         let end_of = |cache: &C| Some(cache.machine().frames(group)?.end);
         let first = end_of(self.cache).ok_or(Why::Gone)?;
         self.call(event)?;
-        let end = first + u64::from(count);
+        let end = first + count;
         if end_of(self.cache) == Some(end) { Ok(first..end) } else { Err(Why::Aborted(TOO_LARGE)) }
     }
 

@@ -25,6 +25,7 @@ pub(super) enum Input<B> {
 /// The result of one step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Step {
     /// The track of a session exists from now on.
     Opened {
@@ -113,6 +114,7 @@ pub enum Step {
 
 /// Why a message, or a session, is not published.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Why {
     /// Publishing begins with the next group.
     #[error("publishing begins with the next group")]

@@ -82,6 +82,49 @@ impl Source for &[u8] {
     }
 }
 
+/// Whatever [`std`] writes or reads, as the destination or the origin of a journal: a file, a socket. With the feature
+/// `std`.
+///
+/// ```no_run
+/// # use gapless_core::journal::{Io, Replayer};
+/// # use gapless_core::receiver::Receiver;
+/// # use std::{fs::File, io::BufReader};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = Io(BufReader::new(File::open("feed.journal")?));
+/// let mut replayer = Replayer::verifying().knowing::<Receiver>();
+/// replayer.replay(source, &mut ())?;
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "std")]
+#[derive(Clone, Debug)]
+pub struct Io<T>(pub T);
+
+/// Each block is one [`write_all`](std::io::Write::write_all): the system has it, when the program dies.
+#[cfg(feature = "std")]
+impl<W: std::io::Write> Sink for Io<W> {
+    type Error = std::io::Error;
+
+    fn write(&mut self, block: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(block)
+    }
+}
+
+/// A read that is interrupted is tried again.
+#[cfg(feature = "std")]
+impl<R: std::io::Read> Source for Io<R> {
+    type Error = std::io::Error;
+
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.0.read(into) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
 /// A block that is being filled.
 #[derive(Debug)]
 pub(super) struct Building {

@@ -96,6 +96,7 @@
 //! | `bool` | 0 or 1 (1) |
 //! | [`Duration`](crate::Duration), [`Instant`] | nanoseconds (8) |
 //! | [`Session`](crate::Session) | its ten bytes |
+//! | how many frames of a group a cache's call leaves out, or its run has | in 4 bytes |
 //! | byte string | its length (4), the bytes |
 //! | `Option` | whether there is one (1), and it |
 //! | `Vec` | how many (8), and each |
@@ -130,6 +131,8 @@ mod tests;
 mod vocabulary;
 
 pub use crate::{fields, newtypes, no_direct_calls, variants, vocabulary};
+#[cfg(feature = "std")]
+pub use block::Io;
 pub use block::{Damage, HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source, VERSION};
 pub use digest::Digest;
 pub use field::{Decoder, Encoder, Field, Malformed};

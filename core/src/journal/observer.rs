@@ -1,7 +1,9 @@
 //! The view of a replay: where it stands, what happens, what is wrong, and how a machine is left.
 
+use alloc::rc::Rc;
 use alloc::string::String;
 use core::any::Any;
+use core::cell::RefCell;
 use core::fmt::Debug;
 
 use super::Journaled;
@@ -37,6 +39,42 @@ pub enum ReplayStep<'a> {
         timeout: Option<Instant>,
     },
 }
+
+/// One thing that happens to a machine of kind `M`, as it is: for [`Replayer::watching`](super::Replayer::watching).
+pub enum Step<'s, 'a, M: Journaled> {
+    /// It was made.
+    Made,
+    /// It is given an event next.
+    Event(&'s M::Event<'a>),
+    /// It is given a timeout next.
+    Timeout,
+    /// It is called directly next.
+    Call(&'s M::Call<'a>),
+    /// The result of the call.
+    Answer(&'s M::Answer<'a>),
+    /// It gave a command.
+    Command(&'s M::Command),
+    /// Everything that followed from the making, event, timeout or call has been given.
+    Done,
+}
+
+impl<'s, M: Journaled> Step<'s, '_, M> {
+    /// It for those who see machines of all kinds, but the end, which they are told more of.
+    pub(super) fn printable(&self) -> Option<ReplayStep<'s>> {
+        match *self {
+            Self::Made => Some(ReplayStep::Made),
+            Self::Event(event) => Some(ReplayStep::Event(event)),
+            Self::Timeout => Some(ReplayStep::Timeout),
+            Self::Call(call) => Some(ReplayStep::Call(call)),
+            Self::Answer(answer) => Some(ReplayStep::Answer(answer)),
+            Self::Command(command) => Some(ReplayStep::Command(command)),
+            Self::Done => None,
+        }
+    }
+}
+
+/// Somebody's own code, which is handed every step of the machines of a kind.
+pub(super) type Watcher<'o, M> = Rc<RefCell<dyn FnMut(Place, &M, Step<'_, '_, M>) + 'o>>;
 
 /// A place in a journal: which machine, which of its events, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,5 +225,5 @@ impl<'a> Replayed<'a> {
 }
 
 display! {
-    Place { Self { machine, name, event, now } => "event {event} of {name} {machine} at {now:?}" }
+    Place { Self { machine, name, event, now } => "event {event} of {name} {machine} at {now}" }
 }

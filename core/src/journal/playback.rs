@@ -9,7 +9,7 @@ use super::Journaled;
 use super::block::{Block, FULL, MAX_PAYLOAD};
 use super::digest::Digest;
 use super::field::{self, Decoder, Encoder, Field, Nested};
-use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
+use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed, Step, Watcher};
 use super::record::{self, EventDigest, Kind, Record};
 use crate::Instant;
 
@@ -20,6 +20,12 @@ const SHOWN: u64 = 100;
 pub(super) trait Play {
     fn record(&mut self, record: Record<'_>, observer: &mut dyn Observer) -> Result<(), Fault>;
 
+    /// The machine was made.
+    fn made(&self, observer: &mut dyn Observer);
+
+    /// Takes what the machine still has to give.
+    fn drain(&mut self, observer: &mut dyn Observer);
+
     /// A difference that was not returned yet, because the journal has more of its event.
     fn differs(&self) -> Option<Fault>;
 
@@ -27,8 +33,9 @@ pub(super) trait Play {
 }
 
 /// A machine and how far it was played.
-pub(super) struct Playback<M> {
+pub(super) struct Playback<'o, M: Journaled> {
     machine: M,
+    watcher: Watcher<'o, M>,
     id: u16,
     /// Differences are faults.
     verifies: bool,
@@ -50,7 +57,7 @@ pub(super) struct Playback<M> {
     scratch: Vec<u8>,
 }
 
-impl<M: Journaled> Playback<M> {
+impl<'o, M: Journaled> Playback<'o, M> {
     /// The bytes that a machine may take beside its own limit: a record that it was given and has not passed on,
     /// and how it is played.
     const BESIDE: usize = MAX_PAYLOAD + FULL + (16 << 10);
@@ -63,7 +70,8 @@ impl<M: Journaled> Playback<M> {
         verifies: bool,
         taken: usize,
         most: usize,
-    ) -> Result<(Box<dyn Play>, usize), Fault> {
+        watcher: Watcher<'o, M>,
+    ) -> Result<(Box<dyn Play + 'o>, usize), Fault> {
         let version = u16::decode(header)?;
         is_known(M::NAME, version, M::VERSION)?;
         let count = if block.version >= 2 { u8::decode(header)? } else { 0 };
@@ -83,6 +91,7 @@ impl<M: Journaled> Playback<M> {
         machine.keep_checksums();
         let playback = Self {
             machine,
+            watcher,
             id: block.machine,
             verifies,
             version,
@@ -99,6 +108,15 @@ impl<M: Journaled> Playback<M> {
             scratch: Vec::new(),
         };
         Ok((Box::new(playback), bytes))
+    }
+
+    /// Hands a step to somebody's own code, and to whoever sees all machines.
+    fn watch(&self, step: Step<'_, '_, M>, observer: &mut dyn Observer) {
+        let printable = step.printable();
+        (self.watcher.borrow_mut())(self.place(), &self.machine, step);
+        if let Some(step) = printable {
+            observer.happens(self.place(), step);
+        }
     }
 
     const fn place(&self) -> Place {
@@ -120,7 +138,7 @@ impl<M: Journaled> Playback<M> {
         self.give(&command);
         self.taken += 1;
         self.commands += 1;
-        observer.happens(self.place(), ReplayStep::Command(&command));
+        self.watch(Step::Command(&command), observer);
         true
     }
 
@@ -172,6 +190,7 @@ impl<M: Journaled> Playback<M> {
         let replayed = record::settle(&mut self.digest, settled.drained, timeout);
         self.settled = true;
         observer.happens(self.place(), ReplayStep::EventDigest { recorded, replayed, timeout });
+        self.watch(Step::Done, observer);
         if taken < settled.commands {
             Err(Difference::Fewer { recorded: settled.commands, replayed: taken })
         } else if self.taken > settled.commands {
@@ -184,7 +203,7 @@ impl<M: Journaled> Playback<M> {
     }
 }
 
-impl<M: Journaled> Play for Playback<M> {
+impl<M: Journaled> Play for Playback<'_, M> {
     fn record(
         &mut self,
         Record { kind, body }: Record<'_>,
@@ -203,14 +222,14 @@ impl<M: Journaled> Play for Playback<M> {
                 self.begin(Instant::decode(&mut input)?);
                 let event = M::Event::decode(&mut input)?;
                 input.finish()?;
-                observer.happens(self.place(), ReplayStep::Event(&event));
+                self.watch(Step::Event(&event), observer);
                 let refused = |error: M::Error| Difference::Refused(error.to_string());
                 self.machine.apply(self.now, event).map_err(refused)
             }
             Kind::Timeout => {
                 self.begin(Instant::decode(&mut input)?);
                 input.finish()?;
-                observer.happens(self.place(), ReplayStep::Timeout);
+                self.watch(Step::Timeout, observer);
                 self.machine.expire(self.now);
                 Ok(())
             }
@@ -218,11 +237,11 @@ impl<M: Journaled> Play for Playback<M> {
                 self.begin(Instant::decode(&mut input)?);
                 let call = M::Call::decode(&mut input)?;
                 input.finish()?;
-                observer.happens(self.place(), ReplayStep::Call(&call));
+                self.watch(Step::Call(&call), observer);
                 let answer = self.machine.call(self.now, call);
                 self.give(&answer);
                 self.answer = Some(Digest::of(&self.scratch));
-                observer.happens(self.place(), ReplayStep::Answer(&answer));
+                self.watch(Step::Answer(&answer), observer);
                 Ok(())
             }
             Kind::Answer => {
@@ -258,6 +277,14 @@ impl<M: Journaled> Play for Playback<M> {
         }
         // Whoever looks on is shown all that followed from the event before.
         self.differs().filter(|_| self.settled).map_or(Ok(()), Err)
+    }
+
+    fn made(&self, observer: &mut dyn Observer) {
+        self.watch(Step::Made, observer);
+    }
+
+    fn drain(&mut self, observer: &mut dyn Observer) {
+        while self.command(observer) {}
     }
 
     fn differs(&self) -> Option<Fault> {

@@ -350,13 +350,23 @@ impl<M: Journaled, S: Sink> Machine for Recorder<M, S> {
     }
 }
 
+/// Closes a journal when it is dropped.
+struct Closing<'a, S: Sink>(&'a mut Journal<S>);
+
+impl<S: Sink> Drop for Closing<'_, S> {
+    fn drop(&mut self) {
+        // A failure cannot be reported any more; whoever wants to know flushes before.
+        self.0.close();
+    }
+}
+
 impl<M: Journaled, S: Sink> Drop for Recorder<M, S> {
     fn drop(&mut self) {
         let Self { machine, journal } = self;
         if let Some(journal) = recording(journal) {
-            journal.settle(machine, false);
-            // A failure cannot be reported any more; whoever wants to know flushes before.
-            journal.close();
+            // Written too if the machine, which may have panicked already, panics when it is asked for its timeout.
+            let closing = Closing(journal);
+            closing.0.settle(machine, false);
         }
     }
 }

@@ -3,8 +3,10 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt::{self, Debug};
 
 use super::Journaled;
@@ -13,7 +15,8 @@ use super::field::{Decoder, Field};
 use super::playback::{Play, Playback};
 use super::record::{Kind, Record};
 
-pub use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed};
+use super::observer::Watcher;
+pub use super::observer::{Difference, Fault, Observer, Place, ReplayStep, Replayed, Step};
 
 /// The most bytes that all machines of a replay may take, by default.
 pub(super) const MOST_MACHINE_BYTES: usize =
@@ -23,20 +26,26 @@ pub(super) const MOST_MACHINE_BYTES: usize =
 ///
 /// Holds one block and the machines. A journal may come from anybody: it is refused before a machine
 /// is made whose configuration asks for more memory than [`Replayer::at_most`] allows.
-pub struct Replayer {
+pub struct Replayer<'o> {
     verifies: bool,
-    kinds: Vec<(&'static str, Make)>,
-    machines: BTreeMap<u16, Member>,
+    kinds: Vec<(&'static str, Box<Make<'o>>)>,
+    machines: BTreeMap<u16, Member<'o>>,
     most_bytes: usize,
     bytes: usize,
 }
 
 /// [`Playback::make`] of a kind of machine.
-type Make =
-    fn(&mut Decoder<'_>, &Block<'_>, bool, usize, usize) -> Result<(Box<dyn Play>, usize), Fault>;
+type Make<'o> = dyn Fn(
+        &mut Decoder<'_>,
+        &Block<'_>,
+        bool,
+        usize,
+        usize,
+    ) -> Result<(Box<dyn Play + 'o>, usize), Fault>
+    + 'o;
 
-struct Member {
-    play: Box<dyn Play>,
+struct Member<'o> {
+    play: Box<dyn Play + 'o>,
     blocks: u32,
 }
 
@@ -65,7 +74,7 @@ pub struct Ending {
     pub torn: usize,
 }
 
-impl Replayer {
+impl<'o> Replayer<'o> {
     /// Replays and compares; ends after the first event that differs.
     #[must_use]
     pub const fn verifying() -> Self {
@@ -90,8 +99,51 @@ impl Replayer {
 
     /// Knows this kind of machine too.
     #[must_use]
-    pub fn knowing<M: Journaled>(mut self) -> Self {
-        self.kinds.push((M::NAME, Playback::<M>::make));
+    pub fn knowing<M: Journaled>(self) -> Self {
+        self.watching::<M>(|_, _, _| {})
+    }
+
+    /// Knows this kind of machine too, and hands every step of each to `watcher`: events, calls, answers and commands
+    /// as they are, with the machine as it stands there. What it is given next is not applied yet; what it gave is.
+    ///
+    /// ```
+    /// # use gapless_core::journal::{Recorder, Replayer, recorder};
+    /// # use gapless_core::publisher::{Command, Config, Publisher};
+    /// # use gapless_core::transmitter::Event;
+    /// # use gapless_core::{Instant, Machine, Session};
+    /// use gapless_core::journal::replayer::Step;
+    /// # let mut journal = Vec::new();
+    /// # let machine = Config::small(Session::from_name(b"FEED").unwrap());
+    /// # let config = recorder::Config { machine, id: 0, sink: Some(&mut journal), commands: false };
+    /// # let mut publisher = Recorder::<Publisher, _>::new(config)?;
+    /// # publisher.handle(Instant::from_millis(1), Event::Message(b"first").into())?;
+    /// # publisher.poll_command();
+    /// # publisher.handle_timeout(publisher.poll_timeout().unwrap()).unwrap_or_default();
+    /// # while publisher.poll_command().is_some() {}
+    /// # publisher.handle(Instant::from_millis(9), Event::Flush.into())?;
+    /// # while publisher.poll_command().is_some() {}
+    /// # drop(publisher);
+    /// let mut bytes = 0;
+    /// let replayer = Replayer::verifying().watching::<Publisher>(|place, publisher, step| {
+    ///     if let Step::Command(Command::Send { bytes: packet }) = step {
+    ///         bytes += packet.len();
+    ///         println!("{place}: packet {} of {} bytes", publisher.stats().sent, packet.len());
+    ///     }
+    /// });
+    /// { replayer }.replay(&journal[..], &mut ()).expect("it does the same again");
+    /// assert_eq!(bytes, 27);
+    /// # Ok::<(), gapless_core::publisher::Error>(())
+    /// ```
+    #[must_use]
+    pub fn watching<M: Journaled>(
+        mut self,
+        watcher: impl FnMut(Place, &M, Step<'_, '_, M>) + 'o,
+    ) -> Self {
+        let watcher: Watcher<'o, M> = Rc::new(RefCell::new(watcher));
+        let make: Box<Make<'o>> = Box::new(move |header, block, verifies, taken, most| {
+            Playback::<M>::make(header, block, verifies, taken, most, Rc::clone(&watcher))
+        });
+        self.kinds.push((M::NAME, make));
         self
     }
 
@@ -126,6 +178,12 @@ impl Replayer {
                 Err(End::Source(error)) => return Err(Error::Source(error)),
             }
         }
+    }
+
+    /// Takes what each machine still has to give after its last event: more than the journal says, where the program
+    /// panicked or was killed in the middle of a drain. Here the machine panics again.
+    pub fn drain(&mut self, observer: &mut dyn Observer) {
+        self.machines.values_mut().for_each(|member| member.play.drain(observer));
     }
 
     /// The journal may end before it states all that followed from an event that differs.
@@ -174,7 +232,7 @@ impl Replayer {
         match (self.machines.get_mut(&id), record.kind) {
             (None, Kind::Machine) => {
                 let play = self.make(block, record.body)?;
-                observer.happens(play.replayed().place, ReplayStep::Made);
+                play.made(observer);
                 self.machines.insert(id, Member { play, blocks: 0 });
                 Ok(())
             }
@@ -185,7 +243,7 @@ impl Replayer {
         }
     }
 
-    fn make(&mut self, block: &Block<'_>, header: &[u8]) -> Result<Box<dyn Play>, Fault> {
+    fn make(&mut self, block: &Block<'_>, header: &[u8]) -> Result<Box<dyn Play + 'o>, Fault> {
         let mut input = Decoder::new(header, 0);
         let name = <&[u8]>::decode(&mut input)?;
         let known = self.kinds.iter().find(|(known, _)| known.as_bytes() == name);
@@ -198,7 +256,7 @@ impl Replayer {
     }
 }
 
-impl Debug for Replayer {
+impl Debug for Replayer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: Vec<Place> = self.machines().map(|machine| machine.place).collect();
         f.debug_struct("Replayer")

@@ -38,7 +38,7 @@ macro_rules! newtypes {
 }
 
 /// Implements [`Field`](crate::journal::Field) for an enum: the number of its variant in a byte, then the
-/// variant's fields. Behind `retired` are numbers that are not written any more, and what they are read as; behind
+/// variant's fields, those written `by` a module as by [`fields!`]. Behind `retired` are numbers that are not written any more, and what they are read as; behind
 /// `unwritten` variants with one field that no journal ever has; behind `embedded` numbers of variants that hold
 /// another enum's, which is written without a number of its own. Before the version `since` of a machine nothing is
 /// written, and what stands behind `or` is read.
@@ -46,7 +46,8 @@ macro_rules! newtypes {
 macro_rules! variants {
     ($what:literal $(for $generic:ident)?
     $(since $since:literal of $machine:ident or $default:expr)?, $type:ty {
-        $($number:literal => $variant:ident $(($($part:ident),*))? $({$($field:ident),*})?),* $(,)?
+        $($number:literal => $variant:ident $(($($part:ident),*))?
+            $({$($field:ident $(by $codec:ident)?),*})?),* $(,)?
     } $(retired { $($old:literal => ($($read:ident),*) $made:expr),* $(,)? })?
         $(unwritten { $($never:ident),* })?
         $(embedded { $($inner:literal => ($($of:ident),*) [$($whole:tt)*]),* $(,)? })?) => {
@@ -60,7 +61,7 @@ macro_rules! variants {
                     $(Self::$variant $(($($part),*))? $({$($field),*})? => {
                         out.put(&[$number]);
                         $($($crate::journal::Field::encode($part, out);)*)?
-                        $($($crate::journal::Field::encode($field, out);)*)?
+                        $($($crate::fields!(@encode $field, out $(, $codec)?);)*)?
                     })*
                     $($(Self::$never(_) => {})*)?
                     $($($($whole)* => {
@@ -79,7 +80,7 @@ macro_rules! variants {
                 match <u8 as $crate::journal::Field<'_>>::decode(input)? {
                     $($number => {
                         $($(let $part = $crate::journal::Field::decode(input)?;)*)?
-                        $($(let $field = $crate::journal::Field::decode(input)?;)*)?
+                        $($(let $field = $crate::fields!(@decode input $(, $codec)?)?;)*)?
                         Ok(Self::$variant $(($($part),*))? $({$($field),*})?)
                     })*
                     $($($old => {
@@ -103,7 +104,7 @@ macro_rules! variants {
 /// Declares an enum of a machine's vocabulary: `"what it is"; pub enum Name { number => Variant { field: Type } }`.
 ///
 /// It is printed as `derive(Debug)` would, but for fields declared `as Wrapper`, which are printed by that; and
-/// it has a [`Field`](crate::journal::Field), as by [`variants!`]. With `for Machine, Answer;` before the enum,
+/// it has a [`Field`](crate::journal::Field), as by [`variants!`], fields declared `name by module` included. With `for Machine, Answer;` before the enum,
 /// each variant says behind `=> |machine, now|` which call it stands for, and `dispatch` makes it.
 #[macro_export]
 macro_rules! vocabulary {
@@ -114,7 +115,8 @@ macro_rules! vocabulary {
             $(
                 $(#[$doc:meta])*
                 $number:literal => $variant:ident {
-                    $($(#[$field_doc:meta])* $field:ident: $type:ty $(as $show:ident)?),* $(,)?
+                    $($(#[$field_doc:meta])* $field:ident $(by $codec:ident)?: $type:ty $(as $show:ident)?),*
+                    $(,)?
                 } => |$this:ident, $now:tt| $call:expr
             ),* $(,)?
         }
@@ -125,7 +127,9 @@ macro_rules! vocabulary {
             pub enum $name<$life> {
                 $(
                     $(#[$doc])*
-                    $number => $variant { $($(#[$field_doc])* $field: $type $(as $show)?),* }
+                    $number => $variant {
+                        $($(#[$field_doc])* $field $(by $codec)?: $type $(as $show)?),*
+                    }
                 ),*
             }
         }
@@ -151,8 +155,12 @@ macro_rules! vocabulary {
             $(
                 $(#[$doc:meta])*
                 $number:literal => $variant:ident
-                    $(($($part:ident: $part_type:ty $(as $part_show:ident)?),*))?
-                    $({$($(#[$field_doc:meta])* $field:ident: $type:ty $(as $show:ident)?),* $(,)?})?
+                    $(($(
+                        $(#[$part_meta:meta])* $part:ident: $part_type:ty $(as $part_show:ident)?
+                    ),*))?
+                    $({$(
+                        $(#[$field_doc:meta])* $field:ident $(by $codec:ident)?: $type:ty $(as $show:ident)?
+                    ),* $(,)?})?
             ),* $(,)?
         }
         $(retired $retired:tt)?
@@ -161,12 +169,12 @@ macro_rules! vocabulary {
         pub enum $name $(<$life>)? {
             $(
                 $(#[$doc])*
-                $variant $(($($part_type),*))? $({$($(#[$field_doc])* $field: $type),*})?
+                $variant $(($($(#[$part_meta])* $part_type),*))? $({$($(#[$field_doc])* $field: $type),*})?
             ),*
         }
 
         $crate::variants!($what, $name $(<$life>)? {
-            $($number => $variant $(($($part),*))? $({$($field),*})?),*
+            $($number => $variant $(($($part),*))? $({$($field $(by $codec)?),*})?),*
         } $(retired $retired)?);
 
         impl $(<$life>)? core::fmt::Debug for $name $(<$life>)? {

@@ -26,6 +26,16 @@ impl Config {
         Self { transmitter: Some(transmitter), ..Self::republishing() }
     }
 
+    /// The same with small limits, for tests and fuzzers.
+    #[must_use]
+    pub fn small(session: Session) -> Self {
+        Self {
+            transmitter: Some(transmitter::Config::small(session)),
+            retransmitter: retransmitter::Config::small(),
+            ..Self::republishing()
+        }
+    }
+
     /// No session of its own: only captured packets are republished.
     #[must_use]
     pub fn republishing() -> Self {

@@ -12,6 +12,7 @@ vocabulary! {
     "event of a publisher";
     /// An event of a publisher.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event<'a> {
         /// For the sending side. [`End`](transmitter::Event::End), of a publisher without a session of its own,
         /// ends the one that it republished last, unless it ended by itself; when more of it is republished, it
@@ -19,7 +20,10 @@ vocabulary! {
         8 => Transmit(event: transmitter::Event<'a>),
         /// A captured packet is sent as it is, in its own session and under its own numbers, and serves
         /// requests.
-        3 => Republish(bytes: Bytes as Brief),
+        3 => Republish(
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
+            bytes: Bytes as Brief
+        ),
         /// For the answering side. It knows what was sent: no [`Sent`](retransmitter::Event::Sent) is needed.
         9 => Retransmit(event: retransmitter::Event<'a>),
     }
@@ -37,10 +41,12 @@ vocabulary! {
 
 /// A command of a publisher.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Command {
     /// Send this packet on every line.
     Send {
         /// The whole datagram, one for all lines.
+        #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
         bytes: Bytes,
     },
     /// A command of the answering side.

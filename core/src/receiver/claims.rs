@@ -467,7 +467,7 @@ impl Space {
         }
         let at = self.evidence.stalled_until.max(self.silent_at(self.open_since(range), lines));
         // Behind the end of time there is nothing to wait for.
-        Some(at).filter(|at| *at < Instant::FAR)
+        Some(at).filter(|at| *at < Instant::MAX)
     }
 
     /// The lowest missing range, if it is to be emitted now that it is stalled.

@@ -15,6 +15,7 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// The number at which delivery begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Start {
     /// At this number, from 1. Messages that went by before the first packet are asked for.
     At(u64),
@@ -24,6 +25,7 @@ pub enum Start {
 
 /// In which order messages are delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Delivery {
     /// In sequence, exactly once; what arrives ahead of a gap is held.
     Ordered,
@@ -33,6 +35,7 @@ pub enum Delivery {
 
 /// The behaviour after a loss.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum OnLoss {
     /// Delivery goes on behind it.
     Skip,
@@ -42,6 +45,7 @@ pub enum OnLoss {
 
 /// The servers whose answers are taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum AcceptAnswers {
     /// Those that come from the address of a configured server.
     Configured,
@@ -222,8 +226,18 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The default with the least limits: 128 KiB, 64 packets and 64 gaps held. For tests and fuzzers, which make many
+    /// receivers: one takes some KiB where one of the default takes 16 MB.
+    #[must_use]
+    pub fn small() -> Self {
+        Self { max_held_bytes: 1 << 17, max_held_packets: 64, max_gaps: 64, ..Self::default() }
+    }
+}
+
 /// The place of a receiver: what it takes to go on from there with another one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Checkpoint {
     /// The current session.
     pub session: Session,

@@ -12,6 +12,7 @@ use crate::{Duration, Instant, Session};
 
 /// One copy of the feed (A, B, …), numbered by the embedding program: 0 to [`LineId::MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct LineId(pub u8);
 
 impl LineId {
@@ -21,6 +22,7 @@ impl LineId {
 
 /// A re-request server, numbered by the embedding program: 0 to [`ServerId::MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ServerId(pub u8);
 
 impl ServerId {
@@ -30,6 +32,7 @@ impl ServerId {
 
 /// The source of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Source {
     /// A line, on a socket that nothing else is sent to.
     Line(LineId),
@@ -43,10 +46,12 @@ pub enum Source {
 
 /// A datagram as it came, owned.
 #[derive(Clone)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Datagram {
     /// Its source.
     pub source: Source,
     /// All of it.
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
     pub bytes: Bytes,
     /// How many bytes of memory `bytes` keeps alive: its own length for a buffer of its own, the
     /// whole buffer's size for a slice of a larger one. Less than the length counts as the length,
@@ -71,6 +76,7 @@ vocabulary! {
     "event of a receiver";
     /// An event of a receiver.
     #[derive(Clone)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event {
         /// A datagram came.
         0 => Datagram(datagram: Datagram),
@@ -94,6 +100,7 @@ vocabulary! {
 
 /// The origin of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Origin {
     /// A line.
     Line(LineId),
@@ -154,6 +161,7 @@ impl<B> fmt::Debug for Batch<B> {
 
 /// Why a session was left.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum SessionEnd {
     /// Its sender said that it ended.
     Ended,
@@ -163,6 +171,7 @@ pub enum SessionEnd {
 
 /// The rule by which messages are given up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum LossReason {
     /// `give_up` passed since their gap opened, since a line brought what lay beside them in it, and since the last
     /// useful answer.
@@ -213,6 +222,7 @@ vocabulary! {
     "command of a receiver";
     /// A command or a report of a receiver.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Command {
         /// Deliver these messages.
         0 => Batch(batch: Batch<Bytes>),

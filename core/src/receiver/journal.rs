@@ -32,6 +32,7 @@ impl<S: Sink> Recorder<Receiver, S> {
 
 /// The arguments of [`Receiver::receive_stamped`].
 #[derive(Clone, Copy)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Call<'a> {
     /// When the datagram arrived.
     pub arrival: Instant,

@@ -445,7 +445,7 @@ impl Machine for Receiver {
 
     fn poll_timeout(&self) -> Option<Instant> {
         // The end of time never comes.
-        self.deadline().filter(|at| *at < Instant::FAR)
+        self.deadline().filter(|at| *at < Instant::MAX)
     }
 
     fn expire(&mut self, now: Instant) {

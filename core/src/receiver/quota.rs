@@ -20,6 +20,7 @@ const SERVERS: usize = ServerId::MAX.0 as usize + 1;
 
 /// The unit that a quota counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum QuotaUnit {
     /// Requests.
     Requests,
@@ -29,6 +30,7 @@ pub enum QuotaUnit {
 
 /// A limit on what each server is asked for: at most so much in any window of a length.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Quota {
     /// The unit that it counts.
     pub unit: QuotaUnit,
@@ -46,6 +48,7 @@ impl Quota {
 
 /// What was used of a quota: a part of a [`Checkpoint`](super::Checkpoint).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct QuotaUse {
     /// The server that was asked.
     pub server: ServerId,

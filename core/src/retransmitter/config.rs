@@ -130,6 +130,21 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The default with small limits, for tests and fuzzers: 256 KiB of history, answers of 256 bytes in a ring of
+    /// four, and four look-ups, requesters that wait, and addresses.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            mtu: 256,
+            history_bytes: history::LEAST_BYTES,
+            max_look_ups: 4,
+            max_waiting: 4,
+            max_addresses: 4,
+            ring: 4,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
         let few = |field, value: usize| within(field, value as u64, 1..=65_536, "1 to 65,536");
         let history = history::LEAST_BYTES as u64..=history::MOST_BYTES;

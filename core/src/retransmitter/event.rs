@@ -10,6 +10,7 @@ use crate::wire::brief::{Brief, BriefRequest};
 
 /// One question to the archive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct LookUpId(pub u64);
 
 display!(LookUpId { Self(number) => "look-up {number}" });
@@ -19,6 +20,7 @@ vocabulary! {
     /// An event of a retransmitter. Whatever the bytes, they never make an error: what cannot be used is
     /// dropped and counted.
     #[derive(Clone, Copy, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event<'a> {
         /// A datagram came to the socket that takes requests, and to nothing else.
         0 => Request {
@@ -60,12 +62,14 @@ vocabulary! {
     "command of a retransmitter";
     /// A command of a retransmitter.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Command {
         /// Send this packet to one requester, from the socket that its request came to.
         0 => Answer {
             /// Whom.
             to: SocketAddr,
             /// The whole datagram.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             bytes: Bytes as Brief,
         },
         /// Look messages up in the archive, then say [`Event::Found`] or [`Event::NotFound`].

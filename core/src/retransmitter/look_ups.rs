@@ -113,6 +113,6 @@ impl LookUps {
 
     /// When the next look-up is overdue.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.in_flight.deadline().filter(|&deadline| deadline != Instant::FAR)
+        self.in_flight.deadline().filter(|&deadline| deadline != Instant::MAX)
     }
 }

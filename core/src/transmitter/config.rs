@@ -59,6 +59,12 @@ impl Config {
         }
     }
 
+    /// As [`new`](Self::new), with a ring of four packets of 256 bytes: for tests and fuzzers.
+    #[must_use]
+    pub const fn small(session: Session) -> Self {
+        Self { mtu: 256, ring: 4, ..Self::new(session) }
+    }
+
     /// The largest message that fits a packet.
     #[must_use]
     pub const fn max_message(&self) -> usize {

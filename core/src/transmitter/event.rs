@@ -10,6 +10,7 @@ vocabulary! {
     "event of a transmitter";
     /// An event of a transmitter.
     #[derive(Clone, Copy, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Event<'a> {
         /// The next message of the session; copied once, into the packet that is being built. May be
         /// empty.
@@ -25,10 +26,12 @@ vocabulary! {
     "command of a transmitter";
     /// A command of a transmitter.
     #[derive(Clone, PartialEq, Eq)]
+    #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
     pub enum Command {
         /// Send this packet on every line.
         0 => Packet {
             /// The whole datagram, of at most `mtu` bytes, one for all lines.
+            #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::fuzz::bytes))]
             bytes: Bytes as Brief,
             /// Number of the first message; in heartbeats and ends the next number to expect (2^64-1
             /// stands for 2^64 too).

@@ -206,7 +206,7 @@ impl Transmitter {
             _ => return None,
         };
         let next = now + pause;
-        self.phase = match next > until || next == Instant::FAR {
+        self.phase = match next > until || next == Instant::MAX {
             true => Phase::Finished,
             false => Phase::Repeating { next, pause, until },
         };
@@ -234,7 +234,7 @@ impl Transmitter {
 
     /// Returns true if an instant has come; the last there is never comes.
     fn due(&self, at: Instant) -> bool {
-        at <= self.context.now() && at != Instant::FAR
+        at <= self.context.now() && at != Instant::MAX
     }
 }
 
@@ -304,7 +304,7 @@ impl Machine for Transmitter {
             _ => None,
         };
         let timers = [flush, paced, end, self.heartbeat_at()];
-        timers.into_iter().flatten().filter(|&at| at != Instant::FAR).min()
+        timers.into_iter().flatten().filter(|&at| at != Instant::MAX).min()
     }
 
     fn expire(&mut self, now: Instant) {

@@ -70,6 +70,7 @@ pub enum Malformed {
 ///
 /// Any 20 bytes are a header; [`Packet`] and [`Request`] check whether one makes sense.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Header {
     /// The session.
     pub session: Session,
@@ -137,6 +138,7 @@ impl Header {
 
 /// The three kinds of downstream packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Kind {
     /// 1 to 65,534 messages.
     Data,

@@ -32,6 +32,7 @@ pub enum Malformed {
 /// A tag that cannot be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a tag of {0} bytes; tags have 1 to {MAX_TAG}")]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Length(
     /// Its bytes.
     pub usize,

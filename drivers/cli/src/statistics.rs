@@ -304,7 +304,7 @@ impl<C: Consumer> Ledger<C> {
 }
 
 impl<C: Consumer> Sink for Ledger<C> {
-    fn batch(&mut self, batch: Batch<&[u8]>) {
+    fn batch(&mut self, _now: gapless_core::Instant, batch: Batch<&[u8]>) {
         if self.failure.is_some() || self.stopped {
             return;
         }
@@ -319,7 +319,7 @@ impl<C: Consumer> Sink for Ledger<C> {
         }
     }
 
-    fn notice(&mut self, notice: Command) {
+    fn notice(&mut self, _now: gapless_core::Instant, notice: Command) {
         if self.stopped {
             return;
         }

@@ -1,11 +1,11 @@
-//! Journals in files: where recorders write them, and where a replay reads them from.
+//! Journals in files: where recorders write them. A replay reads them by [`Io`](gapless_core::journal::Io).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gapless_core::journal::{HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink, Source};
+use gapless_core::journal::{HEADER_LEN, MAGIC, MAX_PAYLOAD, Sink};
 
 use crate::ExclusiveFile;
 
@@ -178,23 +178,5 @@ impl JournalError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.source.kind()
-    }
-}
-
-/// A journal that is read, from a file or whatever else: for
-/// [`Replayer::replay`](gapless_core::journal::Replayer::replay).
-#[derive(Clone, Debug)]
-pub struct JournalReader<R>(pub R);
-
-impl<R: Read> Source for JournalReader<R> {
-    type Error = io::Error;
-
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, io::Error> {
-        loop {
-            match self.0.read(into) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
     }
 }

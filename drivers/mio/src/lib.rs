@@ -12,20 +12,21 @@
 //! without, and can be registered with somebody else's mio loop (`with_registry`).
 //!
 //! ```no_run
+//! use gapless_core::Instant;
 //! use gapless_core::receiver::{Batch, Command};
 //! use gapless_mio::{ReceiverConfig, ReceiverDriver, Sink};
 //!
 //! struct Print;
 //!
 //! impl Sink for Print {
-//!     fn batch(&mut self, batch: Batch<&[u8]>) {
+//!     fn batch(&mut self, _now: Instant, batch: Batch<&[u8]>) {
 //!         for (number, message) in batch.messages() {
 //!             println!("{number}: {} bytes", message.len());
 //!         }
 //!     }
 //!
-//!     fn notice(&mut self, notice: Command) {
-//!         eprintln!("{notice:?}");
+//!     fn notice(&mut self, now: Instant, notice: Command) {
+//!         eprintln!("{now} {notice:?}");
 //!     }
 //! }
 //!
@@ -84,7 +85,7 @@ pub use attachment::InterfaceEvent;
 pub use clock::{Arrivals, Clock};
 pub use error::Error;
 pub use exclusive::ExclusiveFile;
-pub use journal::{JournalError, JournalFile, JournalReader};
+pub use journal::{JournalError, JournalFile};
 pub use publisher::{PassThrough, PublisherConfig, PublisherDriver, SentLine, Tap};
 pub use receiver::{LineReport, ReceiverConfig, ReceiverDriver, Sink};
 pub use stats::{ReadStats, SendFailure, SendStats};

@@ -8,7 +8,7 @@ use gapless_core::receiver::{self, Batch, Command, Event, LineId, ServerId};
 use gapless_core::retransmitter;
 use gapless_core::retransmitter::LookUpId;
 use gapless_core::wire::mold::{HEARTBEAT, Header, PacketWriter, Request};
-use gapless_core::{Machine, Session, publisher, transmitter};
+use gapless_core::{Instant, Machine, Session, publisher, transmitter};
 use gapless_mio::{
     Address, Arrivals, Error, PublisherConfig, PublisherDriver, ReceiverConfig, ReceiverDriver,
     Sink, Tap,
@@ -19,25 +19,33 @@ use mio::{Events, Poll, Token};
 const MILLISECOND: Duration = Duration::from_millis(1);
 const NONE: Option<Duration> = Some(Duration::ZERO);
 
-/// Remembers all that it is given.
+/// Remembers all that it is given, and that time did not go back meanwhile.
 #[derive(Default)]
 struct Collected {
+    now: Instant,
     messages: Vec<(u64, Vec<u8>)>,
     notices: Vec<Command>,
 }
 
 impl Sink for Collected {
-    fn batch(&mut self, batch: Batch<&[u8]>) {
+    fn batch(&mut self, now: Instant, batch: Batch<&[u8]>) {
+        self.pass(now);
         let messages = batch.messages().map(|(number, message)| (number, message.to_vec()));
         self.messages.extend(messages);
     }
 
-    fn notice(&mut self, notice: Command) {
+    fn notice(&mut self, now: Instant, notice: Command) {
+        self.pass(now);
         self.notices.push(notice);
     }
 }
 
 impl Collected {
+    fn pass(&mut self, now: Instant) {
+        assert!(now >= self.now && now > Instant::ZERO, "{now} after {}", self.now);
+        self.now = now;
+    }
+
     fn has_ended(&self) -> bool {
         self.notices.iter().any(|notice| matches!(notice, Command::SessionEnded { .. }))
     }

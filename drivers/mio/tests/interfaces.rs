@@ -17,9 +17,9 @@ const SHORT: Option<Duration> = Some(Duration::from_millis(5));
 struct Nowhere;
 
 impl Sink for Nowhere {
-    fn batch(&mut self, _batch: Batch<&[u8]>) {}
+    fn batch(&mut self, _now: gapless_core::Instant, _batch: Batch<&[u8]>) {}
 
-    fn notice(&mut self, _notice: receiver::Command) {}
+    fn notice(&mut self, _now: gapless_core::Instant, _notice: receiver::Command) {}
 }
 
 /// Runs a command in the namespace.

@@ -6,13 +6,13 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
-use gapless_core::journal::{Recorder, Replayer, Sink, recorder};
+use gapless_core::journal::{Io, Recorder, Replayer, Sink, recorder};
 use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{self, Batch, Command, Event, Receiver, ServerId, Start};
-use gapless_core::{Machine, Session};
+use gapless_core::{Instant, Machine, Session};
 use gapless_mio::{
-    Address, JournalFile, JournalReader, PassThrough, PublisherConfig, PublisherDriver,
-    ReceiverConfig, ReceiverDriver,
+    Address, JournalFile, PassThrough, PublisherConfig, PublisherDriver, ReceiverConfig,
+    ReceiverDriver,
 };
 
 /// Turns until it is called a hang.
@@ -26,11 +26,11 @@ struct Count {
 }
 
 impl gapless_mio::Sink for Count {
-    fn batch(&mut self, batch: Batch<&[u8]>) {
+    fn batch(&mut self, _now: Instant, batch: Batch<&[u8]>) {
         self.delivered += u64::from(batch.count);
     }
 
-    fn notice(&mut self, notice: Command) {
+    fn notice(&mut self, _now: Instant, notice: Command) {
         self.ended |= matches!(notice, Command::SessionEnded { .. });
     }
 }
@@ -85,7 +85,7 @@ fn two_recorded_drivers_over_sockets_are_replayed_to_the_last_digest() {
     drop((receiver, publisher));
 
     let mut replayer = Replayer::verifying().knowing::<Receiver>().knowing::<Publisher>();
-    let ending = replayer.replay(JournalReader(File::open(&path).unwrap()), &mut ()).unwrap();
+    let ending = replayer.replay(Io(File::open(&path).unwrap()), &mut ()).unwrap();
     assert_eq!((ending.bytes, ending.torn), (fs::metadata(&path).unwrap().len(), 0));
     let machines: Vec<_> = replayer.machines().collect();
     assert_eq!(machines[0].machine::<Receiver>().unwrap().stats(), &stats.0);
@@ -133,7 +133,7 @@ fn record(file: JournalFile, id: u16) {
 
 fn machines(path: &std::path::Path) -> (usize, usize) {
     let mut replayer = Replayer::verifying().knowing::<Publisher>();
-    let ending = replayer.replay(JournalReader(File::open(path).unwrap()), &mut ()).unwrap();
+    let ending = replayer.replay(Io(File::open(path).unwrap()), &mut ()).unwrap();
     (replayer.machines().count(), ending.torn)
 }
 
@@ -237,6 +237,6 @@ fn an_interrupted_read_is_tried_again() {
         recorder::Config { machine: config, id: 7, sink: Some(&mut journal), commands: false };
     drop(Recorder::<Publisher, _>::new(config).unwrap());
     let mut replayer = Replayer::verifying().knowing::<Publisher>();
-    let source = JournalReader(Restless(&journal, RefCell::new(false)));
+    let source = Io(Restless(&journal, RefCell::new(false)));
     assert_eq!(replayer.replay(source, &mut ()).unwrap().bytes, journal.len() as u64);
 }

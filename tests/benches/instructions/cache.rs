@@ -183,7 +183,7 @@ fn replace_spread_groups(loaded: &mut LoadedCache) {
 #[inline(always)]
 fn age(loaded: &mut LoadedCache, track: usize) {
     loaded.add_group(track);
-    loaded.now = loaded.now + PACE;
+    loaded.now += PACE;
     loaded.cache.handle_timeout(loaded.now).unwrap();
     loaded.drain();
     black_box(loaded.cache.poll_timeout());

@@ -91,7 +91,7 @@ fn receive(
 #[inline(always)]
 fn both_lines(warm: &mut Warm<impl Driven<Receiver>>, tally: &mut Tally) {
     for datagram in &warm.feed {
-        warm.now = warm.now + PACE;
+        warm.now += PACE;
         receive(&mut warm.receiver, warm.now, LINE_A, datagram, tally);
         receive(&mut warm.receiver, warm.now + LAG, LINE_B, datagram, tally);
     }
@@ -136,7 +136,7 @@ fn floor(feed: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Tally) {
 fn one_line(mut warm: Warm) -> (Warm, Tally) {
     let mut tally = Tally::default();
     for datagram in &warm.feed {
-        warm.now = warm.now + PACE;
+        warm.now += PACE;
         receive(&mut warm.receiver, warm.now, LINE_A, black_box(datagram), &mut tally);
     }
     (warm, tally)
@@ -161,7 +161,7 @@ fn recorded(
 ) -> (Warm<Recorder<Receiver, Dropped>>, Tally) {
     let mut tally = Tally::default();
     for datagram in &warm.feed {
-        warm.now = warm.now + PACE;
+        warm.now += PACE;
         receive(&mut warm.receiver, warm.now, LINE_A, black_box(datagram), &mut tally);
     }
     (warm, tally)

@@ -74,11 +74,11 @@ impl Drain for Driver {
 
 impl Sink for Tally {
     #[inline]
-    fn batch(&mut self, batch: Batch<&[u8]>) {
+    fn batch(&mut self, _now: gapless_core::Instant, batch: Batch<&[u8]>) {
         self.add(batch.messages());
     }
 
-    fn notice(&mut self, _: Command) {}
+    fn notice(&mut self, _now: gapless_core::Instant, _: Command) {}
 }
 
 impl Driver {

@@ -52,7 +52,7 @@ impl Exchange {
     fn trade(&mut self, now: Instant) {
         let Self { publisher, book, random, published, next } = self;
         let result = if *published == MESSAGES {
-            *next = Instant::FAR;
+            *next = Instant::MAX;
             publisher.handle(now, Event::Transmit(transmitter::Event::End))
         } else {
             *next = now + INTERVAL;

@@ -52,7 +52,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-fn replayer(lenient: bool) -> Replayer {
+fn replayer(lenient: bool) -> Replayer<'static> {
     let replayer = if lenient { Replayer::lenient() } else { Replayer::verifying() };
     let replayer = replayer.at_most(MOST_BYTES).knowing::<Receiver>().knowing::<Publisher>();
     let replayer = replayer.knowing::<Transmitter>().knowing::<Retransmitter>();
@@ -60,7 +60,7 @@ fn replayer(lenient: bool) -> Replayer {
 }
 
 /// The whole part of a torn journal is a journal that does the same.
-fn is_whole_without_tail(whole: &[u8], torn: &Replayer, lenient: bool) {
+fn is_whole_without_tail(whole: &[u8], torn: &Replayer<'_>, lenient: bool) {
     let mut again = replayer(lenient);
     let ending = again.replay(whole, &mut ());
     assert_eq!(ending, Ok(Ending { bytes: whole.len() as u64, torn: 0 }));

@@ -1,6 +1,7 @@
 //! Naive models of the machines: short enough to be believed by reading them.
 
 pub mod cache;
+pub mod contract;
 pub mod demux;
 pub mod journal;
 pub mod memory;

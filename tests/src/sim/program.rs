@@ -79,9 +79,9 @@ impl Timetable {
             let count = random.within(1..=plan.per_packet).min(plan.messages - first + 1);
             packets.push(Planned { at, first, count });
             first += count;
-            at = at + random.span(Duration::ZERO..=plan.interval);
+            at += random.span(Duration::ZERO..=plan.interval);
             if random.happens(plan.pauses) {
-                at = at + plan.pause;
+                at += plan.pause;
             }
         }
         Self { session: plan.session, begins: plan.begins, ending: plan.ending, packets }

@@ -94,7 +94,7 @@ impl PublisherNode {
         let taken = self.publisher.handle(now, event).is_ok();
         self.next += u64::from(taken);
         let pause = self.random.span(Duration::ZERO..=interval);
-        self.next_at = if ends && taken { Instant::FAR } else { now + pause };
+        self.next_at = if ends && taken { Instant::MAX } else { now + pause };
     }
 
     fn drain(&mut self, now: Instant, out: &mut Outbox) {
@@ -140,8 +140,8 @@ impl Node for PublisherNode {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let timeout = self.publisher().poll_timeout().unwrap_or(Instant::FAR);
-        Some(timeout.min(self.next_at)).filter(|&at| at < Instant::FAR)
+        let timeout = self.publisher().poll_timeout().unwrap_or(Instant::MAX);
+        Some(timeout.min(self.next_at)).filter(|&at| at < Instant::MAX)
     }
 
     /// Goes on with the next number, and with the history or without it. What was given and not sent

@@ -87,7 +87,7 @@ impl Setup {
     /// With another line, which always sends.
     #[must_use]
     pub fn line(mut self, path: Path) -> Self {
-        self.lines.push((path, Instant::ZERO..Instant::FAR));
+        self.lines.push((path, Instant::ZERO..Instant::MAX));
         self
     }
 

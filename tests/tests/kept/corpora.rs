@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use arbitrary::{Arbitrary, Unstructured};
 use gapless_tests::model::{
-    cache, demux, journal, mold, publisher, receiver, retransmitter, transmitter,
+    cache, contract, demux, journal, mold, publisher, receiver, retransmitter, transmitter,
 };
 
 fn fuzz(folder: &str) -> PathBuf {
@@ -46,6 +46,7 @@ fn every_fuzz_target_has_seeds_that_are_played_here() {
         names("fuzz_targets").iter().map(|name| name.replace(".rs", "")).collect();
     let played = [
         "cache",
+        "contract",
         "demux",
         "journal",
         "mold_wire",
@@ -62,6 +63,11 @@ fn every_fuzz_target_has_seeds_that_are_played_here() {
 #[test]
 fn kept_cases_of_caches_pass() {
     each_case("cache", cache::check);
+}
+
+#[test]
+fn every_machine_keeps_the_contract_in_what_is_kept() {
+    each_seed("contract", contract::check);
 }
 
 #[test]

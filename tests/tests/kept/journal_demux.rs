@@ -163,7 +163,7 @@ fn recorded() -> Vec<u8> {
     journal
 }
 
-fn verifying() -> Replayer {
+fn verifying() -> Replayer<'static> {
     Replayer::verifying().knowing::<Demux>()
 }
 

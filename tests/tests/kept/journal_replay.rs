@@ -116,7 +116,7 @@ impl Conversation {
     /// Publishes so many messages, each of so many bytes, then ends the session.
     fn run(mut self, messages: u64, len: usize) {
         for number in 0..messages {
-            self.now = self.now + Duration::from_micros(400);
+            self.now += Duration::from_micros(400);
             let message: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(len).collect();
             self.send(publisher::Event::Transmit(transmitter::Event::Message(&message)));
             self.exchange();
@@ -162,11 +162,11 @@ fn conversation(messages: u64, len: usize, commands: bool) -> Vec<u8> {
     journal.take()
 }
 
-fn replayer() -> Replayer {
+fn replayer() -> Replayer<'static> {
     knowing_all(Replayer::verifying())
 }
 
-fn knowing_all(replayer: Replayer) -> Replayer {
+fn knowing_all(replayer: Replayer<'_>) -> Replayer<'_> {
     replayer
         .knowing::<Receiver>()
         .knowing::<Publisher>()
@@ -361,7 +361,7 @@ fn held_outside(seed: u64, commands: bool) -> (Vec<u8>, u64) {
     let mut publisher = Recorder::<Publisher, _>::new(config).unwrap();
     let (mut held, mut refused, mut now) = (Vec::new(), 0, Instant::from_millis(1));
     for step in 0..400 {
-        now = now + Duration::from_micros(below(3_000) * below(3));
+        now += Duration::from_micros(below(3_000) * below(3));
         let message = vec![step as u8; usize::try_from(below(300)).unwrap()];
         let first = below(100) + 1;
         let request = mold::Request { session: SESSION, sequence: first, count: 1 + step % 9 };
@@ -429,7 +429,7 @@ fn lent_blocks(seed: u64, commands: bool) -> (Vec<u8>, u64) {
     while receiver.poll_command().is_some() {}
     let (mut held, mut most_lent, mut now) = (Vec::new(), 0, Instant::from_millis(1));
     for _ in 0..2_000 {
-        now = now + Duration::from_micros(below(1_000));
+        now += Duration::from_micros(below(1_000));
         let next = receiver.machine().checkpoint().map_or(1, |at| at.next);
         let number = if below(8) == 0 { next } else { next + below(30) };
         let mut packet = vec![0; 1_500];

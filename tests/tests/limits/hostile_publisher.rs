@@ -104,7 +104,7 @@ fn a_flood_from_many_addresses_is_answered_within_the_rates() {
     let start = Instant::from_millis(10);
     let (mut now, mut total) = (start, 0);
     for _ in 0..datagrams() {
-        now = now + Duration::from_micros(20);
+        now += Duration::from_micros(20);
         let own = random.happens(Chance::percent(10));
         let from = if own { random.one_of(&few) } else { any_address(random) };
         let sequence = random.within(1..=MESSAGES);
@@ -123,7 +123,7 @@ fn a_flood_from_many_addresses_is_answered_within_the_rates() {
     assert_eq!(accounted(stats), datagrams());
     assert!(stats.over_total_rate > 0 && stats.evicted_addresses > 0, "{stats:?}");
 
-    now = now + Duration::from_secs(1);
+    now += Duration::from_secs(1);
     let honest = Request { session, sequence: 77, count: 5 };
     assert_eq!(ask(&mut publisher, now, few[0], &honest.to_bytes()).len(), 1);
 }

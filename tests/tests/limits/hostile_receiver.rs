@@ -104,7 +104,7 @@ fn random_datagrams_leave_the_honest_feed_complete() {
     while turn < datagrams || trace.ledger.next(session) < next {
         assert!(turn < datagrams * 2, "the honest feed does not become complete");
         turn += 1;
-        now = now + Duration::from_micros(50);
+        now += Duration::from_micros(50);
         while receiver.poll_timeout().is_some_and(|timeout| timeout <= now) {
             receiver.handle_timeout(now).unwrap();
             asked.extend(drain(&mut receiver, &mut trace, now));
@@ -190,7 +190,7 @@ fn every_truncation_of_every_vector_is_counted() {
         for len in 0..=vector.len() {
             let cut = &vector[..len];
             for source in [Source::Line(LINE), Source::Peer(server()), Source::Peer(attacker())] {
-                now = now + Duration::from_micros(10);
+                now += Duration::from_micros(10);
                 receiver.receive(now, source, cut);
                 while receiver.poll_command().is_some() {}
                 assert!(receiver.memory_used() <= bound);

@@ -1,17 +1,75 @@
 //! Laws of every machine: whatever is applied in the middle of a timeout's drain cancels nothing of it, and a machine
-//! never spins.
+//! never spins; and all that a harness for anybody's machines checks of them on random events. `GAPLESS_CASES` says how
+//! many cases (500 by default).
 
 use std::net::SocketAddr;
 
+use arbitrary::Unstructured;
 use bytes::Bytes;
 use gapless_core::cache::{self, Cache};
 use gapless_core::demux::{self, AcceptorId, Demux, Pattern, PeerId, Registrant, StreamId};
+use gapless_core::fuzz::{Feed, Publication, Sequence, Streams, Tracks, play};
+use gapless_core::journal::Journaled;
 use gapless_core::publisher::{self, Publisher};
 use gapless_core::receiver::{self, Datagram, LineId, Receiver, ServerId, Source};
 use gapless_core::retransmitter::{self, LookUpId, Retransmitter};
 use gapless_core::transmitter::{self, Transmitter};
 use gapless_core::wire::mold::{Header, Request};
 use gapless_core::{Duration, Instant, Machine, Session};
+use gapless_tests::model::{cases, contract};
+use gapless_tests::sim::Random;
+use proptest::prelude::*;
+
+/// Random bytes that are always the same.
+fn input(seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    (0..20_000).map(|_| random.any() as u8).collect()
+}
+
+/// Plays a small machine on such bytes.
+fn played<M: Journaled>(config: M::Config, sequence: &mut impl Sequence<M>, seed: u64) -> M {
+    let limit = M::memory_limit(&config);
+    let mut machine = M::new(config).unwrap();
+    let input = input(seed);
+    play::<M>(&mut machine, limit, sequence, &mut Unstructured::new(&input), |_, _| {});
+    machine
+}
+
+#[test]
+fn what_a_sequence_draws_is_mostly_taken() {
+    let servers = vec![(ServerId(0), from())];
+    let config = receiver::Config {
+        lines: vec![LineId(0), LineId(1)],
+        servers,
+        ..receiver::Config::small()
+    };
+    let receiver = played::<Receiver>(config.clone(), &mut Feed::new(&config), 1);
+    let stats = receiver.stats();
+    assert!(stats.delivered > 500 && stats.gaps > 50, "{stats:?}");
+    assert!(stats.useful_answers > 20 && stats.malformed_answers == 0, "{stats:?}");
+
+    let mut publication = Publication::new(SESSION, 1);
+    let publisher = played::<Publisher>(publisher::Config::small(SESSION), &mut publication, 2);
+    let stats = publisher.retransmitter().stats();
+    assert!(stats.requests > 200 && stats.answered * 10 > stats.requests * 9, "{stats:?}");
+
+    let cache = played::<Cache>(cache::Config::small(), &mut Tracks::new(), 3);
+    let stats = cache.stats();
+    assert!(stats.frames > 100 && stats.groups > 50 && stats.woken > 0, "{stats:?}");
+
+    let demux = played::<Demux>(demux::Config::small(), &mut Streams::new(), 4);
+    let stats = demux.stats();
+    assert!(stats.dispatched > 200 && stats.parked > 50 && stats.held > 50, "{stats:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(500)))]
+
+    #[test]
+    fn every_machine_keeps_the_contract(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
+        contract::check(&bytes);
+    }
+}
 
 const SESSION: Session = Session::new(*b"CONTRACT  ");
 const LATE: Instant = Instant::from_millis(3_600_000);

@@ -51,7 +51,7 @@ impl Harness {
     }
 
     fn wait(&mut self, duration: Duration) -> Vec<Command> {
-        self.now = self.now + duration;
+        self.now += duration;
         self.receiver.handle_timeout(self.now).unwrap();
         self.listen()
     }
@@ -83,7 +83,7 @@ fn without_order_a_session_starts_at_its_first_message_too() {
 fn a_line_that_was_silent_unnoticed_is_not_reported_up_twice() {
     let mut harness = Harness::new(Config { session: Some(OURS), ..Config::default() });
     assert!(harness.line(1, 1).contains(&Command::LineUp(A)));
-    harness.now = harness.now + Duration::from_secs(10);
+    harness.now += Duration::from_secs(10);
     let said = harness.line(2, 1);
     assert_eq!(delivered(&said), [2]);
     assert!(!said.contains(&Command::LineUp(A)), "{said:?}");

@@ -63,7 +63,7 @@ fn forge_many(
     while at < until {
         let packets = packets(random, stage.program.edge(session, at));
         send(stage, attacker, at, line_address(THE_LINE), packets);
-        at = at + random.span(Duration::from_millis(30)..=Duration::from_millis(300));
+        at += random.span(Duration::from_millis(30)..=Duration::from_millis(300));
     }
 }
 

@@ -77,7 +77,8 @@ impl Store {
         if piece.bytes.len().checked_sub(start)? > max_bytes {
             return None;
         }
-        let (group, first, frames) = (at.wanted, at.frame.into(), piece.end() - at.frame);
+        let (group, first, frames) =
+            (at.wanted, at.frame.into(), u64::from(piece.end() - at.frame));
         let bytes = if start == 0 { piece.bytes.clone() } else { piece.bytes.slice(start..) };
         at.frame = piece.end();
         at.leave(piece.next());
@@ -94,7 +95,7 @@ impl Store {
             let head = (within == 0).then_some(size.into());
             let most = max_bytes.saturating_sub(head.map_or(0, varint::len)).max(1);
             let bytes = piece.bytes.slice_ref(piece.read_part(at, most)?);
-            let (frames, offset) = (u32::from(at.within == 0), within.into());
+            let (frames, offset) = (u64::from(at.within == 0), within.into());
             let checksum = piece.checksum;
             return Some(Run { group, first, frames, offset, head, bytes, checksum });
         }
@@ -113,7 +114,8 @@ impl Store {
         }
         at.pass_frames(piece, frames, end);
         let bytes = piece.bytes.slice(start..end);
-        Some(Run { group, first, frames, offset: 0, head: None, bytes, checksum: piece.checksum })
+        let (frames, checksum) = (frames.into(), piece.checksum);
+        Some(Run { group, first, frames, offset: 0, head: None, bytes, checksum })
     }
 
     /// Reads a chunk, with what it lies in.

@@ -254,7 +254,7 @@ fn a_group_has_no_more_frames_than_its_indices_allow() {
     let mut cache = cache();
     let track = track(&mut cache);
     let group = open(&mut cache, track);
-    let most = u32::MAX - 1;
+    let most = u64::from(u32::MAX - 1);
     cache.append_missing(group, most - 2, Missing::Absent).unwrap();
     assert_eq!(cache.append_missing(group, 3, Missing::Absent), Err(Refusal::UsedUp.into()));
     cache.append(group, b"last but one").unwrap();
@@ -262,13 +262,13 @@ fn a_group_has_no_more_frames_than_its_indices_allow() {
     assert_eq!(cache.append(group, b"one too many"), Err(Refusal::UsedUp.into()));
     assert_eq!(cache.append_missing(group, 1, Missing::Absent), Err(Refusal::UsedUp.into()));
     assert_eq!(cache.open_frame(group, 3), Err(Refusal::UsedUp.into()));
-    assert_eq!(cache.frames(group), Some(0..u64::from(most)));
+    assert_eq!(cache.frames(group), Some(0..most));
     assert_eq!(cache.stats().full, 4);
-    let reader = cache.open_reader(track, Start::At { group: 0, frame: u64::from(most) - 1 });
+    let reader = cache.open_reader(track, Start::At { group: 0, frame: most - 1 });
     let reader = reader.unwrap();
-    assert_eq!(cache.next_frame(reader), held(0, u64::from(most) - 1, b"last"));
+    assert_eq!(cache.next_frame(reader), held(0, most - 1, b"last"));
     cache.finish_group(group).unwrap();
-    let end = Next::GroupEnd { group: 0, frames: most.into() };
+    let end = Next::GroupEnd { group: 0, frames: most };
     assert_eq!(cache.next_frame(reader), Ok(end));
 }
 

@@ -123,7 +123,7 @@ impl Bench {
             (put(1, b"x"), Refusal::Contradiction(1)),
             (put(0, b"x"), Refusal::FrameEvicted { index: 0, floor: 1 }),
             (
-                Event::AppendMissing { group: open, count: u32::MAX, why: Missing::Lost },
+                Event::AppendMissing { group: open, count: u64::MAX, why: Missing::Lost },
                 Refusal::UsedUp,
             ),
         ]

@@ -62,7 +62,7 @@ fn runs_are_cut_between_frames_where_there_are_too_many_bytes() {
     for (max_bytes, frames) in [(0, 1), (2, 1), (3, 1), (4, 2), (99, 49), (100, 50)] {
         let (mut at, mut next) = (Position::new(0, 0), 0);
         while let Next::Held(run) = cache.run_at(track, &mut at, max_bytes).unwrap() {
-            assert_eq!(u64::from(run.frames), frames.min(50 - next), "{max_bytes} bytes");
+            assert_eq!(run.frames, frames.min(50 - next), "{max_bytes} bytes");
             for (index, bytes) in run.iter() {
                 assert_eq!((index, bytes), (next, &[next as u8][..]));
                 next += 1;
@@ -87,7 +87,7 @@ fn a_large_frame_is_cut_anywhere_and_read_from_anywhere() {
             assert!(run.len() <= max_bytes && run.bytes == bytes[read..][..run.bytes.len()]);
             assert_eq!((run.offset, run.head().is_empty()), (read as u64, read > 0));
             read += run.bytes.len();
-            assert_eq!(run.frames, u32::from(read == 20_000));
+            assert_eq!(run.frames, u64::from(read == 20_000));
         }
         assert_eq!(read, 20_000);
     }

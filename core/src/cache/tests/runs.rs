@@ -22,7 +22,7 @@ fn read_by_runs(cache: &mut Cache, reader: ReaderId) -> (Vec<u8>, u64) {
         assert_eq!(run.len(), run.head().len() + run.bytes.len());
         wire.extend_from_slice(&run.head());
         wire.extend_from_slice(&run.bytes);
-        frames += u64::from(run.frames);
+        frames += run.frames;
     }
     (wire, frames)
 }
@@ -76,7 +76,7 @@ fn a_run_holds_what_lies_together_up_to_256_frames() {
         while let Next::Held(run) = cache.next_run(reader).unwrap() {
             assert!((1..=256).contains(&run.frames), "{run:?} of {count}");
             assert_eq!(run.first, total);
-            total += u64::from(run.frames);
+            total += run.frames;
         }
         assert_eq!(total, count.into());
     }

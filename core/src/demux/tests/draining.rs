@@ -183,7 +183,7 @@ fn whatever_is_called_in_the_middle_of_drains_every_stream_ends_once() {
                         waits.retain(|&waiting| waiting != stream);
                     }
                 }
-                11 => bench.now = bench.now + Duration::from_millis(roll(9)),
+                11 => bench.now += Duration::from_millis(roll(9)),
                 12 => drop(bench.demux.handle_timeout(bench.now)),
                 _ => {
                     let some: Vec<_> = (0..roll(4)).filter_map(|_| bench.next()).collect();

@@ -2,6 +2,7 @@
 
 pub(crate) mod encoding;
 mod nested;
+mod panics;
 
 use alloc::format;
 use alloc::rc::Rc;
@@ -304,6 +305,25 @@ fn a_journal_cut_anywhere_is_replayed_as_far_as_it_is_whole() {
         let ending = verify(&journal[..cut]).unwrap();
         assert_eq!((ending.bytes, ending.torn), (0, cut));
     }
+}
+
+#[test]
+fn what_followed_from_the_last_event_can_be_had_though_the_journal_does_not_say() {
+    let (mut receiver, journal) = recorder::<Receiver>(receiver_config(), 0, false);
+    drain(&mut receiver);
+    let (bytes, source) = (packet(1), Source::Line(LineId(0)));
+    let datagram = Datagram { source, pinned: bytes.len(), bytes, arrival: Instant::ZERO };
+    receiver.handle(Instant::from_millis(1), receiver::Event::Datagram(datagram)).unwrap();
+    receiver.flush().unwrap();
+    let mut commands = 0;
+    let mut replayer = Replayer::verifying().watching::<Receiver>(|_, _, step| {
+        commands += u32::from(matches!(step, replayer::Step::Command(_)));
+    });
+    replayer.replay(&journal.borrow()[..], &mut ()).unwrap();
+    replayer.drain(&mut ());
+    drop(replayer);
+    let taken = drain(&mut receiver);
+    assert!(taken > 0 && commands as usize == taken, "{commands} of {taken}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Observer for Account {
             ReplayStep::EventDigest { recorded, replayed, timeout } => {
                 events.digests = Some([recorded, replayed]);
                 Line::Replayed(match timeout {
-                    Some(at) => format!("next timeout at {at:?}"),
+                    Some(at) => format!("next timeout at {at}"),
                     None => "no timeout".into(),
                 })
             }
@@ -126,7 +126,7 @@ impl Differs {
             replayed_digest: replayed,
             lines,
             lines_left_out: left_out,
-            time: format!("{now:?}"),
+            time: now.to_string(),
         }
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Replay, stop: &Stop) -> Result<Outcome, Failure> {
 }
 
 /// A replayer of the machines that this program knows.
-fn replayer(verify: bool) -> Replayer {
+fn replayer(verify: bool) -> Replayer<'static> {
     let replayer = if verify { Replayer::verifying() } else { Replayer::lenient() };
     replayer
         .knowing::<Receiver>()

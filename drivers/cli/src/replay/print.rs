@@ -54,7 +54,7 @@ impl<'a> Printer<'a> {
         if matches!(step, ReplayStep::EventDigest { .. }) {
             return Ok(());
         }
-        write!(out, "{now:?} {name} {machine} #{event} ")?;
+        write!(out, "{now} {name} {machine} #{event} ")?;
         match step {
             ReplayStep::Made => writeln!(out, "made"),
             ReplayStep::Event(event) => writeln!(out, "event {event:?}"),

@@ -144,7 +144,7 @@ struct Dispatched {
 
 impl Report {
     /// Of these machines, so far without the journal.
-    pub(super) fn new(replayer: &Replayer, elapsed: Duration) -> Self {
+    pub(super) fn new(replayer: &Replayer<'_>, elapsed: Duration) -> Self {
         Self {
             bytes: 0,
             torn_bytes: 0,

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gapless_core::journal::Source;
-use gapless_mio::JournalReader;
+use gapless_core::journal::{Io, Source};
 
 use crate::failure::Failure;
 use crate::io::ahead::{self, Ahead, Next};
@@ -76,7 +75,7 @@ impl Journal {
 
 /// Reads it, from its beginning, until somebody wants an end.
 pub(super) struct Reader<'a> {
-    source: JournalReader<BufReader<Box<dyn Read>>>,
+    source: Io<BufReader<Box<dyn Read>>>,
     position: &'a Cell<u64>,
     progress: &'a mut Progress,
     stop: &'a Stop,
@@ -90,7 +89,7 @@ impl<'a> Reader<'a> {
         progress: &'a mut Progress,
         stop: &'a Stop,
     ) -> Result<Self, Failure> {
-        let source = JournalReader(BufReader::with_capacity(1 << 18, journal.open(stop)?));
+        let source = Io(BufReader::with_capacity(1 << 18, journal.open(stop)?));
         Ok(Self { source, position, progress, stop })
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 
 const SESSION: Session = Session::new(*b"S         ");
+const NOW: gapless_core::Instant = gapless_core::Instant::ZERO;
 
 #[derive(Default)]
 struct Taken(Vec<u64>);
@@ -28,7 +29,7 @@ fn batch(first: u64, count: u16) -> Batch<&'static [u8]> {
         count,
         bytes: &[],
         offset: 0,
-        arrival: gapless_core::Instant::ZERO,
+        arrival: NOW,
         origin: Origin::Line(LineId(0)),
         repaired: false,
     }
@@ -36,7 +37,7 @@ fn batch(first: u64, count: u16) -> Batch<&'static [u8]> {
 
 fn ledger(on_loss: bool) -> Ledger<Taken> {
     let mut ledger = Ledger::new(Taken::default(), Stops { on_loss, on_regress: true });
-    ledger.notice(Command::SessionStarted { session: SESSION, next: 1 });
+    ledger.notice(NOW, Command::SessionStarted { session: SESSION, next: 1 });
     ledger
 }
 
@@ -53,10 +54,10 @@ fn lost(first: u64, last: u64) -> Command {
 fn gaps_are_distinguished_by_who_filled_them() {
     let mut ledger = ledger(false);
     for first in [5, 10, 15] {
-        ledger.notice(Command::GapOpened { session: SESSION, first, last: first + 1 });
+        ledger.notice(NOW, Command::GapOpened { session: SESSION, first, last: first + 1 });
     }
-    ledger.notice(filled(5, 6, 0));
-    ledger.notice(filled(10, 11, 2));
+    ledger.notice(NOW, filled(5, 6, 0));
+    ledger.notice(NOW, filled(10, 11, 2));
     let stats = ledger.oldest().unwrap();
     assert_eq!((stats.gaps_filled_by_line, stats.gaps_filled_by_request), (1, 1));
     assert_eq!((stats.gaps, stats.missing().as_slice()), (3, &[(15, 16)][..]));
@@ -67,25 +68,25 @@ fn gaps_are_distinguished_by_who_filled_them() {
 fn what_came_of_a_gap_is_not_missing_any_more() {
     let mut ledger = ledger(false);
     for (first, last) in [(5, 8), (9, 12), (20, 21)] {
-        ledger.notice(Command::GapOpened { session: SESSION, first, last });
+        ledger.notice(NOW, Command::GapOpened { session: SESSION, first, last });
     }
-    ledger.batch(Batch { repaired: true, ..batch(7, 4) });
+    ledger.batch(NOW, Batch { repaired: true, ..batch(7, 4) });
     assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 6), (11, 12), (20, 21)]);
 }
 
 #[test]
 fn what_is_lost_of_a_gap_is_not_missing_any_more() {
     let mut ledger = ledger(false);
-    ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
-    ledger.notice(lost(8, 10));
+    ledger.notice(NOW, Command::GapOpened { session: SESSION, first: 5, last: 20 });
+    ledger.notice(NOW, lost(8, 10));
     assert_eq!(ledger.oldest().unwrap().missing().as_slice(), [(5, 7), (11, 20)]);
 }
 
 #[test]
 fn what_was_withdrawn_is_not_missing() {
     let mut ledger = ledger(false);
-    ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
-    ledger.notice(Command::Withdrawn { session: SESSION, first: 8, last: 20 });
+    ledger.notice(NOW, Command::GapOpened { session: SESSION, first: 5, last: 20 });
+    ledger.notice(NOW, Command::Withdrawn { session: SESSION, first: 8, last: 20 });
     let stats = ledger.oldest().unwrap();
     assert_eq!((stats.missing().as_slice(), stats.claims_withdrawn), (&[(5, 7)][..], 1));
 }
@@ -94,7 +95,7 @@ fn what_was_withdrawn_is_not_missing() {
 fn a_range_that_is_stalled_again_is_not_said_again() {
     let mut ledger = ledger(false);
     let stalls = |ledger: &mut Ledger<Taken>, last| {
-        ledger.notice(Command::Stalled { session: SESSION, first: 5, last });
+        ledger.notice(NOW, Command::Stalled { session: SESSION, first: 5, last });
         ledger.sessions_mut().next().unwrap().take_stalled()
     };
     assert_eq!(stalls(&mut ledger, 9), Some((5, 9)));
@@ -109,7 +110,7 @@ fn messages_with_two_contents_are_counted_and_the_last_is_named() {
     let [first, dropped] = [0, 1].map(|line| Origin::Line(LineId(line)));
     for (sequence, held) in [(7, Some(first)), (8, None), (9, Some(first))] {
         let session = SESSION;
-        ledger.notice(Command::Contradiction { session, sequence, held, dropped });
+        ledger.notice(NOW, Command::Contradiction { session, sequence, held, dropped });
     }
     let stats = ledger.oldest().unwrap();
     assert_eq!(stats.contradictions, 3);
@@ -123,17 +124,17 @@ fn messages_with_two_contents_are_counted_and_the_last_is_named() {
 #[test]
 fn nothing_is_missing_behind_the_end() {
     let mut ledger = ledger(false);
-    ledger.notice(Command::GapOpened { session: SESSION, first: 5, last: 20 });
+    ledger.notice(NOW, Command::GapOpened { session: SESSION, first: 5, last: 20 });
     let reason = SessionEnd::Ended;
-    ledger.notice(Command::SessionEnded { session: SESSION, next: 5, reason });
+    ledger.notice(NOW, Command::SessionEnded { session: SESSION, next: 5, reason });
     assert!(ledger.oldest().unwrap().missing().is_empty());
 }
 
 #[test]
 fn the_next_number_lies_behind_what_was_delivered_or_lost() {
     let mut ledger = ledger(false);
-    ledger.batch(batch(1, 4));
-    ledger.notice(lost(5, 9));
+    ledger.batch(NOW, batch(1, 4));
+    ledger.notice(NOW, lost(5, 9));
     let stats = ledger.oldest().unwrap();
     assert_eq!((stats.next, stats.delivered, stats.lost.messages()), (10, 4, 5));
 }
@@ -141,9 +142,9 @@ fn the_next_number_lies_behind_what_was_delivered_or_lost() {
 #[test]
 fn after_a_halt_the_next_number_is_the_first_one_lost() {
     let mut ledger = ledger(true);
-    ledger.batch(batch(1, 4));
-    ledger.notice(lost(5, 9));
-    ledger.notice(Command::Halted { session: SESSION, next: 10 });
+    ledger.batch(NOW, batch(1, 4));
+    ledger.notice(NOW, lost(5, 9));
+    ledger.notice(NOW, Command::Halted { session: SESSION, next: 10 });
     assert!(ledger.halted);
     assert_eq!(ledger.oldest().unwrap().next, 5);
 }
@@ -152,7 +153,7 @@ fn after_a_halt_the_next_number_is_the_first_one_lost() {
 fn nothing_is_handed_on_after_a_failure() {
     let mut ledger = ledger(false);
     for first in [12, 13, 14] {
-        ledger.batch(batch(first, 1));
+        ledger.batch(NOW, batch(first, 1));
     }
     assert!(ledger.take_failure().is_some());
     assert_eq!(ledger.consumer.0, [12, 13]);
@@ -161,10 +162,10 @@ fn nothing_is_handed_on_after_a_failure() {
 #[test]
 fn nothing_is_handed_on_after_a_sender_started_over() {
     let mut ledger = ledger(false);
-    ledger.batch(batch(1, 4));
+    ledger.batch(NOW, batch(1, 4));
     let line = LineId(0);
-    ledger.notice(Command::SequenceRegressed { line, session: SESSION, highest: 4, seen: 1 });
-    ledger.batch(batch(5, 1));
+    ledger.notice(NOW, Command::SequenceRegressed { line, session: SESSION, highest: 4, seen: 1 });
+    ledger.batch(NOW, batch(5, 1));
     assert!(ledger.stopped);
     assert_eq!(ledger.consumer.0, [1]);
     let stats = ledger.oldest().unwrap();
@@ -174,10 +175,10 @@ fn nothing_is_handed_on_after_a_sender_started_over() {
 #[test]
 fn losses_are_counted_by_their_reasons() {
     let mut ledger = ledger(false);
-    ledger.notice(lost(5, 6));
+    ledger.notice(NOW, lost(5, 6));
     assert_eq!(ledger.oldest().unwrap().reasons(), "given up");
     let reason = LossReason::Unanswered;
-    ledger.notice(Command::Lost { session: SESSION, first: 9, last: 9, reason });
+    ledger.notice(NOW, Command::Lost { session: SESSION, first: 9, last: 9, reason });
     assert_eq!(ledger.oldest().unwrap().reasons(), "2 given up, 1 unanswered");
 }
 
@@ -186,7 +187,7 @@ fn sessions_are_taken_out_as_they_end() {
     let mut ledger = ledger(false);
     assert!(!ledger.oldest_ended());
     let reason = SessionEnd::Ended;
-    ledger.notice(Command::SessionEnded { session: SESSION, next: 1, reason });
+    ledger.notice(NOW, Command::SessionEnded { session: SESSION, next: 1, reason });
     assert!(ledger.oldest_ended());
     assert_eq!(ledger.take_oldest().unwrap().end, Some(reason));
     assert!(ledger.oldest().is_none());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use gapless_core::Instant;
 use gapless_core::receiver::{self, Batch, Command, LineId, LineStats};
 
 use crate::socket::Wishes;
@@ -69,14 +70,15 @@ impl ReceiverConfig {
     }
 }
 
-/// Where a driver delivers.
+/// Where a driver delivers. `now` is the time, on the driver's [`Clock`](crate::Clock), at which the machine was
+/// given what this follows from.
 pub trait Sink {
     /// Consecutive messages, delivered once. They lie in a slot that is used again afterwards.
-    fn batch(&mut self, batch: Batch<&[u8]>);
+    fn batch(&mut self, now: Instant, batch: Batch<&[u8]>);
 
     /// Everything else that the machine emits: sessions, gaps, losses, lines. Never
     /// [`Command::Batch`] or [`Command::Request`].
-    fn notice(&mut self, notice: Command);
+    fn notice(&mut self, now: Instant, notice: Command);
 }
 
 /// A line as the driver sees it.

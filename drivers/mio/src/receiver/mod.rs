@@ -414,7 +414,7 @@ impl<M: Driven<Receiver>> ReceiverDriver<M> {
             if let Some(batch) =
                 machine.call(now, Call { arrival, source, datagram: datagram.bytes })
             {
-                sink.batch(batch);
+                sink.batch(now, batch);
             }
             if machine.has_commands() {
                 drain(machine, requests, sink);
@@ -556,22 +556,20 @@ impl<M: fmt::Debug> fmt::Debug for ReceiverDriver<M> {
 
 /// Takes the machine's commands until there are none.
 fn drain(machine: &mut impl Driven<Receiver>, requests: &mut Requests, sink: &mut impl Sink) {
+    let now = machine.context().now();
     while let Some(command) = machine.poll_command() {
         match command {
-            Command::Batch(batch) => sink.batch(Batch {
-                session: batch.session,
-                first: batch.first,
-                count: batch.count,
-                bytes: &batch.bytes,
-                offset: batch.offset,
-                arrival: batch.arrival,
-                origin: batch.origin,
-                repaired: batch.repaired,
-            }),
+            Command::Batch(batch) => {
+                let Batch { session, first, count, offset, arrival, origin, repaired, .. } = batch;
+                let bytes = &*batch.bytes;
+                let batch =
+                    Batch { session, first, count, bytes, offset, arrival, origin, repaired };
+                sink.batch(now, batch);
+            }
             Command::Request { to, request, .. } => {
                 requests.outboxes[usize::from(to.is_ipv6())].push(request.to_bytes(), to);
             }
-            notice => sink.notice(notice),
+            notice => sink.notice(now, notice),
         }
     }
 }

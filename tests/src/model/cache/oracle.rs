@@ -306,7 +306,6 @@ impl Model {
             }
             Event::AppendMissing { group: id, count, why } => {
                 let (group, ..) = self.group_mut(id).unwrap();
-                let count = u64::from(count);
                 match group
                     .slots
                     .last_entry()

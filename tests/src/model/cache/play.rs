@@ -232,7 +232,7 @@ impl Play {
             }
             Op::AppendMissing(nth, count, why) => {
                 let Some(group) = group(nth) else { return };
-                self.event(Event::AppendMissing { group, count, why });
+                self.event(Event::AppendMissing { group, count: count.into(), why });
             }
             Op::Put(nth, back, content, len) => self.put(nth, back, content, len),
             Op::EndGroup(nth, end) => {
@@ -297,7 +297,7 @@ impl Play {
             }
             Op::Wait(millis) => self.wait(self.now + Duration::from_millis(millis.into())),
             Op::Late(millis) => {
-                self.now = self.now + Duration::from_millis(millis.into());
+                self.now += Duration::from_millis(millis.into());
                 self.is_told = false;
             }
             Op::Timeout => {

@@ -8,7 +8,7 @@ use super::oracle::{Life, Model, Slot, State, Track};
 use super::play::Said;
 
 /// The most frames of a run.
-const RUN_FRAMES: u32 = 256;
+const RUN_FRAMES: u64 = 256;
 /// The largest frame that lies among others.
 pub(super) const SMALL: u64 = 4096;
 
@@ -320,7 +320,7 @@ impl Model {
             assert!(rest.starts_with(&run.bytes), "other bytes than were written are in {run:?}");
             assert!(!run.bytes.is_empty());
             let ends = within + run.bytes.len() as u64 == size;
-            assert_eq!(run.frames, u32::from(ends));
+            assert_eq!(run.frames, u64::from(ends));
             let whole = ends && within == 0;
             assert!(run.iter().eq(whole.then_some((first, bytes))));
             return reader.read_on(size, run.bytes.len() as u64);
@@ -329,7 +329,7 @@ impl Model {
         let held = &self.tracks[&reader.track].groups[&group];
         let mut rest = &run.bytes[..];
         let mut frames = run.iter();
-        for index in first..first + u64::from(run.frames) {
+        for index in first..first + run.frames {
             let Some((_, Slot::Held { bytes, .. })) = held.slot(index) else {
                 panic!("{run:?}, and there is no frame {index}")
             };
@@ -340,7 +340,7 @@ impl Model {
             assert!(frames.next() == Some((index, &bytes[..])));
         }
         assert!(rest.is_empty() && frames.next().is_none(), "{run:?} has more");
-        reader.stand_at(first + u64::from(run.frames));
+        reader.stand_at(first + run.frames);
     }
 }
 

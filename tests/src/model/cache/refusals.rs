@@ -61,7 +61,7 @@ impl Model {
             }
             Event::AppendMissing { group, count, .. } => {
                 let group = self.complete(group)?;
-                if group.next + u64::from(count) > MOST_FRAMES {
+                if count > MOST_FRAMES - group.next {
                     return Err(Refusal::UsedUp.into());
                 }
                 Ok(())

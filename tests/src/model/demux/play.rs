@@ -185,7 +185,7 @@ impl Play {
             }
             Op::Wait(millis) => self.wait(self.now + Duration::from_millis((*millis).into())),
             Op::Late(millis) => {
-                self.now = self.now + Duration::from_millis((*millis).into());
+                self.now += Duration::from_millis((*millis).into());
             }
             Op::Timeout(off) => {
                 if let Some(at) = self.model.timeout() {
@@ -408,7 +408,7 @@ impl Play {
             self.come(stream, usize::MAX, true, 0);
         }
         self.streams.judge_all();
-        self.wait(Instant::FAR);
+        self.wait(Instant::MAX);
         let waits = self.streams.iter().filter(|(_, stream)| !stream.is_over()).count();
         assert_eq!((waits, self.model.pending(), self.model.held()), (0, 0, 0), "nothing waits");
         self.sides[0].demux.replay();

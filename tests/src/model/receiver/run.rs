@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
             Op::RemoveServer(server) => {
                 self.step(Step::Change(Event::RemoveServer(ServerId(*server))));
             }
-            Op::Wait(wait) => self.now = self.now + wait.duration(),
+            Op::Wait(wait) => self.now += wait.duration(),
             Op::Timeout => {
                 let timeout = self.receiver.poll_timeout().map(|timeout| self.now.max(timeout));
                 // Not so far that even the patient give up.

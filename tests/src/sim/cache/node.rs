@@ -317,7 +317,7 @@ impl CacheNode {
                 continue;
             }
             let Some((group, index)) = self.grouping.place(sequence) else { continue };
-            let frame = cache.group(track, group).and_then(|id| cache.frame(id, index.into()));
+            let frame = cache.group(track, group).and_then(|id| cache.frame(id, index));
             if let Some(cache::FrameState::Held(_)) = frame {
                 book.fill(sequence);
             }

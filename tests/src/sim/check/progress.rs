@@ -94,7 +94,7 @@ mod tests {
         trace.record(Instant::ZERO, Fact::Mended);
         trace.record(Instant::from_millis(8), Fact::Useful);
         trace.record(Instant::from_millis(at), Fact::Lost { session, first: 1, last: 3 });
-        trace.record(Instant::FAR, Fact::Over);
+        trace.record(Instant::MAX, Fact::Over);
     }
 
     const PATIENCE: Duration = Duration::from_millis(10);

@@ -60,7 +60,7 @@ impl AcceptorPlan {
         Self {
             takes: (0..random.within(1..=4)).map(|_| takes(random)).collect(),
             by: if protocol { Registrant::Protocol } else { Registrant::Application },
-            there: if comes_and_goes { there } else { Instant::ZERO..Instant::FAR },
+            there: if comes_and_goes { there } else { Instant::ZERO..Instant::MAX },
             pauses: (0..random.within(0..=2)).map(|_| times(random)).collect(),
             fails: random.one_of(&[Chance::NEVER, Chance::NEVER, Chance::percent(10)]),
         }

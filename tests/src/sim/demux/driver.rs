@@ -106,7 +106,7 @@ impl DemuxDriver {
     pub(super) fn expect_acceptor(&mut self, plan: AcceptorPlan) {
         let index = self.acceptors.len();
         self.plan(plan.there.start, Action::Comes(index));
-        if plan.there.end < Instant::FAR {
+        if plan.there.end < Instant::MAX {
             self.plan(plan.there.end, Action::Goes(index));
         }
         for pause in &plan.pauses {

@@ -152,7 +152,7 @@ impl Load {
             |acceptor| acceptor.takes.truncate(1),
             |acceptor| _ = acceptor.pauses.pop(),
             |acceptor| acceptor.fails = Chance::NEVER,
-            |acceptor| acceptor.there.end = Instant::FAR,
+            |acceptor| acceptor.there.end = Instant::MAX,
         ];
         for change in changes {
             simpler.push(self.with(|plan| change(&mut plan.acceptors[index])));

@@ -143,7 +143,7 @@ impl Swarm {
         for _ in 0..random.within(0..=2) {
             let path = kinds.path(random);
             let from = Instant::ZERO + random.span(Duration::ZERO..=MILLISECOND * 2000);
-            let until = random.one_of(&[Instant::FAR, from + MILLISECOND * 500]);
+            let until = random.one_of(&[Instant::MAX, from + MILLISECOND * 500]);
             setup.lines.push((path, from..until));
         }
         let sound = random.happens(Chance::percent(60));
@@ -175,7 +175,7 @@ fn sessions(random: &mut Random) -> Vec<SessionPlan> {
         plan.begins = begins;
         plan.messages = random.within(1..=MOST_MESSAGES);
         plan.ending = random.one_of(&[Ending::Announced, Ending::Silent]);
-        begins = begins + random.span(MILLISECOND * 100..=MILLISECOND * 8000);
+        begins += random.span(MILLISECOND * 100..=MILLISECOND * 8000);
         plans.push(plan);
     }
     plans.last_mut().expect("one session at least").ending = Ending::Announced;
@@ -195,7 +195,7 @@ fn server(random: &mut Random, mends: Instant) -> ServerPlan {
         plan.keeps = random.within(0..=MOST_MESSAGES);
     }
     if random.happens(KIND) {
-        let until = random.one_of(&[mends, Instant::FAR]);
+        let until = random.one_of(&[mends, Instant::MAX]);
         plan.down.push(Instant::ZERO..until);
     }
     if random.happens(KIND) {

@@ -155,7 +155,7 @@ fn plainer(swarm: &Swarm, simpler: &mut Vec<Swarm>) {
     }
     for index in 0..swarm.setup.lines.len() {
         simpler.push(with(swarm, |swarm| {
-            swarm.setup.lines[index].1 = Instant::ZERO..Instant::FAR;
+            swarm.setup.lines[index].1 = Instant::ZERO..Instant::MAX;
         }));
     }
     for index in 0..swarm.setup.sessions.len() {
