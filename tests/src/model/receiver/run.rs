@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
             }
             Op::Orderly { line, packets } => {
                 for _ in 0..*packets {
-                    self.now = self.now + Duration::from_micros(200);
+                    self.now += Duration::from_micros(200);
                     let (session, line, wrap) = (0, *line, Wrap::Exact);
                     self.data(&Data { session, line, back: 0, count: 1, lost: 0, wrap });
                 }
