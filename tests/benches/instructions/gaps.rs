@@ -69,7 +69,7 @@ impl Gapped {
 
     #[inline(always)]
     fn open_gap(&mut self) {
-        self.now = self.now + PACE;
+        self.now += PACE;
         self.open.push(self.next);
         self.receive(LINE, self.next + self.width);
         self.next += self.width + 1;
