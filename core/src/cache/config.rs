@@ -9,7 +9,7 @@ use crate::vocabulary;
 const LEAST_BYTES: usize = 256 << 10;
 /// The least that is reserved for a publisher: a track, and as much for its frames.
 const LEAST_RESERVE: usize = 2 * RESERVED_TRACK;
-/// What a reserved track counts: its place, and the longest name.
+/// The charge of a reserved track: its place, and the longest name.
 pub(super) const RESERVED_TRACK: usize = 288 + MAX_NAME;
 /// The longest name of a track, in bytes.
 pub const MAX_NAME: usize = 1024;

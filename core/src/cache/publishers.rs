@@ -46,7 +46,7 @@ pub(super) struct Joined {
     pub(super) is_reserved: bool,
 }
 
-/// What stays reserved: tracks and publishers that are not there, and bytes for names, of which each reserved place
+/// The rest of the reserves: tracks and publishers that are not there, and bytes for names, of which each reserved place
 /// counts the longest, whoever takes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reserved {
@@ -92,7 +92,7 @@ impl Publishers {
         (has_reserve, has_reserve && known.map_or(0, |known| known.reserved) < self.tracks)
     }
 
-    /// What stays reserved when there is a track more, of this publisher and with a name of so many bytes; `None`
+    /// The rest of the reserves when there is a track more, of this publisher and with a name of so many bytes; `None`
     /// where nothing ever is. For the publisher of the track itself one place counts.
     pub(super) fn reserved_beside(&self, track: Option<(u64, usize)>) -> Option<Reserved> {
         let places = self.most.saturating_mul(self.tracks.into());

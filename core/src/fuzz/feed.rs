@@ -16,7 +16,7 @@ const MOST_ASKED: usize = 16;
 /// How far packets go back behind the newest.
 const MOST_BACK: u64 = 16;
 
-/// What lines and servers of a configuration bring of one session. Every packet is well-formed and every message is
+/// Packets that lines and servers of a configuration bring of one session. Every packet is well-formed and every message is
 /// what [`Feed::message`] says, so nothing that a receiver delivers may be anything else; lines lose, double, reorder
 /// and say what comes next, and servers answer what they are asked, late or not at all.
 #[derive(Clone, Debug)]

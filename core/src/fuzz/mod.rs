@@ -42,7 +42,7 @@ where
     for<'s> M::Event<'s>: Arbitrary<'s>,
 {
     fn next<'s, 'u: 's>(&'s mut self, u: &mut Unstructured<'u>) -> Result<M::Event<'s>> {
-        // What is drawn may live shorter than the input that it borrows from: a part of it that shrinks at both ends.
+        // A value may live shorter than the input that it borrows from: a part of it that shrinks at both ends.
         let input = u.peek_bytes(u.len()).unwrap_or_default();
         let mut rest = Unstructured::new(input);
         let event = Arbitrary::arbitrary(&mut rest);

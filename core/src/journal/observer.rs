@@ -59,7 +59,7 @@ pub enum Step<'s, 'a, M: Journaled> {
 }
 
 impl<'s, M: Journaled> Step<'s, '_, M> {
-    /// It for those who see machines of all kinds, but the end, which they are told more of.
+    /// It for those who see machines of all kinds, but for the end, of which they see more.
     pub(super) fn printable(&self) -> Option<ReplayStep<'s>> {
         match *self {
             Self::Made => Some(ReplayStep::Made),

@@ -130,7 +130,7 @@ pub struct Config {
     /// window. What a quota holds back waits, or goes to another server, or is lost by the rules below
     /// ([`LossReason::Quota`](super::LossReason::Quota)). At most 4; none by default.
     pub quotas: alloc::vec::Vec<Quota>,
-    /// What was used of the quotas before this receiver: see [`Checkpoint`]. At most 8,192; nothing by default.
+    /// The use of the quotas before this receiver: see [`Checkpoint`]. At most 8,192; nothing by default.
     pub used: alloc::vec::Vec<QuotaUse>,
     /// The most messages that one request asks for. 1 to 65,534, which is the default.
     pub max_request: u16,
@@ -243,7 +243,7 @@ pub struct Checkpoint {
     pub session: Session,
     /// The next number to deliver (2^64-1 stands for 2^64 too).
     pub next: u64,
-    /// What was used of the quotas. Whoever keeps it for some time adds that to the ages; otherwise the next receiver
+    /// The use of the quotas. Whoever keeps it for some time adds that to the ages; otherwise the next receiver
     /// asks for less than it might. Empty without quotas.
     pub used: alloc::vec::Vec<QuotaUse>,
 }

@@ -209,7 +209,7 @@ impl Receiver {
         })
     }
 
-    /// What was used of the quotas, for [`Config::used`](field@Config::used): ages are up to the last event.
+    /// The use of the quotas, for [`Config::used`](field@Config::used): ages are up to the last event.
     #[must_use]
     pub fn used(&self) -> alloc::vec::Vec<QuotaUse> {
         self.repair.servers.quotas.used(self.context.now())

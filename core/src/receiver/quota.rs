@@ -46,7 +46,7 @@ impl Quota {
     pub const MAX: usize = 4;
 }
 
-/// What was used of a quota: a part of a [`Checkpoint`](super::Checkpoint).
+/// The use of a quota: a part of a [`Checkpoint`](super::Checkpoint).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct QuotaUse {
@@ -79,7 +79,7 @@ impl Config {
         self.used.iter().try_for_each(|used| used.server.check())
     }
 
-    /// What was used of a quota for a server: by the window of the same length, or else by the next longer one.
+    /// The use of a quota for a server: by the window of the same length, or else by the next longer one.
     fn used_of(&self, server: ServerId, quota: Quota) -> impl Iterator<Item = &QuotaUse> {
         let used = self.used.iter();
         let used = used.filter(move |used| used.server == server && used.unit == quota.unit);
@@ -89,7 +89,7 @@ impl Config {
     }
 }
 
-/// What was used of a quota for a server.
+/// The use of a quota for a server.
 #[derive(Clone, Debug)]
 struct Window {
     quota: Quota,
@@ -164,7 +164,7 @@ impl Window {
 
 charged!(Quota = 32, QuotaUse = 48, Window = 560);
 
-/// What was used of each quota for each server.
+/// The use of each quota for each server.
 #[derive(Debug)]
 pub(super) struct Quotas {
     windows: Vec<Window>,
@@ -211,7 +211,7 @@ impl Quotas {
         self.windows.iter().skip(self.each * usize::from(server.0)).take(self.each)
     }
 
-    /// What is left of a unit for a server: `None` where no quota counts it.
+    /// The rest of a unit for a server: `None` where no quota counts it.
     pub(super) fn left(&self, now: Instant, server: ServerId, unit: QuotaUnit) -> Option<u64> {
         let since = self.since(now);
         let windows = self.of(server).filter(|window| window.quota.unit == unit);
@@ -243,7 +243,7 @@ impl Quotas {
         }
     }
 
-    /// What was used, of all servers.
+    /// The use by all servers.
     pub(super) fn used(&self, now: Instant) -> Vec<QuotaUse> {
         let since = self.since(now);
         let mut used = Vec::new();

@@ -13,7 +13,7 @@ use super::store::Store;
 use crate::time::earliest;
 use crate::{Duration, Instant};
 
-/// Where another range than the lowest is to be asked for, so many are considered from the lowest on, and as many from
+/// When another range than the lowest is to be asked for, so many are considered from the lowest on, and as many from
 /// any on; all of them if there are no more.
 const CONSIDERED: usize = 256;
 

@@ -1,4 +1,4 @@
-//! What the things in tables are charged: literals, so that limits, and all that follows from them, are the same
+//! The charges of things in tables: literals, so that limits, and all that follows from them, are the same
 //! on every target, however a compiler lays things out. Nothing that a machine decides reads what they take.
 
 use bytes::BytesMut;

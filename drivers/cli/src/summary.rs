@@ -134,7 +134,7 @@ pub(crate) struct Server {
     pub(crate) timeouts: u64,
     pub(crate) useful_answers: u64,
     pub(crate) messages_first: u64,
-    /// What `--quota` leaves of requests and messages, at the time of the report.
+    /// Requests and messages that `--quota` leaves, at the time of the report.
     pub(crate) requests_left: Option<u64>,
     pub(crate) messages_left: Option<u64>,
 }

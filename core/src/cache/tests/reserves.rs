@@ -1,4 +1,4 @@
-//! What is reserved for publishers.
+//! Reserves of publishers.
 
 use super::*;
 

@@ -203,7 +203,7 @@ fn what_was_used_is_there_without_a_session_too() {
     next.pass(5_000_000);
     assert!(next.receiver.checkpoint().is_none());
     assert_eq!(next.receiver.used(), used);
-    // What was used of a quota counts for one with another window as well.
+    // The use of a quota counts for one with another window as well.
     let [other] = [quota(QuotaUnit::Requests, 3, 100_000)];
     let other = Bench::new(Config { used, ..limited(&[other]) });
     assert_eq!(other.receiver.server(SERVER).unwrap().requests_left, Some(1));

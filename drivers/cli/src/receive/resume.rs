@@ -100,7 +100,7 @@ impl StateFile {
         self.kept.as_ref()
     }
 
-    /// What was used of quotas, as it is kept.
+    /// The use of quotas, as it is kept.
     pub(crate) fn used(&self) -> &[Used] {
         &self.used
     }

@@ -1,4 +1,4 @@
-//! What was used of the quotas, as the file of `receive --resume` keeps it: by address and wall-clock time, so that
+//! The use of the quotas, as the file of `receive --resume` keeps it: by address and wall-clock time, so that
 //! another run, with its servers in another order, asks no more than one that went on would.
 
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use gapless_core::receiver::{QuotaUnit, QuotaUse, ServerId};
 use serde::{Deserialize, Serialize};
 
-/// What was asked of a server, and when at the latest.
+/// The requests to a server, and when at the latest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Used {
     server: SocketAddr,
@@ -18,7 +18,7 @@ pub(crate) struct Used {
     at: u64,
 }
 
-/// What is kept, as a receiver is told of it that asks these servers.
+/// The kept use, for a receiver that asks these servers.
 pub(crate) fn restored(kept: &[Used], servers: &[SocketAddr]) -> Vec<QuotaUse> {
     let now = millis_since_1970();
     let restored = kept.iter().filter_map(|used| {
@@ -35,7 +35,7 @@ pub(crate) fn restored(kept: &[Used], servers: &[SocketAddr]) -> Vec<QuotaUse> {
     restored.take(QuotaUse::MAX).collect()
 }
 
-/// What a receiver that asks these servers used; of others what was kept before, until it counts no more.
+/// The use by a receiver that asks these servers; of others the use that was kept before, until it counts no more.
 pub(crate) fn kept(used: &[QuotaUse], servers: &[SocketAddr], before: &[Used]) -> Vec<Used> {
     let now = millis_since_1970();
     let counts = |used: &&Used| {

@@ -70,7 +70,7 @@ impl ReceiverConfig {
     }
 }
 
-/// Where a driver delivers. `now` is the time, on the driver's [`Clock`](crate::Clock), at which the machine was
+/// The place to which a driver delivers. `now` is the time, on the driver's [`Clock`](crate::Clock), at which the machine was
 /// given what this follows from.
 pub trait Sink {
     /// Consecutive messages, delivered once. They lie in a slot that is used again afterwards.
