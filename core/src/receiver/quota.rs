@@ -140,13 +140,13 @@ impl Window {
             excess = excess.saturating_sub(*count);
             excess == 0
         })?;
-        Some(self.begins(freed + BUCKETS))
+        Some(self.begins(freed.saturating_add(BUCKETS)))
     }
 
     fn take(&mut self, since: Duration, count: u64) {
         let bucket = self.bucket(since);
-        let skipped = self.newest + 1..=bucket.min(self.newest.saturating_add(BUCKETS));
-        skipped.for_each(|bucket| self.counts[Self::slot(bucket)] = 0);
+        let until = bucket.min(self.newest.saturating_add(BUCKETS));
+        (self.newest..until).for_each(|before| self.counts[Self::slot(before + 1)] = 0);
         self.newest = self.newest.max(bucket);
         let counted = &mut self.counts[Self::slot(self.newest)];
         *counted = counted.saturating_add(count);
@@ -252,11 +252,32 @@ impl Quotas {
             let Quota { unit, window: length, .. } = window.quota;
             for (bucket, count) in window.counted(since).filter(|(_, count)| *count > 0) {
                 let end = nanos(since).saturating_add((BUCKETS - 1).saturating_mul(window.width));
-                let end = end.saturating_sub((bucket + 1).saturating_mul(window.width));
+                let end = end.saturating_sub(bucket.saturating_add(1).saturating_mul(window.width));
                 let age = Duration::from_nanos(end);
                 used.push(QuotaUse { server, unit, window: length, count, age });
             }
         }
         used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_keeps_its_quota_up_to_the_end_of_time() {
+        let window = Duration::from_nanos(1);
+        let mut window = Window::new(Quota { unit: QuotaUnit::Requests, most: 3, window });
+        for (since, left) in [(0, 2), (u64::MAX - 200, 2), (u64::MAX, 2), (u64::MAX, 1)] {
+            let since = Duration::from_nanos(since);
+            window.take(since, 1);
+            assert_eq!(window.left(since), left);
+        }
+        window.take(Duration::from_nanos(u64::MAX), 1);
+        assert!(window.free_at(Duration::from_nanos(u64::MAX)).is_some());
+        let quotas = Quotas { windows: alloc::vec![window], each: 1, begins: Some(Instant::ZERO) };
+        let counts: Vec<_> = quotas.used(Instant::MAX).iter().map(|used| used.count).collect();
+        assert_eq!(counts, [3]);
     }
 }
