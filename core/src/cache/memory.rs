@@ -26,11 +26,13 @@ impl Cache {
     }
 
     /// The same, by either measure.
+    #[inline(always)]
     pub(super) fn live_bytes(&self, measure: Measure) -> usize {
         self.lasting_bytes(measure) + self.store.evictable_bytes(measure)
     }
 
     /// Bytes of what is never evicted.
+    #[inline(always)]
     fn lasting_bytes(&self, measure: Measure) -> usize {
         self.store.lasting_bytes(measure)
             + self.readers.bytes(measure)

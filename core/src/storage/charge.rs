@@ -58,6 +58,7 @@ pub(crate) enum Measure {
 
 impl Measure {
     /// The bytes of so many things that lie together.
+    #[inline(always)]
     pub(crate) const fn of<T: Charged>(self, count: usize) -> usize {
         let one = match self {
             Self::Charged => T::BYTES,

@@ -148,17 +148,27 @@ impl<T: Charged, G: Charged> Slab<T, G> {
         Self::pages(pages, measure).saturating_add(Self::tables(rows + rows / 2, measure))
     }
 
+    /// The bytes of a row of the tables, and of a page.
+    const fn row(measure: Measure) -> usize {
+        measure.of::<Page>(1) + measure.of::<Option<Places<T, G>>>(1)
+    }
+
+    const fn page(measure: Measure) -> usize {
+        measure.of::<Entry<T, G>>(PAGE)
+    }
+
     const fn tables(rows: usize, measure: Measure) -> usize {
-        measure.of::<Page>(rows).saturating_add(measure.of::<Option<Places<T, G>>>(rows))
+        rows.saturating_mul(Self::row(measure))
     }
 
     const fn pages(pages: usize, measure: Measure) -> usize {
-        measure.of::<Entry<T, G>>(pages.saturating_mul(PAGE))
+        pages.saturating_mul(Self::page(measure))
     }
 
     /// Bytes of the tables and pages.
+    #[inline(always)]
     pub(crate) const fn bytes(&self, measure: Measure) -> usize {
-        Self::tables(self.rows, measure) + Self::pages(self.present, measure)
+        self.rows * Self::row(measure) + self.present * Self::page(measure)
     }
 
     /// Bytes that taking one more place would be charged: what the table grows to, while it grows, and a

@@ -59,6 +59,7 @@ impl Store {
     }
 
     /// Bytes of what is never evicted: tracks and their names, and tables that are there from the beginning.
+    #[inline(always)]
     pub(super) fn lasting_bytes(&self, measure: Measure) -> usize {
         self.tracks.bytes(measure)
             + self.names
@@ -72,6 +73,7 @@ impl Store {
     }
 
     /// Bytes of what can be evicted.
+    #[inline(always)]
     pub(super) fn evictable_bytes(&self, measure: Measure) -> usize {
         self.groups.bytes(measure)
             + self.pieces.bytes(measure)
